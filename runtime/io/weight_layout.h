@@ -1,0 +1,46 @@
+// Where the elements of a checkpoint's tensors lie in a packed weight: the one place that knows the layouts.
+//
+// A panel holds 16 outputs (rows n of a [N, K] tensor) side by side, so that one vector load gives one k of sixteen
+// outputs. Element (lane, k) of panel p lies, in elements from the panel's start, at
+//   f32, f16:  k * 16 + lane                       [K][16]
+//   bf16:      (k / 2) * 32 + lane * 2 + k % 2     [ceil(K/2)][16][2], the order of AMX's B tile
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace llmrt {
+
+enum class DType : uint8_t { kF32 = 0, kF16 = 1, kBF16 = 2 };  // schema::DType's values
+constexpr int64_t dtypeBytes(DType t) { return t == DType::kF32 ? 4 : 2; }
+const char* dtypeName(DType t);  // "f32", "f16", "bf16"
+
+constexpr int64_t kPanelLanes = 16;
+
+enum class PanelOrder : uint8_t { kConcat = 0, kInterleave = 1, kHeads = 2 };  // schema's values
+
+/// Elements of one panel of K columns; bf16 pads K to even.
+constexpr int64_t panelElements(DType t, int64_t cols) {
+  return (t == DType::kBF16 ? (cols + 1) / 2 * 2 : cols) * kPanelLanes;
+}
+/// Offset in elements of (lane, k) from its panel's start.
+constexpr int64_t panelOffset(DType t, int64_t lane, int64_t k) {
+  return t == DType::kBF16 ? (k / 2) * 32 + lane * 2 + k % 2 : k * kPanelLanes + lane;
+}
+
+/// A row of a source tensor, or none (padding, whose weights are zero).
+struct PanelRow {
+  int32_t source = -1;  // index in the weight's sources
+  int64_t row = 0;
+};
+
+/// Maps every lane of every panel to its row in the sources.
+/// `source_rows`: N of each source; `head_rows`: rows of a head for kHeads, ignored otherwise.
+/// kInterleave needs two sources of equal N. Result: [panels * 16].
+std::vector<PanelRow> panelRows(const std::vector<int64_t>& source_rows, PanelOrder order,
+                                int64_t head_rows);
+
+/// Panels that panelRows() gives: the sum over sources (or heads) of ceil(rows / 16).
+int64_t panelCount(const std::vector<int64_t>& source_rows, PanelOrder order, int64_t head_rows);
+
+}  // namespace llmrt
