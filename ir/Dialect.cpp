@@ -1,0 +1,57 @@
+// Registration of the llm dialect, its types and attributes.
+#include "ir/LLM.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+
+using namespace mlir;
+using namespace llmc::llm;
+
+#include "ir/LLMDialect.cpp.inc"
+#include "ir/LLMEnums.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "ir/LLMTypes.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "ir/LLMAttributes.cpp.inc"
+
+void LLMDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "ir/LLMTypes.cpp.inc"
+      >();
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "ir/LLMAttributes.cpp.inc"
+      >();
+  registerOps();
+}
+
+// `<8x128xbf16>`
+Type KvCacheType::parse(AsmParser& parser) {
+  SmallVector<int64_t> shape;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+      parser.parseType(element) || parser.parseGreater())
+    return {};
+  if (shape.size() != 2) {
+    parser.emitError(loc, "expected num_kv_heads x head_dim x type");
+    return {};
+  }
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1],
+                    element);
+}
+
+void KvCacheType::print(AsmPrinter& printer) const {
+  printer << "<" << getNumKvHeads() << "x" << getHeadDim() << "x" << getElementType() << ">";
+}
+
+LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t numKvHeads,
+                                  int64_t headDim, Type elementType) {
+  if (numKvHeads <= 0 || headDim <= 0)
+    return emitError() << "KV cache of " << numKvHeads << " heads of " << headDim
+                       << ": both must be positive";
+  if (!elementType.isF32() && !elementType.isF16() && !elementType.isBF16())
+    return emitError() << "KV cache of " << elementType << ": must be f32, f16 or bf16";
+  return success();
+}

@@ -1,0 +1,126 @@
+// The llm dialect, its types and the base classes of its ops.
+#ifndef LLMC_IR_LLMBASE_TD
+#define LLMC_IR_LLMBASE_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/BuiltinTypes.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/CommonTypeConstraints.td"
+include "mlir/IR/CommonAttrConstraints.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "ir/LLMInterfaces.td"
+
+def LLM_Dialect : Dialect {
+  let name = "llm";
+  let cppNamespace = "::llmc::llm";
+  let summary = "Inference of decoder-only transformers, one op per idea";
+  let description = [{
+    A model is a symbol table of weights and entry points. Activations are `tensor<?xNxf32>`: one row per token of the
+    step, all in f32. What a row is (its token, position and sequence) stands in the row table `!llm.rows`. Decoder
+    layers are a region that runs once per layer; inside it a weight symbol names the slice of the current layer.
+  }];
+  let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
+  let extraClassDeclaration = "void registerOps();";
+}
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+class LLM_Type<string name, string typeMnemonic> : TypeDef<LLM_Dialect, name> {
+  let mnemonic = typeMnemonic;
+}
+
+def LLM_RowsType : LLM_Type<"Rows", "rows"> {
+  let summary = "the row table of a step: token, position, sequence and wanted logits of each row";
+}
+
+def LLM_KvCacheType : LLM_Type<"KvCache", "kv_cache"> {
+  let summary = "keys and values of one KV group, rounded to their element type";
+  let description = "Example: `!llm.kv_cache<8x128xbf16>`, 8 KV heads of 128.";
+  let parameters = (ins "int64_t":$numKvHeads, "int64_t":$headDim, "::mlir::Type":$elementType);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+/// Activations: any number of rows, a static width, f32.
+def LLM_Rows2D : Type<CPred<[{
+    ::llvm::isa<::mlir::RankedTensorType>($_self) &&
+    ::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2 &&
+    ::llvm::cast<::mlir::RankedTensorType>($_self).isDynamicDim(0) &&
+    !::llvm::cast<::mlir::RankedTensorType>($_self).isDynamicDim(1) &&
+    ::llvm::cast<::mlir::RankedTensorType>($_self).getElementType().isF32()}]>,
+    "tensor of shape ?xN of f32 values", "::mlir::RankedTensorType">;
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+def LLM_WeightKind : I32EnumAttr<"WeightKind", "what a weight is used for", [
+    I32EnumAttrCase<"matrix", 0>, I32EnumAttrCase<"norm", 1>, I32EnumAttrCase<"bias", 2>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind">;
+
+def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an MLP", [
+    I32EnumAttrCase<"silu", 0>, I32EnumAttrCase<"gelu", 1>, I32EnumAttrCase<"gelu_tanh", 2>,
+    I32EnumAttrCase<"relu", 3>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_ActivationKindAttr : EnumAttr<LLM_Dialect, LLM_ActivationKind, "activation">;
+
+def LLM_Layout : I32EnumAttr<"Layout", "how a packed weight lies in memory", [
+    I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_LayoutAttr : EnumAttr<LLM_Dialect, LLM_Layout, "layout">;
+
+def LLM_PanelOrder : I32EnumAttr<"PanelOrder", "the order of the panels of several sources", [
+    I32EnumAttrCase<"concat", 0>, I32EnumAttrCase<"interleave", 1>, I32EnumAttrCase<"heads", 2>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order">;
+
+def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
+    I32EnumAttrCase<"arena", 0>, I32EnumAttrCase<"weights", 1>, I32EnumAttrCase<"kv_keys", 2>,
+    I32EnumAttrCase<"kv_values", 3>, I32EnumAttrCase<"rope", 4>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_SpaceAttr : EnumAttr<LLM_Dialect, LLM_Space, "space">;
+
+def LLM_Access : I32EnumAttr<"Access", "how a phase uses an operand", [
+    I32EnumAttrCase<"read", 0>, I32EnumAttrCase<"write", 1>, I32EnumAttrCase<"read_write", 2>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_AccessAttr : EnumAttr<LLM_Dialect, LLM_Access, "access">;
+
+/// An operand of a scheduled phase: `#llm.operand<read arena @h>`. The KV spaces name no symbol.
+def LLM_OperandAttr : AttrDef<LLM_Dialect, "Operand"> {
+  let mnemonic = "operand";
+  let parameters = (ins "::llmc::llm::Access":$access, "::llmc::llm::Space":$space,
+                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$symbol);
+  let assemblyFormat = "`<` $access $space ($symbol^)? `>`";
+}
+
+//===----------------------------------------------------------------------===//
+// Op bases
+//===----------------------------------------------------------------------===//
+
+class LLM_Op<string mnemonic, list<Trait> traits = []> : Op<LLM_Dialect, mnemonic, traits>;
+
+/// An op that becomes one kernel, one phase of the schedule. Its verifier checks weights against their symbols.
+class LLM_ComputeOp<string mnemonic, list<Trait> traits = []>
+    : LLM_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<LLM_KernelOpInterface>,
+                                    DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits)>;
+
+#endif

@@ -1,0 +1,327 @@
+// The ops of the llm dialect.
+#ifndef LLMC_IR_LLMOPS_TD
+#define LLMC_IR_LLMOPS_TD
+
+include "ir/LLMBase.td"
+
+//===----------------------------------------------------------------------===//
+// Structure
+//===----------------------------------------------------------------------===//
+
+def LLM_ModelOp : LLM_Op<"model", [Symbol, SymbolTable, IsolatedFromAbove, NoTerminator, SingleBlock]> {
+  let summary = "a model: its facts, weights and entry points";
+  let description = [{
+    ```mlir
+    llm.model @mistral_7b architecture "mistral" hidden 4096 intermediate 14336 heads 32 kv_heads 8 head_dim 128
+        layers 32 vocab 32000 max_seq_len 4096 max_batch 1 { ... }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$architecture, I64Attr:$hidden_size,
+      I64Attr:$intermediate_size, I64Attr:$num_heads, I64Attr:$num_kv_heads, I64Attr:$head_dim, I64Attr:$num_layers,
+      I64Attr:$vocab_size, I64Attr:$max_seq_len, I64Attr:$max_batch);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $sym_name `architecture` $architecture `hidden_size` $hidden_size `intermediate_size` $intermediate_size
+    `num_heads` $num_heads `num_kv_heads` $num_kv_heads `head_dim` $head_dim `num_layers` $num_layers
+    `vocab_size` $vocab_size `max_seq_len` $max_seq_len `max_batch` $max_batch attr-dict-with-keyword $body
+  }];
+  let hasVerifier = 1;
+}
+
+def LLM_WeightOp : LLM_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "a tensor of the checkpoint, or the same tensor of every layer";
+  let description = [{
+    `source` is the checkpoint's (HF) name; `{layer}` in it stands for the layer's number, and then the first dimension
+    counts layers from `first_layer` on.
+    ```mlir
+    llm.weight @q_proj matrix "model.layers.{layer}.self_attn.q_proj.weight" : tensor<32x4096x4096xbf16>
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, LLM_WeightKindAttr:$kind, StrAttr:$source,
+      DefaultValuedAttr<I64Attr, "0">:$first_layer, TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = "$sym_name $kind $source (`first_layer` $first_layer^)? attr-dict `:` $type";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// True when the first dimension of the type counts layers.
+    bool isPerLayer() { return getSource().contains("{layer}"); }
+    ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }
+    /// The shape of one layer's tensor.
+    ::llvm::ArrayRef<int64_t> getLayerShape() {
+      return getTensorType().getShape().drop_front(isPerLayer() ? 1 : 0);
+    }
+  }];
+}
+
+def LLM_RopeTableOp : LLM_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "inverse frequencies of rotary embeddings; the session turns them into cos and sin";
+  let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inv_freq,
+      DefaultValuedAttr<F64Attr, "1.0">:$scale);
+  let assemblyFormat = "$sym_name (`scale` $scale^)? $inv_freq attr-dict";
+  let hasVerifier = 1;
+}
+
+def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock]> {
+  let summary = "an entry point: what one step computes";
+  let description = [{
+    Entry points differ only in their bound on rows. Block arguments: the row table and the KV cache.
+    ```mlir
+    llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<8x128xbf16>) max_rows 8 { ... llm.return %logits }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::BlockArgument getRows() { return getBody().getArgument(0); }
+    ::mlir::BlockArgument getKv() { return getBody().getArgument(1); }
+  }];
+}
+
+def LLM_ReturnOp : LLM_Op<"return", [Terminator, HasParent<"EntryOp">]> {
+  let summary = "the logits of the wanted rows";
+  let arguments = (ins LLM_Rows2D:$logits);
+  let assemblyFormat = "$logits attr-dict `:` type($logits)";
+}
+
+def LLM_LayersOp : LLM_Op<"layers", [SingleBlock]> {
+  let summary = "decoder layers that have the same form, as a loop over the residual stream";
+  let description = [{
+    ```mlir
+    %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> { ... llm.yield %z }
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$init, I64Attr:$first_layer, I64Attr:$num_layers);
+  let results = (outs LLM_Rows2D:$result);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::BlockArgument getIterArg() { return getBody().getArgument(0); }
+  }];
+}
+
+def LLM_YieldOp : LLM_Op<"yield", [Terminator, ParentOneOf<["LayersOp", "KernelOp"]>]> {
+  let summary = "the residual stream after a layer, or the results of a kernel";
+  let arguments = (ins Variadic<LLM_Rows2D>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+}
+
+//===----------------------------------------------------------------------===//
+// Primitive ops
+//===----------------------------------------------------------------------===//
+
+def LLM_EmbedOp : LLM_ComputeOp<"embed", [Pure]> {
+  let summary = "the embedding of each row's token";
+  let arguments = (ins LLM_RowsType:$rows, FlatSymbolRefAttr:$weight);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$rows `,` $weight attr-dict `:` type($y)";
+}
+
+def LLM_RmsNormOp : LLM_ComputeOp<"rms_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = x / sqrt(mean(x^2) + eps) * weight (arXiv 1910.07467)";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight, F64Attr:$eps);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` type($y)";
+}
+
+def LLM_LinearOp : LLM_ComputeOp<"linear", [Pure]> {
+  let summary = "y = x W^T; W is [N, K]";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $weight attr-dict `:` type($x) `->` type($y)";
+}
+
+def LLM_BiasOp : LLM_ComputeOp<"bias", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = x + b, the same b for every row";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $weight attr-dict `:` type($y)";
+}
+
+def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "rotates pairs (i, i + head_dim/2) of each head by pos * inv_freq[i] (arXiv 2104.09864)";
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $rows `,` $table `head_dim` $head_dim attr-dict `:` type($y)";
+  let hasVerifier = 1;
+}
+
+def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [AllTypesMatch<["k", "v"]>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "stores each row's keys and values at its position, rounded to the cache's type";
+  let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, LLM_KvCacheType:$kv);
+  let assemblyFormat = "$k `,` $v `,` $rows `,` $kv attr-dict `:` type($k) `,` type($kv)";
+  let hasVerifier = 1;
+}
+
+def LLM_AttentionOp
+    : LLM_ComputeOp<"attention", [AllTypesMatch<["q", "y"]>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "softmax(scale * q k^T) v over positions 0..pos of the row's sequence";
+  let description = [{
+    Grouped-query: query head h reads KV head h / (num_heads / num_kv_heads). With `window` w only the last w positions
+    are attended (the row's own included). Keys are walked in blocks of 64 on a grid that starts at position 0; per
+    block (m, l, o) is computed with the block's own maximum, and blocks are merged in ascending order
+    (arXiv 2205.14135), so the result does not depend on how rows are batched.
+  }];
+  let arguments = (ins LLM_Rows2D:$q, LLM_RowsType:$rows, LLM_KvCacheType:$kv, F64Attr:$scale,
+      DefaultValuedAttr<I64Attr, "0">:$window);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$q `,` $rows `,` $kv `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($kv)";
+  let hasVerifier = 1;
+}
+
+def LLM_ActivationOp : LLM_ComputeOp<"activation", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "elementwise nonlinearity";
+  let arguments = (ins LLM_Rows2D:$x, LLM_ActivationKindAttr:$kind);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x $kind attr-dict `:` type($y)";
+}
+
+def LLM_MulOp : LLM_ComputeOp<"mul", [Pure, AllTypesMatch<["a", "b", "y"]>]> {
+  let arguments = (ins LLM_Rows2D:$a, LLM_Rows2D:$b);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$a `,` $b attr-dict `:` type($y)";
+}
+
+def LLM_AddOp : LLM_ComputeOp<"add", [Pure, AllTypesMatch<["a", "b", "y"]>]> {
+  let arguments = (ins LLM_Rows2D:$a, LLM_Rows2D:$b);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$a `,` $b attr-dict `:` type($y)";
+}
+
+def LLM_LogitsOp : LLM_ComputeOp<"logits", [Pure]> {
+  let summary = "y[i] = x[wanted row i] W^T; W is [vocab_size, hidden_size]";
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$weight);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $rows `,` $weight attr-dict `:` type($x) `->` type($y)";
+  let extraClassDeclaration = "bool onLogitsRows();";
+}
+
+//===----------------------------------------------------------------------===//
+// Fused ops: the same ideas with more inside them
+//===----------------------------------------------------------------------===//
+
+def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "rms_norm, the three projections, biases, RoPE on q and k, and the KV write; gives q";
+  let description = [{
+    ```mlir
+    %q = llm.norm_qkv %h, %rows, %kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
+           bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32>, !llm.kv_cache<8x128xbf16> -> tensor<?x4096xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, LLM_KvCacheType:$kv, FlatSymbolRefAttr:$norm, F64Attr:$eps,
+      FlatSymbolRefAttr:$q_proj, FlatSymbolRefAttr:$k_proj, FlatSymbolRefAttr:$v_proj,
+      OptionalAttr<FlatSymbolRefAttr>:$q_bias, OptionalAttr<FlatSymbolRefAttr>:$k_bias,
+      OptionalAttr<FlatSymbolRefAttr>:$v_bias, OptionalAttr<FlatSymbolRefAttr>:$rope);
+  let results = (outs LLM_Rows2D:$q);
+  let assemblyFormat = [{
+    $x `,` $rows `,` $kv `norm` $norm `eps` $eps `proj` $q_proj `,` $k_proj `,` $v_proj
+    (`bias` $q_bias^ `,` $k_bias `,` $v_bias)? (`rope` $rope^)? attr-dict `:` type($x) `,` type($kv) `->` type($q)
+  }];
+  let hasVerifier = 1;
+}
+
+def LLM_NormGluOp : LLM_ComputeOp<"norm_glu", [Pure]> {
+  let summary = "y = act(n W_gate^T + b_gate) * (n W_up^T + b_up), n = rms_norm(x) (arXiv 2002.05202)";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$norm, F64Attr:$eps, FlatSymbolRefAttr:$gate_proj,
+      FlatSymbolRefAttr:$up_proj, OptionalAttr<FlatSymbolRefAttr>:$gate_bias,
+      OptionalAttr<FlatSymbolRefAttr>:$up_bias, LLM_ActivationKindAttr:$activation);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `norm` $norm `eps` $eps `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? $activation
+    attr-dict `:` type($x) `->` type($y)
+  }];
+  let hasVerifier = 1;
+}
+
+def LLM_LinearResidualOp : LLM_ComputeOp<"linear_residual", [Pure, AllTypesMatch<["residual", "y"]>]> {
+  let summary = "y = residual + (x W^T + b)";
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$residual, FlatSymbolRefAttr:$weight,
+      OptionalAttr<FlatSymbolRefAttr>:$bias);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `,` $residual `,` $weight (`bias` $bias^)? attr-dict `:` type($x) `->` type($y)
+  }];
+}
+
+def LLM_NormLogitsOp : LLM_ComputeOp<"norm_logits", [Pure]> {
+  let summary = "logits of rms_norm(x), for the wanted rows";
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$norm, F64Attr:$eps,
+      FlatSymbolRefAttr:$weight);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $rows `norm` $norm `eps` $eps `,` $weight attr-dict `:` type($x) `->` type($y)";
+  let extraClassDeclaration = "bool onLogitsRows();";
+}
+
+//===----------------------------------------------------------------------===//
+// Scheduled form: what the passes leave for code generation and the plan writer
+//===----------------------------------------------------------------------===//
+
+def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "weights as they lie in the weights file: one or more sources in one layout";
+  let description = [{
+    ```mlir
+    llm.packed_weight @qkv panels heads of [@q_proj, @k_proj, @v_proj] head_rows 128 : bf16
+    llm.packed_weight @input_norm.rows rows concat of [@input_norm] : f32
+    ```
+    Norms and biases are kept in f32, matrices in the weights' own type.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, LLM_LayoutAttr:$layout, LLM_PanelOrderAttr:$order,
+      TypedArrayAttrBase<FlatSymbolRefAttr, "weights">:$sources, DefaultValuedAttr<I64Attr, "0">:$head_rows,
+      TypeAttr:$element_type);
+  let assemblyFormat = [{
+    $sym_name $layout $order `of` $sources (`head_rows` $head_rows^)? attr-dict `:` $element_type
+  }];
+}
+
+def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, IsolatedFromAbove]> {
+  let summary = "one op to be compiled as a kernel, specialised to its types and its bound on rows";
+  let description = [{
+    The region holds exactly one KernelOpInterface op and `llm.yield`; its block arguments are the op's operands.
+    `row_stride`s of the tensors in the arena are the buffers' of the phases that call it: [inputs..., results...].
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows, DenseI64ArrayAttr:$row_strides);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name `max_rows` $max_rows `row_strides` $row_strides attr-dict-with-keyword $body";
+  let hasVerifier = 1;
+}
+
+def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp">, NoTerminator, SingleBlock]> {
+  let summary = "an entry point as buffers and an ordered list of phases";
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows, I64Attr:$max_logits_rows, I64Attr:$arena_bytes,
+      FlatSymbolRefAttr:$logits);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = [{
+    $sym_name `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes `logits` $logits
+    attr-dict-with-keyword $body
+  }];
+}
+
+def LLM_BufferOp : LLM_Op<"buffer", [Symbol, HasParent<"ScheduleOp">]> {
+  let summary = "a buffer of activations in the arena: [rows, row_stride] f32 at offset_bytes";
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$offset_bytes, I64Attr:$rows, I64Attr:$width,
+      I64Attr:$row_stride);
+  let assemblyFormat = "$sym_name `offset` $offset_bytes `rows` $rows `width` $width `row_stride` $row_stride attr-dict";
+}
+
+def LLM_RepeatOp : LLM_Op<"repeat", [HasParent<"ScheduleOp">, NoTerminator, SingleBlock]> {
+  let summary = "phases that run once per layer";
+  let arguments = (ins I64Attr:$first_layer, I64Attr:$num_layers);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "`first_layer` $first_layer `num_layers` $num_layers attr-dict-with-keyword $body";
+}
+
+def LLM_PhaseOp : LLM_Op<"phase", [ParentOneOf<["ScheduleOp", "RepeatOp"]>]> {
+  let summary = "one kernel over all its tiles; begins when every earlier phase has ended";
+  let description = [{
+    ```mlir
+    llm.phase @decode_norm_qkv tiles 48 rows_per_tile 0
+        [#llm.operand<read arena @h>, #llm.operand<read weights @input_norm.rows>, ...]
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$kernel, I64Attr:$tiles, I64Attr:$rows_per_tile,
+      TypedArrayAttrBase<LLM_OperandAttr, "operands">:$operands);
+  let assemblyFormat = "$kernel `tiles` $tiles `rows_per_tile` $rows_per_tile $operands attr-dict";
+}
+
+#endif

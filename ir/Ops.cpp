@@ -1,0 +1,103 @@
+// Syntax and verifiers of the llm ops.
+#include "ir/LLM.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace llmc::llm;
+
+#include "ir/LLMInterfaces.cpp.inc"
+#define GET_OP_CLASSES
+#include "ir/LLMOps.cpp.inc"
+
+void LLMDialect::registerOps() {
+  addOperations<
+#define GET_OP_LIST
+#include "ir/LLMOps.cpp.inc"
+      >();
+}
+
+WeightOp llmc::llm::lookupWeight(Operation* from, FlatSymbolRefAttr symbol) {
+  auto model = from->getParentOfType<ModelOp>();
+  return model ? dyn_cast_or_null<WeightOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()))
+               : WeightOp();
+}
+
+//===----------------------------------------------------------------------===//
+// entry
+//===----------------------------------------------------------------------===//
+
+// llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<..>) max_rows 8 { ... }
+ParseResult EntryOp::parse(OpAsmParser& parser, OperationState& result) {
+  StringAttr name;
+  SmallVector<OpAsmParser::Argument> args;
+  IntegerAttr maxRows;
+  if (parser.parseSymbolName(name, getSymNameAttrName(result.name), result.attributes) ||
+      parser.parseArgumentList(args, OpAsmParser::Delimiter::Paren, /*allowType=*/true) ||
+      parser.parseKeyword("max_rows") ||
+      parser.parseAttribute(maxRows, parser.getBuilder().getI64Type(),
+                            getMaxRowsAttrName(result.name), result.attributes) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  return parser.parseRegion(*result.addRegion(), args);
+}
+
+void EntryOp::print(OpAsmPrinter& printer) {
+  printer << ' ';
+  printer.printSymbolName(getSymName());
+  printer << '(';
+  llvm::interleaveComma(getBody().getArguments(), printer,
+                        [&](BlockArgument arg) { printer.printRegionArgument(arg); });
+  printer << ") max_rows " << getMaxRows() << ' ';
+  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
+                                           {getSymNameAttrName(), getMaxRowsAttrName()});
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+//===----------------------------------------------------------------------===//
+// layers
+//===----------------------------------------------------------------------===//
+
+// %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> { ... }
+ParseResult LayersOp::parse(OpAsmParser& parser, OperationState& result) {
+  OpAsmParser::Argument iter;
+  OpAsmParser::UnresolvedOperand init;
+  IntegerAttr first, count;
+  Type type, i64 = parser.getBuilder().getI64Type();
+  if (parser.parseArgument(iter) || parser.parseEqual() || parser.parseOperand(init) ||
+      parser.parseKeyword("first") ||
+      parser.parseAttribute(first, i64, getFirstLayerAttrName(result.name), result.attributes) ||
+      parser.parseKeyword("count") ||
+      parser.parseAttribute(count, i64, getNumLayersAttrName(result.name), result.attributes) ||
+      parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(type) ||
+      parser.resolveOperand(init, type, result.operands))
+    return failure();
+  iter.type = type;
+  result.addTypes(type);
+  return parser.parseRegion(*result.addRegion(), {iter});
+}
+
+void LayersOp::print(OpAsmPrinter& printer) {
+  printer << ' ' << getIterArg() << " = " << getInit() << " first " << getFirstLayer() << " count "
+          << getNumLayers();
+  printer.printOptionalAttrDict((*this)->getAttrs(),
+                                {getFirstLayerAttrName(), getNumLayersAttrName()});
+  printer << " : " << getInit().getType() << ' ';
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
+}
+
+//===----------------------------------------------------------------------===//
+// Verifiers
+//===----------------------------------------------------------------------===//
+
+LogicalResult ModelOp::verify() { return success(); }
+LogicalResult WeightOp::verify() { return success(); }
+LogicalResult RopeTableOp::verify() { return success(); }
+LogicalResult EntryOp::verify() { return success(); }
+LogicalResult LayersOp::verify() { return success(); }
+LogicalResult KernelOp::verify() { return success(); }
+LogicalResult RopeOp::verify() { return success(); }
+LogicalResult KvWriteOp::verify() { return success(); }
+LogicalResult AttentionOp::verify() { return success(); }
+LogicalResult NormQkvOp::verify() { return success(); }
+LogicalResult NormGluOp::verify() { return success(); }
