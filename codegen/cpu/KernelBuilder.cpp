@@ -1,0 +1,251 @@
+#include "codegen/cpu/KernelBuilder.h"
+
+#include <cstddef>
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "runtime/abi/kernel_abi.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+Storage storageOf(Type t) {
+  return t.isF32() ? Storage::f32 : t.isF16() ? Storage::f16 : Storage::bf16;
+}
+
+KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, const CpuTarget& target)
+    : b_(module.getContext()), loc_(UnknownLoc::get(module.getContext())), target_(target) {
+  b_.setInsertionPointToEnd(module.getBody());
+  auto type = b_.getFunctionType({ptr(), ptr(), i64(), i64(), ptr()}, {b_.getI32Type()});
+  auto fn = func::FuncOp::create(b_, loc_, symbol, type);
+  Block* entry = fn.addEntryBlock();
+  b_.setInsertionPointToStart(entry);
+  Value step = entry->getArgument(0);
+  operands_ = entry->getArgument(1);
+  tileBegin_ = entry->getArgument(2);
+  tileEnd_ = entry->getArgument(3);
+  scratch_ = entry->getArgument(4);
+  auto field = [&](Type t, size_t at) { return load(t, offset(step, int64_t(at)), 8); };
+  step_.rows = field(ptr(), offsetof(LlmcStep, rows));
+  step_.logitsRows = field(ptr(), offsetof(LlmcStep, logits_rows));
+  step_.blockTables = field(ptr(), offsetof(LlmcStep, block_tables));
+  step_.numRows = field(i64(), offsetof(LlmcStep, num_rows));
+  step_.numLogitsRows = field(i64(), offsetof(LlmcStep, num_logits_rows));
+  step_.blocksPerSeq = field(i64(), offsetof(LlmcStep, blocks_per_seq));
+}
+
+void KernelBuilder::finish() {
+  Value ok = arith::ConstantOp::create(b_, loc_, b_.getI32IntegerAttr(0));
+  func::ReturnOp::create(b_, loc_, ok);
+}
+
+Value KernelBuilder::operand(int64_t index) { return load(ptr(), offset(operands_, index * 8), 8); }
+
+Value KernelBuilder::scratch(int64_t bytes) {
+  Value p = offset(scratch_, scratchBytes_);
+  scratchBytes_ += (bytes + 63) / 64 * 64;
+  return p;
+}
+
+//===----------------------------------------------------------------------===//
+// Integers
+//===----------------------------------------------------------------------===//
+
+Value KernelBuilder::ci(int64_t v) {
+  return arith::ConstantOp::create(b_, loc_, b_.getI64IntegerAttr(v));
+}
+Value KernelBuilder::add(Value a, Value b) { return arith::AddIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::add(Value a, int64_t b) { return b ? add(a, ci(b)) : a; }
+Value KernelBuilder::sub(Value a, Value b) { return arith::SubIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::mul(Value a, Value b) { return arith::MulIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::mul(Value a, int64_t b) { return b == 1 ? a : mul(a, ci(b)); }
+Value KernelBuilder::div(Value a, Value b) { return arith::DivUIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::rem(Value a, Value b) { return arith::RemUIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::div(Value a, int64_t b) { return b == 1 ? a : div(a, ci(b)); }
+Value KernelBuilder::rem(Value a, int64_t b) { return rem(a, ci(b)); }
+Value KernelBuilder::min(Value a, Value b) { return arith::MinSIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::max(Value a, Value b) { return arith::MaxSIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::cmp(arith::CmpIPredicate p, Value a, Value b) {
+  return arith::CmpIOp::create(b_, loc_, p, a, b);
+}
+Value KernelBuilder::select(Value c, Value a, Value b) {
+  return arith::SelectOp::create(b_, loc_, c, a, b);
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+Value KernelBuilder::offset(Value p, Value bytes) {
+  return LLVM::GEPOp::create(b_, loc_, ptr(), b_.getI8Type(), p, ArrayRef<LLVM::GEPArg>{bytes});
+}
+Value KernelBuilder::offset(Value p, int64_t bytes) { return bytes ? offset(p, ci(bytes)) : p; }
+Value KernelBuilder::load(Type type, Value p, int64_t align) {
+  return LLVM::LoadOp::create(b_, loc_, type, p, unsigned(align));
+}
+void KernelBuilder::store(Value v, Value p, int64_t align) {
+  LLVM::StoreOp::create(b_, loc_, v, p, unsigned(align));
+}
+Value KernelBuilder::loadI32(Value p) {
+  return arith::ExtSIOp::create(b_, loc_, i64(), load(b_.getI32Type(), p, 4));
+}
+RowArgs KernelBuilder::row(Value index) {
+  Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));
+  return {loadI32(offset(p, offsetof(LlmcRow, token_id))), loadI32(offset(p, offsetof(LlmcRow, pos))),
+          loadI32(offset(p, offsetof(LlmcRow, seq)))};
+}
+
+//===----------------------------------------------------------------------===//
+// Floats
+//===----------------------------------------------------------------------===//
+
+VectorType KernelBuilder::vec(int64_t lanes) { return VectorType::get({lanes}, f32()); }
+VectorType KernelBuilder::vecI(int64_t lanes, int64_t bits) {
+  return VectorType::get({lanes}, b_.getIntegerType(unsigned(bits)));
+}
+Value KernelBuilder::cf(float v) {
+  return arith::ConstantOp::create(b_, loc_, b_.getF32FloatAttr(v));
+}
+Value KernelBuilder::splat(float v, int64_t lanes) {
+  return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vec(lanes), v));
+}
+Value KernelBuilder::broadcast(Value scalar, int64_t lanes) {
+  return vector::BroadcastOp::create(b_, loc_, VectorType::get({lanes}, scalar.getType()), scalar);
+}
+Value KernelBuilder::fma(Value a, Value b, Value c) {
+  if (!isa<VectorType>(a.getType())) return LLVM::FMAOp::create(b_, loc_, a, b, c);
+  return vector::FMAOp::create(b_, loc_, a, b, c);
+}
+Value KernelBuilder::addf(Value a, Value b) { return arith::AddFOp::create(b_, loc_, a, b); }
+Value KernelBuilder::subf(Value a, Value b) { return arith::SubFOp::create(b_, loc_, a, b); }
+Value KernelBuilder::mulf(Value a, Value b) { return arith::MulFOp::create(b_, loc_, a, b); }
+Value KernelBuilder::divf(Value a, Value b) { return arith::DivFOp::create(b_, loc_, a, b); }
+Value KernelBuilder::maxf(Value a, Value b) {
+  // A compare and a select is one instruction on x86, where IEEE maximum is several.
+  Value greater = arith::CmpFOp::create(b_, loc_, arith::CmpFPredicate::OGT, a, b);
+  return select(greater, a, b);
+}
+Value KernelBuilder::negf(Value a) { return arith::NegFOp::create(b_, loc_, a); }
+Value KernelBuilder::sqrtf(Value a) { return LLVM::SqrtOp::create(b_, loc_, a); }
+Value KernelBuilder::bitcast(Type t, Value v) {
+  if (isa<VectorType>(t)) return vector::BitCastOp::create(b_, loc_, cast<VectorType>(t), v);
+  return arith::BitcastOp::create(b_, loc_, t, v);
+}
+Value KernelBuilder::extract(Value v, int64_t lane) {
+  return vector::ExtractOp::create(b_, loc_, v, lane);
+}
+
+static Value reduce(KernelBuilder& k, Location loc, Value v,
+                    llvm::function_ref<Value(Value, Value)> combine) {
+  for (int64_t half = kLanes / 2; half >= 1; half /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t i = 0; i < half; ++i) {
+      low.push_back(i);
+      high.push_back(half + i);
+    }
+    Value a = vector::ShuffleOp::create(k.builder(), loc, v, v, low);
+    Value b = vector::ShuffleOp::create(k.builder(), loc, v, v, high);
+    v = combine(a, b);
+  }
+  return k.extract(v, 0);
+}
+Value KernelBuilder::reduceAdd(Value v) {
+  return reduce(*this, loc_, v, [&](Value a, Value b) { return addf(a, b); });
+}
+Value KernelBuilder::reduceMax(Value v) {
+  return reduce(*this, loc_, v, [&](Value a, Value b) { return maxf(a, b); });
+}
+Value KernelBuilder::keepLanes(Value v, int64_t count) {
+  SmallVector<bool> keep(kLanes);
+  for (int64_t i = 0; i < count; ++i) keep[i] = true;
+  Value mask = arith::ConstantOp::create(b_, loc_,
+                                         DenseElementsAttr::get(vecI(kLanes, 1), ArrayRef<bool>(keep)));
+  return select(mask, v, zero());
+}
+
+Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
+  switch (s) {
+    case Storage::f32:
+      return load(vec(lanes), p, 4);
+    case Storage::f16:
+      return arith::ExtFOp::create(b_, loc_, vec(lanes),
+                                   load(VectorType::get({lanes}, b_.getF16Type()), p, 2));
+    case Storage::bf16: {
+      // bf16 is the upper half of a float.
+      Value bits = arith::ExtUIOp::create(b_, loc_, vecI(lanes, 32), load(vecI(lanes, 16), p, 2));
+      Value shift = arith::ConstantOp::create(b_, loc_,
+                                              DenseElementsAttr::get(vecI(lanes, 32), int32_t(16)));
+      return bitcast(vec(lanes), arith::ShLIOp::create(b_, loc_, bits, shift));
+    }
+  }
+  return {};
+}
+
+Value KernelBuilder::roundTo(Storage s, Value v) {
+  int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
+  switch (s) {
+    case Storage::f32:
+      return v;
+    case Storage::f16:
+      return arith::TruncFOp::create(b_, loc_, VectorType::get({lanes}, b_.getF16Type()), v);
+    case Storage::bf16: {
+      // Nearest, ties to even: add 0x7fff plus the lowest kept bit. NaNs do not reach a cache.
+      auto c = [&](int32_t x) -> Value {
+        return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(lanes, 32), x));
+      };
+      Value bits = bitcast(vecI(lanes, 32), v);
+      Value odd = arith::AndIOp::create(b_, loc_, arith::ShRUIOp::create(b_, loc_, bits, c(16)), c(1));
+      Value sum = add(add(bits, c(0x7fff)), odd);
+      return arith::TruncIOp::create(b_, loc_, vecI(lanes, 16),
+                                     arith::ShRUIOp::create(b_, loc_, sum, c(16)));
+    }
+  }
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Control flow
+//===----------------------------------------------------------------------===//
+
+Values KernelBuilder::loop(Value lo, Value hi, int64_t step, ValueRange init, const Body& body) {
+  auto build = [&](OpBuilder& nested, Location, Value iv, ValueRange state) {
+    OpBuilder::InsertionGuard guard(b_);
+    b_.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+    scf::YieldOp::create(b_, loc_, body(iv, state));
+  };
+  return Values(scf::ForOp::create(b_, loc_, lo, hi, ci(step), init, build).getResults());
+}
+
+void KernelBuilder::loop(Value lo, Value hi, int64_t step, const std::function<void(Value)>& body) {
+  loop(lo, hi, step, {}, [&](Value iv, ValueRange) {
+    body(iv);
+    return Values{};
+  });
+}
+
+void KernelBuilder::ifThen(Value condition, const std::function<void()>& body) {
+  scf::IfOp::create(b_, loc_, condition, [&](OpBuilder& nested, Location) {
+    OpBuilder::InsertionGuard guard(b_);
+    b_.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+    body();
+    scf::YieldOp::create(b_, loc_);
+  });
+}
+
+void KernelBuilder::whileLess(Value begin, Value end, const std::function<Value(Value)>& body) {
+  auto before = [&](OpBuilder& nested, Location, ValueRange state) {
+    OpBuilder::InsertionGuard guard(b_);
+    b_.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+    scf::ConditionOp::create(b_, loc_, cmp(arith::CmpIPredicate::slt, state[0], end), state);
+  };
+  auto after = [&](OpBuilder& nested, Location, ValueRange state) {
+    OpBuilder::InsertionGuard guard(b_);
+    b_.setInsertionPoint(nested.getInsertionBlock(), nested.getInsertionPoint());
+    scf::YieldOp::create(b_, loc_, body(state[0]));
+  };
+  scf::WhileOp::create(b_, loc_, TypeRange{i64()}, ValueRange{begin}, before, after);
+}
+
+}  // namespace llmc::cpu

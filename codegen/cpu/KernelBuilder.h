@@ -1,0 +1,137 @@
+// A thin vocabulary over MLIR's arith, scf, vector and llvm dialects in which the CPU kernels are written.
+//
+// Integers are i64, memory is raw pointers with byte offsets, vectors have 16 floats (LLVM splits them over the target's
+// registers). Every floating-point operation means exactly what it says: nothing is contracted or reassociated, so all
+// targets give the same bits.
+#pragma once
+
+#include <functional>
+
+#include "codegen/cpu/Target.h"
+#include "ir/LLM.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/Builders.h"
+
+namespace llmc::cpu {
+
+using mlir::Value;
+using Values = llvm::SmallVector<Value>;
+
+/// Lanes of the vectors that kernels are written on: one panel.
+constexpr int64_t kLanes = 16;
+
+/// Storage types of weights and caches.
+enum class Storage { f32, f16, bf16 };
+Storage storageOf(mlir::Type elementType);
+constexpr int64_t storageBytes(Storage s) { return s == Storage::f32 ? 4 : 2; }
+
+/// The step's fields, loaded once at a kernel's entry.
+struct StepArgs {
+  Value rows, logitsRows, blockTables;            // pointers
+  Value numRows, numLogitsRows, blocksPerSeq;     // i64
+};
+
+/// One entry of the row table.
+struct RowArgs {
+  Value tokenId, pos, seq;  // i64
+};
+
+class KernelBuilder {
+ public:
+  /// Opens `func.func @symbol(step, operands, tile_begin, tile_end, scratch) -> i32` in `module`.
+  KernelBuilder(mlir::ModuleOp module, llvm::StringRef symbol, const CpuTarget& target);
+  /// Returns 0 from the kernel.
+  void finish();
+
+  const CpuTarget& target() const { return target_; }
+  Value tileBegin() const { return tileBegin_; }
+  Value tileEnd() const { return tileEnd_; }
+  const StepArgs& step() const { return step_; }
+  /// The pointer of operand `index` (position in KernelOpInterface::getKernelOperands()).
+  Value operand(int64_t index);
+  /// Reserves `bytes` of the thread's scratch and gives a pointer to it (64-byte aligned).
+  Value scratch(int64_t bytes);
+  int64_t scratchBytes() const { return scratchBytes_; }
+
+  // Integers (i64).
+  Value ci(int64_t v);
+  Value add(Value a, Value b);
+  Value add(Value a, int64_t b);
+  Value sub(Value a, Value b);
+  Value mul(Value a, Value b);
+  Value mul(Value a, int64_t b);
+  Value div(Value a, int64_t b);  // unsigned
+  Value rem(Value a, int64_t b);  // unsigned
+  Value div(Value a, Value b);
+  Value rem(Value a, Value b);
+  Value ceilDiv(Value a, int64_t b) { return div(add(a, b - 1), b); }
+  Value min(Value a, Value b);
+  Value max(Value a, Value b);
+  Value cmp(mlir::arith::CmpIPredicate p, Value a, Value b);
+  Value select(Value c, Value a, Value b);
+
+  // Memory. Offsets are in bytes.
+  Value offset(Value ptr, Value bytes);
+  Value offset(Value ptr, int64_t bytes);
+  Value load(mlir::Type type, Value ptr, int64_t align);
+  void store(Value v, Value ptr, int64_t align);
+  Value loadI32(Value ptr);  // sign-extended to i64
+  RowArgs row(Value index);
+  /// A pointer to the row `index` of a buffer of floats with `stride` floats a row.
+  Value rowPtr(Value base, Value index, int64_t stride) { return offset(base, mul(index, stride * 4)); }
+
+  // Floats. vec(n) is vector<n x f32>.
+  mlir::VectorType vec(int64_t lanes = kLanes);
+  mlir::VectorType vecI(int64_t lanes, int64_t bits);
+  Value cf(float v);                          // scalar
+  Value splat(float v, int64_t lanes = kLanes);
+  Value zero() { return splat(0.0f); }
+  Value broadcast(Value scalar, int64_t lanes = kLanes);
+  Value fma(Value a, Value b, Value c);       // a * b + c, one rounding
+  Value addf(Value a, Value b);
+  Value subf(Value a, Value b);
+  Value mulf(Value a, Value b);
+  Value divf(Value a, Value b);
+  Value maxf(Value a, Value b);               // for values that are not NaN
+  Value negf(Value a);
+  Value sqrtf(Value a);
+  Value bitcast(mlir::Type t, Value v);
+  /// Sums or takes the maximum of 16 lanes as a tree of halves: the same order on every target.
+  Value reduceAdd(Value v);
+  Value reduceMax(Value v);
+  Value extract(Value v, int64_t lane);
+  /// Keeps the first `count` lanes of a 16-lane vector, zero elsewhere.
+  Value keepLanes(Value v, int64_t count);
+
+  /// `lanes` floats at ptr.
+  Value loadF32(Value ptr, int64_t lanes = kLanes) { return load(vec(lanes), ptr, 4); }
+  Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
+  /// `lanes` stored values at ptr, as floats.
+  Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
+  /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves, or bf16 as i16.
+  Value roundTo(Storage s, Value v);
+
+  // Control flow.
+  using Body = std::function<Values(Value, mlir::ValueRange)>;
+  Values loop(Value lo, Value hi, int64_t step, mlir::ValueRange init, const Body& body);
+  void loop(Value lo, Value hi, int64_t step, const std::function<void(Value)>& body);
+  void ifThen(Value condition, const std::function<void()>& body);
+  /// for (i = begin; i < end; i = body(i))
+  void whileLess(Value begin, Value end, const std::function<Value(Value)>& body);
+
+  mlir::OpBuilder& builder() { return b_; }
+  mlir::Type f32() { return b_.getF32Type(); }
+  mlir::Type i64() { return b_.getI64Type(); }
+  mlir::Type ptr() { return mlir::LLVM::LLVMPointerType::get(b_.getContext()); }
+
+ private:
+  mlir::OpBuilder b_;
+  mlir::Location loc_;
+  const CpuTarget& target_;
+  Value operands_, scratch_, tileBegin_, tileEnd_;
+  StepArgs step_;
+  int64_t scratchBytes_ = 0;
+};
+
+}  // namespace llmc::cpu

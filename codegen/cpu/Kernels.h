@@ -1,0 +1,79 @@
+// One emitter per op of the llm dialect. Each writes the body of a kernel; operand indices are those of the op's
+// getKernelOperands().
+#pragma once
+
+#include "codegen/cpu/KernelBuilder.h"
+
+namespace llmc::cpu {
+
+/// What a kernel is specialised to beyond its op.
+struct KernelShape {
+  int64_t maxRows = 0;                   // the entry point's bound on rows
+  llvm::ArrayRef<int64_t> rowStrides;    // in floats, of the arena operands in their order
+
+  bool isDecode() const { return maxRows <= llm::kDecodeMaxRows; }
+};
+
+void emitLinear(KernelBuilder& k, llm::LinearOp op, const KernelShape& shape);
+void emitLinearResidual(KernelBuilder& k, llm::LinearResidualOp op, const KernelShape& shape);
+void emitNormQkv(KernelBuilder& k, llm::NormQkvOp op, const KernelShape& shape);
+void emitNormGlu(KernelBuilder& k, llm::NormGluOp op, const KernelShape& shape);
+void emitLogits(KernelBuilder& k, llm::LogitsOp op, const KernelShape& shape);
+void emitNormLogits(KernelBuilder& k, llm::NormLogitsOp op, const KernelShape& shape);
+
+void emitAttention(KernelBuilder& k, llm::AttentionOp op, const KernelShape& shape);
+
+void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape);
+void emitRmsNorm(KernelBuilder& k, llm::RmsNormOp op, const KernelShape& shape);
+void emitBias(KernelBuilder& k, llm::BiasOp op, const KernelShape& shape);
+void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape);
+void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op, const KernelShape& shape);
+void emitActivation(KernelBuilder& k, llm::ActivationOp op, const KernelShape& shape);
+void emitMul(KernelBuilder& k, llm::MulOp op, const KernelShape& shape);
+void emitAdd(KernelBuilder& k, llm::AddOp op, const KernelShape& shape);
+
+//===----------------------------------------------------------------------===//
+// Pieces that row kernels and fused epilogues share
+//===----------------------------------------------------------------------===//
+
+/// Storage of the matrix `symbol` names; K and N of one layer.
+struct MatrixInfo {
+  Storage storage;
+  int64_t rows, cols;  // N, K
+};
+MatrixInfo matrixInfo(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol);
+int64_t widthOf(Value tensor);
+
+/// dst[0..width) = x / sqrt(mean(x^2) + eps) * weight, one row.
+void normRow(KernelBuilder& k, Value x, Value weight, Value dst, int64_t width, double eps);
+
+/// The KV cache as kernels address it; layout in runtime/schema/plan.fbs: KvGroup.
+struct KvLayout {
+  Storage storage;
+  int64_t numKvHeads, headDim, headDimPadded;
+
+  explicit KvLayout(llm::KvCacheType type);
+  int64_t keyBlockBytes() const;    // one head of one block
+  int64_t valueBlockBytes() const;
+  /// The block that holds position `pos` of sequence `seq`, times num_kv_heads.
+  Value blockHead(KernelBuilder& k, Value seq, Value block) const;
+};
+/// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` at a row's position.
+void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
+               Value element, Value keys);
+void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
+                 Value element, Value values);
+
+/// The widest vector (1 to 16 lanes) that divides `width`.
+constexpr int64_t lanesFor(int64_t width) {
+  int64_t lanes = kLanes;
+  while (width % lanes) lanes /= 2;
+  return lanes;
+}
+
+/// Rotates x[i] and x[i + half] (two vectors of `lanes`) by the row's angle; returns the pair.
+/// `element`: i. Table: runtime/schema/plan.fbs RopeTable.
+std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value element, int64_t half,
+                               Value low, Value high);
+
+}  // namespace llmc::cpu

@@ -1,0 +1,78 @@
+#include "codegen/cpu/Math.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+static int64_t lanesOf(Value v) { return cast<VectorType>(v.getType()).getDimSize(0); }
+
+Value emitExp(KernelBuilder& k, Value x) {
+  const int64_t lanes = lanesOf(x);
+  OpBuilder& b = k.builder();
+  Location loc = x.getLoc();
+  auto c = [&](float v) { return k.splat(v, lanes); };
+  Value tiny = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, c(-87.3f));
+  Value huge = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, x, c(88.0f));
+  Value bounded = k.select(tiny, c(0.0f), k.select(huge, c(88.0f), x));
+  // n = round(x / ln 2): adding 1.5 * 2^23 leaves the integer in the low bits of the mantissa.
+  constexpr float kRound = 12582912.0f;
+  Value shifted = k.fma(bounded, c(1.44269504088896341f), c(kRound));
+  Value n = k.subf(shifted, c(kRound));
+  Value r = k.fma(n, c(-0.693359375f), bounded);
+  r = k.fma(n, c(2.12194440e-4f), r);
+  Value p = c(1.9875691500e-4f);
+  for (float a : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
+                  5.0000001201e-1f})
+    p = k.fma(p, r, c(a));
+  Value y = k.addf(k.fma(p, k.mulf(r, r), r), c(1.0f));
+  // Times 2^n: n goes to the exponent. shifted's bits are kRound's plus n.
+  VectorType i32 = k.vecI(lanes, 32);
+  Value exponent = arith::ShLIOp::create(
+      b, loc, k.bitcast(i32, shifted),
+      arith::ConstantOp::create(b, loc, DenseElementsAttr::get(i32, int32_t(23))).getResult());
+  Value scaled = k.bitcast(k.vec(lanes), k.add(k.bitcast(i32, y), exponent));
+  return k.select(tiny, c(0.0f), scaled);
+}
+
+/// 1 / (1 + e^-x)
+static Value sigmoid(KernelBuilder& k, Value x) {
+  Value one = k.splat(1.0f, lanesOf(x));
+  return k.divf(one, k.addf(one, emitExp(k, k.negf(x))));
+}
+
+/// erf within 1.5e-7: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+static Value erf(KernelBuilder& k, Value x) {
+  const int64_t lanes = lanesOf(x);
+  auto c = [&](float v) { return k.splat(v, lanes); };
+  Value magnitude = k.maxf(x, k.negf(x));
+  Value t = k.divf(c(1.0f), k.fma(c(0.3275911f), magnitude, c(1.0f)));
+  Value p = c(1.061405429f);
+  for (float a : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) p = k.fma(p, t, c(a));
+  Value e = emitExp(k, k.negf(k.mulf(x, x)));
+  Value y = k.subf(c(1.0f), k.mulf(k.mulf(p, t), e));
+  Value negative = arith::CmpFOp::create(k.builder(), x.getLoc(), arith::CmpFPredicate::OLT, x, c(0.0f));
+  return k.select(negative, k.negf(y), y);
+}
+
+Value emitActivationValue(KernelBuilder& k, llm::ActivationKind kind, Value x) {
+  const int64_t lanes = lanesOf(x);
+  auto c = [&](float v) { return k.splat(v, lanes); };
+  switch (kind) {
+    case llm::ActivationKind::silu:
+      return k.mulf(x, sigmoid(k, x));
+    case llm::ActivationKind::relu:
+      return k.maxf(x, c(0.0f));
+    case llm::ActivationKind::gelu:
+      // x/2 (1 + erf(x / sqrt 2)), arXiv 1606.08415
+      return k.mulf(k.mulf(x, c(0.5f)), k.addf(c(1.0f), erf(k, k.mulf(x, c(0.70710678f)))));
+    case llm::ActivationKind::gelu_tanh: {
+      // x/2 (1 + tanh z) = x sigmoid(2 z), z = sqrt(2/pi) (x + 0.044715 x^3)
+      Value cube = k.mulf(k.mulf(x, x), x);
+      Value z = k.mulf(c(0.79788456f), k.fma(c(0.044715f), cube, x));
+      return k.mulf(x, sigmoid(k, k.mulf(c(2.0f), z)));
+    }
+  }
+  return {};
+}
+
+}  // namespace llmc::cpu

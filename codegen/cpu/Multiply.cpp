@@ -1,0 +1,120 @@
+#include "codegen/cpu/Multiply.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+Panels Panels::from(KernelBuilder& k, Value p) const {
+  Panels moved = *this;
+  moved.base = k.offset(base, k.mul(p, panelBytes));
+  return moved;
+}
+
+Panels weightPanels(Value base, Storage storage, int64_t cols) {
+  switch (storage) {
+    case Storage::f32:
+      return {base, cols * 64, 64, 1, storage};
+    case Storage::f16:
+      return {base, cols * 32, 32, 1, storage};
+    case Storage::bf16:
+      return {base, (cols + 1) / 2 * 64, 64, 2, storage};
+  }
+  return {};
+}
+
+/// The values of one step of one panel: kPerStep vectors.
+static Values loadStep(KernelBuilder& k, const Panels& b, Value at) {
+  if (b.kPerStep == 1) return {k.loadAs(b.storage, at)};
+  // Pairs of bf16: the even k is the low half of each word, the odd k the high half.
+  OpBuilder& builder = k.builder();
+  Location loc = at.getLoc();
+  auto c = [&](int32_t v) -> Value {
+    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(k.vecI(kLanes, 32), v));
+  };
+  Value words = k.load(k.vecI(kLanes, 32), at, 4);
+  Value even = arith::ShLIOp::create(builder, loc, words, c(16));
+  Value odd = arith::AndIOp::create(builder, loc, words, c(int32_t(0xffff0000)));
+  return {k.bitcast(k.vec(), even), k.bitcast(k.vec(), odd)};
+}
+
+/// One step: acc += a[:, kAt...] * b[kAt...]; `take` values of k of the step are used.
+static void multiplyStep(KernelBuilder& k, Value a, int64_t aStrideBytes, const Panels& b, Value at,
+                         int64_t rows, int64_t panels, int64_t take, Values& acc) {
+  SmallVector<Values> weights;
+  for (int64_t q = 0; q < panels; ++q)
+    weights.push_back(loadStep(k, b, k.offset(at, q * b.panelBytes)));
+  for (int64_t j = 0; j < take; ++j) {
+    for (int64_t i = 0; i < rows; ++i) {
+      Value x = k.broadcast(k.loadScalar(k.offset(a, i * aStrideBytes + j * 4)));
+      for (int64_t q = 0; q < panels; ++q) {
+        Value& c = acc[i * panels + q];
+        c = k.fma(weights[q][j], x, c);
+      }
+    }
+  }
+}
+
+Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
+                int64_t kCount, Values acc) {
+  // Four values of k an iteration: enough to hide the loop's own instructions.
+  constexpr int64_t kUnroll = 4;
+  const int64_t main = kCount / kUnroll * kUnroll;
+  auto step = [&](Value k0, int64_t first, int64_t count, Values& c) {
+    Value aAt = k.offset(a.base, k.add(k.mul(k0, 4), first * 4));
+    Value bAt = k.offset(b.base, k.add(k.mul(k0, b.stepBytes / b.kPerStep),
+                                       first / b.kPerStep * b.stepBytes));
+    multiplyStep(k, aAt, a.strideBytes, b, bAt, rows, panels, std::min(count, b.kPerStep), c);
+  };
+  acc = k.loop(k.ci(0), k.ci(main), kUnroll, acc, [&](Value k0, ValueRange state) {
+    Values c(state.begin(), state.end());
+    for (int64_t j = 0; j < kUnroll; j += b.kPerStep) step(k0, j, b.kPerStep, c);
+    return c;
+  });
+  for (int64_t j = main; j < kCount; j += b.kPerStep) step(k.ci(0), j, kCount - j, acc);
+  return acc;
+}
+
+Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
+                Value kCount, Values acc) {
+  return k.loop(k.ci(0), kCount, 1, acc, [&](Value k0, ValueRange state) {
+    Values c(state.begin(), state.end());
+    multiplyStep(k, k.offset(a.base, k.mul(k0, 4)), a.strideBytes, b,
+                 k.offset(b.base, k.mul(k0, b.stepBytes)), rows, panels, 1, c);
+    return c;
+  });
+}
+
+int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most) {
+  const int64_t perVector = kLanes / target.vectorFloats;
+  // Three quarters of the registers for accumulators leave room for the weights of one k and the broadcast.
+  const int64_t accumulators = target.registers * 3 / 4 / perVector;
+  int64_t panels = 1;
+  while (panels * 2 <= most && panels * 2 * rows <= accumulators) panels *= 2;
+  return panels;
+}
+
+void forBlocks(KernelBuilder& k, Value count, ArrayRef<int64_t> sizes,
+               const std::function<void(Value, int64_t)>& body) {
+  Value begin = k.ci(0);
+  for (int64_t size : sizes) {
+    Value end = k.add(begin, k.mul(k.div(k.sub(count, begin), size), size));
+    k.loop(begin, end, size, [&](Value first) { body(first, size); });
+    begin = end;
+  }
+}
+
+void expandPanels(KernelBuilder& k, const Panels& from, Value count, int64_t kCount, Value dst,
+                  int64_t stridePanels) {
+  const int64_t rowBytes = stridePanels * kLanes * 4;
+  k.loop(k.ci(0), count, 1, [&](Value p) {
+    Value src = k.offset(from.base, k.mul(p, from.panelBytes));
+    Value out = k.offset(dst, k.mul(p, kLanes * 4));
+    k.loop(k.ci(0), k.ci((kCount + from.kPerStep - 1) / from.kPerStep), 1, [&](Value s) {
+      Values values = loadStep(k, from, k.offset(src, k.mul(s, from.stepBytes)));
+      for (int64_t j = 0; j < from.kPerStep; ++j)
+        k.store(values[j], k.offset(out, k.add(k.mul(s, from.kPerStep * rowBytes), j * rowBytes)), 4);
+    });
+  });
+}
+
+}  // namespace llmc::cpu

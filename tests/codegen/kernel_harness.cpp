@@ -1,0 +1,127 @@
+#include "kernel_harness.h"
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "mlir/Parser/Parser.h"
+#include "runtime/io/float_convert.h"
+
+namespace llmc::test {
+
+std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text, const cpu::CpuTarget& target) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  context.loadDialect<llm::LLMDialect>();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+  if (!module) {
+    ADD_FAILURE() << "does not parse: " << text;
+    return nullptr;
+  }
+  auto image = cpu::compileKernels(*module->getOps<llm::ModelOp>().begin(), target);
+  if (!image) {
+    ADD_FAILURE() << llvm::toString(image.takeError());
+    return nullptr;
+  }
+  const int fd = memfd_create("kernels", MFD_CLOEXEC);
+  EXPECT_EQ(write(fd, image->image.data(), image->image.size()), ssize_t(image->image.size()));
+  auto loaded = std::make_unique<LoadedKernels>();
+  loaded->handle_ = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
+  close(fd);
+  if (!loaded->handle_) {
+    ADD_FAILURE() << dlerror();
+    return nullptr;
+  }
+  loaded->scratchBytes_ = image->scratchBytes;
+  return loaded;
+}
+
+LoadedKernels::~LoadedKernels() {
+  if (handle_) dlclose(handle_);
+}
+
+void LoadedKernels::run(const char* symbol, const LlmcStep& step, std::vector<void*> operands, int64_t begin,
+                        int64_t end) {
+  auto kernel = reinterpret_cast<LlmcKernelFn>(dlsym(handle_, symbol));
+  ASSERT_NE(kernel, nullptr) << symbol;
+  Buffer scratch(scratchBytes_);
+  std::memset(scratch.data(), 0xff, scratchBytes_);  // NaNs: a kernel that reads before it writes shows
+  EXPECT_EQ(kernel(&step, operands.data(), begin, end, scratch.data()), 0);
+}
+
+std::vector<cpu::CpuTarget> runnableTargets() {
+  std::vector<cpu::CpuTarget> targets;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  targets.push_back(*cpu::findCpuTarget("x86-64-v3"));
+  cpu::CpuTarget v4 = *cpu::findCpuTarget("x86-64-v4");
+  if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) {
+    v4.name += " as x86-64-v3";
+    v4.cpu = "x86-64-v3";
+    v4.features.clear();
+  }
+  targets.push_back(v4);
+#elif defined(__aarch64__)
+  targets.push_back(*cpu::findCpuTarget("aarch64"));
+#endif
+  return targets;
+}
+
+std::vector<float> randomFloats(size_t n, std::mt19937& rng) {
+  std::vector<float> values(n);
+  for (float& v : values) v = float(int32_t(rng())) / 2147483648.0f;
+  return values;
+}
+
+float rounded(llmrt::DType dtype, float v) {
+  switch (dtype) {
+    case llmrt::DType::kF32:
+      return v;
+    case llmrt::DType::kF16:
+      return llmrt::f16ToF32(llmrt::f32ToF16(v));
+    case llmrt::DType::kBF16:
+      return llmrt::bf16ToF32(llmrt::f32ToBf16(v));
+  }
+  return v;
+}
+
+const char* typeName(llmrt::DType dtype) {
+  return dtype == llmrt::DType::kF32 ? "f32" : dtype == llmrt::DType::kF16 ? "f16" : "bf16";
+}
+
+PackedMatrix packRandom(llmrt::DType dtype, const std::vector<int64_t>& sourceRows, int64_t cols,
+                        llmrt::PanelOrder order, int64_t headRows, std::mt19937& rng) {
+  int64_t total = 0;
+  std::vector<int64_t> firstRow;
+  for (int64_t rows : sourceRows) {
+    firstRow.push_back(total);
+    total += rows;
+  }
+  PackedMatrix result;
+  result.values = randomFloats(total * cols, rng);
+  for (float& v : result.values) v = rounded(dtype, v);
+  const std::vector<llmrt::PanelRow> map = llmrt::panelRows(sourceRows, order, headRows);
+  const int64_t elements = llmrt::panelElements(dtype, cols);
+  const int64_t bytes = llmrt::dtypeBytes(dtype);
+  result.packed = std::make_unique<Buffer>(map.size() / 16 * elements * bytes);
+  for (size_t lane = 0; lane < map.size(); ++lane) {
+    if (map[lane].source < 0) continue;
+    const float* row = &result.values[(firstRow[map[lane].source] + map[lane].row) * cols];
+    for (int64_t k = 0; k < cols; ++k) {
+      const int64_t at = int64_t(lane) / 16 * elements + llmrt::panelOffset(dtype, lane % 16, k);
+      if (dtype == llmrt::DType::kF32) {
+        result.packed->floats()[at] = row[k];
+      } else {
+        static_cast<uint16_t*>(result.packed->data())[at] =
+            dtype == llmrt::DType::kF16 ? llmrt::f32ToF16(row[k]) : llmrt::f32ToBf16(row[k]);
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace llmc::test

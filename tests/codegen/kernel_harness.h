@@ -1,0 +1,66 @@
+// Compiles llm.kernel ops given as text, loads them into this process and calls them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "codegen/cpu/Codegen.h"
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/io/weight_layout.h"
+
+namespace llmc::test {
+
+/// Zero-initialised memory aligned to 64 bytes, with room for a vector past its end, as the plan's buffers have.
+class Buffer {
+ public:
+  explicit Buffer(size_t bytes) : data_((bytes + 191) / 64 * 64), offset_(0) {
+    offset_ = (64 - reinterpret_cast<uintptr_t>(data_.data()) % 64) % 64;
+  }
+  void* data() { return data_.data() + offset_; }
+  float* floats() { return static_cast<float*>(data()); }
+
+ private:
+  std::vector<uint8_t> data_;
+  size_t offset_;
+};
+
+/// Kernels of one module, compiled for `target` and loaded.
+class LoadedKernels {
+ public:
+  /// `model` is the text of an llm.model; fails the calling test and returns null when it does not compile.
+  static std::unique_ptr<LoadedKernels> compile(const std::string& model, const cpu::CpuTarget& target);
+  LoadedKernels() = default;
+  LoadedKernels(const LoadedKernels&) = delete;
+  ~LoadedKernels();
+
+  /// Runs tiles [begin, end) with scratch full of NaNs.
+  void run(const char* symbol, const LlmcStep& step, std::vector<void*> operands, int64_t begin, int64_t end);
+
+ private:
+  void* handle_ = nullptr;
+  int64_t scratchBytes_ = 0;
+};
+
+/// Targets whose code this machine can run: each x86-64 description at the instruction set that is here. A description
+/// for wider vectors than the machine has is lowered to the machine's: its tiles and loops are tested all the same, and
+/// since all float targets sum in one order, so are its numbers.
+std::vector<cpu::CpuTarget> runnableTargets();
+
+/// A packed matrix [N, K] and the values it holds after rounding to `dtype`.
+struct PackedMatrix {
+  std::vector<float> values;  // [N, K]
+  std::unique_ptr<Buffer> packed;
+};
+/// Packs matrices of random values in [-1, 1).
+PackedMatrix packRandom(llmrt::DType dtype, const std::vector<int64_t>& sourceRows, int64_t cols,
+                        llmrt::PanelOrder order, int64_t headRows, std::mt19937& rng);
+
+std::vector<float> randomFloats(size_t n, std::mt19937& rng);
+/// Rounds to what `dtype` stores.
+float rounded(llmrt::DType dtype, float v);
+const char* typeName(llmrt::DType dtype);
+
+}  // namespace llmc::test

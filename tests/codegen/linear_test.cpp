@@ -1,0 +1,103 @@
+// The linear kernel against a plain loop in double, at and off tile edges; every way to run it gives the same bits.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernel_harness.h"
+
+namespace llmc::test {
+namespace {
+
+using llmrt::DType;
+
+struct Shape {
+  int64_t n, k;
+};
+
+std::string linearModel(DType dtype, Shape s, int64_t xStride, int64_t yStride) {
+  const std::string x = "tensor<?x" + std::to_string(s.k) + "xf32>", y = "tensor<?x" + std::to_string(s.n) + "xf32>";
+  std::string text =
+      "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 num_kv_heads 2 head_dim 16 "
+      "num_layers 1 vocab_size 64 max_seq_len 256 max_batch 1 {\n  llm.weight @w matrix \"w\" : tensor<" +
+      std::to_string(s.n) + "x" + std::to_string(s.k) + "x" + typeName(dtype) + ">\n";
+  for (const char* name : {"decode", "prefill"})
+    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") + " row_strides [" +
+            std::to_string(xStride) + ", " + std::to_string(yStride) + "] {\n  ^bb0(%x: " + x +
+            "):\n    %y = llm.linear %x, @w : " + x + " -> " + y + "\n    llm.yield %y : " + y + "\n  }\n";
+  return text + "}\n";
+}
+
+class LinearTest : public testing::TestWithParam<std::tuple<DType, Shape>> {};
+
+TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
+  const auto [dtype, s] = GetParam();
+  const int64_t xStride = (s.k + 15) / 16 * 16 + 16, yStride = (s.n + 15) / 16 * 16;
+  const int64_t maxRows = 203;  // more than one block of rows, and no multiple of any tile
+  std::mt19937 rng(20260101);
+  PackedMatrix w = packRandom(dtype, {s.n}, s.k, llmrt::PanelOrder::kConcat, 0, rng);
+  std::vector<float> values = randomFloats(maxRows * s.k, rng);
+  Buffer x(maxRows * xStride * 4);
+  for (int64_t m = 0; m < maxRows; ++m)
+    for (int64_t k = 0; k < xStride; ++k)
+      // What lies between the rows must not matter.
+      x.floats()[m * xStride + k] = k < s.k ? values[m * s.k + k] : std::nanf("");
+
+  std::vector<float> reference;  // of the first target, in decode, one row at a time
+  for (const cpu::CpuTarget& target : runnableTargets()) {
+    SCOPED_TRACE(target.name);
+    auto kernels = LoadedKernels::compile(linearModel(dtype, s, xStride, yStride), target);
+    ASSERT_TRUE(kernels);
+    const int64_t tiles = ((s.n + 15) / 16 + 3) / 4;
+    auto run = [&](const char* symbol, int64_t rows, int64_t pieces) {
+      Buffer y(maxRows * yStride * 4);
+      LlmcStep step{};
+      step.num_rows = rows;
+      for (int64_t p = 0; p < pieces; ++p)
+        kernels->run(symbol, step, {x.data(), w.packed->data(), y.data()}, tiles * p / pieces,
+                     tiles * (p + 1) / pieces);
+      std::vector<float> out;
+      for (int64_t m = 0; m < rows; ++m)
+        out.insert(out.end(), y.floats() + m * yStride, y.floats() + m * yStride + s.n);
+      return out;
+    };
+    const std::vector<float> all = run("prefill", maxRows, 1);
+    if (reference.empty()) {
+      reference = all;
+      double worst = 0;
+      for (int64_t m = 0; m < maxRows; ++m)
+        for (int64_t n = 0; n < s.n; ++n) {
+          double sum = 0, magnitude = 0;
+          for (int64_t k = 0; k < s.k; ++k) {
+            const double product = double(values[m * s.k + k]) * w.values[n * s.k + k];
+            sum += product;
+            magnitude += std::abs(product);
+          }
+          // A chain of K roundings, each at most half an ulp of a partial sum (Higham, 3.1).
+          const double tolerance = s.k * 0x1p-24 * magnitude;
+          const double error = std::abs(all[m * s.n + n] - sum);
+          worst = std::max(worst, error / tolerance);
+          ASSERT_LE(error, tolerance) << "row " << m << " output " << n << ": " << all[m * s.n + n] << " for " << sum;
+        }
+      EXPECT_GT(worst, 0) << "nothing was compared";
+    }
+    EXPECT_EQ(all, reference) << "not the bits of the first target";
+    EXPECT_EQ(run("prefill", maxRows, 3), reference) << "not the bits of one thread";
+    for (int64_t rows : {1, 2, 3, 5, 7, 16}) {
+      const std::vector<float> first(reference.begin(), reference.begin() + rows * s.n);
+      EXPECT_EQ(run("decode", rows, 2), first) << "decode of " << rows << " rows";
+      EXPECT_EQ(run("prefill", rows, 2), first) << "prefill of " << rows << " rows";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, LinearTest,
+    testing::Combine(testing::Values(DType::kF32, DType::kF16, DType::kBF16),
+                     testing::Values(Shape{64, 64}, Shape{52, 33}, Shape{131, 300}, Shape{16, 517}, Shape{7, 1})),
+    [](const auto& info) {
+      return std::string(typeName(std::get<0>(info.param))) + "_N" + std::to_string(std::get<1>(info.param).n) + "_K" +
+             std::to_string(std::get<1>(info.param).k);
+    });
+
+}  // namespace
+}  // namespace llmc::test
