@@ -18,6 +18,7 @@ struct Tensor {
   std::vector<int64_t> shape;          // outermost first
   const uint8_t* data = nullptr;       // row-major, any alignment
   uint64_t bytes = 0;
+  bool file_backed = false;            // data lies in a read-only mapping: its pages can be dropped and come back
   // GGUF stores q_proj and k_proj of llama with the rows of each head reordered for interleaved RoPE (pairs 2i, 2i+1)
   // where HF rotates halves (pairs i, i + head_dim/2). When not 0: the number of heads to undo that for.
   int64_t interleaved_heads = 0;

@@ -1,0 +1,192 @@
+#include "frontend/Checkpoint.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+
+#include "frontend/GgufConfig.h"
+#include "frontend/HfConfig.h"
+#include "runtime/io/gguf_tensors.h"
+#include "runtime/io/json.h"
+#include "runtime/io/mapped_file.h"
+#include "runtime/io/safetensors.h"
+
+namespace llmc {
+namespace {
+
+namespace fs = std::filesystem;
+using llmrt::GgufFile;
+using llmrt::invalidArgument;
+using llmrt::invalidData;
+using llmrt::MappedFile;
+using llmrt::notFound;
+using llmrt::Result;
+using llmrt::Status;
+
+bool pathExists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+bool isDirectory(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+// "models/mistral.json" -> "mistral"; a config.json is named after its directory.
+std::string modelName(const fs::path& path) {
+  std::error_code error;
+  fs::path full = fs::absolute(path, error).lexically_normal();
+  if (full.filename().empty()) full = full.parent_path();
+  if (full.filename() == "config.json") return full.parent_path().filename().string();
+  return isDirectory(full) ? full.filename().string() : full.stem().string();
+}
+
+// tokenizer_config.json: a template, or a list of named ones of which "default" counts.
+Result<std::string> templateFromTokenizerConfig(const std::string& path) {
+  LLMRT_ASSIGN_OR_RETURN(nlohmann::json config, llmrt::readJsonFile(path));
+  if (!config.is_object()) return invalidData(path + ": is not a JSON object");
+  auto found = config.find("chat_template");
+  if (found == config.end() || found->is_null()) return std::string();
+  if (found->is_string()) return found->get<std::string>();
+  if (found->is_array()) {
+    for (const nlohmann::json& entry : *found) {
+      if (entry.is_object() && entry.value("name", nlohmann::json()) == "default" &&
+          entry.contains("template") && entry["template"].is_string())
+        return entry["template"].get<std::string>();
+    }
+    return std::string();
+  }
+  return invalidData(path + ": chat_template is neither a string nor a list");
+}
+
+Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
+  LLMRT_ASSIGN_OR_RETURN(auto chat_template, gguf->getString("tokenizer.chat_template"));
+  if (chat_template) out.chat_template = *chat_template;
+  if (!gguf->has("tokenizer.ggml.model")) return {};
+  out.tokenizer.kind = TokenizerOrigin::Kind::kGguf;
+  out.tokenizer.path = gguf->path();
+  out.tokenizer.gguf = std::move(gguf);
+  return {};
+}
+
+// The tokenizer and the chat template that lie in a directory; either may be absent. As in HF,
+// chat_template.jinja wins over the template in tokenizer_config.json.
+Status readTokenizerOfDirectory(const fs::path& directory, Checkpoint& out) {
+  if (fs::path file = directory / "tokenizer.json"; pathExists(file)) {
+    out.tokenizer.kind = TokenizerOrigin::Kind::kTokenizerJson;
+    out.tokenizer.path = file.string();
+  }
+  if (fs::path file = directory / "chat_template.jinja"; pathExists(file)) {
+    LLMRT_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(file.string()));
+    out.chat_template = mapped.text();
+  } else if (fs::path config = directory / "tokenizer_config.json"; pathExists(config)) {
+    LLMRT_ASSIGN_OR_RETURN(out.chat_template, templateFromTokenizerConfig(config.string()));
+  }
+  return {};
+}
+
+Status readTokenizer(const std::string& path, Checkpoint& out) {
+  if (!pathExists(path)) return notFound(path + ": no such file");
+  if (isDirectory(path)) {
+    LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(path, out));
+    if (out.tokenizer.kind == TokenizerOrigin::Kind::kNone)
+      return notFound(path + ": holds no tokenizer.json");
+    return {};
+  }
+  LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  if (GgufFile::looksLikeGguf(file)) {
+    LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
+    if (!gguf->has("tokenizer.ggml.model")) return invalidData(path + ": holds no tokenizer");
+    return readTokenizerOfGguf(std::move(gguf), out);
+  }
+  LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(fs::path(path).parent_path(), out));
+  out.tokenizer.kind = TokenizerOrigin::Kind::kTokenizerJson;
+  out.tokenizer.path = path;
+  return {};
+}
+
+Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, Checkpoint& out) {
+  LLMRT_ASSIGN_OR_RETURN(out.weights, tieEmbeddings(std::move(weights), out.spec));
+  return checkTensors(out.spec, *out.weights);
+}
+
+Status openGguf(const std::string& path, const CheckpointOptions& options, Checkpoint& out) {
+  LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
+  LLMRT_ASSIGN_OR_RETURN(out.spec, parseGgufConfig(*gguf, modelName(path)));
+  if (options.tokenizer.empty()) LLMRT_RETURN_IF_ERROR(readTokenizerOfGguf(gguf, out));
+  if (options.no_weights) return {};
+  if (!options.weights.empty()) {
+    LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(options.weights));
+    return useWeights(std::move(weights), out);
+  }
+  if (gguf->tensors().empty())
+    return invalidData(path +
+                       ": holds a vocabulary only, no weights; give --weights or --no-weights");
+  LLMRT_ASSIGN_OR_RETURN(auto weights, llmrt::ggufTensors(gguf));
+  return useWeights(std::move(weights), out);
+}
+
+Status openHf(const fs::path& directory, const fs::path& config, bool needs_weights,
+              const CheckpointOptions& options, Checkpoint& out) {
+  LLMRT_ASSIGN_OR_RETURN(nlohmann::json json, llmrt::readJsonFile(config.string()));
+  LLMRT_ASSIGN_OR_RETURN(out.spec, parseHfConfig(json, config.string(), modelName(config)));
+  if (fs::path generation = directory / "generation_config.json"; pathExists(generation)) {
+    LLMRT_ASSIGN_OR_RETURN(nlohmann::json generation_json,
+                           llmrt::readJsonFile(generation.string()));
+    LLMRT_RETURN_IF_ERROR(parseGenerationConfig(generation_json, generation.string(), out.spec));
+  }
+  if (options.tokenizer.empty()) LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(directory, out));
+  if (options.no_weights) return {};
+  std::string weights_path = options.weights;
+  if (weights_path.empty()) {
+    if (!llmrt::hasSafetensors(directory.string())) {
+      if (!needs_weights) return {};
+      return notFound(directory.string() +
+                      ": holds neither model.safetensors nor model.safetensors.index.json; give "
+                      "--weights or --no-weights");
+    }
+    weights_path = directory.string();
+  }
+  LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(weights_path));
+  return useWeights(std::move(weights), out);
+}
+
+// What a file that is no GGUF can be: JSON, or a mistake worth naming.
+Status checkLooksLikeConfig(const MappedFile& file) {
+  const std::string& path = file.path();
+  if (path.ends_with(".safetensors"))
+    return invalidArgument(path + ": holds weights only; name the directory or its config.json");
+  if (path.ends_with(".json")) return {};
+  const std::string_view text = file.text();
+  auto first =
+      std::find_if(text.begin(), text.end(), [](unsigned char c) { return !std::isspace(c); });
+  if (first == text.end() || *first != '{')
+    return invalidData(path + ": not a model: neither a config.json nor a GGUF file");
+  return {};
+}
+
+}  // namespace
+
+Result<Checkpoint> openCheckpoint(const std::string& path, const CheckpointOptions& options) {
+  Checkpoint out;
+  if (isDirectory(path)) {
+    const fs::path config = fs::path(path) / "config.json";
+    if (!pathExists(config)) return notFound(path + ": not a model: holds no config.json");
+    LLMRT_RETURN_IF_ERROR(openHf(path, config, /*needs_weights=*/true, options, out));
+  } else {
+    LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+    if (GgufFile::looksLikeGguf(file)) {
+      LLMRT_RETURN_IF_ERROR(openGguf(path, options, out));
+    } else {
+      LLMRT_RETURN_IF_ERROR(checkLooksLikeConfig(file));
+      fs::path directory = fs::path(path).parent_path();
+      if (directory.empty()) directory = ".";
+      LLMRT_RETURN_IF_ERROR(openHf(directory, path, /*needs_weights=*/false, options, out));
+    }
+  }
+  if (!options.tokenizer.empty()) LLMRT_RETURN_IF_ERROR(readTokenizer(options.tokenizer, out));
+  return out;
+}
+
+}  // namespace llmc

@@ -1,0 +1,62 @@
+// A model as the user names it - a directory, a config.json or a GGUF file - opened: what it is and
+// where its parts are.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/ModelSpec.h"
+#include "runtime/io/gguf.h"
+#include "runtime/io/status.h"
+#include "runtime/io/tensor_source.h"
+
+namespace llmc {
+
+/// Where the tokenizer is to be read from.
+struct TokenizerOrigin {
+  enum class Kind {
+    kNone,           // the checkpoint has none
+    kTokenizerJson,  // path: tokenizer.json; tokenizer_config.json may lie beside it
+    kGguf            // gguf: the open file
+  };
+  Kind kind = Kind::kNone;
+  std::string path;
+  std::shared_ptr<const llmrt::GgufFile> gguf;
+};
+
+struct Checkpoint {
+  ModelSpec spec;
+  std::unique_ptr<llmrt::TensorSource> weights;  // null: code only
+  TokenizerOrigin tokenizer;
+  std::string chat_template;  // Jinja; empty: none
+};
+
+struct CheckpointOptions {
+  std::string weights;  // safetensors file, index, directory or GGUF; empty: beside the config
+  std::string
+      tokenizer;  // tokenizer.json, a directory that holds it, or GGUF; empty: beside the config
+  bool no_weights = false;  // leave the weights alone, even where there are some
+};
+
+/// `path`: an HF directory (config.json and safetensors), a config.json (weights beside it are used
+/// where there are any), or a GGUF file. Weights are opened and checked against the config
+/// (checkTensors), not read.
+///
+/// Tied embeddings: whichever of embed_tokens and lm_head is stored, `weights` finds
+/// model.embed_tokens.weight. When both are stored and differ, spec.tie_word_embeddings becomes
+/// false, as in HF.
+llmrt::Result<Checkpoint> openCheckpoint(const std::string& path,
+                                         const CheckpointOptions& options = {});
+
+/// Opens weights alone: safetensors (file, index, directory) or GGUF, under HF names.
+llmrt::Result<std::unique_ptr<llmrt::TensorSource>> openWeights(const std::string& path);
+
+/// Makes `weights` answer for tied embeddings as described above; unties `spec` when it must.
+llmrt::Result<std::unique_ptr<llmrt::TensorSource>> tieEmbeddings(
+    std::unique_ptr<llmrt::TensorSource> weights, ModelSpec& spec);
+
+/// Every tensor of requiredTensors(spec) exists, in a dtype we read and in the right shape; the
+/// error names the tensor, its shape and the expected one.
+llmrt::Status checkTensors(const ModelSpec& spec, const llmrt::TensorSource& weights);
+
+}  // namespace llmc

@@ -1,0 +1,205 @@
+#include "frontend/GgufConfig.h"
+
+#include <limits>
+
+#include "models/Architectures.h"
+#include "models/CheckSpec.h"
+#include "models/Rope.h"
+#include "runtime/io/float_convert.h"
+#include "runtime/io/printable.h"
+
+namespace llmc {
+namespace {
+
+using llmrt::GgufFile;
+using llmrt::GgufTensor;
+using llmrt::invalidData;
+using llmrt::quotedName;
+using llmrt::Result;
+using llmrt::Status;
+using llmrt::unsupported;
+
+constexpr uint32_t kGgmlF32 = 0, kGgmlF16 = 1, kGgmlBF16 = 30;
+
+// Keys below "<architecture>.".
+class GgufConfigParser {
+ public:
+  GgufConfigParser(const GgufFile& file, ModelSpec& spec) : file_(file), spec_(spec) {}
+
+  Status parse() {
+    LLMRT_ASSIGN_OR_RETURN(auto architecture, file_.getString("general.architecture"));
+    if (!architecture)
+      return invalidData("metadata 'general.architecture' is missing: not a model");
+    const Architecture* entry = findGgufArchitecture(*architecture);
+    if (!entry)
+      return unsupported("general.architecture " + quotedName(*architecture) +
+                         " is not supported (known: " + knownArchitectures() + ")");
+    prefix_ = std::string(*architecture) + ".";
+    spec_.architecture = entry->model_type;
+    LLMRT_RETURN_IF_ERROR(refuseUnsupported());
+    LLMRT_RETURN_IF_ERROR(parseSizes());
+    LLMRT_RETURN_IF_ERROR(parseRope());
+    LLMRT_RETURN_IF_ERROR(parseSpecialTokens());
+    readTensorFacts();
+    LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
+    computeInvFreq(spec_.rope, spec_.head_dim);
+    return applyRopeFreqs();
+  }
+
+ private:
+  Result<int64_t> needInt(const char* key) const {
+    LLMRT_ASSIGN_OR_RETURN(auto value, file_.getInt(prefix_ + key));
+    if (!value) return invalidData("metadata " + quotedName(prefix_ + key) + " is missing");
+    return *value;
+  }
+
+  Status refuseUnsupported() const {
+    LLMRT_ASSIGN_OR_RETURN(auto experts, file_.getInt(prefix_ + "expert_count"));
+    if (experts.value_or(0) > 0)
+      return unsupported("metadata " + quotedName(prefix_ + "expert_count") + " " +
+                         std::to_string(*experts) + " is not supported (mixtures of experts)");
+    for (const char* key :
+         {"logit_scale", "embedding_scale", "residual_scale", "attention.scale"}) {
+      if (file_.has(prefix_ + key))
+        return unsupported("metadata " + quotedName(prefix_ + key) + " is not supported");
+    }
+    return {};
+  }
+
+  Status parseSizes() {
+    LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, needInt("embedding_length"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, needInt("feed_forward_length"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.num_layers, needInt("block_count"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, needInt("attention.head_count"));
+    LLMRT_ASSIGN_OR_RETURN(auto kv_heads, file_.getInt(prefix_ + "attention.head_count_kv"));
+    spec_.num_kv_heads = kv_heads.value_or(spec_.num_heads);
+    LLMRT_ASSIGN_OR_RETURN(spec_.max_position_embeddings, needInt("context_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto window, file_.getInt(prefix_ + "attention.sliding_window"));
+    spec_.sliding_window = window.value_or(0);
+    LLMRT_ASSIGN_OR_RETURN(auto eps, file_.getFloat(prefix_ + "attention.layer_norm_rms_epsilon"));
+    if (!eps)
+      return invalidData("metadata " + quotedName(prefix_ + "attention.layer_norm_rms_epsilon") +
+                         " is missing");
+    spec_.rms_norm_eps = *eps;
+
+    LLMRT_ASSIGN_OR_RETURN(auto key_length, file_.getInt(prefix_ + "attention.key_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto value_length, file_.getInt(prefix_ + "attention.value_length"));
+    if (!key_length && (spec_.num_heads < 1 || spec_.hidden_size % spec_.num_heads != 0))
+      return invalidData("metadata " + quotedName(prefix_ + "embedding_length") + " " +
+                         std::to_string(spec_.hidden_size) + " is not a multiple of head_count " +
+                         std::to_string(spec_.num_heads) + " and there is no key_length");
+    spec_.head_dim = key_length ? *key_length : spec_.hidden_size / spec_.num_heads;
+    if (value_length.value_or(spec_.head_dim) != spec_.head_dim)
+      return unsupported("metadata " + quotedName(prefix_ + "attention.value_length") + " " +
+                         std::to_string(*value_length) + " is not supported: keys have " +
+                         std::to_string(spec_.head_dim));
+
+    LLMRT_ASSIGN_OR_RETURN(auto vocab_size, file_.getInt(prefix_ + "vocab_size"));
+    if (auto tokens = file_.arraySize("tokenizer.ggml.tokens")) {
+      spec_.vocab_size = static_cast<int64_t>(*tokens);
+    } else if (vocab_size) {
+      spec_.vocab_size = *vocab_size;
+    } else {
+      return invalidData("metadata 'tokenizer.ggml.tokens' and " +
+                         quotedName(prefix_ + "vocab_size") + " are both missing");
+    }
+    return {};
+  }
+
+  Status parseRope() {
+    LLMRT_ASSIGN_OR_RETURN(auto dimensions, file_.getInt(prefix_ + "rope.dimension_count"));
+    if (dimensions.value_or(spec_.head_dim) != spec_.head_dim)
+      return unsupported("metadata " + quotedName(prefix_ + "rope.dimension_count") + " " +
+                         std::to_string(*dimensions) + " is not supported: heads have " +
+                         std::to_string(spec_.head_dim));
+    LLMRT_ASSIGN_OR_RETURN(auto theta, file_.getFloat(prefix_ + "rope.freq_base"));
+    spec_.rope.theta = theta.value_or(10000.0);
+
+    LLMRT_ASSIGN_OR_RETURN(auto type, file_.getString(prefix_ + "rope.scaling.type"));
+    LLMRT_ASSIGN_OR_RETURN(auto factor, file_.getFloat(prefix_ + "rope.scaling.factor"));
+    LLMRT_ASSIGN_OR_RETURN(auto old_factor, file_.getFloat(prefix_ + "rope.scale_linear"));
+    if (type && *type != "none" && *type != "linear")
+      return unsupported("metadata " + quotedName(prefix_ + "rope.scaling.type") + " " +
+                         quotedName(*type) + " is not supported (none and linear are)");
+    if (type == "none") return {};
+    if (!factor) factor = old_factor;  // the key of older files; llama.cpp takes 0 as absent
+    if (factor.value_or(0.0) == 0.0 || *factor == 1.0) return {};
+    spec_.rope.scaling = RopeScaling::kLinear;
+    spec_.rope.factor = *factor;
+    return {};
+  }
+
+  // Absent ids have llama.cpp's defaults for SentencePiece vocabularies; 2^32 - 1 means none.
+  Result<std::optional<int64_t>> tokenId(const std::string& key,
+                                         std::optional<int64_t> default_id) const {
+    LLMRT_ASSIGN_OR_RETURN(auto id, file_.getInt(key));
+    if (!id) return default_id;
+    if (*id == std::numeric_limits<uint32_t>::max() || *id == -1) return std::optional<int64_t>();
+    if (*id < 0 || *id > std::numeric_limits<int32_t>::max())
+      return invalidData("metadata " + quotedName(key) + " is " + std::to_string(*id) +
+                         ", expected a token id");
+    return id;
+  }
+
+  Status parseSpecialTokens() {
+    LLMRT_ASSIGN_OR_RETURN(auto model, file_.getString("tokenizer.ggml.model"));
+    const bool sentencepiece = model == "llama";
+    LLMRT_ASSIGN_OR_RETURN(spec_.bos_token_id,
+                           tokenId("tokenizer.ggml.bos_token_id",
+                                   sentencepiece ? std::optional<int64_t>(1) : std::nullopt));
+    LLMRT_ASSIGN_OR_RETURN(auto eos,
+                           tokenId("tokenizer.ggml.eos_token_id",
+                                   sentencepiece ? std::optional<int64_t>(2) : std::nullopt));
+    LLMRT_ASSIGN_OR_RETURN(auto eot, tokenId("tokenizer.ggml.eot_token_id", std::nullopt));
+    if (eos) spec_.eos_token_ids.push_back(*eos);
+    if (eot && eot != eos) spec_.eos_token_ids.push_back(*eot);
+    return {};
+  }
+
+  void readTensorFacts() {
+    spec_.qkv_bias = file_.findTensor("blk.0.attn_q.bias") != nullptr;
+    spec_.o_bias = file_.findTensor("blk.0.attn_output.bias") != nullptr;
+    spec_.mlp_bias = file_.findTensor("blk.0.ffn_gate.bias") != nullptr;
+    // A vocabulary-only file says nothing about its embeddings.
+    spec_.tie_word_embeddings = !file_.tensors().empty() && !file_.findTensor("output.weight");
+    if (const GgufTensor* weight = file_.findTensor("blk.0.attn_q.weight")) {
+      if (weight->type == kGgmlF32) spec_.dtype = llmrt::DType::kF32;
+      if (weight->type == kGgmlF16) spec_.dtype = llmrt::DType::kF16;
+      if (weight->type == kGgmlBF16) spec_.dtype = llmrt::DType::kBF16;
+    }
+  }
+
+  // The factors that Llama 3's scaling comes to, one per frequency; ggml divides each angle by its
+  // factor.
+  Status applyRopeFreqs() {
+    const GgufTensor* factors = file_.findTensor("rope_freqs.weight");
+    if (!factors) return {};
+    const int64_t count = spec_.head_dim / 2;
+    if (factors->type != kGgmlF32 || factors->shape != std::vector<int64_t>{count})
+      return invalidData("tensor 'rope_freqs.weight' must be f32 [" + std::to_string(count) + "]");
+    for (int64_t i = 0; i < count; ++i) {
+      const float factor = llmrt::loadAsF32(llmrt::DType::kF32, factors->data, i);
+      if (!(factor > 0 && factor < 1e30f))
+        return invalidData("tensor 'rope_freqs.weight' holds a factor that is not above 0, at " +
+                           std::to_string(i));
+      double& inv_freq = spec_.rope.inv_freq[static_cast<size_t>(i)];
+      inv_freq = static_cast<float>(inv_freq) / factor;
+    }
+    return {};
+  }
+
+  const GgufFile& file_;
+  ModelSpec& spec_;
+  std::string prefix_;
+};
+
+}  // namespace
+
+Result<ModelSpec> parseGgufConfig(const GgufFile& file, std::string name) {
+  ModelSpec spec;
+  spec.name = std::move(name);
+  LLMRT_RETURN_IF_ERROR(GgufConfigParser(file, spec).parse().withContext(file.path()));
+  return spec;
+}
+
+}  // namespace llmc

@@ -1,0 +1,18 @@
+// Metadata of a GGUF file -> ModelSpec.
+#pragma once
+
+#include <string>
+
+#include "models/ModelSpec.h"
+#include "runtime/io/gguf.h"
+#include "runtime/io/status.h"
+
+namespace llmc {
+
+/// Reads the keys of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md for
+/// general.architecture llama and mistral. What metadata does not say follows from the tensors:
+/// biases and tied embeddings from which tensors there are, scaled frequencies from
+/// rope_freqs.weight. What is not supported is refused, naming key and value.
+llmrt::Result<ModelSpec> parseGgufConfig(const llmrt::GgufFile& file, std::string name);
+
+}  // namespace llmc

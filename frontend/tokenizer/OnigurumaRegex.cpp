@@ -1,0 +1,156 @@
+#include "frontend/tokenizer/OnigurumaRegex.h"
+
+#include <cctype>
+
+#include "runtime/io/printable.h"
+
+namespace llmc {
+
+using llmrt::quotedName;
+using llmrt::Result;
+
+namespace {
+
+/// What Oniguruma means by \w, as the inside of a class; PCRE2's lacks marks and connectors.
+constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{N}\\p{Pc}";
+
+bool isAsciiAlnum(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
+
+class Translator {
+ public:
+  explicit Translator(std::string_view pattern) : in_(pattern) {}
+
+  Result<std::string> run() {
+    while (at_ < in_.size()) {
+      LLMRT_RETURN_IF_ERROR(in_class_ ? classItem() : item());
+    }
+    return std::move(out_);
+  }
+
+ private:
+  llmrt::Status refuse(std::string_view what) const {
+    return llmrt::unsupported("regular expression " + quotedName(in_) + ": " + std::string(what) +
+                              " is not supported");
+  }
+  bool follows(std::string_view text) const { return in_.substr(at_).starts_with(text); }
+  void copy(size_t count) {
+    out_ += in_.substr(at_, count);
+    at_ += count;
+  }
+
+  llmrt::Status item() {
+    char c = in_[at_];
+    if (c == '\\') return escape();
+    if (c == '[') {
+      in_class_ = true;
+      copy(1);
+      if (follows("^")) copy(1);
+      if (follows("]")) copy(1);
+      return {};
+    }
+    // Ruby's anchors know lines, and its (?m) lets '.' match a newline.
+    if (c == '^' || c == '$') {
+      out_ += c == '^' ? "(?m:^)" : "(?m:$)";
+      ++at_;
+      return {};
+    }
+    if (follows("(?")) {
+      size_t end = in_.find_first_of(":)=!<>", at_);
+      std::string_view options = in_.substr(at_ + 2, end == in_.npos ? in_.npos : end - at_ - 2);
+      if (options.find_first_not_of("i-") != options.npos)
+        return refuse("group (?" + std::string(options));
+    }
+    if (follows("{,")) return refuse("repetition {,n}");
+    if (c == '}' && in_.substr(at_ + 1).starts_with('+')) return refuse("repetition {n,m}+");
+    copy(1);
+    return {};
+  }
+
+  llmrt::Status classItem() {
+    char c = in_[at_];
+    if (c == '\\') return escape();
+    if (c == ']') in_class_ = false;
+    if (follows("&&")) return refuse("class intersection");
+    if (c == '[') {
+      size_t end = follows("[:") ? in_.find(":]", at_) : in_.npos;
+      if (end == in_.npos) return refuse("a class within a class");
+      copy(end + 2 - at_);
+      return {};
+    }
+    copy(1);
+    return {};
+  }
+
+  llmrt::Status escape() {
+    if (at_ + 1 >= in_.size()) return refuse("a lone \\ at the end");
+    char c = in_[at_ + 1];
+    auto put = [&](std::string_view text) {
+      out_ += text;
+      at_ += 2;
+      return llmrt::Status();
+    };
+    switch (c) {
+      case 's':  // PCRE2 counts U+180E as a space
+        return put("\\p{White_Space}");
+      case 'S':
+        return put("\\P{White_Space}");
+      case 'd':
+        return put("\\p{Nd}");
+      case 'D':
+        return put("\\P{Nd}");
+      case 'w':
+        return put(in_class_ ? std::string(kWord) : "[" + std::string(kWord) + "]");
+      case 'W':
+        if (in_class_) return refuse("\\W within a class");
+        return put("[^" + std::string(kWord) + "]");
+      case 'v':
+        return put("\\x{0b}");
+      case 'u': {
+        std::string_view digits = in_.substr(at_ + 2, 4);
+        if (digits.size() != 4) return refuse("\\u without four digits");
+        out_ += "\\x{" + std::string(digits) + "}";
+        at_ += 6;
+        return {};
+      }
+      case 'n':
+      case 'r':
+      case 't':
+      case 'f':
+        copy(2);
+        return {};
+      case 'x':
+      case 'p':
+      case 'P': {  // with what stands in braces after it
+        size_t end = in_.substr(at_ + 2).starts_with('{') ? in_.find('}', at_) : in_.npos;
+        copy(end == in_.npos ? 2 : end + 1 - at_);
+        return {};
+      }
+      default:
+        if (isAsciiAlnum(c)) return refuse(std::string("\\") + c);
+        copy(2);
+        return {};
+    }
+  }
+
+  std::string_view in_;
+  std::string out_;
+  size_t at_ = 0;
+  bool in_class_ = false;
+};
+
+}  // namespace
+
+Result<std::string> pcreFromOniguruma(std::string_view pattern) {
+  return Translator(pattern).run();
+}
+
+std::string escapeRegex(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (static_cast<unsigned char>(c) < 0x80 && !isAsciiAlnum(c)) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+}  // namespace llmc

@@ -1,0 +1,28 @@
+// The parts of a tokenizer.json around its model: normalizer, pre-tokenizer, decoder,
+// post-processor.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "frontend/tokenizer/VocabularyBuilder.h"
+#include "runtime/io/status.h"
+
+namespace llmc {
+
+/// Each reads the field of its name in `root` (absent and null are the same) and appends to
+/// `table`; messages name the field's type or member that is missing here.
+llmrt::Status readNormalizer(const nlohmann::json& root, llmrt::schema::TokenizerT& table);
+/// `byte_level`: whether it ends in words of bytes.
+llmrt::Status readPreTokenizer(const nlohmann::json& root, llmrt::schema::TokenizerT& table,
+                               bool& byte_level);
+llmrt::Status readDecoder(const nlohmann::json& root, llmrt::schema::TokenizerT& table);
+/// What is put around a single text.
+llmrt::Status readPostProcessor(const nlohmann::json& root, llmrt::schema::TokenizerT& table);
+
+/// Members of a JSON object, with a default where absent or null; wrong kinds count as absent.
+std::string stringMember(const nlohmann::json& object, const char* name);
+bool boolMember(const nlohmann::json& object, const char* name, bool absent);
+/// Null where absent.
+const nlohmann::json& member(const nlohmann::json& object, const char* name);
+
+}  // namespace llmc

@@ -1,0 +1,74 @@
+// Gathers a vocabulary, its merges and added tokens, and writes them as the schema's flat arrays.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/io/status.h"
+
+namespace llmrt::schema {
+struct TokenizerT;
+}
+
+namespace llmc {
+
+/// Bits of Tokenizer.token_flags.
+enum TokenFlag : uint8_t { kTokenSpecial = 1, kTokenInModel = 2 };
+/// Bits of Tokenizer.added_flags.
+enum AddedFlag : uint8_t {
+  kAddedSpecial = 1,
+  kAddedLstrip = 2,
+  kAddedRstrip = 4,
+  kAddedSingleWord = 8,
+  kAddedNormalized = 16,
+};
+
+class VocabularyBuilder {
+ public:
+  /// Byte-level: tokens are spelled in GPT-2's byte alphabet; the table gets the bytes they stand
+  /// for.
+  explicit VocabularyBuilder(bool byte_level) : byte_level_(byte_level) {}
+
+  /// A token of the model's own vocabulary, as the file spells it. kInvalidData where the id is
+  /// absurdly large or has a token already.
+  llmrt::Status addToken(int64_t id, std::string_view spelling, bool in_model);
+  /// A token that splits the text; takes the id of the vocabulary's token of this spelling if there
+  /// is one.
+  llmrt::Status addAdded(int64_t id, std::string_view content, uint8_t flags);
+  /// left and right become left + right, ranked after all merges before it. All three must be in
+  /// the vocabulary.
+  llmrt::Status addMerge(std::string_view left, std::string_view right);
+  /// The same with a rank of its own; merges of one rank go from left to right.
+  void addRankedMerge(uint32_t left, uint32_t right, uint32_t result, uint32_t rank);
+
+  /// The id of a token of the model's vocabulary; -1: none.
+  int32_t find(std::string_view spelling) const;
+  /// The same among the added tokens as well.
+  int32_t findAny(std::string_view spelling) const;
+  int64_t size() const { return static_cast<int64_t>(spellings_.size()); }
+
+  /// Writes kind, pieces, flags, byte ids ("<0xNN>" tokens if `byte_fallback`), merges, added
+  /// tokens.
+  void write(bool byte_fallback, llmrt::schema::TokenizerT& table) const;
+
+ private:
+  struct Added {
+    uint32_t id;
+    std::string content;
+    uint8_t flags;
+  };
+  llmrt::Status reserve(int64_t id);
+
+  bool byte_level_;
+  std::vector<std::string> spellings_;
+  std::vector<uint8_t> flags_;
+  std::unordered_map<std::string, int32_t> ids_;  // tokens of the model
+  std::unordered_map<std::string, int32_t> added_ids_;
+  std::vector<Added> added_;
+  std::vector<uint32_t> left_, right_, result_, ranks_;
+};
+
+}  // namespace llmc

@@ -1,0 +1,73 @@
+// Exact scalar conversions between f32, f16 and bf16: round to nearest even, infinities and NaN
+// kept.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "runtime/io/weight_layout.h"
+
+namespace llmrt {
+
+constexpr float bf16ToF32(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+constexpr uint16_t f32ToBf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  // A NaN must not round up to infinity: keep its top payload bits and make it quiet.
+  if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+constexpr float f16ToF32(uint16_t bits) {
+  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
+  const uint32_t exponent = (bits >> 10) & 0x1f, mantissa = bits & 0x3ff;
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24, exact in f32
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | sign);
+  }
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000 | mantissa << 13);
+  return std::bit_cast<float>(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+
+constexpr uint16_t f32ToF16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint16_t sign = static_cast<uint16_t>((bits >> 16) & 0x8000);
+  const uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000)
+    return static_cast<uint16_t>(sign | 0x7e00 | ((magnitude >> 13) & 0x3ff));
+  if (magnitude >= 0x47800000) return sign | 0x7c00;  // 2^16 and more
+  if (magnitude < 0x38800000) {                       // below 2^-14: subnormal or zero
+    // Adding 0.5 leaves the value, rounded to even at 2^-24, in the low bits of the sum's mantissa.
+    const float sum = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(sum) - 0x3f000000));
+  }
+  const uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);  // may carry up to infinity
+  return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
+}
+
+/// Element `index` of an array of `dtype` at any alignment.
+inline float loadAsF32(DType dtype, const uint8_t* data, int64_t index) {
+  if (dtype == DType::kF32) {
+    float value;
+    std::memcpy(&value, data + index * 4, 4);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, data + index * 2, 2);
+  return dtype == DType::kF16 ? f16ToF32(bits) : bf16ToF32(bits);
+}
+
+/// Rounds `value` to `dtype` and stores it as element `index`.
+inline void storeFromF32(DType dtype, uint8_t* data, int64_t index, float value) {
+  if (dtype == DType::kF32) {
+    std::memcpy(data + index * 4, &value, 4);
+    return;
+  }
+  const uint16_t bits = dtype == DType::kF16 ? f32ToF16(value) : f32ToBf16(value);
+  std::memcpy(data + index * 2, &bits, 2);
+}
+
+}  // namespace llmrt

@@ -1,0 +1,151 @@
+#include "runtime/io/gguf_tensors.h"
+
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "runtime/io/printable.h"
+
+namespace llmrt {
+namespace {
+
+using NamePair = std::pair<std::string_view, std::string_view>;
+
+// gguf-py/gguf/tensor_mapping.py, the columns of llama-hf. Without ".weight" or ".bias".
+constexpr NamePair kModelNames[] = {
+    {"token_embd", "model.embed_tokens"},
+    {"output_norm", "model.norm"},
+    {"output", "lm_head"},
+};
+constexpr NamePair kLayerNames[] = {
+    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+};
+
+template <size_t N>
+std::string_view lookUp(const NamePair (&names)[N], std::string_view stem) {
+  for (const auto& [gguf, hf] : names) {
+    if (gguf == stem) return hf;
+  }
+  return {};
+}
+
+std::optional<DType> usableType(uint32_t ggml_type) {
+  switch (ggml_type) {
+    case 0:
+      return DType::kF32;
+    case 1:
+      return DType::kF16;
+    case 30:
+      return DType::kBF16;
+    default:
+      return std::nullopt;
+  }
+}
+
+class GgufTensorSource : public TensorSource {
+ public:
+  explicit GgufTensorSource(std::shared_ptr<const GgufFile> file) : file_(std::move(file)) {}
+
+  Status build() {
+    LLMRT_ASSIGN_OR_RETURN(auto architecture, file_->getString("general.architecture"));
+    const bool interleaved = architecture == "llama";
+    for (const GgufTensor& stored : file_->tensors()) {
+      Entry entry;
+      Tensor& tensor = entry.tensor;
+      tensor.name = hfTensorName(stored.name);
+      tensor.shape = stored.shape;
+      tensor.data = stored.data;
+      tensor.bytes = stored.bytes;
+      tensor.file_backed = true;
+      if (auto dtype = usableType(stored.type)) {
+        tensor.dtype = *dtype;
+      } else {
+        entry.unusable_type = ggmlTypeName(stored.type);
+      }
+      if (interleaved) LLMRT_RETURN_IF_ERROR(setInterleavedHeads(tensor));
+      auto [it, inserted] = tensors_.emplace(tensor.name, std::move(entry));
+      if (!inserted)
+        return invalidData(path() + ": two tensors map to the name " + quotedName(it->first));
+    }
+    return {};
+  }
+
+  Result<const Tensor*> find(std::string_view name) const override {
+    auto it = tensors_.find(name);
+    if (it == tensors_.end()) return static_cast<const Tensor*>(nullptr);
+    const Entry& entry = it->second;
+    if (!entry.unusable_type.empty())
+      return unsupported(path() + ": tensor " + quotedName(name) + " has type " +
+                         entry.unusable_type + ", which is not supported (f32, f16 and bf16 are)");
+    return &entry.tensor;
+  }
+
+  std::vector<std::string> names() const override {
+    std::vector<std::string> out;
+    for (const auto& [name, entry] : tensors_) out.push_back(name);
+    return out;
+  }
+
+  const std::string& path() const override { return file_->path(); }
+
+ private:
+  struct Entry {
+    Tensor tensor;
+    std::string unusable_type;  // empty: usable
+  };
+
+  // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of every
+  // llama.
+  Status setInterleavedHeads(Tensor& tensor) const {
+    const bool is_q = tensor.name.find(".self_attn.q_proj.") != std::string::npos;
+    const bool is_k = tensor.name.find(".self_attn.k_proj.") != std::string::npos;
+    if (!is_q && !is_k) return {};
+    LLMRT_ASSIGN_OR_RETURN(auto heads, file_->getInt("llama.attention.head_count"));
+    if (is_k) {
+      LLMRT_ASSIGN_OR_RETURN(auto kv_heads, file_->getInt("llama.attention.head_count_kv"));
+      if (kv_heads) heads = kv_heads;
+    }
+    if (!heads) return invalidData(path() + ": metadata 'llama.attention.head_count' is missing");
+    if (*heads <= 0 || tensor.shape[0] % *heads != 0 || tensor.shape[0] / *heads % 2 != 0)
+      return invalidData(path() + ": tensor " + quotedName(tensor.name) + " has " +
+                         std::to_string(tensor.shape[0]) + " rows, which are not " +
+                         std::to_string(*heads) + " heads of an even size");
+    tensor.interleaved_heads = *heads;
+    return {};
+  }
+
+  std::shared_ptr<const GgufFile> file_;
+  std::map<std::string, Entry, std::less<>> tensors_;
+};
+
+}  // namespace
+
+std::string hfTensorName(std::string_view gguf_name) {
+  const size_t dot = gguf_name.rfind('.');
+  if (dot == std::string_view::npos) return std::string(gguf_name);
+  const std::string_view suffix = gguf_name.substr(dot);
+  std::string_view stem = gguf_name.substr(0, dot);
+  if (suffix != ".weight" && suffix != ".bias") return std::string(gguf_name);
+  if (std::string_view hf = lookUp(kModelNames, stem); !hf.empty())
+    return std::string(hf).append(suffix);
+  if (!stem.starts_with("blk.")) return std::string(gguf_name);
+  stem.remove_prefix(4);
+  const size_t end = stem.find('.');
+  if (end == std::string_view::npos) return std::string(gguf_name);
+  const std::string_view layer = stem.substr(0, end);
+  const std::string_view hf = lookUp(kLayerNames, stem.substr(end + 1));
+  if (hf.empty()) return std::string(gguf_name);
+  return std::string("model.layers.").append(layer).append(".").append(hf).append(suffix);
+}
+
+Result<std::unique_ptr<TensorSource>> ggufTensors(std::shared_ptr<const GgufFile> file) {
+  auto source = std::make_unique<GgufTensorSource>(std::move(file));
+  LLMRT_RETURN_IF_ERROR(source->build());
+  return std::unique_ptr<TensorSource>(std::move(source));
+}
+
+}  // namespace llmrt

@@ -1,0 +1,161 @@
+#include "runtime/io/safetensors.h"
+
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "runtime/io/json.h"
+#include "runtime/io/printable.h"
+#include "runtime/io/safetensors_header.h"
+
+namespace llmrt {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kFileName = "model.safetensors";
+constexpr const char* kIndexName = "model.safetensors.index.json";
+
+std::optional<DType> usableDtype(const std::string& name) {
+  if (name == "F32") return DType::kF32;
+  if (name == "F16") return DType::kF16;
+  if (name == "BF16") return DType::kBF16;
+  return std::nullopt;
+}
+
+class SafetensorsSource : public TensorSource {
+ public:
+  explicit SafetensorsSource(std::string path) : path_(std::move(path)) {}
+
+  // Adds a file's tensors: all of them, or, when `wanted` is not null, those it names; they must be
+  // there.
+  Status addFile(const std::string& file_path, const std::vector<std::string>* wanted) {
+    LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(file_path));
+    LLMRT_ASSIGN_OR_RETURN(SafetensorsHeader header, parseSafetensorsHeader(file));
+    std::map<std::string, Entry, std::less<>> entries;
+    for (SafetensorsEntry& stored : header.tensors) {
+      Entry entry;
+      entry.tensor.name = stored.name;
+      entry.tensor.shape = std::move(stored.shape);
+      entry.tensor.data = file.data() + header.data_offset + stored.begin;
+      entry.tensor.bytes = stored.end - stored.begin;
+      entry.tensor.file_backed = true;
+      if (auto dtype = usableDtype(stored.dtype)) {
+        entry.tensor.dtype = *dtype;
+      } else {
+        entry.unusable_dtype = quotedName(stored.dtype);
+      }
+      entries.emplace(stored.name, std::move(entry));
+    }
+    std::map<std::string, Entry, std::less<>> aliases;
+    for (const auto& [alias, name] : header.metadata) {
+      auto it = entries.find(name);
+      if (it == entries.end()) continue;
+      Entry entry = it->second;
+      entry.tensor.name = alias;
+      aliases.emplace(alias, std::move(entry));
+    }
+    if (wanted) {
+      for (const std::string& name : *wanted) {
+        auto node = entries.extract(name);
+        if (node.empty())
+          return invalidData(path_ + ": tensor " + quotedName(name) + " is not in " + file_path +
+                             ", where the index puts it");
+        tensors_.insert(std::move(node));
+      }
+    } else {
+      tensors_.merge(entries);
+    }
+    tensors_.merge(aliases);  // a stored tensor of the same name stays
+    files_.push_back(std::move(file));
+    return {};
+  }
+
+  Result<const Tensor*> find(std::string_view name) const override {
+    auto it = tensors_.find(name);
+    if (it == tensors_.end()) return static_cast<const Tensor*>(nullptr);
+    const Entry& entry = it->second;
+    if (!entry.unusable_dtype.empty())
+      return unsupported(path_ + ": tensor " + quotedName(name) + " has dtype " +
+                         entry.unusable_dtype + ", which is not supported (F32, F16 and BF16 are)");
+    return &entry.tensor;
+  }
+
+  std::vector<std::string> names() const override {
+    std::vector<std::string> out;
+    for (const auto& [name, entry] : tensors_) out.push_back(name);
+    return out;
+  }
+
+  const std::string& path() const override { return path_; }
+
+ private:
+  struct Entry {
+    Tensor tensor;
+    std::string unusable_dtype;  // empty: usable
+  };
+
+  std::string path_;
+  std::vector<MappedFile> files_;
+  std::map<std::string, Entry, std::less<>> tensors_;
+};
+
+// A shard is a file beside its index; a name that leads elsewhere is no shard of this checkpoint.
+bool isPlainName(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
+         name.find('\0') == std::string::npos;
+}
+
+Result<std::unique_ptr<TensorSource>> openIndex(const std::string& path) {
+  LLMRT_ASSIGN_OR_RETURN(nlohmann::json index, readJsonFile(path));
+  if (!index.is_object()) return invalidData(path + ": is not a JSON object");
+  auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object())
+    return invalidData(path + ": has no object weight_map");
+  std::map<std::string, std::vector<std::string>> shards;
+  for (const auto& [name, shard] : map->items()) {
+    if (!shard.is_string() || !isPlainName(shard.get_ref<const std::string&>()))
+      return invalidData(path + ": weight_map " + quotedName(name) +
+                         " is not the name of a file beside the index");
+    shards[shard.get_ref<const std::string&>()].push_back(name);
+  }
+  auto source = std::make_unique<SafetensorsSource>(path);
+  const fs::path directory = fs::path(path).parent_path();
+  for (const auto& [shard, names] : shards) {
+    Status status = source->addFile((directory / shard).string(), &names);
+    if (status.code() == StatusCode::kNotFound)
+      return notFound((directory / shard).string() + ": no such file, but " + path +
+                      " names it as a shard");
+    LLMRT_RETURN_IF_ERROR(std::move(status));
+  }
+  return std::unique_ptr<TensorSource>(std::move(source));
+}
+
+bool pathExists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+}  // namespace
+
+bool hasSafetensors(const std::string& directory) {
+  return pathExists(fs::path(directory) / kFileName) ||
+         pathExists(fs::path(directory) / kIndexName);
+}
+
+Result<std::unique_ptr<TensorSource>> openSafetensors(const std::string& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    // HF's order: the single file wins when both are there.
+    if (fs::path file = fs::path(path) / kFileName; pathExists(file))
+      return openSafetensors(file.string());
+    if (fs::path file = fs::path(path) / kIndexName; pathExists(file))
+      return openIndex(file.string());
+    return notFound(path + ": holds neither " + kFileName + " nor " + kIndexName);
+  }
+  if (path.ends_with(".json")) return openIndex(path);
+  auto source = std::make_unique<SafetensorsSource>(path);
+  LLMRT_RETURN_IF_ERROR(source->addFile(path, nullptr));
+  return std::unique_ptr<TensorSource>(std::move(source));
+}
+
+}  // namespace llmrt

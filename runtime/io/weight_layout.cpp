@@ -1,0 +1,74 @@
+#include "runtime/io/weight_layout.h"
+
+#include <cassert>
+#include <cstddef>
+
+namespace llmrt {
+namespace {
+
+constexpr int64_t panelsOf(int64_t rows) { return (rows + kPanelLanes - 1) / kPanelLanes; }
+
+// Appends one panel: lanes of rows first.. of `source`, padding from `end` on.
+void appendPanel(std::vector<PanelRow>& out, std::size_t source, int64_t first, int64_t end) {
+  for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
+    if (first + lane < end) {
+      out.push_back({static_cast<int32_t>(source), first + lane});
+    } else {
+      out.push_back({});
+    }
+  }
+}
+
+void appendRows(std::vector<PanelRow>& out, std::size_t source, int64_t first, int64_t end) {
+  for (; first < end; first += kPanelLanes) appendPanel(out, source, first, end);
+}
+
+}  // namespace
+
+const char* dtypeName(DType t) {
+  switch (t) {
+    case DType::kF32:
+      return "f32";
+    case DType::kF16:
+      return "f16";
+    case DType::kBF16:
+      return "bf16";
+  }
+  return "unknown dtype";
+}
+
+std::vector<PanelRow> panelRows(const std::vector<int64_t>& source_rows, PanelOrder order,
+                                int64_t head_rows) {
+  std::vector<PanelRow> out;
+  out.reserve(static_cast<std::size_t>(panelCount(source_rows, order, head_rows) * kPanelLanes));
+  switch (order) {
+    case PanelOrder::kConcat:
+      for (std::size_t s = 0; s < source_rows.size(); ++s) appendRows(out, s, 0, source_rows[s]);
+      break;
+    case PanelOrder::kInterleave:
+      assert(source_rows.size() == 2 && source_rows[0] == source_rows[1]);
+      for (int64_t first = 0; first < source_rows[0]; first += kPanelLanes) {
+        appendPanel(out, 0, first, source_rows[0]);
+        appendPanel(out, 1, first, source_rows[1]);
+      }
+      break;
+    case PanelOrder::kHeads:
+      assert(head_rows > 0);
+      for (std::size_t s = 0; s < source_rows.size(); ++s) {
+        assert(source_rows[s] % head_rows == 0);
+        for (int64_t head = 0; head < source_rows[s]; head += head_rows)
+          appendRows(out, s, head, head + head_rows);
+      }
+      break;
+  }
+  return out;
+}
+
+int64_t panelCount(const std::vector<int64_t>& source_rows, PanelOrder order, int64_t head_rows) {
+  int64_t count = 0;
+  for (int64_t rows : source_rows)
+    count += order == PanelOrder::kHeads ? rows / head_rows * panelsOf(head_rows) : panelsOf(rows);
+  return count;
+}
+
+}  // namespace llmrt

@@ -1,0 +1,254 @@
+#include "frontend/Checkpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+
+#include "runtime/io/float_convert.h"
+#include "tests/io/checkpoint_files.h"
+
+namespace llmc {
+namespace {
+
+using llmc_tests::GgufWriter;
+using llmc_tests::rawBytes;
+using llmc_tests::safetensorsFile;
+using llmc_tests::TemporaryDirectory;
+using llmrt::StatusCode;
+using testing::HasSubstr;
+using Kind = TokenizerOrigin::Kind;
+
+constexpr const char* kConfig =
+    R"({"model_type": "llama", "hidden_size": 4, "intermediate_size": 6, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "vocab_size": 3, "tie_word_embeddings": true})";
+
+std::map<std::string, std::vector<int64_t>> smallTensors() {
+  ModelSpec spec;
+  spec.hidden_size = 4;
+  spec.intermediate_size = 6;
+  spec.num_layers = 1;
+  spec.num_heads = spec.num_kv_heads = 2;
+  spec.head_dim = 2;
+  spec.vocab_size = 3;
+  spec.tie_word_embeddings = true;
+  std::map<std::string, std::vector<int64_t>> out;
+  for (const TensorNeed& need : requiredTensors(spec)) out[need.name] = need.shape;
+  return out;
+}
+
+// F32 tensors; every element of the i-th tensor in order of name is i.
+std::string safetensorsOf(const std::map<std::string, std::vector<int64_t>>& tensors) {
+  std::string header = "{", data;
+  float value = 0;
+  for (const auto& [name, shape] : tensors) {
+    const size_t begin = data.size();
+    int64_t count = 1;
+    std::string sizes;
+    for (int64_t size : shape) {
+      count *= size;
+      sizes.append(sizes.empty() ? "" : ",").append(std::to_string(size));
+    }
+    for (int64_t i = 0; i < count; ++i) data += rawBytes(value);
+    value += 1;
+    header.append(begin ? ",\"" : "\"").append(name);
+    header.append("\":{\"dtype\":\"F32\",\"shape\":[").append(sizes).append("],\"data_offsets\":[");
+    header.append(std::to_string(begin))
+        .append(",")
+        .append(std::to_string(data.size()))
+        .append("]}");
+  }
+  return safetensorsFile(header + "}", data);
+}
+
+std::string openError(const std::string& path, const CheckpointOptions& options = {}) {
+  auto checkpoint = openCheckpoint(path, options);
+  if (checkpoint.ok()) return "";
+  EXPECT_EQ(checkpoint.status().message().find('\n'), std::string::npos);
+  return checkpoint.status().message();
+}
+
+float firstValue(const Checkpoint& checkpoint, const char* name) {
+  auto tensor = checkpoint.weights->find(name);
+  if (!tensor.ok() || !*tensor) {
+    ADD_FAILURE() << name << " not found";
+    return -1;
+  }
+  return llmrt::loadAsF32((*tensor)->dtype, (*tensor)->data, 0);
+}
+
+TEST(Checkpoint, OpensADirectoryWithAllItsParts) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  dir.write("model.safetensors", safetensorsOf(smallTensors()));
+  dir.write("tokenizer.json", "{}");
+  dir.write("tokenizer_config.json", R"({"chat_template": "from config"})");
+  dir.write("generation_config.json", R"({"eos_token_id": 0})");
+  for (const std::string& path : {dir.path(), dir.path("config.json")}) {
+    auto checkpoint = openCheckpoint(path);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_TRUE(checkpoint->weights);
+    EXPECT_EQ(checkpoint->spec.name, std::filesystem::path(dir.path()).filename());
+    EXPECT_THAT(checkpoint->spec.eos_token_ids, testing::ElementsAre(0));
+    EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kTokenizerJson);
+    EXPECT_EQ(checkpoint->tokenizer.path, dir.path("tokenizer.json"));
+    EXPECT_EQ(checkpoint->chat_template, "from config");
+  }
+  dir.write("chat_template.jinja", "from file");
+  EXPECT_EQ(openCheckpoint(dir.path())->chat_template, "from file");
+}
+
+TEST(Checkpoint, NamedTemplatesGiveTheDefault) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  dir.write(
+      "tokenizer_config.json",
+      R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
+  auto checkpoint = openCheckpoint(dir.path("config.json"));
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->chat_template, "d");
+}
+
+TEST(Checkpoint, ABareConfigIsCodeOnlyAndADirectoryIsNot) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  auto bare = openCheckpoint(dir.path("config.json"));
+  ASSERT_TRUE(bare.ok()) << bare.status().message();
+  EXPECT_FALSE(bare->weights);
+  EXPECT_EQ(bare->tokenizer.kind, Kind::kNone);
+  EXPECT_THAT(openError(dir.path()), HasSubstr("give --weights or --no-weights"));
+  CheckpointOptions options;
+  options.no_weights = true;
+  auto without = openCheckpoint(dir.path(), options);
+  ASSERT_TRUE(without.ok()) << without.status().message();
+  EXPECT_FALSE(without->weights);
+}
+
+TEST(Checkpoint, PartsMayLieElsewhere) {
+  TemporaryDirectory model, parts;
+  model.write("small.json", kConfig);
+  parts.write("w.safetensors", safetensorsOf(smallTensors()));
+  parts.write("tokenizer.json", "{}");
+  CheckpointOptions options;
+  options.weights = parts.path("w.safetensors");
+  options.tokenizer = parts.path();
+  auto checkpoint = openCheckpoint(model.path("small.json"), options);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_TRUE(checkpoint->weights);
+  EXPECT_EQ(checkpoint->spec.name, "small");
+  EXPECT_EQ(checkpoint->tokenizer.path, parts.path("tokenizer.json"));
+  options.tokenizer = parts.path("tokenizer.json");
+  EXPECT_EQ(openCheckpoint(model.path("small.json"), options)->tokenizer.kind,
+            Kind::kTokenizerJson);
+  options.tokenizer = model.path();
+  EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("holds no tokenizer.json"));
+  options.tokenizer = model.path("none");
+  EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("no such file"));
+}
+
+TEST(Checkpoint, WhatIsNotAModelSaysSo) {
+  TemporaryDirectory dir;
+  EXPECT_THAT(openError(dir.path("none")), HasSubstr("none: no such file"));
+  EXPECT_THAT(openError(dir.path()), HasSubstr("not a model: holds no config.json"));
+  EXPECT_THAT(openError(dir.write("a.json", "[1]")), HasSubstr("is not a JSON object"));
+  EXPECT_THAT(openError(dir.write("a.json", "{\"a\": }")),
+              HasSubstr("malformed JSON: parse error at line 1, column 7"));
+  EXPECT_THAT(openError(dir.write("a.json", "")), HasSubstr("malformed JSON"));
+  EXPECT_THAT(openError(dir.write("a.txt", "hello")),
+              HasSubstr("neither a config.json nor a GGUF file"));
+  EXPECT_THAT(openError(dir.write("a", "")), HasSubstr("neither a config.json nor a GGUF file"));
+  EXPECT_THAT(openError(dir.write("a.safetensors", "xxxx")), HasSubstr("holds weights only"));
+  EXPECT_THAT(openError(dir.write("a.gguf", "GGUF")), HasSubstr("truncated"));
+}
+
+TEST(Checkpoint, TiedEmbeddingsAreFoundWhicheverIsStored) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  auto tensors = smallTensors();
+  dir.write("model.safetensors", safetensorsOf(tensors));
+  auto stored = openCheckpoint(dir.path());
+  ASSERT_TRUE(stored.ok()) << stored.status().message();
+  EXPECT_TRUE(stored->spec.tie_word_embeddings);
+
+  tensors.erase("model.embed_tokens.weight");
+  tensors["lm_head.weight"] = {3, 4};  // the first in order of name: its values are 0
+  dir.write("model.safetensors", safetensorsOf(tensors));
+  auto head_only = openCheckpoint(dir.path());
+  ASSERT_TRUE(head_only.ok()) << head_only.status().message();
+  EXPECT_TRUE(head_only->spec.tie_word_embeddings);
+  EXPECT_EQ(firstValue(*head_only, "model.embed_tokens.weight"), 0.0f);
+
+  tensors["model.embed_tokens.weight"] = {3, 4};
+  dir.write("model.safetensors", safetensorsOf(tensors));
+  auto both = openCheckpoint(dir.path());
+  ASSERT_TRUE(both.ok()) << both.status().message();
+  EXPECT_FALSE(both->spec.tie_word_embeddings) << "they differ";
+  EXPECT_EQ(firstValue(*both, "model.embed_tokens.weight"), 1.0f);
+}
+
+TEST(Checkpoint, MissingAndMisshapenTensorsAreNamed) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  auto tensors = smallTensors();
+  tensors.erase("model.layers.0.mlp.up_proj.weight");
+  dir.write("model.safetensors", safetensorsOf(tensors));
+  EXPECT_THAT(openError(dir.path()),
+              HasSubstr("tensor 'model.layers.0.mlp.up_proj.weight' [6, 4] is missing"));
+  tensors["model.layers.0.mlp.up_proj.weight"] = {4, 6};
+  dir.write("model.safetensors", safetensorsOf(tensors));
+  EXPECT_THAT(
+      openError(dir.path()),
+      HasSubstr("'model.layers.0.mlp.up_proj.weight' has shape [4, 6], the config needs [6, 4]"));
+  tensors["model.layers.0.mlp.up_proj.weight"] = {6, 4};
+  dir.write("model.safetensors", safetensorsOf(tensors));
+  EXPECT_EQ(openError(dir.path()), "");
+  std::string untied = kConfig;
+  untied.replace(untied.find("true"), 4, "false");
+  dir.write("config.json", untied);
+  EXPECT_THAT(openError(dir.path()), HasSubstr("tensor 'lm_head.weight' [3, 4] is missing"));
+}
+
+TEST(Checkpoint, AVocabularyOnlyGgufHasNoWeights) {
+  TemporaryDirectory dir;
+  GgufWriter writer;
+  writer.addString("general.architecture", "llama")
+      .addUint("llama.embedding_length", 4)
+      .addUint("llama.feed_forward_length", 6)
+      .addUint("llama.block_count", 1)
+      .addUint("llama.attention.head_count", 2)
+      .addUint("llama.context_length", 9)
+      .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+      .addString("tokenizer.ggml.model", "llama")
+      .addString("tokenizer.chat_template", "tmpl")
+      .addStrings("tokenizer.ggml.tokens", {"a", "b", "c"});
+  const std::string path = dir.write("v.gguf", writer.bytes());
+  EXPECT_THAT(openError(path), HasSubstr("holds a vocabulary only"));
+  CheckpointOptions options;
+  options.no_weights = true;
+  auto checkpoint = openCheckpoint(path, options);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kGguf);
+  EXPECT_TRUE(checkpoint->tokenizer.gguf);
+  EXPECT_EQ(checkpoint->chat_template, "tmpl");
+}
+
+TEST(Checkpoint, OpensTheTrainedModels) {
+  const auto folder = std::filesystem::path(LLMC_MATERIAL_DIR) / "weights";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no material at " << folder;
+  auto hf = openCheckpoint((folder / "TinyStories-656K-bf16").string());
+  ASSERT_TRUE(hf.ok()) << hf.status().message();
+  EXPECT_EQ(hf->spec.name, "TinyStories-656K-bf16");
+  EXPECT_TRUE(hf->spec.tie_word_embeddings);
+  EXPECT_EQ(hf->spec.dtype, llmrt::DType::kBF16);
+  EXPECT_EQ(hf->tokenizer.kind, Kind::kTokenizerJson);
+  EXPECT_TRUE(hf->weights);
+  auto gguf = openCheckpoint((folder / "stories260K" / "stories260Ktok512.gguf").string());
+  ASSERT_TRUE(gguf.ok()) << gguf.status().message();
+  EXPECT_EQ(gguf->spec.name, "stories260Ktok512");
+  EXPECT_EQ(gguf->tokenizer.kind, Kind::kGguf);
+  EXPECT_TRUE(gguf->weights);
+}
+
+}  // namespace
+}  // namespace llmc

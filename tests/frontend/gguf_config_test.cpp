@@ -1,0 +1,157 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "frontend/GgufConfig.h"
+#include "tests/io/checkpoint_files.h"
+
+namespace llmc {
+namespace {
+
+using llmc_tests::GgufWriter;
+using llmc_tests::rawBytes;
+using llmc_tests::TemporaryDirectory;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Optional;
+
+GgufWriter smallModel() {
+  GgufWriter writer;
+  writer.addString("general.architecture", "llama")
+      .addUint("llama.embedding_length", 64)
+      .addUint("llama.feed_forward_length", 172)
+      .addUint("llama.block_count", 2)
+      .addUint("llama.attention.head_count", 8)
+      .addUint("llama.attention.head_count_kv", 4)
+      .addUint("llama.context_length", 99)
+      .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  return writer;
+}
+GgufWriter withVocab(GgufWriter writer) {
+  return writer.addString("tokenizer.ggml.model", "llama")
+      .addStrings("tokenizer.ggml.tokens", {"a", "b", "c"});
+}
+
+llmrt::Result<ModelSpec> parse(const GgufWriter& writer) {
+  TemporaryDirectory dir;
+  auto file = llmrt::GgufFile::open(dir.write("x.gguf", writer.bytes()));
+  if (!file.ok()) return file.status();
+  return parseGgufConfig(**file, "x");
+}
+std::string refusal(const GgufWriter& writer) {
+  auto spec = parse(writer);
+  EXPECT_FALSE(spec.ok());
+  return spec.ok() ? "" : spec.status().message();
+}
+
+TEST(GgufConfig, ReadsSizesAndDefaults) {
+  auto parsed = parse(withVocab(smallModel()));
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  const ModelSpec& spec = *parsed;
+  EXPECT_EQ(spec.architecture, "llama");
+  EXPECT_EQ(spec.hidden_size, 64);
+  EXPECT_EQ(spec.intermediate_size, 172);
+  EXPECT_EQ(spec.num_layers, 2);
+  EXPECT_EQ(spec.num_heads, 8);
+  EXPECT_EQ(spec.num_kv_heads, 4);
+  EXPECT_EQ(spec.head_dim, 8);
+  EXPECT_EQ(spec.vocab_size, 3);
+  EXPECT_EQ(spec.max_position_embeddings, 99);
+  EXPECT_EQ(spec.rms_norm_eps, 1e-5f);
+  EXPECT_EQ(spec.rope.theta, 10000.0);
+  EXPECT_EQ(spec.rope.inv_freq.size(), 4u);
+  EXPECT_THAT(spec.bos_token_id, Optional(1));
+  EXPECT_THAT(spec.eos_token_ids, ElementsAre(2));
+}
+
+TEST(GgufConfig, TokenIdOfAllOnesMeansNone) {
+  auto spec = parse(withVocab(smallModel())
+                        .addUint("tokenizer.ggml.bos_token_id", 4294967295u)
+                        .addUint("tokenizer.ggml.eos_token_id", 7)
+                        .addUint("tokenizer.ggml.eot_token_id", 8));
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  EXPECT_FALSE(spec->bos_token_id);
+  EXPECT_THAT(spec->eos_token_ids, ElementsAre(7, 8));
+}
+
+TEST(GgufConfig, RopeKeysAndFactors) {
+  auto linear = parse(withVocab(smallModel())
+                          .addFloat("llama.rope.freq_base", 500.0f)
+                          .addString("llama.rope.scaling.type", "linear")
+                          .addFloat("llama.rope.scaling.factor", 4.0f));
+  ASSERT_TRUE(linear.ok()) << linear.status().message();
+  EXPECT_EQ(linear->rope.theta, 500.0);
+  EXPECT_EQ(linear->rope.scaling, RopeScaling::kLinear);
+  EXPECT_EQ(linear->rope.inv_freq[0], 0.25);
+
+  auto factors =
+      parse(withVocab(smallModel())
+                .tensor("rope_freqs.weight", 0, {4}, rawBytes(std::vector<float>{1, 1, 2, 32})));
+  auto plain = parse(withVocab(smallModel()));
+  ASSERT_TRUE(factors.ok()) << factors.status().message();
+  const double divisors[] = {1, 1, 2, 32};
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(factors->rope.inv_freq[i], plain->rope.inv_freq[i] / divisors[i]);
+  EXPECT_THAT(
+      refusal(withVocab(smallModel()).tensor("rope_freqs.weight", 0, {3}, std::string(12, '\1'))),
+      HasSubstr("'rope_freqs.weight' must be f32 [4]"));
+  EXPECT_THAT(
+      refusal(withVocab(smallModel()).tensor("rope_freqs.weight", 0, {4}, std::string(16, '\0'))),
+      HasSubstr("a factor that is not above 0"));
+}
+
+TEST(GgufConfig, TensorsTellBiasesTyingAndDtype) {
+  auto tied = parse(withVocab(smallModel())
+                        .tensor("blk.0.attn_q.weight", 30, {1}, "12")
+                        .tensor("blk.0.attn_q.bias", 0, {1}, "1234"));
+  ASSERT_TRUE(tied.ok()) << tied.status().message();
+  EXPECT_TRUE(tied->tie_word_embeddings);
+  EXPECT_TRUE(tied->qkv_bias);
+  EXPECT_FALSE(tied->o_bias || tied->mlp_bias);
+  EXPECT_THAT(tied->dtype, Optional(llmrt::DType::kBF16));
+  auto untied = parse(withVocab(smallModel()).tensor("output.weight", 0, {1}, "1234"));
+  ASSERT_TRUE(untied.ok());
+  EXPECT_FALSE(untied->tie_word_embeddings);
+}
+
+TEST(GgufConfig, RefusesByKeyAndValue) {
+  EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
+  EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "mamba")),
+              HasSubstr("general.architecture 'mamba' is not supported (known: llama, mistral)"));
+  EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "llama")),
+              HasSubstr("'llama.embedding_length' is missing"));
+  EXPECT_THAT(refusal(smallModel()), HasSubstr("are both missing"));
+  EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.expert_count", 8)),
+              HasSubstr("'llama.expert_count' 8"));
+  EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.rope.dimension_count", 4)),
+              HasSubstr("'llama.rope.dimension_count' 4 is not supported"));
+  EXPECT_THAT(refusal(withVocab(smallModel()).addString("llama.rope.scaling.type", "yarn")),
+              HasSubstr("'yarn' is not supported"));
+  EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.attention.value_length", 16)),
+              HasSubstr("value_length' 16"));
+  EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.attention.key_length", 3)),
+              HasSubstr("head_dim is 3, must be even"));
+}
+
+TEST(GgufConfig, ReadsStories260k) {
+  const auto path = std::filesystem::path(LLMC_MATERIAL_DIR) / "weights" / "stories260K" /
+                    "stories260Ktok512.gguf";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no material at " << path;
+  auto file = llmrt::GgufFile::open(path.string());
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  auto spec = parseGgufConfig(**file, "stories");
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  EXPECT_EQ(spec->hidden_size, 64);
+  EXPECT_EQ(spec->intermediate_size, 172);
+  EXPECT_EQ(spec->num_layers, 5);
+  EXPECT_EQ(spec->num_heads, 8);
+  EXPECT_EQ(spec->num_kv_heads, 4);
+  EXPECT_EQ(spec->vocab_size, 512);
+  EXPECT_EQ(spec->rope.theta, 10000.0);
+  EXPECT_EQ(spec->rms_norm_eps, 1e-5f);
+  EXPECT_THAT(spec->dtype, Optional(llmrt::DType::kF32));
+}
+
+}  // namespace
+}  // namespace llmc

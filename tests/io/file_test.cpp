@@ -1,0 +1,135 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "runtime/io/atomic_file.h"
+#include "runtime/io/mapped_file.h"
+#include "tests/io/checkpoint_files.h"
+
+namespace llmrt {
+namespace {
+
+using llmc_tests::TemporaryDirectory;
+using testing::HasSubstr;
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream out;
+  out << file.rdbuf();
+  return out.str();
+}
+
+TEST(MappedFile, MapsWhatIsThere) {
+  TemporaryDirectory dir;
+  auto file = MappedFile::open(dir.write("a", "hello"));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_EQ(file->text(), "hello");
+  MappedFile moved = *std::move(file);
+  EXPECT_EQ(moved.text(), "hello");
+}
+
+TEST(MappedFile, AnEmptyFileIsEmpty) {
+  TemporaryDirectory dir;
+  auto file = MappedFile::open(dir.write("a", ""));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_EQ(file->size(), 0u);
+  EXPECT_EQ(file->text(), "");
+}
+
+TEST(MappedFile, RefusesWhatIsNoFile) {
+  TemporaryDirectory dir;
+  EXPECT_EQ(MappedFile::open(dir.path("none")).status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(MappedFile::open(dir.path("none")).status().message(), HasSubstr("no such file"));
+  EXPECT_THAT(MappedFile::open(dir.path()).status().message(), HasSubstr("is a directory"));
+  ASSERT_EQ(::mkfifo(dir.path("pipe").c_str(), 0600), 0);
+  EXPECT_THAT(MappedFile::open(dir.path("pipe")).status().message(),
+              HasSubstr("not a regular file"));
+}
+
+TEST(AtomicFile, AppearsAtCommitAndNotBefore) {
+  TemporaryDirectory dir;
+  const std::string path = dir.path("out");
+  auto file = AtomicFile::create(path);
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  ASSERT_TRUE(file->write("abc", 3).ok());
+  ASSERT_TRUE(file->padTo(64).ok());
+  const std::string large(3 << 20, 'x');
+  ASSERT_TRUE(file->write(large.data(), large.size()).ok());
+  ASSERT_TRUE(file->write("end", 3).ok());
+  EXPECT_EQ(file->position(), 64 + large.size() + 3);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  ASSERT_TRUE(file->commit(/*sync=*/true).ok());
+  EXPECT_EQ(contents(path), "abc" + std::string(61, '\0') + large + "end");
+  EXPECT_EQ(dir.entries(), 1u);
+}
+
+TEST(AtomicFile, WithoutCommitLeavesWhatWasThere) {
+  TemporaryDirectory dir;
+  const std::string path = dir.write("out", "before");
+  {
+    auto file = AtomicFile::create(path);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(file->write("after", 5).ok());
+  }
+  EXPECT_EQ(contents(path), "before");
+  EXPECT_EQ(dir.entries(), 1u);
+}
+
+TEST(AtomicFile, FollowsASymbolicLink) {
+  TemporaryDirectory dir;
+  const std::string target = dir.write("target", "before");
+  std::filesystem::create_symlink(target, dir.path("link"));
+  auto file = AtomicFile::create(dir.path("link"));
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE(file->write("after", 5).ok());
+  ASSERT_TRUE(file->commit().ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(dir.path("link")));
+  EXPECT_EQ(contents(target), "after");
+}
+
+TEST(AtomicFile, RefusesDirectoriesDevicesAndMissingDirectories) {
+  TemporaryDirectory dir;
+  EXPECT_THAT(AtomicFile::create(dir.path()).status().message(), HasSubstr("is a directory"));
+  EXPECT_THAT(AtomicFile::create("/dev/full").status().message(), HasSubstr("not a regular file"));
+  EXPECT_THAT(AtomicFile::create(dir.path("no/out")).status().message(),
+              HasSubstr("No such file or directory"));
+}
+
+TEST(AtomicFile, AFullDiskIsOneClearLineAndNoPartialFile) {
+  TemporaryDirectory dir;
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit tiny = before;
+  tiny.rlim_cur = 100000;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tiny), 0);
+  const std::string path = dir.path("out");
+  Status small_writes, large_write;
+  {
+    auto file = AtomicFile::create(path);
+    const std::string block(1000, 'x');
+    for (int i = 0; i < 200 && small_writes.ok(); ++i)
+      small_writes = file->write(block.data(), block.size());
+    if (small_writes.ok()) small_writes = file->commit();
+    EXPECT_EQ(dir.entries(), 0u);
+  }
+  {
+    auto file = AtomicFile::create(path);
+    const std::string block(3 << 20, 'x');
+    large_write = file->write(block.data(), block.size());
+    EXPECT_FALSE(file->commit().ok());
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(small_writes.code(), StatusCode::kIo);
+  EXPECT_EQ(small_writes.message(), path + ": cannot write: File too large");
+  EXPECT_EQ(large_write.code(), StatusCode::kIo);
+  EXPECT_EQ(dir.entries(), 0u);
+}
+
+}  // namespace
+}  // namespace llmrt

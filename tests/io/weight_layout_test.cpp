@@ -1,0 +1,74 @@
+#include "runtime/io/weight_layout.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "runtime/io/tensor_source.h"
+
+namespace llmrt {
+namespace {
+
+TEST(WeightLayout, ConcatPadsEachSourceToWholePanels) {
+  const auto rows = panelRows({20, 3}, PanelOrder::kConcat, 0);
+  ASSERT_EQ(rows.size(), 3u * 16);
+  EXPECT_EQ(panelCount({20, 3}, PanelOrder::kConcat, 0), 3);
+  EXPECT_EQ(rows[0].source, 0);
+  EXPECT_EQ(rows[19].row, 19);
+  EXPECT_EQ(rows[20].source, -1);
+  EXPECT_EQ(rows[31].source, -1);
+  EXPECT_EQ(rows[32].source, 1);
+  EXPECT_EQ(rows[34].row, 2);
+  EXPECT_EQ(rows[35].source, -1);
+}
+
+TEST(WeightLayout, InterleaveAlternatesPanelsOfTwoSources) {
+  const auto rows = panelRows({40, 40}, PanelOrder::kInterleave, 0);
+  ASSERT_EQ(rows.size(), 6u * 16);
+  for (int64_t panel = 0; panel < 6; ++panel) {
+    for (int64_t lane = 0; lane < 16; ++lane) {
+      const PanelRow& got = rows[static_cast<size_t>(panel * 16 + lane)];
+      const int64_t row = panel / 2 * 16 + lane;
+      EXPECT_EQ(got.source, row < 40 ? panel % 2 : -1);
+      EXPECT_EQ(got.row, row < 40 ? row : 0);
+    }
+  }
+}
+
+TEST(WeightLayout, HeadsPadsEachHead) {
+  const auto rows = panelRows({40, 20}, PanelOrder::kHeads, 20);
+  EXPECT_EQ(panelCount({40, 20}, PanelOrder::kHeads, 20), 6);
+  ASSERT_EQ(rows.size(), 6u * 16);
+  EXPECT_EQ(rows[19].row, 19);
+  EXPECT_EQ(rows[20].source, -1);
+  EXPECT_EQ(rows[32].row, 20);
+  EXPECT_EQ(rows[64].source, 1);
+  EXPECT_EQ(rows[64].row, 0);
+}
+
+TEST(WeightLayout, PanelOffsetsFillAPanelWithoutHoles) {
+  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+    for (int64_t cols : {2, 6, 16}) {
+      std::set<int64_t> offsets;
+      for (int64_t lane = 0; lane < 16; ++lane) {
+        for (int64_t k = 0; k < cols; ++k) offsets.insert(panelOffset(dtype, lane, k));
+      }
+      EXPECT_EQ(static_cast<int64_t>(offsets.size()), panelElements(dtype, cols));
+      EXPECT_EQ(*offsets.rbegin(), panelElements(dtype, cols) - 1);
+    }
+  }
+  EXPECT_EQ(panelElements(DType::kBF16, 5), 6 * 16);
+  EXPECT_EQ(panelElements(DType::kF16, 5), 5 * 16);
+}
+
+TEST(TensorSource, StoredRowUndoesTheInterleavingOfEachHead) {
+  Tensor tensor;
+  tensor.shape = {16, 3};
+  EXPECT_EQ(tensor.storedRow(5), 5);
+  tensor.interleaved_heads = 2;  // heads of 8: HF's halves (0..3 | 4..7) stored as 0 4 1 5 2 6 3 7
+  const int64_t expected[16] = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+  for (int64_t row = 0; row < 16; ++row) EXPECT_EQ(tensor.storedRow(row), expected[row]) << row;
+}
+
+}  // namespace
+}  // namespace llmrt
