@@ -7,6 +7,16 @@
 using namespace mlir;
 using namespace llmc::llm;
 
+// A symbol that may be missing; a declarative optional group would want a keyword before it.
+static ParseResult parseOptionalSymbol(AsmParser& parser, FlatSymbolRefAttr& symbol) {
+  StringAttr name;
+  if (succeeded(parser.parseOptionalSymbolName(name))) symbol = FlatSymbolRefAttr::get(name);
+  return success();
+}
+static void printOptionalSymbol(AsmPrinter& printer, FlatSymbolRefAttr symbol) {
+  if (symbol) printer << symbol;
+}
+
 #include "ir/LLMDialect.cpp.inc"
 #include "ir/LLMEnums.cpp.inc"
 #define GET_TYPEDEF_CLASSES

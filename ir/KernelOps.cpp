@@ -254,23 +254,3 @@ Cost NormLogitsOp::getCost() {
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 bool NormLogitsOp::onLogitsRows() { return true; }
-
-//===----------------------------------------------------------------------===//
-// Symbol uses
-//===----------------------------------------------------------------------===//
-
-LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult BiasOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult KvWriteOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult ActivationOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult MulOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult AddOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult LogitsOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult NormGluOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult LinearResidualOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
-LogicalResult NormLogitsOp::verifySymbolUses(SymbolTableCollection&) { return success(); }

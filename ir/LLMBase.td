@@ -9,6 +9,7 @@ include "mlir/IR/BuiltinTypes.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/CommonTypeConstraints.td"
 include "mlir/IR/CommonAttrConstraints.td"
+include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "ir/LLMInterfaces.td"
@@ -65,7 +66,9 @@ def LLM_WeightKind : I32EnumAttr<"WeightKind", "what a weight is used for", [
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind">;
+def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind"> {
+  let assemblyFormat = "``$value";
+}
 
 def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an MLP", [
     I32EnumAttrCase<"silu", 0>, I32EnumAttrCase<"gelu", 1>, I32EnumAttrCase<"gelu_tanh", 2>,
@@ -73,21 +76,27 @@ def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an M
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_ActivationKindAttr : EnumAttr<LLM_Dialect, LLM_ActivationKind, "activation">;
+def LLM_ActivationKindAttr : EnumAttr<LLM_Dialect, LLM_ActivationKind, "activation"> {
+  let assemblyFormat = "``$value";
+}
 
 def LLM_Layout : I32EnumAttr<"Layout", "how a packed weight lies in memory", [
     I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_LayoutAttr : EnumAttr<LLM_Dialect, LLM_Layout, "layout">;
+def LLM_LayoutAttr : EnumAttr<LLM_Dialect, LLM_Layout, "layout"> {
+  let assemblyFormat = "``$value";
+}
 
 def LLM_PanelOrder : I32EnumAttr<"PanelOrder", "the order of the panels of several sources", [
     I32EnumAttrCase<"concat", 0>, I32EnumAttrCase<"interleave", 1>, I32EnumAttrCase<"heads", 2>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order">;
+def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order"> {
+  let assemblyFormat = "``$value";
+}
 
 def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
     I32EnumAttrCase<"arena", 0>, I32EnumAttrCase<"weights", 1>, I32EnumAttrCase<"kv_keys", 2>,
@@ -95,21 +104,25 @@ def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_SpaceAttr : EnumAttr<LLM_Dialect, LLM_Space, "space">;
+def LLM_SpaceAttr : EnumAttr<LLM_Dialect, LLM_Space, "space"> {
+  let assemblyFormat = "``$value";
+}
 
 def LLM_Access : I32EnumAttr<"Access", "how a phase uses an operand", [
     I32EnumAttrCase<"read", 0>, I32EnumAttrCase<"write", 1>, I32EnumAttrCase<"read_write", 2>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_AccessAttr : EnumAttr<LLM_Dialect, LLM_Access, "access">;
+def LLM_AccessAttr : EnumAttr<LLM_Dialect, LLM_Access, "access"> {
+  let assemblyFormat = "``$value";
+}
 
 /// An operand of a scheduled phase: `#llm.operand<read arena @h>`. The KV spaces name no symbol.
 def LLM_OperandAttr : AttrDef<LLM_Dialect, "Operand"> {
   let mnemonic = "operand";
   let parameters = (ins "::llmc::llm::Access":$access, "::llmc::llm::Space":$space,
                         OptionalParameter<"::mlir::FlatSymbolRefAttr">:$symbol);
-  let assemblyFormat = "`<` $access $space ($symbol^)? `>`";
+  let assemblyFormat = "`<` $access $space custom<OptionalSymbol>($symbol) `>`";
 }
 
 //===----------------------------------------------------------------------===//
@@ -118,9 +131,16 @@ def LLM_OperandAttr : AttrDef<LLM_Dialect, "Operand"> {
 
 class LLM_Op<string mnemonic, list<Trait> traits = []> : Op<LLM_Dialect, mnemonic, traits>;
 
-/// An op that becomes one kernel, one phase of the schedule. Its verifier checks weights against their symbols.
+/// An op that becomes one kernel, one phase of the schedule. `verifySymbolUses` checks its weights and tables, once all
+/// of the model has been verified. Its result is named for what it is (`%q`, `%norm`, `%logits`), so that dumps read.
 class LLM_ComputeOp<string mnemonic, list<Trait> traits = []>
     : LLM_Op<mnemonic, !listconcat([DeclareOpInterfaceMethods<LLM_KernelOpInterface>,
-                                    DeclareOpInterfaceMethods<SymbolUserOpInterface>], traits)>;
+                                    DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>,
+                                    ParentOneOf<["EntryOp", "LayersOp", "KernelOp"]>], traits)> {
+  let extraClassDefinition = [{
+    void $cppClass::getAsmResultNames(::mlir::OpAsmSetValueNameFn setName) { nameResults(*this, setName); }
+  }];
+}
 
 #endif

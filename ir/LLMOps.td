@@ -60,10 +60,12 @@ def LLM_RopeTableOp : LLM_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
   let hasVerifier = 1;
 }
 
-def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock]> {
+def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "an entry point: what one step computes";
   let description = [{
-    Entry points differ only in their bound on rows. Block arguments: the row table and the KV cache.
+    Entry points differ only in their bound on rows. Block arguments: the row table and the KV cache. Every layer of
+    the model runs once, in order.
     ```mlir
     llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<8x128xbf16>) max_rows 8 { ... llm.return %logits }
     ```
@@ -72,6 +74,7 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock]> {
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::BlockArgument getRows() { return getBody().getArgument(0); }
     ::mlir::BlockArgument getKv() { return getBody().getArgument(1); }
@@ -84,7 +87,8 @@ def LLM_ReturnOp : LLM_Op<"return", [Terminator, HasParent<"EntryOp">]> {
   let assemblyFormat = "$logits attr-dict `:` type($logits)";
 }
 
-def LLM_LayersOp : LLM_Op<"layers", [SingleBlock]> {
+def LLM_LayersOp : LLM_Op<"layers", [HasParent<"EntryOp">, SingleBlock, AllTypesMatch<["init", "result"]>,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames", "getAsmResultNames"]>]> {
   let summary = "decoder layers that have the same form, as a loop over the residual stream";
   let description = [{
     ```mlir
@@ -96,6 +100,7 @@ def LLM_LayersOp : LLM_Op<"layers", [SingleBlock]> {
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
+  let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::BlockArgument getIterArg() { return getBody().getArgument(0); }
   }];
@@ -144,14 +149,12 @@ def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
   let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$x `,` $rows `,` $table `head_dim` $head_dim attr-dict `:` type($y)";
-  let hasVerifier = 1;
 }
 
 def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [AllTypesMatch<["k", "v"]>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "stores each row's keys and values at its position, rounded to the cache's type";
   let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, LLM_KvCacheType:$kv);
   let assemblyFormat = "$k `,` $v `,` $rows `,` $kv attr-dict `:` type($k) `,` type($kv)";
-  let hasVerifier = 1;
 }
 
 def LLM_AttentionOp
@@ -167,7 +170,6 @@ def LLM_AttentionOp
       DefaultValuedAttr<I64Attr, "0">:$window);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$q `,` $rows `,` $kv `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($kv)";
-  let hasVerifier = 1;
 }
 
 def LLM_ActivationOp : LLM_ComputeOp<"activation", [Pure, AllTypesMatch<["x", "y"]>]> {
@@ -218,7 +220,6 @@ def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryE
     $x `,` $rows `,` $kv `norm` $norm `eps` $eps `proj` $q_proj `,` $k_proj `,` $v_proj
     (`bias` $q_bias^ `,` $k_bias `,` $v_bias)? (`rope` $rope^)? attr-dict `:` type($x) `,` type($kv) `->` type($q)
   }];
-  let hasVerifier = 1;
 }
 
 def LLM_NormGluOp : LLM_ComputeOp<"norm_glu", [Pure]> {
@@ -231,7 +232,6 @@ def LLM_NormGluOp : LLM_ComputeOp<"norm_glu", [Pure]> {
     $x `norm` $norm `eps` $eps `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? $activation
     attr-dict `:` type($x) `->` type($y)
   }];
-  let hasVerifier = 1;
 }
 
 def LLM_LinearResidualOp : LLM_ComputeOp<"linear_residual", [Pure, AllTypesMatch<["residual", "y"]>]> {
@@ -257,7 +257,8 @@ def LLM_NormLogitsOp : LLM_ComputeOp<"norm_logits", [Pure]> {
 // Scheduled form: what the passes leave for code generation and the plan writer
 //===----------------------------------------------------------------------===//
 
-def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">]> {
+def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "weights as they lie in the weights file: one or more sources in one layout";
   let description = [{
     ```mlir
@@ -274,7 +275,8 @@ def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">]>
   }];
 }
 
-def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, IsolatedFromAbove]> {
+def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, IsolatedFromAbove,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "one op to be compiled as a kernel, specialised to its types and its bound on rows";
   let description = [{
     The region holds exactly one KernelOpInterface op and `llm.yield`; its block arguments are the op's operands.
@@ -283,10 +285,17 @@ def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, 
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows, DenseI64ArrayAttr:$row_strides);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name `max_rows` $max_rows `row_strides` $row_strides attr-dict-with-keyword $body";
-  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The op that the kernel computes.
+    ::llmc::llm::KernelOpInterface getComputeOp() {
+      return ::llvm::cast<::llmc::llm::KernelOpInterface>(getBody().front().front());
+    }
+  }];
 }
 
-def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp">, NoTerminator, SingleBlock]> {
+def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp">, NoTerminator, SingleBlock,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "an entry point as buffers and an ordered list of phases";
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows, I64Attr:$max_logits_rows, I64Attr:$arena_bytes,
       FlatSymbolRefAttr:$logits);
@@ -295,6 +304,7 @@ def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp
     $sym_name `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes `logits` $logits
     attr-dict-with-keyword $body
   }];
+  let hasVerifier = 1;
 }
 
 def LLM_BufferOp : LLM_Op<"buffer", [Symbol, HasParent<"ScheduleOp">]> {
@@ -302,6 +312,7 @@ def LLM_BufferOp : LLM_Op<"buffer", [Symbol, HasParent<"ScheduleOp">]> {
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$offset_bytes, I64Attr:$rows, I64Attr:$width,
       I64Attr:$row_stride);
   let assemblyFormat = "$sym_name `offset` $offset_bytes `rows` $rows `width` $width `row_stride` $row_stride attr-dict";
+  let hasVerifier = 1;
 }
 
 def LLM_RepeatOp : LLM_Op<"repeat", [HasParent<"ScheduleOp">, NoTerminator, SingleBlock]> {

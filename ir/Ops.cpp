@@ -7,6 +7,9 @@ using namespace mlir;
 using namespace llmc::llm;
 
 #include "ir/LLMInterfaces.cpp.inc"
+
+static void nameResults(Operation* op, OpAsmSetValueNameFn setName);
+
 #define GET_OP_CLASSES
 #include "ir/LLMOps.cpp.inc"
 
@@ -87,17 +90,47 @@ void LayersOp::print(OpAsmPrinter& printer) {
 }
 
 //===----------------------------------------------------------------------===//
-// Verifiers
+// Names of values in dumps
 //===----------------------------------------------------------------------===//
 
-LogicalResult ModelOp::verify() { return success(); }
-LogicalResult WeightOp::verify() { return success(); }
-LogicalResult RopeTableOp::verify() { return success(); }
-LogicalResult EntryOp::verify() { return success(); }
-LogicalResult LayersOp::verify() { return success(); }
-LogicalResult KernelOp::verify() { return success(); }
-LogicalResult RopeOp::verify() { return success(); }
-LogicalResult KvWriteOp::verify() { return success(); }
-LogicalResult AttentionOp::verify() { return success(); }
-LogicalResult NormQkvOp::verify() { return success(); }
-LogicalResult NormGluOp::verify() { return success(); }
+/// A projection is called for its weight (`%q`, `%gate`), everything else for its op.
+static void nameResults(Operation* op, OpAsmSetValueNameFn setName) {
+  if (op->getNumResults() == 0) return;
+  StringRef name = op->getName().stripDialect();
+  if (isa<LinearOp, BiasOp, LinearResidualOp>(op)) {
+    name = op->getAttrOfType<FlatSymbolRefAttr>("weight").getValue();
+    name.consume_back("_bias");
+    name.consume_back("_proj");
+  } else if (isa<EmbedOp>(op)) {
+    name = "x";
+  } else if (isa<RmsNormOp>(op)) {
+    name = "norm";
+  } else if (isa<NormQkvOp>(op)) {
+    name = "q";
+  } else if (isa<NormGluOp>(op)) {
+    name = "glu";
+  } else if (isa<NormLogitsOp>(op)) {
+    name = "logits";
+  } else if (auto activation = dyn_cast<ActivationOp>(op)) {
+    name = stringifyActivationKind(activation.getKind());
+  }
+  setName(op->getResult(0), name);
+}
+
+static void nameArguments(Region& region, StringRef tensorName, OpAsmSetValueNameFn setName) {
+  for (BlockArgument arg : region.getArguments())
+    setName(arg, isa<RowsType>(arg.getType())      ? StringRef("rows")
+                 : isa<KvCacheType>(arg.getType()) ? StringRef("kv")
+                                                   : tensorName);
+}
+
+void EntryOp::getAsmBlockArgumentNames(Region& region, OpAsmSetValueNameFn setName) {
+  nameArguments(region, "x", setName);
+}
+void KernelOp::getAsmBlockArgumentNames(Region& region, OpAsmSetValueNameFn setName) {
+  nameArguments(region, "x", setName);
+}
+void LayersOp::getAsmBlockArgumentNames(Region& region, OpAsmSetValueNameFn setName) {
+  nameArguments(region, "h", setName);
+}
+void LayersOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), "y"); }

@@ -1,0 +1,96 @@
+// What every op of the llm dialect means: a plain, slow interpreter, the oracle for kernels and passes.
+//
+// Values between ops are f32, as the dialect says. A fused op is evaluated as the primitive ops it stands for, with the
+// same roundings between them, so a correct fusion gives the same bits.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ir/LLM.h"
+
+namespace llmc::test {
+
+/// One row of a step (LlmcRow of the kernel ABI).
+struct Row {
+  int32_t tokenId = 0;
+  int32_t pos = 0;
+  int32_t seq = 0;
+  bool wanted = true;  // its logits
+};
+
+/// [rows, cols], row-major.
+struct Matrix {
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::vector<float> values;
+
+  Matrix() = default;
+  Matrix(int64_t numRows, int64_t numCols)
+      : rows(numRows), cols(numCols), values(static_cast<size_t>(numRows * numCols)) {}
+  float* row(int64_t i) { return values.data() + i * cols; }
+  const float* row(int64_t i) const { return values.data() + i * cols; }
+  friend bool operator==(const Matrix&, const Matrix&) = default;
+};
+
+/// Keys and values of every (layer, sequence), already rounded to the cache's type.
+class KvState {
+ public:
+  /// [tokens, num_kv_heads * head_dim]; grows to the last position written.
+  struct Sequence {
+    std::vector<float> keys, values;
+  };
+  Sequence& at(int64_t layer, int32_t seq) { return sequences_[{layer, seq}]; }
+
+ private:
+  std::map<std::pair<int64_t, int32_t>, Sequence> sequences_;
+};
+
+/// The type of sums; the terms are f32 and so is the result.
+enum class Accumulate { kFloat, kDouble };
+
+/// The values of a weight, row-major: of layer `layer` (counted from the model's first), or of the one tensor there is
+/// (`layer` -1). Each is asked for once.
+using WeightSource = std::function<std::vector<float>(llm::WeightOp weight, int64_t layer)>;
+
+/// Told every result: the op, its layer (-1 outside layers), the value.
+using Trace = std::function<void(mlir::Operation* op, int64_t layer, const Matrix& result)>;
+
+/// Evaluates a model that verifies. Throws std::invalid_argument where a caller asks for what the model lacks, or gives
+/// values of a wrong size.
+class Evaluator {
+ public:
+  Evaluator(llm::ModelOp model, WeightSource weights, Accumulate accumulate = Accumulate::kDouble);
+
+  /// One step of an llm.entry, or of an llm.schedule: its phases over an arena laid out as it says, so that buffers
+  /// which share bytes they must not share show in the numbers. The logits of wanted rows, in order.
+  Matrix run(llvm::StringRef entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace = nullptr);
+
+  /// One KernelOpInterface op, in `layer` (-1 outside layers). `inputs`: its tensor operands in order. Gives its
+  /// result; an empty matrix where it has none.
+  Matrix evaluateOp(mlir::Operation* op, const std::vector<Matrix>& inputs, const std::vector<Row>& rows,
+                    KvState& kv, int64_t layer = -1);
+
+  /// The values of a weight as evaluateOp sees them.
+  const std::vector<float>& weight(mlir::FlatSymbolRefAttr symbol, int64_t layer);
+
+ private:
+  Matrix runEntry(llm::EntryOp entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace);
+  Matrix runSchedule(llm::ScheduleOp schedule, const std::vector<Row>& rows, KvState& kv, const Trace& trace);
+
+  llm::ModelOp model_;
+  WeightSource source_;
+  Accumulate accumulate_;
+  std::map<std::pair<std::string, int64_t>, std::vector<float>> weights_;
+};
+
+/// A WeightSource of reproducible noise for tests without a checkpoint: matrices uniform in [-b, b) with b = sqrt(3 / K)
+/// (rows keep the size of what they multiply), norms in [0.5, 1.5), biases in [-0.5, 0.5); each value rounded to the
+/// weight's type.
+WeightSource randomWeights(uint64_t seed);
+
+}  // namespace llmc::test

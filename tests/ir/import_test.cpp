@@ -1,0 +1,122 @@
+// From a ModelSpec to a module.
+#include "frontend/import/ImportModel.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "models/Rope.h"
+
+namespace llmc {
+namespace {
+
+using namespace llm;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+ModelSpec tinySpec() {
+  ModelSpec spec;
+  spec.architecture = "llama";
+  spec.name = "tiny-1.5";
+  spec.hidden_size = 32;
+  spec.intermediate_size = 48;
+  spec.num_layers = 2;
+  spec.num_heads = 4;
+  spec.num_kv_heads = 2;
+  spec.head_dim = 6;  // not hidden_size / num_heads
+  spec.vocab_size = 50;
+  spec.max_position_embeddings = 64;
+  computeInvFreq(spec.rope, spec.head_dim);
+  return spec;
+}
+
+std::string importedText(const ModelSpec& spec, const ImportOptions& options) {
+  mlir::MLIRContext context;
+  auto module = importModel(context, spec, options);
+  if (!module) return "";
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  module->print(os);
+  return text;
+}
+
+TEST(ImportModel, WeightsHaveHfNamesAndTheSpecsShapes) {
+  std::string text = importedText(tinySpec(), {.dtype = llmrt::DType::kF16});
+  EXPECT_THAT(text, HasSubstr("llm.model @tiny_1_5 architecture \"llama\" hidden_size 32"));
+  EXPECT_THAT(text, HasSubstr("llm.weight @q_proj matrix \"model.layers.{layer}.self_attn.q_proj.weight\" : "
+                              "tensor<2x24x32xf16>"));
+  EXPECT_THAT(text, HasSubstr("llm.weight @o_proj matrix \"model.layers.{layer}.self_attn.o_proj.weight\" : "
+                              "tensor<2x32x24xf16>"));
+  EXPECT_THAT(text, HasSubstr("llm.weight @lm_head matrix \"lm_head.weight\" : tensor<50x32xf16>"));
+  EXPECT_THAT(text, HasSubstr("!llm.kv_cache<2x6xf16>"));
+  EXPECT_THAT(text, Not(HasSubstr("bias")));
+}
+
+TEST(ImportModel, EverySourceIsARequiredTensor) {
+  ModelSpec spec = tinySpec();
+  spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
+  mlir::MLIRContext context;
+  auto module = importModel(context, spec, {});
+  ASSERT_TRUE(module);
+  std::map<std::string, std::vector<int64_t>> sources;
+  module->walk([&](WeightOp w) {
+    for (int64_t layer = 0; layer < (w.isPerLayer() ? spec.num_layers : 1); ++layer) {
+      std::string name = w.getSource().str();
+      if (w.isPerLayer()) name.replace(name.find("{layer}"), 7, std::to_string(layer));
+      sources[name] = w.getLayerShape().vec();
+    }
+  });
+  std::map<std::string, std::vector<int64_t>> required;
+  for (const TensorNeed& need : requiredTensors(spec)) required[need.name] = need.shape;
+  EXPECT_EQ(sources, required);
+}
+
+TEST(ImportModel, TiedEmbeddingsNeedNoLmHead) {
+  ModelSpec spec = tinySpec();
+  spec.tie_word_embeddings = true;
+  std::string text = importedText(spec, {});
+  EXPECT_THAT(text, Not(HasSubstr("lm_head")));
+  EXPECT_THAT(text, HasSubstr("llm.logits %norm, %rows, @embed_tokens"));
+}
+
+TEST(ImportModel, BiasesFollowTheirProjections) {
+  ModelSpec spec = tinySpec();
+  spec.qkv_bias = true;
+  std::string text = importedText(spec, {});
+  EXPECT_THAT(text, HasSubstr("llm.bias %k, @k_proj_bias"));
+  EXPECT_THAT(text, Not(HasSubstr("o_proj_bias")));
+}
+
+TEST(ImportModel, AWindowThatMasksNothingIsLeftOut) {
+  ModelSpec spec = tinySpec();
+  spec.sliding_window = 16;
+  EXPECT_THAT(importedText(spec, {.maxSeqLen = 17}), HasSubstr("window 16"));
+  EXPECT_THAT(importedText(spec, {.maxSeqLen = 16}), Not(HasSubstr("window")));
+}
+
+TEST(ImportModel, RowsAreBounded) {
+  std::string text = importedText(tinySpec(), {.maxSeqLen = 64, .prefillChunk = 512});
+  EXPECT_THAT(text, HasSubstr("max_rows 8 {"));
+  EXPECT_THAT(text, HasSubstr("max_rows 64 {"));
+  EXPECT_EQ(decodeRows(1), 8);
+  EXPECT_EQ(decodeRows(12), 12);
+  EXPECT_EQ(decodeRows(100), kDecodeMaxRows);
+}
+
+TEST(ImportModel, KvTypeFollowsTheWeights) {
+  EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32}), HasSubstr("kv_cache<2x6xf32>"));
+  EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32, .kvDtype = llmrt::DType::kBF16}),
+              HasSubstr("kv_cache<2x6xbf16>"));
+}
+
+TEST(ImportModel, BoundsMustBePositive) {
+  mlir::MLIRContext context;
+  std::string message;
+  mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic& d) { message = d.str(); });
+  EXPECT_FALSE(importModel(context, tinySpec(), {.maxSeqLen = 0}));
+  EXPECT_EQ(message, "max_seq_len is 0: it must be positive");
+}
+
+}  // namespace
+}  // namespace llmc
