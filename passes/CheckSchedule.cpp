@@ -1,0 +1,57 @@
+// Proves the schedules of a model by the check that runs on plans.
+#include "passes/Passes.h"
+#include "passes/ScheduleToPlan.h"
+#include "runtime/schema/schedule_check.h"
+
+using namespace mlir;
+
+namespace llmc {
+
+#define GEN_PASS_DEF_CHECKSCHEDULE
+#include "passes/Passes.h.inc"
+
+namespace {
+
+/// The layers of a packed weight; none when it is not per layer. Null sources are the verifier's business.
+llmrt::LayerRange layersOf(llm::PackedWeightOp packed) {
+  if (packed.getSources().empty()) return {};
+  llm::WeightOp source =
+      llm::lookupWeight(packed, cast<FlatSymbolRefAttr>(packed.getSources()[0]));
+  if (!source || !source.isPerLayer()) return {};
+  return {static_cast<uint32_t>(source.getFirstLayer()),
+          static_cast<uint32_t>(source.getTensorType().getDimSize(0))};
+}
+
+llmrt::ScheduleContext contextOf(llm::ModelOp model) {
+  llmrt::ScheduleContext context;
+  context.num_layers = static_cast<uint32_t>(model.getNumLayers());
+  context.vocab_size = static_cast<uint32_t>(model.getVocabSize());
+  context.kv_groups = {{0, context.num_layers}};
+  for (Operation& op : model.getBody().front()) {
+    context.num_kernels += isa<llm::KernelOp>(op);
+    context.num_rope_tables += isa<llm::RopeTableOp>(op);
+    if (auto packed = dyn_cast<llm::PackedWeightOp>(op))
+      context.weights.push_back(layersOf(packed));
+  }
+  return context;
+}
+
+struct CheckSchedule : impl::CheckScheduleBase<CheckSchedule> {
+  void runOnOperation() override {
+    llm::ModelOp model = getOperation();
+    const PlanIndex index(model);
+    const llmrt::ScheduleContext context = contextOf(model);
+    for (auto schedule : model.getBody().getOps<llm::ScheduleOp>()) {
+      auto entry = toEntryPoint(schedule, index);
+      if (failed(entry)) return signalPassFailure();
+      if (llmrt::Status s = llmrt::checkSchedule(*entry, context); !s.ok()) {
+        schedule.emitOpError("is not a schedule: ") << s.message();
+        return signalPassFailure();
+      }
+    }
+    markAllAnalysesPreserved();
+  }
+};
+
+}  // namespace
+}  // namespace llmc

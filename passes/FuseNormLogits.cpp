@@ -1,0 +1,51 @@
+// rms_norm + logits -> norm_logits
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
+#include "passes/Fusion.h"
+#include "passes/Passes.h"
+
+using namespace mlir;
+
+namespace llmc {
+
+#define GEN_PASS_DEF_FUSENORMLOGITS
+#include "passes/Passes.h.inc"
+
+namespace {
+
+struct FuseLogits : OpRewritePattern<llm::LogitsOp> {
+  FuseLogits(MLIRContext* context, Pass::Statistic& numFused)
+      : OpRewritePattern(context), numFused_(numFused) {}
+
+  LogicalResult matchAndRewrite(llm::LogitsOp logits, PatternRewriter& rewriter) const override {
+    auto norm = logits.getX().getDefiningOp<llm::RmsNormOp>();
+    if (!norm) return notFused(rewriter, logits, "norm_logits", "its input is not an rms_norm");
+    if (norm->getBlock() != logits->getBlock())
+      return notFused(rewriter, logits, "norm_logits", "rms_norm is in another region");
+    if (!norm.getY().hasOneUse())
+      return notFused(rewriter, logits, "norm_logits",
+                      ("@" + norm.getWeight() + " has another use").str());
+
+    auto fused = rewriter.replaceOpWithNewOp<llm::NormLogitsOp>(
+        logits, logits.getType(), norm.getX(), logits.getRows(), norm.getWeightAttr(),
+        norm.getEpsAttr(), logits.getWeightAttr());
+    rewriter.eraseOp(norm);
+    emitRemark(fused.getLoc()) << "norm_logits: fused " << fused.getNormAttr() << ", "
+                        << fused.getWeightAttr();
+    ++numFused_;
+    return success();
+  }
+
+ private:
+  Pass::Statistic& numFused_;
+};
+
+struct FuseNormLogits : impl::FuseNormLogitsBase<FuseNormLogits> {
+  void runOnOperation() override {
+    RewritePatternSet patterns(&getContext());
+    patterns.add<FuseLogits>(&getContext(), numFused);
+    walkAndApplyPatterns(getOperation(), std::move(patterns));
+  }
+};
+
+}  // namespace
+}  // namespace llmc

@@ -1,0 +1,75 @@
+#include "passes/Fusion.h"
+
+using namespace mlir;
+
+namespace llmc {
+
+namespace {
+
+std::string spelled(FlatSymbolRefAttr symbol) { return ("@" + symbol.getValue()).str(); }
+
+}  // namespace
+
+Projection traceProjection(Value value, std::string& why) {
+  Projection p;
+  if ((p.rope = value.getDefiningOp<llm::RopeOp>())) value = p.rope.getX();
+  if (p.rope && !value.hasOneUse()) {
+    why = "the input of rope has another use";
+    return {};
+  }
+  if ((p.bias = value.getDefiningOp<llm::BiasOp>())) value = p.bias.getX();
+  p.linear = value.getDefiningOp<llm::LinearOp>();
+  if (!p.linear) {
+    why = "an operand is not a linear";
+    return {};
+  }
+  if ((p.rope || p.bias) && !value.hasOneUse()) {
+    why = spelled(p.weight()) + " has another use";
+    return {};
+  }
+  return p;
+}
+
+Projection followProjection(llm::LinearOp linear) {
+  Projection p{.linear = linear};
+  Value value = linear.getY();
+  auto next = [&]() { return value.hasOneUse() ? *value.user_begin() : nullptr; };
+  if ((p.bias = dyn_cast_or_null<llm::BiasOp>(next()))) value = p.bias.getY();
+  p.rope = dyn_cast_or_null<llm::RopeOp>(next());
+  return p;
+}
+
+Value resultOf(const Projection& projection) {
+  Projection p = projection;  // op getters are not const
+  if (p.rope) return p.rope.getY();
+  return p.bias ? p.bias.getY() : p.linear.getY();
+}
+
+void eraseProjection(RewriterBase& rewriter, const Projection& p) {
+  if (p.rope) rewriter.eraseOp(p.rope);
+  if (p.bias) rewriter.eraseOp(p.bias);
+  rewriter.eraseOp(p.linear);
+}
+
+std::string whyNotPackable(Operation* from, ArrayRef<FlatSymbolRefAttr> weights) {
+  llm::WeightOp first = llm::lookupWeight(from, weights.front());
+  if (!first) return spelled(weights.front()) + " is not a weight";
+  for (FlatSymbolRefAttr symbol : weights.drop_front()) {
+    llm::WeightOp w = llm::lookupWeight(from, symbol);
+    if (!w) return spelled(symbol) + " is not a weight";
+    std::string both = spelled(symbol) + " and " + spelled(weights.front());
+    if (w.getTensorType().getElementType() != first.getTensorType().getElementType())
+      return both + " have different types";
+    if (w.isPerLayer() != first.isPerLayer() || w.getFirstLayer() != first.getFirstLayer() ||
+        (w.isPerLayer() && w.getTensorType().getDimSize(0) != first.getTensorType().getDimSize(0)))
+      return both + " are of different layers";
+  }
+  return {};
+}
+
+LogicalResult notFused(PatternRewriter& rewriter, Operation* op, StringRef name, StringRef why) {
+  emitRemark(op->getLoc()) << name << " not fused: " << why;
+  return rewriter.notifyMatchFailure(op, why);
+}
+
+}  // namespace llmc

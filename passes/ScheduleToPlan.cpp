@@ -1,0 +1,150 @@
+#include "passes/ScheduleToPlan.h"
+
+using namespace mlir;
+namespace schema = llmrt::schema;
+
+namespace llmc {
+
+namespace {
+
+class Converter {
+ public:
+  Converter(llm::ScheduleOp schedule, const PlanIndex& index) : schedule_(schedule), index_(index) {
+    for (auto b : schedule.getBody().getOps<llm::BufferOp>())
+      buffers_.try_emplace(b.getSymNameAttr(), static_cast<uint32_t>(buffers_.size()));
+  }
+
+  FailureOr<schema::EntryPointT> convert() {
+    schema::EntryPointT entry;
+    entry.name = schedule_.getSymName().str();
+    entry.max_rows = static_cast<uint32_t>(schedule_.getMaxRows());
+    entry.max_logits_rows = static_cast<uint32_t>(schedule_.getMaxLogitsRows());
+    entry.arena_bytes = schedule_.getArenaBytes();
+    auto logits = buffers_.find(schedule_.getLogitsAttr().getAttr());
+    if (logits == buffers_.end()) return unknown(schedule_, "buffer", schedule_.getLogitsAttr());
+    entry.logits_buffer = logits->second;
+
+    for (Operation& op : schedule_.getBody().front()) {
+      if (auto buffer = dyn_cast<llm::BufferOp>(op)) {
+        entry.buffers.push_back(convertBuffer(buffer));
+      } else if (auto phase = dyn_cast<llm::PhaseOp>(op)) {
+        if (entry.sections.empty() || entry.sections.back()->is_layers) {
+          auto section = std::make_unique<schema::SectionT>();
+          section->num_layers = 1;
+          entry.sections.push_back(std::move(section));
+        }
+        if (failed(addPhase(*entry.sections.back(), phase))) return failure();
+      } else if (auto repeat = dyn_cast<llm::RepeatOp>(op)) {
+        auto section = std::make_unique<schema::SectionT>();
+        section->is_layers = true;
+        section->first_layer = static_cast<uint32_t>(repeat.getFirstLayer());
+        section->num_layers = static_cast<uint32_t>(repeat.getNumLayers());
+        for (auto inner : repeat.getBody().getOps<llm::PhaseOp>())
+          if (failed(addPhase(*section, inner))) return failure();
+        entry.sections.push_back(std::move(section));
+      }
+    }
+    return entry;
+  }
+
+ private:
+  static LogicalResult unknown(Operation* op, StringRef what, FlatSymbolRefAttr symbol) {
+    return op->emitOpError() << "names no " << what << ": " << symbol;
+  }
+
+  static std::unique_ptr<schema::BufferT> convertBuffer(llm::BufferOp op) {
+    auto buffer = std::make_unique<schema::BufferT>();
+    buffer->name = op.getSymName().str();
+    buffer->offset_bytes = op.getOffsetBytes();
+    buffer->bytes = op.getRows() * op.getRowStride() * 4;
+    buffer->width = static_cast<uint32_t>(op.getWidth());
+    buffer->row_stride = static_cast<uint32_t>(op.getRowStride());
+    buffer->rows = static_cast<uint32_t>(op.getRows());
+    return buffer;
+  }
+
+  LogicalResult addPhase(schema::SectionT& section, llm::PhaseOp op) {
+    auto model = schedule_->getParentOfType<llm::ModelOp>();
+    auto phase = std::make_unique<schema::PhaseT>();
+    auto kernelIndex = index_.kernels.find(op.getKernelAttr().getAttr());
+    auto kernel = dyn_cast_or_null<llm::KernelOp>(
+        SymbolTable::lookupSymbolIn(model, op.getKernelAttr().getAttr()));
+    if (kernelIndex == index_.kernels.end() || !kernel)
+      return unknown(op, "kernel", op.getKernelAttr());
+    auto ops = kernel.getBody().getOps<llm::KernelOpInterface>();
+    if (ops.empty()) return kernel.emitOpError("holds no op");
+    llm::KernelOpInterface body = *ops.begin();
+    const llm::Cost cost = body.getCost();
+
+    phase->op = body->getName().stripDialect().str();
+    phase->kernel = kernelIndex->second;
+    phase->tiles = op.getTiles();
+    phase->rows_per_tile = static_cast<uint32_t>(op.getRowsPerTile());
+    phase->weight_bytes = static_cast<uint64_t>(cost.weightBytes);
+    phase->kv_bytes_per_token = static_cast<uint64_t>(cost.kvBytesPerToken);
+    phase->flops_per_row = static_cast<uint64_t>(cost.flopsPerRow);
+    phase->flops_per_row_per_token = static_cast<uint64_t>(cost.flopsPerRowPerToken);
+    phase->on_logits_rows = body.onLogitsRows();
+    for (Attribute attr : op.getOperands())
+      if (failed(addOperand(*phase, op, cast<llm::OperandAttr>(attr)))) return failure();
+    section.phases.push_back(std::move(phase));
+    return success();
+  }
+
+  LogicalResult addOperand(schema::PhaseT& phase, llm::PhaseOp op, llm::OperandAttr attr) {
+    auto operand = std::make_unique<schema::OperandT>();
+    // The enums of the dialect and of the schema have the same cases in the same order.
+    static_assert(static_cast<int>(llm::Space::rope) == static_cast<int>(schema::Space::rope));
+    static_assert(static_cast<int>(llm::Access::read_write) ==
+                  static_cast<int>(schema::Access::read_write));
+    operand->space = static_cast<schema::Space>(attr.getSpace());
+    operand->access = static_cast<schema::Access>(attr.getAccess());
+    auto resolve = [&](const llvm::DenseMap<StringAttr, uint32_t>& table, StringRef what) {
+      if (!attr.getSymbol()) return LogicalResult(op.emitOpError() << "names no " << what);
+      auto found = table.find(attr.getSymbol().getAttr());
+      if (found == table.end()) return unknown(op, what, attr.getSymbol());
+      operand->index = found->second;
+      return success();
+    };
+    LogicalResult resolved = success();
+    switch (attr.getSpace()) {
+      case llm::Space::arena:
+        resolved = resolve(buffers_, "buffer");
+        break;
+      case llm::Space::weights:
+        resolved = resolve(index_.weights, "packed weight");
+        break;
+      case llm::Space::rope:
+        resolved = resolve(index_.ropeTables, "rope table");
+        break;
+      case llm::Space::kv_keys:
+      case llm::Space::kv_values:
+        break;
+    }
+    phase.operands.push_back(std::move(operand));
+    return resolved;
+  }
+
+  llm::ScheduleOp schedule_;
+  const PlanIndex& index_;
+  llvm::DenseMap<StringAttr, uint32_t> buffers_;
+};
+
+}  // namespace
+
+PlanIndex::PlanIndex(llm::ModelOp model) {
+  auto number = [](llvm::DenseMap<StringAttr, uint32_t>& table, StringAttr name) {
+    table.try_emplace(name, static_cast<uint32_t>(table.size()));
+  };
+  for (Operation& op : model.getBody().front()) {
+    if (auto kernel = dyn_cast<llm::KernelOp>(op)) number(kernels, kernel.getSymNameAttr());
+    if (auto weight = dyn_cast<llm::PackedWeightOp>(op)) number(weights, weight.getSymNameAttr());
+    if (auto table = dyn_cast<llm::RopeTableOp>(op)) number(ropeTables, table.getSymNameAttr());
+  }
+}
+
+FailureOr<schema::EntryPointT> toEntryPoint(llm::ScheduleOp schedule, const PlanIndex& index) {
+  return Converter(schedule, index).convert();
+}
+
+}  // namespace llmc

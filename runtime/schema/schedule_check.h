@@ -1,0 +1,49 @@
+// Proves a schedule: that walking its phases in order computes what they say, in memory that is there, and ends.
+//
+// The proof is by walking: the phases of an entry point once in program order, the phases of a section of layers twice,
+// since all its layers look alike and the second differs from the first only in what it finds in the arena. The walk
+// knows of every buffer whether it holds what was last written to it. A read of a buffer that was never written, or
+// whose bytes another buffer has taken since, is an error, and so is a phase that writes bytes it also reads, as its
+// tiles run at the same time. Hence
+//   - every read of the arena and of a layer's keys and values follows its write,
+//   - two buffers whose lives overlap share no byte,
+//   - no buffer is overwritten between its write and its last read, also from one layer to the next,
+//   - the logits are written and still there at the end,
+//   - all offsets lie in the arena, all indices in their lists, and every layer's phases use that layer's weights,
+//   - the walk ends: lists are finite, layers ascend, tiles are counted.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/io/status.h"
+
+namespace llmrt {
+
+namespace schema {
+struct EntryPointT;
+struct Plan;
+}  // namespace schema
+
+/// Layers [first, first + count); count 0: not per layer.
+struct LayerRange {
+  uint32_t first = 0, count = 0;
+};
+
+/// What a schedule refers to.
+struct ScheduleContext {
+  uint32_t num_layers = 0;
+  uint32_t vocab_size = 0;
+  uint32_t num_kernels = 0;
+  uint32_t num_rope_tables = 0;
+  std::vector<LayerRange> weights;
+  std::vector<LayerRange> kv_groups;
+};
+
+/// Ok, or invalidData with one line that names the phase and the buffer.
+Status checkSchedule(const schema::EntryPointT& entry, const ScheduleContext& context);
+
+/// checkSchedule() of every entry point of a plan whose structure FlatBuffers has verified.
+Status checkSchedules(const schema::Plan& plan);
+
+}  // namespace llmrt
