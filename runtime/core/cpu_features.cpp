@@ -1,0 +1,127 @@
+#include "runtime/core/cpu_features.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+namespace llmrt {
+
+const std::vector<std::string>& knownCpuTargets() {
+  static const std::vector<std::string> names = {"sapphirerapids", "x86-64-v4", "x86-64-v3",
+                                                 "aarch64"};
+  return names;
+}
+
+#if defined(__x86_64__)
+namespace {
+
+constexpr uint64_t bit(int n) { return uint64_t{1} << n; }
+
+// XCR0: which register files the OS saves. 1: XMM, 2: YMM, 5-7: opmask and ZMM, 17-18: AMX configuration and tiles.
+constexpr uint64_t kXcr0Avx = bit(1) | bit(2);
+constexpr uint64_t kXcr0Avx512 = kXcr0Avx | bit(5) | bit(6) | bit(7);
+constexpr uint64_t kXcr0Amx = bit(17) | bit(18);
+
+// arch_prctl codes for extended states that a process must ask for (Linux 5.16).
+constexpr int kArchGetXcompSupp = 0x1021;
+constexpr int kArchReqXcompPerm = 0x1023;
+constexpr int kXfeatureTileData = 18;
+
+struct Leaf {
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+Leaf cpuid(uint32_t leaf, uint32_t subleaf) {
+  Leaf r;
+  // False when the CPU has no such leaf; r stays zero.
+  (void)__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx);
+  return r;
+}
+
+bool has(uint32_t reg, uint64_t mask) { return (reg & mask) == mask; }
+
+uint64_t readXcr0() {
+  uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return uint64_t{high} << 32 | low;
+}
+
+struct X86Levels {
+  bool v3 = false, v4 = false, sapphirerapids = false;
+};
+
+X86Levels detect() {
+  X86Levels levels;
+  const Leaf l1 = cpuid(1, 0);
+  if (!has(l1.ecx, bit(27))) return levels;  // OSXSAVE: without it xgetbv faults
+  const uint64_t xcr0 = readXcr0();
+  const Leaf l7 = cpuid(7, 0);
+  const Leaf l7_1 = l7.eax >= 1 ? cpuid(7, 1) : Leaf{};
+  const Leaf extended = cpuid(0x80000001, 0);
+
+  // FMA, SSSE3, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AVX, F16C
+  const uint64_t v3_l1 = bit(0) | bit(9) | bit(12) | bit(13) | bit(19) | bit(20) | bit(22) |
+                         bit(23) | bit(28) | bit(29);
+  const uint64_t v3_l7 = bit(3) | bit(5) | bit(8);  // BMI1, AVX2, BMI2
+  levels.v3 = (xcr0 & kXcr0Avx) == kXcr0Avx && has(l1.ecx, v3_l1) && has(l7.ebx, v3_l7) &&
+              has(extended.ecx, bit(5));  // LZCNT
+
+  const uint64_t v4_l7 = bit(16) | bit(17) | bit(28) | bit(30) | bit(31);  // AVX512 F DQ CD BW VL
+  levels.v4 = levels.v3 && (xcr0 & kXcr0Avx512) == kXcr0Avx512 && has(l7.ebx, v4_l7);
+
+  // What -mcpu=sapphirerapids lets the compiler use in kernels.
+  const uint64_t spr_ebx = bit(21);  // AVX512_IFMA
+  const uint64_t spr_ecx = bit(1) | bit(6) | bit(8) | bit(9) | bit(10) | bit(11) | bit(12) |
+                           bit(14);  // VBMI VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ
+  const uint64_t spr_edx = bit(22) | bit(23) | bit(24) | bit(25);  // AMX bf16, AVX512_FP16, AMX tile, int8
+  const uint64_t spr_l7_1 = bit(4) | bit(5);                       // AVX-VNNI, AVX512_BF16
+  uint64_t permitted = 0;
+  levels.sapphirerapids = levels.v4 && (xcr0 & kXcr0Amx) == kXcr0Amx && has(l7.ebx, spr_ebx) &&
+                          has(l7.ecx, spr_ecx) && has(l7.edx, spr_edx) &&
+                          has(l7_1.eax, spr_l7_1) &&
+                          syscall(SYS_arch_prctl, kArchGetXcompSupp, &permitted) == 0 &&
+                          (permitted & kXcr0Amx) == kXcr0Amx;
+  return levels;
+}
+
+}  // namespace
+
+std::vector<std::string> supportedCpuTargets() {
+  const X86Levels levels = detect();
+  std::vector<std::string> names;
+  if (levels.sapphirerapids) names.push_back("sapphirerapids");
+  if (levels.v4) names.push_back("x86-64-v4");
+  if (levels.v3) names.push_back("x86-64-v3");
+  return names;
+}
+
+Status enableCpuTarget(std::string_view target) {
+  if (target != "sapphirerapids") return {};
+  if (syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureTileData) != 0) {
+    return unsupported("the operating system does not permit AMX tiles to this process");
+  }
+  return {};
+}
+
+#elif defined(__aarch64__)
+
+std::vector<std::string> supportedCpuTargets() {
+  constexpr unsigned long kHwcapAsimd = 1ul << 1;
+  if (getauxval(AT_HWCAP) & kHwcapAsimd) return {"aarch64"};
+  return {};
+}
+
+Status enableCpuTarget(std::string_view) { return {}; }
+
+#else
+#error "llmrt runs on x86-64 and aarch64"
+#endif
+
+}  // namespace llmrt

@@ -1,0 +1,174 @@
+#include "runtime/core/generate.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <optional>
+
+#include "runtime/core/stop_strings.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double secondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Cost prefillCost(const Session& session, int64_t first_pos, int64_t tokens) {
+  const schema::Plan& plan = session.plan().schema();
+  Cost total;
+  for (int64_t done = 0; done < tokens;) {
+    const int64_t n = std::min(tokens - done, session.options().prefill_chunk);
+    const int64_t logits_rows = done + n == tokens;
+    const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, n, logits_rows));
+    total += stepCost(plan, entry, n, first_pos + done, logits_rows);
+    done += n;
+  }
+  return total;
+}
+
+std::vector<std::pair<int32_t, float>> largest(std::span<const float> logits, int32_t count) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const size_t n = std::min(logits.size(), static_cast<size_t>(count));
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
+    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  std::vector<std::pair<int32_t, float>> out;
+  for (size_t i = 0; i < n; ++i) out.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])]);
+  return out;
+}
+
+// Ids to text, through the stop strings, to the caller and the result.
+class TextOutput {
+ public:
+  TextOutput(const Tokenizer* tokenizer, std::span<const int32_t> prompt, const GenerateOptions& options,
+             std::string& text)
+      : stops_(options.stops), on_text_(options.on_text), text_(text) {
+    if (!tokenizer) return;
+    decoder_.emplace(*tokenizer);
+    // The prompt's own text is dropped; the decoder must have seen it to keep the space before the first word.
+    for (int32_t id : prompt) (void)decoder_->push(id);
+  }
+
+  void push(int32_t id) {
+    if (decoder_) show(stops_.push(decoder_->push(id)));
+  }
+  void finish() {
+    if (!decoder_) return;
+    show(stops_.push(decoder_->finish()));
+    show(stops_.finish());
+  }
+  bool stopped() const { return stops_.stopped(); }
+
+ private:
+  void show(const std::string& text) {
+    if (text.empty()) return;
+    text_ += text;
+    if (on_text_) on_text_(text);
+  }
+
+  std::optional<StreamDecoder> decoder_;
+  StopStrings stops_;
+  const std::function<void(std::string_view)>& on_text_;
+  std::string& text_;
+};
+
+}  // namespace
+
+const char* finishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEos:
+      return "eos";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+SamplerOptions defaultSamplerOptions(const Plan& plan) {
+  SamplerOptions options;
+  const schema::Generation* g = plan.schema().generation();
+  if (!g) return options;
+  options.repetition_penalty = g->repetition_penalty();
+  if (!g->do_sample()) return options;
+  options.temperature = g->temperature();
+  options.top_k = static_cast<int32_t>(std::min<uint32_t>(g->top_k(), INT32_MAX));
+  options.top_p = g->top_p();
+  return options;
+}
+
+std::vector<int32_t> defaultEosIds(const Plan& plan, const Tokenizer* tokenizer) {
+  const schema::Generation* g = plan.schema().generation();
+  if (g && g->eos_token_ids() && g->eos_token_ids()->size() > 0) {
+    return {g->eos_token_ids()->begin(), g->eos_token_ids()->end()};
+  }
+  if (tokenizer && tokenizer->eosId() >= 0) return {tokenizer->eosId()};
+  return {};
+}
+
+Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
+                                std::span<const int32_t> prompt, const GenerateOptions& options,
+                                int32_t seq) {
+  const Clock::time_point start = Clock::now();
+  const schema::Plan& plan = session.plan().schema();
+  LLMRT_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(session.plan().vocabSize(), options.sampler));
+  GenerateResult result;
+  result.prompt_tokens = static_cast<int64_t>(prompt.size());
+  const bool seq_exists = seq >= 0 && seq < session.options().max_batch;  // prefill says so where not
+  const int64_t first_pos = seq_exists ? session.kvLen(seq) : 0;
+
+  if (Status s = session.prefill(seq, prompt, options.cancel); s.code() == StatusCode::kCancelled) {
+    result.finish_reason = FinishReason::kCancelled;
+    return result;
+  } else if (!s.ok()) {
+    return s;
+  }
+  result.prefill_seconds = secondsSince(start);
+  result.prefill_cost = prefillCost(session, first_pos, result.prompt_tokens);
+  for (int32_t id : prompt) sampler.accept(id);
+  TextOutput output(tokenizer, prompt, options, result.text);
+
+  const int64_t room = session.options().max_seq_len - session.kvLen(seq) + 1;  // the last token needs no step
+  const int64_t most = std::min(options.max_tokens, room);
+  result.ids.reserve(static_cast<size_t>(std::max<int64_t>(most, 0)));
+  while (static_cast<int64_t>(result.ids.size()) < most) {
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) {
+      result.finish_reason = FinishReason::kCancelled;
+      break;
+    }
+    if (!result.ids.empty()) {
+      const Clock::time_point step_start = Clock::now();
+      LLMRT_RETURN_IF_ERROR(session.decode(seq, result.ids.back()));
+      result.decode_seconds += secondsSince(step_start);
+      ++result.decode_steps;
+      const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
+      result.decode_cost += stepCost(plan, entry, 1, session.kvLen(seq) - 1, 1);
+    }
+    const std::span<const float> logits = session.logits();
+    if (options.top_logits > 0) result.top_logits.push_back(largest(logits, options.top_logits));
+    const int32_t token = sampler.sample(logits);
+    sampler.accept(token);
+    result.ids.push_back(token);
+    if (result.ids.size() == 1) result.ttft_seconds = secondsSince(start);
+    if (std::find(options.eos_ids.begin(), options.eos_ids.end(), token) != options.eos_ids.end()) {
+      result.finish_reason = FinishReason::kEos;
+      break;
+    }
+    output.push(token);
+    if (output.stopped()) break;
+  }
+  output.finish();
+  if (output.stopped()) result.finish_reason = FinishReason::kStop;
+  return result;
+}
+
+}  // namespace llmrt

@@ -1,0 +1,342 @@
+#include "runtime/core/plan_verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/plan_generated.h"
+#include "runtime/schema/version.h"
+
+namespace llmrt {
+namespace {
+
+// Far above any model and low enough that no product of two of them times an element overflows 64 bits.
+constexpr uint64_t kMaxBytes = uint64_t{1} << 50;
+constexpr uint64_t kMaxRows = uint64_t{1} << 20;
+constexpr uint64_t kMaxDimension = uint64_t{1} << 31;
+constexpr uint64_t kMaxTiles = uint64_t{1} << 40;
+constexpr uint32_t kMaxLayers = 1 << 16;
+constexpr uint32_t kMaxSeqLen = 1 << 28;
+constexpr uint32_t kMaxBatch = 1 << 16;
+constexpr uint64_t kAlignment = 64;
+
+/// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
+#define LLMRT_CHECK(condition, ...)                                  \
+  do {                                                               \
+    if (!(condition)) return invalidData(fmt::format(__VA_ARGS__)); \
+  } while (0)
+
+template <typename V>
+uint32_t sizeOf(const V* vector) {
+  return vector ? vector->size() : 0;
+}
+
+// a * b as long as it stays within kMaxBytes.
+bool multiply(uint64_t a, uint64_t b, uint64_t* product) {
+  return !__builtin_mul_overflow(a, b, product) && *product <= kMaxBytes;
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const schema::Plan& plan) : plan_(plan) {}
+
+  Status verify() const {
+    LLMRT_RETURN_IF_ERROR(verifyModel());
+    LLMRT_RETURN_IF_ERROR(verifyKernels());
+    LLMRT_RETURN_IF_ERROR(verifyKvGroups());
+    LLMRT_RETURN_IF_ERROR(verifyRopeTables());
+    LLMRT_RETURN_IF_ERROR(verifyWeights());
+    LLMRT_RETURN_IF_ERROR(verifyEntryPoints());
+    return verifyGeneration();
+  }
+
+ private:
+  Status verifyModel() const {
+    const schema::Model* m = plan_.model();
+    LLMRT_CHECK(m, "model is missing");
+    LLMRT_CHECK(m->vocab_size() > 0 && m->vocab_size() < kMaxDimension,
+                "model.vocab_size {} is out of range", m->vocab_size());
+    LLMRT_CHECK(m->num_layers() <= kMaxLayers, "model.num_layers {} is out of range",
+                m->num_layers());
+    LLMRT_CHECK(m->max_seq_len() > 0 && m->max_seq_len() <= kMaxSeqLen,
+                "model.max_seq_len {} is out of range", m->max_seq_len());
+    LLMRT_CHECK(m->max_batch() > 0 && m->max_batch() <= kMaxBatch,
+                "model.max_batch {} is out of range", m->max_batch());
+    return {};
+  }
+
+  Status verifyKernels() const {
+    for (uint32_t i = 0; i < sizeOf(plan_.kernels()); ++i) {
+      LLMRT_CHECK(sizeOf(plan_.kernels()->Get(i)->symbol()) > 0, "kernels[{}] has no symbol", i);
+    }
+    LLMRT_CHECK(sizeOf(plan_.targets()) > 0, "targets is empty: the plan holds no code");
+    for (uint32_t i = 0; i < sizeOf(plan_.targets()); ++i) {
+      const schema::Target* t = plan_.targets()->Get(i);
+      LLMRT_CHECK(sizeOf(t->name()) > 0, "targets[{}] has no name", i);
+      LLMRT_CHECK(t->scratch_bytes() <= kMaxBytes >> 16, "targets[{}].scratch_bytes is {}", i,
+                  t->scratch_bytes());
+    }
+    return {};
+  }
+
+  Status verifyKvGroups() const {
+    for (uint32_t i = 0; i < sizeOf(plan_.kv_groups()); ++i) {
+      const schema::KvGroup* g = plan_.kv_groups()->Get(i);
+      LLMRT_CHECK(isDType(g->dtype()), "kv_groups[{}].dtype is unknown", i);
+      LLMRT_CHECK(layersInModel(g->first_layer(), g->num_layers()),
+                  "kv_groups[{}]: layers {} + {} of a model of {}", i, g->first_layer(),
+                  g->num_layers(), plan_.model()->num_layers());
+      LLMRT_CHECK(g->num_kv_heads() > 0 && g->num_kv_heads() <= kMaxRows && g->head_dim() > 0 &&
+                      g->head_dim() <= kMaxRows,
+                  "kv_groups[{}]: {} kv heads of {}", i, g->num_kv_heads(), g->head_dim());
+      LLMRT_CHECK(g->head_dim_padded() >= g->head_dim() && g->head_dim_padded() <= 2 * kMaxRows &&
+                      g->head_dim_padded() % kPanelLanes == 0,
+                  "kv_groups[{}].head_dim_padded {} for head_dim {}", i, g->head_dim_padded(),
+                  g->head_dim());
+    }
+    return {};
+  }
+
+  Status verifyRopeTables() const {
+    for (uint32_t i = 0; i < sizeOf(plan_.rope_tables()); ++i) {
+      const uint32_t n = sizeOf(plan_.rope_tables()->Get(i)->inv_freq());
+      LLMRT_CHECK(n > 0 && n <= kMaxRows, "rope_tables[{}].inv_freq has {} values", i, n);
+    }
+    return {};
+  }
+
+  Status verifyWeights() const {
+    LLMRT_CHECK(plan_.weights_bytes() >= sizeof(WeightsHeader) && plan_.weights_bytes() <= kMaxBytes,
+                "weights_bytes is {}", plan_.weights_bytes());
+    for (uint32_t i = 0; i < sizeOf(plan_.weights()); ++i) {
+      const schema::Weight& w = *plan_.weights()->Get(i);
+      LLMRT_CHECK(sizeOf(w.name()) > 0, "weights[{}] has no name", i);
+      if (Status s = verifyWeight(w); !s.ok()) {
+        return std::move(s).withContext(fmt::format("weights[{}]", i));
+      }
+    }
+    return {};
+  }
+
+  Status verifyWeight(const schema::Weight& w) const {
+    LLMRT_CHECK(isDType(w.dtype()), "dtype is unknown");
+    LLMRT_CHECK(w.num_layers() == 0 || layersInModel(w.first_layer(), w.num_layers()),
+                "layers {} + {} of a model of {}", w.first_layer(), w.num_layers(),
+                plan_.model()->num_layers());
+    LLMRT_CHECK(sizeOf(w.sources()) > 0, "sources is empty");
+    LLMRT_CHECK(w.cols() > 0 && w.cols() < kMaxDimension, "cols is {}", w.cols());
+    std::vector<int64_t> rows;
+    uint64_t total_rows = 0;
+    for (const schema::WeightSource* s : *w.sources()) {
+      LLMRT_CHECK(sizeOf(s->name()) > 0, "a source has no name");
+      LLMRT_CHECK(s->kind() <= 2, "a source has kind {}", s->kind());
+      LLMRT_CHECK(s->rows() > 0 && s->rows() < kMaxDimension, "a source has {} rows", s->rows());
+      LLMRT_CHECK(s->cols() == w.cols(), "a source has {} columns, not {}", s->cols(), w.cols());
+      rows.push_back(static_cast<int64_t>(s->rows()));
+      total_rows += s->rows();
+      LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);
+    }
+
+    const auto dtype = static_cast<DType>(w.dtype());
+    uint64_t elements = 0;
+    if (w.layout() == schema::Layout::rows) {
+      LLMRT_CHECK(w.order() == schema::PanelOrder::concat, "layout rows has order concat");
+      LLMRT_CHECK(multiply(total_rows, w.cols(), &elements), "it is too large");
+    } else {
+      LLMRT_CHECK(w.layout() == schema::Layout::panels, "layout is unknown");
+      LLMRT_CHECK(w.order() >= schema::PanelOrder::MIN && w.order() <= schema::PanelOrder::MAX,
+                  "order is unknown");
+      LLMRT_CHECK(w.order() != schema::PanelOrder::interleave ||
+                      (rows.size() == 2 && rows[0] == rows[1]),
+                  "order interleave needs two sources of as many rows");
+      LLMRT_CHECK(w.order() != schema::PanelOrder::heads ||
+                      (w.head_rows() > 0 && std::all_of(rows.begin(), rows.end(),
+                                                        [&](int64_t n) {
+                                                          return n % w.head_rows() == 0;
+                                                        })),
+                  "order heads needs sources of whole heads of {} rows", w.head_rows());
+      const auto panels = static_cast<uint64_t>(
+          panelCount(rows, static_cast<PanelOrder>(w.order()), w.head_rows()));
+      LLMRT_CHECK(w.panels() == panels, "panels is {}, its sources make {}", w.panels(), panels);
+      LLMRT_CHECK(multiply(panels,
+                           static_cast<uint64_t>(
+                               panelElements(dtype, static_cast<int64_t>(w.cols()))),
+                           &elements),
+                  "it is too large");
+    }
+    // The writer may round a tensor up to the alignment of the next.
+    const uint64_t bytes = elements * static_cast<uint64_t>(dtypeBytes(dtype));
+    LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
+                "bytes is {}, its shape needs {}", w.bytes(), bytes);
+    LLMRT_CHECK(w.offset_bytes() >= sizeof(WeightsHeader) && w.offset_bytes() % kAlignment == 0,
+                "offset_bytes is {}", w.offset_bytes());
+    uint64_t end = w.bytes();
+    if (w.num_layers() > 1) {
+      uint64_t before_last = 0;
+      LLMRT_CHECK(w.layer_stride_bytes() >= w.bytes() && w.layer_stride_bytes() % kAlignment == 0 &&
+                      multiply(w.layer_stride_bytes(), w.num_layers() - 1, &before_last),
+                  "layer_stride_bytes is {} for {} bytes", w.layer_stride_bytes(), w.bytes());
+      end += before_last;
+    }
+    LLMRT_CHECK(w.offset_bytes() <= plan_.weights_bytes() &&
+                    end <= plan_.weights_bytes() - w.offset_bytes(),
+                "it ends after the weights file's {} bytes", plan_.weights_bytes());
+    return {};
+  }
+
+  Status verifyEntryPoints() const {
+    LLMRT_CHECK(sizeOf(plan_.entry_points()) > 0, "entry_points is empty");
+    for (uint32_t i = 0; i < sizeOf(plan_.entry_points()); ++i) {
+      if (Status s = verifyEntryPoint(*plan_.entry_points()->Get(i)); !s.ok()) {
+        return std::move(s).withContext(fmt::format("entry_points[{}]", i));
+      }
+    }
+    return {};
+  }
+
+  Status verifyEntryPoint(const schema::EntryPoint& e) const {
+    LLMRT_CHECK(sizeOf(e.name()) > 0, "it has no name");
+    LLMRT_CHECK(e.max_rows() > 0 && e.max_rows() <= kMaxRows, "max_rows is {}", e.max_rows());
+    LLMRT_CHECK(e.max_logits_rows() > 0 && e.max_logits_rows() <= e.max_rows(),
+                "max_logits_rows is {} of {} rows", e.max_logits_rows(), e.max_rows());
+    LLMRT_CHECK(e.arena_bytes() <= kMaxBytes, "arena_bytes is {}", e.arena_bytes());
+    for (uint32_t i = 0; i < sizeOf(e.buffers()); ++i) {
+      const schema::Buffer& b = *e.buffers()->Get(i);
+      uint64_t bytes = 0;
+      LLMRT_CHECK(b.width() > 0 && b.width() <= b.row_stride() &&
+                      b.row_stride() % kPanelLanes == 0 && b.row_stride() < kMaxDimension,
+                  "buffers[{}]: width {} in a row stride of {}", i, b.width(), b.row_stride());
+      LLMRT_CHECK(b.rows() >= e.max_logits_rows() &&
+                      multiply(b.rows(), b.row_stride() * uint64_t{4}, &bytes) &&
+                      bytes <= b.bytes(),
+                  "buffers[{}]: {} rows of {} floats in {} bytes", i, b.rows(), b.row_stride(),
+                  b.bytes());
+      LLMRT_CHECK(b.offset_bytes() % kAlignment == 0 && b.offset_bytes() <= e.arena_bytes() &&
+                      b.bytes() <= e.arena_bytes() - b.offset_bytes(),
+                  "buffers[{}]: {} bytes at {} in an arena of {}", i, b.bytes(), b.offset_bytes(),
+                  e.arena_bytes());
+    }
+    LLMRT_CHECK(e.logits_buffer() < sizeOf(e.buffers()), "logits_buffer is {} of {} buffers",
+                e.logits_buffer(), sizeOf(e.buffers()));
+    LLMRT_CHECK(e.buffers()->Get(e.logits_buffer())->width() == plan_.model()->vocab_size(),
+                "logits are {} wide for a vocabulary of {}",
+                e.buffers()->Get(e.logits_buffer())->width(), plan_.model()->vocab_size());
+
+    uint64_t phases = 0;
+    for (uint32_t i = 0; i < sizeOf(e.sections()); ++i) {
+      const schema::Section& section = *e.sections()->Get(i);
+      LLMRT_CHECK(section.is_layers() ? layersInModel(section.first_layer(), section.num_layers())
+                                      : section.num_layers() == 1,
+                  "sections[{}]: layers {} + {} of a model of {}", i, section.first_layer(),
+                  section.num_layers(), plan_.model()->num_layers());
+      phases += uint64_t{section.num_layers()} * sizeOf(section.phases());
+      LLMRT_CHECK(phases <= 1 << 20, "it has more than {} phases", 1 << 20);
+      for (uint32_t j = 0; j < sizeOf(section.phases()); ++j) {
+        if (Status s = verifyPhase(e, section, *section.phases()->Get(j)); !s.ok()) {
+          return std::move(s).withContext(fmt::format("sections[{}].phases[{}]", i, j));
+        }
+      }
+    }
+    return {};
+  }
+
+  Status verifyPhase(const schema::EntryPoint& e, const schema::Section& section,
+                     const schema::Phase& p) const {
+    LLMRT_CHECK(p.kernel() < sizeOf(plan_.kernels()), "kernel {} of {}", p.kernel(),
+                sizeOf(plan_.kernels()));
+    LLMRT_CHECK(p.tiles() > 0 && p.tiles() <= kMaxTiles, "tiles is {}", p.tiles());
+    for (uint32_t i = 0; i < sizeOf(p.operands()); ++i) {
+      if (Status s = verifyOperand(e, section, *p.operands()->Get(i)); !s.ok()) {
+        return std::move(s).withContext(fmt::format("operands[{}]", i));
+      }
+    }
+    return {};
+  }
+
+  Status verifyOperand(const schema::EntryPoint& e, const schema::Section& section,
+                       const schema::Operand& operand) const {
+    const uint32_t i = operand.index();
+    const schema::Access access = operand.access();
+    LLMRT_CHECK(access >= schema::Access::MIN && access <= schema::Access::MAX,
+                "access is unknown");
+    switch (operand.space()) {
+      case schema::Space::arena:
+        LLMRT_CHECK(i < sizeOf(e.buffers()), "buffer {} of {}", i, sizeOf(e.buffers()));
+        return {};
+      case schema::Space::weights: {
+        LLMRT_CHECK(i < sizeOf(plan_.weights()), "weight {} of {}", i, sizeOf(plan_.weights()));
+        LLMRT_CHECK(access == schema::Access::read, "a weight is written");
+        const schema::Weight& w = *plan_.weights()->Get(i);
+        LLMRT_CHECK(w.num_layers() == 0 || covers(w.first_layer(), w.num_layers(), section),
+                    "weight {} is not one of every layer of its section", i);
+        return {};
+      }
+      case schema::Space::kv_keys:
+      case schema::Space::kv_values: {
+        LLMRT_CHECK(i < sizeOf(plan_.kv_groups()), "KV group {} of {}", i,
+                    sizeOf(plan_.kv_groups()));
+        const schema::KvGroup& g = *plan_.kv_groups()->Get(i);
+        LLMRT_CHECK(covers(g.first_layer(), g.num_layers(), section),
+                    "KV group {} does not hold every layer of its section", i);
+        return {};
+      }
+      case schema::Space::rope:
+        LLMRT_CHECK(i < sizeOf(plan_.rope_tables()), "rope table {} of {}", i,
+                    sizeOf(plan_.rope_tables()));
+        LLMRT_CHECK(access == schema::Access::read, "a rope table is written");
+        return {};
+    }
+    return invalidData("space is unknown");
+  }
+
+  Status verifyGeneration() const {
+    if (!plan_.generation() || !plan_.generation()->eos_token_ids()) return {};
+    LLMRT_CHECK(plan_.generation()->eos_token_ids()->size() <= 4096,
+                "generation.eos_token_ids has {} ids", plan_.generation()->eos_token_ids()->size());
+    return {};
+  }
+
+  static bool isDType(schema::DType t) {
+    return t >= schema::DType::MIN && t <= schema::DType::MAX;
+  }
+
+  bool layersInModel(uint32_t first, uint32_t count) const {
+    return count > 0 && first <= plan_.model()->num_layers() &&
+           count <= plan_.model()->num_layers() - first;
+  }
+
+  static bool covers(uint32_t first, uint32_t count, const schema::Section& section) {
+    return section.is_layers() && section.first_layer() >= first &&
+           section.first_layer() - first + section.num_layers() <= count;
+  }
+
+  const schema::Plan& plan_;
+};
+
+}  // namespace
+
+Result<const schema::Plan*> verifyPlan(std::span<const uint8_t> bytes) {
+  constexpr size_t kMinBytes = 8;  // root offset and file identifier
+  LLMRT_CHECK(bytes.size() >= kMinBytes && schema::PlanBufferHasIdentifier(bytes.data()),
+              "is not a plan (no \"LLMC\" at byte 4)");
+  LLMRT_CHECK(bytes.size() < FLATBUFFERS_MAX_BUFFER_SIZE, "is too large for a plan");
+  flatbuffers::Verifier verifier(bytes.data(), bytes.size());
+  LLMRT_CHECK(schema::VerifyPlanBuffer(verifier), "is truncated or corrupt");
+  const schema::Plan* plan = schema::GetPlan(bytes.data());
+  if (plan->schema_version() != kPlanSchemaVersion) {
+    return unsupported(fmt::format(
+        "has plan schema version {}, this runtime reads version {}: compile it again with llmc",
+        plan->schema_version(), kPlanSchemaVersion));
+  }
+  if (Status s = Verifier(*plan).verify(); !s.ok()) {
+    return std::move(s).withContext("is corrupt");
+  }
+  return plan;
+}
+
+}  // namespace llmrt

@@ -1,0 +1,71 @@
+#include "runtime/core/profile.h"
+
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+
+Profile::Profile(const Plan& plan, const std::vector<Schedule>& schedules) : plan_(plan) {
+  for (uint32_t e = 0; e < schedules.size(); ++e) {
+    const schema::EntryPoint& entry = *plan.schema().entry_points()->Get(e);
+    Entry out;
+    std::vector<size_t> first_op;  // of each section
+    for (uint32_t s = 0; entry.sections() && s < entry.sections()->size(); ++s) {
+      const auto* phases = entry.sections()->Get(s)->phases();
+      first_op.push_back(out.ops.size());
+      for (uint32_t p = 0; phases && p < phases->size(); ++p) {
+        const auto* op = phases->Get(p)->op();
+        out.ops.push_back({entry.name()->str(), op ? op->str() : "", 0, 0, {}});
+        out.section.push_back(s);
+        out.phase.push_back(p);
+      }
+    }
+    for (const BoundPhase& bound : schedules[e].phases()) {
+      out.op_of_phase.push_back(first_op[bound.section] + bound.phase);
+    }
+    entries_.push_back(std::move(out));
+  }
+}
+
+void Profile::addTime(uint32_t entry_point, size_t phase, std::chrono::steady_clock::duration time) {
+  Entry& entry = entries_[entry_point];
+  entry.ops[entry.op_of_phase[phase]].seconds += std::chrono::duration<double>(time).count();
+}
+
+void Profile::addStep(uint32_t entry_point, const LlmcStep& step) {
+  Entry& entry = entries_[entry_point];
+  ++entry.steps;
+  for (size_t i = 0; i < entry.ops.size(); ++i) {
+    const schema::Section& section =
+        *plan_.schema().entry_points()->Get(entry_point)->sections()->Get(entry.section[i]);
+    const schema::Phase& phase = *section.phases()->Get(entry.phase[i]);
+    Cost total;
+    for (int64_t begin = 0; begin < step.num_rows;) {
+      int64_t end = begin, logits_rows = 0;
+      for (; end < step.num_rows && step.rows[end].seq == step.rows[begin].seq; ++end) {
+        logits_rows += step.rows[end].logits_row >= 0;
+      }
+      const double weight_bytes = total.weight_bytes;
+      const Cost one = phaseCost(plan_.schema(), phase, end - begin, step.rows[begin].pos, logits_rows);
+      total += one;
+      // Sequences share the weights of a step.
+      total.weight_bytes = weight_bytes > 0 ? weight_bytes : one.weight_bytes;
+      begin = end;
+    }
+    const double layers = section.num_layers();
+    entry.ops[i].cost += {total.weight_bytes * layers, total.kv_bytes * layers, total.flops * layers};
+  }
+}
+
+std::vector<OpProfile> Profile::ops() const {
+  std::vector<OpProfile> all;
+  for (const Entry& entry : entries_) {
+    if (entry.steps == 0) continue;
+    for (OpProfile op : entry.ops) {
+      op.steps = entry.steps;
+      all.push_back(std::move(op));
+    }
+  }
+  return all;
+}
+
+}  // namespace llmrt

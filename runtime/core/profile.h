@@ -1,0 +1,47 @@
+// Where a session's time goes: each op's time beside the bytes and FLOPs it had to move and compute.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/core/cost.h"
+#include "runtime/core/plan.h"
+#include "runtime/core/schedule.h"
+
+namespace llmrt {
+
+/// One op of one entry point, summed over layers and steps.
+struct OpProfile {
+  std::string entry_point, op;
+  int64_t steps = 0;
+  double seconds = 0;
+  Cost cost;
+};
+
+/// Collects without allocating; read with ops().
+class Profile {
+ public:
+  Profile(const Plan& plan, const std::vector<Schedule>& schedules);
+
+  /// Phase `phase` of the flat schedule took `time`, barrier included.
+  void addTime(uint32_t entry_point, size_t phase, std::chrono::steady_clock::duration time);
+  void addStep(uint32_t entry_point, const LlmcStep& step);
+
+  /// Ops of entry points that ran, in the order of the plan.
+  std::vector<OpProfile> ops() const;
+
+ private:
+  struct Entry {
+    int64_t steps = 0;
+    std::vector<size_t> op_of_phase;  // flat schedule -> ops
+    std::vector<OpProfile> ops;
+    std::vector<uint32_t> section, phase;  // of each op in the plan
+  };
+  const Plan& plan_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace llmrt

@@ -1,0 +1,144 @@
+#include "runtime/core/sampler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+namespace llmrt {
+
+Random::Random(uint64_t seed) {
+  for (uint64_t& word : state_) {
+    uint64_t z = seed += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    word = z ^ (z >> 31);
+  }
+}
+
+uint64_t Random::next() {
+  const uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
+  const uint64_t t = state_[1] << 17;
+  state_[2] ^= state_[0];
+  state_[3] ^= state_[1];
+  state_[1] ^= state_[2];
+  state_[0] ^= state_[3];
+  state_[2] ^= t;
+  state_[3] = std::rotl(state_[3], 45);
+  return result;
+}
+
+Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
+    : options_(options), random_(options.seed), seen_(static_cast<size_t>(vocab_size)) {
+  candidates_.reserve(seen_.size());
+}
+
+Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
+  // Written so that NaN fails too.
+  if (!(o.temperature >= 0.0f && std::isfinite(o.temperature))) {
+    return invalidArgument(fmt::format("--temperature {}: must be 0 (greedy) or more", o.temperature));
+  }
+  if (o.top_k < 0) return invalidArgument(fmt::format("--top-k {}: must be 0 (off) or more", o.top_k));
+  if (!(o.top_p > 0.0f && o.top_p <= 1.0f)) {
+    return invalidArgument(fmt::format("--top-p {}: must be above 0, and 1 (off) at most", o.top_p));
+  }
+  if (!(o.min_p >= 0.0f && o.min_p <= 1.0f)) {
+    return invalidArgument(fmt::format("--min-p {}: must be from 0 (off) to 1", o.min_p));
+  }
+  if (!(o.repetition_penalty > 0.0f && std::isfinite(o.repetition_penalty))) {
+    return invalidArgument(
+        fmt::format("--repetition-penalty {}: must be above 0; 1 is off", o.repetition_penalty));
+  }
+  return Sampler(vocab_size, o);
+}
+
+void Sampler::accept(int32_t token) {
+  if (token >= 0 && static_cast<size_t>(token) < seen_.size()) seen_[static_cast<size_t>(token)] = 1;
+}
+
+float Sampler::penalized(std::span<const float> logits, size_t id) const {
+  const float logit = logits[id];
+  if (!seen_[id]) return logit;
+  return logit < 0.0f ? logit * options_.repetition_penalty : logit / options_.repetition_penalty;
+}
+
+int32_t Sampler::greedy(std::span<const float> logits) const {
+  size_t best = 0;
+  float best_logit = penalized(logits, 0);
+  for (size_t id = 1; id < seen_.size(); ++id) {
+    const float logit = penalized(logits, id);
+    if (logit > best_logit || std::isnan(best_logit)) {
+      best = id;
+      best_logit = logit;
+    }
+  }
+  return static_cast<int32_t>(best);
+}
+
+int32_t Sampler::sample(std::span<const float> logits) {
+  if (options_.temperature == 0.0f) return greedy(logits);
+
+  // Most probable first, and the lower id of equals: a total order, so that the draw depends on nothing else.
+  const auto before = [](const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  };
+  candidates_.clear();
+  for (size_t id = 0; id < seen_.size(); ++id) {
+    const float logit = penalized(logits, id) / options_.temperature;
+    if (!std::isnan(logit)) candidates_.push_back({logit, static_cast<int32_t>(id)});
+  }
+  if (candidates_.empty()) return greedy(logits);
+
+  if (options_.top_k > 0 && static_cast<size_t>(options_.top_k) < candidates_.size()) {
+    const auto kth = candidates_.begin() + (options_.top_k - 1);
+    std::nth_element(candidates_.begin(), kth, candidates_.end(), before);
+    const float threshold = kth->logit;
+    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
+                                     [&](const Candidate& c) { return c.logit < threshold; }),
+                      candidates_.end());
+  }
+
+  float largest = -std::numeric_limits<float>::infinity();
+  for (const Candidate& c : candidates_) largest = std::max(largest, c.logit);
+  if (!std::isfinite(largest)) return std::min_element(candidates_.begin(), candidates_.end(), before)->id;
+  const auto weight = [&](const Candidate& c) { return std::exp(static_cast<double>(c.logit) - largest); };
+  double total = 0;
+  for (const Candidate& c : candidates_) total += weight(c);
+
+  size_t kept = candidates_.size();
+  if (options_.top_p < 1.0f) {
+    // Few tokens hold most of the probability: sort only as many as are needed, four times as many at each attempt.
+    double sum = 0;
+    size_t sorted = 0;
+    for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < options_.top_p * total); ++kept) {
+      if (kept == sorted) {
+        sorted = std::min(candidates_.size(), std::max<size_t>(64, sorted * 4));
+        std::partial_sort(candidates_.begin() + static_cast<ptrdiff_t>(kept),
+                          candidates_.begin() + static_cast<ptrdiff_t>(sorted), candidates_.end(), before);
+      }
+      sum += weight(candidates_[kept]);
+    }
+  }
+  candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
+  if (options_.min_p > 0.0f) {
+    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
+                                     [&](const Candidate& c) { return weight(c) < options_.min_p; }),
+                      candidates_.end());
+  }
+
+  // The order of candidates depends on the algorithms above: sum and draw in the order of ids.
+  std::sort(candidates_.begin(), candidates_.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  total = 0;
+  for (const Candidate& c : candidates_) total += weight(c);
+  double left = random_.uniform() * total;
+  for (const Candidate& c : candidates_) {
+    left -= weight(c);
+    if (left < 0) return c.id;
+  }
+  return candidates_.back().id;  // rounding ate the last bit
+}
+
+}  // namespace llmrt

@@ -1,0 +1,61 @@
+// From logits to the next token.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/io/status.h"
+
+namespace llmrt {
+
+/// Applied in the order and with the meaning of Hugging Face's logits processors.
+struct SamplerOptions {
+  float repetition_penalty = 1.0f;  // tokens seen: logit * p where negative, / p where not; 1: off
+  float temperature = 0.0f;         // 0: greedy, the largest logit (the lowest id of equals)
+  int32_t top_k = 0;                // keeps the k largest, and all that equal the k-th; 0: off
+  float top_p = 1.0f;   // keeps the fewest most probable tokens that together have probability top_p; 1: off
+  float min_p = 0.0f;   // drops tokens less probable than min_p times the most probable; 0: off
+  uint64_t seed = 0;    // the same seed, logits and options give the same tokens
+};
+
+/// xoshiro256** (Blackman and Vigna), seeded through SplitMix64: ours, so that a seed means the same text everywhere.
+class Random {
+ public:
+  explicit Random(uint64_t seed);
+  uint64_t next();
+  /// In [0, 1), 53 bits.
+  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+
+ private:
+  std::array<uint64_t, 4> state_;
+};
+
+/// One sequence's sampler. Allocates when created, then never.
+class Sampler {
+ public:
+  static Result<Sampler> create(int64_t vocab_size, const SamplerOptions& options);
+
+  /// Notes a token of the prompt or one that was generated, for the repetition penalty.
+  void accept(int32_t token);
+
+  /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all are.
+  int32_t sample(std::span<const float> logits);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+  };
+  Sampler(int64_t vocab_size, const SamplerOptions& options);
+  float penalized(std::span<const float> logits, size_t id) const;
+  int32_t greedy(std::span<const float> logits) const;
+
+  SamplerOptions options_;
+  Random random_;
+  std::vector<uint8_t> seen_;
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace llmrt

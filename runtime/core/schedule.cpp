@@ -1,0 +1,65 @@
+#include "runtime/core/schedule.h"
+
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+void* bind(const schema::EntryPoint& entry, const schema::Operand& operand, uint32_t layer,
+           const Memory& memory) {
+  const uint32_t i = operand.index();
+  switch (operand.space()) {
+    case schema::Space::arena:
+      return memory.arena + entry.buffers()->Get(i)->offset_bytes();
+    case schema::Space::weights:
+      // Kernels take all operands as void*; the plan's verifier has seen that weights are only read.
+      return const_cast<uint8_t*>(memory.weights->data(i, layer));
+    case schema::Space::kv_keys: {
+      const KvPool& pool = (*memory.kv_pools)[i];
+      return pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;
+    }
+    case schema::Space::kv_values: {
+      const KvPool& pool = (*memory.kv_pools)[i];
+      return pool.values + (layer - pool.first_layer) * pool.value_layer_bytes;
+    }
+    case schema::Space::rope:
+      return (*memory.rope_tables)[i];
+  }
+  return nullptr;  // verified: no other space
+}
+
+}  // namespace
+
+Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory) {
+  const schema::EntryPoint& entry = *plan.schema().entry_points()->Get(entry_point);
+  if (!entry.sections()) return;
+  std::vector<size_t> first_operand;  // of each phase; pointers follow when operands_ has stopped growing
+  for (uint32_t s = 0; s < entry.sections()->size(); ++s) {
+    const schema::Section& section = *entry.sections()->Get(s);
+    if (!section.phases()) continue;
+    for (uint32_t l = 0; l < section.num_layers(); ++l) {
+      const uint32_t layer = section.first_layer() + l;
+      for (uint32_t p = 0; p < section.phases()->size(); ++p) {
+        const schema::Phase& phase = *section.phases()->Get(p);
+        BoundPhase bound;
+        bound.kernel = plan.kernel(phase.kernel());
+        bound.tiles = static_cast<int64_t>(phase.tiles());
+        bound.rows_per_tile = phase.rows_per_tile();
+        bound.on_logits_rows = phase.on_logits_rows();
+        bound.section = s;
+        bound.phase = p;
+        bound.layer = layer;
+        first_operand.push_back(operands_.size());
+        if (phase.operands()) {
+          for (const schema::Operand* operand : *phase.operands()) {
+            operands_.push_back(bind(entry, *operand, layer, memory));
+          }
+        }
+        phases_.push_back(bound);
+      }
+    }
+  }
+  for (size_t i = 0; i < phases_.size(); ++i) phases_[i].operands = operands_.data() + first_operand[i];
+}
+
+}  // namespace llmrt

@@ -1,0 +1,61 @@
+// An entry point bound to memory: a flat list of kernel calls that a step walks.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/core/plan.h"
+#include "runtime/core/weights.h"
+
+namespace llmrt {
+
+/// The pools of one KV group. A layer's keys are [num_blocks, num_kv_heads, head_dim, 64], its values
+/// [num_blocks, num_kv_heads, 64, head_dim_padded], in the group's dtype.
+struct KvPool {
+  uint8_t* keys = nullptr;    // of the group's first layer
+  uint8_t* values = nullptr;
+  uint64_t key_block_bytes = 0, value_block_bytes = 0;
+  uint64_t key_layer_bytes = 0, value_layer_bytes = 0;  // multiples of 64
+  uint32_t first_layer = 0, num_layers = 0;
+};
+
+/// Where the operands of a session live.
+struct Memory {
+  uint8_t* arena = nullptr;
+  const Weights* weights = nullptr;
+  const std::vector<KvPool>* kv_pools = nullptr;
+  const std::vector<float*>* rope_tables = nullptr;
+};
+
+/// One phase of one layer.
+struct BoundPhase {
+  LlmcKernelFn kernel = nullptr;
+  void* const* operands = nullptr;
+  int64_t tiles = 0;          // of one row block
+  int64_t rows_per_tile = 0;  // 0: one block whatever the rows
+  bool on_logits_rows = false;
+  uint32_t section = 0, phase = 0;  // where it stands in the plan
+  uint32_t layer = 0;
+
+  /// Tiles in a step: none where there is no row to work on.
+  int64_t numTiles(const LlmcStep& step) const {
+    const int64_t rows = on_logits_rows ? step.num_logits_rows : step.num_rows;
+    if (rows == 0) return 0;
+    return rows_per_tile == 0 ? tiles : tiles * ((rows + rows_per_tile - 1) / rows_per_tile);
+  }
+};
+
+class Schedule {
+ public:
+  Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory);
+  Schedule(Schedule&&) = default;  // moving keeps operands where they are
+
+  const std::vector<BoundPhase>& phases() const { return phases_; }
+
+ private:
+  std::vector<void*> operands_;  // of all phases
+  std::vector<BoundPhase> phases_;
+};
+
+}  // namespace llmrt

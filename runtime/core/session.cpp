@@ -1,0 +1,348 @@
+#include "runtime/core/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/core/cost.h"
+#include "runtime/io/printable.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+constexpr uint64_t kAlignment = 64;
+
+uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+
+Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions options) {
+  const int64_t max_seq_len = plan.model()->max_seq_len();
+  if (options.threads == 0) options.threads = defaultThreads();
+  if (options.max_seq_len == 0) options.max_seq_len = max_seq_len;
+  if (options.max_seq_len < 1 || options.max_seq_len > max_seq_len) {
+    return invalidArgument(fmt::format(
+        "--max-seq-len {}: the plan was compiled for 1 to {} tokens", options.max_seq_len,
+        max_seq_len));
+  }
+  if (options.max_batch < 1 || options.max_batch > plan.model()->max_batch()) {
+    return invalidArgument(fmt::format("max_batch {}: the plan was compiled for 1 to {} sequences",
+                                       options.max_batch, plan.model()->max_batch()));
+  }
+  int64_t max_rows = 0;
+  for (const schema::EntryPoint* e : *plan.entry_points()) {
+    max_rows = std::max<int64_t>(max_rows, e->max_rows());
+  }
+  if (options.prefill_chunk == 0) options.prefill_chunk = max_rows;
+  if (options.prefill_chunk < 1 || options.prefill_chunk > max_rows) {
+    return invalidArgument(fmt::format("--prefill-chunk {}: the plan was compiled for 1 to {} rows",
+                                       options.prefill_chunk, max_rows));
+  }
+  return options;
+}
+
+// The sizes of a group's pools; pointers stay null.
+KvPool poolOf(const schema::KvGroup& g, int64_t num_blocks) {
+  KvPool pool;
+  const auto element = static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype())));
+  const uint64_t tokens = LLMC_KV_BLOCK_TOKENS;
+  pool.key_block_bytes = g.num_kv_heads() * uint64_t{g.head_dim()} * tokens * element;
+  pool.value_block_bytes = g.num_kv_heads() * uint64_t{g.head_dim_padded()} * tokens * element;
+  pool.key_layer_bytes = alignUp(static_cast<uint64_t>(num_blocks) * pool.key_block_bytes);
+  pool.value_layer_bytes = alignUp(static_cast<uint64_t>(num_blocks) * pool.value_block_bytes);
+  pool.first_layer = g.first_layer();
+  pool.num_layers = g.num_layers();
+  return pool;
+}
+
+uint64_t arenaBytes(const schema::Plan& plan) {
+  uint64_t bytes = 0;  // steps follow one another: entry points share one arena
+  for (const schema::EntryPoint* e : *plan.entry_points()) bytes = std::max(bytes, e->arena_bytes());
+  return alignUp(bytes);
+}
+
+uint64_t ropeBytes(const schema::RopeTable& table, int64_t max_seq_len) {
+  return alignUp(static_cast<uint64_t>(max_seq_len) * 2 * table.inv_freq()->size() * sizeof(float));
+}
+
+}  // namespace
+
+Result<SessionMemory> Session::memory(const Plan& plan, const SessionOptions& options) {
+  return memory(plan.schema(), plan.target().scratch_bytes(), options);
+}
+
+Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_bytes,
+                                      const SessionOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(p, options));
+  // Verified sizes are far from 64 bits, but not so their products for many sequences: sum in double and refuse early.
+  SessionMemory memory;
+  double total = 0;
+  memory.activation_bytes = arenaBytes(p) + static_cast<uint64_t>(o.threads) *
+                                                alignUp(scratch_bytes);
+  const int64_t blocks_per_seq = (o.max_seq_len + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;
+  const int64_t num_blocks = o.max_batch * blocks_per_seq;
+  if (num_blocks > INT32_MAX) {
+    return invalidArgument("max_batch times max_seq_len needs more KV blocks than a block table can number");
+  }
+  if (p.kv_groups()) {
+    for (const schema::KvGroup* g : *p.kv_groups()) {
+      const KvPool pool = poolOf(*g, 1);
+      total += static_cast<double>(pool.key_block_bytes + pool.value_block_bytes) *
+               static_cast<double>(num_blocks) * g->num_layers();
+      const KvPool all = poolOf(*g, num_blocks);
+      memory.kv_bytes += (all.key_layer_bytes + all.value_layer_bytes) * all.num_layers;
+    }
+  }
+  if (p.rope_tables()) {
+    for (const schema::RopeTable* t : *p.rope_tables()) {
+      total += static_cast<double>(o.max_seq_len) * 8 * t->inv_freq()->size();
+      memory.rope_bytes += ropeBytes(*t, o.max_seq_len);
+    }
+  }
+  if (total > 0x1p50) {
+    return outOfMemory(fmt::format("out of memory: the KV cache needs {:.0f} GiB", total / 0x1p30));
+  }
+  return memory;
+}
+
+Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights& weights,
+                                                 const SessionOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(plan, options));
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(plan.schema(), options));
+  const std::string what =
+      fmt::format("{} tokens of context ({:.2f} GiB of KV cache; --max-seq-len lowers it)",
+                  o.max_batch * o.max_seq_len, static_cast<double>(memory.kv_bytes) / 0x1p30);
+  LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(memory.total(), what));
+  std::unique_ptr<Session> session(new Session(plan, o, KvBlocks(o.max_batch, o.max_seq_len)));
+  LLMRT_ASSIGN_OR_RETURN(session->memory_, AnonymousMemory::allocate(memory.total(), what));
+  LLMRT_RETURN_IF_ERROR(session->initialize(weights, memory));
+  return session;
+}
+
+Status Session::initialize(const Weights& weights, const SessionMemory& memory) {
+  const schema::Plan& p = plan_.schema();
+  LLMRT_ASSIGN_OR_RETURN(team_, ThreadTeam::create(options_.threads));
+
+  uint8_t* next = memory_.data();
+  const auto take = [&next](uint64_t bytes) { return std::exchange(next, next + bytes); };
+  uint8_t* const arena = take(arenaBytes(p));
+  scratch_stride_ = alignUp(plan_.target().scratch_bytes());
+  scratch_ = take(scratch_stride_ * static_cast<uint64_t>(options_.threads));
+  if (p.rope_tables()) {
+    for (const schema::RopeTable* t : *p.rope_tables()) {
+      rope_tables_.push_back(reinterpret_cast<float*>(take(ropeBytes(*t, options_.max_seq_len))));
+    }
+  }
+  if (p.kv_groups()) {
+    for (const schema::KvGroup* g : *p.kv_groups()) {
+      KvPool pool = poolOf(*g, blocks_.numBlocks());
+      pool.keys = take(pool.key_layer_bytes * pool.num_layers);
+      pool.values = take(pool.value_layer_bytes * pool.num_layers);
+      kv_pools_.push_back(pool);
+    }
+  }
+  fillRopeTables();
+
+  const Memory bound{arena, &weights, &kv_pools_, &rope_tables_};
+  for (uint32_t e = 0; e < p.entry_points()->size(); ++e) {
+    const schema::EntryPoint* entry = p.entry_points()->Get(e);
+    schedules_.emplace_back(plan_, e, bound);
+    max_rows_ = std::max<int64_t>(max_rows_, entry->max_rows());
+    max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
+  }
+  if (options_.profile) profile_ = std::make_unique<Profile>(plan_, schedules_);
+  kv_len_.resize(static_cast<size_t>(options_.max_batch));
+  seen_.resize(kv_len_.size());
+  rows_.resize(static_cast<size_t>(max_rows_));
+  chunk_.resize(rows_.size());
+  logits_rows_.resize(static_cast<size_t>(max_logits_rows_));
+  return {};
+}
+
+void Session::fillRopeTables() {
+  for (size_t i = 0; i < rope_tables_.size(); ++i) {
+    const schema::RopeTable& t = *plan_.schema().rope_tables()->Get(static_cast<uint32_t>(i));
+    const uint32_t half = t.inv_freq()->size();
+    float* row = rope_tables_[i];  // [max_seq_len, 2, half]
+    for (int64_t pos = 0; pos < options_.max_seq_len; ++pos, row += 2 * half) {
+      for (uint32_t k = 0; k < half; ++k) {
+        const double angle = static_cast<double>(pos) * t.inv_freq()->Get(k);
+        row[k] = static_cast<float>(std::cos(angle) * t.scale());
+        row[half + k] = static_cast<float>(std::sin(angle) * t.scale());
+      }
+    }
+  }
+}
+
+Status Session::prefill(int32_t seq, std::span<const int32_t> tokens,
+                        const std::atomic<bool>* cancel) {
+  if (tokens.empty()) return invalidArgument("a prompt needs at least one token");
+  if (seq < 0 || seq >= options_.max_batch) {
+    return invalidArgument(fmt::format("sequence {} of {}", seq, options_.max_batch));
+  }
+  const auto length = static_cast<int64_t>(tokens.size());
+  if (length > options_.max_seq_len - kvLen(seq)) {
+    return invalidArgument(fmt::format(
+        "the prompt has {} tokens{}, the context holds {} (--max-seq-len)", length,
+        kvLen(seq) > 0 ? fmt::format(" after {} already there", kvLen(seq)) : "",
+        options_.max_seq_len));
+  }
+  for (int64_t done = 0; done < length;) {
+    if (cancel && cancel->load(std::memory_order_relaxed)) {
+      return {StatusCode::kCancelled, "cancelled"};
+    }
+    const int64_t n = std::min(length - done, options_.prefill_chunk);
+    for (int64_t i = 0; i < n; ++i) {
+      chunk_[static_cast<size_t>(i)] = {seq, tokens[static_cast<size_t>(done + i)],
+                                        done + i == length - 1};
+    }
+    LLMRT_RETURN_IF_ERROR(step({chunk_.data(), static_cast<size_t>(n)}));
+    done += n;
+  }
+  return {};
+}
+
+Status Session::decode(int32_t seq, int32_t token) {
+  const StepToken one{seq, token, true};
+  return step({&one, 1});
+}
+
+Status Session::check(std::span<const StepToken> tokens) const {
+  if (tokens.empty()) return invalidArgument("a step needs at least one token");
+  if (static_cast<int64_t>(tokens.size()) > max_rows_) {
+    return invalidArgument(fmt::format("{} tokens in a step, the plan was compiled for {}",
+                                       tokens.size(), max_rows_));
+  }
+  std::fill(seen_.begin(), seen_.end(), uint8_t{0});
+  int64_t in_sequence = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const StepToken& t = tokens[i];
+    if (t.seq < 0 || t.seq >= options_.max_batch) {
+      return invalidArgument(fmt::format("sequence {} of {}", t.seq, options_.max_batch));
+    }
+    if (t.token < 0 || t.token >= plan_.vocabSize()) {
+      return invalidArgument(
+          fmt::format("token id {} is not in the vocabulary of {}", t.token, plan_.vocabSize()));
+    }
+    if (i == 0 || t.seq != tokens[i - 1].seq) {
+      if (std::exchange(seen_[static_cast<size_t>(t.seq)], uint8_t{1})) {
+        return invalidArgument(fmt::format("tokens of sequence {} are not adjacent", t.seq));
+      }
+      in_sequence = 0;
+    }
+    if (kvLen(t.seq) + ++in_sequence > options_.max_seq_len) {
+      return invalidArgument(fmt::format("the context is full: {} tokens (--max-seq-len)",
+                                         options_.max_seq_len));
+    }
+  }
+  return {};
+}
+
+Status Session::step(std::span<const StepToken> tokens) {
+  LLMRT_RETURN_IF_ERROR(check(tokens));
+  int64_t logits_rows = 0;
+  for (const StepToken& t : tokens) logits_rows += t.want_logits;
+  const int entry = selectEntryPoint(plan_.schema(), static_cast<int64_t>(tokens.size()), logits_rows);
+  if (entry < 0) {
+    return invalidArgument(fmt::format("{} wanted logits in a step of {} tokens: the plan was "
+                                       "compiled for {}",
+                                       logits_rows, tokens.size(), max_logits_rows_));
+  }
+
+  int64_t logits_row = 0;
+  int64_t pos = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const StepToken& t = tokens[i];
+    pos = i > 0 && t.seq == tokens[i - 1].seq ? pos + 1 : kvLen(t.seq);
+    rows_[i] = {t.token, static_cast<int32_t>(pos), t.seq, -1};
+    if (t.want_logits) {
+      logits_rows_[static_cast<size_t>(logits_row)] = static_cast<int32_t>(i);
+      rows_[i].logits_row = static_cast<int32_t>(logits_row++);
+    }
+    blocks_.grow(t.seq, pos + 1, [this](int32_t block) { clearBlock(block); });
+  }
+  step_ = {rows_.data(),      logits_rows_.data(), blocks_.tables(), static_cast<int64_t>(tokens.size()),
+           logits_rows,       blocks_.blocksPerSeq()};
+  LLMRT_RETURN_IF_ERROR(execute(static_cast<uint32_t>(entry)));
+  for (const StepToken& t : tokens) ++kv_len_[static_cast<size_t>(t.seq)];
+  return {};
+}
+
+Status Session::execute(uint32_t entry_point) {
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
+  running_ = entry_point;
+  failure_.store(0, std::memory_order_relaxed);
+  num_logits_rows_ = 0;
+  team_->run([](void* self, int worker) { static_cast<Session*>(self)->runPhases(worker); }, this);
+  if (const uint64_t failure = failure_.load(std::memory_order_relaxed)) {
+    const BoundPhase& bound = schedules_[entry_point].phases()[failure >> 32];
+    const schema::Phase& phase = *entry.sections()->Get(bound.section)->phases()->Get(bound.phase);
+    const schema::Kernel& kernel = *plan_.schema().kernels()->Get(phase.kernel());
+    return internalError(fmt::format("{}: kernel {} of layer {} returned {}", plan_.path(),
+                                     quotedName(kernel.symbol()->string_view()), bound.layer,
+                                     static_cast<int32_t>(failure)));
+  }
+  const schema::Buffer& logits = *entry.buffers()->Get(entry.logits_buffer());
+  logits_ = reinterpret_cast<const float*>(memory_.data() + logits.offset_bytes());
+  logits_stride_ = logits.row_stride();
+  num_logits_rows_ = step_.num_logits_rows;
+  if (profile_) profile_->addStep(entry_point, step_);
+  return {};
+}
+
+void Session::runPhases(int worker) {
+  using Clock = std::chrono::steady_clock;
+  const std::vector<BoundPhase>& phases = schedules_[running_].phases();
+  void* const scratch = scratch_ + static_cast<uint64_t>(worker) * scratch_stride_;
+  const int64_t threads = team_->size();
+  const bool timed = profile_ && worker == 0;
+  Clock::time_point start;
+  if (timed) start = Clock::now();
+  for (size_t i = 0; i < phases.size(); ++i) {
+    const BoundPhase& phase = phases[i];
+    const int64_t tiles = phase.numTiles(step_);
+    if (tiles == 0) continue;  // for every thread alike
+    // Contiguous shares: each thread streams one region of the weights, the same in every step.
+    const int64_t begin = tiles * worker / threads;
+    const int64_t end = tiles * (worker + 1) / threads;
+    if (begin < end && failure_.load(std::memory_order_relaxed) == 0) {
+      const int32_t status = phase.kernel(&step_, phase.operands, begin, end, scratch);
+      if (status != 0) {
+        uint64_t none = 0;
+        failure_.compare_exchange_strong(none, uint64_t{i} << 32 | static_cast<uint32_t>(status));
+      }
+    }
+    // The next phase reads what other threads wrote in this one.
+    team_->barrier();
+    if (timed) {
+      const Clock::time_point now = Clock::now();
+      profile_->addTime(running_, i, now - start);
+      start = now;
+    }
+  }
+}
+
+std::span<const float> Session::logits(int64_t i) const {
+  if (i < 0 || i >= num_logits_rows_) return {};
+  return {logits_ + i * logits_stride_, static_cast<size_t>(plan_.vocabSize())};
+}
+
+void Session::clearBlock(int32_t block) {
+  for (const KvPool& pool : kv_pools_) {
+    for (uint32_t l = 0; l < pool.num_layers; ++l) {
+      std::memset(pool.keys + l * pool.key_layer_bytes + static_cast<uint64_t>(block) * pool.key_block_bytes, 0, pool.key_block_bytes);
+      std::memset(pool.values + l * pool.value_layer_bytes + static_cast<uint64_t>(block) * pool.value_block_bytes, 0, pool.value_block_bytes);
+    }
+  }
+}
+
+void Session::reset(int32_t seq) {
+  if (seq < 0 || seq >= options_.max_batch) return;
+  blocks_.release(seq);
+  kv_len_[static_cast<size_t>(seq)] = 0;
+}
+
+}  // namespace llmrt

@@ -1,0 +1,126 @@
+// Executes a plan: owns the KV cache, activations and threads of one or several sequences.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/core/kv_blocks.h"
+#include "runtime/core/memory.h"
+#include "runtime/core/plan.h"
+#include "runtime/core/profile.h"
+#include "runtime/core/schedule.h"
+#include "runtime/core/thread_team.h"
+#include "runtime/core/weights.h"
+#include "runtime/io/status.h"
+
+namespace llmrt {
+
+struct SessionOptions {
+  int threads = 0;            // 0: the CPUs of this process
+  int64_t max_seq_len = 0;    // 0: the plan's; not more than that
+  int64_t max_batch = 1;      // sequences in flight, not more than the plan's
+  int64_t prefill_chunk = 0;  // most rows of a prefill step; 0: as many as the plan allows
+  bool profile = false;       // measure every phase; read with profile()
+};
+
+/// One token of a step.
+struct StepToken {
+  int32_t seq = 0;
+  int32_t token = 0;
+  bool want_logits = false;
+};
+
+/// What a session allocates.
+struct SessionMemory {
+  uint64_t activation_bytes = 0;  // arena and scratch
+  uint64_t kv_bytes = 0;
+  uint64_t rope_bytes = 0;
+  uint64_t total() const { return activation_bytes + kv_bytes + rope_bytes; }
+};
+
+/// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated by create(): prefill,
+/// decode, step and reset allocate nothing. After a failed step the session is as before it.
+class Session {
+ public:
+  /// `plan` and `weights` must outlive the session.
+  static Result<std::unique_ptr<Session>> create(const Plan& plan, const Weights& weights,
+                                                 const SessionOptions& options = {});
+
+  /// What create() would allocate; checks the options.
+  static Result<SessionMemory> memory(const Plan& plan, const SessionOptions& options);
+  /// The same for a verified plan that is not opened, since it may be for another machine. `scratch_bytes`: the target's.
+  static Result<SessionMemory> memory(const schema::Plan& plan, uint64_t scratch_bytes,
+                                      const SessionOptions& options);
+
+  /// Appends `tokens` to a sequence, in chunks. Logits of the last one are wanted. `cancel` (may be null) is looked at
+  /// before each chunk; kCancelled leaves the chunks done so far in the cache.
+  Status prefill(int32_t seq, std::span<const int32_t> tokens,
+                 const std::atomic<bool>* cancel = nullptr);
+
+  /// Appends one token, whose logits are wanted.
+  Status decode(int32_t seq, int32_t token);
+
+  /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent; they are appended to
+  /// it in the given order. At most maxRows() tokens, of which maxLogitsRows() may want logits.
+  Status step(std::span<const StepToken> tokens);
+
+  /// Logits of the i-th token of the last step that wanted them: [vocab_size], valid until the next step.
+  std::span<const float> logits(int64_t i = 0) const;
+  int64_t numLogitsRows() const { return num_logits_rows_; }
+
+  /// Forgets a sequence's tokens.
+  void reset(int32_t seq);
+  int64_t kvLen(int32_t seq) const { return kv_len_[static_cast<size_t>(seq)]; }
+
+  const Plan& plan() const { return plan_; }
+  const SessionOptions& options() const { return options_; }  // with the defaults filled in
+  int64_t maxRows() const { return max_rows_; }
+  int64_t maxLogitsRows() const { return max_logits_rows_; }
+  ThreadTeam& team() { return *team_; }
+
+  /// Null unless SessionOptions.profile.
+  const Profile* profile() const { return profile_.get(); }
+
+ private:
+  Session(const Plan& plan, SessionOptions options, const KvBlocks& blocks)
+      : plan_(plan), options_(options), blocks_(blocks) {}
+  Status initialize(const Weights& weights, const SessionMemory& memory);
+  void fillRopeTables();
+  Status check(std::span<const StepToken> tokens) const;
+  Status execute(uint32_t entry_point);
+  void runPhases(int worker);
+  void clearBlock(int32_t block);
+
+  const Plan& plan_;
+  SessionOptions options_;
+  KvBlocks blocks_;
+  AnonymousMemory memory_;
+  std::unique_ptr<ThreadTeam> team_;
+  std::vector<Schedule> schedules_;  // one per entry point
+  std::vector<KvPool> kv_pools_;     // one per KV group
+  std::vector<float*> rope_tables_;
+  uint8_t* scratch_ = nullptr;
+  uint64_t scratch_stride_ = 0;
+  int64_t max_rows_ = 0, max_logits_rows_ = 0;
+
+  std::vector<int64_t> kv_len_;  // per sequence
+  // The step in progress.
+  std::vector<LlmcRow> rows_;
+  std::vector<int32_t> logits_rows_;
+  std::vector<StepToken> chunk_;  // prefill's
+  mutable std::vector<uint8_t> seen_;
+  LlmcStep step_{};
+  uint32_t running_ = 0;  // its entry point
+  std::atomic<uint64_t> failure_{0};  // (phase << 32 | status of the kernel) of the first failure seen
+  const float* logits_ = nullptr;
+  int64_t logits_stride_ = 0;
+  int64_t num_logits_rows_ = 0;
+  std::unique_ptr<Profile> profile_;
+};
+
+}  // namespace llmrt

@@ -1,0 +1,177 @@
+// Weights::synthesize: a model's worth of random numbers, straight into the packed layout.
+#include <fmt/format.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "runtime/core/thread_team.h"
+#include "runtime/core/weights.h"
+#include "runtime/io/float_convert.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+enum Kind { kMatrix = 0, kNorm = 1, kBias = 2 };
+
+// The values of one tensor. SplitMix64's output function over key + index: statistically clean, a handful of cycles, and
+// any element at any time, which a sequential generator could not give to threads and layouts alike.
+struct Stream {
+  uint64_t key;
+  float center, scale;
+
+  Stream(uint64_t seed, const std::string& name, uint64_t cols, int kind)
+      : key(XXH3_64bits_withSeed(name.data(), name.size(), seed)) {
+    center = kind == kNorm ? 1.0f : 0.0f;
+    // Uniform in [-a, a) has variance a^2 / 3; 1/K keeps the size of activations from layer to layer.
+    const double a = kind == kNorm   ? 0.1
+                     : kind == kBias ? 0.01
+                                     : std::sqrt(3.0 / static_cast<double>(cols));
+    scale = static_cast<float>(a * 0x1p-31);
+  }
+
+  float operator()(uint64_t index) const {
+    uint64_t z = key + index * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return center + static_cast<float>(static_cast<int32_t>(z >> 32)) * scale;
+  }
+};
+
+std::string expandLayer(std::string name, uint32_t layer) {
+  constexpr std::string_view kPlaceholder = "{layer}";
+  if (const size_t at = name.find(kPlaceholder); at != std::string::npos) {
+    name.replace(at, kPlaceholder.size(), std::to_string(layer));
+  }
+  return name;
+}
+
+template <DType T>
+void store(uint8_t* out, int64_t index, float value) {
+  storeFromF32(T, out, index, value);
+}
+
+// One layer of one weight, and where its rows lie.
+struct Job {
+  const schema::Weight* weight;
+  uint8_t* out;
+  std::vector<Stream> streams;               // one per source
+  const std::vector<PanelRow>* panel_rows;   // layout panels
+  int64_t units;                             // panels, or rows: what is divided among threads
+};
+
+template <DType T>
+void fillPanel(const Job& job, int64_t panel) {
+  const auto cols = static_cast<int64_t>(job.weight->cols());
+  uint8_t* out = job.out + panel * panelElements(T, cols) * dtypeBytes(T);
+  for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
+    const PanelRow row = (*job.panel_rows)[static_cast<size_t>(panel * kPanelLanes + lane)];
+    if (row.source < 0) continue;  // padding stays zero
+    const Stream stream = job.streams[static_cast<size_t>(row.source)];
+    const auto first = static_cast<uint64_t>(row.row * cols);
+    for (int64_t k = 0; k < cols; ++k) {
+      store<T>(out, panelOffset(T, lane, k), stream(first + static_cast<uint64_t>(k)));
+    }
+  }
+}
+
+template <DType T>
+void fillRow(const Job& job, int64_t row) {
+  const auto cols = static_cast<int64_t>(job.weight->cols());
+  size_t source = 0;
+  int64_t in_source = row;
+  while (in_source >= static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows())) {
+    in_source -= static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows());
+    ++source;
+  }
+  const Stream stream = job.streams[source];
+  const auto first = static_cast<uint64_t>(in_source * cols);
+  for (int64_t k = 0; k < cols; ++k) {
+    store<T>(job.out, row * cols + k, stream(first + static_cast<uint64_t>(k)));
+  }
+}
+
+template <DType T>
+void fill(const Job& job, int64_t begin, int64_t end) {
+  for (int64_t unit = begin; unit < end; ++unit) {
+    job.panel_rows ? fillPanel<T>(job, unit) : fillRow<T>(job, unit);
+  }
+}
+
+struct Work {
+  const std::vector<Job>* jobs;
+  int threads;
+};
+
+void fillShare(void* context, int worker) {
+  const Work& work = *static_cast<const Work*>(context);
+  for (const Job& job : *work.jobs) {
+    const int64_t begin = job.units * worker / work.threads;
+    const int64_t end = job.units * (worker + 1) / work.threads;
+    switch (static_cast<DType>(job.weight->dtype())) {
+      case DType::kF32:
+        fill<DType::kF32>(job, begin, end);
+        break;
+      case DType::kF16:
+        fill<DType::kF16>(job, begin, end);
+        break;
+      case DType::kBF16:
+        fill<DType::kBF16>(job, begin, end);
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+float synthetic::value(uint64_t seed, const std::string& tensor_name, uint64_t index, uint64_t cols,
+                       int kind) {
+  return Stream(seed, tensor_name, cols, kind)(index);
+}
+
+Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t seed,
+                                                     ThreadTeam& team) {
+  std::unique_ptr<Weights> result(new Weights(plan));
+  const uint64_t bytes = plan.schema().weights_bytes();
+  LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(bytes, "synthetic weights"));
+  LLMRT_ASSIGN_OR_RETURN(result->memory_, AnonymousMemory::allocate(bytes, "synthetic weights"));
+  result->base_ = result->memory_.data();
+
+  const auto* weights = plan.schema().weights();
+  const uint32_t count = weights ? weights->size() : 0;
+  std::vector<std::vector<PanelRow>> panel_rows(count);
+  std::vector<Job> jobs;
+  for (uint32_t i = 0; i < count; ++i) {
+    const schema::Weight& w = *weights->Get(i);
+    std::vector<int64_t> rows;
+    int64_t total_rows = 0;
+    for (const schema::WeightSource* s : *w.sources()) {
+      rows.push_back(static_cast<int64_t>(s->rows()));
+      total_rows += rows.back();
+    }
+    const bool panels = w.layout() == schema::Layout::panels;
+    if (panels) panel_rows[i] = panelRows(rows, static_cast<PanelOrder>(w.order()), w.head_rows());
+    const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
+    for (uint32_t l = 0; l < layers; ++l) {
+      const uint32_t layer = w.first_layer() + l;
+      Job job{&w, const_cast<uint8_t*>(result->data(i, layer)), {},
+              panels ? &panel_rows[i] : nullptr,
+              panels ? static_cast<int64_t>(w.panels()) : total_rows};
+      for (const schema::WeightSource* s : *w.sources()) {
+        // A vector's one column is not what it is summed over.
+        job.streams.emplace_back(seed, expandLayer(s->name()->str(), layer), s->cols(), s->kind());
+      }
+      jobs.push_back(std::move(job));
+    }
+  }
+  Work work{&jobs, team.size()};
+  team.run(fillShare, &work);
+  return result;
+}
+
+}  // namespace llmrt

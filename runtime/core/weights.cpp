@@ -1,0 +1,89 @@
+#include "runtime/core/weights.h"
+
+#include <fmt/format.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cstring>
+
+#include "runtime/io/printable.h"
+#include "runtime/schema/plan_generated.h"
+#include "runtime/schema/version.h"
+
+namespace llmrt {
+
+std::string defaultWeightsPath(const std::string& plan_path) {
+  constexpr std::string_view kExtension = ".fb";
+  std::string path = plan_path;
+  if (path.ends_with(kExtension)) path.resize(path.size() - kExtension.size());
+  return path + ".weights";
+}
+
+Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::string& path) {
+  std::unique_ptr<Weights> weights(new Weights(plan));
+  const std::string file_path = path.empty() ? defaultWeightsPath(plan.path()) : path;
+  Result<MappedFile> file = MappedFile::open(file_path);
+  if (!file.ok()) {
+    if (file.status().code() != StatusCode::kNotFound) return std::move(file).status();
+    return notFound(fmt::format("{}: no such file: the weights of {} are named by --weights, {}",
+                                file_path, plan.path(),
+                                plan.schema().has_weights()
+                                    ? "or lie beside it"
+                                    : "made by llmc pack, or made up by --synthetic-weights"));
+  }
+  weights->file_ = *std::move(file);
+
+  WeightsHeader header;
+  if (weights->file_.size() < sizeof header ||
+      (std::memcpy(&header, weights->file_.data(), sizeof header),
+       std::memcmp(header.magic, kWeightsMagic, sizeof kWeightsMagic) != 0)) {
+    return invalidData(file_path + ": is not a weights file of llmc");
+  }
+  if (header.version != kWeightsVersion) {
+    return unsupported(fmt::format(
+        "{}: has weights version {}, this runtime reads version {}: compile the model again with "
+        "llmc",
+        file_path, header.version, kWeightsVersion));
+  }
+  if (header.plan_id != plan.schema().id() || header.bytes != plan.schema().weights_bytes()) {
+    return invalidData(fmt::format("{}: holds weights that do not belong to the plan {}", file_path,
+                                   plan.path()));
+  }
+  if (weights->file_.size() < header.bytes) {
+    return invalidData(fmt::format("{}: is truncated: {} bytes of {}", file_path,
+                                   weights->file_.size(), header.bytes));
+  }
+  weights->base_ = weights->file_.data();
+  return weights;
+}
+
+Status Weights::verifyHashes() const {
+  if (!plan_.schema().weights()) return {};
+  for (uint32_t i = 0; i < plan_.schema().weights()->size(); ++i) {
+    const schema::Weight& w = *plan_.schema().weights()->Get(i);
+    // Layer by layer and without what lies between layers: the hash is of the tensor's bytes alone.
+    XXH3_state_t* state = XXH3_createState();
+    if (!state) return outOfMemory("out of memory");
+    XXH3_64bits_reset(state);
+    const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
+    for (uint32_t l = 0; l < layers; ++l) {
+      XXH3_64bits_update(state, data(i, w.first_layer() + l), w.bytes());
+    }
+    const uint64_t hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    if (hash != w.hash()) {
+      return invalidData(fmt::format("{}: is corrupt: the hash of {} differs", file_.path(),
+                                     quotedName(w.name()->string_view())));
+    }
+  }
+  return {};
+}
+
+const uint8_t* Weights::data(uint32_t index, uint32_t layer) const {
+  const schema::Weight& w = *plan_.schema().weights()->Get(index);
+  const uint64_t in_stack = w.num_layers() == 0 ? 0 : layer - w.first_layer();
+  return base_ + w.offset_bytes() + in_stack * w.layer_stride_bytes();
+}
+
+}  // namespace llmrt

@@ -1,0 +1,112 @@
+#include "runtime/text/added_tokens.h"
+
+#include <utf8proc.h>
+
+#include <algorithm>
+
+#include "runtime/text/utf8.h"
+
+namespace llmrt {
+namespace {
+
+/// What a regular expression's \w means.
+bool isWordCharacter(char32_t c) {
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return c == 0x200c || c == 0x200d;
+  }
+}
+
+size_t previousCharacter(std::string_view text, size_t offset) {
+  do --offset;
+  while (offset > 0 && (static_cast<unsigned char>(text[offset]) & 0xc0) == 0x80);
+  return offset;
+}
+
+}  // namespace
+
+AddedTokenMatcher::AddedTokenMatcher() : terminal_(1, 0) {}
+
+void AddedTokenMatcher::add(std::string_view content, const AddedToken& token) {
+  uint32_t node = 0;
+  for (char c : content) {
+    uint64_t key = static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(c);
+    auto [edge, fresh] = edges_.try_emplace(key, static_cast<uint32_t>(terminal_.size()));
+    if (fresh) terminal_.push_back(0);
+    node = edge->second;
+  }
+  starts_[static_cast<unsigned char>(content[0])] = true;
+  tokens_.push_back(token);
+  terminal_[node] = static_cast<uint32_t>(tokens_.size());
+}
+
+AddedTokenMatcher::Found AddedTokenMatcher::longestAt(std::string_view text, size_t offset) const {
+  Found found;
+  uint32_t node = 0;
+  for (size_t i = offset; i < text.size(); ++i) {
+    auto edge = edges_.find(static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(text[i]));
+    if (edge == edges_.end()) break;
+    node = edge->second;
+    if (terminal_[node] != 0) found = {i + 1 - offset, terminal_[node] - 1};
+  }
+  return found;
+}
+
+void AddedTokenMatcher::split(std::string_view text, bool parse_special,
+                              std::vector<Segment>& segments) const {
+  size_t done = 0;  // text before it is in segments
+  size_t at = 0;
+  while (!tokens_.empty() && at < text.size()) {
+    if (!starts_[static_cast<unsigned char>(text[at])]) {
+      ++at;
+      continue;
+    }
+    Found found = longestAt(text, at);
+    if (found.length == 0) {
+      ++at;
+      continue;
+    }
+    const AddedToken& token = tokens_[found.token];
+    size_t begin = at;
+    size_t end = at + found.length;
+    at = end;
+    if (token.special && !parse_special) continue;
+    if (token.single_word) {
+      bool touched =
+          (begin > 0 && isWordCharacter(codePointAt(text, previousCharacter(text, begin)))) ||
+          (end < text.size() && isWordCharacter(codePointAt(text, end)));
+      if (touched) continue;
+    }
+    if (token.lstrip) {
+      while (begin > done) {
+        size_t previous = previousCharacter(text, begin);
+        if (!isWhiteSpace(codePointAt(text, previous))) break;
+        begin = previous;
+      }
+    }
+    if (token.rstrip) {
+      while (end < text.size() && isWhiteSpace(codePointAt(text, end))) {
+        end += utf8Length(static_cast<unsigned char>(text[end]));
+      }
+    }
+    if (done < begin) segments.push_back({-1, text.substr(done, begin - done)});
+    segments.push_back({token.id, text.substr(begin, end - begin)});
+    done = std::max(done, end);
+    // What rstrip took is gone, but for tokens that are white space themselves and found in it.
+  }
+  if (done < text.size()) segments.push_back({-1, text.substr(done)});
+}
+
+}  // namespace llmrt

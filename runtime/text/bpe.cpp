@@ -1,0 +1,279 @@
+#include "runtime/text/bpe.h"
+
+#include <algorithm>
+
+#include "runtime/schema/tokenizer_generated.h"
+#include "runtime/text/utf8.h"
+
+namespace llmrt {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
+constexpr uint8_t kInModel = 2;                          // of schema::Tokenizer.token_flags
+// Up to here a scan for the best pair beats a heap; it also bounds what is quadratic.
+constexpr size_t kShortWord = 32;
+
+/// Does U+2581 follow another character somewhere in `piece`?
+bool hasInnerSpaceMark(std::string_view piece) {
+  size_t lead = 0;
+  while (piece.substr(lead).starts_with(kSpaceMark)) lead += kSpaceMark.size();
+  return piece.find(kSpaceMark, lead) != std::string_view::npos;
+}
+
+Status corrupt(const char* what) { return invalidData(std::string("tokenizer: ") + what); }
+
+}  // namespace
+
+size_t BpeModel::slotOf(int32_t left, int32_t right) const {
+  uint64_t key =
+      static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  key *= 0x9e3779b97f4a7c15u;
+  key ^= key >> 32;
+  return static_cast<size_t>(key) & (slots_.size() - 1);
+}
+
+void BpeModel::addMerge(int32_t left, int32_t right, Merge merge) {
+  size_t i = slotOf(left, right);
+  while (slots_[i].left >= 0 && (slots_[i].left != left || slots_[i].right != right)) {
+    i = (i + 1) & (slots_.size() - 1);
+  }
+  slots_[i] = {left, right, merge};  // the later of two equal merges counts
+}
+
+BpeModel::Merge BpeModel::findMerge(int32_t left, int32_t right) const {
+  for (size_t i = slotOf(left, right);; i = (i + 1) & (slots_.size() - 1)) {
+    const Slot& slot = slots_[i];
+    if (slot.left == left && slot.right == right) return slot.merge;
+    if (slot.left < 0) return {kNoRank, -1};
+  }
+}
+
+Result<BpeModel> BpeModel::create(const schema::Tokenizer& data) {
+  BpeModel model;
+  if (data.kind() < schema::TokenizerKind::MIN || data.kind() > schema::TokenizerKind::MAX) {
+    return corrupt("unknown kind");
+  }
+  model.byte_level_ = data.kind() == schema::TokenizerKind::byte_level_bpe;
+  if (!data.pieces() || !data.piece_offsets() || data.piece_offsets()->size() < 2) {
+    return corrupt("no vocabulary");
+  }
+  model.pieces_.assign(data.pieces()->begin(), data.pieces()->end());
+  model.offsets_.assign(data.piece_offsets()->begin(), data.piece_offsets()->end());
+  if (model.offsets_.front() != 0 || model.offsets_.back() != model.pieces_.size() ||
+      !std::is_sorted(model.offsets_.begin(), model.offsets_.end())) {
+    return corrupt("piece_offsets do not fit pieces");
+  }
+  if (model.offsets_.size() - 1 > INT32_MAX) return corrupt("vocabulary is too large");
+  auto vocab_size = static_cast<uint32_t>(model.offsets_.size() - 1);
+  if (!data.token_flags() || data.token_flags()->size() != vocab_size) {
+    return corrupt("token_flags do not fit the vocabulary");
+  }
+  if (data.byte_ids()) {
+    if (data.byte_ids()->size() != 256) return corrupt("byte_ids are not 256");
+    model.byte_ids_.assign(data.byte_ids()->begin(), data.byte_ids()->end());
+    for (int32_t id : model.byte_ids_) {
+      if (id < -1 || id >= static_cast<int64_t>(vocab_size))
+        return corrupt("byte_ids out of range");
+    }
+  } else if (model.byte_level_) {
+    return corrupt("byte-level BPE without byte_ids");
+  }
+  model.unk_id_ = data.unk_id();
+  if (model.unk_id_ < -1 || model.unk_id_ >= static_cast<int64_t>(vocab_size)) {
+    return corrupt("unk_id out of range");
+  }
+  model.fuse_unk_ = data.fuse_unk();
+  model.ignore_merges_ = data.ignore_merges();
+
+  uint32_t merges = data.merge_result() ? data.merge_result()->size() : 0;
+  auto sizeOf = [](const auto* array) { return array ? array->size() : 0; };
+  if (sizeOf(data.merge_left()) != merges || sizeOf(data.merge_right()) != merges ||
+      (data.merge_ranks() && data.merge_ranks()->size() != merges)) {
+    return corrupt("merge arrays differ in length");
+  }
+  size_t slots = 16;
+  while (slots < size_t{merges} * 2) slots *= 2;
+  model.slots_.resize(slots);
+  model.split_before_space_ = !model.byte_level_;
+  for (uint32_t i = 0; i < merges; ++i) {
+    uint32_t left = data.merge_left()->Get(i);
+    uint32_t right = data.merge_right()->Get(i);
+    uint32_t result = data.merge_result()->Get(i);
+    uint32_t rank = data.merge_ranks() ? data.merge_ranks()->Get(i) : i;
+    if (left >= vocab_size || right >= vocab_size || result >= vocab_size || rank == kNoRank) {
+      return corrupt("merge out of range");
+    }
+    auto id = static_cast<int32_t>(result);
+    model.addMerge(static_cast<int32_t>(left), static_cast<int32_t>(right), {rank, id});
+    if (model.split_before_space_ && hasInnerSpaceMark(model.piece(id))) {
+      model.split_before_space_ = false;
+    }
+  }
+
+  for (uint32_t i = 0; i < vocab_size; ++i) {
+    if ((data.token_flags()->Get(i) & kInModel) == 0) continue;
+    auto id = static_cast<int32_t>(i);
+    std::string_view piece = model.piece(id);
+    if (piece.empty()) continue;
+    if (model.ignore_merges_) model.words_.emplace(piece, id);
+    if (!model.byte_level_ && piece.size() <= 4 &&
+        piece.size() == utf8Length(static_cast<unsigned char>(piece[0])) && isValidUtf8(piece)) {
+      model.characters_.emplace(codePointAt(piece, 0), id);
+    }
+  }
+  if (!model.characters_.contains(codePointAt(kSpaceMark, 0))) model.split_before_space_ = false;
+  return model;
+}
+
+void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) const {
+  symbols.clear();
+  bool pending_unk = false;
+  auto flush = [&] {
+    if (pending_unk) symbols.push_back(unk_id_);
+    pending_unk = false;
+  };
+  auto unknown = [&] {
+    if (unk_id_ < 0) return;
+    if (!fuse_unk_) flush();
+    pending_unk = true;
+  };
+  if (byte_level_) {
+    for (char c : word) {
+      int32_t id = byte_ids_[static_cast<unsigned char>(c)];
+      if (id < 0) {
+        unknown();
+        continue;
+      }
+      flush();
+      symbols.push_back(id);
+    }
+    flush();
+    return;
+  }
+  for (size_t i = 0; i < word.size();) {
+    size_t length = utf8Length(static_cast<unsigned char>(word[i]));
+    std::string_view bytes = word.substr(i, length);
+    auto known = characters_.find(codePointAt(word, i));
+    i += length;
+    if (known != characters_.end()) {
+      flush();
+      symbols.push_back(known->second);
+      continue;
+    }
+    auto idOf = [&](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
+    bool has_bytes = !byte_ids_.empty() &&
+                     std::all_of(bytes.begin(), bytes.end(), [&](char c) { return idOf(c) >= 0; });
+    if (has_bytes) {
+      // An unknown that waits stays behind these bytes, as in the Hugging Face library, which this
+      // has to equal.
+      for (char c : bytes) symbols.push_back(idOf(c));
+    } else {
+      unknown();
+    }
+  }
+  flush();
+}
+
+void BpeModel::mergeShort(Scratch& scratch) const {
+  std::vector<int32_t>& symbols = scratch.symbols;
+  Merge merges[kShortWord];  // merges[i]: of symbols i and i + 1
+  size_t n = symbols.size();
+  for (size_t i = 0; i + 1 < n; ++i) merges[i] = findMerge(symbols[i], symbols[i + 1]);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; ++i) {
+      if (merges[i].rank < merges[best].rank) best = i;
+    }
+    if (merges[best].rank == kNoRank) break;
+    symbols[best] = merges[best].result;
+    --n;
+    for (size_t i = best + 1; i < n; ++i) symbols[i] = symbols[i + 1];
+    for (size_t i = best + 1; i + 1 < n; ++i) merges[i] = merges[i + 1];
+    if (best > 0) merges[best - 1] = findMerge(symbols[best - 1], symbols[best]);
+    if (best + 1 < n) merges[best] = findMerge(symbols[best], symbols[best + 1]);
+  }
+  symbols.resize(n);
+}
+
+void BpeModel::mergeLong(Scratch& scratch) const {
+  std::vector<int32_t>& symbols = scratch.symbols;
+  auto n = static_cast<uint32_t>(symbols.size());
+  auto& next = scratch.next;
+  auto& previous = scratch.previous;
+  auto& heap = scratch.heap;
+  next.resize(n);
+  previous.resize(n);
+  heap.clear();
+  using Candidate = Scratch::Candidate;
+  auto later = [](const Candidate& a, const Candidate& b) {
+    return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
+  };
+  auto candidate = [&](uint32_t left, uint32_t right, bool push) {
+    Merge merge = findMerge(symbols[left], symbols[right]);
+    if (merge.rank == kNoRank) return;
+    heap.push_back({merge.rank, left, symbols[left], symbols[right], merge.result});
+    if (push) std::push_heap(heap.begin(), heap.end(), later);
+  };
+  for (uint32_t i = 0; i < n; ++i) {
+    previous[i] = i - 1;
+    next[i] = i + 1;
+    if (i + 1 < n) candidate(i, i + 1, false);
+  }
+  std::make_heap(heap.begin(), heap.end(), later);
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), later);
+    Candidate top = heap.back();
+    heap.pop_back();
+    uint32_t left = top.position;
+    // A merged-away symbol is -1, so an outdated candidate never fits.
+    if (symbols[left] != top.left || next[left] >= n) continue;
+    uint32_t right = next[left];
+    if (symbols[right] != top.right) continue;
+    symbols[left] = top.result;
+    symbols[right] = -1;
+    next[left] = next[right];
+    if (next[left] < n) {
+      previous[next[left]] = left;
+      candidate(left, next[left], true);
+    }
+    if (left > 0) candidate(previous[left], left, true);
+  }
+  std::erase(symbols, -1);
+}
+
+void BpeModel::encodeWord(std::string_view word, Scratch& scratch,
+                          std::vector<int32_t>& ids) const {
+  toSymbols(word, scratch.symbols);
+  if (scratch.symbols.size() <= kShortWord) {
+    mergeShort(scratch);
+  } else {
+    mergeLong(scratch);
+  }
+  ids.insert(ids.end(), scratch.symbols.begin(), scratch.symbols.end());
+}
+
+void BpeModel::encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (word.empty()) return;
+  if (ignore_merges_) {
+    auto known = words_.find(word);
+    if (known != words_.end()) {
+      ids.push_back(known->second);
+      return;
+    }
+  }
+  if (!split_before_space_) {
+    encodeWord(word, scratch, ids);
+    return;
+  }
+  // Cutting where no merge can reach across changes nothing and keeps the work in the cache.
+  size_t from = 0;
+  while (from < word.size()) {
+    size_t to = from;
+    while (word.substr(to).starts_with(kSpaceMark)) to += kSpaceMark.size();
+    to = std::min(word.find(kSpaceMark, to), word.size());
+    encodeWord(word.substr(from, to - from), scratch, ids);
+    from = to;
+  }
+}
+
+}  // namespace llmrt

@@ -1,0 +1,42 @@
+// PCRE2, compiled once, matched over valid UTF-8.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/io/status.h"
+
+namespace llmrt {
+
+/// Immutable and thread-safe. Unicode semantics (UTF and UCP), compiled to machine code where the
+/// system permits it.
+class Regex {
+ public:
+  struct Match {
+    size_t begin, end;  // begin < end
+  };
+
+  /// kInvalidData where the pattern is not a regular expression.
+  static Result<Regex> compile(std::string_view pattern);
+
+  Regex(Regex&&) noexcept;
+  Regex& operator=(Regex&&) noexcept;
+  ~Regex();
+
+  /// Appends all matches in `text` that are not empty, left to right, none overlapping. `text` must
+  /// be valid UTF-8: it is not checked again, since checking the whole text at each match is
+  /// quadratic. Fails only where the pattern needs more steps or stack than a text of this size can
+  /// ask for.
+  Status findAll(std::string_view text, std::vector<Match>& matches) const;
+
+ private:
+  struct Code;
+  explicit Regex(std::unique_ptr<Code> code);
+  std::unique_ptr<Code> code_;
+};
+
+}  // namespace llmrt

@@ -1,0 +1,178 @@
+// Generation: what ends a text, what is shown when, and perplexity.
+#include "runtime/core/generate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "runtime/core/perplexity.h"
+#include "runtime/core/stop_strings.h"
+#include "runtime/schema/plan_generated.h"
+#include "tests/runtime/example_plan.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+
+TEST(StopStrings, AreFoundAcrossPieces) {
+  StopStrings stops({"</end>", "xyz"});
+  EXPECT_EQ(stops.push("ab<"), "ab");
+  EXPECT_EQ(stops.push("/e"), "");
+  EXPECT_EQ(stops.push("lse </en"), "</else ");
+  EXPECT_FALSE(stops.stopped());
+  EXPECT_EQ(stops.push("d> more"), "");
+  EXPECT_TRUE(stops.stopped());
+  EXPECT_EQ(stops.push("more"), "");
+  EXPECT_EQ(stops.finish(), "");
+}
+
+TEST(StopStrings, HoldBackOnlyWhatMayBegin) {
+  StopStrings stops({"aab"});
+  EXPECT_EQ(stops.push("aaa"), "a");
+  EXPECT_EQ(stops.push("a"), "a");
+  EXPECT_EQ(stops.finish(), "aa");
+  StopStrings none({""});
+  EXPECT_EQ(none.push("abc"), "abc");
+}
+
+TEST(StopStrings, TheFirstInTheTextWins) {
+  StopStrings stops({"late", "early"});
+  EXPECT_EQ(stops.push("so early, not late"), "so ");
+}
+
+struct Run {
+  Model model;
+  std::unique_ptr<Session> session = model.session();
+  Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+
+  GenerateResult operator()(GenerateOptions options, std::vector<int32_t> prompt = {0, 2, 3, 4}) {
+    session->reset(0);
+    Result<GenerateResult> r = generate(*session, &tokenizer, prompt, options);
+    EXPECT_TRUE(r.ok()) << r.status().message();
+    return r.ok() ? *std::move(r) : GenerateResult();
+  }
+};
+
+TEST(Generate, GivesTheGreedyTokensThatStepsGive) {
+  Run run;
+  const GenerateResult r = run({.max_tokens = 12, .top_logits = 3});
+  ASSERT_EQ(r.ids.size(), 12u);
+  EXPECT_EQ(r.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(r.text, run.tokenizer.decode(r.ids));
+  EXPECT_EQ(r.decode_steps, 11);
+  run.session->reset(0);
+  ASSERT_TRUE(run.session->prefill(0, std::vector<int32_t>{0, 2, 3, 4}).ok());
+  for (size_t i = 0; i < r.ids.size(); ++i) {
+    const auto logits = run.session->logits();
+    EXPECT_EQ(r.ids[i], std::max_element(logits.begin(), logits.end()) - logits.begin());
+    ASSERT_EQ(r.top_logits[i].size(), 3u);
+    EXPECT_EQ(r.top_logits[i][0].first, r.ids[i]);
+    EXPECT_EQ(r.top_logits[i][0].second, logits[static_cast<size_t>(r.ids[i])]);
+    EXPECT_GE(r.top_logits[i][1].second, r.top_logits[i][2].second);
+    ASSERT_TRUE(run.session->decode(0, r.ids[i]).ok());
+  }
+}
+
+TEST(Generate, EndsAtEosWhichIsNoText) {
+  Run run;
+  const GenerateResult free = run({.max_tokens = 8});
+  const int32_t eos = free.ids[5];
+  const GenerateResult r = run({.max_tokens = 8, .eos_ids = {eos}});
+  EXPECT_EQ(r.finish_reason, FinishReason::kEos);
+  EXPECT_EQ(r.ids.back(), eos);
+  EXPECT_EQ(r.text, run.tokenizer.decode(std::vector<int32_t>(r.ids.begin(), r.ids.end() - 1)));
+}
+
+TEST(Generate, EndsAtAStopStringAndStreamsTheSameText) {
+  Run run;
+  const GenerateResult free = run({.max_tokens = 20});
+  ASSERT_GE(free.text.size(), 10u);
+  const std::string stop = free.text.substr(5, 3);
+  std::string streamed;
+  const GenerateResult r =
+      run({.max_tokens = 20, .stops = {stop}, .on_text = [&](std::string_view text) { streamed += text; }});
+  EXPECT_EQ(r.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(r.text, free.text.substr(0, free.text.find(stop)));
+  EXPECT_EQ(streamed, r.text);
+}
+
+TEST(Generate, EndsWhenTheContextIsFull) {
+  Run run;
+  run.session = run.model.session({.threads = 1, .max_seq_len = 10});
+  const GenerateResult r = run({.max_tokens = 100});
+  EXPECT_EQ(r.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(r.ids.size(), 7u);  // 4 + 6 tokens in the cache, and one that needs no place there
+}
+
+TEST(Generate, NoTokensWantedNoneMade) { EXPECT_TRUE(Run()({.max_tokens = 0}).ids.empty()); }
+
+TEST(Generate, StopsWhenCancelled) {
+  Run run;
+  std::atomic<bool> cancel{false};
+  int shown = 0;
+  const GenerateResult r = run({.max_tokens = 50, .cancel = &cancel, .on_text = [&](std::string_view) {
+                                  if (++shown == 3) cancel = true;
+                                }});
+  EXPECT_EQ(r.finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(shown, 3);
+  EXPECT_LT(r.ids.size(), 50u);
+}
+
+TEST(Generate, SameSeedSameText) {
+  Run run;
+  const auto text = [&](uint64_t seed) {
+    return run({.max_tokens = 30, .sampler = {.temperature = 1, .seed = seed}}).text;
+  };
+  EXPECT_EQ(text(5), text(5));
+  EXPECT_NE(text(5), text(6));
+}
+
+TEST(Generate, DefaultsComeFromThePlan) {
+  const Model greedy;
+  EXPECT_EQ(defaultSamplerOptions(*greedy.plan).temperature, 0);
+  EXPECT_TRUE(defaultEosIds(*greedy.plan, nullptr).empty());
+  const Tokenizer tokenizer = *Tokenizer::create(greedy.plan->schema().tokenizer());
+  EXPECT_EQ(defaultEosIds(*greedy.plan, &tokenizer), std::vector<int32_t>{1});
+  const Model sampling([](schema::PlanT& p) {
+    p.generation = std::make_unique<schema::GenerationT>();
+    p.generation->do_sample = true;
+    p.generation->temperature = 0.6f;
+    p.generation->top_k = 40;
+    p.generation->top_p = 0.9f;
+    p.generation->eos_token_ids = {7, 8};
+  });
+  const SamplerOptions o = defaultSamplerOptions(*sampling.plan);
+  EXPECT_EQ(o.temperature, 0.6f);
+  EXPECT_EQ(o.top_k, 40);
+  EXPECT_EQ(o.top_p, 0.9f);
+  EXPECT_EQ(defaultEosIds(*sampling.plan, &tokenizer), (std::vector<int32_t>{7, 8}));
+}
+
+TEST(Perplexity, IsTheMeanOverDisjointWindows) {
+  Run run;
+  run.session = run.model.session({.threads = 1, .max_seq_len = 30});
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 70; ++i) ids.push_back(i * 11 % example::kVocab);
+  Result<Perplexity> r = measurePerplexity(*run.session, ids);
+  ASSERT_TRUE(r.ok()) << r.status().message();
+  EXPECT_EQ(r->tokens, 29 + 29 + 9);
+
+  double sum = 0;
+  for (size_t begin : {0, 30, 60}) {
+    run.session->reset(0);
+    for (size_t i = begin; i + 1 < std::min<size_t>(begin + 30, 70); ++i) {
+      ASSERT_TRUE(run.session->decode(0, ids[i]).ok());
+      double total = 0;
+      for (float logit : run.session->logits()) total += std::exp(double{logit});
+      sum += std::log(total) - run.session->logits()[static_cast<size_t>(ids[i + 1])];
+    }
+  }
+  EXPECT_NEAR(r->nll_mean, sum / 67, 1e-12);
+  EXPECT_NEAR(r->ppl, std::exp(sum / 67), 1e-9);
+  EXPECT_FALSE(measurePerplexity(*run.session, std::vector<int32_t>{1}).ok());
+}
+
+}  // namespace
+}  // namespace llmrt

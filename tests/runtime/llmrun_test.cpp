@@ -1,0 +1,206 @@
+// llmrun and the C program, as processes: exit statuses, one line of error, JSON, what they are linked with.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/runtime/example_plan.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Output {
+  int status = -1;
+  std::string out, err;
+};
+
+std::string readText(const std::string& path) {
+  const std::vector<uint8_t> bytes = example::readFile(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+Output shell(const std::string& command) {
+  example::TempDir dir;
+  const int status = std::system(("(" + command + ") </dev/null >" + (dir / "out") + " 2>" + (dir / "err")).c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, readText(dir / "out"), readText(dir / "err")};
+}
+
+struct Llmrun : testing::Test {
+  Model model;
+
+  Output run(const std::string& flags) { return shell(std::string(LLMRUN) + " " + model.path + " " + flags); }
+  std::string error(const std::string& flags, int status = 1) {
+    const Output o = run(flags);
+    EXPECT_EQ(o.status, status) << o.err;
+    EXPECT_EQ(o.out, "");
+    EXPECT_THAT(o.err, StartsWith("llmrun: error: "));
+    EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+    return o.err;
+  }
+};
+
+TEST_F(Llmrun, PrintsTheContinuation) {
+  const Output o = run("--synthetic-weights --prompt abc -n 5 --ignore-eos");
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_EQ(o.out.back(), '\n');
+  EXPECT_EQ(o.err, "");
+}
+
+TEST_F(Llmrun, JsonIsOneLineWithEveryField) {
+  const Output o = run("--synthetic-weights --prompt abc -n 5 --ignore-eos --json --top-logits 2");
+  ASSERT_EQ(o.status, 0) << o.err;
+  EXPECT_EQ(std::count(o.out.begin(), o.out.end(), '\n'), 1);
+  const auto json = nlohmann::json::parse(o.out);
+  EXPECT_EQ(json["prompt_ids"], (std::vector<int>{0, 2, 3, 4}));
+  EXPECT_EQ(json["ids"].size(), 5u);
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_EQ(json["steps"].size(), 5u);
+  EXPECT_EQ(json["steps"][0][0][0], json["ids"][0]);
+  for (const char* key : {"text", "ttft_ms", "prefill_tok_s", "decode_tok_s", "decode_gb_s", "bytes_per_token"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+}
+
+TEST_F(Llmrun, GivesTheSameIdsForAnyThreadsChunkAndSource) {
+  example::writeFile(model.dir / "prompt", {'a', 'b', 'c', ' ', 'd'});
+  const auto ids = [&](const std::string& flags) {
+    const Output o = run("--synthetic-weights=3 --json --ignore-eos -n 20 " + flags);
+    EXPECT_EQ(o.status, 0) << o.err;
+    return nlohmann::json::parse(o.out)["ids"];
+  };
+  const auto expected = ids("--prompt 'abc d'");
+  EXPECT_EQ(ids("--prompt-file " + (model.dir / "prompt")), expected);
+  EXPECT_EQ(ids("--prompt-ids 0,2,3,4,28,5"), expected);
+  EXPECT_EQ(ids("--prompt 'abc d' --threads 1 --prefill-chunk 1"), expected);
+  EXPECT_EQ(ids("--prompt 'abc d' --threads 3 --prefill-chunk 2 --max-seq-len 64"), expected);
+  const Output piped = shell("printf 'abc d' | " + std::string(LLMRUN) + " --synthetic-weights=3 " + model.path +
+                             " --json --ignore-eos -n 20");
+  EXPECT_EQ(nlohmann::json::parse(piped.out)["ids"], expected);
+}
+
+TEST_F(Llmrun, MeasuresPerplexity) {
+  std::vector<uint8_t> text;
+  for (int i = 0; i < 300; ++i) text.push_back(static_cast<uint8_t>('a' + i * i % 26));
+  example::writeFile(model.dir / "text", text);
+  const Output o = run("--synthetic-weights --json --max-seq-len 50 --perplexity " + (model.dir / "text"));
+  ASSERT_EQ(o.status, 0) << o.err;
+  const auto json = nlohmann::json::parse(o.out);
+  EXPECT_EQ(json["tokens"], 301 - 7);  // seven windows
+  EXPECT_GT(json["ppl"], 1);
+  EXPECT_EQ(nlohmann::json::parse(run("--synthetic-weights --json --max-tokens 50 --perplexity " + (model.dir / "text")).out)["tokens"], 49);
+}
+
+TEST_F(Llmrun, SaysWhatIsWrongInOneLine) {
+  EXPECT_THAT(error("--prompt a"), HasSubstr("plan.weights: no such file"));
+  EXPECT_THAT(error("--weights " + model.path + " --prompt a"), HasSubstr("is not a weights file"));
+  const std::string synthetic = "--synthetic-weights ";
+  EXPECT_THAT(error(synthetic + "--prompt $(printf '\\377')"), HasSubstr("--prompt: is not UTF-8 at byte 0"));
+  EXPECT_THAT(error(synthetic + "--prompt-file /no/such"), HasSubstr("/no/such: no such file"));
+  EXPECT_THAT(error(synthetic + "--prompt-file " + (model.dir / "")), HasSubstr("directory"));
+  EXPECT_THAT(error(synthetic + "--prompt abcdefgh --max-seq-len 5"), HasSubstr("the prompt has 9 tokens, the context holds 5"));
+  EXPECT_THAT(error(synthetic + "--prompt a --max-seq-len 500"), HasSubstr("--max-seq-len 500"));
+  EXPECT_THAT(error(synthetic + "--prompt-ids 1,50"), HasSubstr("token id 50"));
+  EXPECT_THAT(error(synthetic + "--prompt a --top-p 0"), HasSubstr("--top-p 0"));
+  EXPECT_THAT(error(synthetic + "--prompt a --device cuda"), HasSubstr("--device cuda"));
+  EXPECT_THAT(error(synthetic + "--prompt a --cpu-target aarch65"), HasSubstr("--cpu-target aarch65"));
+}
+
+TEST_F(Llmrun, WrongUsageIsStatus2) {
+  EXPECT_THAT(error("--no-such-flag", 2), HasSubstr("--no-such-flag"));
+  error("--prompt a --prompt-ids 1", 2);
+  error("--threads 0", 2);
+  error("--synthetic-weights=x --prompt a", 2);
+  error("--synthetic-weights --prompt a --top-logits 3", 2);
+  error("-n 99999999999999999999999 --prompt a", 2);
+  EXPECT_EQ(shell(LLMRUN).status, 2);
+  EXPECT_EQ(shell(std::string(LLMRUN) + " --help").status, 0);
+}
+
+TEST_F(Llmrun, OutOfMemoryIsAnError) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer needs all of the address space";
+#endif
+  Model big([](schema::PlanT& p) {
+    p.model->max_seq_len = 1 << 20;
+    p.kv_groups[0]->head_dim = p.kv_groups[0]->head_dim_padded = 64;
+  });
+  const Output o = shell("ulimit -v 500000; " + std::string(LLMRUN) + " " + big.path + " --synthetic-weights --prompt a --threads 1");
+  EXPECT_EQ(o.status, 1);
+  EXPECT_THAT(o.err, HasSubstr("out of memory"));
+}
+
+TEST_F(Llmrun, FullOutputIsAnError) {
+  const Output o = run("--synthetic-weights --prompt a -n 3 --ignore-eos >/dev/full");
+  EXPECT_EQ(o.status, 1);
+  EXPECT_THAT(o.err, HasSubstr("stdout"));
+}
+
+TEST_F(Llmrun, InterruptEndsAtATokenWithStatus130) {
+  Model endless([](schema::PlanT& p) { p.model->max_seq_len = 1 << 20; });
+  const Output o = shell("timeout --signal=INT --preserve-status 1 " + std::string(LLMRUN) + " " + endless.path +
+                         " --synthetic-weights --prompt a -n 100000000 --ignore-eos --threads 1");
+  EXPECT_EQ(o.status, 130) << o.err;
+  ASSERT_FALSE(o.out.empty());
+  EXPECT_EQ(o.out.back(), '\n');
+}
+
+TEST_F(Llmrun, ProfileShowsEveryOpAndItsLimit) {
+  const Output o = run("--synthetic-weights --prompt a -n 3 --ignore-eos --profile");
+  EXPECT_EQ(o.status, 0);
+  for (const char* word : {"GB/s", "embed", "attention", "linear_residual", "logits", "of limit"}) {
+    EXPECT_THAT(o.err, HasSubstr(word));
+  }
+}
+
+TEST(LlmrunBinary, IsSmallAndLinksNothingButTheCLibraries) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "sanitizers add libraries and code";
+#endif
+  const Output ldd = shell(std::string("ldd ") + LLMRUN);
+  std::istringstream lines(ldd.out);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_THAT(line, testing::ContainsRegex("linux-vdso|ld-linux|libc\\.so|libm\\.so|libstdc\\+\\+|libgcc_s"));
+  }
+  example::TempDir dir;
+  ASSERT_EQ(shell("strip -o " + (dir / "stripped") + " " + LLMRUN).status, 0);
+  EXPECT_LT(std::filesystem::file_size(dir / "stripped"), 3u << 20);
+  EXPECT_EQ(shell(std::string("nm -C ") + LLMRUN + " | grep -E 'llvm::|mlir::'").out, "");
+  EXPECT_EQ(shell(std::string("nm -C ") + LLMRT_LIBRARY + " | grep -E 'llvm::|mlir::'").out, "");
+}
+
+TEST(CApi, WorksFromC) {
+  const Model model;
+  const Output o = shell(std::string(C_API_TEST) + " " + model.path);
+  EXPECT_EQ(o.status, 0) << o.err;
+}
+
+TEST(Llmbench, ReportsRatiosToLimits) {
+  const Model model;
+  const Output o = shell(std::string(LLMBENCH) + " " + model.path +
+                         " --synthetic-weights --prefill 30 --decode 10 --depth 5 --repeat 2 --threads 1 --json");
+  ASSERT_EQ(o.status, 0) << o.err;
+  const auto json = nlohmann::json::parse(o.out);
+  for (const char* key : {"decode_tok_s", "decode_gb_s", "decode_limit_gb_s", "prefill_tok_s", "prefill_gflop_s",
+                          "prefill_limit_gflop_s"}) {
+    EXPECT_GT(json[key], 0) << key;
+    EXPECT_LE(json["spread"][key][0], json[key]) << key;
+    EXPECT_GE(json["spread"][key][1], json[key]) << key;
+  }
+  EXPECT_DOUBLE_EQ(json["decode_ratio"], json["decode_gb_s"].get<double>() / json["decode_limit_gb_s"].get<double>());
+  const Output bad = shell(std::string(LLMBENCH) + " " + model.path + " --synthetic-weights --prefill 300");
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_THAT(bad.err, HasSubstr("--prefill 300: the context holds 200 tokens"));
+}
+
+}  // namespace
+}  // namespace llmrt

@@ -1,0 +1,310 @@
+// Plan: what is refused, and how it is said. Weights: mapped and made up.
+#include "runtime/core/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "runtime/core/plan_verify.h"
+#include "runtime/core/thread_team.h"
+#include "runtime/io/float_convert.h"
+#include "runtime/schema/version.h"
+#include "tests/runtime/example_plan.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+using example::TempDir;
+using schema::PlanT;
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+Status open(const std::vector<uint8_t>& bytes, const PlanOptions& options = {}) {
+  TempDir dir;
+  example::writeFile(dir / "p.fb", bytes);
+  Result<std::unique_ptr<Plan>> plan = Plan::open(dir / "p.fb", options);
+  return plan.ok() ? Status() : plan.status();
+}
+
+Status openChanged(const std::function<void(PlanT&)>& change, const PlanOptions& options = {}) {
+  PlanT p = example::plan();
+  change(p);
+  return open(example::serialize(p), options);
+}
+
+TEST(Plan, OpensTheExample) {
+  const Model model;
+  EXPECT_EQ(model.plan->vocabSize(), example::kVocab);
+  EXPECT_EQ(model.plan->maxSeqLen(), example::kMaxSeqLen);
+}
+
+TEST(Plan, RefusesWhatIsNoPlan) {
+  TempDir dir;
+  EXPECT_THAT(Plan::open(dir / "none.fb").status().message(), EndsWith("none.fb: no such file"));
+  EXPECT_THAT(open({}).message(), HasSubstr("is not a plan"));
+  EXPECT_THAT(open({1, 2, 3}).message(), HasSubstr("is not a plan"));
+  EXPECT_THAT(open(std::vector<uint8_t>(1000, 'x')).message(), HasSubstr("is not a plan"));
+}
+
+TEST(Plan, RefusesOtherVersionsAndMachines) {
+  const auto version = openChanged([](PlanT& p) { p.schema_version = 99; });
+  EXPECT_EQ(version.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(version.message(), HasSubstr("schema version 99, this runtime reads version 1"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->abi_version = 7; }).message(), HasSubstr("kernel ABI version 7"));
+  const auto machine = openChanged([](PlanT& p) { p.targets[0]->name = "cuda:sm_90a"; });
+  EXPECT_EQ(machine.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(machine.message(), HasSubstr("holds code for 'cuda:sm_90a', this machine runs"));
+  EXPECT_THAT(openChanged([](PlanT&) {}, {.cpu_target = "z80"}).message(), HasSubstr("--cpu-target z80"));
+}
+
+TEST(Plan, TakesTheBestTargetThatPlanAndMachineShare) {
+  PlanT p = example::plan();
+  p.targets.insert(p.targets.begin(), std::make_unique<schema::TargetT>());
+  p.targets[0]->name = "cuda:sm_80";
+  EXPECT_TRUE(open(example::serialize(p)).ok());
+}
+
+TEST(Plan, ChecksTheCodesHashBeforeItIsMapped) {
+  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->image[100] ^= 1; }).message(), HasSubstr("the hash of the code"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->image.clear(); }).message(), HasSubstr("no code for"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.kernels[0]->symbol = "nobody"; }).message(), HasSubstr("no kernel 'nobody'"));
+  EXPECT_THAT(openChanged([](PlanT& p) {
+                p.targets[0]->image.assign(100, 'x');
+                p.targets[0]->image_hash = XXH3_64bits(p.targets[0]->image.data(), 100);
+              }).message(),
+              HasSubstr("the kernels cannot be loaded"));
+}
+
+struct Corruption {
+  const char* message;
+  void (*change)(PlanT&);
+};
+
+schema::PhaseT& attention(PlanT& p) { return *p.entry_points[0]->sections[1]->phases[1]; }
+
+const Corruption kCorruptions[] = {
+    {"model is missing", [](PlanT& p) { p.model.reset(); }},
+    {"model.vocab_size 0", [](PlanT& p) { p.model->vocab_size = 0; }},
+    {"model.max_seq_len 0", [](PlanT& p) { p.model->max_seq_len = 0; }},
+    {"model.max_batch 0", [](PlanT& p) { p.model->max_batch = 0; }},
+    {"model.num_layers", [](PlanT& p) { p.model->num_layers = 1 << 20; }},
+    {"kernels[2] has no symbol", [](PlanT& p) { p.kernels[2]->symbol.clear(); }},
+    {"targets is empty", [](PlanT& p) { p.targets.clear(); }},
+    {"targets[0] has no name", [](PlanT& p) { p.targets[0]->name.clear(); }},
+    {"targets[0].scratch_bytes", [](PlanT& p) { p.targets[0]->scratch_bytes = ~0ull; }},
+    {"kv_groups[0].dtype", [](PlanT& p) { p.kv_groups[0]->dtype = static_cast<schema::DType>(9); }},
+    {"kv_groups[0]: layers 1 + 2 of a model of 2", [](PlanT& p) { p.kv_groups[0]->first_layer = 1; }},
+    {"kv_groups[0]: 0 kv heads", [](PlanT& p) { p.kv_groups[0]->num_kv_heads = 0; }},
+    {"kv_groups[0].head_dim_padded 24", [](PlanT& p) { p.kv_groups[0]->head_dim_padded = 24; }},
+    {"rope_tables[0].inv_freq has 0 values", [](PlanT& p) { p.rope_tables[0]->inv_freq.clear(); }},
+    {"weights_bytes is 0", [](PlanT& p) { p.weights_bytes = 0; }},
+    {"weights[0] has no name", [](PlanT& p) { p.weights[0]->name.clear(); }},
+    {"weights[0]: dtype", [](PlanT& p) { p.weights[0]->dtype = static_cast<schema::DType>(-1); }},
+    {"weights[0]: layout", [](PlanT& p) { p.weights[0]->layout = static_cast<schema::Layout>(5); }},
+    {"weights[1]: order is unknown", [](PlanT& p) { p.weights[1]->order = static_cast<schema::PanelOrder>(5); }},
+    {"weights[1]: order interleave", [](PlanT& p) { p.weights[1]->order = schema::PanelOrder::interleave; }},
+    {"weights[1]: order heads", [](PlanT& p) { p.weights[1]->order = schema::PanelOrder::heads; }},
+    {"weights[1]: panels is 3, its sources make 2", [](PlanT& p) { p.weights[1]->panels = 3; }},
+    {"weights[1]: layers 1 + 2", [](PlanT& p) { p.weights[1]->first_layer = 1; }},
+    {"weights[1]: sources is empty", [](PlanT& p) { p.weights[1]->sources.clear(); }},
+    {"weights[1]: cols is 0", [](PlanT& p) { p.weights[1]->cols = 0; }},
+    {"weights[1]: a source has 31 columns", [](PlanT& p) { p.weights[1]->sources[0]->cols = 31; }},
+    {"weights[1]: a source has 0 rows", [](PlanT& p) { p.weights[1]->sources[0]->rows = 0; }},
+    {"weights[1]: a source has kind 3", [](PlanT& p) { p.weights[1]->sources[0]->kind = 3; }},
+    {"weights[1]: bytes is 4160", [](PlanT& p) { p.weights[1]->bytes += 64; }},
+    {"weights[1]: layer_stride_bytes is 64", [](PlanT& p) { p.weights[1]->layer_stride_bytes = 64; }},
+    {"weights[2]: offset_bytes is 8", [](PlanT& p) { p.weights[2]->offset_bytes = 8; }},
+    {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes += 64; }},
+    {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes = ~0ull / 64 * 64; }},
+    {"entry_points is empty", [](PlanT& p) { p.entry_points.clear(); }},
+    {"entry_points[1]: max_rows is 0", [](PlanT& p) { p.entry_points[1]->max_rows = 0; }},
+    {"max_logits_rows is 25 of 24", [](PlanT& p) { p.entry_points[1]->max_logits_rows = 25; }},
+    {"buffers[0]: width 33 in a row stride of 32", [](PlanT& p) { p.entry_points[0]->buffers[0]->width = 33; }},
+    {"buffers[0]: 5 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 5; }},
+    {"buffers[0]: 3 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 3; }},
+    {"buffers[1]: 512 bytes at 32", [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = 32; }},
+    {"bytes at 18446744073709551552", [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = ~0ull / 64 * 64; }},
+    {"in an arena of 1024", [](PlanT& p) { p.entry_points[0]->arena_bytes = 1024; }},
+    {"logits_buffer is 3", [](PlanT& p) { p.entry_points[0]->logits_buffer = 3; }},
+    {"logits are 32 wide", [](PlanT& p) { p.entry_points[0]->logits_buffer = 0; }},
+    {"sections[0]: layers", [](PlanT& p) { p.entry_points[0]->sections[0]->num_layers = 2; }},
+    {"sections[1]: layers 0 + 3", [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 3; }},
+    {"sections[1].phases[1]: kernel 6 of 6", [](PlanT& p) { attention(p).kernel = 6; }},
+    {"phases[1]: tiles is 0", [](PlanT& p) { attention(p).tiles = 0; }},
+    {"phases[1]: tiles is", [](PlanT& p) { attention(p).tiles = ~0ull; }},
+    {"operands[0]: buffer 3 of 3", [](PlanT& p) { attention(p).operands[0]->index = 3; }},
+    {"operands[1]: KV group 1 of 1", [](PlanT& p) { attention(p).operands[1]->index = 1; }},
+    {"operands[3]: rope table 1 of 1", [](PlanT& p) { attention(p).operands[3]->index = 1; }},
+    {"operands[3]: a rope table is written", [](PlanT& p) { attention(p).operands[3]->access = schema::Access::write; }},
+    {"operands[0]: space is unknown", [](PlanT& p) { attention(p).operands[0]->space = static_cast<schema::Space>(77); }},
+    {"operands[0]: access is unknown", [](PlanT& p) { attention(p).operands[0]->access = static_cast<schema::Access>(77); }},
+    {"operands[2]: weight 3 of 3", [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[2]->index = 3; }},
+    {"a weight is written",
+     [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[2]->access = schema::Access::read_write; }},
+    {"KV group 0 does not hold every layer", [](PlanT& p) { p.kv_groups[0]->num_layers = 1; }},
+    {"weight 1 is not one of every layer", [](PlanT& p) { p.weights[1]->num_layers = 1; }},
+    {"weight 1 is not one of every layer",
+     [](PlanT& p) { p.entry_points[0]->sections[0]->phases[0]->operands[0]->index = 1; }},
+};
+
+TEST(Plan, RefusesEveryCorruptField) {
+  for (const Corruption& c : kCorruptions) {
+    const Status s = openChanged(c.change);
+    EXPECT_EQ(s.code(), StatusCode::kInvalidData) << c.message;
+    EXPECT_THAT(s.message(), AllOf(HasSubstr("p.fb: is corrupt"), HasSubstr(c.message)));
+    EXPECT_THAT(s.message(), testing::Not(HasSubstr("\n")));
+  }
+}
+
+TEST(Plan, RefusesEveryTruncation) {
+  const std::vector<uint8_t> whole = example::serialize(example::plan());
+  for (size_t size = 0; size + 64 < whole.size(); size += 64) {
+    // On the heap at its exact size, so that a sanitizer sees every byte read past the end.
+    const std::vector<uint8_t> part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size));
+    EXPECT_FALSE(verifyPlan(part).ok()) << size << " bytes of " << whole.size();
+  }
+}
+
+TEST(Plan, SurvivesEveryFlippedBit) {
+  // The image's bytes are the hash's concern, and as many as all others: leave them out.
+  PlanT p = example::plan();
+  p.targets[0]->image.assign(64, 0);
+  const std::vector<uint8_t> whole = example::serialize(p);
+  ASSERT_TRUE(verifyPlan(whole).ok());
+  int refused = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::vector<uint8_t> flipped = whole;
+      flipped[i] ^= static_cast<uint8_t>(1 << bit);
+      refused += !verifyPlan(flipped).ok();
+    }
+  }
+  EXPECT_GT(refused, 0);
+}
+
+std::vector<uint8_t> weightsFile(const Model& model) {
+  const uint64_t bytes = model.plan->schema().weights_bytes();
+  std::vector<uint8_t> file(bytes);
+  WeightsHeader header{};
+  std::memcpy(header.magic, kWeightsMagic, sizeof header.magic);
+  header.version = kWeightsVersion;
+  header.plan_id = model.plan->schema().id();
+  header.bytes = bytes;
+  std::memcpy(file.data(), &header, sizeof header);
+  const uint8_t* start = model.weights->data(0, 0) - model.plan->schema().weights()->Get(0)->offset_bytes();
+  std::memcpy(file.data() + sizeof header, start + sizeof header, bytes - sizeof header);
+  return file;
+}
+
+TEST(Weights, AreMappedFromTheFileBesideThePlan) {
+  const Model model;
+  EXPECT_EQ(defaultWeightsPath("a/plan.fb"), "a/plan.weights");
+  EXPECT_EQ(defaultWeightsPath("a/plan"), "a/plan.weights");
+  const std::string missing = Weights::map(*model.plan).status().message();
+  EXPECT_THAT(missing, AllOf(HasSubstr("plan.weights: no such file"), HasSubstr("--weights"), HasSubstr("--synthetic-weights")));
+
+  example::writeFile(model.dir / "plan.weights", weightsFile(model));
+  Result<std::unique_ptr<Weights>> mapped = Weights::map(*model.plan);
+  ASSERT_TRUE(mapped.ok()) << mapped.status().message();
+  EXPECT_EQ(std::memcmp((*mapped)->data(2, 0), model.weights->data(2, 0), 64 * 32 * 4), 0);
+  EXPECT_EQ((*mapped)->data(1, 1) - (*mapped)->data(1, 0), 4096);
+}
+
+TEST(Weights, ThatDoNotBelongAreRefused) {
+  const Model model;
+  const std::vector<uint8_t> good = weightsFile(model);
+  const auto message = [&](std::vector<uint8_t> bytes) {
+    example::writeFile(model.dir / "w", bytes);
+    return Weights::map(*model.plan, model.dir / "w").status().message();
+  };
+  const auto changed = [&](size_t at) {
+    std::vector<uint8_t> bytes = good;
+    bytes[at] ^= 0x40;
+    return message(bytes);
+  };
+  EXPECT_THAT(message({}), HasSubstr("is not a weights file"));
+  EXPECT_THAT(changed(0), HasSubstr("is not a weights file"));
+  EXPECT_THAT(changed(offsetof(WeightsHeader, version)), HasSubstr("weights version"));
+  EXPECT_THAT(changed(offsetof(WeightsHeader, plan_id)), HasSubstr("do not belong to the plan"));
+  EXPECT_THAT(changed(offsetof(WeightsHeader, bytes)), HasSubstr("do not belong to the plan"));
+  EXPECT_THAT(message({good.begin(), good.end() - 1}), HasSubstr("is truncated"));
+}
+
+TEST(Weights, HashesAreCheckedOnRequest) {
+  uint64_t hashes[3];
+  std::vector<uint8_t> file;
+  {
+    const Model model;
+    file = weightsFile(model);
+    const auto* weights = model.plan->schema().weights();
+    for (uint32_t i = 0; i < 3; ++i) {
+      const uint64_t layers = std::max(1u, weights->Get(i)->num_layers());
+      hashes[i] = XXH3_64bits(file.data() + weights->Get(i)->offset_bytes(), layers * weights->Get(i)->bytes());
+    }
+  }
+  const Model model([&](PlanT& p) {
+    for (int i = 0; i < 3; ++i) p.weights[i]->hash = hashes[i];
+  });
+  example::writeFile(model.dir / "w", file);
+  EXPECT_TRUE((*Weights::map(*model.plan, model.dir / "w"))->verifyHashes().ok());
+  file.back() ^= 1;
+  example::writeFile(model.dir / "w", file);
+  EXPECT_THAT((*Weights::map(*model.plan, model.dir / "w"))->verifyHashes().message(), HasSubstr("the hash of 'lm_head' differs"));
+}
+
+TEST(SyntheticWeights, AreOneModelWhateverTheLayoutAndTheThreads) {
+  const Model rows([](PlanT& p) {
+    // The same tensor row-major, in bf16.
+    auto& w = *p.weights[0];
+    w.sources[0]->name = "lm_head.weight";
+    w.dtype = schema::DType::bf16;
+    w.bytes = example::kVocab * 32 * 2;
+  });
+  const Model panels;
+  const auto* row_major = rows.weights->data(0, 0);
+  const auto* packed = reinterpret_cast<const float*>(panels.weights->data(2, 0));
+  for (int n = 0; n < example::kVocab; ++n) {
+    for (int k = 0; k < 32; ++k) {
+      const float value = packed[n / 16 * 512 + k * 16 + n % 16];
+      EXPECT_EQ(value, synthetic::value(1, "lm_head.weight", static_cast<uint64_t>(n * 32 + k), 32, 0));
+      EXPECT_EQ(loadAsF32(DType::kBF16, row_major, n * 32 + k), bf16ToF32(f32ToBf16(value)));
+    }
+  }
+  for (int n = example::kVocab; n < 64; ++n) EXPECT_EQ(packed[n / 16 * 512 + n % 16], 0.0f);
+
+  auto team = *ThreadTeam::create(3);
+  auto threaded = *Weights::synthesize(*panels.plan, 1, *team);
+  const uint64_t bytes = panels.plan->schema().weights_bytes() - 64;
+  EXPECT_EQ(std::memcmp(threaded->data(0, 0), panels.weights->data(0, 0), bytes), 0);
+  auto other = *Weights::synthesize(*panels.plan, 2, *team);
+  EXPECT_NE(std::memcmp(other->data(0, 0), panels.weights->data(0, 0), bytes), 0);
+}
+
+TEST(SyntheticWeights, HaveTheVarianceOfTheirKind) {
+  constexpr int kCount = 100000, kCols = 256;
+  double sum = 0, squares = 0;
+  for (int i = 0; i < kCount; ++i) {
+    const double v = synthetic::value(3, "x", static_cast<uint64_t>(i), kCols, 0);
+    sum += v;
+    squares += v * v;
+  }
+  // The mean of n values of variance 1/K has deviation 1/sqrt(nK); five of them.
+  EXPECT_NEAR(sum / kCount, 0, 5 / std::sqrt(double{kCount} * kCols));
+  // A uniform value's square has relative deviation 0.9; five over sqrt(n).
+  EXPECT_NEAR(squares / kCount * kCols, 1, 5 * 0.9 / std::sqrt(double{kCount}));
+  for (uint64_t i = 0; i < 100; ++i) {
+    EXPECT_NEAR(synthetic::value(3, "norm", i, 1, 1), 1, 0.1001);
+    EXPECT_NEAR(synthetic::value(3, "bias", i, 1, 2), 0, 0.0101);
+  }
+}
+
+}  // namespace
+}  // namespace llmrt

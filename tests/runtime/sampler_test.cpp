@@ -1,0 +1,161 @@
+// Sampler: the meaning of each option, and that a seed is a text.
+#include "runtime/core/sampler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "tests/runtime/allocation_counter.h"
+
+namespace llmrt {
+namespace {
+
+using testing::HasSubstr;
+
+Sampler sampler(SamplerOptions options, int64_t vocab = 4) {
+  Result<Sampler> s = Sampler::create(vocab, options);
+  EXPECT_TRUE(s.ok()) << s.status().message();
+  return *std::move(s);
+}
+
+std::map<int32_t, int> draw(SamplerOptions options, const std::vector<float>& logits, int count) {
+  Sampler s = sampler(options, static_cast<int64_t>(logits.size()));
+  std::map<int32_t, int> drawn;
+  for (int i = 0; i < count; ++i) ++drawn[s.sample(logits)];
+  return drawn;
+}
+
+std::set<int32_t> reachable(SamplerOptions options, const std::vector<float>& logits) {
+  std::set<int32_t> ids;
+  for (const auto& [id, n] : draw(options, logits, 2000)) ids.insert(id);
+  return ids;
+}
+
+std::vector<float> logs(std::vector<float> probabilities) {
+  for (float& p : probabilities) p = std::log(p);
+  return probabilities;
+}
+
+TEST(Sampler, GreedyTakesTheLargestAndTheFirstOfEquals) {
+  EXPECT_EQ(sampler({}).sample(std::vector<float>{1, 3, 3, 2}), 1);
+  const float nan = std::nanf("");
+  EXPECT_EQ(sampler({}).sample(std::vector<float>{nan, -5, nan, -7}), 1);
+}
+
+TEST(Sampler, DrawsInProportion) {
+  constexpr int kDraws = 20000;
+  const auto drawn = draw({.temperature = 1, .seed = 1}, logs({0.5f, 0.3f, 0.15f, 0.05f}), kDraws);
+  const double expected[] = {0.5, 0.3, 0.15, 0.05};
+  for (int id = 0; id < 4; ++id) {
+    const double p = expected[id];  // five standard deviations of a binomial
+    EXPECT_NEAR(drawn.at(id), kDraws * p, 5 * std::sqrt(kDraws * p * (1 - p))) << id;
+  }
+}
+
+TEST(Sampler, TemperatureDividesLogits) {
+  constexpr int kDraws = 20000;
+  // p^2, normalised: 0.8 and 0.2 of odds 2 : 1.
+  const auto drawn = draw({.temperature = 0.5f, .seed = 2}, {std::log(2.0f), 0}, kDraws);
+  EXPECT_NEAR(drawn.at(0), kDraws * 0.8, 5 * std::sqrt(kDraws * 0.16));
+}
+
+TEST(Sampler, TopKKeepsTheLargestAndTies) {
+  using Set = std::set<int32_t>;
+  EXPECT_EQ(reachable({.temperature = 1, .top_k = 2}, {1, 0, 2, 1.5f}), (Set{2, 3}));
+  EXPECT_EQ(reachable({.temperature = 1, .top_k = 2}, {1, 0, 2, 1}), (Set{0, 2, 3}));
+  EXPECT_EQ(reachable({.temperature = 1, .top_k = 100}, {1, 0, 2, 1}), (Set{0, 1, 2, 3}));
+}
+
+TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
+  using Set = std::set<int32_t>;
+  const std::vector<float> logits = logs({0.15f, 0.5f, 0.05f, 0.3f});
+  EXPECT_EQ(reachable({.temperature = 1, .top_p = 0.4f}, logits), (Set{1}));
+  EXPECT_EQ(reachable({.temperature = 1, .top_p = 0.6f}, logits), (Set{1, 3}));
+  EXPECT_EQ(reachable({.temperature = 1, .top_p = 0.9f}, logits), (Set{0, 1, 3}));
+  EXPECT_EQ(reachable({.temperature = 1, .top_p = 1e-6f}, logits), (Set{1}));
+  // After top-k: of the two kept, the first alone has 0.625.
+  EXPECT_EQ(reachable({.temperature = 1, .top_k = 2, .top_p = 0.6f}, logits), (Set{1}));
+}
+
+TEST(Sampler, TopPWorksOnVocabulariesLargerThanOneSort) {
+  // 1000 equal tokens: exactly the first half of them.
+  const auto ids = draw({.temperature = 1, .top_p = 0.4995f}, std::vector<float>(1000, 0), 20000);
+  EXPECT_EQ(ids.rbegin()->first, 499);
+  EXPECT_GT(ids.size(), 490u);
+}
+
+TEST(Sampler, MinPDropsTokensFarBelowTheBest) {
+  using Set = std::set<int32_t>;
+  const std::vector<float> logits = logs({0.15f, 0.5f, 0.05f, 0.3f});
+  EXPECT_EQ(reachable({.temperature = 1, .min_p = 0.29f}, logits), (Set{0, 1, 3}));
+  EXPECT_EQ(reachable({.temperature = 1, .min_p = 0.31f}, logits), (Set{1, 3}));
+  EXPECT_EQ(reachable({.temperature = 1, .min_p = 1}, logits), (Set{1}));
+}
+
+TEST(Sampler, RepetitionPenaltyDividesPositiveAndMultipliesNegativeLogits) {
+  Sampler s = sampler({.repetition_penalty = 2}, 3);
+  s.accept(0);
+  EXPECT_EQ(s.sample(std::vector<float>{3, 2, 0}), 1);  // 1.5 < 2
+  EXPECT_EQ(s.sample(std::vector<float>{5, 2, 0}), 0);
+  EXPECT_EQ(s.sample(std::vector<float>{-1, -1.5f, -9}), 1);  // -2 < -1.5
+  s.accept(0);                                                // once is enough
+  EXPECT_EQ(s.sample(std::vector<float>{5, 2, 0}), 0);
+}
+
+TEST(Sampler, SameSeedSameTokens) {
+  const std::vector<float> logits = {0.3f, 0.1f, 0.2f, 0.4f};
+  const auto tokens = [&](uint64_t seed) {
+    Sampler s = sampler({.temperature = 1, .seed = seed});
+    std::vector<int32_t> out;
+    for (int i = 0; i < 50; ++i) out.push_back(s.sample(logits));
+    return out;
+  };
+  EXPECT_EQ(tokens(7), tokens(7));
+  EXPECT_NE(tokens(7), tokens(8));
+}
+
+TEST(Random, IsXoshiro256StarStar) {
+  // SplitMix64 of seed 0 gives the state e220a8397b1dcdaf 6e789e6aa1b965f4 ...; the first output is rotl(s1 * 5, 7) * 9.
+  Random random(0);
+  const uint64_t s1 = 0x6e789e6aa1b965f4u * 5;
+  EXPECT_EQ(random.next(), (s1 << 7 | s1 >> 57) * 9);
+  for (int i = 0; i < 1000; ++i) {
+    const double u = random.uniform();
+    EXPECT_TRUE(u >= 0 && u < 1);
+  }
+}
+
+TEST(Sampler, SurvivesLogitsThatAreNotNumbers) {
+  const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>{nan, 0, nan, -inf}), 1);
+  EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>{0, 1, inf, 2}), 2);
+  const int32_t id = sampler({.temperature = 1, .top_k = 2, .top_p = 0.5f}).sample(std::vector<float>(4, nan));
+  EXPECT_TRUE(id >= 0 && id < 4);
+  EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>(4, -inf)), 0);
+}
+
+TEST(Sampler, AllocatesOnlyWhenCreated) {
+  const std::vector<float> logits(5000, 1.0f);
+  Sampler s = sampler({.repetition_penalty = 1.1f, .temperature = 1, .top_k = 900, .top_p = 0.9f, .min_p = 0.01f}, 5000);
+  example::startCountingAllocations();
+  for (int i = 0; i < 3; ++i) s.accept(s.sample(logits));
+  EXPECT_EQ(example::stopCountingAllocations(), 0);
+}
+
+TEST(Sampler, NamesTheFlagThatIsOutOfRange) {
+  const auto message = [](SamplerOptions o) { return Sampler::create(4, o).status().message(); };
+  EXPECT_THAT(message({.temperature = -1}), HasSubstr("--temperature -1"));
+  EXPECT_THAT(message({.temperature = std::nanf("")}), HasSubstr("--temperature nan"));
+  EXPECT_THAT(message({.top_k = -1}), HasSubstr("--top-k -1"));
+  EXPECT_THAT(message({.top_p = 0}), HasSubstr("--top-p 0"));
+  EXPECT_THAT(message({.top_p = 1.5f}), HasSubstr("--top-p 1.5"));
+  EXPECT_THAT(message({.min_p = -0.5f}), HasSubstr("--min-p -0.5"));
+  EXPECT_THAT(message({.repetition_penalty = 0}), HasSubstr("--repetition-penalty 0"));
+}
+
+}  // namespace
+}  // namespace llmrt

@@ -1,0 +1,205 @@
+// Session: numbers, threads, chunks, sequences, the KV cache, errors; and no allocation in a decode step.
+#include "runtime/core/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/runtime/allocation_counter.h"
+#include "tests/runtime/example_plan.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+using testing::HasSubstr;
+
+std::vector<int32_t> prompt(int n) {
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < n; ++i) tokens.push_back((i * 7 + 3) % example::kVocab);
+  return tokens;
+}
+
+std::vector<float> logitsAfter(Session& session, const std::vector<int32_t>& tokens, int seq = 0) {
+  const Status s = session.prefill(seq, tokens);
+  EXPECT_TRUE(s.ok()) << s.message();
+  return {session.logits().begin(), session.logits().end()};
+}
+
+TEST(Session, ComputesWhatThePlanSays) {
+  const Model model;
+  const auto session = model.session();
+  const std::vector<int32_t> tokens = prompt(70);  // more than one KV block, several chunks
+  const std::vector<float> got = logitsAfter(*session, tokens);
+  const std::vector<float> want = example::referenceLogits(model, tokens);
+  ASSERT_EQ(got.size(), want.size());
+  // Sums of up to 70 * 32 products of values near 1, in f32 against double.
+  const float tolerance = 70 * 32 * 0x1p-24f * 4;
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], tolerance) << "logit " << i;
+}
+
+TEST(Session, GivesTheSameBitsForAnyNumberOfThreads) {
+  const Model model;
+  const std::vector<int32_t> tokens = prompt(90);
+  const std::vector<float> one = logitsAfter(*model.session({.threads = 1}), tokens);
+  for (int threads = 2; threads <= 4; ++threads) {
+    EXPECT_EQ(logitsAfter(*model.session({.threads = threads}), tokens), one) << threads;
+  }
+}
+
+TEST(Session, GivesTheSameBitsForAnyChunking) {
+  const Model model;
+  const std::vector<int32_t> tokens = prompt(90);
+  const std::vector<float> whole = logitsAfter(*model.session(), tokens);
+  for (int64_t chunk : {1, 2, 5, 7, 23}) {
+    EXPECT_EQ(logitsAfter(*model.session({.threads = 2, .prefill_chunk = chunk}), tokens), whole) << chunk;
+  }
+  const auto session = model.session();
+  for (int32_t token : tokens) ASSERT_TRUE(session->decode(0, token).ok());
+  EXPECT_EQ(std::vector<float>(session->logits().begin(), session->logits().end()), whole);
+  EXPECT_EQ(session->kvLen(0), 90);
+}
+
+TEST(Session, KeepsSequencesApart) {
+  const Model model;
+  const auto session = model.session({.threads = 2, .max_batch = 3});
+  const std::vector<int32_t> a = prompt(70), b = {5, 4, 3};
+  const std::vector<float> want_a = logitsAfter(*model.session(), a), want_b = logitsAfter(*model.session(), b);
+  EXPECT_EQ(logitsAfter(*session, a, 2), want_a);
+  EXPECT_EQ(logitsAfter(*session, b, 0), want_b);
+
+  // One more token of each in a mixed step.
+  std::vector<int32_t> a1 = a, b1 = b;
+  a1.push_back(9);
+  b1.push_back(8);
+  const std::vector<StepToken> step = {{2, 9, true}, {0, 8, true}, {1, 1, false}, {1, 2, true}};
+  ASSERT_TRUE(session->step(step).ok());
+  ASSERT_EQ(session->numLogitsRows(), 3);
+  const auto row = [&](int i) { return std::vector<float>(session->logits(i).begin(), session->logits(i).end()); };
+  EXPECT_EQ(row(0), logitsAfter(*model.session(), a1));
+  EXPECT_EQ(row(1), logitsAfter(*model.session(), b1));
+  EXPECT_EQ(row(2), logitsAfter(*model.session(), {1, 2}));
+  EXPECT_TRUE(session->logits(3).empty());
+}
+
+TEST(Session, ResetSequenceStartsAnewInBlocksOfOthers) {
+  const Model model;
+  const auto session = model.session({.threads = 1, .max_batch = 2});
+  const std::vector<float> first = logitsAfter(*session, prompt(150), 0);
+  logitsAfter(*session, prompt(65), 1);
+  session->reset(0);
+  session->reset(1);
+  EXPECT_EQ(session->kvLen(0), 0);
+  EXPECT_EQ(logitsAfter(*session, prompt(150), 1), first);
+}
+
+TEST(Session, DecodeAllocatesNothing) {
+  const Model model;
+  for (int threads : {1, 3}) {
+    const auto session = model.session({.threads = threads, .profile = true});
+    logitsAfter(*session, prompt(60));
+    example::startCountingAllocations();
+    bool ok = true;
+    for (int i = 0; i < 10; ++i) ok &= session->decode(0, i).ok();  // crosses into the next KV block
+    EXPECT_EQ(example::stopCountingAllocations(), 0) << threads << " threads";
+    EXPECT_TRUE(ok);
+  }
+}
+
+TEST(Session, NamesBothLengthsOfAPromptThatIsTooLong) {
+  const Model model;
+  const auto session = model.session({.threads = 1, .max_seq_len = 100});
+  const Status s = session->prefill(0, prompt(101));
+  EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(s.message(), HasSubstr("101"));
+  EXPECT_THAT(s.message(), HasSubstr("100"));
+  EXPECT_EQ(session->kvLen(0), 0);
+  logitsAfter(*session, prompt(100));
+  EXPECT_THAT(session->decode(0, 1).message(), HasSubstr("context is full: 100"));
+  EXPECT_EQ(session->kvLen(0), 100);
+}
+
+TEST(Session, RefusesStepsThatMakeNoSense) {
+  const Model model;
+  const auto session = model.session({.threads = 1, .max_batch = 2});
+  using Tokens = std::vector<StepToken>;
+  EXPECT_THAT(session->step({}).message(), HasSubstr("at least one token"));
+  EXPECT_THAT(session->step(Tokens{{0, example::kVocab, true}}).message(), HasSubstr("vocabulary of 50"));
+  EXPECT_THAT(session->step(Tokens{{0, -1, true}}).message(), HasSubstr("token id -1"));
+  EXPECT_THAT(session->step(Tokens{{2, 1, true}}).message(), HasSubstr("sequence 2 of 2"));
+  EXPECT_THAT(session->step(Tokens{{0, 1}, {1, 1}, {0, 1}}).message(), HasSubstr("not adjacent"));
+  EXPECT_THAT(session->step(Tokens(25)).message(), HasSubstr("25 tokens in a step"));
+  EXPECT_THAT(session->prefill(0, {}).message(), HasSubstr("at least one token"));
+  EXPECT_THAT(session->prefill(7, prompt(1)).message(), HasSubstr("sequence 7"));
+  EXPECT_EQ(session->kvLen(0), 0);
+}
+
+TEST(Session, RefusesOptionsThePlanWasNotCompiledFor) {
+  const Model model;
+  const auto message = [&](SessionOptions o) {
+    Result<std::unique_ptr<Session>> r = Session::create(*model.plan, *model.weights, o);
+    return r.ok() ? "ok" : r.status().message();
+  };
+  EXPECT_THAT(message({.max_seq_len = 201}), HasSubstr("--max-seq-len 201"));
+  EXPECT_THAT(message({.max_seq_len = -1}), HasSubstr("--max-seq-len -1"));
+  EXPECT_THAT(message({.max_batch = 4}), HasSubstr("max_batch 4"));
+  EXPECT_THAT(message({.prefill_chunk = 25}), HasSubstr("--prefill-chunk 25"));
+  EXPECT_THAT(message({.threads = -1}), HasSubstr("threads must be"));
+  EXPECT_EQ(message({}), "ok");
+}
+
+TEST(Session, EndsAStepWhoseKernelFails) {
+  const Model model([](schema::PlanT& p) {
+    for (auto& entry : p.entry_points) entry->sections[1]->phases[0]->kernel = 5;
+  });
+  const auto session = model.session({.threads = 3});
+  EXPECT_TRUE(session->decode(0, 1).ok());
+  const Status s = session->decode(0, 13);
+  EXPECT_EQ(s.code(), StatusCode::kInternal);
+  EXPECT_THAT(s.message(), HasSubstr("'example_refuse_13' of layer 0 returned 7"));
+  EXPECT_EQ(session->kvLen(0), 1);
+  EXPECT_TRUE(session->logits().empty());
+  EXPECT_TRUE(session->decode(0, 2).ok());
+}
+
+TEST(Session, StopsBetweenChunksWhenCancelled) {
+  const Model model;
+  const auto session = model.session();
+  const std::atomic<bool> cancel{true};
+  EXPECT_EQ(session->prefill(0, prompt(50), &cancel).code(), StatusCode::kCancelled);
+  EXPECT_EQ(session->kvLen(0), 0);
+}
+
+TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
+  const Model model([](schema::PlanT& p) {
+    p.model->max_seq_len = 1 << 28;
+    p.model->max_batch = 4;
+    p.kv_groups[0]->head_dim = p.kv_groups[0]->head_dim_padded = 4096;
+  });
+  Result<std::unique_ptr<Session>> r = Session::create(*model.plan, *model.weights, {.max_batch = 4});
+  ASSERT_FALSE(r.ok());
+  EXPECT_EQ(r.status().code(), StatusCode::kOutOfMemory);
+  EXPECT_THAT(r.status().message(), HasSubstr("out of memory"));
+}
+
+TEST(Session, ProfileGivesTimeAndCostOfEveryOp) {
+  const Model model;
+  const auto session = model.session({.threads = 2, .profile = true});
+  logitsAfter(*session, prompt(30));  // chunks of 24 and 6 rows, both through prefill
+  ASSERT_TRUE(session->decode(0, 1).ok());
+  const std::vector<OpProfile> ops = session->profile()->ops();
+  ASSERT_EQ(ops.size(), 10u);  // embed, kv_write, attention, linear_residual, logits; decode, then prefill
+  for (const OpProfile& op : ops) {
+    EXPECT_GT(op.seconds, 0) << op.op;
+    EXPECT_EQ(op.steps, op.entry_point == "decode" ? 1 : 2) << op.op;
+  }
+  EXPECT_EQ(ops[2].op, "attention");
+  EXPECT_EQ(ops[2].cost.kv_bytes, example::kLayers * 31 * 256.0);  // the 31st token attends to 31
+  EXPECT_EQ(ops[3].cost.weight_bytes, example::kLayers * 4096.0);
+  EXPECT_EQ(ops[7].cost.kv_bytes, example::kLayers * 256.0 * 30 * 31 / 2);
+  EXPECT_EQ(ops[8].cost.weight_bytes, 2 * example::kLayers * 4096.0);
+  EXPECT_EQ(ops[8].cost.flops, 30 * example::kLayers * 2.0 * 32 * 32);
+  EXPECT_EQ(ops[9].cost.flops, 1 * 2.0 * 64 * 32);  // one row wanted logits
+}
+
+}  // namespace
+}  // namespace llmrt
