@@ -1,0 +1,163 @@
+#include "codegen/plan/PanelPacking.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/io/float_convert.h"
+
+namespace llmc {
+namespace {
+
+using llmrt::DType;
+using llmrt::kPanelLanes;
+using llmrt::PanelRow;
+using llmrt::Tensor;
+
+// Columns of a row handled at once: the tile of 16 rows, converted and as it is written, stays in L1.
+constexpr int64_t kTileCols = 64;
+
+const uint8_t* rowData(const PackedTensor& t, PanelRow row) {
+  const Tensor& source = *t.sources[static_cast<size_t>(row.source)];
+  return source.data + source.storedRow(row.row) * t.cols * llmrt::dtypeBytes(source.dtype);
+}
+
+template <DType From, DType To>
+void convertRow(const uint8_t* from, int64_t count, uint8_t* to) {
+  for (int64_t i = 0; i < count; ++i)
+    llmrt::storeFromF32(To, to, i, llmrt::loadAsF32(From, from, i));
+}
+
+template <DType To>
+void convertTo(DType from, const uint8_t* data, int64_t count, uint8_t* to) {
+  switch (from) {
+    case DType::kF32:
+      return convertRow<DType::kF32, To>(data, count, to);
+    case DType::kF16:
+      return convertRow<DType::kF16, To>(data, count, to);
+    case DType::kBF16:
+      return convertRow<DType::kBF16, To>(data, count, to);
+  }
+}
+
+/// `count` elements from column `col` of a row, as `to`: where they lie, or converted into `buffer`.
+const uint8_t* elements(DType from, DType to, const uint8_t* row, int64_t col, int64_t count,
+                        uint8_t* buffer) {
+  const uint8_t* data = row + col * llmrt::dtypeBytes(from);
+  if (from == to) return data;
+  switch (to) {
+    case DType::kF32:
+      convertTo<DType::kF32>(from, data, count, buffer);
+      break;
+    case DType::kF16:
+      convertTo<DType::kF16>(from, data, count, buffer);
+      break;
+    case DType::kBF16:
+      convertTo<DType::kBF16>(from, data, count, buffer);
+      break;
+  }
+  return buffer;
+}
+
+/// Writes `count` words of one lane, 16 words apart.
+template <typename Word>
+void scatter(const uint8_t* from, int64_t count, uint8_t* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    Word word;
+    std::memcpy(&word, from + i * static_cast<int64_t>(sizeof(Word)), sizeof(Word));
+    std::memcpy(to + i * kPanelLanes * static_cast<int64_t>(sizeof(Word)), &word, sizeof(Word));
+  }
+}
+
+/// `out`: the start of the panel. `col` is a multiple of kTileCols.
+void storeLane(DType dtype, const uint8_t* from, int64_t lane, int64_t col, int64_t count,
+               uint8_t* out) {
+  uint8_t* to = out + llmrt::panelOffset(dtype, lane, col) * llmrt::dtypeBytes(dtype);
+  switch (dtype) {
+    case DType::kF32:
+      return scatter<uint32_t>(from, count, to);
+    case DType::kF16:
+      return scatter<uint16_t>(from, count, to);
+    case DType::kBF16:
+      // A bf16 panel is 16 rows of pairs, transposed; an odd last column has zero beside it.
+      scatter<uint32_t>(from, count / 2, to);
+      if (count % 2) std::memcpy(to + count / 2 * kPanelLanes * 4, from + (count - 1) * 2, 2);
+  }
+}
+
+void packPanel(const PackedTensor& t, int64_t panel, uint8_t* out) {
+  const PanelRow* lanes = t.lanes->data() + panel * kPanelLanes;
+  const bool padded =
+      std::any_of(lanes, lanes + kPanelLanes, [](PanelRow r) { return r.source < 0; }) ||
+      (t.dtype == DType::kBF16 && t.cols % 2);
+  if (padded) std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
+  const uint8_t* rows[kPanelLanes];
+  for (int64_t lane = 0; lane < kPanelLanes; ++lane)
+    rows[lane] = lanes[lane].source < 0 ? nullptr : rowData(t, lanes[lane]);
+
+  alignas(64) uint8_t buffer[kTileCols * sizeof(float)];
+  for (int64_t col = 0; col < t.cols; col += kTileCols) {
+    const int64_t count = std::min(kTileCols, t.cols - col);
+    for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
+      if (!rows[lane]) continue;
+      const DType from = t.sources[static_cast<size_t>(lanes[lane].source)]->dtype;
+      storeLane(t.dtype, elements(from, t.dtype, rows[lane], col, count, buffer), lane, col, count,
+                out);
+    }
+  }
+}
+
+/// The source and row of row `row` of all sources after one another.
+PanelRow concatRow(const PackedTensor& t, int64_t row) {
+  int32_t source = 0;
+  while (row >= t.sources[static_cast<size_t>(source)]->shape[0])
+    row -= t.sources[static_cast<size_t>(source++)]->shape[0];
+  return {source, row};
+}
+
+}  // namespace
+
+int64_t PackedTensor::units() const {
+  if (lanes) return static_cast<int64_t>(lanes->size()) / kPanelLanes;
+  int64_t rows = 0;
+  for (const Tensor* source : sources) rows += source->shape[0];
+  return rows;
+}
+
+int64_t PackedTensor::unitBytes() const {
+  return (lanes ? llmrt::panelElements(dtype, cols) : cols) * llmrt::dtypeBytes(dtype);
+}
+
+void packUnits(const PackedTensor& t, int64_t begin, int64_t end, uint8_t* out) {
+  for (int64_t unit = begin; unit < end; ++unit, out += t.unitBytes()) {
+    if (t.lanes) {
+      packPanel(t, unit, out);
+      continue;
+    }
+    const PanelRow row = concatRow(t, unit);
+    const uint8_t* data = elements(t.sources[static_cast<size_t>(row.source)]->dtype, t.dtype,
+                                   rowData(t, row), 0, t.cols, out);
+    if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
+  }
+}
+
+void bytesRead(const PackedTensor& t, int64_t begin, int64_t end,
+               std::span<std::span<const uint8_t>> ranges) {
+  std::fill(ranges.begin(), ranges.end(), std::span<const uint8_t>());
+  const auto add = [&](PanelRow row) {
+    if (row.source < 0) return;
+    const Tensor& source = *t.sources[static_cast<size_t>(row.source)];
+    const uint8_t* data = rowData(t, row);
+    const uint8_t* data_end = data + t.cols * llmrt::dtypeBytes(source.dtype);
+    std::span<const uint8_t>& range = ranges[static_cast<size_t>(row.source)];
+    if (!range.empty()) {
+      data = std::min(data, range.data());
+      data_end = std::max(data_end, range.data() + range.size());
+    }
+    range = {data, data_end};
+  };
+  const int64_t rows_per_unit = t.lanes ? kPanelLanes : 1;
+  for (int64_t row = begin * rows_per_unit; row < end * rows_per_unit; ++row)
+    add(t.lanes ? (*t.lanes)[static_cast<size_t>(row)] : concatRow(t, row));
+}
+
+}  // namespace llmc

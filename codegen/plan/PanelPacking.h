@@ -1,0 +1,33 @@
+// Copies rows of checkpoint tensors into packed weights, converting and transposing on the way.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/io/tensor_source.h"
+#include "runtime/io/weight_layout.h"
+
+namespace llmc {
+
+/// The tensors of one layer of one packed weight. Every tensor is [rows, cols], or [rows] where cols is 1.
+struct PackedTensor {
+  llmrt::DType dtype = llmrt::DType::kF32;  // of the result
+  int64_t cols = 0;
+  std::vector<const llmrt::Tensor*> sources;
+  // Where each lane of each panel comes from ([panels * 16]); null for layout rows.
+  const std::vector<llmrt::PanelRow>* lanes = nullptr;
+
+  /// Panels, or rows for layout rows: the unit that packing is cut in.
+  int64_t units() const;
+  int64_t unitBytes() const;
+};
+
+/// Packs units [begin, end) to `out`, which holds (end - begin) * unitBytes(). Padding becomes zero.
+void packUnits(const PackedTensor& tensor, int64_t begin, int64_t end, uint8_t* out);
+
+/// The bytes that packUnits() would read: one range of each source, in `ranges` ([sources]).
+void bytesRead(const PackedTensor& tensor, int64_t begin, int64_t end,
+               std::span<std::span<const uint8_t>> ranges);
+
+}  // namespace llmc

@@ -1,0 +1,223 @@
+#include "codegen/plan/PlanBuilder.h"
+
+#include <fmt/format.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <optional>
+
+#include "codegen/plan/WeightTable.h"
+#include "passes/ScheduleToPlan.h"
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/schema/version.h"
+
+namespace llmc {
+namespace {
+
+namespace schema = llmrt::schema;
+using llmrt::Result;
+using llmrt::Status;
+
+schema::DType dtypeOf(mlir::Type type) {
+  if (type.isF32()) return schema::DType::f32;
+  return type.isF16() ? schema::DType::f16 : schema::DType::bf16;
+}
+
+class PlanBuilder {
+ public:
+  PlanBuilder(llm::ModelOp model, const ModelSpec& spec, PlanParts parts)
+      : model_(model), spec_(spec), parts_(std::move(parts)) {}
+
+  Result<schema::PlanT> build() {
+    plan_.schema_version = llmrt::kPlanSchemaVersion;
+    plan_.producer = "llmc " LLMC_VERSION;
+    plan_.command = parts_.command;
+    addWeights();
+    addModel();
+    LLMRT_RETURN_IF_ERROR(addEntryPoints());
+    for (auto kernel : model_.getBody().getOps<llm::KernelOp>()) addKernel(kernel);
+    for (cpu::TargetImage& image : parts_.images) addTarget(image);
+    LLMRT_RETURN_IF_ERROR(addKvGroup());
+    for (auto table : model_.getBody().getOps<llm::RopeTableOp>()) addRopeTable(table);
+    addGeneration();
+    plan_.tokenizer = std::move(parts_.tokenizer);
+    plan_.chat_template = std::move(parts_.chat_template);
+    plan_.ir = std::move(parts_.fused_ir);
+    plan_.id = planId(plan_);
+    return std::move(plan_);
+  }
+
+ private:
+  void addModel() {
+    auto m = std::make_unique<schema::ModelT>();
+    m->name = spec_.name;
+    m->architecture = spec_.architecture;
+    m->hidden_size = static_cast<uint32_t>(spec_.hidden_size);
+    m->intermediate_size = static_cast<uint32_t>(spec_.intermediate_size);
+    m->num_layers = static_cast<uint32_t>(spec_.num_layers);
+    m->num_heads = static_cast<uint32_t>(spec_.num_heads);
+    m->num_kv_heads = static_cast<uint32_t>(spec_.num_kv_heads);
+    m->head_dim = static_cast<uint32_t>(spec_.head_dim);
+    m->vocab_size = static_cast<uint32_t>(spec_.vocab_size);
+    m->max_seq_len = static_cast<uint32_t>(model_.getMaxSeqLen());
+    m->max_batch = static_cast<uint32_t>(model_.getMaxBatch());
+    m->num_parameters = static_cast<uint64_t>(numParameters(spec_));
+    for (auto weight : model_.getBody().getOps<llm::WeightOp>())
+      if (weight.getKind() == llm::WeightKind::matrix)
+        m->dtype = dtypeOf(weight.getTensorType().getElementType());
+    plan_.model = std::move(m);
+  }
+
+  void addWeights() {
+    for (auto packed : model_.getBody().getOps<llm::PackedWeightOp>()) {
+      auto w = std::make_unique<schema::WeightT>();
+      w->name = packed.getSymName().str();
+      w->dtype = dtypeOf(packed.getElementType());
+      // The enums of the dialect and of the schema have the same cases in the same order.
+      w->layout = static_cast<schema::Layout>(packed.getLayout());
+      w->order = static_cast<schema::PanelOrder>(packed.getOrder());
+      w->head_rows = static_cast<uint32_t>(packed.getHeadRows());
+      for (mlir::Attribute symbol : packed.getSources()) {
+        llm::WeightOp source =
+            llm::lookupWeight(packed, mlir::cast<mlir::FlatSymbolRefAttr>(symbol));
+        auto s = std::make_unique<schema::WeightSourceT>();
+        s->name = source.getSource().str();
+        const llvm::ArrayRef<int64_t> shape = source.getLayerShape();
+        s->rows = static_cast<uint64_t>(shape[0]);
+        s->cols = shape.size() > 1 ? static_cast<uint64_t>(shape[1]) : 1;
+        s->kind = static_cast<uint8_t>(source.getKind());
+        if (source.isPerLayer()) {
+          w->first_layer = static_cast<uint32_t>(source.getFirstLayer());
+          w->num_layers = static_cast<uint32_t>(source.getTensorType().getDimSize(0));
+        }
+        w->sources.push_back(std::move(s));
+      }
+      plan_.weights.push_back(std::move(w));
+    }
+    layOutWeights(plan_);
+  }
+
+  Status addEntryPoints() {
+    const PlanIndex index(model_);
+    for (auto schedule : model_.getBody().getOps<llm::ScheduleOp>()) {
+      auto entry = toEntryPoint(schedule, index);
+      if (mlir::failed(entry))
+        return llmrt::internalError("the schedule of " + schedule.getSymName().str() +
+                                    " names what the module does not have");
+      plan_.entry_points.push_back(std::make_unique<schema::EntryPointT>(std::move(*entry)));
+    }
+    return {};
+  }
+
+  // "norm_qkv: weights 6144x4096 bf16, cache 8x128 bf16, at most 8 rows"
+  void addKernel(llm::KernelOp kernel) {
+    auto k = std::make_unique<schema::KernelT>();
+    llm::KernelOpInterface op = kernel.getComputeOp();
+    k->symbol = kernel.getSymName().str();
+    k->op = op->getName().stripDialect().str();
+    int64_t rows = 0, cols = 0;
+    std::string dtype;
+    for (const llm::KernelOperand& operand : op.getKernelOperands()) {
+      for (mlir::FlatSymbolRefAttr symbol : operand.symbols) {
+        llm::WeightOp weight = llm::lookupWeight(op, symbol);
+        if (!weight || weight.getKind() != llm::WeightKind::matrix) continue;
+        rows += weight.getLayerShape()[0];
+        cols = weight.getLayerShape()[1];
+        dtype = schema::EnumNameDType(dtypeOf(weight.getTensorType().getElementType()));
+      }
+    }
+    std::string text;
+    if (rows > 0) text = fmt::format("weights {}x{} {}, ", rows, cols, dtype);
+    if (std::optional<llm::KvCacheType> kv = kvCacheOf(op)) {
+      text += fmt::format("KV cache {}x{} {}, ", kv->getNumKvHeads(), kv->getHeadDim(),
+                          schema::EnumNameDType(dtypeOf(kv->getElementType())));
+    }
+    if (rows == 0 && op->getNumResults() > 0) {
+      const auto type = mlir::cast<mlir::RankedTensorType>(op->getResult(0).getType());
+      text += fmt::format("{} wide, ", type.getDimSize(1));
+    }
+    k->description = fmt::format("{}at most {} rows", text, kernel.getMaxRows());
+    plan_.kernels.push_back(std::move(k));
+  }
+
+  void addTarget(cpu::TargetImage& image) {
+    auto t = std::make_unique<schema::TargetT>();
+    t->name = image.target;
+    t->image = std::move(image.image);
+    t->image_hash = XXH3_64bits(t->image.data(), t->image.size());
+    t->scratch_bytes = static_cast<uint64_t>(image.scratchBytes);
+    t->abi_version = LLMC_KERNEL_ABI_VERSION;
+    plan_.targets.push_back(std::move(t));
+  }
+
+  static std::optional<llm::KvCacheType> kvCacheOf(llm::KernelOpInterface op) {
+    for (mlir::Type type : op->getOperandTypes())
+      if (auto kv = mlir::dyn_cast<llm::KvCacheType>(type)) return kv;
+    return std::nullopt;
+  }
+
+  /// One group for all layers: an entry point has one cache.
+  Status addKvGroup() {
+    auto g = std::make_unique<schema::KvGroupT>();
+    std::optional<llm::KvCacheType> kv;
+    std::optional<uint64_t> window;
+    for (auto kernel : model_.getBody().getOps<llm::KernelOp>()) {
+      llm::KernelOpInterface op = kernel.getComputeOp();
+      if (std::optional<llm::KvCacheType> type = kvCacheOf(op)) kv = type;
+      if (auto attention = mlir::dyn_cast<llm::AttentionOp>(op.getOperation())) {
+        const auto own = static_cast<uint64_t>(attention.getWindow());
+        // A group keeps what the layer that looks back furthest needs; 0 is everything.
+        if (!window) window = own;
+        window = own == 0 || *window == 0 ? 0 : std::max(*window, own);
+      }
+    }
+    if (!kv) return llmrt::internalError("no kernel reads a KV cache");
+    g->dtype = dtypeOf(kv->getElementType());
+    g->num_layers = static_cast<uint32_t>(model_.getNumLayers());
+    g->num_kv_heads = static_cast<uint32_t>(kv->getNumKvHeads());
+    g->head_dim = static_cast<uint32_t>(kv->getHeadDim());
+    g->head_dim_padded = (g->head_dim + 15) / 16 * 16;
+    g->window = static_cast<uint32_t>(window.value_or(0));
+    plan_.kv_groups.push_back(std::move(g));
+    return {};
+  }
+
+  void addRopeTable(llm::RopeTableOp op) {
+    auto t = std::make_unique<schema::RopeTableT>();
+    t->inv_freq.assign(op.getInvFreq().begin(), op.getInvFreq().end());
+    t->scale = op.getScale().convertToDouble();
+    plan_.rope_tables.push_back(std::move(t));
+  }
+
+  void addGeneration() {
+    auto g = std::make_unique<schema::GenerationT>();
+    g->bos_token_id = static_cast<int32_t>(spec_.bos_token_id.value_or(-1));
+    for (int64_t id : spec_.eos_token_ids) g->eos_token_ids.push_back(static_cast<int32_t>(id));
+    // What the config leaves out, the tokenizer may know.
+    if (const schema::TokenizerT* tokenizer = parts_.tokenizer.get()) {
+      if (g->bos_token_id < 0) g->bos_token_id = tokenizer->bos_id;
+      if (g->eos_token_ids.empty() && tokenizer->eos_id >= 0)
+        g->eos_token_ids.push_back(tokenizer->eos_id);
+    }
+    g->do_sample = spec_.generation.do_sample;
+    g->temperature = static_cast<float>(spec_.generation.temperature);
+    g->top_k = static_cast<uint32_t>(spec_.generation.top_k);
+    g->top_p = static_cast<float>(spec_.generation.top_p);
+    g->repetition_penalty = static_cast<float>(spec_.generation.repetition_penalty);
+    plan_.generation = std::move(g);
+  }
+
+  llm::ModelOp model_;
+  const ModelSpec& spec_;
+  PlanParts parts_;
+  schema::PlanT plan_;
+};
+
+}  // namespace
+
+Result<schema::PlanT> buildPlan(llm::ModelOp model, const ModelSpec& spec, PlanParts parts) {
+  return PlanBuilder(model, spec, std::move(parts)).build();
+}
+
+}  // namespace llmc

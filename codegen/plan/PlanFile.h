@@ -1,0 +1,21 @@
+// plan.fb: bytes and file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/io/atomic_file.h"
+#include "runtime/io/status.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmc {
+
+/// The plan as the bytes of its file. Runs the schedule checker on them: a plan that fails it is never written.
+llmrt::Result<std::vector<uint8_t>> serializePlan(const llmrt::schema::PlanT& plan);
+
+/// Writes `bytes` to a file that will be called `path` once the caller commits it.
+llmrt::Result<llmrt::AtomicFile> writePlan(const std::vector<uint8_t>& bytes,
+                                           const std::string& path);
+
+}  // namespace llmc

@@ -1,0 +1,279 @@
+#include "codegen/plan/WeightPacker.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "codegen/plan/PanelPacking.h"
+#include "runtime/io/printable.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/version.h"
+
+namespace llmc {
+namespace {
+
+namespace schema = llmrt::schema;
+using llmrt::PanelRow;
+using llmrt::Result;
+using llmrt::Status;
+using llmrt::Tensor;
+
+// Large enough that handing a block from thread to thread costs nothing beside packing it (about 1 ms), small enough to
+// be still in the last-level cache when it is hashed and written.
+constexpr int64_t kBlockBytes = 4 << 20;
+constexpr int kMaxThreads = 8;
+
+/// One layer of one weight.
+struct Item {
+  schema::WeightT* weight = nullptr;
+  uint64_t offset = 0;  // in the file
+  PackedTensor tensor;
+};
+
+/// Units [begin, end) of an item: what a thread packs at once.
+struct Block {
+  const Item* item = nullptr;
+  int64_t begin = 0, end = 0;
+  uint64_t bytes() const { return static_cast<uint64_t>((end - begin) * item->tensor.unitBytes()); }
+};
+
+std::string layerName(std::string name, uint32_t layer) {
+  constexpr std::string_view kPlaceholder = "{layer}";
+  if (const size_t at = name.find(kPlaceholder); at != std::string::npos)
+    name.replace(at, kPlaceholder.size(), std::to_string(layer));
+  return name;
+}
+
+Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
+                                 const schema::WeightSourceT& wanted, uint32_t layer) {
+  const std::string name = layerName(wanted.name, layer);
+  LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, source.find(name));
+  std::vector<int64_t> shape = {static_cast<int64_t>(wanted.rows)};
+  if (wanted.kind == 0) shape.push_back(static_cast<int64_t>(wanted.cols));
+  if (!tensor) {
+    return llmrt::notFound(fmt::format("{}: tensor {} [{}] is missing", source.path(),
+                                       llmrt::quotedName(name), fmt::join(shape, ", ")));
+  }
+  if (tensor->shape != shape) {
+    return llmrt::invalidData(fmt::format("{}: tensor {} has shape [{}], the plan needs [{}]",
+                                          source.path(), llmrt::quotedName(name),
+                                          fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")));
+  }
+  return tensor;
+}
+
+/// Every layer of every weight in the order of the file. `lanes` keeps the row maps of weights in panels.
+Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource& source,
+                                  std::deque<std::vector<PanelRow>>& lanes) {
+  std::vector<Item> items;
+  for (auto& weight : plan.weights) {
+    schema::WeightT& w = *weight;
+    std::vector<int64_t> rows;
+    for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
+    const std::vector<PanelRow>* weight_lanes = nullptr;
+    if (w.layout == schema::Layout::panels) {
+      weight_lanes = &lanes.emplace_back(
+          llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
+    }
+    for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
+      Item item{&w, w.offset_bytes + l * w.layer_stride_bytes,
+                {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, weight_lanes}};
+      for (const auto& s : w.sources) {
+        LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, findTensor(source, *s, w.first_layer + l));
+        item.tensor.sources.push_back(tensor);
+      }
+      if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) != w.bytes)
+        return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
+                                  " has a size that its shape does not give");
+      items.push_back(std::move(item));
+    }
+  }
+  std::stable_sort(items.begin(), items.end(),
+                   [](const Item& a, const Item& b) { return a.offset < b.offset; });
+  return items;
+}
+
+/// Advises the kernel about whole pages of `bytes`.
+void advise(std::span<const uint8_t> bytes, int advice) {
+  if (bytes.empty()) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
+  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
+/// Packs blocks on several threads; next() hands them out in order. Its threads allocate nothing.
+class PackingTeam {
+ public:
+  explicit PackingTeam(const std::vector<Block>& blocks) : blocks_(blocks) {
+    uint64_t slot_bytes = 0;
+    size_t sources = 0;
+    for (const Block& b : blocks_) {
+      slot_bytes = std::max(slot_bytes, b.bytes());
+      sources = std::max(sources, b.item->tensor.sources.size());
+    }
+    const int threads =
+        std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxThreads);
+    // Two blocks for each packer: one in work, one waiting to be written.
+    slots_.resize(std::min<size_t>(blocks_.size(), static_cast<size_t>(2 * threads)));
+    for (Slot& slot : slots_) {
+      slot.data.resize(slot_bytes);
+      slot.ranges.resize(sources);
+    }
+    try {
+      for (int i = 0; i < threads && i < static_cast<int>(blocks_.size()); ++i)
+        threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // Fewer threads than wanted; next() packs by itself when there is none.
+    }
+  }
+
+  ~PackingTeam() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    free_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  /// The next block's bytes, valid until the call after.
+  std::span<const uint8_t> next() {
+    std::unique_lock lock(mutex_);
+    if (written_ > 0) slotOf(written_ - 1).ready = false;
+    const size_t index = written_++;
+    free_.notify_all();
+    Slot& slot = slotOf(index);
+    if (threads_.empty()) {
+      pack(index, slot);
+    } else {
+      ready_.wait(lock, [&] { return slot.ready; });
+    }
+    return {slot.data.data(), blocks_[index].bytes()};
+  }
+
+ private:
+  struct Slot {
+    std::vector<uint8_t> data;
+    std::vector<std::span<const uint8_t>> ranges;  // what was read for it
+    bool ready = false;
+  };
+
+  Slot& slotOf(size_t index) { return slots_[index % slots_.size()]; }
+
+  void pack(size_t index, Slot& slot) {
+    const Block& block = blocks_[index];
+    const PackedTensor& tensor = block.item->tensor;
+    const std::span ranges(slot.ranges.data(), tensor.sources.size());
+    bytesRead(tensor, block.begin, block.end, ranges);
+    // One call maps what otherwise 16 rows at a time would fault in page by page.
+    for (auto range : ranges) advise(range, MADV_POPULATE_READ);
+    packUnits(tensor, block.begin, block.end, slot.data.data());
+    // Mapped pages count as ours: give them back (the page cache keeps them), or a large checkpoint fills the memory.
+    for (size_t i = 0; i < ranges.size(); ++i)
+      if (tensor.sources[i]->file_backed) advise(ranges[i], MADV_DONTNEED);
+  }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      // A slot is free once its last block was handed out and the next one asked for.
+      free_.wait(lock, [&] {
+        return stop_ || claimed_ == blocks_.size() ||
+               (claimed_ + 1 < written_ + slots_.size() || claimed_ < slots_.size());
+      });
+      if (stop_ || claimed_ == blocks_.size()) return;
+      const size_t index = claimed_++;
+      Slot& slot = slotOf(index);
+      lock.unlock();
+      pack(index, slot);
+      lock.lock();
+      slot.ready = true;
+      ready_.notify_one();
+    }
+  }
+
+  const std::vector<Block>& blocks_;
+  std::vector<Slot> slots_;
+  std::mutex mutex_;
+  std::condition_variable free_, ready_;
+  size_t claimed_ = 0;  // blocks taken by packers
+  size_t written_ = 0;  // blocks handed out by next()
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+/// xxh3 of each weight over its layers, which come in order but between those of other weights.
+class Hashes {
+ public:
+  explicit Hashes(const schema::PlanT& plan) : states_(plan.weights.size()) {
+    for (XXH3_state_t& state : states_) XXH3_64bits_reset(&state);
+    for (size_t i = 0; i < plan.weights.size(); ++i) index_.emplace_back(plan.weights[i].get(), i);
+    std::sort(index_.begin(), index_.end());
+  }
+  void update(const schema::WeightT* weight, std::span<const uint8_t> bytes) {
+    const auto found = std::lower_bound(index_.begin(), index_.end(), std::pair(weight, size_t{0}));
+    XXH3_64bits_update(&states_[found->second], bytes.data(), bytes.size());
+  }
+  void store(schema::PlanT& plan) {
+    for (size_t i = 0; i < states_.size(); ++i)
+      plan.weights[i]->hash = XXH3_64bits_digest(&states_[i]);
+  }
+
+ private:
+  std::vector<XXH3_state_t> states_;
+  std::vector<std::pair<const schema::WeightT*, size_t>> index_;
+};
+
+}  // namespace
+
+Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSource& source,
+                                      const std::string& path, const PackProgress& progress) {
+  std::deque<std::vector<PanelRow>> lanes;
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<Item> items, collect(plan, source, lanes));
+  std::vector<Block> blocks;
+  for (const Item& item : items) {
+    const int64_t units = item.tensor.units();
+    const int64_t step = std::max<int64_t>(1, kBlockBytes / item.tensor.unitBytes());
+    for (int64_t begin = 0; begin < units; begin += step)
+      blocks.push_back({&item, begin, std::min(begin + step, units)});
+  }
+
+  LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile file, llmrt::AtomicFile::create(path));
+  llmrt::WeightsHeader header{};
+  std::memcpy(header.magic, llmrt::kWeightsMagic, sizeof header.magic);
+  header.version = llmrt::kWeightsVersion;
+  header.plan_id = plan.id;
+  header.bytes = plan.weights_bytes;
+  LLMRT_RETURN_IF_ERROR(file.write(&header, sizeof header));
+
+  Hashes hashes(plan);
+  PackingTeam team(blocks);
+  for (const Block& block : blocks) {
+    const std::span<const uint8_t> bytes = team.next();
+    if (block.begin == 0) LLMRT_RETURN_IF_ERROR(file.padTo(block.item->offset));
+    LLMRT_RETURN_IF_ERROR(file.write(bytes.data(), bytes.size()));
+    hashes.update(block.item->weight, bytes);
+    if (progress && !progress(file.position(), plan.weights_bytes))
+      return Status(llmrt::StatusCode::kCancelled, path + ": interrupted, nothing was written");
+  }
+  LLMRT_RETURN_IF_ERROR(file.padTo(plan.weights_bytes));
+  hashes.store(plan);
+  plan.has_weights = true;
+  return file;
+}
+
+}  // namespace llmc

@@ -1,0 +1,120 @@
+#include "codegen/plan/WeightTable.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/version.h"
+
+namespace llmc {
+namespace {
+
+namespace schema = llmrt::schema;
+
+constexpr uint64_t kAlignment = 64;
+constexpr uint64_t kLargeAlignment = uint64_t{2} << 20;
+
+uint64_t alignmentOf(const schema::WeightT& w) {
+  return w.bytes >= kLargeAlignment ? kLargeAlignment : kAlignment;
+}
+
+uint64_t alignTo(uint64_t offset, uint64_t alignment) {
+  return (offset + alignment - 1) / alignment * alignment;
+}
+
+void measure(schema::WeightT& w) {
+  const auto dtype = static_cast<llmrt::DType>(w.dtype);
+  std::vector<int64_t> rows;
+  uint64_t total_rows = 0;
+  for (const auto& source : w.sources) {
+    rows.push_back(static_cast<int64_t>(source->rows));
+    total_rows += source->rows;
+  }
+  w.cols = w.sources.front()->cols;
+  uint64_t elements = total_rows * w.cols;
+  w.panels = 0;
+  if (w.layout == schema::Layout::panels) {
+    w.panels = static_cast<uint64_t>(
+        llmrt::panelCount(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
+    elements = w.panels *
+               static_cast<uint64_t>(llmrt::panelElements(dtype, static_cast<int64_t>(w.cols)));
+  }
+  w.bytes = elements * static_cast<uint64_t>(llmrt::dtypeBytes(dtype));
+}
+
+}  // namespace
+
+void layOutWeights(schema::PlanT& plan) {
+  for (auto& w : plan.weights) measure(*w);
+
+  uint64_t end = sizeof(llmrt::WeightsHeader);
+  std::vector<bool> placed(plan.weights.size());
+  for (size_t i = 0; i < plan.weights.size(); ++i) {
+    if (placed[i]) continue;
+    schema::WeightT& first = *plan.weights[i];
+    if (first.num_layers == 0) {
+      first.offset_bytes = alignTo(end, alignmentOf(first));
+      first.layer_stride_bytes = 0;
+      end = first.offset_bytes + first.bytes;
+      continue;
+    }
+    // Every weight of these layers: one layer is one block, and the blocks follow one another.
+    std::vector<schema::WeightT*> block;
+    uint64_t alignment = kAlignment;
+    for (size_t j = i; j < plan.weights.size(); ++j) {
+      schema::WeightT& w = *plan.weights[j];
+      if (w.first_layer != first.first_layer || w.num_layers != first.num_layers) continue;
+      placed[j] = true;
+      block.push_back(&w);
+      alignment = std::max(alignment, alignmentOf(w));
+    }
+    const uint64_t begin = alignTo(end, alignment);
+    uint64_t block_end = begin;
+    for (schema::WeightT* w : block) {
+      w->offset_bytes = alignTo(block_end, alignmentOf(*w));
+      block_end = w->offset_bytes + w->bytes;
+    }
+    const uint64_t stride = alignTo(block_end - begin, alignment);
+    for (schema::WeightT* w : block) w->layer_stride_bytes = stride;
+    end = block_end + stride * (first.num_layers - 1);
+  }
+  plan.weights_bytes = end;
+}
+
+uint64_t planId(const schema::PlanT& plan) {
+  std::string key;
+  const auto number = [&](uint64_t value) {
+    key.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  const auto text = [&](const std::string& value) {
+    number(value.size());
+    key += value;
+  };
+  number(llmrt::kWeightsVersion);
+  number(plan.weights_bytes);
+  number(plan.weights.size());
+  for (const auto& w : plan.weights) {
+    text(w->name);
+    number(static_cast<uint64_t>(w->dtype));
+    number(static_cast<uint64_t>(w->layout));
+    number(static_cast<uint64_t>(w->order));
+    number(w->head_rows);
+    number(w->first_layer);
+    number(w->num_layers);
+    number(w->offset_bytes);
+    number(w->layer_stride_bytes);
+    number(w->sources.size());
+    for (const auto& s : w->sources) {
+      text(s->name);
+      number(s->rows);
+      number(s->cols);
+    }
+  }
+  return XXH3_64bits(key.data(), key.size());
+}
+
+}  // namespace llmc

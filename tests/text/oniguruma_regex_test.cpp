@@ -1,0 +1,70 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "frontend/tokenizer/OnigurumaRegex.h"
+#include "frontend/tokenizer/PreTokenizerNames.h"
+#include "runtime/text/regex.h"
+
+namespace llmc {
+namespace {
+
+std::string translated(std::string_view pattern) {
+  auto result = pcreFromOniguruma(pattern);
+  return result.ok() ? *result : result.status().message();
+}
+
+TEST(OnigurumaRegex, TranslatesWhatMeansSomethingElse) {
+  EXPECT_EQ(translated(R"(\s+(?!\S))"), R"(\p{White_Space}+(?!\P{White_Space}))");
+  EXPECT_EQ(translated(R"([^\s\w\d])"), R"([^\p{White_Space}\p{L}\p{M}\p{N}\p{Pc}\p{Nd}])");
+  EXPECT_EQ(translated(R"(\w\W)"), R"([\p{L}\p{M}\p{N}\p{Pc}][^\p{L}\p{M}\p{N}\p{Pc}])");
+  EXPECT_EQ(translated(R"(\s+$)"), R"(\p{White_Space}+(?m:$))");
+  EXPECT_EQ(translated(R"(\u4e00)"), R"(\x{4e00})");
+}
+
+TEST(OnigurumaRegex, LeavesTheRest) {
+  for (const char* same : {R"([^\r\n\p{L}\p{N}]?\p{L}+)", R"(\p{N}{1,3})", R"((?i:'s|'t))",
+                           R"([一-龥]+)", R"([!"#\[\\\]^_`{|}~][A-Za-z]+)",
+                           R"((?<=a)(?<!b)(?>c)(?=d))", R"([[:alpha:]]x)", R"(\x{1F600}\x41)"}) {
+    EXPECT_EQ(translated(same), same);
+  }
+}
+
+TEST(OnigurumaRegex, RefusesWhatItCannotTranslate) {
+  for (const char* bad : {R"([a&&b])", R"([a[bc]])", R"(\h)", R"(\bword)", R"(\K)", R"((?m:.))",
+                          R"(a{,3})", R"(a{1,3}+)", R"([\W])", R"(x\)"}) {
+    EXPECT_THAT(translated(bad), ::testing::HasSubstr("is not supported")) << bad;
+  }
+}
+
+TEST(OnigurumaRegex, EscapedTextMatchesItself) {
+  for (std::string text : {"a.b", "[x]", "\\E", "a b-c", "\u2581", "(?i)^$|*+?{}#"}) {
+    auto regex = llmrt::Regex::compile(escapeRegex(text));
+    ASSERT_TRUE(regex.ok()) << text;
+    std::vector<llmrt::Regex::Match> matches;
+    ASSERT_TRUE(regex->findAll("z" + text + "z", matches).ok());
+    ASSERT_EQ(matches.size(), 1u) << text;
+    EXPECT_EQ(matches[0].begin, 1u);
+    EXPECT_EQ(matches[0].end, 1 + text.size());
+  }
+}
+
+TEST(PreTokenizerNames, EveryExpressionCompiles) {
+  for (const char* name :
+       {"default",     "gpt-2",          "phi-2",      "jais",      "mpt",       "olmo",
+        "smollm",      "starcoder",      "refact",     "command-r", "codeshell", "exaone",
+        "llama3",      "llama-v3",       "llama-bpe",  "falcon3",   "dbrx",      "smaug-bpe",
+        "chatglm-bpe", "qwen2",          "megrez",     "stablelm2", "tekken",    "gpt-4o",
+        "falcon",      "deepseek-coder", "deepseek-v3"}) {
+    const NamedPreTokenizer* pre = findPreTokenizer(name);
+    ASSERT_NE(pre, nullptr) << name;
+    for (std::string_view split : pre->splits) {
+      auto pattern = pcreFromOniguruma(split);
+      ASSERT_TRUE(pattern.ok()) << name << ": " << pattern.status().message();
+      EXPECT_TRUE(llmrt::Regex::compile(*pattern).ok()) << name;
+    }
+  }
+  EXPECT_EQ(findPreTokenizer("no-such-thing"), nullptr);
+}
+
+}  // namespace
+}  // namespace llmc

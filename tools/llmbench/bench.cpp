@@ -1,0 +1,197 @@
+#include "tools/llmbench/bench.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/core/cost.h"
+#include "runtime/measure/bandwidth.h"
+#include "runtime/measure/fma_peak.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// One quantity over all rounds.
+struct Samples {
+  std::vector<double> values;
+
+  double median() const {
+    std::vector<double> sorted = values;
+    std::sort(sorted.begin(), sorted.end());
+    const size_t n = sorted.size();
+    return n == 0 ? 0 : n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+  }
+  double min() const { return values.empty() ? 0 : *std::min_element(values.begin(), values.end()); }
+  double max() const { return values.empty() ? 0 : *std::max_element(values.begin(), values.end()); }
+};
+
+struct Rounds {
+  Samples read_gb_s, fma_gflop_s, prefill_tok_s, prefill_gflop_s, decode_tok_s, decode_gb_s;
+  double bytes_per_token = 0;
+};
+
+// Any ids do: time does not depend on them, except where equal ones would keep an embedding row in the cache.
+int32_t tokenAt(int64_t i, int64_t vocab_size) { return static_cast<int32_t>(i * 7919 % vocab_size); }
+
+std::vector<int32_t> tokens(int64_t count, int64_t vocab_size) {
+  std::vector<int32_t> out;
+  for (int64_t i = 0; i < count; ++i) out.push_back(tokenAt(i, vocab_size));
+  return out;
+}
+
+Status measurePrefill(Session& session, int64_t count, Rounds& rounds) {
+  const schema::Plan& plan = session.plan().schema();
+  const std::vector<int32_t> prompt = tokens(count, session.plan().vocabSize());
+  session.reset(0);
+  const Clock::time_point start = Clock::now();
+  LLMRT_RETURN_IF_ERROR(session.prefill(0, prompt));
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  double flops = 0;
+  for (int64_t done = 0; done < count;) {
+    const int64_t n = std::min(count - done, session.options().prefill_chunk);
+    const int64_t logits_rows = done + n == count;
+    const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, n, logits_rows));
+    flops += stepCost(plan, entry, n, done, logits_rows).flops;
+    done += n;
+  }
+  rounds.prefill_tok_s.values.push_back(static_cast<double>(count) / seconds);
+  rounds.prefill_gflop_s.values.push_back(flops / seconds / 1e9);
+  return {};
+}
+
+Status measureDecode(Session& session, int64_t depth, int64_t count, Rounds& rounds) {
+  const schema::Plan& plan = session.plan().schema();
+  const int64_t vocab_size = session.plan().vocabSize();
+  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
+  session.reset(0);
+  if (depth > 0) LLMRT_RETURN_IF_ERROR(session.prefill(0, tokens(depth, vocab_size)));
+  const Clock::time_point start = Clock::now();
+  for (int64_t i = 0; i < count; ++i) {
+    LLMRT_RETURN_IF_ERROR(session.decode(0, tokenAt(depth + i, vocab_size)));
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  double bytes = 0;
+  for (int64_t i = 0; i < count; ++i) bytes += stepCost(plan, entry, 1, depth + i, 1).bytes();
+  rounds.decode_tok_s.values.push_back(static_cast<double>(count) / seconds);
+  rounds.decode_gb_s.values.push_back(bytes / seconds / 1e9);
+  rounds.bytes_per_token = bytes / static_cast<double>(count);
+  return {};
+}
+
+Status checkLengths(const Session& session, const BenchOptions& o) {
+  const int64_t context = session.options().max_seq_len;
+  if (o.prefill > context) {
+    return invalidArgument(fmt::format("--prefill {}: the context holds {} tokens", o.prefill, context));
+  }
+  if (o.depth + o.decode > context) {
+    return invalidArgument(
+        fmt::format("--depth {} and --decode {}: the context holds {} tokens", o.depth, o.decode, context));
+  }
+  return {};
+}
+
+double ratio(const Samples& value, const Samples& limit) {
+  return limit.median() > 0 ? value.median() / limit.median() : 0;
+}
+
+void printJson(const Session& session, const BenchOptions& o, const Rounds& r) {
+  nlohmann::json json = {{"model", session.plan().schema().model()->name() ? session.plan().schema().model()->name()->str() : ""},
+                         {"plan", session.plan().path()},
+                         {"target", session.plan().targetName()},
+                         {"threads", session.options().threads},
+                         {"repeat", o.repeat}};
+  nlohmann::json spread = nlohmann::json::object();
+  const auto add = [&](const char* name, const Samples& samples) {
+    json[name] = samples.median();
+    spread[name] = {samples.min(), samples.max()};
+  };
+  if (o.decode > 0) {
+    json["decode"] = o.decode;
+    json["depth"] = o.depth;
+    json["bytes_per_token"] = r.bytes_per_token;
+    json["decode_ratio"] = ratio(r.decode_gb_s, r.read_gb_s);
+    add("decode_tok_s", r.decode_tok_s);
+    add("decode_gb_s", r.decode_gb_s);
+    add("decode_limit_gb_s", r.read_gb_s);
+  }
+  if (o.prefill > 0) {
+    json["prefill"] = o.prefill;
+    json["prefill_ratio"] = ratio(r.prefill_gflop_s, r.fma_gflop_s);
+    add("prefill_tok_s", r.prefill_tok_s);
+    add("prefill_gflop_s", r.prefill_gflop_s);
+    add("prefill_limit_gflop_s", r.fma_gflop_s);
+  }
+  json["spread"] = spread;  // [least, most] of the rounds
+  const std::string line = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  fmt::print("{}\n", line);
+}
+
+void printTable(const Session& session, const BenchOptions& o, const Rounds& r) {
+  fmt::print("{}: {} at {} threads, median of {} rounds [least, most]\n", session.plan().path(),
+             session.plan().targetName(), session.options().threads, o.repeat);
+  const auto row = [](const std::string& name, const Samples& s, const char* unit) {
+    fmt::print("  {:<34}{:>10.2f} {:<8} [{:.2f}, {:.2f}]\n", name, s.median(), unit, s.min(), s.max());
+  };
+  if (o.decode > 0) {
+    row(fmt::format("decode {} tokens at depth {}", o.decode, o.depth), r.decode_tok_s, "tok/s");
+    row(fmt::format("  of {:.1f} MB each", r.bytes_per_token / 1e6), r.decode_gb_s, "GB/s");
+    row("  limit: memory read", r.read_gb_s, "GB/s");
+    fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(r.decode_gb_s, r.read_gb_s));
+  }
+  if (o.prefill > 0) {
+    row(fmt::format("prefill {} tokens", o.prefill), r.prefill_tok_s, "tok/s");
+    row("  computing", r.prefill_gflop_s, "GFLOP/s");
+    row("  limit: f32 FMA", r.fma_gflop_s, "GFLOP/s");
+    fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(r.prefill_gflop_s, r.fma_gflop_s));
+  }
+}
+
+}  // namespace
+
+void BenchOptions::addTo(CLI::App& app) {
+  model.addTo(app);
+  app.add_option("--prefill", prefill, "Tokens of the prompt; 0: no prefill")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--decode", decode, "Tokens to decode; 0: no decode")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--depth", depth, "Tokens in the context before decoding")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--repeat", repeat, "Rounds")->capture_default_str()->check(CLI::Range(1, 1000));
+  app.add_flag("--json", json, "One line, a JSON object; spread: [least, most] of each figure");
+}
+
+Result<int> bench(const BenchOptions& o) {
+  LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
+  Session& session = *model.session;
+  LLMRT_RETURN_IF_ERROR(checkLengths(session, o));
+  const int threads = session.options().threads;
+  LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter, BandwidthMeter::create(threads));
+  const bool terminal = isatty(STDERR_FILENO);
+  Rounds rounds;
+  for (int round = 0; round <= o.repeat; ++round) {
+    if (terminal) fmt::print(stderr, "\rround {} / {}", round, o.repeat);
+    if (round == 1) rounds = {};  // the first one was the warm-up
+    if (o.decode > 0) {
+      LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
+      rounds.read_gb_s.values.push_back(bandwidth / 1e9);
+      LLMRT_RETURN_IF_ERROR(measureDecode(session, o.depth, o.decode, rounds));
+    }
+    if (o.prefill > 0) {
+      LLMRT_ASSIGN_OR_RETURN(const double peak, measureFmaPeak(model.plan->targetName(), threads));
+      rounds.fma_gflop_s.values.push_back(peak / 1e9);
+      LLMRT_RETURN_IF_ERROR(measurePrefill(session, o.prefill, rounds));
+    }
+  }
+  if (terminal) fmt::print(stderr, "\r{:30}\r", "");
+  o.json ? printJson(session, o, rounds) : printTable(session, o, rounds);
+  return 0;
+}
+
+}  // namespace llmrt

@@ -1,0 +1,26 @@
+// Measures prefill and decode of a plan, and the machine's limits, in one run.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/io/status.h"
+#include "tools/llmrun/load_model.h"
+
+namespace llmrt {
+
+struct BenchOptions {
+  ModelOptions model;
+  int64_t prefill = 512;  // tokens of the prompt that is timed; 0: no prefill
+  int64_t decode = 64;    // tokens decoded one by one; 0: no decode
+  int64_t depth = 0;      // tokens in the context before the first decoded one
+  int repeat = 5;
+  bool json = false;
+
+  void addTo(CLI::App& app);
+};
+
+/// Each round measures bandwidth, FMA peak, prefill and decode one after another, so that a slow spell of the machine
+/// hits them alike. One round more than `repeat` is run, and the first is thrown away. Prints medians and spreads.
+Result<int> bench(const BenchOptions& options);
+
+}  // namespace llmrt

@@ -1,0 +1,222 @@
+#include "tools/llmc/Compile.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "codegen/cpu/Codegen.h"
+#include "codegen/plan/PlanBuilder.h"
+#include "frontend/Checkpoint.h"
+#include "frontend/import/ImportModel.h"
+#include "frontend/tokenizer/ImportTokenizer.h"
+#include "llvm/Support/raw_ostream.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/Pipeline.h"
+#include "runtime/core/cpu_features.h"
+
+namespace llmc {
+namespace {
+
+namespace fs = std::filesystem;
+using llmrt::Result;
+using llmrt::Status;
+
+constexpr int64_t kDefaultMaxSeqLen = 4096;
+
+/// Keeps MLIR's first error, as one line; what else is said goes nowhere.
+class ErrorCollector {
+ public:
+  explicit ErrorCollector(mlir::MLIRContext* context)
+      : handler_(context, [this](mlir::Diagnostic& diagnostic) {
+          if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error && error_.empty())
+            error_ = diagnostic.str();
+          return mlir::success();
+        }) {}
+
+  /// A failure of a pass: the module came from us, so it is our bug.
+  Status status(const std::string& what) const {
+    std::string line = error_.substr(0, error_.find('\n'));
+    return llmrt::internalError(what + ": " + (line.empty() ? "failed" : line));
+  }
+
+ private:
+  std::string error_;
+  mlir::ScopedDiagnosticHandler handler_;
+};
+
+Result<std::unique_ptr<llmrt::schema::TokenizerT>> loadTokenizer(const TokenizerOrigin& origin) {
+  switch (origin.kind) {
+    case TokenizerOrigin::Kind::kNone:
+      break;
+    case TokenizerOrigin::Kind::kTokenizerJson: {
+      const fs::path config = fs::path(origin.path).parent_path() / "tokenizer_config.json";
+      std::error_code ignored;
+      return readTokenizerJson(origin.path, fs::exists(config, ignored) ? config.string() : "");
+    }
+    case TokenizerOrigin::Kind::kGguf: {
+      auto table = readTokenizerGguf(*origin.gguf);
+      // A GGUF file of a model without text is legal.
+      if (!table.ok() && table.status().code() == llmrt::StatusCode::kNotFound) break;
+      return table;
+    }
+  }
+  return std::unique_ptr<llmrt::schema::TokenizerT>();
+}
+
+std::string printed(mlir::Operation* op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  op->print(os);
+  return text + "\n";
+}
+
+class Compilation {
+ public:
+  explicit Compilation(const CompileOptions& options)
+      : options_(options), context_(mlir::MLIRContext::Threading::DISABLED), errors_(&context_) {}
+
+  Result<CompiledModel> run() {
+    LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
+    LLMRT_ASSIGN_OR_RETURN(
+        checkpoint_, openCheckpoint(options_.model,
+                                    {.weights = options_.weights,
+                                     .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
+                                     .no_weights = options_.noWeights}));
+    LLMRT_RETURN_IF_ERROR(import());
+    if (options_.emit == Emit::kIr) return text(printed(module()));
+    LLMRT_RETURN_IF_ERROR(runPasses(buildFusionPipeline, "fusing"));
+    std::string fused = printed(module());
+    if (options_.emit == Emit::kFused) return text(std::move(fused));
+    LLMRT_RETURN_IF_ERROR(runPasses(buildSchedulePipeline, "scheduling"));
+    if (options_.emit == Emit::kScheduled) return text(printed(module()));
+
+    PlanParts parts;
+    LLMRT_ASSIGN_OR_RETURN(parts.images, generateCode());
+    if (options_.emit != Emit::kPlan) {
+      std::string all;
+      for (cpu::TargetImage& image : parts.images) all += image.text;
+      return text(std::move(all));
+    }
+    if (!withoutTokenizer()) {
+      LLMRT_ASSIGN_OR_RETURN(parts.tokenizer, loadTokenizer(checkpoint_.tokenizer));
+    }
+    if (parts.tokenizer) warnAboutVocabulary(*parts.tokenizer);
+    parts.chat_template = checkpoint_.chat_template;
+    parts.fused_ir = std::move(fused);
+    parts.command = options_.command;
+    Result<llmrt::schema::PlanT> plan = buildPlan(model(), checkpoint_.spec, std::move(parts));
+    if (!plan.ok()) return std::move(plan).status();
+    result_.plan = *std::move(plan);
+    result_.weights = std::move(checkpoint_.weights);
+    return std::move(result_);
+  }
+
+ private:
+  bool withoutTokenizer() const { return options_.tokenizer == "none"; }
+  mlir::ModuleOp module() { return *module_; }
+  llm::ModelOp model() { return *module().getOps<llm::ModelOp>().begin(); }
+
+  Result<CompiledModel> text(std::string text) {
+    result_.text = std::move(text);
+    return std::move(result_);
+  }
+
+  Status import() {
+    const ModelSpec& spec = checkpoint_.spec;
+    ImportOptions import;
+    import.maxSeqLen = options_.maxSeqLen.value_or(
+        std::min(spec.max_position_embeddings, kDefaultMaxSeqLen));
+    if (import.maxSeqLen > spec.max_position_embeddings) {
+      result_.warnings.push_back(fmt::format(
+          "--max-seq-len {}: the model was trained for {} positions, text beyond them may be poor",
+          import.maxSeqLen, spec.max_position_embeddings));
+    }
+    import.maxBatch = options_.maxBatch;
+    import.prefillChunk = options_.prefillChunk;
+    import.dtype = options_.dtype ? *options_.dtype : spec.dtype.value_or(llmrt::DType::kBF16);
+    import.kvDtype = options_.kvDtype;
+    module_ = importModel(context_, spec, import);
+    return module_ ? Status() : errors_.status("importing the model");
+  }
+
+  template <typename Build>
+  Status runPasses(Build build, const std::string& what) {
+    mlir::PassManager pm(&context_);
+    build(pm, {.disabledPasses = options_.disabledPasses});
+    if (!options_.dumpIr.empty())
+      LLMRT_RETURN_IF_ERROR(printIrAfter(pm, options_.dumpIr, llvm::errs()));
+    return mlir::succeeded(pm.run(module())) ? Status() : errors_.status(what);
+  }
+
+  Result<std::vector<cpu::TargetImage>> generateCode() {
+    const cpu::Emit emit = options_.emit == Emit::kLlvm  ? cpu::Emit::llvm
+                           : options_.emit == Emit::kAsm ? cpu::Emit::assembly
+                                                         : cpu::Emit::none;
+    std::vector<cpu::TargetImage> images;
+    for (const std::string& name : targets_) {
+      auto image = cpu::compileKernels(model(), *cpu::findCpuTarget(name), emit);
+      if (!image) {
+        std::string message = llvm::toString(image.takeError());
+        std::replace(message.begin(), message.end(), '\n', ' ');
+        return llmrt::internalError(fmt::format("generating code for {}: {}", name, message));
+      }
+      images.push_back(std::move(*image));
+    }
+    return images;
+  }
+
+  void warnAboutVocabulary(const llmrt::schema::TokenizerT& tokenizer) {
+    const auto pieces = static_cast<int64_t>(tokenizer.piece_offsets.size()) - 1;
+    if (pieces > checkpoint_.spec.vocab_size) {
+      result_.warnings.push_back(
+          fmt::format("the tokenizer has {} tokens, the model {}: those above have no embedding",
+                      pieces, checkpoint_.spec.vocab_size));
+    }
+  }
+
+  const CompileOptions& options_;
+  std::vector<std::string> targets_;
+  Checkpoint checkpoint_;
+  mlir::MLIRContext context_;
+  ErrorCollector errors_;
+  mlir::OwningOpRef<mlir::ModuleOp> module_;
+  CompiledModel result_;
+};
+
+}  // namespace
+
+Result<CompiledModel> compileModel(const CompileOptions& options) {
+  return Compilation(options).run();
+}
+
+Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& names) {
+  std::vector<std::string> resolved;
+  for (std::string name : names) {
+    if (name.starts_with("cuda"))
+      return llmrt::unsupported("--target " + name + ": this build has no CUDA back end");
+    if (name == "host") {
+      const std::vector<std::string> supported = llmrt::supportedCpuTargets();
+      const auto best = std::find_if(supported.begin(), supported.end(), [](const auto& target) {
+        return cpu::findCpuTarget(target) != nullptr;
+      });
+      if (best == supported.end()) {
+        return llmrt::unsupported(
+            fmt::format("--target host: this machine runs none of {}; name the target to compile for",
+                        fmt::join(cpu::cpuTargetNames(), ", ")));
+      }
+      name = *best;
+    }
+    if (!cpu::findCpuTarget(name)) {
+      return llmrt::invalidArgument(fmt::format("--target {}: no such target, there are host, {}", name,
+                                                fmt::join(cpu::cpuTargetNames(), ", ")));
+    }
+    if (std::find(resolved.begin(), resolved.end(), name) == resolved.end())
+      resolved.push_back(std::move(name));
+  }
+  return resolved;
+}
+
+}  // namespace llmc

@@ -1,0 +1,51 @@
+// The way from a model to a plan, as one function.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/io/status.h"
+#include "runtime/io/tensor_source.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmc {
+
+/// What `llmc compile` gives: a plan, or the text of what lies on the way to it.
+enum class Emit { kPlan, kIr, kFused, kScheduled, kLlvm, kAsm };
+
+struct CompileOptions {
+  std::string model;                             // config.json, HF directory or .gguf
+  std::string weights;                           // empty: beside the config
+  std::string tokenizer;                         // empty: beside the config; "none": without one
+  bool noWeights = false;
+  std::vector<std::string> targets = {"host"};   // names of cpuTargetNames(), or "host"
+  std::optional<llmrt::DType> dtype;             // default: the config's, otherwise bf16
+  std::optional<llmrt::DType> kvDtype;           // default: follows from dtype
+  std::optional<int64_t> maxSeqLen;              // default: the smaller of the config's maximum and 4096
+  int64_t maxBatch = 1;
+  int64_t prefillChunk = 512;
+  std::string dumpIr;                            // a pass, or "all": IR to stderr after it
+  std::vector<std::string> disabledPasses;       // from parseDisabledPasses()
+  Emit emit = Emit::kPlan;
+  std::string command;                           // flags, kept in the plan for people
+};
+
+struct CompiledModel {
+  llmrt::schema::PlanT plan;                     // code only; Emit::kPlan
+  std::unique_ptr<llmrt::TensorSource> weights;  // null: there are none to pack
+  std::string text;                              // other values of Emit
+  std::vector<std::string> warnings;
+};
+
+/// Reads, imports, fuses, schedules and generates code. Writes nothing but the dump.
+llmrt::Result<CompiledModel> compileModel(const CompileOptions& options);
+
+/// "host" becomes the best target that this machine runs and this compiler knows; duplicates go. A name nobody knows is
+/// an error that lists the names there are.
+llmrt::Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& names);
+
+}  // namespace llmc

@@ -1,0 +1,181 @@
+// llmc compile MODEL -o PLAN
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "codegen/plan/PlanFile.h"
+#include "codegen/plan/WeightPacker.h"
+#include "passes/Pipeline.h"
+#include "runtime/core/plan_verify.h"
+#include "runtime/core/weights.h"
+#include "tools/llmc/Commands.h"
+#include "tools/llmc/Compile.h"
+#include "tools/llmc/Progress.h"
+#include "tools/llmc/Summary.h"
+
+namespace llmc {
+namespace {
+
+using llmrt::DType;
+using llmrt::Result;
+using llmrt::Status;
+
+// Bounds of the plan format (runtime/core/plan_verify.cpp).
+constexpr int64_t kMaxSeqLen = int64_t{1} << 28;
+constexpr int64_t kMaxBatch = 1 << 16;
+constexpr int64_t kMaxRows = 1 << 20;
+
+struct Flags {
+  CompileOptions options;
+  std::string output;
+  std::string disable_passes;
+  DType dtype = DType::kBF16, kv_dtype = DType::kBF16;
+  int64_t max_seq_len = 0;
+  CLI::Option *dtype_option = nullptr, *kv_dtype_option = nullptr, *max_seq_len_option = nullptr;
+  CLI::Option* output_option = nullptr;
+};
+
+void quoteInto(std::string& command, const std::string& argument) {
+  if (!command.empty()) command += ' ';
+  const bool plain = argument.find_first_of(" \t\n'\"\\$") == std::string::npos && !argument.empty();
+  command += plain ? argument : "'" + argument + "'";
+}
+
+/// The flags that shape the plan, as they could be typed again; paths are left out, they say nothing elsewhere.
+std::string commandText(const Flags& f) {
+  const CompileOptions& o = f.options;
+  std::string command;
+  const auto flag = [&](const std::string& name, const std::string& value) {
+    quoteInto(command, name);
+    quoteInto(command, value);
+  };
+  std::string targets;
+  for (const std::string& t : o.targets) targets += (targets.empty() ? "" : ",") + t;
+  flag("--target", targets);
+  if (o.dtype) flag("--dtype", llmrt::dtypeName(*o.dtype));
+  if (o.kvDtype) flag("--kv-dtype", llmrt::dtypeName(*o.kvDtype));
+  if (o.maxSeqLen) flag("--max-seq-len", std::to_string(*o.maxSeqLen));
+  flag("--max-batch", std::to_string(o.maxBatch));
+  flag("--prefill-chunk", std::to_string(o.prefillChunk));
+  if (!f.disable_passes.empty()) flag("--disable-pass", f.disable_passes);
+  return command;
+}
+
+Status writeText(const std::string& text, const std::string& path) {
+  if (path.empty()) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return {};
+  }
+  LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile file, llmrt::AtomicFile::create(path));
+  LLMRT_RETURN_IF_ERROR(file.write(text.data(), text.size()));
+  return file.commit();
+}
+
+Status compile(Flags& f) {
+  const auto start = std::chrono::steady_clock::now();
+  CompileOptions& o = f.options;
+  o.command = commandText(f);
+  LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileModel(o));
+  for (const std::string& warning : compiled.warnings)
+    fmt::print(stderr, "llmc: warning: {}\n", warning);
+  if (o.emit != Emit::kPlan) return writeText(compiled.text, f.output);
+
+  // Weights first: the plan holds their hashes. Both files get their names only when both are whole.
+  std::optional<llmrt::AtomicFile> weights;
+  if (compiled.weights) {
+    Progress progress("packing");
+    LLMRT_ASSIGN_OR_RETURN(
+        weights, packWeights(compiled.plan, *compiled.weights, llmrt::defaultWeightsPath(f.output),
+                             [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
+  }
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, serializePlan(compiled.plan));
+  Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
+  if (!verified.ok()) return llmrt::internalError("the plan " + verified.status().message());
+  LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile plan, writePlan(bytes, f.output));
+  if (weights) LLMRT_RETURN_IF_ERROR(weights->commit());
+  if (Status s = plan.commit(); !s.ok()) {
+    if (weights) std::remove(weights->path().c_str());
+    return s;
+  }
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return printSummary(**verified, {.plan_path = f.output,
+                                   .plan_bytes = bytes.size(),
+                                   .weights_path = weights ? weights->path() : "",
+                                   .seconds = seconds});
+}
+
+}  // namespace
+
+void addCompileCommand(CLI::App& app, Command& chosen) {
+  auto f = std::make_shared<Flags>();
+  CompileOptions& o = f->options;
+  CLI::App* sub = app.add_subcommand("compile", "Compile a model into a plan and its weights");
+  sub->add_option("MODEL", o.model, "config.json, Hugging Face directory or .gguf file")->required();
+  f->output_option = sub->add_option("-o,--output", f->output,
+                                     "The plan to write; its weights get its name with .weights. With "
+                                     "--emit the text's file (default: standard output)");
+  auto* weights = sub->add_option("--weights", o.weights,
+                                  "safetensors file, index or directory, or .gguf (default: beside the config)");
+  sub->add_option("--tokenizer", o.tokenizer,
+                  "tokenizer.json, its directory, or .gguf (default: beside the config); none: without one");
+  sub->add_flag("--no-weights", o.noWeights, "Code only; llmc pack makes the weights later")
+      ->excludes(weights);
+  sub->add_option("--target", o.targets,
+                  "Comma-separated: host, or names that llmc targets lists (default: host)")
+      ->delimiter(',')
+      ->check([](const std::string& name) {
+        // What this machine lacks is no usage error; a name that nobody knows is.
+        const auto resolved = resolveTargets({name});
+        const bool unknown =
+            !resolved.ok() && resolved.status().code() == llmrt::StatusCode::kInvalidArgument;
+        return unknown ? resolved.status().message() : std::string();
+      });
+  const std::map<std::string, DType> dtypes = {
+      {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
+  f->dtype_option = sub->add_option("--dtype", f->dtype,
+                                    "bf16, f16 or f32: weights kept as (default: the config's, else bf16)")
+                        ->transform(CLI::CheckedTransformer(dtypes).description(""));
+  f->kv_dtype_option = sub->add_option("--kv-dtype", f->kv_dtype,
+                                       "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
+                                       "bf16, else f16)")
+                           ->transform(CLI::CheckedTransformer(dtypes).description(""));
+  f->max_seq_len_option =
+      sub->add_option("--max-seq-len", f->max_seq_len,
+                      "Most tokens in a sequence (default: the smaller of the config's maximum and 4096)")
+          ->check(CLI::Range(int64_t{1}, kMaxSeqLen));
+  sub->add_option("--max-batch", o.maxBatch, "Most sequences in flight (default: 1)")
+      ->check(CLI::Range(int64_t{1}, kMaxBatch));
+  sub->add_option("--prefill-chunk", o.prefillChunk, "Most rows of a prefill step (default: 512)")
+      ->check(CLI::Range(int64_t{1}, kMaxRows));
+  sub->add_flag("--dump-ir{all}", o.dumpIr,
+                "Print the IR to standard error after the pass named by --dump-ir=PASS, or after every pass");
+  sub->add_option("--disable-pass", f->disable_passes, "Comma-separated passes to leave out")
+      ->check([](const std::string& names) {
+        const auto parsed = parseDisabledPasses(names);
+        return parsed.ok() ? std::string() : parsed.status().message();
+      });
+  const std::map<std::string, Emit> emits = {{"ir", Emit::kIr},           {"fused", Emit::kFused},
+                                             {"scheduled", Emit::kScheduled}, {"llvm", Emit::kLlvm},
+                                             {"asm", Emit::kAsm}};
+  sub->add_option("--emit", o.emit, "Print ir, fused, scheduled, llvm or asm instead of writing a plan")
+      ->transform(CLI::CheckedTransformer(emits).description(""));
+  sub->callback([f, &chosen] {
+    CompileOptions& options = f->options;
+    if (options.emit == Emit::kPlan && f->output_option->count() == 0)
+      throw CLI::RequiredError("-o PLAN");
+    if (f->dtype_option->count()) options.dtype = f->dtype;
+    if (f->kv_dtype_option->count()) options.kvDtype = f->kv_dtype;
+    if (f->max_seq_len_option->count()) options.maxSeqLen = f->max_seq_len;
+    if (auto passes = parseDisabledPasses(f->disable_passes); passes.ok())
+      options.disabledPasses = *std::move(passes);
+    chosen = [f] { return compile(*f); };
+  });
+}
+
+}  // namespace llmc

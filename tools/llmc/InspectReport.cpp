@@ -1,0 +1,216 @@
+#include "tools/llmc/InspectReport.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "runtime/core/cost.h"
+#include "runtime/schema/plan_generated.h"
+#include "tools/llmc/Kernels.h"
+#include "tools/llmc/Units.h"
+
+namespace llmc {
+
+namespace schema = llmrt::schema;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+std::string str(const flatbuffers::String* s) { return s ? s->str() : std::string(); }
+std::string text(uint64_t bytes) { return bytesText(static_cast<double>(bytes)); }
+
+void addOps(InspectReport& report, const schema::Plan& plan, const schema::EntryPoint& entry) {
+  for (const schema::Section* section : *entry.sections()) {
+    if (!section->phases()) continue;
+    for (const schema::Phase* phase : *section->phases()) {
+      const llmrt::Cost one = llmrt::phaseCost(plan, *phase, 1, report.kv_len - 1, 1);
+      const schema::Kernel& kernel = *plan.kernels()->Get(phase->kernel());
+      OpCost op;
+      op.op = str(phase->op());
+      op.kernel = str(kernel.symbol());
+      op.description = str(kernel.description());
+      op.layers = section->num_layers();
+      const auto layers = static_cast<double>(op.layers);
+      op.weight_bytes = one.weight_bytes * layers;
+      op.kv_bytes = one.kv_bytes * layers;
+      op.flops = one.flops * layers;
+      op.limit_us = (op.weight_bytes + op.kv_bytes) / report.bandwidth * 1e6;
+      report.total.weight_bytes += op.weight_bytes;
+      report.total.kv_bytes += op.kv_bytes;
+      report.total.flops += op.flops;
+      report.total.limit_us += op.limit_us;
+      report.ops.push_back(std::move(op));
+    }
+  }
+  for (OpCost& op : report.ops)
+    op.share = report.total.limit_us > 0 ? op.limit_us / report.total.limit_us : 0;
+  report.total.share = 1;
+}
+
+Json costJson(const OpCost& op) {
+  return {{"weight_bytes", static_cast<uint64_t>(op.weight_bytes)},
+          {"kv_bytes", static_cast<uint64_t>(op.kv_bytes)},
+          {"flops", static_cast<uint64_t>(op.flops)},
+          {"limit_us", op.limit_us},
+          {"share", op.share}};
+}
+
+}  // namespace
+
+llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len, double bandwidth) {
+  InspectReport report;
+  report.kv_len = kv_len;
+  report.bandwidth = bandwidth;
+  LLMRT_ASSIGN_OR_RETURN(report.memory, memoryBound(plan));
+  if (const int decode = llmrt::selectEntryPoint(plan, 1, 1); decode >= 0) {
+    const schema::EntryPoint& entry = *plan.entry_points()->Get(static_cast<uint32_t>(decode));
+    if (entry.sections()) addOps(report, plan, entry);
+    report.prefill_flops_per_token =
+        llmrt::stepCost(plan, static_cast<uint32_t>(decode), 1, kv_len / 2, 0).flops;
+  }
+  std::vector<std::map<std::string, uint64_t>> sizes;
+  for (const schema::Target* t : *plan.targets()) {
+    const uint64_t bytes = t->image() ? t->image()->size() : 0;
+    report.targets.push_back({str(t->name()), bytes, t->scratch_bytes()});
+    sizes.push_back(bytes ? kernelSizes({t->image()->data(), bytes}) : std::map<std::string, uint64_t>());
+  }
+  if (!plan.kernels()) return report;
+  for (const schema::Kernel* k : *plan.kernels()) {
+    KernelReport kernel{str(k->symbol()), str(k->op()), str(k->description()), {}};
+    for (const auto& of_target : sizes) {
+      const auto found = of_target.find(kernel.symbol);
+      kernel.code_bytes.push_back(found == of_target.end() ? 0 : found->second);
+    }
+    report.kernels.push_back(std::move(kernel));
+  }
+  return report;
+}
+
+std::string reportText(const schema::Plan& plan, const InspectReport& report) {
+  const schema::Model& m = *plan.model();
+  std::string out;
+  const auto line = [&](const char* name, const std::string& value) {
+    out += fmt::format("{:<18}{}\n", name, value);
+  };
+  line("model", fmt::format("{} ({})", str(m.name()), str(m.architecture())));
+  line("parameters", fmt::format("{} ({})", countText(static_cast<double>(m.num_parameters())), m.num_parameters()));
+  line("shape", fmt::format("{} layers, hidden {}, intermediate {}, {} heads of {}, {} KV heads, vocabulary {}",
+                            m.num_layers(), m.hidden_size(), m.intermediate_size(), m.num_heads(),
+                            m.head_dim(), m.num_kv_heads(), m.vocab_size()));
+  std::string kv = "none";
+  if (plan.kv_groups() && plan.kv_groups()->size() > 0) {
+    const schema::KvGroup& g = *plan.kv_groups()->Get(0);
+    kv = schema::EnumNameDType(g.dtype());
+    if (g.window() > 0) kv += fmt::format(", window {}", g.window());
+  }
+  line("types", fmt::format("weights {}, KV cache {}", schema::EnumNameDType(m.dtype()), kv));
+  line("bounds", fmt::format("{} tokens x {} sequences", m.max_seq_len(), m.max_batch()));
+  line("weights", plan.has_weights() ? text(plan.weights_bytes())
+                                     : text(plan.weights_bytes()) + ", not packed yet (code only)");
+  line("tokenizer", plan.tokenizer()
+                        ? fmt::format("{} tokens", plan.tokenizer()->piece_offsets()
+                                                       ? plan.tokenizer()->piece_offsets()->size() - 1
+                                                       : 0)
+                        : "none");
+  line("chat template", str(plan.chat_template()).empty() ? "none" : "yes");
+  line("compiled by", str(plan.producer()) + " " + str(plan.command()));
+  line("memory at most", fmt::format("{}: weights {}, KV cache {}, activations {}, RoPE {}", text(report.memory.total()),
+                                     text(report.memory.weights), text(report.memory.kv_cache),
+                                     text(report.memory.activations), text(report.memory.rope)));
+  line("prefill", fmt::format("{} a token (prompt of {})", flopsText(report.prefill_flops_per_token), report.kv_len));
+
+  out += fmt::format("\nA token at {} tokens of context, {}/s:\n", report.kv_len, bytesText(report.bandwidth));
+  out += fmt::format("{:<18}{:>7}{:>11}{:>11}{:>15}{:>12}{:>8}  {}\n", "op", "layers", "weights", "KV",
+                     "FLOPs", "limit us", "share", "kernel");
+  const auto row = [&](const OpCost& op, const std::string& layers, const std::string& kernel) {
+    out += fmt::format("{:<18}{:>7}{:>11}{:>11}{:>15}{:>12.1f}{:>7.1f}%  {}\n", op.op, layers,
+                       bytesText(op.weight_bytes), bytesText(op.kv_bytes), flopsText(op.flops),
+                       op.limit_us, op.share * 100, kernel);
+  };
+  for (const OpCost& op : report.ops)
+    row(op, std::to_string(op.layers), fmt::format("{} ({})", op.kernel, op.description));
+  OpCost total = report.total;
+  total.op = "a token";
+  row(total, "", fmt::format("{:.1f} tok/s at the limit", total.limit_us > 0 ? 1e6 / total.limit_us : 0));
+
+  out += fmt::format("\n{:<60}", "kernel");
+  for (const TargetReport& t : report.targets) out += fmt::format("{:>16}", t.name);
+  out += '\n';
+  for (const KernelReport& k : report.kernels) {
+    out += fmt::format("{:<60}", k.symbol);
+    for (const uint64_t bytes : k.code_bytes) out += fmt::format("{:>16}", bytes ? text(bytes) : "-");
+    out += '\n';
+  }
+  out += fmt::format("{:<60}", "image");
+  for (const TargetReport& t : report.targets) out += fmt::format("{:>16}", text(t.code_bytes));
+  out += fmt::format("\n{:<60}", "scratch per thread");
+  for (const TargetReport& t : report.targets) out += fmt::format("{:>16}", text(t.scratch_bytes));
+  return out + '\n';
+}
+
+Json reportJson(const schema::Plan& plan, const InspectReport& report) {
+  const schema::Model& m = *plan.model();
+  Json json;
+  json["model"] = {{"name", str(m.name())},
+                   {"architecture", str(m.architecture())},
+                   {"num_parameters", m.num_parameters()},
+                   {"hidden_size", m.hidden_size()},
+                   {"intermediate_size", m.intermediate_size()},
+                   {"num_layers", m.num_layers()},
+                   {"num_heads", m.num_heads()},
+                   {"num_kv_heads", m.num_kv_heads()},
+                   {"head_dim", m.head_dim()},
+                   {"vocab_size", m.vocab_size()},
+                   {"max_seq_len", m.max_seq_len()},
+                   {"max_batch", m.max_batch()},
+                   {"dtype", schema::EnumNameDType(m.dtype())}};
+  json["producer"] = str(plan.producer());
+  json["command"] = str(plan.command());
+  json["has_weights"] = plan.has_weights();
+  json["weights_bytes"] = plan.weights_bytes();
+  json["has_tokenizer"] = plan.tokenizer() != nullptr;
+  json["has_chat_template"] = !str(plan.chat_template()).empty();
+  Json groups = Json::array();
+  if (plan.kv_groups()) {
+    for (const schema::KvGroup* g : *plan.kv_groups()) {
+      groups.push_back({{"dtype", schema::EnumNameDType(g->dtype())},
+                        {"first_layer", g->first_layer()},
+                        {"num_layers", g->num_layers()},
+                        {"num_kv_heads", g->num_kv_heads()},
+                        {"head_dim", g->head_dim()},
+                        {"window", g->window()}});
+    }
+  }
+  json["kv_groups"] = std::move(groups);
+  json["memory"] = {{"total_bytes", report.memory.total()},
+                    {"weights_bytes", report.memory.weights},
+                    {"kv_cache_bytes", report.memory.kv_cache},
+                    {"activation_bytes", report.memory.activations},
+                    {"rope_bytes", report.memory.rope}};
+  json["bandwidth_gb_s"] = report.bandwidth / 1e9;
+  json["kv_len"] = report.kv_len;
+  Json ops = Json::array();
+  for (const OpCost& op : report.ops) {
+    Json one = {{"op", op.op}, {"kernel", op.kernel}, {"description", op.description}, {"layers", op.layers}};
+    one.update(costJson(op));
+    ops.push_back(std::move(one));
+  }
+  json["decode"] = costJson(report.total);
+  json["decode"]["ops"] = std::move(ops);
+  json["prefill"] = {{"flops_per_token", static_cast<uint64_t>(report.prefill_flops_per_token)}};
+  Json kernels = Json::array();
+  for (const KernelReport& k : report.kernels) {
+    Json code = Json::object();
+    for (size_t i = 0; i < k.code_bytes.size(); ++i) code[report.targets[i].name] = k.code_bytes[i];
+    kernels.push_back(
+        {{"symbol", k.symbol}, {"op", k.op}, {"description", k.description}, {"code_bytes", std::move(code)}});
+  }
+  json["kernels"] = std::move(kernels);
+  Json targets = Json::array();
+  for (const TargetReport& t : report.targets)
+    targets.push_back({{"name", t.name}, {"code_bytes", t.code_bytes}, {"scratch_bytes", t.scratch_bytes}});
+  json["targets"] = std::move(targets);
+  return json;
+}
+
+}  // namespace llmc

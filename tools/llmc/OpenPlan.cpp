@@ -1,0 +1,25 @@
+#include "tools/llmc/OpenPlan.h"
+
+#include <fstream>
+
+#include "runtime/core/plan_verify.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmc {
+
+llmrt::Result<OpenPlan> openPlan(const std::string& path) {
+  OpenPlan open;
+  LLMRT_ASSIGN_OR_RETURN(open.file, llmrt::MappedFile::open(path));
+  auto plan = llmrt::verifyPlan(open.file.bytes());
+  if (!plan.ok()) return std::move(plan).status().withContext(path);
+  open.plan = *plan;
+  return open;
+}
+
+bool looksLikePlan(const std::string& path) {
+  char head[8] = {};
+  return std::ifstream(path, std::ios::binary).read(head, sizeof head) &&
+         llmrt::schema::PlanBufferHasIdentifier(head);
+}
+
+}  // namespace llmc

@@ -1,0 +1,81 @@
+// llmc pack PLAN --weights PATH
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "codegen/plan/PlanFile.h"
+#include "codegen/plan/WeightPacker.h"
+#include "frontend/Checkpoint.h"
+#include "runtime/core/plan_verify.h"
+#include "runtime/core/weights.h"
+#include "tools/llmc/Commands.h"
+#include "tools/llmc/OpenPlan.h"
+#include "tools/llmc/Progress.h"
+#include "tools/llmc/Summary.h"
+
+namespace llmc {
+namespace {
+
+using llmrt::Status;
+
+struct Flags {
+  std::string plan, weights;
+};
+
+/// Tied plans read embed_tokens alone, which a checkpoint may store as lm_head.
+bool isTied(const llmrt::schema::PlanT& plan) {
+  for (const auto& weight : plan.weights)
+    for (const auto& source : weight->sources)
+      if (source->name == "lm_head.weight") return false;
+  return true;
+}
+
+Status pack(const Flags& f) {
+  const auto start = std::chrono::steady_clock::now();
+  llmrt::schema::PlanT plan;
+  {
+    LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(f.plan));
+    open.plan->UnPackTo(&plan);
+  }
+  LLMRT_ASSIGN_OR_RETURN(std::unique_ptr<llmrt::TensorSource> source, openWeights(f.weights));
+  ModelSpec spec;
+  spec.tie_word_embeddings = isTied(plan);
+  LLMRT_ASSIGN_OR_RETURN(source, tieEmbeddings(std::move(source), spec));
+  if (isTied(plan) && !spec.tie_word_embeddings) {
+    return llmrt::invalidData(f.weights +
+                              ": holds an lm_head.weight that differs from the embeddings, the plan was compiled for "
+                              "one tensor: compile it again with these weights");
+  }
+
+  Progress progress("packing");
+  LLMRT_ASSIGN_OR_RETURN(
+      llmrt::AtomicFile weights,
+      packWeights(plan, *source, llmrt::defaultWeightsPath(f.plan),
+                  [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, serializePlan(plan));
+  LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile file, writePlan(bytes, f.plan));
+  LLMRT_RETURN_IF_ERROR(weights.commit());
+  if (Status s = file.commit(); !s.ok()) {
+    std::remove(weights.path().c_str());
+    return s;
+  }
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return printSummary(*llmrt::schema::GetPlan(bytes.data()), {.plan_path = f.plan,
+                                                              .plan_bytes = bytes.size(),
+                                                              .weights_path = weights.path(),
+                                                              .seconds = seconds});
+}
+
+}  // namespace
+
+void addPackCommand(CLI::App& app, Command& chosen) {
+  auto f = std::make_shared<Flags>();
+  CLI::App* sub = app.add_subcommand("pack", "Make the weights of a plan that has none yet, or has other ones");
+  sub->add_option("PLAN", f->plan, "The plan; its weights get its name with .weights")->required();
+  sub->add_option("--weights", f->weights, "safetensors file, index or directory, or .gguf")->required();
+  sub->callback([f, &chosen] { chosen = [f] { return pack(*f); }; });
+}
+
+}  // namespace llmc

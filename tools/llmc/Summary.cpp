@@ -1,0 +1,69 @@
+#include "tools/llmc/Summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "runtime/core/cost.h"
+#include "runtime/core/session.h"
+#include "runtime/schema/plan_generated.h"
+#include "tools/llmc/Units.h"
+
+namespace llmc {
+
+namespace schema = llmrt::schema;
+
+llmrt::Result<MemoryBound> memoryBound(const schema::Plan& plan) {
+  uint64_t scratch = 0;
+  for (const schema::Target* t : *plan.targets()) scratch = std::max(scratch, t->scratch_bytes());
+  llmrt::SessionOptions options;
+  options.max_batch = plan.model()->max_batch();
+  LLMRT_ASSIGN_OR_RETURN(const llmrt::SessionMemory session,
+                         llmrt::Session::memory(plan, scratch, options));
+  return MemoryBound{plan.weights_bytes(), session.kv_bytes, session.activation_bytes,
+                     session.rope_bytes};
+}
+
+llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) {
+  const schema::Model& m = *plan.model();
+  std::string kv;
+  if (plan.kv_groups() && plan.kv_groups()->size() > 0)
+    kv = fmt::format(", {} KV cache", schema::EnumNameDType(plan.kv_groups()->Get(0)->dtype()));
+  fmt::print("{}: {}, {} parameters, {} weights{}\n", m.name()->str(), m.architecture()->str(),
+             countText(static_cast<double>(m.num_parameters())), schema::EnumNameDType(m.dtype()), kv);
+
+  const int decode = llmrt::selectEntryPoint(plan, 1, 1);
+  if (decode >= 0) {
+    std::string ops;
+    for (const schema::Section* section : *plan.entry_points()->Get(static_cast<uint32_t>(decode))->sections()) {
+      if (!section->is_layers()) continue;
+      for (const schema::Phase* phase : *section->phases())
+        ops += (ops.empty() ? "" : ", ") + phase->op()->str();
+      break;
+    }
+    fmt::print("  a layer    {}\n", ops);
+    const llmrt::Cost cost =
+        llmrt::stepCost(plan, static_cast<uint32_t>(decode), 1, m.max_seq_len() - 1, 1);
+    fmt::print("  a token    {} of weights + {} of KV cache at {} tokens\n",
+               bytesText(cost.weight_bytes), bytesText(cost.kv_bytes), m.max_seq_len());
+  }
+  LLMRT_ASSIGN_OR_RETURN(const MemoryBound memory, memoryBound(plan));
+  const auto text = [](uint64_t bytes) { return bytesText(static_cast<double>(bytes)); };
+  fmt::print("  memory     {} at most: weights {}, KV cache {} ({} x {} tokens), activations {}, RoPE {}\n",
+             text(memory.total()), text(memory.weights), text(memory.kv_cache), m.max_batch(),
+             m.max_seq_len(), text(memory.activations), text(memory.rope));
+  std::string code;
+  for (const schema::Target* t : *plan.targets())
+    code += fmt::format("{}{} {}", code.empty() ? "" : ", ", t->name()->str(), text(t->image()->size()));
+  fmt::print("  kernels    {}, code for {}\n", plan.kernels()->size(), code);
+  fmt::print("  wrote      {} ({}){}, {:.1f} s\n", facts.plan_path, text(facts.plan_bytes),
+             facts.weights_path.empty()
+                 ? std::string(", code only: llmc pack makes the weights")
+                 : fmt::format(", {} ({})", facts.weights_path, text(plan.weights_bytes())),
+             facts.seconds);
+  return {};
+}
+
+}  // namespace llmc

@@ -1,0 +1,80 @@
+// llmc: compiles language models ahead of time.
+#include <llvm/Support/ErrorHandling.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "tools/llmc/Commands.h"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+int fail(const std::string& message) {
+  std::fprintf(stderr, "llmc: error: %s\n", message.c_str());
+  return kFailed;
+}
+
+// Where memory runs out in code that cannot throw: one line, no core dump. No file is open for writing there.
+[[noreturn]] void outOfMemory() {
+  constexpr char kText[] = "llmc: error: out of memory\n";
+  (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+  ::_exit(kFailed);
+}
+
+void terminateHandler() {
+  try {
+    if (std::exception_ptr current = std::current_exception()) std::rethrow_exception(current);
+  } catch (const std::bad_alloc&) {
+    outOfMemory();
+  } catch (...) {
+  }
+  std::abort();
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Compiles language models ahead of time: a config, a Hugging Face directory or a GGUF file becomes a "
+               "plan that llmrun executes.",
+               "llmc");
+  app.set_version_flag("--version", "llmc " LLMC_VERSION);
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  llmc::Command command;
+  llmc::addCompileCommand(app, command);
+  llmc::addPackCommand(app, command);
+  llmc::addInspectCommand(app, command);
+  llmc::addTokenizeCommand(app, command);
+  llmc::addTargetsCommand(app, command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    const auto chosen = app.get_subcommands();
+    std::fprintf(stderr, "llmc: %s (llmc %s--help)\n", error.what(),
+                 chosen.empty() ? "" : (chosen.front()->get_name() + " ").c_str());
+    return kUsage;
+  }
+  const llmrt::Status status = command();
+  if (!status.ok()) return fail(status.message());
+  // What stdout could not take (a full disk behind a pipe) is a failure too.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) return fail("cannot write to standard output");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::set_terminate(terminateHandler);
+  llvm::install_bad_alloc_error_handler([](void*, const char*, bool) { outOfMemory(); });
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory");
+  } catch (const std::exception& error) {
+    return fail(std::string("internal error: ") + error.what());
+  }
+}

@@ -1,0 +1,51 @@
+// What every program that executes a plan does first: plan, tokenizer, weights, session.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/core/plan.h"
+#include "runtime/core/session.h"
+#include "runtime/core/weights.h"
+#include "runtime/io/status.h"
+#include "runtime/text/tokenizer.h"
+
+namespace CLI {
+class App;
+}
+
+namespace llmrt {
+
+struct ModelOptions {
+  std::string plan_path;
+  std::string weights_path;  // empty: beside the plan
+  std::optional<uint64_t> synthetic_seed;  // instead of a weights file
+  bool verify_weights = false;
+  std::string device = "cpu";
+  std::string cpu_target;
+  SessionOptions session;
+
+  /// Declares the positional PLAN and the flags for the fields above.
+  void addTo(CLI::App& app);
+};
+
+struct LoadedModel {
+  std::unique_ptr<Plan> plan;
+  std::optional<Tokenizer> tokenizer;
+  std::unique_ptr<Weights> weights;
+  std::unique_ptr<Session> session;
+
+  const Tokenizer* tokenizerOrNull() const { return tokenizer ? &*tokenizer : nullptr; }
+};
+
+/// Checks that everything fits in memory before any weight is read.
+Result<LoadedModel> loadModel(const ModelOptions& options);
+
+/// Runs a program's body: parses, prints errors as "NAME: error: ...", maps them to exit statuses 0, 1, 2.
+/// `declare` adds flags; `body` returns the exit status.
+int runProgram(const char* name, const char* description, int argc, char** argv,
+               void (*declare)(CLI::App&, void* state), Result<int> (*body)(void* state), void* state);
+
+}  // namespace llmrt

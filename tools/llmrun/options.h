@@ -1,0 +1,31 @@
+// llmrun's command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/llmrun/load_model.h"
+
+namespace llmrt {
+
+struct RunOptions {
+  ModelOptions model;
+  std::optional<std::string> prompt, prompt_file, perplexity;
+  std::vector<int32_t> prompt_ids;
+  std::optional<int64_t> max_tokens;
+  // Absent: what the plan's generation config says.
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<int32_t> top_k;
+  uint64_t seed = 0;
+  std::vector<std::string> stops;
+  bool ignore_eos = false;
+  bool json = false;
+  int32_t top_logits = 0;
+  bool profile = false;
+
+  void addTo(CLI::App& app);
+};
+
+}  // namespace llmrt

@@ -1,0 +1,203 @@
+#include "tools/llmrun/run.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "runtime/core/generate.h"
+#include "runtime/core/perplexity.h"
+#include "runtime/io/mapped_file.h"
+#include "runtime/text/utf8.h"
+#include "tools/llmrun/profile_report.h"
+
+namespace llmrt {
+namespace {
+
+constexpr int kExitInterrupted = 130;  // as a shell reports SIGINT
+
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
+
+// The first Ctrl-C ends the text at the next token; a second one ends the process at once.
+void catchInterrupt() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupted = true; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+// Not through MappedFile: a prompt may come from a pipe or /dev/stdin.
+Result<std::string> readAll(const std::string& path) {
+  std::FILE* file = path.empty() ? stdin : std::fopen(path.c_str(), "rbe");
+  if (!file) {
+    if (errno == ENOENT || errno == ENOTDIR) return notFound(path + ": no such file");
+    return ioError(fmt::format("{}: {}", path, std::strerror(errno)));
+  }
+  std::string text;
+  char buffer[1 << 16];
+  size_t n;
+  while ((n = std::fread(buffer, 1, sizeof buffer, file)) > 0) text.append(buffer, n);
+  const bool failed = std::ferror(file) != 0;
+  const int error = errno;
+  if (file != stdin) std::fclose(file);
+  if (failed) return ioError(fmt::format("{}: {}", path.empty() ? "stdin" : path, std::strerror(error)));
+  return text;
+}
+
+Result<std::vector<int32_t>> encode(const LoadedModel& model, const std::string& text, const std::string& what) {
+  const size_t invalid = findInvalidUtf8(text);
+  if (invalid != text.size()) {
+    return invalidArgument(fmt::format("{}: is not UTF-8 at byte {}", what, invalid));
+  }
+  if (!model.tokenizer) {
+    return unsupported(fmt::format("{}: has no tokenizer: give the prompt as --prompt-ids", model.plan->path()));
+  }
+  Result<std::vector<int32_t>> ids = model.tokenizer->encode(text);
+  if (!ids.ok()) return std::move(ids).status().withContext(what);
+  return ids;
+}
+
+Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const RunOptions& o) {
+  std::vector<int32_t> ids;
+  if (!o.prompt_ids.empty()) {
+    ids = o.prompt_ids;
+  } else if (o.prompt) {
+    LLMRT_ASSIGN_OR_RETURN(ids, encode(model, *o.prompt, "--prompt"));
+  } else {
+    const std::string path = o.prompt_file.value_or("");
+    LLMRT_ASSIGN_OR_RETURN(const std::string text, readAll(path));
+    LLMRT_ASSIGN_OR_RETURN(ids, encode(model, text, path.empty() ? "stdin" : path));
+  }
+  if (ids.empty()) return invalidArgument("the prompt is empty and the tokenizer adds no BOS: give some text");
+  return ids;
+}
+
+SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
+  SamplerOptions s = defaultSamplerOptions(plan);
+  if (o.temperature) s.temperature = *o.temperature;
+  if (o.top_k) s.top_k = *o.top_k;
+  if (o.top_p) s.top_p = *o.top_p;
+  if (o.min_p) s.min_p = *o.min_p;
+  if (o.repetition_penalty) s.repetition_penalty = *o.repetition_penalty;
+  s.seed = o.seed;
+  return s;
+}
+
+double perSecond(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
+
+struct Speeds {
+  double prefill_tok_s, decode_tok_s, decode_gb_s, bytes_per_token;
+};
+
+Speeds speedsOf(const GenerateResult& r) {
+  const auto steps = static_cast<double>(r.decode_steps);
+  return {perSecond(static_cast<double>(r.prompt_tokens), r.prefill_seconds), perSecond(steps, r.decode_seconds),
+          perSecond(r.decode_cost.bytes() / 1e9, r.decode_seconds), perSecond(r.decode_cost.bytes(), steps)};
+}
+
+void printJson(const nlohmann::json& json) {
+  // Text is UTF-8 already; "replace" keeps even a bug of ours from ending in an exception.
+  const std::string line = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+}
+
+void printResult(const std::vector<int32_t>& prompt, const GenerateResult& r, bool with_steps) {
+  const Speeds s = speedsOf(r);
+  nlohmann::json json = {{"prompt_ids", prompt},
+                         {"ids", r.ids},
+                         {"text", r.text},
+                         {"finish_reason", finishReasonName(r.finish_reason)},
+                         {"ttft_ms", r.ttft_seconds * 1e3},
+                         {"prefill_tok_s", s.prefill_tok_s},
+                         {"decode_tok_s", s.decode_tok_s},
+                         {"decode_gb_s", s.decode_gb_s},
+                         {"bytes_per_token", s.bytes_per_token}};
+  if (with_steps) json["steps"] = r.top_logits;
+  printJson(json);
+}
+
+Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, promptIds(model, o));
+  if (!model.tokenizer && !o.stops.empty()) {
+    return unsupported(fmt::format("{}: has no tokenizer, which --stop needs", model.plan->path()));
+  }
+  GenerateOptions generate_options;
+  if (o.max_tokens) generate_options.max_tokens = *o.max_tokens;
+  generate_options.sampler = samplerOptions(*model.plan, o);
+  if (!o.ignore_eos) generate_options.eos_ids = defaultEosIds(*model.plan, model.tokenizerOrNull());
+  generate_options.stops = o.stops;
+  generate_options.top_logits = o.top_logits;
+  generate_options.cancel = &interrupted;
+  char last = '\n';
+  if (!o.json) {
+    generate_options.on_text = [&last](std::string_view text) {
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      std::fflush(stdout);
+      last = text.back();
+    };
+  }
+  catchInterrupt();
+  LLMRT_ASSIGN_OR_RETURN(const GenerateResult result,
+                         generate(*model.session, model.tokenizerOrNull(), prompt, generate_options));
+  if (o.json) {
+    printResult(prompt, result, o.top_logits > 0);
+  } else if (!model.tokenizer) {
+    fmt::print("{}\n", fmt::join(result.ids, ","));
+  } else if (last != '\n') {
+    std::fputc('\n', stdout);
+  }
+  if (!o.json && isatty(STDERR_FILENO)) {
+    const Speeds s = speedsOf(result);
+    fmt::print(stderr,
+               "[{} on {} threads of {}: first token {:.0f} ms; prompt {} tokens, {:.1f} tok/s; decode {:.1f} tok/s, "
+               "{:.1f} GB/s; {}]\n",
+               model.plan->path(), model.session->options().threads, model.plan->targetName(),
+               result.ttft_seconds * 1e3, result.prompt_tokens, s.prefill_tok_s, s.decode_tok_s, s.decode_gb_s,
+               finishReasonName(result.finish_reason));
+  }
+  return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
+}
+
+Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string text, readAll(*o.perplexity));
+  LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode(model, text, *o.perplexity));
+  if (o.max_tokens && *o.max_tokens < static_cast<int64_t>(ids.size())) {
+    ids.resize(static_cast<size_t>(*o.max_tokens));
+  }
+  const bool terminal = isatty(STDERR_FILENO);
+  const auto progress = [&](int64_t done) {
+    if (terminal) fmt::print(stderr, "\r{} / {} tokens", done, ids.size());
+  };
+  catchInterrupt();
+  Result<Perplexity> result = measurePerplexity(*model.session, ids, &interrupted, progress);
+  if (terminal) fmt::print(stderr, "\n");
+  if (!result.ok() && result.status().code() == StatusCode::kCancelled) return kExitInterrupted;
+  if (!result.ok()) return std::move(result).status().withContext(*o.perplexity);
+  if (o.json) {
+    printJson({{"tokens", result->tokens}, {"nll_mean", result->nll_mean}, {"ppl", result->ppl}});
+  } else {
+    fmt::print("tokens {}  nll_mean {:.6f}  ppl {:.4f}\n", result->tokens, result->nll_mean, result->ppl);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<int> run(const RunOptions& options) {
+  RunOptions o = options;
+  o.model.session.profile = o.profile;
+  LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
+  LLMRT_ASSIGN_OR_RETURN(const int status, o.perplexity ? runPerplexity(model, o) : runPrompt(model, o));
+  if (o.profile) LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));
+  return status;
+}
+
+}  // namespace llmrt
