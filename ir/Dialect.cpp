@@ -14,7 +14,7 @@ static ParseResult parseOptionalSymbol(AsmParser& parser, FlatSymbolRefAttr& sym
   return success();
 }
 static void printOptionalSymbol(AsmPrinter& printer, FlatSymbolRefAttr symbol) {
-  if (symbol) printer << symbol;
+  if (symbol) printer << ' ' << symbol;
 }
 
 #include "ir/LLMDialect.cpp.inc"

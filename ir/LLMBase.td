@@ -66,9 +66,7 @@ def LLM_WeightKind : I32EnumAttr<"WeightKind", "what a weight is used for", [
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind"> {
-  let assemblyFormat = "``$value";
-}
+def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind">;
 
 def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an MLP", [
     I32EnumAttrCase<"silu", 0>, I32EnumAttrCase<"gelu", 1>, I32EnumAttrCase<"gelu_tanh", 2>,
@@ -76,27 +74,21 @@ def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an M
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_ActivationKindAttr : EnumAttr<LLM_Dialect, LLM_ActivationKind, "activation"> {
-  let assemblyFormat = "``$value";
-}
+def LLM_ActivationKindAttr : EnumAttr<LLM_Dialect, LLM_ActivationKind, "activation">;
 
 def LLM_Layout : I32EnumAttr<"Layout", "how a packed weight lies in memory", [
     I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_LayoutAttr : EnumAttr<LLM_Dialect, LLM_Layout, "layout"> {
-  let assemblyFormat = "``$value";
-}
+def LLM_LayoutAttr : EnumAttr<LLM_Dialect, LLM_Layout, "layout">;
 
 def LLM_PanelOrder : I32EnumAttr<"PanelOrder", "the order of the panels of several sources", [
     I32EnumAttrCase<"concat", 0>, I32EnumAttrCase<"interleave", 1>, I32EnumAttrCase<"heads", 2>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order"> {
-  let assemblyFormat = "``$value";
-}
+def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order">;
 
 def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
     I32EnumAttrCase<"arena", 0>, I32EnumAttrCase<"weights", 1>, I32EnumAttrCase<"kv_keys", 2>,
@@ -104,25 +96,21 @@ def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_SpaceAttr : EnumAttr<LLM_Dialect, LLM_Space, "space"> {
-  let assemblyFormat = "``$value";
-}
+def LLM_SpaceAttr : EnumAttr<LLM_Dialect, LLM_Space, "space">;
 
 def LLM_Access : I32EnumAttr<"Access", "how a phase uses an operand", [
     I32EnumAttrCase<"read", 0>, I32EnumAttrCase<"write", 1>, I32EnumAttrCase<"read_write", 2>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
-def LLM_AccessAttr : EnumAttr<LLM_Dialect, LLM_Access, "access"> {
-  let assemblyFormat = "``$value";
-}
+def LLM_AccessAttr : EnumAttr<LLM_Dialect, LLM_Access, "access">;
 
 /// An operand of a scheduled phase: `#llm.operand<read arena @h>`. The KV spaces name no symbol.
 def LLM_OperandAttr : AttrDef<LLM_Dialect, "Operand"> {
   let mnemonic = "operand";
   let parameters = (ins "::llmc::llm::Access":$access, "::llmc::llm::Space":$space,
                         OptionalParameter<"::mlir::FlatSymbolRefAttr">:$symbol);
-  let assemblyFormat = "`<` $access $space custom<OptionalSymbol>($symbol) `>`";
+  let assemblyFormat = "`<` $access $space `` custom<OptionalSymbol>($symbol) `>`";
 }
 
 //===----------------------------------------------------------------------===//

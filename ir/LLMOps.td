@@ -39,7 +39,7 @@ def LLM_WeightOp : LLM_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, LLM_WeightKindAttr:$kind, StrAttr:$source,
       DefaultValuedAttr<I64Attr, "0">:$first_layer, TypeAttrOf<AnyRankedTensor>:$type);
-  let assemblyFormat = "$sym_name $kind $source (`first_layer` $first_layer^)? attr-dict `:` $type";
+  let assemblyFormat = "$sym_name `` $kind $source (`first_layer` $first_layer^)? attr-dict `:` $type";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// True when the first dimension of the type counts layers.
@@ -54,9 +54,15 @@ def LLM_WeightOp : LLM_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
 
 def LLM_RopeTableOp : LLM_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
   let summary = "inverse frequencies of rotary embeddings; the session turns them into cos and sin";
+  let description = [{
+    ```mlir
+    llm.rope_table @rope [1.0, 0.80584218776148187]
+    ```
+    Printed with all their digits. The generic form prints six: text that is to be read back must not be generic.
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inv_freq,
       DefaultValuedAttr<F64Attr, "1.0">:$scale);
-  let assemblyFormat = "$sym_name (`scale` $scale^)? $inv_freq attr-dict";
+  let assemblyFormat = "$sym_name (`scale` $scale^)? custom<Doubles>($inv_freq) attr-dict";
   let hasVerifier = 1;
 }
 
@@ -176,7 +182,7 @@ def LLM_ActivationOp : LLM_ComputeOp<"activation", [Pure, AllTypesMatch<["x", "y
   let summary = "elementwise nonlinearity";
   let arguments = (ins LLM_Rows2D:$x, LLM_ActivationKindAttr:$kind);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$x $kind attr-dict `:` type($y)";
+  let assemblyFormat = "$x `` $kind attr-dict `:` type($y)";
 }
 
 def LLM_MulOp : LLM_ComputeOp<"mul", [Pure, AllTypesMatch<["a", "b", "y"]>]> {
@@ -229,7 +235,7 @@ def LLM_NormGluOp : LLM_ComputeOp<"norm_glu", [Pure]> {
       OptionalAttr<FlatSymbolRefAttr>:$up_bias, LLM_ActivationKindAttr:$activation);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $x `norm` $norm `eps` $eps `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? $activation
+    $x `norm` $norm `eps` $eps `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? `` $activation
     attr-dict `:` type($x) `->` type($y)
   }];
 }
@@ -271,7 +277,7 @@ def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">,
       TypedArrayAttrBase<FlatSymbolRefAttr, "weights">:$sources, DefaultValuedAttr<I64Attr, "0">:$head_rows,
       TypeAttr:$element_type);
   let assemblyFormat = [{
-    $sym_name $layout $order `of` $sources (`head_rows` $head_rows^)? attr-dict `:` $element_type
+    $sym_name `` $layout `` $order `of` $sources (`head_rows` $head_rows^)? attr-dict `:` $element_type
   }];
 }
 

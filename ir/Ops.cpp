@@ -10,6 +10,23 @@ using namespace llmc::llm;
 
 static void nameResults(Operation* op, OpAsmSetValueNameFn setName);
 
+// `[1.0, 0.25]`. DenseF64ArrayAttr's own printer keeps six digits, and a model would change by being printed.
+static ParseResult parseDoubles(OpAsmParser& parser, DenseF64ArrayAttr& attr) {
+  SmallVector<double> values;
+  if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, [&] {
+        return parser.parseFloat(values.emplace_back());
+      }))
+    return failure();
+  attr = parser.getBuilder().getDenseF64ArrayAttr(values);
+  return success();
+}
+static void printDoubles(OpAsmPrinter& printer, Operation*, DenseF64ArrayAttr attr) {
+  printer << '[';
+  llvm::interleaveComma(attr.asArrayRef(), printer,
+                        [&](double value) { printer.printFloat(APFloat(value)); });
+  printer << ']';
+}
+
 #define GET_OP_CLASSES
 #include "ir/LLMOps.cpp.inc"
 

@@ -216,6 +216,7 @@ class PhaseVerifier {
     if (attr.getSymbol()) table = lookup<RopeTableOp>(model_, attr.getSymbol());
     if (!table)
       return phase_.emitOpError() << "has " << attr << ", but the model has no such rope table";
+    if (!kernels) return success();  // reported at the kernel
     if (table.getInvFreq().size() != kernels.getInvFreq().size())
       return phase_.emitOpError() << "has " << attr << " of " << table.getInvFreq().size()
                                   << " frequencies, but its kernel takes "
@@ -235,7 +236,7 @@ class PhaseVerifier {
         llvm::all_of(llvm::zip(sources, operand.symbols), [&](auto pair) {
           WeightOp mine = lookup<WeightOp>(model_, std::get<0>(pair));
           WeightOp kernels = lookup<WeightOp>(model_, std::get<1>(pair));
-          return mine.getKind() == kernels.getKind() &&
+          return mine && kernels && mine.getKind() == kernels.getKind() &&
                  mine.getLayerShape() == kernels.getLayerShape() &&
                  (mine.getKind() != WeightKind::matrix ||
                   mine.getTensorType().getElementType() ==

@@ -84,7 +84,8 @@ Status notNull(std::initializer_list<std::pair<const void*, const char*>> pointe
   return {};
 }
 
-/// The caller's options over the defaults: only the bytes that the caller's version of the struct has.
+/// The caller's options over the defaults: only the bytes that the caller's version of the struct
+/// has.
 template <typename T>
 Status readOptions(const T* given, T& options) {
   if (!given) return {};
@@ -126,7 +127,8 @@ llmrt_status llmrt_plan_open(const char* path, const char* cpu_target, llmrt_pla
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{path, "path"}, {out, "out"}}));
     auto handle = std::make_unique<llmrt_plan>();
-    LLMRT_ASSIGN_OR_RETURN(handle->plan, llmrt::Plan::open(path, {.cpu_target = cpu_target ? cpu_target : ""}));
+    LLMRT_ASSIGN_OR_RETURN(handle->plan,
+                           llmrt::Plan::open(path, {.cpu_target = cpu_target ? cpu_target : ""}));
     if (const auto* data = handle->plan->schema().tokenizer()) {
       Result<llmrt::Tokenizer> tokenizer = llmrt::Tokenizer::create(data);
       if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(path);
@@ -176,8 +178,8 @@ llmrt_status llmrt_tokenize(const llmrt_plan* plan, const char* text, size_t byt
   });
 }
 
-llmrt_status llmrt_detokenize(const llmrt_plan* plan, const int32_t* ids, size_t num_ids, char* text,
-                              size_t capacity, size_t* count) {
+llmrt_status llmrt_detokenize(const llmrt_plan* plan, const int32_t* ids, size_t num_ids,
+                              char* text, size_t capacity, size_t* count) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{plan, "plan"}, {count, "count"}}));
     if (num_ids > 0) LLMRT_RETURN_IF_ERROR(notNull({{ids, "ids"}}));
@@ -202,7 +204,8 @@ llmrt_status llmrt_weights_synthesize(const llmrt_plan* plan, uint64_t seed, int
                                       llmrt_weights** out) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{plan, "plan"}, {out, "out"}}));
-    LLMRT_ASSIGN_OR_RETURN(auto team, llmrt::ThreadTeam::create(threads == 0 ? llmrt::defaultThreads() : threads));
+    LLMRT_ASSIGN_OR_RETURN(
+        auto team, llmrt::ThreadTeam::create(threads == 0 ? llmrt::defaultThreads() : threads));
     LLMRT_ASSIGN_OR_RETURN(auto weights, llmrt::Weights::synthesize(*plan->plan, seed, *team));
     *out = new llmrt_weights{plan, std::move(weights)};
     return {};
@@ -240,7 +243,8 @@ llmrt_status llmrt_session_create(const llmrt_plan* plan, const llmrt_weights* w
 
 void llmrt_session_destroy(llmrt_session* session) { delete session; }
 
-llmrt_status llmrt_prefill(llmrt_session* session, int32_t seq, const int32_t* tokens, size_t count) {
+llmrt_status llmrt_prefill(llmrt_session* session, int32_t seq, const int32_t* tokens,
+                           size_t count) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{session, "session"}, {tokens, "tokens"}}));
     return session->session->prefill(seq, {tokens, count});
@@ -258,7 +262,8 @@ llmrt_status llmrt_step(llmrt_session* session, const llmrt_step_token* tokens, 
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{session, "session"}, {tokens, "tokens"}}));
     if (count > session->step.size()) {
-      return invalidArgument(std::to_string(count) + " tokens in a step, the plan was compiled for " +
+      return invalidArgument(std::to_string(count) +
+                             " tokens in a step, the plan was compiled for " +
                              std::to_string(session->step.size()));
     }
     for (size_t i = 0; i < count; ++i) {
@@ -284,8 +289,10 @@ void llmrt_reset(llmrt_session* session, int32_t seq) {
 
 void llmrt_sampler_options_init(llmrt_sampler_options* options, const llmrt_plan* plan) {
   if (!options) return;
-  const llmrt::SamplerOptions o = plan ? llmrt::defaultSamplerOptions(*plan->plan) : llmrt::SamplerOptions{};
-  *options = {sizeof *options, o.repetition_penalty, o.temperature, o.top_k, o.top_p, o.min_p, o.seed};
+  const llmrt::SamplerOptions o =
+      plan ? llmrt::defaultSamplerOptions(*plan->plan) : llmrt::SamplerOptions{};
+  *options = {sizeof *options, o.repetition_penalty, o.temperature, o.top_k, o.top_p, o.min_p,
+              o.seed};
 }
 
 llmrt_status llmrt_sampler_create(const llmrt_plan* plan, const llmrt_sampler_options* options,
@@ -321,15 +328,17 @@ void llmrt_generate_options_init(llmrt_generate_options* options) {
 }
 
 llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* prompt,
-                            size_t prompt_count, const llmrt_generate_options* options, int32_t* ids,
-                            size_t capacity, size_t* count, llmrt_finish_reason* reason) {
+                            size_t prompt_count, const llmrt_generate_options* options,
+                            int32_t* ids, size_t capacity, size_t* count,
+                            llmrt_finish_reason* reason) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{session, "session"}, {prompt, "prompt"}, {count, "count"}}));
     if (capacity > 0) LLMRT_RETURN_IF_ERROR(notNull({{ids, "ids"}}));
     llmrt_generate_options o;
     llmrt_generate_options_init(&o);
     LLMRT_RETURN_IF_ERROR(readOptions(options, o));
-    const llmrt::Tokenizer* tokenizer = session->plan->tokenizer ? &*session->plan->tokenizer : nullptr;
+    const llmrt::Tokenizer* tokenizer =
+        session->plan->tokenizer ? &*session->plan->tokenizer : nullptr;
     std::atomic<bool> cancel{false};
     llmrt::GenerateOptions generate;
     generate.max_tokens = o.max_tokens;
@@ -349,8 +358,9 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
         if (o.on_text(o.user, text.data(), text.size()) != 0) cancel = true;
       };
     }
-    LLMRT_ASSIGN_OR_RETURN(const llmrt::GenerateResult result,
-                           llmrt::generate(*session->session, tokenizer, {prompt, prompt_count}, generate, seq));
+    LLMRT_ASSIGN_OR_RETURN(
+        const llmrt::GenerateResult result,
+        llmrt::generate(*session->session, tokenizer, {prompt, prompt_count}, generate, seq));
     copyOut(result.ids.data(), result.ids.size(), ids, capacity, count);
     if (reason) *reason = static_cast<llmrt_finish_reason>(result.finish_reason);
     return {};

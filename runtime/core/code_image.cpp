@@ -23,7 +23,8 @@ CodeImage::~CodeImage() {
 }
 
 Result<CodeImage> CodeImage::load(std::span<const uint8_t> image) {
-  // The dynamic loader wants a file: an anonymous one in memory, gone when the loader has mapped it.
+  // The dynamic loader wants a file: an anonymous one in memory, gone when the loader has mapped
+  // it.
   const int fd = memfd_create("llmc-kernels", MFD_CLOEXEC);
   if (fd < 0) return ioError(fmt::format("memfd_create: {}", std::strerror(errno)));
   for (size_t done = 0; done < image.size();) {

@@ -10,8 +10,8 @@
 
 namespace llmrt {
 
-/// A loaded ELF shared object without dependencies. Opening one is trusting it, like running a program: the caller
-/// has verified the plan and the image's hash before.
+/// A loaded ELF shared object without dependencies. Opening one is trusting it, like running a
+/// program: the caller has verified the plan and the image's hash before.
 class CodeImage {
  public:
   CodeImage() = default;

@@ -36,8 +36,8 @@ Cost& Cost::operator+=(const Cost& other) {
   return *this;
 }
 
-Cost phaseCost(const schema::Plan& plan, const schema::Phase& phase, int64_t rows, int64_t first_pos,
-               int64_t logits_rows) {
+Cost phaseCost(const schema::Plan& plan, const schema::Phase& phase, int64_t rows,
+               int64_t first_pos, int64_t logits_rows) {
   if (phase.on_logits_rows()) rows = logits_rows;
   Cost cost;
   if (rows == 0) return cost;
@@ -72,7 +72,8 @@ int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows
   for (uint32_t i = 0; i < plan.entry_points()->size(); ++i) {
     const schema::EntryPoint* entry = plan.entry_points()->Get(i);
     if (rows > entry->max_rows() || logits_rows > entry->max_logits_rows()) continue;
-    if (best < 0 || entry->max_rows() < plan.entry_points()->Get(static_cast<uint32_t>(best))->max_rows()) {
+    if (best < 0 ||
+        entry->max_rows() < plan.entry_points()->Get(static_cast<uint32_t>(best))->max_rows()) {
       best = static_cast<int>(i);
     }
   }

@@ -24,7 +24,8 @@ namespace {
 
 constexpr uint64_t bit(int n) { return uint64_t{1} << n; }
 
-// XCR0: which register files the OS saves. 1: XMM, 2: YMM, 5-7: opmask and ZMM, 17-18: AMX configuration and tiles.
+// XCR0: which register files the OS saves. 1: XMM, 2: YMM, 5-7: opmask and ZMM, 17-18: AMX
+// configuration and tiles.
 constexpr uint64_t kXcr0Avx = bit(1) | bit(2);
 constexpr uint64_t kXcr0Avx512 = kXcr0Avx | bit(5) | bit(6) | bit(7);
 constexpr uint64_t kXcr0Amx = bit(17) | bit(18);
@@ -80,12 +81,12 @@ X86Levels detect() {
   const uint64_t spr_ebx = bit(21);  // AVX512_IFMA
   const uint64_t spr_ecx = bit(1) | bit(6) | bit(8) | bit(9) | bit(10) | bit(11) | bit(12) |
                            bit(14);  // VBMI VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ
-  const uint64_t spr_edx = bit(22) | bit(23) | bit(24) | bit(25);  // AMX bf16, AVX512_FP16, AMX tile, int8
-  const uint64_t spr_l7_1 = bit(4) | bit(5);                       // AVX-VNNI, AVX512_BF16
+  const uint64_t spr_edx =
+      bit(22) | bit(23) | bit(24) | bit(25);  // AMX bf16, AVX512_FP16, AMX tile, int8
+  const uint64_t spr_l7_1 = bit(4) | bit(5);  // AVX-VNNI, AVX512_BF16
   uint64_t permitted = 0;
   levels.sapphirerapids = levels.v4 && (xcr0 & kXcr0Amx) == kXcr0Amx && has(l7.ebx, spr_ebx) &&
-                          has(l7.ecx, spr_ecx) && has(l7.edx, spr_edx) &&
-                          has(l7_1.eax, spr_l7_1) &&
+                          has(l7.ecx, spr_ecx) && has(l7.edx, spr_edx) && has(l7_1.eax, spr_l7_1) &&
                           syscall(SYS_arch_prctl, kArchGetXcompSupp, &permitted) == 0 &&
                           (permitted & kXcr0Amx) == kXcr0Amx;
   return levels;

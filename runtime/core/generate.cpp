@@ -34,10 +34,11 @@ std::vector<std::pair<int32_t, float>> largest(std::span<const float> logits, in
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   const size_t n = std::min(logits.size(), static_cast<size_t>(count));
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
+  std::partial_sort(
+      ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
+        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+        return x != y ? x > y : a < b;
+      });
   std::vector<std::pair<int32_t, float>> out;
   for (size_t i = 0; i < n; ++i) out.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])]);
   return out;
@@ -46,12 +47,13 @@ std::vector<std::pair<int32_t, float>> largest(std::span<const float> logits, in
 // Ids to text, through the stop strings, to the caller and the result.
 class TextOutput {
  public:
-  TextOutput(const Tokenizer* tokenizer, std::span<const int32_t> prompt, const GenerateOptions& options,
-             std::string& text)
+  TextOutput(const Tokenizer* tokenizer, std::span<const int32_t> prompt,
+             const GenerateOptions& options, std::string& text)
       : stops_(options.stops), on_text_(options.on_text), text_(text) {
     if (!tokenizer) return;
     decoder_.emplace(*tokenizer);
-    // The prompt's own text is dropped; the decoder must have seen it to keep the space before the first word.
+    // The prompt's own text is dropped; the decoder must have seen it to keep the space before the
+    // first word.
     for (int32_t id : prompt) (void)decoder_->push(id);
   }
 
@@ -120,10 +122,12 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
                                 int32_t seq) {
   const Clock::time_point start = Clock::now();
   const schema::Plan& plan = session.plan().schema();
-  LLMRT_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(session.plan().vocabSize(), options.sampler));
+  LLMRT_ASSIGN_OR_RETURN(Sampler sampler,
+                         Sampler::create(session.plan().vocabSize(), options.sampler));
   GenerateResult result;
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
-  const bool seq_exists = seq >= 0 && seq < session.options().max_batch;  // prefill says so where not
+  const bool seq_exists =
+      seq >= 0 && seq < session.options().max_batch;  // prefill says so where not
   const int64_t first_pos = seq_exists ? session.kvLen(seq) : 0;
 
   if (Status s = session.prefill(seq, prompt, options.cancel); s.code() == StatusCode::kCancelled) {
@@ -137,7 +141,8 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   for (int32_t id : prompt) sampler.accept(id);
   TextOutput output(tokenizer, prompt, options, result.text);
 
-  const int64_t room = session.options().max_seq_len - session.kvLen(seq) + 1;  // the last token needs no step
+  const int64_t room =
+      session.options().max_seq_len - session.kvLen(seq) + 1;  // the last token needs no step
   const int64_t most = std::min(options.max_tokens, room);
   result.ids.reserve(static_cast<size_t>(std::max<int64_t>(most, 0)));
   while (static_cast<int64_t>(result.ids.size()) < most) {

@@ -19,19 +19,20 @@
 namespace llmrt {
 
 struct GenerateOptions {
-  int64_t max_tokens = 256;         // most tokens to generate
+  int64_t max_tokens = 256;  // most tokens to generate
   SamplerOptions sampler;
-  std::vector<int32_t> eos_ids;     // a token of these ends the text
-  std::vector<std::string> stops;   // so does the first of these strings; needs a tokenizer
-  int32_t top_logits = 0;           // how many of the largest logits to keep of each step
-  const std::atomic<bool>* cancel = nullptr;  // looked at between tokens, and between chunks of the prompt
+  std::vector<int32_t> eos_ids;    // a token of these ends the text
+  std::vector<std::string> stops;  // so does the first of these strings; needs a tokenizer
+  int32_t top_logits = 0;          // how many of the largest logits to keep of each step
+  const std::atomic<bool>* cancel =
+      nullptr;  // looked at between tokens, and between chunks of the prompt
   std::function<void(std::string_view)> on_text;  // whole characters, as soon as they are certain
 };
 
 enum class FinishReason {
-  kEos,        // an end-of-sequence token: the last of ids, not part of text
-  kStop,       // a stop string: not part of text; ids end with the token that completed it
-  kLength,     // max_tokens, or the context is full
+  kEos,     // an end-of-sequence token: the last of ids, not part of text
+  kStop,    // a stop string: not part of text; ids end with the token that completed it
+  kLength,  // max_tokens, or the context is full
   kCancelled,
 };
 const char* finishReasonName(FinishReason reason);  // "eos", "stop", "length", "cancelled"
@@ -40,7 +41,8 @@ struct GenerateResult {
   std::vector<int32_t> ids;  // generated
   std::string text;          // of the generated part alone
   FinishReason finish_reason = FinishReason::kLength;
-  std::vector<std::vector<std::pair<int32_t, float>>> top_logits;  // per generated token, largest first
+  std::vector<std::vector<std::pair<int32_t, float>>>
+      top_logits;  // per generated token, largest first
   int64_t prompt_tokens = 0;
   int64_t decode_steps = 0;
   double ttft_seconds = 0;     // from the call to the first token
@@ -54,8 +56,8 @@ SamplerOptions defaultSamplerOptions(const Plan& plan);
 /// The plan's EOS ids; where it has none, the tokenizer's (null: none).
 std::vector<int32_t> defaultEosIds(const Plan& plan, const Tokenizer* tokenizer);
 
-/// Continues sequence `seq` with `prompt`, then generates. `tokenizer` may be null: then there is no text.
-/// Cancellation is a finish reason, not an error.
+/// Continues sequence `seq` with `prompt`, then generates. `tokenizer` may be null: then there is
+/// no text. Cancellation is a finish reason, not an error.
 Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
                                 std::span<const int32_t> prompt, const GenerateOptions& options,
                                 int32_t seq = 0);

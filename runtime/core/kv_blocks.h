@@ -8,8 +8,9 @@
 
 namespace llmrt {
 
-/// Hands out blocks of LLMC_KV_BLOCK_TOKENS tokens to sequences, for all KV groups alike. There are as many blocks as
-/// every sequence at full length needs, so one is always free. Allocates only when constructed.
+/// Hands out blocks of LLMC_KV_BLOCK_TOKENS tokens to sequences, for all KV groups alike. There are
+/// as many blocks as every sequence at full length needs, so one is always free. Allocates only
+/// when constructed.
 class KvBlocks {
  public:
   KvBlocks(int64_t max_batch, int64_t max_seq_len);
@@ -19,8 +20,9 @@ class KvBlocks {
   /// [max_batch, blocks_per_seq]; entries past a sequence's length are 0 and never read.
   const int32_t* tables() const { return tables_.data(); }
 
-  /// Makes room for a sequence's first `tokens` tokens. Calls clear(block) for every block that held another sequence
-  /// before, so that nothing of that one (an infinity, say) can reach this one.
+  /// Makes room for a sequence's first `tokens` tokens. Calls clear(block) for every block that
+  /// held another sequence before, so that nothing of that one (an infinity, say) can reach this
+  /// one.
   template <typename Clear>
   void grow(int64_t seq, int64_t tokens, Clear&& clear) {
     const int64_t wanted = (tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;

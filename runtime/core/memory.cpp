@@ -35,14 +35,12 @@ Result<AnonymousMemory> AnonymousMemory::allocate(uint64_t bytes, const std::str
   AnonymousMemory memory;
   if (bytes == 0) return memory;
   const uint64_t slack = bytes >= kHugePageBytes ? kHugePageBytes : 0;
-  void* mapping = bytes > UINT64_MAX / 2
-                      ? MAP_FAILED
-                      : mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapping = bytes > UINT64_MAX / 2 ? MAP_FAILED
+                                         : mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE,
+                                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) {
-    return outOfMemory(
-        fmt::format("out of memory: {} needs {:.2f} GiB, which the system refuses", what,
-                    static_cast<double>(bytes) / kGiB));
+    return outOfMemory(fmt::format("out of memory: {} needs {:.2f} GiB, which the system refuses",
+                                   what, static_cast<double>(bytes) / kGiB));
   }
   memory.mapping_ = mapping;
   memory.mapping_bytes_ = bytes + slack;

@@ -30,7 +30,8 @@ Result<Perplexity> measurePerplexity(Session& session, std::span<const int32_t> 
     const int64_t end = std::min(count, begin + session.options().max_seq_len);
     session.reset(0);
     for (int64_t at = begin; at < end;) {
-      if (cancel && cancel->load(std::memory_order_relaxed)) return Status(StatusCode::kCancelled, "cancelled");
+      if (cancel && cancel->load(std::memory_order_relaxed))
+        return Status(StatusCode::kCancelled, "cancelled");
       const int64_t n = std::min(chunk, end - at);
       tokens.clear();
       for (int64_t i = at; i < at + n; ++i) {

@@ -17,8 +17,8 @@ struct Perplexity {
   double ppl = 0;       // exp(nll_mean)
 };
 
-/// Cuts `ids` into disjoint windows of the session's max_seq_len, each starting with an empty cache of sequence 0.
-/// `progress` (may be empty) is told how many ids are done. Needs two ids.
+/// Cuts `ids` into disjoint windows of the session's max_seq_len, each starting with an empty cache
+/// of sequence 0. `progress` (may be empty) is told how many ids are done. Needs two ids.
 Result<Perplexity> measurePerplexity(Session& session, std::span<const int32_t> ids,
                                      const std::atomic<bool>* cancel = nullptr,
                                      const std::function<void(int64_t done)>& progress = {});

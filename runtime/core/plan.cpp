@@ -57,7 +57,8 @@ Status Plan::chooseTarget(const std::string& wanted) {
   }
   return unsupported(fmt::format(
       "holds code for {}, this machine runs {}{}: compile it with --target for this machine",
-      fmt::join(printable, ", "), supported.empty() ? "none of the known targets" : fmt::to_string(fmt::join(supported, ", ")),
+      fmt::join(printable, ", "),
+      supported.empty() ? "none of the known targets" : fmt::to_string(fmt::join(supported, ", ")),
       wanted.empty() ? "" : fmt::format(" and --cpu-target asks for {}", wanted)));
 }
 

@@ -21,11 +21,14 @@ struct PlanOptions {
   std::string cpu_target;  // empty: the best that plan and machine share
 };
 
-/// Immutable once opened; sessions of several threads may share it. Must outlive its weights and sessions.
+/// Immutable once opened; sessions of several threads may share it. Must outlive its weights and
+/// sessions.
 class Plan {
  public:
-  /// Maps and verifies the file, chooses a target, checks the hash of its code, maps it and finds every kernel.
-  static Result<std::unique_ptr<Plan>> open(const std::string& path, const PlanOptions& options = {});
+  /// Maps and verifies the file, chooses a target, checks the hash of its code, maps it and finds
+  /// every kernel.
+  static Result<std::unique_ptr<Plan>> open(const std::string& path,
+                                            const PlanOptions& options = {});
 
   const std::string& path() const { return file_.path(); }
   uint64_t fileBytes() const { return file_.size(); }

@@ -15,7 +15,8 @@
 namespace llmrt {
 namespace {
 
-// Far above any model and low enough that no product of two of them times an element overflows 64 bits.
+// Far above any model and low enough that no product of two of them times an element overflows 64
+// bits.
 constexpr uint64_t kMaxBytes = uint64_t{1} << 50;
 constexpr uint64_t kMaxRows = uint64_t{1} << 20;
 constexpr uint64_t kMaxDimension = uint64_t{1} << 31;
@@ -26,8 +27,8 @@ constexpr uint32_t kMaxBatch = 1 << 16;
 constexpr uint64_t kAlignment = 64;
 
 /// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
-#define LLMRT_CHECK(condition, ...)                                  \
-  do {                                                               \
+#define LLMRT_CHECK(condition, ...)                                 \
+  do {                                                              \
     if (!(condition)) return invalidData(fmt::format(__VA_ARGS__)); \
   } while (0)
 
@@ -111,8 +112,9 @@ class Verifier {
   }
 
   Status verifyWeights() const {
-    LLMRT_CHECK(plan_.weights_bytes() >= sizeof(WeightsHeader) && plan_.weights_bytes() <= kMaxBytes,
-                "weights_bytes is {}", plan_.weights_bytes());
+    LLMRT_CHECK(
+        plan_.weights_bytes() >= sizeof(WeightsHeader) && plan_.weights_bytes() <= kMaxBytes,
+        "weights_bytes is {}", plan_.weights_bytes());
     for (uint32_t i = 0; i < sizeOf(plan_.weights()); ++i) {
       const schema::Weight& w = *plan_.weights()->Get(i);
       LLMRT_CHECK(sizeOf(w.name()) > 0, "weights[{}] has no name", i);
@@ -151,23 +153,22 @@ class Verifier {
       LLMRT_CHECK(w.layout() == schema::Layout::panels, "layout is unknown");
       LLMRT_CHECK(w.order() >= schema::PanelOrder::MIN && w.order() <= schema::PanelOrder::MAX,
                   "order is unknown");
-      LLMRT_CHECK(w.order() != schema::PanelOrder::interleave ||
-                      (rows.size() == 2 && rows[0] == rows[1]),
-                  "order interleave needs two sources of as many rows");
-      LLMRT_CHECK(w.order() != schema::PanelOrder::heads ||
-                      (w.head_rows() > 0 && std::all_of(rows.begin(), rows.end(),
-                                                        [&](int64_t n) {
-                                                          return n % w.head_rows() == 0;
-                                                        })),
-                  "order heads needs sources of whole heads of {} rows", w.head_rows());
+      LLMRT_CHECK(
+          w.order() != schema::PanelOrder::interleave || (rows.size() == 2 && rows[0] == rows[1]),
+          "order interleave needs two sources of as many rows");
+      LLMRT_CHECK(
+          w.order() != schema::PanelOrder::heads ||
+              (w.head_rows() > 0 && std::all_of(rows.begin(), rows.end(),
+                                                [&](int64_t n) { return n % w.head_rows() == 0; })),
+          "order heads needs sources of whole heads of {} rows", w.head_rows());
       const auto panels = static_cast<uint64_t>(
           panelCount(rows, static_cast<PanelOrder>(w.order()), w.head_rows()));
       LLMRT_CHECK(w.panels() == panels, "panels is {}, its sources make {}", w.panels(), panels);
-      LLMRT_CHECK(multiply(panels,
-                           static_cast<uint64_t>(
-                               panelElements(dtype, static_cast<int64_t>(w.cols()))),
-                           &elements),
-                  "it is too large");
+      LLMRT_CHECK(
+          multiply(panels,
+                   static_cast<uint64_t>(panelElements(dtype, static_cast<int64_t>(w.cols()))),
+                   &elements),
+          "it is too large");
     }
     // The writer may round a tensor up to the alignment of the next.
     const uint64_t bytes = elements * static_cast<uint64_t>(dtypeBytes(dtype));
@@ -211,11 +212,10 @@ class Verifier {
       LLMRT_CHECK(b.width() > 0 && b.width() <= b.row_stride() &&
                       b.row_stride() % kPanelLanes == 0 && b.row_stride() < kMaxDimension,
                   "buffers[{}]: width {} in a row stride of {}", i, b.width(), b.row_stride());
-      LLMRT_CHECK(b.rows() >= e.max_logits_rows() &&
-                      multiply(b.rows(), b.row_stride() * uint64_t{4}, &bytes) &&
-                      bytes <= b.bytes(),
-                  "buffers[{}]: {} rows of {} floats in {} bytes", i, b.rows(), b.row_stride(),
-                  b.bytes());
+      LLMRT_CHECK(
+          b.rows() >= e.max_logits_rows() &&
+              multiply(b.rows(), b.row_stride() * uint64_t{4}, &bytes) && bytes <= b.bytes(),
+          "buffers[{}]: {} rows of {} floats in {} bytes", i, b.rows(), b.row_stride(), b.bytes());
       LLMRT_CHECK(b.offset_bytes() % kAlignment == 0 && b.offset_bytes() <= e.arena_bytes() &&
                       b.bytes() <= e.arena_bytes() - b.offset_bytes(),
                   "buffers[{}]: {} bytes at {} in an arena of {}", i, b.bytes(), b.offset_bytes(),

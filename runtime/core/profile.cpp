@@ -26,7 +26,8 @@ Profile::Profile(const Plan& plan, const std::vector<Schedule>& schedules) : pla
   }
 }
 
-void Profile::addTime(uint32_t entry_point, size_t phase, std::chrono::steady_clock::duration time) {
+void Profile::addTime(uint32_t entry_point, size_t phase,
+                      std::chrono::steady_clock::duration time) {
   Entry& entry = entries_[entry_point];
   entry.ops[entry.op_of_phase[phase]].seconds += std::chrono::duration<double>(time).count();
 }
@@ -45,14 +46,16 @@ void Profile::addStep(uint32_t entry_point, const LlmcStep& step) {
         logits_rows += step.rows[end].logits_row >= 0;
       }
       const double weight_bytes = total.weight_bytes;
-      const Cost one = phaseCost(plan_.schema(), phase, end - begin, step.rows[begin].pos, logits_rows);
+      const Cost one =
+          phaseCost(plan_.schema(), phase, end - begin, step.rows[begin].pos, logits_rows);
       total += one;
       // Sequences share the weights of a step.
       total.weight_bytes = weight_bytes > 0 ? weight_bytes : one.weight_bytes;
       begin = end;
     }
     const double layers = section.num_layers();
-    entry.ops[i].cost += {total.weight_bytes * layers, total.kv_bytes * layers, total.flops * layers};
+    entry.ops[i].cost +=
+        {total.weight_bytes * layers, total.kv_bytes * layers, total.flops * layers};
   }
 }
 

@@ -1,4 +1,5 @@
-// Where a session's time goes: each op's time beside the bytes and FLOPs it had to move and compute.
+// Where a session's time goes: each op's time beside the bytes and FLOPs it had to move and
+// compute.
 #pragma once
 
 #include <chrono>

@@ -38,11 +38,14 @@ Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
 Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
   // Written so that NaN fails too.
   if (!(o.temperature >= 0.0f && std::isfinite(o.temperature))) {
-    return invalidArgument(fmt::format("--temperature {}: must be 0 (greedy) or more", o.temperature));
+    return invalidArgument(
+        fmt::format("--temperature {}: must be 0 (greedy) or more", o.temperature));
   }
-  if (o.top_k < 0) return invalidArgument(fmt::format("--top-k {}: must be 0 (off) or more", o.top_k));
+  if (o.top_k < 0)
+    return invalidArgument(fmt::format("--top-k {}: must be 0 (off) or more", o.top_k));
   if (!(o.top_p > 0.0f && o.top_p <= 1.0f)) {
-    return invalidArgument(fmt::format("--top-p {}: must be above 0, and 1 (off) at most", o.top_p));
+    return invalidArgument(
+        fmt::format("--top-p {}: must be above 0, and 1 (off) at most", o.top_p));
   }
   if (!(o.min_p >= 0.0f && o.min_p <= 1.0f)) {
     return invalidArgument(fmt::format("--min-p {}: must be from 0 (off) to 1", o.min_p));
@@ -55,7 +58,8 @@ Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
 }
 
 void Sampler::accept(int32_t token) {
-  if (token >= 0 && static_cast<size_t>(token) < seen_.size()) seen_[static_cast<size_t>(token)] = 1;
+  if (token >= 0 && static_cast<size_t>(token) < seen_.size())
+    seen_[static_cast<size_t>(token)] = 1;
 }
 
 float Sampler::penalized(std::span<const float> logits, size_t id) const {
@@ -80,7 +84,8 @@ int32_t Sampler::greedy(std::span<const float> logits) const {
 int32_t Sampler::sample(std::span<const float> logits) {
   if (options_.temperature == 0.0f) return greedy(logits);
 
-  // Most probable first, and the lower id of equals: a total order, so that the draw depends on nothing else.
+  // Most probable first, and the lower id of equals: a total order, so that the draw depends on
+  // nothing else.
   const auto before = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
@@ -102,30 +107,37 @@ int32_t Sampler::sample(std::span<const float> logits) {
 
   float largest = -std::numeric_limits<float>::infinity();
   for (const Candidate& c : candidates_) largest = std::max(largest, c.logit);
-  if (!std::isfinite(largest)) return std::min_element(candidates_.begin(), candidates_.end(), before)->id;
-  const auto weight = [&](const Candidate& c) { return std::exp(static_cast<double>(c.logit) - largest); };
+  if (!std::isfinite(largest))
+    return std::min_element(candidates_.begin(), candidates_.end(), before)->id;
+  const auto weight = [&](const Candidate& c) {
+    return std::exp(static_cast<double>(c.logit) - largest);
+  };
   double total = 0;
   for (const Candidate& c : candidates_) total += weight(c);
 
   size_t kept = candidates_.size();
   if (options_.top_p < 1.0f) {
-    // Few tokens hold most of the probability: sort only as many as are needed, four times as many at each attempt.
+    // Few tokens hold most of the probability: sort only as many as are needed, four times as many
+    // at each attempt.
     double sum = 0;
     size_t sorted = 0;
-    for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < options_.top_p * total); ++kept) {
+    for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < options_.top_p * total);
+         ++kept) {
       if (kept == sorted) {
         sorted = std::min(candidates_.size(), std::max<size_t>(64, sorted * 4));
         std::partial_sort(candidates_.begin() + static_cast<ptrdiff_t>(kept),
-                          candidates_.begin() + static_cast<ptrdiff_t>(sorted), candidates_.end(), before);
+                          candidates_.begin() + static_cast<ptrdiff_t>(sorted), candidates_.end(),
+                          before);
       }
       sum += weight(candidates_[kept]);
     }
   }
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
   if (options_.min_p > 0.0f) {
-    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
-                                     [&](const Candidate& c) { return weight(c) < options_.min_p; }),
-                      candidates_.end());
+    candidates_.erase(
+        std::remove_if(candidates_.begin(), candidates_.end(),
+                       [&](const Candidate& c) { return weight(c) < options_.min_p; }),
+        candidates_.end());
   }
 
   // The order of candidates depends on the algorithms above: sum and draw in the order of ids.

@@ -15,12 +15,14 @@ struct SamplerOptions {
   float repetition_penalty = 1.0f;  // tokens seen: logit * p where negative, / p where not; 1: off
   float temperature = 0.0f;         // 0: greedy, the largest logit (the lowest id of equals)
   int32_t top_k = 0;                // keeps the k largest, and all that equal the k-th; 0: off
-  float top_p = 1.0f;   // keeps the fewest most probable tokens that together have probability top_p; 1: off
-  float min_p = 0.0f;   // drops tokens less probable than min_p times the most probable; 0: off
-  uint64_t seed = 0;    // the same seed, logits and options give the same tokens
+  float top_p =
+      1.0f;  // keeps the fewest most probable tokens that together have probability top_p; 1: off
+  float min_p = 0.0f;  // drops tokens less probable than min_p times the most probable; 0: off
+  uint64_t seed = 0;   // the same seed, logits and options give the same tokens
 };
 
-/// xoshiro256** (Blackman and Vigna), seeded through SplitMix64: ours, so that a seed means the same text everywhere.
+/// xoshiro256** (Blackman and Vigna), seeded through SplitMix64: ours, so that a seed means the
+/// same text everywhere.
 class Random {
  public:
   explicit Random(uint64_t seed);
@@ -40,7 +42,8 @@ class Sampler {
   /// Notes a token of the prompt or one that was generated, for the repetition penalty.
   void accept(int32_t token);
 
-  /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all are.
+  /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all
+  /// are.
   int32_t sample(std::span<const float> logits);
 
  private:

@@ -12,7 +12,8 @@ void* bind(const schema::EntryPoint& entry, const schema::Operand& operand, uint
     case schema::Space::arena:
       return memory.arena + entry.buffers()->Get(i)->offset_bytes();
     case schema::Space::weights:
-      // Kernels take all operands as void*; the plan's verifier has seen that weights are only read.
+      // Kernels take all operands as void*; the plan's verifier has seen that weights are only
+      // read.
       return const_cast<uint8_t*>(memory.weights->data(i, layer));
     case schema::Space::kv_keys: {
       const KvPool& pool = (*memory.kv_pools)[i];
@@ -33,7 +34,8 @@ void* bind(const schema::EntryPoint& entry, const schema::Operand& operand, uint
 Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory) {
   const schema::EntryPoint& entry = *plan.schema().entry_points()->Get(entry_point);
   if (!entry.sections()) return;
-  std::vector<size_t> first_operand;  // of each phase; pointers follow when operands_ has stopped growing
+  std::vector<size_t>
+      first_operand;  // of each phase; pointers follow when operands_ has stopped growing
   for (uint32_t s = 0; s < entry.sections()->size(); ++s) {
     const schema::Section& section = *entry.sections()->Get(s);
     if (!section.phases()) continue;
@@ -59,7 +61,8 @@ Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory)
       }
     }
   }
-  for (size_t i = 0; i < phases_.size(); ++i) phases_[i].operands = operands_.data() + first_operand[i];
+  for (size_t i = 0; i < phases_.size(); ++i)
+    phases_[i].operands = operands_.data() + first_operand[i];
 }
 
 }  // namespace llmrt

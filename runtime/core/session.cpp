@@ -24,9 +24,8 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
   if (options.threads == 0) options.threads = defaultThreads();
   if (options.max_seq_len == 0) options.max_seq_len = max_seq_len;
   if (options.max_seq_len < 1 || options.max_seq_len > max_seq_len) {
-    return invalidArgument(fmt::format(
-        "--max-seq-len {}: the plan was compiled for 1 to {} tokens", options.max_seq_len,
-        max_seq_len));
+    return invalidArgument(fmt::format("--max-seq-len {}: the plan was compiled for 1 to {} tokens",
+                                       options.max_seq_len, max_seq_len));
   }
   if (options.max_batch < 1 || options.max_batch > plan.model()->max_batch()) {
     return invalidArgument(fmt::format("max_batch {}: the plan was compiled for 1 to {} sequences",
@@ -60,7 +59,8 @@ KvPool poolOf(const schema::KvGroup& g, int64_t num_blocks) {
 
 uint64_t arenaBytes(const schema::Plan& plan) {
   uint64_t bytes = 0;  // steps follow one another: entry points share one arena
-  for (const schema::EntryPoint* e : *plan.entry_points()) bytes = std::max(bytes, e->arena_bytes());
+  for (const schema::EntryPoint* e : *plan.entry_points())
+    bytes = std::max(bytes, e->arena_bytes());
   return alignUp(bytes);
 }
 
@@ -77,15 +77,17 @@ Result<SessionMemory> Session::memory(const Plan& plan, const SessionOptions& op
 Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_bytes,
                                       const SessionOptions& options) {
   LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(p, options));
-  // Verified sizes are far from 64 bits, but not so their products for many sequences: sum in double and refuse early.
+  // Verified sizes are far from 64 bits, but not so their products for many sequences: sum in
+  // double and refuse early.
   SessionMemory memory;
   double total = 0;
-  memory.activation_bytes = arenaBytes(p) + static_cast<uint64_t>(o.threads) *
-                                                alignUp(scratch_bytes);
+  memory.activation_bytes =
+      arenaBytes(p) + static_cast<uint64_t>(o.threads) * alignUp(scratch_bytes);
   const int64_t blocks_per_seq = (o.max_seq_len + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;
   const int64_t num_blocks = o.max_batch * blocks_per_seq;
   if (num_blocks > INT32_MAX) {
-    return invalidArgument("max_batch times max_seq_len needs more KV blocks than a block table can number");
+    return invalidArgument(
+        "max_batch times max_seq_len needs more KV blocks than a block table can number");
   }
   if (p.kv_groups()) {
     for (const schema::KvGroup* g : *p.kv_groups()) {
@@ -185,10 +187,10 @@ Status Session::prefill(int32_t seq, std::span<const int32_t> tokens,
   }
   const auto length = static_cast<int64_t>(tokens.size());
   if (length > options_.max_seq_len - kvLen(seq)) {
-    return invalidArgument(fmt::format(
-        "the prompt has {} tokens{}, the context holds {} (--max-seq-len)", length,
-        kvLen(seq) > 0 ? fmt::format(" after {} already there", kvLen(seq)) : "",
-        options_.max_seq_len));
+    return invalidArgument(
+        fmt::format("the prompt has {} tokens{}, the context holds {} (--max-seq-len)", length,
+                    kvLen(seq) > 0 ? fmt::format(" after {} already there", kvLen(seq)) : "",
+                    options_.max_seq_len));
   }
   for (int64_t done = 0; done < length;) {
     if (cancel && cancel->load(std::memory_order_relaxed)) {
@@ -213,8 +215,8 @@ Status Session::decode(int32_t seq, int32_t token) {
 Status Session::check(std::span<const StepToken> tokens) const {
   if (tokens.empty()) return invalidArgument("a step needs at least one token");
   if (static_cast<int64_t>(tokens.size()) > max_rows_) {
-    return invalidArgument(fmt::format("{} tokens in a step, the plan was compiled for {}",
-                                       tokens.size(), max_rows_));
+    return invalidArgument(
+        fmt::format("{} tokens in a step, the plan was compiled for {}", tokens.size(), max_rows_));
   }
   std::fill(seen_.begin(), seen_.end(), uint8_t{0});
   int64_t in_sequence = 0;
@@ -234,8 +236,8 @@ Status Session::check(std::span<const StepToken> tokens) const {
       in_sequence = 0;
     }
     if (kvLen(t.seq) + ++in_sequence > options_.max_seq_len) {
-      return invalidArgument(fmt::format("the context is full: {} tokens (--max-seq-len)",
-                                         options_.max_seq_len));
+      return invalidArgument(
+          fmt::format("the context is full: {} tokens (--max-seq-len)", options_.max_seq_len));
     }
   }
   return {};
@@ -245,11 +247,13 @@ Status Session::step(std::span<const StepToken> tokens) {
   LLMRT_RETURN_IF_ERROR(check(tokens));
   int64_t logits_rows = 0;
   for (const StepToken& t : tokens) logits_rows += t.want_logits;
-  const int entry = selectEntryPoint(plan_.schema(), static_cast<int64_t>(tokens.size()), logits_rows);
+  const int entry =
+      selectEntryPoint(plan_.schema(), static_cast<int64_t>(tokens.size()), logits_rows);
   if (entry < 0) {
-    return invalidArgument(fmt::format("{} wanted logits in a step of {} tokens: the plan was "
-                                       "compiled for {}",
-                                       logits_rows, tokens.size(), max_logits_rows_));
+    return invalidArgument(
+        fmt::format("{} wanted logits in a step of {} tokens: the plan was "
+                    "compiled for {}",
+                    logits_rows, tokens.size(), max_logits_rows_));
   }
 
   int64_t logits_row = 0;
@@ -264,8 +268,9 @@ Status Session::step(std::span<const StepToken> tokens) {
     }
     blocks_.grow(t.seq, pos + 1, [this](int32_t block) { clearBlock(block); });
   }
-  step_ = {rows_.data(),      logits_rows_.data(), blocks_.tables(), static_cast<int64_t>(tokens.size()),
-           logits_rows,       blocks_.blocksPerSeq()};
+  step_ = {rows_.data(),     logits_rows_.data(),
+           blocks_.tables(), static_cast<int64_t>(tokens.size()),
+           logits_rows,      blocks_.blocksPerSeq()};
   LLMRT_RETURN_IF_ERROR(execute(static_cast<uint32_t>(entry)));
   for (const StepToken& t : tokens) ++kv_len_[static_cast<size_t>(t.seq)];
   return {};
@@ -333,8 +338,12 @@ std::span<const float> Session::logits(int64_t i) const {
 void Session::clearBlock(int32_t block) {
   for (const KvPool& pool : kv_pools_) {
     for (uint32_t l = 0; l < pool.num_layers; ++l) {
-      std::memset(pool.keys + l * pool.key_layer_bytes + static_cast<uint64_t>(block) * pool.key_block_bytes, 0, pool.key_block_bytes);
-      std::memset(pool.values + l * pool.value_layer_bytes + static_cast<uint64_t>(block) * pool.value_block_bytes, 0, pool.value_block_bytes);
+      std::memset(pool.keys + l * pool.key_layer_bytes +
+                      static_cast<uint64_t>(block) * pool.key_block_bytes,
+                  0, pool.key_block_bytes);
+      std::memset(pool.values + l * pool.value_layer_bytes +
+                      static_cast<uint64_t>(block) * pool.value_block_bytes,
+                  0, pool.value_block_bytes);
     }
   }
 }

@@ -43,8 +43,9 @@ struct SessionMemory {
   uint64_t total() const { return activation_bytes + kv_bytes + rope_bytes; }
 };
 
-/// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated by create(): prefill,
-/// decode, step and reset allocate nothing. After a failed step the session is as before it.
+/// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated
+/// by create(): prefill, decode, step and reset allocate nothing. After a failed step the session
+/// is as before it.
 class Session {
  public:
   /// `plan` and `weights` must outlive the session.
@@ -53,23 +54,26 @@ class Session {
 
   /// What create() would allocate; checks the options.
   static Result<SessionMemory> memory(const Plan& plan, const SessionOptions& options);
-  /// The same for a verified plan that is not opened, since it may be for another machine. `scratch_bytes`: the target's.
+  /// The same for a verified plan that is not opened, since it may be for another machine.
+  /// `scratch_bytes`: the target's.
   static Result<SessionMemory> memory(const schema::Plan& plan, uint64_t scratch_bytes,
                                       const SessionOptions& options);
 
-  /// Appends `tokens` to a sequence, in chunks. Logits of the last one are wanted. `cancel` (may be null) is looked at
-  /// before each chunk; kCancelled leaves the chunks done so far in the cache.
+  /// Appends `tokens` to a sequence, in chunks. Logits of the last one are wanted. `cancel` (may be
+  /// null) is looked at before each chunk; kCancelled leaves the chunks done so far in the cache.
   Status prefill(int32_t seq, std::span<const int32_t> tokens,
                  const std::atomic<bool>* cancel = nullptr);
 
   /// Appends one token, whose logits are wanted.
   Status decode(int32_t seq, int32_t token);
 
-  /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent; they are appended to
-  /// it in the given order. At most maxRows() tokens, of which maxLogitsRows() may want logits.
+  /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent;
+  /// they are appended to it in the given order. At most maxRows() tokens, of which maxLogitsRows()
+  /// may want logits.
   Status step(std::span<const StepToken> tokens);
 
-  /// Logits of the i-th token of the last step that wanted them: [vocab_size], valid until the next step.
+  /// Logits of the i-th token of the last step that wanted them: [vocab_size], valid until the next
+  /// step.
   std::span<const float> logits(int64_t i = 0) const;
   int64_t numLogitsRows() const { return num_logits_rows_; }
 
@@ -116,7 +120,8 @@ class Session {
   mutable std::vector<uint8_t> seen_;
   LlmcStep step_{};
   uint32_t running_ = 0;  // its entry point
-  std::atomic<uint64_t> failure_{0};  // (phase << 32 | status of the kernel) of the first failure seen
+  std::atomic<uint64_t> failure_{
+      0};  // (phase << 32 | status of the kernel) of the first failure seen
   const float* logits_ = nullptr;
   int64_t logits_stride_ = 0;
   int64_t num_logits_rows_ = 0;

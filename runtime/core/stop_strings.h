@@ -7,7 +7,8 @@
 
 namespace llmrt {
 
-/// Text goes in as it is decoded and comes out as soon as it cannot be the beginning of a stop string.
+/// Text goes in as it is decoded and comes out as soon as it cannot be the beginning of a stop
+/// string.
 class StopStrings {
  public:
   /// Empty strings are ignored.

@@ -19,8 +19,9 @@ namespace {
 
 enum Kind { kMatrix = 0, kNorm = 1, kBias = 2 };
 
-// The values of one tensor. SplitMix64's output function over key + index: statistically clean, a handful of cycles, and
-// any element at any time, which a sequential generator could not give to threads and layouts alike.
+// The values of one tensor. SplitMix64's output function over key + index: statistically clean, a
+// handful of cycles, and any element at any time, which a sequential generator could not give to
+// threads and layouts alike.
 struct Stream {
   uint64_t key;
   float center, scale;
@@ -28,7 +29,8 @@ struct Stream {
   Stream(uint64_t seed, const std::string& name, uint64_t cols, int kind)
       : key(XXH3_64bits_withSeed(name.data(), name.size(), seed)) {
     center = kind == kNorm ? 1.0f : 0.0f;
-    // Uniform in [-a, a) has variance a^2 / 3; 1/K keeps the size of activations from layer to layer.
+    // Uniform in [-a, a) has variance a^2 / 3; 1/K keeps the size of activations from layer to
+    // layer.
     const double a = kind == kNorm   ? 0.1
                      : kind == kBias ? 0.01
                                      : std::sqrt(3.0 / static_cast<double>(cols));
@@ -60,9 +62,9 @@ void store(uint8_t* out, int64_t index, float value) {
 struct Job {
   const schema::Weight* weight;
   uint8_t* out;
-  std::vector<Stream> streams;               // one per source
-  const std::vector<PanelRow>* panel_rows;   // layout panels
-  int64_t units;                             // panels, or rows: what is divided among threads
+  std::vector<Stream> streams;              // one per source
+  const std::vector<PanelRow>* panel_rows;  // layout panels
+  int64_t units;                            // panels, or rows: what is divided among threads
 };
 
 template <DType T>
@@ -85,8 +87,10 @@ void fillRow(const Job& job, int64_t row) {
   const auto cols = static_cast<int64_t>(job.weight->cols());
   size_t source = 0;
   int64_t in_source = row;
-  while (in_source >= static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows())) {
-    in_source -= static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows());
+  while (in_source >=
+         static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows())) {
+    in_source -=
+        static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows());
     ++source;
   }
   const Stream stream = job.streams[source];
@@ -159,7 +163,9 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
     const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
     for (uint32_t l = 0; l < layers; ++l) {
       const uint32_t layer = w.first_layer() + l;
-      Job job{&w, const_cast<uint8_t*>(result->data(i, layer)), {},
+      Job job{&w,
+              const_cast<uint8_t*>(result->data(i, layer)),
+              {},
               panels ? &panel_rows[i] : nullptr,
               panels ? static_cast<int64_t>(w.panels()) : total_rows};
       for (const schema::WeightSource* s : *w.sources()) {

@@ -16,9 +16,9 @@
 namespace llmrt {
 namespace {
 
-// A phase of a small model ends within microseconds, so waking from a futex (about 10 us) would dominate; about 2000
-// pauses (20 to 100 us) cover that and the sampler between steps. With more threads than CPUs the thread one waits for
-// may not be running: sleep at once.
+// A phase of a small model ends within microseconds, so waking from a futex (about 10 us) would
+// dominate; about 2000 pauses (20 to 100 us) cover that and the sampler between steps. With more
+// threads than CPUs the thread one waits for may not be running: sleep at once.
 constexpr int kSpins = 2000;
 constexpr int kSpinsOversubscribed = 16;
 
@@ -79,7 +79,8 @@ void ThreadTeam::waitWhile(std::atomic<uint32_t>& word, uint32_t value) {
     if (word.load(std::memory_order_acquire) != value) return;
     cpuRelax();
   }
-  // Sequential consistency: either advance() sees this sleeper, or the futex sees the new value and does not sleep.
+  // Sequential consistency: either advance() sees this sleeper, or the futex sees the new value and
+  // does not sleep.
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   while (word.load(std::memory_order_seq_cst) == value) futexWait(word, value);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);

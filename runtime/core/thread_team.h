@@ -11,9 +11,9 @@
 
 namespace llmrt {
 
-/// N - 1 worker threads and the caller. One run() is one dispatch for a whole step: threads meet between its phases at
-/// barrier(). Neither allocates; the only system calls are a futex wait after a short spin, and its wake.
-/// run() may be called from one thread at a time.
+/// N - 1 worker threads and the caller. One run() is one dispatch for a whole step: threads meet
+/// between its phases at barrier(). Neither allocates; the only system calls are a futex wait after
+/// a short spin, and its wake. run() may be called from one thread at a time.
 class ThreadTeam {
  public:
   using Task = void (*)(void* context, int worker);

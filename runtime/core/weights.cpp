@@ -26,10 +26,9 @@ Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::strin
   Result<MappedFile> file = MappedFile::open(file_path);
   if (!file.ok()) {
     if (file.status().code() != StatusCode::kNotFound) return std::move(file).status();
-    return notFound(fmt::format("{}: no such file: the weights of {} are named by --weights, {}",
-                                file_path, plan.path(),
-                                plan.schema().has_weights()
-                                    ? "or lie beside it"
+    return notFound(fmt::format(
+        "{}: no such file: the weights of {} are named by --weights, {}", file_path, plan.path(),
+        plan.schema().has_weights() ? "or lie beside it"
                                     : "made by llmc pack, or made up by --synthetic-weights"));
   }
   weights->file_ = *std::move(file);
@@ -47,8 +46,8 @@ Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::strin
         file_path, header.version, kWeightsVersion));
   }
   if (header.plan_id != plan.schema().id() || header.bytes != plan.schema().weights_bytes()) {
-    return invalidData(fmt::format("{}: holds weights that do not belong to the plan {}", file_path,
-                                   plan.path()));
+    return invalidData(
+        fmt::format("{}: holds weights that do not belong to the plan {}", file_path, plan.path()));
   }
   if (weights->file_.size() < header.bytes) {
     return invalidData(fmt::format("{}: is truncated: {} bytes of {}", file_path,

@@ -17,12 +17,13 @@ class ThreadTeam;
 /// Immutable once made; sessions may share it. Must outlive its sessions.
 class Weights {
  public:
-  /// Maps `path` (empty: defaultWeightsPath()) and checks that it belongs to the plan. Reads only its header.
+  /// Maps `path` (empty: defaultWeightsPath()) and checks that it belongs to the plan. Reads only
+  /// its header.
   static Result<std::unique_ptr<Weights>> map(const Plan& plan, const std::string& path = "");
 
-  /// Random weights for a plan without any: every value is a hash of (seed, the tensor's name, its index in the
-  /// checkpoint's order), whatever the layout. Matrices: uniform with variance 1/K; norms: 1 +- 0.1; biases: +- 0.01;
-  /// rounded to the weight's dtype.
+  /// Random weights for a plan without any: every value is a hash of (seed, the tensor's name, its
+  /// index in the checkpoint's order), whatever the layout. Matrices: uniform with variance 1/K;
+  /// norms: 1 +- 0.1; biases: +- 0.01; rounded to the weight's dtype.
   static Result<std::unique_ptr<Weights>> synthesize(const Plan& plan, uint64_t seed,
                                                      ThreadTeam& team);
 
@@ -44,9 +45,9 @@ class Weights {
 /// plan.fb -> plan.weights; another name gets ".weights" appended.
 std::string defaultWeightsPath(const std::string& plan_path);
 
-/// Fills one tensor (one layer of it) of packed weights; `out` is zeroed. For tests; synthesize() calls it for all.
 namespace synthetic {
-/// The value of logical element `index` (row * cols + col) of a tensor. kind: WeightSource.kind.
+/// What synthesize() makes, one by one. The value of logical element `index` (row * cols + col) of
+/// a tensor. kind: WeightSource.kind.
 float value(uint64_t seed, const std::string& tensor_name, uint64_t index, uint64_t cols, int kind);
 }  // namespace synthetic
 

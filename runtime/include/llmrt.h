@@ -1,16 +1,19 @@
 /* llmrt: executes plans made by llmc. The stable C interface.
  *
- * Can: open a plan and its weights, run prompts and single tokens of several sequences, sample, generate text, tokenize.
- * Cannot: compile. A plan holds machine code: opening one is trusting it, like running a program.
+ * Can: open a plan and its weights, run prompts and single tokens of several sequences, sample,
+ * generate text, tokenize. Cannot: compile. A plan holds machine code: opening one is trusting it,
+ * like running a program.
  *
  * Conventions
- *  - Functions that can fail return llmrt_status, LLMRT_OK or an error; llmrt_last_error() then gives one line that names
- *    the file, field or option and what to do. Outputs are untouched on failure.
- *  - Handles are opaque. A plan outlives its weights and sessions, weights outlive their sessions. close/destroy accept
- *    NULL.
- *  - A plan and weights may be used by several threads at once; a session or sampler by one at a time.
- *  - Options structs begin with struct_size and are filled by their _init function, so that fields can be appended: a
- *    program built against an older header keeps working.
+ *  - Functions that can fail return llmrt_status, LLMRT_OK or an error; llmrt_last_error() then
+ * gives one line that names the file, field or option and what to do. Outputs are untouched on
+ * failure.
+ *  - Handles are opaque. A plan outlives its weights and sessions, weights outlive their sessions.
+ * close/destroy accept NULL.
+ *  - A plan and weights may be used by several threads at once; a session or sampler by one at a
+ * time.
+ *  - Options structs begin with struct_size and are filled by their _init function, so that fields
+ * can be appended: a program built against an older header keeps working.
  *  - No C++ exception leaves these functions; none of them exits or aborts.
  */
 #ifndef LLMRT_H
@@ -31,7 +34,7 @@ typedef enum llmrt_status {
   LLMRT_INVALID_ARGUMENT = 1, /* a value of the caller's */
   LLMRT_INVALID_DATA = 2,     /* a file that is broken, truncated or lies about itself */
   LLMRT_NOT_FOUND = 3,
-  LLMRT_UNSUPPORTED = 4,      /* valid, but not something this version or machine can do */
+  LLMRT_UNSUPPORTED = 4, /* valid, but not something this version or machine can do */
   LLMRT_OUT_OF_MEMORY = 5,
   LLMRT_IO = 6,
   LLMRT_CANCELLED = 7,
@@ -45,10 +48,13 @@ typedef struct llmrt_sampler llmrt_sampler;
 
 /* LLMRT_API_VERSION of the library. */
 uint32_t llmrt_api_version(void);
-/* The message of the calling thread's last failure, "" when there was none. Valid until its next failure. */
+/* The message of the calling thread's last failure, "" when there was none. Valid until its next
+ * failure. */
 const char* llmrt_last_error(void);
 
-/* --- Plans -------------------------------------------------------------------------------------------------------- */
+/* --- Plans
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 /* Maps and verifies a plan, and loads the code of the best target that plan and machine share.
  * cpu_target: that target and no other ("x86-64-v3"); NULL: the best. */
@@ -62,25 +68,31 @@ typedef struct llmrt_plan_info {
   int64_t max_batch;   /* most sequences at once */
   int64_t num_layers;
   uint64_t weights_bytes;
-  int32_t has_weights;   /* 0: a code-only plan */
+  int32_t has_weights; /* 0: a code-only plan */
   int32_t has_tokenizer;
-  int32_t bos_token_id;  /* -1: none */
-  const char* name;      /* of the model; these two live as long as the plan */
-  const char* target;    /* whose code was loaded */
+  int32_t bos_token_id; /* -1: none */
+  const char* name;     /* of the model; these two live as long as the plan */
+  const char* target;   /* whose code was loaded */
 } llmrt_plan_info;
 llmrt_status llmrt_plan_get_info(const llmrt_plan* plan, llmrt_plan_info* info);
 
-/* --- Text --------------------------------------------------------------------------------------------------------- */
+/* --- Text
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-/* Ids of `bytes` bytes of UTF-8 text, with BOS where the tokenizer adds it and add_bos is not 0. Writes at most
- * `capacity` ids to `ids` (may be NULL when that is 0) and the number of all to *count. */
+/* Ids of `bytes` bytes of UTF-8 text, with BOS where the tokenizer adds it and add_bos is not 0.
+ * Writes at most `capacity` ids to `ids` (may be NULL when that is 0) and the number of all to
+ * *count. */
 llmrt_status llmrt_tokenize(const llmrt_plan* plan, const char* text, size_t bytes, int32_t add_bos,
                             int32_t* ids, size_t capacity, size_t* count);
-/* Text of ids, without special tokens: UTF-8 without a terminating zero. Capacity and count, in bytes, as above. */
-llmrt_status llmrt_detokenize(const llmrt_plan* plan, const int32_t* ids, size_t num_ids, char* text,
-                              size_t capacity, size_t* count);
+/* Text of ids, without special tokens: UTF-8 without a terminating zero. Capacity and count, in
+ * bytes, as above. */
+llmrt_status llmrt_detokenize(const llmrt_plan* plan, const int32_t* ids, size_t num_ids,
+                              char* text, size_t capacity, size_t* count);
 
-/* --- Weights ------------------------------------------------------------------------------------------------------ */
+/* --- Weights
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 /* Maps a weights file. path NULL: the plan's name with .weights. */
 llmrt_status llmrt_weights_open(const llmrt_plan* plan, const char* path, llmrt_weights** out);
@@ -89,7 +101,9 @@ llmrt_status llmrt_weights_synthesize(const llmrt_plan* plan, uint64_t seed, int
                                       llmrt_weights** out);
 void llmrt_weights_close(llmrt_weights* weights);
 
-/* --- Sessions ----------------------------------------------------------------------------------------------------- */
+/* --- Sessions
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct llmrt_session_options {
   size_t struct_size;
@@ -106,7 +120,8 @@ llmrt_status llmrt_session_create(const llmrt_plan* plan, const llmrt_weights* w
 void llmrt_session_destroy(llmrt_session* session);
 
 /* Appends tokens to sequence seq; the last one's logits are then llmrt_logits(). */
-llmrt_status llmrt_prefill(llmrt_session* session, int32_t seq, const int32_t* tokens, size_t count);
+llmrt_status llmrt_prefill(llmrt_session* session, int32_t seq, const int32_t* tokens,
+                           size_t count);
 /* Appends one token. Allocates nothing. */
 llmrt_status llmrt_decode(llmrt_session* session, int32_t seq, int32_t token);
 
@@ -118,15 +133,17 @@ typedef struct llmrt_step_token {
 /* Any mix of tokens of any sequences as one step; tokens of one sequence are adjacent, in order. */
 llmrt_status llmrt_step(llmrt_session* session, const llmrt_step_token* tokens, size_t count);
 
-/* Logits [vocab_size] of the i-th token of the last step that wanted them, NULL when there is none. Valid until the
- * session's next step. */
+/* Logits [vocab_size] of the i-th token of the last step that wanted them, NULL when there is none.
+ * Valid until the session's next step. */
 const float* llmrt_logits(const llmrt_session* session, size_t i);
 /* Tokens of the sequence so far; -1 for a sequence the session does not have. */
 int64_t llmrt_kv_len(const llmrt_session* session, int32_t seq);
 /* Forgets a sequence's tokens. */
 void llmrt_reset(llmrt_session* session, int32_t seq);
 
-/* --- Sampling ----------------------------------------------------------------------------------------------------- */
+/* --- Sampling
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct llmrt_sampler_options {
   size_t struct_size;
@@ -148,23 +165,26 @@ void llmrt_sampler_accept(llmrt_sampler* sampler, int32_t token);
 /* The next token. logits: [vocab_size]. */
 int32_t llmrt_sampler_sample(llmrt_sampler* sampler, const float* logits);
 
-/* --- Generation --------------------------------------------------------------------------------------------------- */
+/* --- Generation
+ * ---------------------------------------------------------------------------------------------------
+ */
 
-/* Gets whole characters of the generated text as they become certain, not zero-terminated. Not 0 cancels. */
+/* Gets whole characters of the generated text as they become certain, not zero-terminated. Not 0
+ * cancels. */
 typedef int32_t (*llmrt_text_callback)(void* user, const char* text, size_t bytes);
 
 typedef enum llmrt_finish_reason {
-  LLMRT_FINISH_EOS = 0,       /* an end-of-sequence token */
-  LLMRT_FINISH_STOP = 1,      /* a stop string */
-  LLMRT_FINISH_LENGTH = 2,    /* max_tokens, or the context is full */
-  LLMRT_FINISH_CANCELLED = 3  /* by the callback */
+  LLMRT_FINISH_EOS = 0,      /* an end-of-sequence token */
+  LLMRT_FINISH_STOP = 1,     /* a stop string */
+  LLMRT_FINISH_LENGTH = 2,   /* max_tokens, or the context is full */
+  LLMRT_FINISH_CANCELLED = 3 /* by the callback */
 } llmrt_finish_reason;
 
 typedef struct llmrt_generate_options {
   size_t struct_size;
   int64_t max_tokens;
   const llmrt_sampler_options* sampler; /* NULL: what the model's generation config asks for */
-  const char* const* stops; /* [num_stops] */
+  const char* const* stops;             /* [num_stops] */
   size_t num_stops;
   int32_t ignore_eos;
   llmrt_text_callback on_text; /* may be NULL */
@@ -172,11 +192,13 @@ typedef struct llmrt_generate_options {
 } llmrt_generate_options;
 void llmrt_generate_options_init(llmrt_generate_options* options);
 
-/* Appends a prompt to sequence seq and generates. Writes at most `capacity` of the generated ids to `ids` (may be NULL
- * when that is 0), the number of all to *count, and why it ended to *reason (may be NULL). */
+/* Appends a prompt to sequence seq and generates. Writes at most `capacity` of the generated ids to
+ * `ids` (may be NULL when that is 0), the number of all to *count, and why it ended to *reason (may
+ * be NULL). */
 llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* prompt,
-                            size_t prompt_count, const llmrt_generate_options* options, int32_t* ids,
-                            size_t capacity, size_t* count, llmrt_finish_reason* reason);
+                            size_t prompt_count, const llmrt_generate_options* options,
+                            int32_t* ids, size_t capacity, size_t* count,
+                            llmrt_finish_reason* reason);
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,8 @@ namespace llmrt {
 namespace {
 
 constexpr uint64_t kLine = 64;
-constexpr uint64_t kChunk = uint64_t{1} << 20;  // shares are whole chunks, divisible by 16 streams of whole lines
+constexpr uint64_t kChunk =
+    uint64_t{1} << 20;  // shares are whole chunks, divisible by 16 streams of whole lines
 
 // 16 bytes: what every x86-64 and aarch64 loads at once. Wider vectors read no faster from memory.
 typedef uint64_t Vector __attribute__((vector_size(16), may_alias));
@@ -27,7 +28,8 @@ uint64_t readStreams(const uint8_t* data, uint64_t bytes) {
   for (uint64_t at = 0; at < part; at += kLine) {
 #pragma GCC unroll 16
     for (int s = 0; s < kStreams; ++s) {
-      const auto* line = reinterpret_cast<const Vector*>(data + static_cast<uint64_t>(s) * part + at);
+      const auto* line =
+          reinterpret_cast<const Vector*>(data + static_cast<uint64_t>(s) * part + at);
 #pragma GCC unroll 4
       for (uint64_t i = 0; i < kVectors; ++i) sums[i] ^= line[i];
     }
@@ -59,9 +61,11 @@ uint64_t systemBytes(int name, uint64_t unit) {
 }  // namespace
 
 Result<BandwidthMeter> BandwidthMeter::create(int threads) {
-  const uint64_t cache = std::max(systemBytes(_SC_LEVEL3_CACHE_SIZE, 1), systemBytes(_SC_LEVEL2_CACHE_SIZE, 1));
+  const uint64_t cache =
+      std::max(systemBytes(_SC_LEVEL3_CACHE_SIZE, 1), systemBytes(_SC_LEVEL2_CACHE_SIZE, 1));
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  // Not a power of two: streams that far apart would fall into the same cache sets and memory banks.
+  // Not a power of two: streams that far apart would fall into the same cache sets and memory
+  // banks.
   const uint64_t wanted = std::max<uint64_t>(cache * 4, 256 * kChunk) + 3 * kChunk;
   const uint64_t most = std::max<uint64_t>(systemBytes(_SC_AVPHYS_PAGES, page) / 8, 64 * kChunk);
   const uint64_t unit = kChunk * static_cast<uint64_t>(std::max(threads, 1));
@@ -69,7 +73,8 @@ Result<BandwidthMeter> BandwidthMeter::create(int threads) {
   BandwidthMeter meter;
   meter.threads_ = std::max(threads, 1);
   meter.bytes_ = std::max<uint64_t>(std::min(wanted, most) / unit, 1) * unit;
-  void* data = mmap(nullptr, meter.bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* data =
+      mmap(nullptr, meter.bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
     meter.bytes_ = 0;
     return outOfMemory("out of memory: no buffer to measure bandwidth with");
@@ -96,7 +101,8 @@ BandwidthMeter::~BandwidthMeter() {
 Result<double> BandwidthMeter::measure(int streams) const {
   const uint64_t share = bytes_ / static_cast<uint64_t>(threads_);
   LLMRT_ASSIGN_OR_RETURN(const double seconds, timeOnThreads(threads_, [&](int t) {
-                           const uint64_t sum = readWith(streams, data_ + static_cast<uint64_t>(t) * share, share);
+                           const uint64_t sum =
+                               readWith(streams, data_ + static_cast<uint64_t>(t) * share, share);
                            asm volatile("" : : "r"(sum));  // the loads are wanted, not their result
                          }));
   return static_cast<double>(bytes_) / seconds;

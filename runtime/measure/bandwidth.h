@@ -8,13 +8,15 @@
 
 namespace llmrt {
 
-/// Reads a buffer larger than four times the last-level cache, so that nothing of one pass is left for the next. One
-/// sequential stream per thread leaves up to 40 % of the bandwidth unused; so several counts are tried.
+/// Reads a buffer larger than four times the last-level cache, so that nothing of one pass is left
+/// for the next. One sequential stream per thread leaves up to 40 % of the bandwidth unused; so
+/// several counts are tried.
 class BandwidthMeter {
  public:
   static constexpr std::array<int, 5> kStreams = {1, 2, 4, 8, 16};  // per thread
 
-  /// Allocates and touches the buffer: at most an eighth of the memory that is available, 64 MiB at least.
+  /// Allocates and touches the buffer: at most an eighth of the memory that is available, 64 MiB at
+  /// least.
   static Result<BandwidthMeter> create(int threads);
   BandwidthMeter(BandwidthMeter&& other) noexcept;
   BandwidthMeter& operator=(BandwidthMeter&&) = delete;

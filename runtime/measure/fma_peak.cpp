@@ -15,7 +15,8 @@
 namespace llmrt {
 namespace {
 
-// Two units with a latency of four or five cycles need ten independent sums; twelve fit any register file.
+// Two units with a latency of four or five cycles need ten independent sums; twelve fit any
+// register file.
 constexpr int kSums = 12;
 
 // x = x * kFactor + kTerm stays near 1: no overflow, no subnormals.

@@ -26,8 +26,13 @@ template <typename Acc>
 class OpEvaluator {
  public:
   OpEvaluator(Evaluator& evaluator, ModelOp model, const std::vector<Row>& rows, KvState& kv,
-              int64_t layer)
-      : evaluator_(evaluator), model_(model), rows_(rows), kv_(kv), layer_(layer) {}
+              int64_t layer, const SymbolMap& symbols)
+      : evaluator_(evaluator),
+        model_(model),
+        rows_(rows),
+        kv_(kv),
+        layer_(layer),
+        symbols_(symbols) {}
 
   Matrix evaluate(Operation* op, const std::vector<Matrix>& in) {
     return llvm::TypeSwitch<Operation*, Matrix>(op)
@@ -60,8 +65,13 @@ class OpEvaluator {
   }
 
  private:
+  FlatSymbolRefAttr actual(FlatSymbolRefAttr symbol) {
+    auto found = symbols_.find(symbol.getValue().str());
+    return found == symbols_.end() ? symbol
+                                   : FlatSymbolRefAttr::get(symbol.getContext(), found->second);
+  }
   const std::vector<float>& weight(FlatSymbolRefAttr symbol) {
-    return evaluator_.weight(symbol, layer_);
+    return evaluator_.weight(actual(symbol), layer_);
   }
 
   template <typename F>
@@ -133,7 +143,7 @@ class OpEvaluator {
 
   /// cos and sin are computed in double and rounded to f32, as the session's tables are.
   Matrix rope(const Matrix& x, FlatSymbolRefAttr symbol, int64_t headDim) {
-    auto table = cast<RopeTableOp>(SymbolTable::lookupSymbolIn(model_, symbol.getAttr()));
+    auto table = cast<RopeTableOp>(SymbolTable::lookupSymbolIn(model_, actual(symbol).getAttr()));
     double scale = table.getScale().convertToDouble();
     int64_t half = headDim / 2;
     Matrix y(x.rows, x.cols);
@@ -253,12 +263,14 @@ class OpEvaluator {
   const std::vector<Row>& rows_;
   KvState& kv_;
   int64_t layer_;
+  const SymbolMap& symbols_;
 };
 
 }  // namespace
 
 Matrix Evaluator::evaluateOp(Operation* op, const std::vector<Matrix>& inputs,
-                             const std::vector<Row>& rows, KvState& kv, int64_t layer) {
+                             const std::vector<Row>& rows, KvState& kv, int64_t layer,
+                             const SymbolMap& symbols) {
   size_t next = 0;
   for (Value v : op->getOperands()) {
     if (!isa<RankedTensorType>(v.getType())) continue;
@@ -270,8 +282,8 @@ Matrix Evaluator::evaluateOp(Operation* op, const std::vector<Matrix>& inputs,
     ++next;
   }
   if (accumulate_ == Accumulate::kFloat)
-    return OpEvaluator<float>(*this, model_, rows, kv, layer).evaluate(op, inputs);
-  return OpEvaluator<double>(*this, model_, rows, kv, layer).evaluate(op, inputs);
+    return OpEvaluator<float>(*this, model_, rows, kv, layer, symbols).evaluate(op, inputs);
+  return OpEvaluator<double>(*this, model_, rows, kv, layer, symbols).evaluate(op, inputs);
 }
 
 }  // namespace llmc::test

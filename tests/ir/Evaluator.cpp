@@ -124,14 +124,24 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
     KernelOpInterface op = kernel.getComputeOp();
     std::vector<Matrix> inputs;
     FlatSymbolRefAttr output;
-    for (auto operand : phase.getOperands().getAsRange<OperandAttr>()) {
-      if (operand.getSpace() != Space::arena) continue;
-      if (operand.getAccess() == Access::write)
+    SymbolMap symbols;
+    for (auto [operand, named] : llvm::zip_equal(phase.getOperands().getAsRange<OperandAttr>(),
+                                                 op.getKernelOperands())) {
+      if (operand.getSpace() == Space::arena && operand.getAccess() == Access::write)
         output = operand.getSymbol();
-      else
+      else if (operand.getSpace() == Space::arena)
         inputs.push_back(read(operand.getSymbol(), rows.size()));
+      else if (operand.getSpace() == Space::rope)
+        symbols[named.symbols[0].getValue().str()] = operand.getSymbol().getValue().str();
+      else if (operand.getSpace() == Space::weights) {
+        auto packed = cast<PackedWeightOp>(
+            SymbolTable::lookupSymbolIn(model_, operand.getSymbol().getAttr()));
+        for (auto [source, name] : llvm::zip_equal(
+                 packed.getSources().getAsRange<FlatSymbolRefAttr>(), named.symbols))
+          symbols[name.getValue().str()] = source.getValue().str();
+      }
     }
-    Matrix result = evaluateOp(op, inputs, rows, kv, layer);
+    Matrix result = evaluateOp(op, inputs, rows, kv, layer, symbols);
     if (!output) return;
     if (trace) trace(op, layer, result);
     write(output, result);

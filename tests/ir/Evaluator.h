@@ -60,6 +60,8 @@ using WeightSource = std::function<std::vector<float>(llm::WeightOp weight, int6
 /// Told every result: the op, its layer (-1 outside layers), the value.
 using Trace = std::function<void(mlir::Operation* op, int64_t layer, const Matrix& result)>;
 
+using SymbolMap = std::map<std::string, std::string>;
+
 /// Evaluates a model that verifies. Throws std::invalid_argument where a caller asks for what the model lacks, or gives
 /// values of a wrong size.
 class Evaluator {
@@ -71,9 +73,10 @@ class Evaluator {
   Matrix run(llvm::StringRef entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace = nullptr);
 
   /// One KernelOpInterface op, in `layer` (-1 outside layers). `inputs`: its tensor operands in order. Gives its
-  /// result; an empty matrix where it has none.
+  /// result; an empty matrix where it has none. `symbols`: what to use in place of the weights and tables it names (a
+  /// kernel is shared by phases with other weights).
   Matrix evaluateOp(mlir::Operation* op, const std::vector<Matrix>& inputs, const std::vector<Row>& rows,
-                    KvState& kv, int64_t layer = -1);
+                    KvState& kv, int64_t layer = -1, const SymbolMap& symbols = {});
 
   /// The values of a weight as evaluateOp sees them.
   const std::vector<float>& weight(mlir::FlatSymbolRefAttr symbol, int64_t layer);

@@ -1,5 +1,5 @@
 // Every op in every spelling: printed, parsed and printed again, in the generic form too.
-// RUN: llmc-opt %s | llmc-opt | FileCheck %s
+// RUN: llmc-opt %s | llmc-opt | FileCheck %s --check-prefixes=CHECK,TEXT
 // RUN: llmc-opt %s --mlir-print-op-generic | llmc-opt | FileCheck %s
 
 // CHECK-LABEL: llm.model @m architecture "llama" hidden_size 32 intermediate_size 48 num_heads 4 num_kv_heads 2 head_dim 8 num_layers 3 vocab_size 50 max_seq_len 64 max_batch 2 {
@@ -27,9 +27,10 @@ llm.model @m architecture "llama" hidden_size 32 intermediate_size 48 num_heads 
   llm.weight @late matrix "{layer}.late" first_layer 2 : tensor<1x32x32xbf16>
   llm.weight @norm norm "norm" : tensor<32xbf16>
   llm.weight @lm_head matrix "head" : tensor<50x32xbf16>
-  // CHECK: llm.rope_table @rope [1.000000e+00, 3.000000e-01, 1.000000e-01, 0.029999999999999999]
-  llm.rope_table @rope [1.0, 0.3, 0.1, 0.03]
-  // CHECK-NEXT: llm.rope_table @scaled scale 1.500000e+00 [1.000000e+00]
+  // No digit is lost, but in the generic form.
+  // TEXT: llm.rope_table @rope [1.000000e+00, 3.000000e-01, 1.000000e-01, 0.80584218776148187]
+  llm.rope_table @rope [1.0, 0.3, 0.1, 0.80584218776148187]
+  // CHECK: llm.rope_table @scaled scale 1.500000e+00 [1.000000e+00]
   llm.rope_table @scaled scale 1.5 [1.0]
 
   // CHECK-LABEL: llm.entry @primitive(%rows: !llm.rows, %kv: !llm.kv_cache<2x8xf16>) max_rows 8 {

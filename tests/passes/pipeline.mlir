@@ -1,3 +1,54 @@
+// A decoder of two layers, from the importer's form to schedules and kernels.
+// RUN: llmc-opt %s --llmc-pipeline | FileCheck %s
+// RUN: llmc-opt %s --llmc-pipeline=disable-pass=llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-residual,llm-fuse-norm-logits | FileCheck %s --check-prefix=UNFUSED
+// RUN: llmc-opt %s --llmc-pipeline=disable-pass=llm-plan-memory | FileCheck %s --check-prefix=UNSHARED
+
+// CHECK:      llm.packed_weight @embed_tokens.panels panels concat of [@embed_tokens] : bf16
+// CHECK-NEXT: llm.packed_weight @input_norm.rows rows concat of [@input_norm] : f32
+// CHECK-NEXT: llm.packed_weight @q_proj.k_proj.v_proj.heads panels heads of [@q_proj, @k_proj, @v_proj] head_rows 16 : bf16
+// CHECK:      llm.packed_weight @gate_proj.up_proj.interleave panels interleave of [@gate_proj, @up_proj] : bf16
+
+// CHECK-LABEL: llm.schedule @decode max_rows 4 max_logits_rows 4 arena_bytes 18688 logits @logits
+// The residual stream lives through all layers; the MLP takes the bytes of q and attention.
+// CHECK-NEXT: llm.buffer @residual offset 16640 rows 4 width 64 row_stride 64
+// CHECK-NEXT: llm.buffer @norm_qkv offset 0 rows 4 width 64 row_stride 64
+// CHECK-NEXT: llm.buffer @attention offset 1024 rows 4 width 64 row_stride 64
+// CHECK-NEXT: llm.buffer @linear_residual offset 17664 rows 4 width 64 row_stride 64
+// CHECK-NEXT: llm.buffer @norm_glu offset 0 rows 4 width 1024 row_stride 1040
+// CHECK-NEXT: llm.buffer @logits offset 0 rows 4 width 128 row_stride 128
+// CHECK-NEXT: llm.phase @embed_128x64_bf16_decode tiles 1 rows_per_tile 1
+// CHECK-NEXT: llm.repeat first_layer 0 num_layers 2 {
+// CHECK-NEXT:   llm.phase @norm_qkv_128x64_bf16_kvbf16_decode
+// CHECK-SAME:     [#llm.operand<read arena @residual>, #llm.operand<read weights @input_norm.rows>, #llm.operand<read weights @q_proj.k_proj.v_proj.heads>, #llm.operand<read rope @rope>, #llm.operand<write kv_keys>, #llm.operand<write kv_values>, #llm.operand<write arena @norm_qkv>]
+// CHECK-NEXT:   llm.phase @attention_4x2x16_kvbf16_decode
+// CHECK-NEXT:   llm.phase @linear_residual_64x64_bf16_decode
+// CHECK-NEXT:   llm.phase @norm_glu_2048x64_bf16_decode
+// CHECK-NEXT:   llm.phase @linear_residual_64x1024_bf16_decode
+// CHECK-SAME:     #llm.operand<write arena @residual>]
+// CHECK-NEXT: }
+// CHECK-NEXT: llm.phase @norm_logits_128x64_bf16_decode
+
+// Prefill wants the logits of one row of each sequence, and has kernels of its own.
+// CHECK-LABEL: llm.schedule @prefill max_rows 64 max_logits_rows 2
+// CHECK:      llm.buffer @logits offset 0 rows 2 width 128 row_stride 128
+// CHECK:      llm.phase @attention_4x2x16_kvbf16_prefill tiles 2 rows_per_tile 16
+
+// CHECK-COUNT-14: llm.kernel @
+// CHECK-NOT:  llm.kernel @
+
+// UNFUSED:     llm.schedule @decode
+// UNFUSED:     llm.phase @linear_32x64_bf16_decode {{.*}} @k_proj.panels
+// UNFUSED:     llm.phase @linear_32x64_bf16_decode {{.*}} @v_proj.panels
+// UNFUSED:     llm.schedule @prefill
+// Equal shapes share a kernel, whatever the weight: k with v, q with o, gate with up, and all norms.
+// UNFUSED-COUNT-28: llm.kernel @
+// UNFUSED-NOT: llm.kernel @
+
+// UNSHARED: llm.schedule @decode max_rows 4 max_logits_rows 4 arena_bytes 22784
+// UNSHARED: llm.buffer @residual offset 0
+// UNSHARED: llm.buffer @norm_qkv offset 1024
+// UNSHARED: llm.buffer @attention offset 2048
+
 llm.model @tiny architecture "llama" hidden_size 64 intermediate_size 1024 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "model.embed_tokens.weight" : tensor<128x64xbf16>
   llm.weight @input_norm norm "model.layers.{layer}.input_layernorm.weight" : tensor<2x64xbf16>

@@ -1,5 +1,5 @@
-/* A program in C11 that does through llmrt.h what a user would: open, tokenize, run, sample, generate, fail.
- * Arguments: a plan without weights beside it. Exit status 0: all checks held. */
+/* A program in C11 that does through llmrt.h what a user would: open, tokenize, run, sample,
+ * generate, fail. Arguments: a plan without weights beside it. Exit status 0: all checks held. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +8,12 @@
 
 static int failures = 0;
 
-#define CHECK(condition)                                                                    \
-  do {                                                                                      \
-    if (!(condition)) {                                                                     \
+#define CHECK(condition)                                                                       \
+  do {                                                                                         \
+    if (!(condition)) {                                                                        \
       fprintf(stderr, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, llmrt_last_error()); \
-      ++failures;                                                                           \
-    }                                                                                       \
+      ++failures;                                                                              \
+    }                                                                                          \
   } while (0)
 
 static int32_t argmax(const float* logits, int64_t n) {
@@ -55,14 +55,17 @@ int main(int argc, char** argv) {
   CHECK((info.struct_size = 0, llmrt_plan_get_info(plan, &info)) == LLMRT_INVALID_ARGUMENT);
   info.struct_size = sizeof info;
   CHECK(llmrt_plan_get_info(plan, &info) == LLMRT_OK);
-  CHECK(info.vocab_size == 50 && info.max_seq_len == 200 && info.has_tokenizer && strcmp(info.name, "example") == 0);
+  CHECK(info.vocab_size == 50 && info.max_seq_len == 200 && info.has_tokenizer &&
+        strcmp(info.name, "example") == 0);
 
   int32_t prompt[16];
   size_t prompt_count = 0;
   CHECK(llmrt_tokenize(plan, "abc", 3, 1, NULL, 0, &prompt_count) == LLMRT_OK && prompt_count == 4);
   CHECK(llmrt_tokenize(plan, "abc", 3, 1, prompt, 16, &prompt_count) == LLMRT_OK);
   CHECK(prompt[0] == info.bos_token_id && prompt[1] == 2 && prompt[3] == 4);
-  CHECK(llmrt_tokenize(plan, "\xff", 1, 1, prompt + 8, 8, &prompt_count) == LLMRT_INVALID_ARGUMENT && prompt_count == 4);
+  CHECK(llmrt_tokenize(plan, "\xff", 1, 1, prompt + 8, 8, &prompt_count) ==
+            LLMRT_INVALID_ARGUMENT &&
+        prompt_count == 4);
   char text[16];
   size_t bytes = 0;
   CHECK(llmrt_detokenize(plan, prompt, prompt_count, text, sizeof text, &bytes) == LLMRT_OK);
@@ -99,7 +102,8 @@ int main(int argc, char** argv) {
     llmrt_sampler_accept(sampler, by_hand[i]);
     CHECK(llmrt_decode(session, 1, by_hand[i]) == LLMRT_OK);
   }
-  CHECK(llmrt_kv_len(session, 1) == 12 && llmrt_kv_len(session, 0) == 0 && llmrt_kv_len(session, 2) == -1);
+  CHECK(llmrt_kv_len(session, 1) == 12 && llmrt_kv_len(session, 0) == 0 &&
+        llmrt_kv_len(session, 2) == -1);
 
   llmrt_generate_options generate;
   llmrt_generate_options_init(&generate);
@@ -110,15 +114,18 @@ int main(int argc, char** argv) {
   generate.user = &out;
   size_t count = 0;
   llmrt_finish_reason reason = LLMRT_FINISH_CANCELLED;
-  CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, generated, 8, &count, &reason) == LLMRT_OK);
-  CHECK(count == 8 && reason == LLMRT_FINISH_LENGTH && memcmp(generated, by_hand, sizeof by_hand) == 0);
+  CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, generated, 8, &count,
+                       &reason) == LLMRT_OK);
+  CHECK(count == 8 && reason == LLMRT_FINISH_LENGTH &&
+        memcmp(generated, by_hand, sizeof by_hand) == 0);
   char expected[64];
   CHECK(llmrt_detokenize(plan, generated, count, expected, sizeof expected, &bytes) == LLMRT_OK);
   CHECK(out.size == bytes && memcmp(out.bytes, expected, bytes) == 0);
 
   llmrt_reset(session, 0);
   out.calls_left = 2;
-  CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, NULL, 0, &count, &reason) == LLMRT_OK);
+  CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, NULL, 0, &count, &reason) ==
+        LLMRT_OK);
   CHECK(reason == LLMRT_FINISH_CANCELLED && count < 8);
 
   llmrt_sampler_options sampling;
@@ -126,7 +133,8 @@ int main(int argc, char** argv) {
   CHECK(sampling.temperature == 0.0f && sampling.top_p == 1.0f);
   sampling.top_p = 2.0f;
   generate.sampler = &sampling;
-  CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, NULL, 0, &count, &reason) == LLMRT_INVALID_ARGUMENT);
+  CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, NULL, 0, &count, &reason) ==
+        LLMRT_INVALID_ARGUMENT);
   CHECK(strstr(llmrt_last_error(), "top-p") != NULL);
 
   /* A mixed step, and what is refused. */

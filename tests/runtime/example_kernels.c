@@ -1,8 +1,10 @@
-/* The kernel ABI by example: a toy model in plain C, compiled to a shared object that tests put into a plan.
+/* The kernel ABI by example: a toy model in plain C, compiled to a shared object that tests put
+ * into a plan.
  *
- * Shapes are constants, as in compiled kernels. The model: embed, then per layer a KV write, an attention without softmax
- * (weights are plain dot products, divided by the number of tokens) and a linear with residual, then logits. Every sum
- * runs in one fixed order, so results do not depend on how tiles are dealt out.
+ * Shapes are constants, as in compiled kernels. The model: embed, then per layer a KV write, an
+ * attention without softmax (weights are plain dot products, divided by the number of tokens) and a
+ * linear with residual, then logits. Every sum runs in one fixed order, so results do not depend on
+ * how tiles are dealt out.
  *
  * No libc, no globals, no allocation: built with -nostdlib.
  */
@@ -32,7 +34,8 @@ static int64_t kv_block(const LlmcStep* step, int32_t seq, int32_t pos) {
   return step->block_tables[seq * step->blocks_per_seq + pos / TOKENS];
 }
 
-/* One head of x, rotated: pairs (i, i + HEAD_DIM / 2), cos and sin from table [max_seq_len, 2, HEAD_DIM / 2]. */
+/* One head of x, rotated: pairs (i, i + HEAD_DIM / 2), cos and sin from table [max_seq_len, 2,
+ * HEAD_DIM / 2]. */
 static void rotate(const float* x, const float* table, int32_t pos, float* out) {
   const float* cosine = table + (int64_t)pos * HEAD_DIM;
   const float* sine = cosine + HEAD_DIM / 2;
@@ -56,7 +59,8 @@ KERNEL example_embed(const LlmcStep* step, void* const* operands, int64_t tile_b
   return 0;
 }
 
-/* operands: x, key pool, value pool, rope. Tiles: NUM_HEADS per row block. Keys are rotated, values are x itself. */
+/* operands: x, key pool, value pool, rope. Tiles: NUM_HEADS per row block. Keys are rotated, values
+ * are x itself. */
 KERNEL example_kv_write(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                         int64_t tile_end, void* scratch) {
   const float* x = operands[0];
@@ -124,7 +128,8 @@ KERNEL example_linear_residual(const LlmcStep* step, void* const* operands, int6
       float sum[LANES];
       for (int lane = 0; lane < LANES; ++lane) sum[lane] = x[row * HIDDEN + panel * LANES + lane];
       for (int k = 0; k < HIDDEN; ++k)
-        for (int lane = 0; lane < LANES; ++lane) sum[lane] += a[row * HIDDEN + k] * w[k * LANES + lane];
+        for (int lane = 0; lane < LANES; ++lane)
+          sum[lane] += a[row * HIDDEN + k] * w[k * LANES + lane];
       for (int lane = 0; lane < LANES; ++lane) y[row * HIDDEN + panel * LANES + lane] = sum[lane];
     }
   }

@@ -71,23 +71,34 @@ std::unique_ptr<EntryPointT> entryPoint(std::string name, uint32_t rows) {
   constexpr Access kWrite = Access::write;
   auto section = std::make_unique<SectionT>();
   section->num_layers = 1;
-  section->phases.push_back(phase("embed", kEmbed, {{Space::weights, kEmbedTokens}, {Space::arena, kX, kWrite}}, 1, 4));
+  section->phases.push_back(
+      phase("embed", kEmbed, {{Space::weights, kEmbedTokens}, {Space::arena, kX, kWrite}}, 1, 4));
   e->sections.push_back(std::move(section));
 
   section = std::make_unique<SectionT>();
   section->num_layers = kLayers;
   section->is_layers = true;
   section->phases.push_back(phase("kv_write", kKvWrite,
-                                  {{Space::arena, kX}, {Space::kv_keys, 0, kWrite}, {Space::kv_values, 0, kWrite}, {Space::rope, 0}},
+                                  {{Space::arena, kX},
+                                   {Space::kv_keys, 0, kWrite},
+                                   {Space::kv_values, 0, kWrite},
+                                   {Space::rope, 0}},
                                   kNumHeads, 4));
   section->phases.push_back(phase("attention", kAttention,
-                                  {{Space::arena, kX}, {Space::kv_keys, 0}, {Space::kv_values, 0}, {Space::rope, 0}, {Space::arena, kA, kWrite}},
+                                  {{Space::arena, kX},
+                                   {Space::kv_keys, 0},
+                                   {Space::kv_values, 0},
+                                   {Space::rope, 0},
+                                   {Space::arena, kA, kWrite}},
                                   kNumHeads, 4));
   section->phases.back()->kv_bytes_per_token = 2 * kNumHeads * kHeadDim * 4;
   section->phases.back()->flops_per_row_per_token = 4 * kHidden;
   // x is both read and written: every tile reads and writes its own columns of x only.
   section->phases.push_back(phase("linear_residual", kLinearResidual,
-                                  {{Space::arena, kA}, {Space::arena, kX}, {Space::weights, kOProj}, {Space::arena, kX, Access::read_write}},
+                                  {{Space::arena, kA},
+                                   {Space::arena, kX},
+                                   {Space::weights, kOProj},
+                                   {Space::arena, kX, Access::read_write}},
                                   kHidden / 16, 0));
   section->phases.back()->weight_bytes = kHidden * kHidden * 4;
   section->phases.back()->flops_per_row = 2 * kHidden * kHidden;
@@ -95,8 +106,10 @@ std::unique_ptr<EntryPointT> entryPoint(std::string name, uint32_t rows) {
 
   section = std::make_unique<SectionT>();
   section->num_layers = 1;
-  section->phases.push_back(phase("logits", kLogits,
-                                  {{Space::arena, kX}, {Space::weights, kLmHead}, {Space::arena, kLogitsBuffer, kWrite}}, 4, 0));
+  section->phases.push_back(
+      phase("logits", kLogits,
+            {{Space::arena, kX}, {Space::weights, kLmHead}, {Space::arena, kLogitsBuffer, kWrite}},
+            4, 0));
   section->phases.back()->on_logits_rows = true;
   section->phases.back()->weight_bytes = 64 * kHidden * 4;
   section->phases.back()->flops_per_row = 2 * 64 * kHidden;
@@ -178,7 +191,8 @@ schema::PlanT plan() {
 
   p.weights_bytes = sizeof(WeightsHeader);
   p.weights.push_back(weight(p, "embed_tokens", "model.embed_tokens.weight", kVocab, 0, 0));
-  p.weights.push_back(weight(p, "o_proj", "model.layers.{layer}.o_proj.weight", kHidden, 2, kLayers));
+  p.weights.push_back(
+      weight(p, "o_proj", "model.layers.{layer}.o_proj.weight", kHidden, 2, kLayers));
   p.weights.push_back(weight(p, "lm_head", "lm_head.weight", kVocab, 4, 0));
 
   p.kv_groups.push_back(std::make_unique<KvGroupT>());
@@ -209,7 +223,8 @@ std::vector<uint8_t> serialize(const schema::PlanT& plan) {
 
 void writeFile(const std::string& path, const std::vector<uint8_t>& bytes) {
   std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
 }
 
 std::vector<uint8_t> readFile(const std::string& path) {
@@ -271,8 +286,10 @@ std::vector<float> referenceLogits(const Model& model, const std::vector<int32_t
       for (size_t p = 0; p <= t; ++p)
         for (int head = 0; head < kNumHeads; ++head) {
           double score = 0;
-          for (int i = head * kHeadDim; i < (head + 1) * kHeadDim; ++i) score += rotated[t][i] * rotated[p][i];
-          for (int i = head * kHeadDim; i < (head + 1) * kHeadDim; ++i) a[i] += score / static_cast<double>(t + 1) * x[p][i];
+          for (int i = head * kHeadDim; i < (head + 1) * kHeadDim; ++i)
+            score += rotated[t][i] * rotated[p][i];
+          for (int i = head * kHeadDim; i < (head + 1) * kHeadDim; ++i)
+            a[i] += score / static_cast<double>(t + 1) * x[p][i];
         }
       for (int i = 0; i < kHidden; ++i)
         for (int k = 0; k < kHidden; ++k) y[t][i] += a[k] * value(o_proj, i, k);

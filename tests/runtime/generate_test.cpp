@@ -42,7 +42,7 @@ TEST(StopStrings, TheFirstInTheTextWins) {
   EXPECT_EQ(stops.push("so early, not late"), "so ");
 }
 
-struct Run {
+struct Fixture {
   Model model;
   std::unique_ptr<Session> session = model.session();
   Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
@@ -56,7 +56,7 @@ struct Run {
 };
 
 TEST(Generate, GivesTheGreedyTokensThatStepsGive) {
-  Run run;
+  Fixture run;
   const GenerateResult r = run({.max_tokens = 12, .top_logits = 3});
   ASSERT_EQ(r.ids.size(), 12u);
   EXPECT_EQ(r.finish_reason, FinishReason::kLength);
@@ -76,7 +76,7 @@ TEST(Generate, GivesTheGreedyTokensThatStepsGive) {
 }
 
 TEST(Generate, EndsAtEosWhichIsNoText) {
-  Run run;
+  Fixture run;
   const GenerateResult free = run({.max_tokens = 8});
   const int32_t eos = free.ids[5];
   const GenerateResult r = run({.max_tokens = 8, .eos_ids = {eos}});
@@ -86,42 +86,45 @@ TEST(Generate, EndsAtEosWhichIsNoText) {
 }
 
 TEST(Generate, EndsAtAStopStringAndStreamsTheSameText) {
-  Run run;
+  Fixture run;
   const GenerateResult free = run({.max_tokens = 20});
   ASSERT_GE(free.text.size(), 10u);
   const std::string stop = free.text.substr(5, 3);
   std::string streamed;
   const GenerateResult r =
-      run({.max_tokens = 20, .stops = {stop}, .on_text = [&](std::string_view text) { streamed += text; }});
+      run({.max_tokens = 20, .stops = {stop}, .on_text = [&](std::string_view text) {
+             streamed += text;
+           }});
   EXPECT_EQ(r.finish_reason, FinishReason::kStop);
   EXPECT_EQ(r.text, free.text.substr(0, free.text.find(stop)));
   EXPECT_EQ(streamed, r.text);
 }
 
 TEST(Generate, EndsWhenTheContextIsFull) {
-  Run run;
+  Fixture run;
   run.session = run.model.session({.threads = 1, .max_seq_len = 10});
   const GenerateResult r = run({.max_tokens = 100});
   EXPECT_EQ(r.finish_reason, FinishReason::kLength);
   EXPECT_EQ(r.ids.size(), 7u);  // 4 + 6 tokens in the cache, and one that needs no place there
 }
 
-TEST(Generate, NoTokensWantedNoneMade) { EXPECT_TRUE(Run()({.max_tokens = 0}).ids.empty()); }
+TEST(Generate, NoTokensWantedNoneMade) { EXPECT_TRUE(Fixture()({.max_tokens = 0}).ids.empty()); }
 
 TEST(Generate, StopsWhenCancelled) {
-  Run run;
+  Fixture run;
   std::atomic<bool> cancel{false};
   int shown = 0;
-  const GenerateResult r = run({.max_tokens = 50, .cancel = &cancel, .on_text = [&](std::string_view) {
-                                  if (++shown == 3) cancel = true;
-                                }});
+  const GenerateResult r =
+      run({.max_tokens = 50, .cancel = &cancel, .on_text = [&](std::string_view) {
+             if (++shown == 3) cancel = true;
+           }});
   EXPECT_EQ(r.finish_reason, FinishReason::kCancelled);
   EXPECT_EQ(shown, 3);
   EXPECT_LT(r.ids.size(), 50u);
 }
 
 TEST(Generate, SameSeedSameText) {
-  Run run;
+  Fixture run;
   const auto text = [&](uint64_t seed) {
     return run({.max_tokens = 30, .sampler = {.temperature = 1, .seed = seed}}).text;
   };
@@ -151,7 +154,7 @@ TEST(Generate, DefaultsComeFromThePlan) {
 }
 
 TEST(Perplexity, IsTheMeanOverDisjointWindows) {
-  Run run;
+  Fixture run;
   run.session = run.model.session({.threads = 1, .max_seq_len = 30});
   std::vector<int32_t> ids;
   for (int i = 0; i < 70; ++i) ids.push_back(i * 11 % example::kVocab);

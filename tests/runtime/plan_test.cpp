@@ -58,11 +58,13 @@ TEST(Plan, RefusesOtherVersionsAndMachines) {
   const auto version = openChanged([](PlanT& p) { p.schema_version = 99; });
   EXPECT_EQ(version.code(), StatusCode::kUnsupported);
   EXPECT_THAT(version.message(), HasSubstr("schema version 99, this runtime reads version 1"));
-  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->abi_version = 7; }).message(), HasSubstr("kernel ABI version 7"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->abi_version = 7; }).message(),
+              HasSubstr("kernel ABI version 7"));
   const auto machine = openChanged([](PlanT& p) { p.targets[0]->name = "cuda:sm_90a"; });
   EXPECT_EQ(machine.code(), StatusCode::kUnsupported);
   EXPECT_THAT(machine.message(), HasSubstr("holds code for 'cuda:sm_90a', this machine runs"));
-  EXPECT_THAT(openChanged([](PlanT&) {}, {.cpu_target = "z80"}).message(), HasSubstr("--cpu-target z80"));
+  EXPECT_THAT(openChanged([](PlanT&) {}, {.cpu_target = "z80"}).message(),
+              HasSubstr("--cpu-target z80"));
 }
 
 TEST(Plan, TakesTheBestTargetThatPlanAndMachineShare) {
@@ -73,9 +75,12 @@ TEST(Plan, TakesTheBestTargetThatPlanAndMachineShare) {
 }
 
 TEST(Plan, ChecksTheCodesHashBeforeItIsMapped) {
-  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->image[100] ^= 1; }).message(), HasSubstr("the hash of the code"));
-  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->image.clear(); }).message(), HasSubstr("no code for"));
-  EXPECT_THAT(openChanged([](PlanT& p) { p.kernels[0]->symbol = "nobody"; }).message(), HasSubstr("no kernel 'nobody'"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->image[100] ^= 1; }).message(),
+              HasSubstr("the hash of the code"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->image.clear(); }).message(),
+              HasSubstr("no code for"));
+  EXPECT_THAT(openChanged([](PlanT& p) { p.kernels[0]->symbol = "nobody"; }).message(),
+              HasSubstr("no kernel 'nobody'"));
   EXPECT_THAT(openChanged([](PlanT& p) {
                 p.targets[0]->image.assign(100, 'x');
                 p.targets[0]->image_hash = XXH3_64bits(p.targets[0]->image.data(), 100);
@@ -101,7 +106,8 @@ const Corruption kCorruptions[] = {
     {"targets[0] has no name", [](PlanT& p) { p.targets[0]->name.clear(); }},
     {"targets[0].scratch_bytes", [](PlanT& p) { p.targets[0]->scratch_bytes = ~0ull; }},
     {"kv_groups[0].dtype", [](PlanT& p) { p.kv_groups[0]->dtype = static_cast<schema::DType>(9); }},
-    {"kv_groups[0]: layers 1 + 2 of a model of 2", [](PlanT& p) { p.kv_groups[0]->first_layer = 1; }},
+    {"kv_groups[0]: layers 1 + 2 of a model of 2",
+     [](PlanT& p) { p.kv_groups[0]->first_layer = 1; }},
     {"kv_groups[0]: 0 kv heads", [](PlanT& p) { p.kv_groups[0]->num_kv_heads = 0; }},
     {"kv_groups[0].head_dim_padded 24", [](PlanT& p) { p.kv_groups[0]->head_dim_padded = 24; }},
     {"rope_tables[0].inv_freq has 0 values", [](PlanT& p) { p.rope_tables[0]->inv_freq.clear(); }},
@@ -109,8 +115,10 @@ const Corruption kCorruptions[] = {
     {"weights[0] has no name", [](PlanT& p) { p.weights[0]->name.clear(); }},
     {"weights[0]: dtype", [](PlanT& p) { p.weights[0]->dtype = static_cast<schema::DType>(-1); }},
     {"weights[0]: layout", [](PlanT& p) { p.weights[0]->layout = static_cast<schema::Layout>(5); }},
-    {"weights[1]: order is unknown", [](PlanT& p) { p.weights[1]->order = static_cast<schema::PanelOrder>(5); }},
-    {"weights[1]: order interleave", [](PlanT& p) { p.weights[1]->order = schema::PanelOrder::interleave; }},
+    {"weights[1]: order is unknown",
+     [](PlanT& p) { p.weights[1]->order = static_cast<schema::PanelOrder>(5); }},
+    {"weights[1]: order interleave",
+     [](PlanT& p) { p.weights[1]->order = schema::PanelOrder::interleave; }},
     {"weights[1]: order heads", [](PlanT& p) { p.weights[1]->order = schema::PanelOrder::heads; }},
     {"weights[1]: panels is 3, its sources make 2", [](PlanT& p) { p.weights[1]->panels = 3; }},
     {"weights[1]: layers 1 + 2", [](PlanT& p) { p.weights[1]->first_layer = 1; }},
@@ -120,18 +128,22 @@ const Corruption kCorruptions[] = {
     {"weights[1]: a source has 0 rows", [](PlanT& p) { p.weights[1]->sources[0]->rows = 0; }},
     {"weights[1]: a source has kind 3", [](PlanT& p) { p.weights[1]->sources[0]->kind = 3; }},
     {"weights[1]: bytes is 4160", [](PlanT& p) { p.weights[1]->bytes += 64; }},
-    {"weights[1]: layer_stride_bytes is 64", [](PlanT& p) { p.weights[1]->layer_stride_bytes = 64; }},
+    {"weights[1]: layer_stride_bytes is 64",
+     [](PlanT& p) { p.weights[1]->layer_stride_bytes = 64; }},
     {"weights[2]: offset_bytes is 8", [](PlanT& p) { p.weights[2]->offset_bytes = 8; }},
     {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes += 64; }},
     {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes = ~0ull / 64 * 64; }},
     {"entry_points is empty", [](PlanT& p) { p.entry_points.clear(); }},
     {"entry_points[1]: max_rows is 0", [](PlanT& p) { p.entry_points[1]->max_rows = 0; }},
     {"max_logits_rows is 25 of 24", [](PlanT& p) { p.entry_points[1]->max_logits_rows = 25; }},
-    {"buffers[0]: width 33 in a row stride of 32", [](PlanT& p) { p.entry_points[0]->buffers[0]->width = 33; }},
+    {"buffers[0]: width 33 in a row stride of 32",
+     [](PlanT& p) { p.entry_points[0]->buffers[0]->width = 33; }},
     {"buffers[0]: 5 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 5; }},
     {"buffers[0]: 3 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 3; }},
-    {"buffers[1]: 512 bytes at 32", [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = 32; }},
-    {"bytes at 18446744073709551552", [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = ~0ull / 64 * 64; }},
+    {"buffers[1]: 512 bytes at 32",
+     [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = 32; }},
+    {"bytes at 18446744073709551552",
+     [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = ~0ull / 64 * 64; }},
     {"in an arena of 1024", [](PlanT& p) { p.entry_points[0]->arena_bytes = 1024; }},
     {"logits_buffer is 3", [](PlanT& p) { p.entry_points[0]->logits_buffer = 3; }},
     {"logits are 32 wide", [](PlanT& p) { p.entry_points[0]->logits_buffer = 0; }},
@@ -143,12 +155,18 @@ const Corruption kCorruptions[] = {
     {"operands[0]: buffer 3 of 3", [](PlanT& p) { attention(p).operands[0]->index = 3; }},
     {"operands[1]: KV group 1 of 1", [](PlanT& p) { attention(p).operands[1]->index = 1; }},
     {"operands[3]: rope table 1 of 1", [](PlanT& p) { attention(p).operands[3]->index = 1; }},
-    {"operands[3]: a rope table is written", [](PlanT& p) { attention(p).operands[3]->access = schema::Access::write; }},
-    {"operands[0]: space is unknown", [](PlanT& p) { attention(p).operands[0]->space = static_cast<schema::Space>(77); }},
-    {"operands[0]: access is unknown", [](PlanT& p) { attention(p).operands[0]->access = static_cast<schema::Access>(77); }},
-    {"operands[2]: weight 3 of 3", [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[2]->index = 3; }},
+    {"operands[3]: a rope table is written",
+     [](PlanT& p) { attention(p).operands[3]->access = schema::Access::write; }},
+    {"operands[0]: space is unknown",
+     [](PlanT& p) { attention(p).operands[0]->space = static_cast<schema::Space>(77); }},
+    {"operands[0]: access is unknown",
+     [](PlanT& p) { attention(p).operands[0]->access = static_cast<schema::Access>(77); }},
+    {"operands[2]: weight 3 of 3",
+     [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[2]->index = 3; }},
     {"a weight is written",
-     [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[2]->access = schema::Access::read_write; }},
+     [](PlanT& p) {
+       p.entry_points[0]->sections[1]->phases[2]->operands[2]->access = schema::Access::read_write;
+     }},
     {"KV group 0 does not hold every layer", [](PlanT& p) { p.kv_groups[0]->num_layers = 1; }},
     {"weight 1 is not one of every layer", [](PlanT& p) { p.weights[1]->num_layers = 1; }},
     {"weight 1 is not one of every layer",
@@ -199,7 +217,8 @@ std::vector<uint8_t> weightsFile(const Model& model) {
   header.plan_id = model.plan->schema().id();
   header.bytes = bytes;
   std::memcpy(file.data(), &header, sizeof header);
-  const uint8_t* start = model.weights->data(0, 0) - model.plan->schema().weights()->Get(0)->offset_bytes();
+  const uint8_t* start =
+      model.weights->data(0, 0) - model.plan->schema().weights()->Get(0)->offset_bytes();
   std::memcpy(file.data() + sizeof header, start + sizeof header, bytes - sizeof header);
   return file;
 }
@@ -209,7 +228,8 @@ TEST(Weights, AreMappedFromTheFileBesideThePlan) {
   EXPECT_EQ(defaultWeightsPath("a/plan.fb"), "a/plan.weights");
   EXPECT_EQ(defaultWeightsPath("a/plan"), "a/plan.weights");
   const std::string missing = Weights::map(*model.plan).status().message();
-  EXPECT_THAT(missing, AllOf(HasSubstr("plan.weights: no such file"), HasSubstr("--weights"), HasSubstr("--synthetic-weights")));
+  EXPECT_THAT(missing, AllOf(HasSubstr("plan.weights: no such file"), HasSubstr("--weights"),
+                             HasSubstr("--synthetic-weights")));
 
   example::writeFile(model.dir / "plan.weights", weightsFile(model));
   Result<std::unique_ptr<Weights>> mapped = Weights::map(*model.plan);
@@ -247,7 +267,8 @@ TEST(Weights, HashesAreCheckedOnRequest) {
     const auto* weights = model.plan->schema().weights();
     for (uint32_t i = 0; i < 3; ++i) {
       const uint64_t layers = std::max(1u, weights->Get(i)->num_layers());
-      hashes[i] = XXH3_64bits(file.data() + weights->Get(i)->offset_bytes(), layers * weights->Get(i)->bytes());
+      hashes[i] = XXH3_64bits(file.data() + weights->Get(i)->offset_bytes(),
+                              layers * weights->Get(i)->bytes());
     }
   }
   const Model model([&](PlanT& p) {
@@ -257,7 +278,8 @@ TEST(Weights, HashesAreCheckedOnRequest) {
   EXPECT_TRUE((*Weights::map(*model.plan, model.dir / "w"))->verifyHashes().ok());
   file.back() ^= 1;
   example::writeFile(model.dir / "w", file);
-  EXPECT_THAT((*Weights::map(*model.plan, model.dir / "w"))->verifyHashes().message(), HasSubstr("the hash of 'lm_head' differs"));
+  EXPECT_THAT((*Weights::map(*model.plan, model.dir / "w"))->verifyHashes().message(),
+              HasSubstr("the hash of 'lm_head' differs"));
 }
 
 TEST(SyntheticWeights, AreOneModelWhateverTheLayoutAndTheThreads) {
@@ -274,7 +296,8 @@ TEST(SyntheticWeights, AreOneModelWhateverTheLayoutAndTheThreads) {
   for (int n = 0; n < example::kVocab; ++n) {
     for (int k = 0; k < 32; ++k) {
       const float value = packed[n / 16 * 512 + k * 16 + n % 16];
-      EXPECT_EQ(value, synthetic::value(1, "lm_head.weight", static_cast<uint64_t>(n * 32 + k), 32, 0));
+      EXPECT_EQ(value,
+                synthetic::value(1, "lm_head.weight", static_cast<uint64_t>(n * 32 + k), 32, 0));
       EXPECT_EQ(loadAsF32(DType::kBF16, row_major, n * 32 + k), bf16ToF32(f32ToBf16(value)));
     }
   }

@@ -119,7 +119,8 @@ TEST(Sampler, SameSeedSameTokens) {
 }
 
 TEST(Random, IsXoshiro256StarStar) {
-  // SplitMix64 of seed 0 gives the state e220a8397b1dcdaf 6e789e6aa1b965f4 ...; the first output is rotl(s1 * 5, 7) * 9.
+  // SplitMix64 of seed 0 gives the state e220a8397b1dcdaf 6e789e6aa1b965f4 ...; the first output is
+  // rotl(s1 * 5, 7) * 9.
   Random random(0);
   const uint64_t s1 = 0x6e789e6aa1b965f4u * 5;
   EXPECT_EQ(random.next(), (s1 << 7 | s1 >> 57) * 9);
@@ -133,14 +134,17 @@ TEST(Sampler, SurvivesLogitsThatAreNotNumbers) {
   const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
   EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>{nan, 0, nan, -inf}), 1);
   EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>{0, 1, inf, 2}), 2);
-  const int32_t id = sampler({.temperature = 1, .top_k = 2, .top_p = 0.5f}).sample(std::vector<float>(4, nan));
+  const int32_t id =
+      sampler({.temperature = 1, .top_k = 2, .top_p = 0.5f}).sample(std::vector<float>(4, nan));
   EXPECT_TRUE(id >= 0 && id < 4);
   EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>(4, -inf)), 0);
 }
 
 TEST(Sampler, AllocatesOnlyWhenCreated) {
   const std::vector<float> logits(5000, 1.0f);
-  Sampler s = sampler({.repetition_penalty = 1.1f, .temperature = 1, .top_k = 900, .top_p = 0.9f, .min_p = 0.01f}, 5000);
+  Sampler s = sampler(
+      {.repetition_penalty = 1.1f, .temperature = 1, .top_k = 900, .top_p = 0.9f, .min_p = 0.01f},
+      5000);
   example::startCountingAllocations();
   for (int i = 0; i < 3; ++i) s.accept(s.sample(logits));
   EXPECT_EQ(example::stopCountingAllocations(), 0);

@@ -1,4 +1,5 @@
-// Session: numbers, threads, chunks, sequences, the KV cache, errors; and no allocation in a decode step.
+// Session: numbers, threads, chunks, sequences, the KV cache, errors; and no allocation in a decode
+// step.
 #include "runtime/core/session.h"
 
 #include <gmock/gmock.h>
@@ -51,7 +52,8 @@ TEST(Session, GivesTheSameBitsForAnyChunking) {
   const std::vector<int32_t> tokens = prompt(90);
   const std::vector<float> whole = logitsAfter(*model.session(), tokens);
   for (int64_t chunk : {1, 2, 5, 7, 23}) {
-    EXPECT_EQ(logitsAfter(*model.session({.threads = 2, .prefill_chunk = chunk}), tokens), whole) << chunk;
+    EXPECT_EQ(logitsAfter(*model.session({.threads = 2, .prefill_chunk = chunk}), tokens), whole)
+        << chunk;
   }
   const auto session = model.session();
   for (int32_t token : tokens) ASSERT_TRUE(session->decode(0, token).ok());
@@ -63,7 +65,8 @@ TEST(Session, KeepsSequencesApart) {
   const Model model;
   const auto session = model.session({.threads = 2, .max_batch = 3});
   const std::vector<int32_t> a = prompt(70), b = {5, 4, 3};
-  const std::vector<float> want_a = logitsAfter(*model.session(), a), want_b = logitsAfter(*model.session(), b);
+  const std::vector<float> want_a = logitsAfter(*model.session(), a),
+                           want_b = logitsAfter(*model.session(), b);
   EXPECT_EQ(logitsAfter(*session, a, 2), want_a);
   EXPECT_EQ(logitsAfter(*session, b, 0), want_b);
 
@@ -74,7 +77,9 @@ TEST(Session, KeepsSequencesApart) {
   const std::vector<StepToken> step = {{2, 9, true}, {0, 8, true}, {1, 1, false}, {1, 2, true}};
   ASSERT_TRUE(session->step(step).ok());
   ASSERT_EQ(session->numLogitsRows(), 3);
-  const auto row = [&](int i) { return std::vector<float>(session->logits(i).begin(), session->logits(i).end()); };
+  const auto row = [&](int i) {
+    return std::vector<float>(session->logits(i).begin(), session->logits(i).end());
+  };
   EXPECT_EQ(row(0), logitsAfter(*model.session(), a1));
   EXPECT_EQ(row(1), logitsAfter(*model.session(), b1));
   EXPECT_EQ(row(2), logitsAfter(*model.session(), {1, 2}));
@@ -99,7 +104,8 @@ TEST(Session, DecodeAllocatesNothing) {
     logitsAfter(*session, prompt(60));
     example::startCountingAllocations();
     bool ok = true;
-    for (int i = 0; i < 10; ++i) ok &= session->decode(0, i).ok();  // crosses into the next KV block
+    for (int i = 0; i < 10; ++i)
+      ok &= session->decode(0, i).ok();  // crosses into the next KV block
     EXPECT_EQ(example::stopCountingAllocations(), 0) << threads << " threads";
     EXPECT_TRUE(ok);
   }
@@ -123,7 +129,8 @@ TEST(Session, RefusesStepsThatMakeNoSense) {
   const auto session = model.session({.threads = 1, .max_batch = 2});
   using Tokens = std::vector<StepToken>;
   EXPECT_THAT(session->step({}).message(), HasSubstr("at least one token"));
-  EXPECT_THAT(session->step(Tokens{{0, example::kVocab, true}}).message(), HasSubstr("vocabulary of 50"));
+  EXPECT_THAT(session->step(Tokens{{0, example::kVocab, true}}).message(),
+              HasSubstr("vocabulary of 50"));
   EXPECT_THAT(session->step(Tokens{{0, -1, true}}).message(), HasSubstr("token id -1"));
   EXPECT_THAT(session->step(Tokens{{2, 1, true}}).message(), HasSubstr("sequence 2 of 2"));
   EXPECT_THAT(session->step(Tokens{{0, 1}, {1, 1}, {0, 1}}).message(), HasSubstr("not adjacent"));
@@ -175,7 +182,8 @@ TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
     p.model->max_batch = 4;
     p.kv_groups[0]->head_dim = p.kv_groups[0]->head_dim_padded = 4096;
   });
-  Result<std::unique_ptr<Session>> r = Session::create(*model.plan, *model.weights, {.max_batch = 4});
+  Result<std::unique_ptr<Session>> r =
+      Session::create(*model.plan, *model.weights, {.max_batch = 4});
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), StatusCode::kOutOfMemory);
   EXPECT_THAT(r.status().message(), HasSubstr("out of memory"));
@@ -187,7 +195,8 @@ TEST(Session, ProfileGivesTimeAndCostOfEveryOp) {
   logitsAfter(*session, prompt(30));  // chunks of 24 and 6 rows, both through prefill
   ASSERT_TRUE(session->decode(0, 1).ok());
   const std::vector<OpProfile> ops = session->profile()->ops();
-  ASSERT_EQ(ops.size(), 10u);  // embed, kv_write, attention, linear_residual, logits; decode, then prefill
+  ASSERT_EQ(ops.size(),
+            10u);  // embed, kv_write, attention, linear_residual, logits; decode, then prefill
   for (const OpProfile& op : ops) {
     EXPECT_GT(op.seconds, 0) << op.op;
     EXPECT_EQ(op.steps, op.entry_point == "decode" ? 1 : 2) << op.op;

@@ -16,11 +16,13 @@ namespace {
 struct Relay {
   ThreadTeam* team;
   int phases;
-  std::vector<int> values;  // [size], written by its own thread in even phases, summed by all in odd ones
+  std::vector<int>
+      values;  // [size], written by its own thread in even phases, summed by all in odd ones
   std::vector<int> errors;  // [size]
 };
 
-// Phase by phase each thread reads what all others wrote in the phase before: plain memory, ordered by barriers alone.
+// Phase by phase each thread reads what all others wrote in the phase before: plain memory, ordered
+// by barriers alone.
 void relay(void* context, int worker) {
   Relay& r = *static_cast<Relay*>(context);
   for (int phase = 0; phase < r.phases; ++phase) {
@@ -35,7 +37,8 @@ void relay(void* context, int worker) {
 TEST(ThreadTeam, BarriersOrderPlainMemoryForAnySize) {
   for (int size : {1, 2, 3, 4, 7}) {
     auto team = *ThreadTeam::create(size);
-    Relay r{team.get(), 50, std::vector<int>(static_cast<size_t>(size)), std::vector<int>(static_cast<size_t>(size))};
+    Relay r{team.get(), 50, std::vector<int>(static_cast<size_t>(size)),
+            std::vector<int>(static_cast<size_t>(size))};
     for (int step = 0; step < 20; ++step) team->run(relay, &r);
     for (int errors : r.errors) EXPECT_EQ(errors, 0);
   }
@@ -73,7 +76,8 @@ TEST(CpuFeatures, SupportedTargetsAreKnownAndBestFirst) {
 #if defined(__x86_64__)
   // The compiler's own check, for the level it can tell.
   EXPECT_EQ(std::find(supported.begin(), supported.end(), "x86-64-v3") != supported.end(),
-            __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"));
+            __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("bmi2"));
 #endif
 }
 

@@ -31,8 +31,12 @@ struct Samples {
     const size_t n = sorted.size();
     return n == 0 ? 0 : n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
   }
-  double min() const { return values.empty() ? 0 : *std::min_element(values.begin(), values.end()); }
-  double max() const { return values.empty() ? 0 : *std::max_element(values.begin(), values.end()); }
+  double min() const {
+    return values.empty() ? 0 : *std::min_element(values.begin(), values.end());
+  }
+  double max() const {
+    return values.empty() ? 0 : *std::max_element(values.begin(), values.end());
+  }
 };
 
 struct Rounds {
@@ -40,8 +44,11 @@ struct Rounds {
   double bytes_per_token = 0;
 };
 
-// Any ids do: time does not depend on them, except where equal ones would keep an embedding row in the cache.
-int32_t tokenAt(int64_t i, int64_t vocab_size) { return static_cast<int32_t>(i * 7919 % vocab_size); }
+// Any ids do: time does not depend on them, except where equal ones would keep an embedding row in
+// the cache.
+int32_t tokenAt(int64_t i, int64_t vocab_size) {
+  return static_cast<int32_t>(i * 7919 % vocab_size);
+}
 
 std::vector<int32_t> tokens(int64_t count, int64_t vocab_size) {
   std::vector<int32_t> out;
@@ -91,11 +98,12 @@ Status measureDecode(Session& session, int64_t depth, int64_t count, Rounds& rou
 Status checkLengths(const Session& session, const BenchOptions& o) {
   const int64_t context = session.options().max_seq_len;
   if (o.prefill > context) {
-    return invalidArgument(fmt::format("--prefill {}: the context holds {} tokens", o.prefill, context));
+    return invalidArgument(
+        fmt::format("--prefill {}: the context holds {} tokens", o.prefill, context));
   }
   if (o.depth + o.decode > context) {
-    return invalidArgument(
-        fmt::format("--depth {} and --decode {}: the context holds {} tokens", o.depth, o.decode, context));
+    return invalidArgument(fmt::format("--depth {} and --decode {}: the context holds {} tokens",
+                                       o.depth, o.decode, context));
   }
   return {};
 }
@@ -105,7 +113,9 @@ double ratio(const Samples& value, const Samples& limit) {
 }
 
 void printJson(const Session& session, const BenchOptions& o, const Rounds& r) {
-  nlohmann::json json = {{"model", session.plan().schema().model()->name() ? session.plan().schema().model()->name()->str() : ""},
+  nlohmann::json json = {{"model", session.plan().schema().model()->name()
+                                       ? session.plan().schema().model()->name()->str()
+                                       : ""},
                          {"plan", session.plan().path()},
                          {"target", session.plan().targetName()},
                          {"threads", session.options().threads},
@@ -140,7 +150,8 @@ void printTable(const Session& session, const BenchOptions& o, const Rounds& r) 
   fmt::print("{}: {} at {} threads, median of {} rounds [least, most]\n", session.plan().path(),
              session.plan().targetName(), session.options().threads, o.repeat);
   const auto row = [](const std::string& name, const Samples& s, const char* unit) {
-    fmt::print("  {:<34}{:>10.2f} {:<8} [{:.2f}, {:.2f}]\n", name, s.median(), unit, s.min(), s.max());
+    fmt::print("  {:<34}{:>10.2f} {:<8} [{:.2f}, {:.2f}]\n", name, s.median(), unit, s.min(),
+               s.max());
   };
   if (o.decode > 0) {
     row(fmt::format("decode {} tokens at depth {}", o.decode, o.depth), r.decode_tok_s, "tok/s");
@@ -152,7 +163,8 @@ void printTable(const Session& session, const BenchOptions& o, const Rounds& r) 
     row(fmt::format("prefill {} tokens", o.prefill), r.prefill_tok_s, "tok/s");
     row("  computing", r.prefill_gflop_s, "GFLOP/s");
     row("  limit: f32 FMA", r.fma_gflop_s, "GFLOP/s");
-    fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(r.prefill_gflop_s, r.fma_gflop_s));
+    fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit",
+               100 * ratio(r.prefill_gflop_s, r.fma_gflop_s));
   }
 }
 
@@ -160,9 +172,15 @@ void printTable(const Session& session, const BenchOptions& o, const Rounds& r) 
 
 void BenchOptions::addTo(CLI::App& app) {
   model.addTo(app);
-  app.add_option("--prefill", prefill, "Tokens of the prompt; 0: no prefill")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--decode", decode, "Tokens to decode; 0: no decode")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--depth", depth, "Tokens in the context before decoding")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--prefill", prefill, "Tokens of the prompt; 0: no prefill")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--decode", decode, "Tokens to decode; 0: no decode")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--depth", depth, "Tokens in the context before decoding")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--repeat", repeat, "Rounds")->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_flag("--json", json, "One line, a JSON object; spread: [least, most] of each figure");
 }

@@ -19,8 +19,9 @@ struct BenchOptions {
   void addTo(CLI::App& app);
 };
 
-/// Each round measures bandwidth, FMA peak, prefill and decode one after another, so that a slow spell of the machine
-/// hits them alike. One round more than `repeat` is run, and the first is thrown away. Prints medians and spreads.
+/// Each round measures bandwidth, FMA peak, prefill and decode one after another, so that a slow
+/// spell of the machine hits them alike. One round more than `repeat` is run, and the first is
+/// thrown away. Prints medians and spreads.
 Result<int> bench(const BenchOptions& options);
 
 }  // namespace llmrt

@@ -4,7 +4,9 @@
 int main(int argc, char** argv) {
   llmrt::BenchOptions options;
   return llmrt::runProgram(
-      "llmbench", "Measures prefill and decode of a plan beside the limits of this machine.", argc, argv,
+      "llmbench", "Measures prefill and decode of a plan beside the limits of this machine.", argc,
+      argv,
       [](CLI::App& app, void* state) { static_cast<llmrt::BenchOptions*>(state)->addTo(app); },
-      [](void* state) { return llmrt::bench(*static_cast<llmrt::BenchOptions*>(state)); }, &options);
+      [](void* state) { return llmrt::bench(*static_cast<llmrt::BenchOptions*>(state)); },
+      &options);
 }

@@ -17,16 +17,21 @@ void ModelOptions::addTo(CLI::App& app) {
   app.add_option("PLAN", plan_path, "A plan made by llmc (plan.fb)")->required();
   app.add_option("--weights", weights_path, "Weights file; default: the plan's name with .weights");
   // A flag, so that only --synthetic-weights=SEED takes a value and PLAN may follow.
-  app.add_flag("--synthetic-weights{1}", synthetic_seed,
-               "Random weights made up in memory, the same for the same SEED (=SEED, default 1)");
-  app.add_flag("--verify-weights", verify_weights, "Compare the weights with the plan's hashes before the run");
+  app.add_flag_function(
+      "--synthetic-weights{1}",
+      [this](int64_t seed) { synthetic_seed = static_cast<uint64_t>(seed); },
+      "Random weights made up in memory, the same for the same SEED (=SEED, default 1)");
+  app.add_flag("--verify-weights", verify_weights,
+               "Compare the weights with the plan's hashes before the run");
   app.add_option("--device", device, "cpu")->capture_default_str();
-  app.add_option("--cpu-target", cpu_target, "Run this target's code, not the best of plan and machine");
+  app.add_option("--cpu-target", cpu_target,
+                 "Run this target's code, not the best of plan and machine");
   app.add_option("--threads", session.threads, "Threads; default: the CPUs of this process")
       ->check(CLI::Range(1, 1024));
   app.add_option("--max-seq-len", session.max_seq_len, "Context in tokens; default: the plan's")
       ->check(CLI::PositiveNumber);
-  app.add_option("--prefill-chunk", session.prefill_chunk, "Most tokens of a prompt in one step; default: the plan's")
+  app.add_option("--prefill-chunk", session.prefill_chunk,
+                 "Most tokens of a prompt in one step; default: the plan's")
       ->check(CLI::PositiveNumber);
 }
 
@@ -43,14 +48,15 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
   }
   LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(*model.plan, o.session));
   const uint64_t weights_bytes = o.synthetic_seed ? model.plan->schema().weights_bytes() : 0;
-  LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(memory.total() + weights_bytes,
-                                             o.synthetic_seed
-                                                 ? "the context (--max-seq-len) and synthetic weights"
-                                                 : "the tokens of the context (--max-seq-len)"));
+  LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(
+      memory.total() + weights_bytes, o.synthetic_seed
+                                          ? "the context (--max-seq-len) and synthetic weights"
+                                          : "the tokens of the context (--max-seq-len)"));
   if (o.synthetic_seed) {
     const int threads = o.session.threads > 0 ? o.session.threads : defaultThreads();
     LLMRT_ASSIGN_OR_RETURN(auto team, ThreadTeam::create(threads));
-    LLMRT_ASSIGN_OR_RETURN(model.weights, Weights::synthesize(*model.plan, *o.synthetic_seed, *team));
+    LLMRT_ASSIGN_OR_RETURN(model.weights,
+                           Weights::synthesize(*model.plan, *o.synthetic_seed, *team));
   } else {
     LLMRT_ASSIGN_OR_RETURN(model.weights, Weights::map(*model.plan, o.weights_path));
     if (o.verify_weights) LLMRT_RETURN_IF_ERROR(model.weights->verifyHashes());
@@ -75,12 +81,13 @@ int runProgram(const char* name, const char* description, int argc, char** argv,
       return app.exit(e);  // --help, --version
     } catch (const CLI::ParseError& e) {
       return fail(fmt::format("{} (--help shows the usage)", e.what()), 2);
-    } catch (const std::out_of_range&) {  // from the C++ library's number parsing
-      return fail("a number is out of range (--help shows the usage)", 2);
+    } catch (const std::logic_error&) {  // what the C++ library's number parsing throws
+      return fail("a flag's value is not a number or out of range (--help shows the usage)", 2);
     }
     Result<int> status = body(state);
     if (!status.ok()) return fail(status.status().message(), 1);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout)) return fail("stdout: cannot be written", 1);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      return fail("stdout: cannot be written", 1);
     return *status;
   } catch (const std::bad_alloc&) {
     return fail("out of memory", 1);

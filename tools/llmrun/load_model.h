@@ -20,7 +20,7 @@ namespace llmrt {
 
 struct ModelOptions {
   std::string plan_path;
-  std::string weights_path;  // empty: beside the plan
+  std::string weights_path;                // empty: beside the plan
   std::optional<uint64_t> synthetic_seed;  // instead of a weights file
   bool verify_weights = false;
   std::string device = "cpu";
@@ -43,9 +43,10 @@ struct LoadedModel {
 /// Checks that everything fits in memory before any weight is read.
 Result<LoadedModel> loadModel(const ModelOptions& options);
 
-/// Runs a program's body: parses, prints errors as "NAME: error: ...", maps them to exit statuses 0, 1, 2.
-/// `declare` adds flags; `body` returns the exit status.
+/// Runs a program's body: parses, prints errors as "NAME: error: ...", maps them to exit statuses
+/// 0, 1, 2. `declare` adds flags; `body` returns the exit status.
 int runProgram(const char* name, const char* description, int argc, char** argv,
-               void (*declare)(CLI::App&, void* state), Result<int> (*body)(void* state), void* state);
+               void (*declare)(CLI::App&, void* state), Result<int> (*body)(void* state),
+               void* state);
 
 }  // namespace llmrt

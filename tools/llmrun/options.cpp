@@ -12,20 +12,29 @@ void RunOptions::addTo(CLI::App& app) {
   auto* input = app.add_option_group("input", "At most one; stdin where none is given");
   input->add_option("--prompt", prompt, "Text to continue");
   input->add_option("--prompt-file", prompt_file, "File with the text to continue");
-  input->add_option("--prompt-ids", prompt_ids, "Token ids to continue: 1,2,3; no BOS is added")->delimiter(',');
-  input->add_option("--perplexity", perplexity, "File whose perplexity to measure, over its first --max-tokens tokens");
+  input->add_option("--prompt-ids", prompt_ids, "Token ids to continue: 1,2,3; no BOS is added")
+      ->delimiter(',');
+  input->add_option("--perplexity", perplexity,
+                    "File whose perplexity to measure, over its first --max-tokens tokens");
   input->require_option(0, 1);
 
-  app.add_option("-n,--max-tokens", max_tokens, "Most tokens to generate; default 256")->check(CLI::NonNegativeNumber);
-  app.add_option("--temperature", temperature, "0: greedy. Default: the model's generation config, otherwise 0");
+  app.add_option("-n,--max-tokens", max_tokens, "Most tokens to generate; default 256")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--temperature", temperature,
+                 "0: greedy. Default: the model's generation config, otherwise 0");
   app.add_option("--top-k", top_k, "Sample from the K most probable tokens; 0: all");
   app.add_option("--top-p", top_p, "Sample from the fewest tokens of this probability; 1: all");
-  app.add_option("--min-p", min_p, "Drop tokens below this share of the most probable one; 0: none");
-  app.add_option("--repetition-penalty", repetition_penalty, "Divides the logits of tokens seen; 1: off");
-  app.add_option("--seed", seed, "Of sampling: the same seed gives the same text")->capture_default_str();
-  app.add_option("--stop", stops, "Text that ends the output; may be repeated")->allow_extra_args(false);
+  app.add_option("--min-p", min_p,
+                 "Drop tokens below this share of the most probable one; 0: none");
+  app.add_option("--repetition-penalty", repetition_penalty,
+                 "Divides the logits of tokens seen; 1: off");
+  app.add_option("--seed", seed, "Of sampling: the same seed gives the same text")
+      ->capture_default_str();
+  app.add_option("--stop", stops, "Text that ends the output; may be repeated")
+      ->allow_extra_args(false);
   app.add_flag("--ignore-eos", ignore_eos, "Do not stop at an end-of-sequence token");
-  auto* top = app.add_option("--top-logits", top_logits, "With --json: the K largest logits of every step");
+  auto* top =
+      app.add_option("--top-logits", top_logits, "With --json: the K largest logits of every step");
   top->check(CLI::NonNegativeNumber);
   app.callback([this] {
     if (top_logits > 0 && !json) throw CLI::ValidationError("--top-logits", "needs --json");

@@ -15,21 +15,25 @@ Status printProfile(const Session& session, std::FILE* out) {
   LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter, BandwidthMeter::create(threads));
   LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
   LLMRT_ASSIGN_OR_RETURN(const double peak, measureFmaPeak(session.plan().targetName(), threads));
-  fmt::print(out, "limits at {} threads: {:.1f} GB/s read, {:.0f} GFLOP/s f32\n", threads, bandwidth / 1e9, peak / 1e9);
+  fmt::print(out, "limits at {} threads: {:.1f} GB/s read, {:.0f} GFLOP/s f32\n", threads,
+             bandwidth / 1e9, peak / 1e9);
 
   const std::vector<OpProfile> ops = session.profile()->ops();
   for (size_t begin = 0; begin < ops.size();) {
     size_t end = begin;
     double total = 0;
-    for (; end < ops.size() && ops[end].entry_point == ops[begin].entry_point; ++end) total += ops[end].seconds;
+    for (; end < ops.size() && ops[end].entry_point == ops[begin].entry_point; ++end)
+      total += ops[end].seconds;
     const auto steps = static_cast<double>(ops[begin].steps);
-    fmt::print(out, "{}: {} steps, {:.1f} us each\n  {:<20}{:>12}{:>8}{:>10}{:>12}{:>12}{:>10}\n", ops[begin].entry_point,
-               ops[begin].steps, total * 1e6 / steps, "op", "us/step", "share", "GB/s", "GFLOP/s", "limit us", "of limit");
+    fmt::print(out, "{}: {} steps, {:.1f} us each\n  {:<20}{:>12}{:>8}{:>10}{:>12}{:>12}{:>10}\n",
+               ops[begin].entry_point, ops[begin].steps, total * 1e6 / steps, "op", "us/step",
+               "share", "GB/s", "GFLOP/s", "limit us", "of limit");
     for (; begin < end; ++begin) {
       const OpProfile& op = ops[begin];
       const double limit = std::max(op.cost.bytes() / bandwidth, op.cost.flops / peak);
-      fmt::print(out, "  {:<20}{:>12.1f}{:>7.1f}%{:>10.1f}{:>12.1f}{:>12.1f}{:>9.1f}%\n", op.op, op.seconds * 1e6 / steps,
-                 100 * op.seconds / total, op.cost.bytes() / op.seconds / 1e9, op.cost.flops / op.seconds / 1e9,
+      fmt::print(out, "  {:<20}{:>12.1f}{:>7.1f}%{:>10.1f}{:>12.1f}{:>12.1f}{:>9.1f}%\n", op.op,
+                 op.seconds * 1e6 / steps, 100 * op.seconds / total,
+                 op.cost.bytes() / op.seconds / 1e9, op.cost.flops / op.seconds / 1e9,
                  limit * 1e6 / steps, 100 * limit / op.seconds);
     }
   }

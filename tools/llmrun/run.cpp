@@ -47,17 +47,20 @@ Result<std::string> readAll(const std::string& path) {
   const bool failed = std::ferror(file) != 0;
   const int error = errno;
   if (file != stdin) std::fclose(file);
-  if (failed) return ioError(fmt::format("{}: {}", path.empty() ? "stdin" : path, std::strerror(error)));
+  if (failed)
+    return ioError(fmt::format("{}: {}", path.empty() ? "stdin" : path, std::strerror(error)));
   return text;
 }
 
-Result<std::vector<int32_t>> encode(const LoadedModel& model, const std::string& text, const std::string& what) {
+Result<std::vector<int32_t>> encode(const LoadedModel& model, const std::string& text,
+                                    const std::string& what) {
   const size_t invalid = findInvalidUtf8(text);
   if (invalid != text.size()) {
     return invalidArgument(fmt::format("{}: is not UTF-8 at byte {}", what, invalid));
   }
   if (!model.tokenizer) {
-    return unsupported(fmt::format("{}: has no tokenizer: give the prompt as --prompt-ids", model.plan->path()));
+    return unsupported(
+        fmt::format("{}: has no tokenizer: give the prompt as --prompt-ids", model.plan->path()));
   }
   Result<std::vector<int32_t>> ids = model.tokenizer->encode(text);
   if (!ids.ok()) return std::move(ids).status().withContext(what);
@@ -75,7 +78,8 @@ Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const RunOption
     LLMRT_ASSIGN_OR_RETURN(const std::string text, readAll(path));
     LLMRT_ASSIGN_OR_RETURN(ids, encode(model, text, path.empty() ? "stdin" : path));
   }
-  if (ids.empty()) return invalidArgument("the prompt is empty and the tokenizer adds no BOS: give some text");
+  if (ids.empty())
+    return invalidArgument("the prompt is empty and the tokenizer adds no BOS: give some text");
   return ids;
 }
 
@@ -98,8 +102,10 @@ struct Speeds {
 
 Speeds speedsOf(const GenerateResult& r) {
   const auto steps = static_cast<double>(r.decode_steps);
-  return {perSecond(static_cast<double>(r.prompt_tokens), r.prefill_seconds), perSecond(steps, r.decode_seconds),
-          perSecond(r.decode_cost.bytes() / 1e9, r.decode_seconds), perSecond(r.decode_cost.bytes(), steps)};
+  return {perSecond(static_cast<double>(r.prompt_tokens), r.prefill_seconds),
+          perSecond(steps, r.decode_seconds),
+          perSecond(r.decode_cost.bytes() / 1e9, r.decode_seconds),
+          perSecond(r.decode_cost.bytes(), steps)};
 }
 
 void printJson(const nlohmann::json& json) {
@@ -145,8 +151,9 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
     };
   }
   catchInterrupt();
-  LLMRT_ASSIGN_OR_RETURN(const GenerateResult result,
-                         generate(*model.session, model.tokenizerOrNull(), prompt, generate_options));
+  LLMRT_ASSIGN_OR_RETURN(
+      const GenerateResult result,
+      generate(*model.session, model.tokenizerOrNull(), prompt, generate_options));
   if (o.json) {
     printResult(prompt, result, o.top_logits > 0);
   } else if (!model.tokenizer) {
@@ -157,11 +164,12 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
   if (!o.json && isatty(STDERR_FILENO)) {
     const Speeds s = speedsOf(result);
     fmt::print(stderr,
-               "[{} on {} threads of {}: first token {:.0f} ms; prompt {} tokens, {:.1f} tok/s; decode {:.1f} tok/s, "
+               "[{} on {} threads of {}: first token {:.0f} ms; prompt {} tokens, {:.1f} tok/s; "
+               "decode {:.1f} tok/s, "
                "{:.1f} GB/s; {}]\n",
                model.plan->path(), model.session->options().threads, model.plan->targetName(),
-               result.ttft_seconds * 1e3, result.prompt_tokens, s.prefill_tok_s, s.decode_tok_s, s.decode_gb_s,
-               finishReasonName(result.finish_reason));
+               result.ttft_seconds * 1e3, result.prompt_tokens, s.prefill_tok_s, s.decode_tok_s,
+               s.decode_gb_s, finishReasonName(result.finish_reason));
   }
   return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
 }
@@ -184,7 +192,8 @@ Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
   if (o.json) {
     printJson({{"tokens", result->tokens}, {"nll_mean", result->nll_mean}, {"ppl", result->ppl}});
   } else {
-    fmt::print("tokens {}  nll_mean {:.6f}  ppl {:.4f}\n", result->tokens, result->nll_mean, result->ppl);
+    fmt::print("tokens {}  nll_mean {:.6f}  ppl {:.4f}\n", result->tokens, result->nll_mean,
+               result->ppl);
   }
   return 0;
 }
@@ -195,7 +204,8 @@ Result<int> run(const RunOptions& options) {
   RunOptions o = options;
   o.model.session.profile = o.profile;
   LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
-  LLMRT_ASSIGN_OR_RETURN(const int status, o.perplexity ? runPerplexity(model, o) : runPrompt(model, o));
+  LLMRT_ASSIGN_OR_RETURN(const int status,
+                         o.perplexity ? runPerplexity(model, o) : runPrompt(model, o));
   if (o.profile) LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));
   return status;
 }

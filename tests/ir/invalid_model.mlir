@@ -1,0 +1,231 @@
+// Every message of VerifyModel.cpp and the types, each with the smallest IR that earns it.
+// RUN: llmc-opt %s --split-input-file --verify-diagnostics
+
+//===-- types --===//
+
+// expected-error@+1 {{KV cache of 0 heads of 4: both must be positive}}
+llm.entry @e(%rows: !llm.rows, %kv: !llm.kv_cache<0x4xf16>) max_rows 8 {}
+
+// -----
+
+// expected-error@+1 {{KV cache of 'i8': must be f32, f16 or bf16}}
+llm.entry @e(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xi8>) max_rows 8 {}
+
+// -----
+
+// expected-error@+1 {{expected num_kv_heads x head_dim x type}}
+llm.entry @e(%rows: !llm.rows, %kv: !llm.kv_cache<4xf16>) max_rows 8 {}
+
+// -----
+
+//===-- model --===//
+
+// expected-error@+1 {{'llm.model' op hidden_size is 0: it must be positive}}
+llm.model @m architecture "llama" hidden_size 0 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  
+}
+
+// -----
+
+// expected-error@+1 {{'llm.model' op num_heads 4 is not a multiple of num_kv_heads 3}}
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 3 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  
+}
+
+// -----
+
+//===-- weight --===//
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has the type 'tensor<?x8xf32>': every dimension must be known and positive}}
+  llm.weight @w matrix "w" : tensor<?x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has elements of 'i8': they must be f32, f16 or bf16}}
+  llm.weight @w matrix "w" : tensor<4x8xi8>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has the type 'tensor<8xf32>': a matrix has 2 dimensions}}
+  llm.weight @w matrix "w" : tensor<8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has the type 'tensor<8xf32>': a norm per layer has 2 dimensions}}
+  llm.weight @w norm "{layer}.w" : tensor<8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has first_layer 1, but its source names no {layer}}}
+  llm.weight @w norm "w" first_layer 1 : tensor<8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has 3 layers from layer 1 on, but the model has 3}}
+  llm.weight @w norm "{layer}.w" first_layer 1 : tensor<3x8xf32>
+}
+
+// -----
+
+//===-- rope_table --===//
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.rope_table' op has no frequencies}}
+  llm.rope_table @rope []
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.rope_table' op has the frequency -1.000000e+00: it must be finite and not negative}}
+  llm.rope_table @rope [-1.0]
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.rope_table' op has scale 0.000000e+00: it must be finite and positive}}
+  llm.rope_table @rope scale 0.0 [1.0]
+}
+
+// -----
+
+//===-- entry --===//
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.entry' op max_rows is 0: it must be positive}}
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 0 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.entry' op takes ('!llm.rows'): it must take (!llm.rows, !llm.kv_cache)}}
+  llm.entry @decode(%rows: !llm.rows) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.entry' op has a KV cache of 2 heads of 8, but the model has 2 of 4}}
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x8xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.entry' op returns 8 logits a row, but vocab_size is 20}}
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    llm.return %x : tensor<?x8xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.entry' op runs 2 layers, but the model has 3}}
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x8xf32> {
+      
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      
+      // expected-error@+1 {{'llm.return' op expects parent op 'llm.entry'}}
+      llm.return %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+//===-- layers --===//
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    // expected-error@+1 {{'llm.layers' op begins at layer 1: layer 0 must be next, each runs once and in order}}
+    %y = llm.layers %h = %x first 1 count 2 : tensor<?x8xf32> {
+      
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    // expected-error@+1 {{'llm.layers' op runs 4 layers from layer 0 on, but the model has 3}}
+    %y = llm.layers %h = %x first 0 count 4 : tensor<?x8xf32> {
+      
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    // expected-error@+1 {{'llm.layers' op yields ('tensor<?x8xf32>', 'tensor<?x8xf32>'): it must yield the residual stream, 'tensor<?x8xf32>'}}
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      
+      llm.yield %h, %h : tensor<?x8xf32>, tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}

@@ -1,0 +1,266 @@
+// The schedule checker accepts a right schedule and names what is wrong with each mutation of it.
+#include "runtime/schema/schedule_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+using schema::Access;
+using schema::Space;
+using testing::HasSubstr;
+
+enum BufferIndex : uint32_t { kResidual, kQ, kAttention, kMiddle, kMlp, kLogits };
+
+std::unique_ptr<schema::OperandT> operand(Access access, Space space, uint32_t index) {
+  auto o = std::make_unique<schema::OperandT>();
+  o->access = access;
+  o->space = space;
+  o->index = index;
+  return o;
+}
+
+std::unique_ptr<schema::PhaseT> phase(const char* op, std::vector<uint32_t> reads,
+                                      std::vector<uint32_t> writes) {
+  auto p = std::make_unique<schema::PhaseT>();
+  p->op = op;
+  p->tiles = 1;
+  for (uint32_t b : reads) p->operands.push_back(operand(Access::read, Space::arena, b));
+  for (uint32_t b : writes) p->operands.push_back(operand(Access::write, Space::arena, b));
+  return p;
+}
+
+/// A decoder of three layers: q and attention share bytes with the MLP, as their lives do not overlap.
+class ScheduleCheck : public testing::Test {
+ protected:
+  ScheduleCheck() {
+    entry_.name = "decode";
+    entry_.max_rows = 4;
+    entry_.max_logits_rows = 4;
+    for (const char* name : {"residual", "q", "attention", "middle", "mlp", "logits"}) {
+      auto b = std::make_unique<schema::BufferT>();
+      b->name = name;
+      b->rows = 4;
+      b->width = b->row_stride = 16;
+      b->bytes = 256;
+      entry_.buffers.push_back(std::move(b));
+    }
+    // residual | middle | q, mlp | attention, logits
+    entry_.buffers[kResidual]->offset_bytes = 0;
+    entry_.buffers[kMiddle]->offset_bytes = 256;
+    entry_.buffers[kQ]->offset_bytes = entry_.buffers[kMlp]->offset_bytes = 512;
+    entry_.buffers[kAttention]->offset_bytes = entry_.buffers[kLogits]->offset_bytes = 768;
+    entry_.arena_bytes = 1024;
+    entry_.logits_buffer = kLogits;
+
+    section(false, 0, 1).push_back(phase("embed", {}, {kResidual}));
+    auto& layers = section(true, 0, 3);
+    layers.push_back(phase("norm_qkv", {kResidual}, {kQ}));
+    layers.back()->operands.push_back(operand(Access::read, Space::weights, 1));
+    layers.back()->operands.push_back(operand(Access::read, Space::rope, 0));
+    layers.back()->operands.push_back(operand(Access::write, Space::kv_keys, 0));
+    layers.back()->operands.push_back(operand(Access::write, Space::kv_values, 0));
+    layers.push_back(phase("attention", {kQ}, {kAttention}));
+    layers.back()->operands.push_back(operand(Access::read, Space::kv_keys, 0));
+    layers.back()->operands.push_back(operand(Access::read, Space::kv_values, 0));
+    layers.push_back(phase("o_proj", {kAttention, kResidual}, {kMiddle}));
+    layers.push_back(phase("norm_glu", {kMiddle}, {kMlp}));
+    layers.push_back(phase("down_proj", {kMlp, kMiddle}, {kResidual}));
+    section(false, 0, 1).push_back(phase("norm_logits", {kResidual}, {kLogits}));
+    entry_.sections.back()->phases.back()->on_logits_rows = true;
+    entry_.sections.back()->phases.back()->operands.push_back(
+        operand(Access::read, Space::weights, 0));
+
+    context_.num_layers = 3;
+    context_.vocab_size = 16;
+    context_.num_kernels = 1;
+    context_.num_rope_tables = 1;
+    context_.weights = {{0, 0}, {0, 3}};
+    context_.kv_groups = {{0, 3}};
+  }
+
+  std::vector<std::unique_ptr<schema::PhaseT>>& section(bool isLayers, uint32_t first,
+                                                        uint32_t count) {
+    auto s = std::make_unique<schema::SectionT>();
+    s->is_layers = isLayers;
+    s->first_layer = first;
+    s->num_layers = count;
+    entry_.sections.push_back(std::move(s));
+    return entry_.sections.back()->phases;
+  }
+  std::vector<std::unique_ptr<schema::PhaseT>>& layers() { return entry_.sections[1]->phases; }
+  schema::BufferT& buffer(uint32_t i) { return *entry_.buffers[i]; }
+
+  void expectError(const std::string& text) {
+    const Status s = checkSchedule(entry_, context_);
+    EXPECT_EQ(s.code(), StatusCode::kInvalidData);
+    EXPECT_THAT(s.message(), HasSubstr(text));
+  }
+
+  schema::EntryPointT entry_;
+  ScheduleContext context_;
+};
+
+TEST_F(ScheduleCheck, AcceptsASchedule) {
+  const Status s = checkSchedule(entry_, context_);
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
+TEST_F(ScheduleCheck, FindsSwappedPhases) {
+  std::swap(layers()[2], layers()[3]);
+  expectError("section 1 phase 2 (norm_glu): reads buffer middle before it is written");
+}
+
+TEST_F(ScheduleCheck, FindsAttentionBeforeTheKvWrite) {
+  std::swap(layers()[0]->operands[4], layers()[0]->operands.back());
+  layers()[0]->operands.pop_back();
+  expectError("section 1 phase 1 (attention): reads the ");
+}
+
+TEST_F(ScheduleCheck, EachLayerWritesKeysOfItsOwn) {
+  // Written before the layers would be one layer's; the second layer finds none.
+  layers()[0]->operands.erase(layers()[0]->operands.begin() + 4, layers()[0]->operands.end());
+  expectError("reads the keys of its layer before they are written");
+}
+
+TEST_F(ScheduleCheck, FindsADroppedWriter) {
+  layers().erase(layers().begin() + 3);
+  expectError("(down_proj): reads buffer mlp before it is written");
+}
+
+TEST_F(ScheduleCheck, FindsADroppedWriterOfTheResidual) {
+  entry_.sections.erase(entry_.sections.begin());
+  expectError("section 0 phase 0 (norm_qkv): reads buffer residual before it is written");
+}
+
+TEST_F(ScheduleCheck, FindsLiveBuffersThatOverlap) {
+  buffer(kMiddle).offset_bytes = 512;  // q's, which is dead, and mlp's, which is written from it
+  expectError("(norm_glu): writes buffer mlp over bytes of its other operand middle");
+}
+
+TEST_F(ScheduleCheck, FindsAnOverlapOfOneRow) {
+  buffer(kAttention).offset_bytes = 0;
+  buffer(kResidual).offset_bytes = 192;
+  buffer(kMiddle).offset_bytes = 448;
+  buffer(kQ).offset_bytes = buffer(kMlp).offset_bytes = buffer(kLogits).offset_bytes = 704;
+  expectError("(o_proj): reads buffer residual after buffer attention has taken its bytes");
+}
+
+TEST_F(ScheduleCheck, FindsWhatOnlyTheNextLayerMisses) {
+  // residual is read at the top of the layer only; mlp takes its bytes and the layer writes another buffer instead.
+  layers()[4]->operands.back()->index = kAttention;
+  layers()[2]->operands[1]->index = kAttention;
+  buffer(kMlp).offset_bytes = 0;
+  expectError("section 1 phase 0 (norm_qkv): reads buffer residual after buffer mlp has taken its bytes");
+}
+
+TEST_F(ScheduleCheck, OneLayerHasNoNext) {
+  layers()[4]->operands.back()->index = kAttention;
+  layers()[2]->operands[1]->index = kAttention;
+  buffer(kMlp).offset_bytes = 0;
+  entry_.sections[1]->num_layers = 1;
+  entry_.sections[2]->phases[0]->operands[0]->index = kMiddle;
+  const Status s = checkSchedule(entry_, context_);
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
+TEST_F(ScheduleCheck, FindsAPhaseThatWritesWhatItReads) {
+  layers()[3]->operands.back()->index = kMiddle;
+  expectError("(norm_glu): writes buffer middle over bytes of its other operand middle");
+}
+
+TEST_F(ScheduleCheck, FindsAShrunkenArena) {
+  entry_.arena_bytes -= 64;
+  expectError("buffer attention: 256 bytes at 768 end outside an arena of 960");
+}
+
+TEST_F(ScheduleCheck, FindsOffsetsThatWrapAround) {
+  buffer(kQ).offset_bytes = ~uint64_t{63};
+  expectError("buffer q: 256 bytes at 18446744073709551552 end outside");
+}
+
+TEST_F(ScheduleCheck, FindsUnalignedBuffers) {
+  buffer(kQ).offset_bytes += 4;
+  expectError("buffer q: offset 516 is not aligned to 64");
+}
+
+TEST_F(ScheduleCheck, FindsBuffersOfTooFewBytesOrRows) {
+  buffer(kQ).bytes = 255;
+  expectError("buffer q: 4 rows of 16 floats in 255 bytes");
+  buffer(kQ).bytes = 256;
+  buffer(kQ).rows = 3;
+  expectError("(norm_qkv): writes 4 rows to buffer q of 3");
+}
+
+TEST_F(ScheduleCheck, FindsIndicesOutOfRange) {
+  layers()[1]->operands[0]->index = 6;
+  expectError("section 1 phase 1 (attention): buffer 6 of 6");
+  layers()[1]->operands[0]->index = kQ;
+  layers()[1]->kernel = 1;
+  expectError("section 1 phase 1 (attention): kernel 1 of 1");
+  layers()[1]->kernel = 0;
+  entry_.logits_buffer = 6;
+  expectError("logits_buffer is 6 of 6 buffers");
+  entry_.logits_buffer = kLogits;
+  context_.num_rope_tables = 0;
+  expectError("(norm_qkv): rope table 0 of 0");
+  context_.num_rope_tables = 1;
+  context_.weights.pop_back();
+  expectError("(norm_qkv): weight 1 of 1");
+}
+
+TEST_F(ScheduleCheck, FindsWeightsAndCachesOfOtherLayers) {
+  context_.weights[1] = {1, 2};
+  expectError("(norm_qkv): weight 1 is not one of every layer of section 1");
+  context_.weights[1] = {0, 3};
+  context_.kv_groups[0] = {0, 2};
+  expectError("(norm_qkv): KV group 0 does not hold every layer of section 1");
+}
+
+TEST_F(ScheduleCheck, FindsLogitsThatNobodyWritesOrThatAreOverwritten) {
+  entry_.sections[2]->phases[0]->operands[1]->index = kQ;
+  expectError("no phase writes the logits buffer logits");
+  entry_.sections[2]->phases[0]->operands[1]->index = kLogits;
+  entry_.sections[2]->phases.push_back(phase("late", {kResidual}, {kAttention}));
+  expectError("at the end buffer attention has taken bytes of the logits logits");
+}
+
+TEST_F(ScheduleCheck, FindsWhatWouldNotEnd) {
+  layers()[0]->tiles = 0;
+  expectError("section 1 phase 0 (norm_qkv): no tiles");
+  layers()[0]->tiles = 1;
+  entry_.sections[1]->num_layers = 4;
+  expectError("section 1: layers 0 + 4 after layer 0 of a model of 3");
+  entry_.sections[1]->num_layers = 0;
+  expectError("section 1: layers 0 + 0");
+}
+
+TEST_F(ScheduleCheck, ChecksEveryEntryPointOfAPlan) {
+  schema::PlanT plan;
+  plan.model = std::make_unique<schema::ModelT>();
+  plan.model->num_layers = 3;
+  plan.model->vocab_size = 16;
+  plan.kernels.push_back(std::make_unique<schema::KernelT>());
+  plan.rope_tables.push_back(std::make_unique<schema::RopeTableT>());
+  for (uint32_t layers : {0u, 3u}) {
+    auto w = std::make_unique<schema::WeightT>();
+    w->num_layers = layers;
+    plan.weights.push_back(std::move(w));
+  }
+  plan.kv_groups.push_back(std::make_unique<schema::KvGroupT>());
+  plan.kv_groups[0]->num_layers = 3;
+  entry_.buffers[kMlp]->offset_bytes = 256;
+  plan.entry_points.push_back(std::make_unique<schema::EntryPointT>(std::move(entry_)));
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(schema::Plan::Pack(builder, &plan));
+  const Status s = checkSchedules(*flatbuffers::GetRoot<schema::Plan>(builder.GetBufferPointer()));
+  EXPECT_THAT(s.message(), HasSubstr("entry point decode: section 1 phase 3 (norm_glu): writes buffer mlp"));
+}
+
+}  // namespace
+}  // namespace llmrt

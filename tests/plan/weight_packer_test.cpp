@@ -1,0 +1,255 @@
+#include "codegen/plan/WeightPacker.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "codegen/plan/WeightTable.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/version.h"
+#include "tests/io/checkpoint_files.h"
+#include "tests/plan/plan_weights.h"
+
+namespace llmc {
+namespace {
+
+using llmc_tests::addSource;
+using llmc_tests::addWeight;
+using llmc_tests::MemoryTensors;
+using llmc_tests::TemporaryDirectory;
+using llmrt::DType;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+namespace schema = llmrt::schema;
+
+constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
+
+std::string readFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// Packs and commits; the file's bytes.
+std::string packed(schema::PlanT& plan, const MemoryTensors& tensors, const TemporaryDirectory& dir) {
+  auto file = packWeights(plan, tensors, dir.path("w"));
+  if (!file.ok()) {
+    ADD_FAILURE() << file.status().message();
+    return "";
+  }
+  EXPECT_TRUE(file->commit().ok());
+  return readFile(dir.path("w"));
+}
+
+const uint8_t* layerData(const std::string& file, const schema::WeightT& w, uint32_t layer) {
+  return reinterpret_cast<const uint8_t*>(file.data()) + w.offset_bytes + layer * w.layer_stride_bytes;
+}
+
+/// Every lane of every panel holds its row, and zero where it has none.
+void expectPanels(const std::string& file, const schema::WeightT& w, uint32_t layer,
+                  const std::vector<std::string>& names) {
+  const auto dtype = static_cast<DType>(w.dtype);
+  const auto cols = static_cast<int64_t>(w.cols);
+  std::vector<int64_t> rows;
+  for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
+  const auto lanes = llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows);
+  const uint8_t* data = layerData(file, w, layer);
+  const int64_t padded_cols = llmrt::panelElements(dtype, cols) / llmrt::kPanelLanes;
+  for (size_t i = 0; i < lanes.size(); ++i) {
+    const auto panel = static_cast<int64_t>(i) / llmrt::kPanelLanes;
+    for (int64_t k = 0; k < padded_cols; ++k) {
+      const int64_t at = panel * llmrt::panelElements(dtype, cols) +
+                         llmrt::panelOffset(dtype, static_cast<int64_t>(i) % llmrt::kPanelLanes, k);
+      const float expected =
+          lanes[i].source < 0 || k >= cols
+              ? 0.0f
+              : MemoryTensors::value(names[static_cast<size_t>(lanes[i].source)], lanes[i].row, k);
+      ASSERT_EQ(llmrt::loadAsF32(dtype, data, at), expected)
+          << w.name << " lane " << i << " k " << k << " " << llmrt::dtypeName(dtype);
+    }
+  }
+}
+
+TEST(WeightPacker, PanelsOfEveryDTypeFromEveryDTypeAtAndOffTileEdges) {
+  for (const DType from : kDTypes) {
+    for (const DType to : kDTypes) {
+      for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{16, 64}, {1, 1}, {33, 67}, {48, 130}}) {
+        TemporaryDirectory dir;
+        schema::PlanT plan;
+        addSource(addWeight(plan, "w", to, schema::Layout::panels), "t", rows, cols);
+        layOutWeights(plan);
+        MemoryTensors tensors;
+        tensors.add("t", from, {rows, cols});
+        const std::string file = packed(plan, tensors, dir);
+        ASSERT_EQ(file.size(), plan.weights_bytes);
+        expectPanels(file, *plan.weights[0], 0, {"t"});
+      }
+    }
+  }
+}
+
+TEST(WeightPacker, EveryPanelOrderAndSourcesOfDifferentDTypes) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  schema::WeightT& qkv =
+      addWeight(plan, "qkv", DType::kBF16, schema::Layout::panels, schema::PanelOrder::heads);
+  qkv.head_rows = 20;  // not a multiple of 16: every head is padded
+  for (const auto& [name, rows] : {std::pair{"q", 80}, {"k", 40}, {"v", 40}})
+    addSource(qkv, name, static_cast<uint64_t>(rows), 31);
+  schema::WeightT& glu =
+      addWeight(plan, "glu", DType::kF16, schema::Layout::panels, schema::PanelOrder::interleave);
+  addSource(glu, "gate", 24, 40);
+  addSource(glu, "up", 24, 40);
+  schema::WeightT& concat = addWeight(plan, "concat", DType::kF32, schema::Layout::panels);
+  addSource(concat, "gate", 24, 40);
+  addSource(concat, "up", 24, 40);
+  layOutWeights(plan);
+
+  MemoryTensors tensors;
+  tensors.add("q", DType::kF32, {80, 31});
+  tensors.add("k", DType::kBF16, {40, 31});
+  tensors.add("v", DType::kF16, {40, 31});
+  tensors.add("gate", DType::kF16, {24, 40});
+  tensors.add("up", DType::kBF16, {24, 40});
+  const std::string file = packed(plan, tensors, dir);
+  expectPanels(file, *plan.weights[0], 0, {"q", "k", "v"});
+  expectPanels(file, *plan.weights[1], 0, {"gate", "up"});
+  expectPanels(file, *plan.weights[2], 0, {"gate", "up"});
+}
+
+TEST(WeightPacker, RowsAreConcatenatedAndVectorsBecomeF32) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  schema::WeightT& bias = addWeight(plan, "bias", DType::kF32, schema::Layout::rows);
+  for (const auto& [name, rows] : {std::pair{"a", 5}, {"b", 3}, {"c", 3}})
+    addSource(bias, name, static_cast<uint64_t>(rows), 1, 2);
+  addSource(addWeight(plan, "embed", DType::kBF16, schema::Layout::rows), "e", 9, 13);
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  tensors.add("a", DType::kBF16, {5});
+  tensors.add("b", DType::kF16, {3});
+  tensors.add("c", DType::kF32, {3});
+  tensors.add("e", DType::kBF16, {9, 13});
+  const std::string file = packed(plan, tensors, dir);
+
+  const uint8_t* data = layerData(file, *plan.weights[0], 0);
+  int64_t at = 0;
+  for (const auto& [name, rows] : {std::pair{"a", 5}, {"b", 3}, {"c", 3}})
+    for (int64_t r = 0; r < rows; ++r)
+      EXPECT_EQ(llmrt::loadAsF32(DType::kF32, data, at++), MemoryTensors::value(name, r, 0)) << name;
+  data = layerData(file, *plan.weights[1], 0);
+  for (int64_t i = 0; i < 9 * 13; ++i)
+    EXPECT_EQ(llmrt::loadAsF32(DType::kBF16, data, i), MemoryTensors::value("e", i / 13, i % 13));
+}
+
+TEST(WeightPacker, LayersTakeTheirOwnTensorsAndHashesAreOfTheBytes) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  plan.id = 77;
+  schema::WeightT& norm = addWeight(plan, "norm", DType::kF32, schema::Layout::rows);
+  addSource(norm, "l.{layer}.norm", 20, 1, 1);
+  norm.num_layers = 2;
+  norm.first_layer = 3;
+  schema::WeightT& proj = addWeight(plan, "proj", DType::kF16, schema::Layout::panels);
+  addSource(proj, "l.{layer}.proj", 20, 24);
+  proj.num_layers = 2;
+  proj.first_layer = 3;
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  for (const char* name : {"l.3.proj", "l.4.proj"}) tensors.add(name, DType::kF16, {20, 24});
+  for (const char* name : {"l.3.norm", "l.4.norm"}) tensors.add(name, DType::kF16, {20});
+  const std::string file = packed(plan, tensors, dir);
+  expectPanels(file, *plan.weights[1], 0, {"l.3.proj"});
+  expectPanels(file, *plan.weights[1], 1, {"l.4.proj"});
+
+  EXPECT_TRUE(plan.has_weights);
+  for (const auto& w : plan.weights) {
+    std::string bytes;
+    for (uint32_t l = 0; l < 2; ++l)
+      bytes.append(reinterpret_cast<const char*>(layerData(file, *w, l)), w->bytes);
+    EXPECT_EQ(w->hash, XXH3_64bits(bytes.data(), bytes.size())) << w->name;
+  }
+  llmrt::WeightsHeader header;
+  std::memcpy(&header, file.data(), sizeof header);
+  EXPECT_EQ(std::memcmp(header.magic, llmrt::kWeightsMagic, 8), 0);
+  EXPECT_EQ(header.plan_id, 77u);
+  EXPECT_EQ(header.bytes, file.size());
+}
+
+TEST(WeightPacker, RowsOfInterleavedHeadsComeBackInHFsOrder) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  addSource(addWeight(plan, "w", DType::kF32, schema::Layout::panels), "t", 32, 8);
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  llmrt::Tensor& t = tensors.add("t", DType::kF32, {32, 8});
+  t.interleaved_heads = 2;
+  const std::string file = packed(plan, tensors, dir);
+  const uint8_t* data = layerData(file, *plan.weights[0], 0);
+  for (int64_t row = 0; row < 32; ++row) {
+    EXPECT_EQ(llmrt::loadAsF32(DType::kF32, data,
+                               row / 16 * llmrt::panelElements(DType::kF32, 8) +
+                                   llmrt::panelOffset(DType::kF32, row % 16, 5)),
+              MemoryTensors::value("t", t.storedRow(row), 5))
+        << row;
+  }
+}
+
+TEST(WeightPacker, ManyBlocksGoThroughFewSlotsInOrder) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  // 4 MiB blocks: 13 of them, the last one short.
+  addSource(addWeight(plan, "w", DType::kF32, schema::Layout::panels), "t", 12500, 1024);
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  tensors.add("t", DType::kF32, {12500, 1024});
+  uint64_t last = 0;
+  auto file = packWeights(plan, tensors, dir.path("w"), [&](uint64_t done, uint64_t total) {
+    EXPECT_GT(done, last);
+    EXPECT_LE(done, total);
+    last = done;
+    return true;
+  });
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_EQ(last, plan.weights_bytes);
+  ASSERT_TRUE(file->commit().ok());
+  expectPanels(readFile(dir.path("w")), *plan.weights[0], 0, {"t"});
+}
+
+TEST(WeightPacker, NothingIsLeftBeforeTheCommitOrAfterAFailure) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  addSource(addWeight(plan, "w", DType::kF32, schema::Layout::panels), "t", 16, 8);
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  tensors.add("t", DType::kF32, {16, 8});
+  { auto dropped = packWeights(plan, tensors, dir.path("w")); }
+  EXPECT_EQ(dir.entries(), 0u);
+  auto cancelled = packWeights(plan, tensors, dir.path("w"), [](uint64_t, uint64_t) { return false; });
+  EXPECT_EQ(cancelled.status().code(), llmrt::StatusCode::kCancelled);
+  EXPECT_EQ(dir.entries(), 0u);
+}
+
+TEST(WeightPacker, MissingAndMisshapenTensorsAreNamed) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  schema::WeightT& w = addWeight(plan, "w", DType::kF32, schema::Layout::panels);
+  addSource(w, "l.{layer}.proj", 16, 8);
+  w.num_layers = 2;
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  tensors.add("l.0.proj", DType::kF32, {16, 8});
+  EXPECT_THAT(packWeights(plan, tensors, dir.path("w")).status().message(),
+              AllOf(HasSubstr("checkpoint"), HasSubstr("l.1.proj"), HasSubstr("missing")));
+  tensors.add("l.1.proj", DType::kF32, {8, 16});
+  EXPECT_THAT(packWeights(plan, tensors, dir.path("w")).status().message(),
+              AllOf(HasSubstr("l.1.proj"), HasSubstr("[8, 16]"), HasSubstr("[16, 8]")));
+  EXPECT_EQ(dir.entries(), 0u);
+}
+
+}  // namespace
+}  // namespace llmc

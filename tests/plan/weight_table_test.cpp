@@ -1,0 +1,89 @@
+#include "codegen/plan/WeightTable.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "runtime/io/weight_layout.h"
+#include "tests/plan/plan_weights.h"
+
+namespace llmc {
+namespace {
+
+using llmc_tests::addSource;
+using llmc_tests::addWeight;
+using llmrt::DType;
+namespace schema = llmrt::schema;
+
+// An embedding, two weights of each of three layers (one of them large), and a last norm.
+schema::PlanT somePlan() {
+  schema::PlanT plan;
+  addSource(addWeight(plan, "embed", DType::kBF16, schema::Layout::rows), "embed", 100, 7);
+  schema::WeightT& norm = addWeight(plan, "norm", DType::kF32, schema::Layout::rows);
+  addSource(norm, "layers.{layer}.norm", 33, 1, 1);
+  norm.num_layers = 3;
+  schema::WeightT& proj = addWeight(plan, "proj", DType::kBF16, schema::Layout::panels);
+  addSource(proj, "layers.{layer}.proj", 1025, 1023);
+  proj.num_layers = 3;
+  addSource(addWeight(plan, "last", DType::kF32, schema::Layout::rows), "last", 33, 1, 1);
+  layOutWeights(plan);
+  return plan;
+}
+
+TEST(WeightTable, BytesFollowFromShapesWithPadding) {
+  const schema::PlanT plan = somePlan();
+  EXPECT_EQ(plan.weights[0]->bytes, 100u * 7 * 2);
+  EXPECT_EQ(plan.weights[1]->bytes, 33u * 4);
+  EXPECT_EQ(plan.weights[2]->panels, 65u);                     // ceil(1025 / 16)
+  EXPECT_EQ(plan.weights[2]->bytes, 65u * 16 * 1024 * 2);      // bf16 pads K to even
+  EXPECT_EQ(plan.weights[2]->cols, 1023u);
+}
+
+TEST(WeightTable, NothingOverlapsAndAllLiesInTheFile) {
+  const schema::PlanT plan = somePlan();
+  std::vector<std::pair<uint64_t, uint64_t>> ranges = {{0, 64}};
+  for (const auto& w : plan.weights)
+    for (uint32_t l = 0; l < std::max(1u, w->num_layers); ++l)
+      ranges.emplace_back(w->offset_bytes + l * w->layer_stride_bytes,
+                          w->offset_bytes + l * w->layer_stride_bytes + w->bytes);
+  std::sort(ranges.begin(), ranges.end());
+  for (size_t i = 1; i < ranges.size(); ++i) EXPECT_GE(ranges[i].first, ranges[i - 1].second) << i;
+  EXPECT_EQ(ranges.back().second, plan.weights_bytes);
+}
+
+TEST(WeightTable, TensorsAreAlignedTo64BytesAndLargeOnesTo2MiB) {
+  const schema::PlanT plan = somePlan();
+  ASSERT_GE(plan.weights[2]->bytes, 2u << 20);
+  for (const auto& w : plan.weights) {
+    const uint64_t alignment = w->bytes >= (2u << 20) ? 2u << 20 : 64;
+    EXPECT_EQ(w->offset_bytes % alignment, 0u) << w->name;
+    EXPECT_EQ(w->layer_stride_bytes % alignment, 0u) << w->name;
+  }
+}
+
+TEST(WeightTable, AStepReadsLayersOneAfterAnother) {
+  const schema::PlanT plan = somePlan();
+  const schema::WeightT &norm = *plan.weights[1], &proj = *plan.weights[2];
+  EXPECT_LT(norm.offset_bytes, proj.offset_bytes);
+  EXPECT_LT(proj.offset_bytes, norm.offset_bytes + norm.layer_stride_bytes);
+  EXPECT_EQ(norm.layer_stride_bytes, proj.layer_stride_bytes);
+}
+
+TEST(WeightTable, ThePlanIdChangesWithWhatTheWeightsFileHolds) {
+  const schema::PlanT plan = somePlan();
+  const uint64_t id = planId(plan);
+  EXPECT_EQ(id, planId(somePlan()));
+  schema::PlanT other = somePlan();
+  other.weights[2]->sources[0]->name = "layers.{layer}.other";
+  EXPECT_NE(id, planId(other));
+  other = somePlan();
+  other.weights[0]->dtype = schema::DType::f16;
+  EXPECT_NE(id, planId(other));
+  other = somePlan();
+  other.command = "--target x86-64-v3";
+  EXPECT_EQ(id, planId(other)) << "targets do not change the weights";
+}
+
+}  // namespace
+}  // namespace llmc
