@@ -10,12 +10,12 @@ using namespace llmc::llm;
 
 static void nameResults(Operation* op, OpAsmSetValueNameFn setName);
 
-// `[1.0, 0.25]`. DenseF64ArrayAttr's own printer keeps six digits, and a model would change by being printed.
+// `[1.0, 0.25]`. DenseF64ArrayAttr's own printer keeps six digits, and a model would change by
+// being printed.
 static ParseResult parseDoubles(OpAsmParser& parser, DenseF64ArrayAttr& attr) {
   SmallVector<double> values;
-  if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square, [&] {
-        return parser.parseFloat(values.emplace_back());
-      }))
+  if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Square,
+                                     [&] { return parser.parseFloat(values.emplace_back()); }))
     return failure();
   attr = parser.getBuilder().getDenseF64ArrayAttr(values);
   return success();

@@ -18,17 +18,19 @@ std::string shapeText(ArrayRef<int64_t> shape) {
   return text;
 }
 
-/// The weight exists, is of `kind` and `shape` (of one layer), and has a slice for every layer that runs `op`.
+/// The weight exists, is of `kind` and `shape` (of one layer), and has a slice for every layer that
+/// runs `op`.
 LogicalResult verifyWeight(Operation* op, FlatSymbolRefAttr symbol, WeightKind kind,
                            ArrayRef<int64_t> shape) {
   WeightOp weight = lookupWeight(op, symbol);
-  if (!weight) return op->emitOpError() << "names the weight " << symbol << ", which the model lacks";
+  if (!weight)
+    return op->emitOpError() << "names the weight " << symbol << ", which the model lacks";
   if (weight.getKind() != kind)
     return op->emitOpError() << "needs a " << stringifyWeightKind(kind) << ", but " << symbol
                              << " is a " << stringifyWeightKind(weight.getKind());
   if (weight.getLayerShape() != shape)
-    return op->emitOpError() << "needs " << symbol << " to be " << shapeText(shape) << ", but it is "
-                             << shapeText(weight.getLayerShape());
+    return op->emitOpError() << "needs " << symbol << " to be " << shapeText(shape)
+                             << ", but it is " << shapeText(weight.getLayerShape());
   // In a kernel the schedule says which layers run.
   if (!weight.isPerLayer() || isa<KernelOp>(op->getParentOp())) return success();
   auto layers = dyn_cast<LayersOp>(op->getParentOp());

@@ -13,11 +13,15 @@ static bool isFloatWeight(Type type) { return type.isF32() || type.isF16() || ty
 //===----------------------------------------------------------------------===//
 
 LogicalResult ModelOp::verify() {
-  for (auto [name, value] :
-       {std::pair{"hidden_size", getHiddenSize()}, {"intermediate_size", getIntermediateSize()},
-        {"num_heads", getNumHeads()}, {"num_kv_heads", getNumKvHeads()}, {"head_dim", getHeadDim()},
-        {"num_layers", getNumLayers()}, {"vocab_size", getVocabSize()},
-        {"max_seq_len", getMaxSeqLen()}, {"max_batch", getMaxBatch()}})
+  for (auto [name, value] : {std::pair{"hidden_size", getHiddenSize()},
+                             {"intermediate_size", getIntermediateSize()},
+                             {"num_heads", getNumHeads()},
+                             {"num_kv_heads", getNumKvHeads()},
+                             {"head_dim", getHeadDim()},
+                             {"num_layers", getNumLayers()},
+                             {"vocab_size", getVocabSize()},
+                             {"max_seq_len", getMaxSeqLen()},
+                             {"max_batch", getMaxBatch()}})
     if (static_cast<int64_t>(value) <= 0)
       return emitOpError() << name << " is " << static_cast<int64_t>(value)
                            << ": it must be positive";
@@ -34,7 +38,8 @@ LogicalResult ModelOp::verify() {
 LogicalResult WeightOp::verify() {
   RankedTensorType type = getTensorType();
   if (!type.hasStaticShape() || llvm::is_contained(type.getShape(), 0))
-    return emitOpError() << "has the type " << type << ": every dimension must be known and positive";
+    return emitOpError() << "has the type " << type
+                         << ": every dimension must be known and positive";
   if (!isFloatWeight(type.getElementType()))
     return emitOpError() << "has elements of " << type.getElementType()
                          << ": they must be f32, f16 or bf16";
@@ -46,8 +51,7 @@ LogicalResult WeightOp::verify() {
   int64_t first = getFirstLayer();
   if (!isPerLayer()) {
     if (first != 0)
-      return emitOpError() << "has first_layer " << first
-                           << ", but its source names no {layer}";
+      return emitOpError() << "has first_layer " << first << ", but its source names no {layer}";
     return success();
   }
   int64_t numLayers = (*this)->getParentOfType<ModelOp>().getNumLayers();

@@ -1,5 +1,6 @@
-// Verifiers of the scheduled form: packed weights, kernels, and every phase against the kernel it runs. That reads come
-// after writes and live buffers do not overlap is proved elsewhere, on the plan.
+// Verifiers of the scheduled form: packed weights, kernels, and every phase against the kernel it
+// runs. That reads come after writes and live buffers do not overlap is proved elsewhere, on the
+// plan.
 #include "ir/LLM.h"
 
 using namespace mlir;
@@ -39,9 +40,8 @@ LogicalResult PackedWeightOp::verifySymbolUses(SymbolTableCollection&) {
     if (getLayout() == Layout::panels && weight.getKind() != WeightKind::matrix)
       return emitOpError() << "lays " << symbol << " in panels, but it is a "
                            << stringifyWeightKind(weight.getKind());
-    Type stored = weight.getKind() == WeightKind::matrix
-                      ? weight.getTensorType().getElementType()
-                      : Float32Type::get(getContext());
+    Type stored = weight.getKind() == WeightKind::matrix ? weight.getTensorType().getElementType()
+                                                         : Float32Type::get(getContext());
     if (getElementType() != stored)
       return emitOpError() << "holds " << getElementType() << ", but " << symbol << " is kept in "
                            << stored;
@@ -51,13 +51,12 @@ LogicalResult PackedWeightOp::verifySymbolUses(SymbolTableCollection&) {
     if (!first) first = weight;
     bool sameLayers = weight.isPerLayer() == first.isPerLayer() &&
                       weight.getFirstLayer() == first.getFirstLayer() &&
-                      (!weight.isPerLayer() || weight.getTensorType().getDimSize(0) ==
-                                                   first.getTensorType().getDimSize(0));
-    bool sameShape =
-        weight.getLayerShape().size() == first.getLayerShape().size() &&
-        weight.getLayerShape().drop_front() == first.getLayerShape().drop_front() &&
-        (getOrder() != PanelOrder::interleave ||
-         weight.getLayerShape()[0] == first.getLayerShape()[0]);
+                      (!weight.isPerLayer() ||
+                       weight.getTensorType().getDimSize(0) == first.getTensorType().getDimSize(0));
+    bool sameShape = weight.getLayerShape().size() == first.getLayerShape().size() &&
+                     weight.getLayerShape().drop_front() == first.getLayerShape().drop_front() &&
+                     (getOrder() != PanelOrder::interleave ||
+                      weight.getLayerShape()[0] == first.getLayerShape()[0]);
     if (weight.getKind() != first.getKind() || !sameLayers || !sameShape)
       return emitOpError() << "packs @" << first.getSymName() << " with " << symbol
                            << ": they differ in kind, layers or columns"
@@ -89,8 +88,8 @@ LogicalResult KernelOp::verifyRegions() {
   for (Type type : llvm::concat<Type>(compute->getOperandTypes(), compute->getResultTypes()))
     if (auto tensor = dyn_cast<RankedTensorType>(type)) widths.push_back(tensor.getDimSize(1));
   if (getRowStrides().size() != widths.size())
-    return emitOpError() << "has " << getRowStrides().size() << " row_strides for "
-                         << widths.size() << " tensors";
+    return emitOpError() << "has " << getRowStrides().size() << " row_strides for " << widths.size()
+                         << " tensors";
   for (auto [stride, rowWidth] : llvm::zip(getRowStrides(), widths))
     if (stride < rowWidth)
       return emitOpError() << "has the row_stride " << stride << " for rows of " << rowWidth;
@@ -159,9 +158,9 @@ class PhaseVerifier {
     for (auto [index, attr, operand] :
          llvm::enumerate(phase_.getOperands().getAsRange<OperandAttr>(), wanted)) {
       if (attr.getSpace() != operand.space || attr.getAccess() != operand.access)
-        return phase_.emitOpError() << "has " << attr << " as operand " << index
-                                    << ", but its kernel takes " << stringifyAccess(operand.access)
-                                    << " " << stringifySpace(operand.space);
+        return phase_.emitOpError()
+               << "has " << attr << " as operand " << index << ", but its kernel takes "
+               << stringifyAccess(operand.access) << " " << stringifySpace(operand.space);
       if (failed(verifyOperand(index, attr, operand, nextTensor))) return failure();
     }
     return success();
@@ -181,8 +180,7 @@ class PhaseVerifier {
       case Space::kv_values:
         if (attr.getSymbol())
           return phase_.emitOpError() << "has " << attr << ": the KV cache has no name";
-        if (!repeat_)
-          return phase_.emitOpError() << "uses the KV cache outside llm.repeat";
+        if (!repeat_) return phase_.emitOpError() << "uses the KV cache outside llm.repeat";
         return success();
     }
     return success();
@@ -198,10 +196,10 @@ class PhaseVerifier {
     int64_t rowWidth = cast<RankedTensorType>(operand.value.getType()).getDimSize(1);
     if (static_cast<int64_t>(buffer.getWidth()) != rowWidth ||
         static_cast<int64_t>(buffer.getRowStride()) != stride)
-      return phase_.emitOpError()
-             << "has " << attr << " of rows of " << buffer.getWidth() << " with row_stride "
-             << buffer.getRowStride() << ", but its kernel takes " << rowWidth
-             << " with row_stride " << stride;
+      return phase_.emitOpError() << "has " << attr << " of rows of " << buffer.getWidth()
+                                  << " with row_stride " << buffer.getRowStride()
+                                  << ", but its kernel takes " << rowWidth << " with row_stride "
+                                  << stride;
     bool isResult = isa<OpResult>(operand.value);
     int64_t rows = isResult && kernel_.getComputeOp().onLogitsRows() ? schedule_.getMaxLogitsRows()
                                                                      : schedule_.getMaxRows();
@@ -229,19 +227,19 @@ class PhaseVerifier {
     if (attr.getSymbol()) packed = lookup<PackedWeightOp>(model_, attr.getSymbol());
     if (!packed)
       return phase_.emitOpError() << "has " << attr << ", but the model has no such packed weight";
-    // A kernel serves every weight of its shapes and type; it names those of the first phase that called it.
+    // A kernel serves every weight of its shapes and type; it names those of the first phase that
+    // called it.
     auto sources = packed.getSources().getAsRange<FlatSymbolRefAttr>();
-    const bool sameSources =
-        packed.getSources().size() == operand.symbols.size() &&
-        llvm::all_of(llvm::zip(sources, operand.symbols), [&](auto pair) {
-          WeightOp mine = lookup<WeightOp>(model_, std::get<0>(pair));
-          WeightOp kernels = lookup<WeightOp>(model_, std::get<1>(pair));
-          return mine && kernels && mine.getKind() == kernels.getKind() &&
-                 mine.getLayerShape() == kernels.getLayerShape() &&
-                 (mine.getKind() != WeightKind::matrix ||
-                  mine.getTensorType().getElementType() ==
-                      kernels.getTensorType().getElementType());
-        });
+    const bool sameSources = packed.getSources().size() == operand.symbols.size() &&
+                             llvm::all_of(llvm::zip(sources, operand.symbols), [&](auto pair) {
+                               WeightOp mine = lookup<WeightOp>(model_, std::get<0>(pair));
+                               WeightOp kernels = lookup<WeightOp>(model_, std::get<1>(pair));
+                               return mine && kernels && mine.getKind() == kernels.getKind() &&
+                                      mine.getLayerShape() == kernels.getLayerShape() &&
+                                      (mine.getKind() != WeightKind::matrix ||
+                                       mine.getTensorType().getElementType() ==
+                                           kernels.getTensorType().getElementType());
+                             });
     if (!sameSources || packed.getLayout() != operand.layout ||
         packed.getOrder() != operand.order ||
         static_cast<int64_t>(packed.getHeadRows()) != operand.headRows)
@@ -270,10 +268,11 @@ class PhaseVerifier {
 
 }  // namespace
 
-// The schedule, not the phase, is asked by the model: only then are the kernels beside it known to be sound.
+// The schedule, not the phase, is asked by the model: only then are the kernels beside it known to
+// be sound.
 LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection&) {
-  auto logits =
-      dyn_cast_or_null<BufferOp>(mlir::SymbolTable::lookupSymbolIn(*this, getLogitsAttr().getAttr()));
+  auto logits = dyn_cast_or_null<BufferOp>(
+      mlir::SymbolTable::lookupSymbolIn(*this, getLogitsAttr().getAttr()));
   if (!logits)
     return emitOpError() << "has its logits in " << getLogitsAttr() << ", which is no buffer of it";
   auto model = cast<ModelOp>((*this)->getParentOp());
@@ -288,8 +287,7 @@ LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection&) {
       return repeat.emitOpError() << "runs " << count << " layers from layer " << first
                                   << " on, but the model has " << numLayers;
   }
-  WalkResult result = getBody().walk([&](PhaseOp phase) {
-    return WalkResult(PhaseVerifier(phase, *this).run());
-  });
+  WalkResult result =
+      getBody().walk([&](PhaseOp phase) { return WalkResult(PhaseVerifier(phase, *this).run()); });
   return failure(result.wasInterrupted());
 }

@@ -12,11 +12,11 @@ namespace llmc {
 
 namespace {
 
-/// The layers of a packed weight; none when it is not per layer. Null sources are the verifier's business.
+/// The layers of a packed weight; none when it is not per layer. Null sources are the verifier's
+/// business.
 llmrt::LayerRange layersOf(llm::PackedWeightOp packed) {
   if (packed.getSources().empty()) return {};
-  llm::WeightOp source =
-      llm::lookupWeight(packed, cast<FlatSymbolRefAttr>(packed.getSources()[0]));
+  llm::WeightOp source = llm::lookupWeight(packed, cast<FlatSymbolRefAttr>(packed.getSources()[0]));
   if (!source || !source.isPerLayer()) return {};
   return {static_cast<uint32_t>(source.getFirstLayer()),
           static_cast<uint32_t>(source.getTensorType().getDimSize(0))};

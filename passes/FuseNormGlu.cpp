@@ -70,8 +70,9 @@ struct FuseMul : OpRewritePattern<llm::MulOp> {
     for (Projection p : {m->gate, m->up}) eraseProjection(rewriter, p);
     rewriter.eraseOp(m->norm);
     emitRemark(fused.getLoc()) << "norm_glu: fused " << fused.getNormAttr() << ", "
-                        << fused.getGateProjAttr() << ", " << fused.getUpProjAttr()
-                        << (fused.getGateBiasAttr() ? ", biases" : "") << ", activation, mul";
+                               << fused.getGateProjAttr() << ", " << fused.getUpProjAttr()
+                               << (fused.getGateBiasAttr() ? ", biases" : "")
+                               << ", activation, mul";
     ++numFused_;
     return success();
   }

@@ -30,7 +30,7 @@ struct FuseLogits : OpRewritePattern<llm::LogitsOp> {
         norm.getEpsAttr(), logits.getWeightAttr());
     rewriter.eraseOp(norm);
     emitRemark(fused.getLoc()) << "norm_logits: fused " << fused.getNormAttr() << ", "
-                        << fused.getWeightAttr();
+                               << fused.getWeightAttr();
     ++numFused_;
     return success();
   }

@@ -103,10 +103,10 @@ struct FuseKvWrite : OpRewritePattern<llm::KvWriteOp> {
     rewriter.eraseOp(write);
     for (Projection p : {m->q, m->k, m->v}) eraseProjection(rewriter, p);
     rewriter.eraseOp(m->norm);
-    emitRemark(fused.getLoc()) << "norm_qkv: fused " << fused.getNormAttr() << ", " << fused.getQProjAttr()
-                        << ", " << fused.getKProjAttr() << ", " << fused.getVProjAttr()
-                        << (fused.getQBiasAttr() ? ", biases" : "")
-                        << (fused.getRopeAttr() ? ", rope" : "") << ", kv_write";
+    emitRemark(fused.getLoc()) << "norm_qkv: fused " << fused.getNormAttr() << ", "
+                               << fused.getQProjAttr() << ", " << fused.getKProjAttr() << ", "
+                               << fused.getVProjAttr() << (fused.getQBiasAttr() ? ", biases" : "")
+                               << (fused.getRopeAttr() ? ", rope" : "") << ", kv_write";
     ++numFused_;
     return success();
   }

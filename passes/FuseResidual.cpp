@@ -55,7 +55,7 @@ struct FuseAdd : OpRewritePattern<llm::AddOp> {
         add, add.getType(), p.linear.getX(), residual, p.weight(), p.biasOrNull());
     eraseProjection(rewriter, p);
     emitRemark(fused.getLoc()) << "linear_residual: fused " << fused.getWeightAttr()
-                        << (fused.getBiasAttr() ? ", bias" : "") << ", add";
+                               << (fused.getBiasAttr() ? ", bias" : "") << ", add";
     ++numFused_;
     return success();
   }

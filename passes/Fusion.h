@@ -1,4 +1,5 @@
-// What the fusion patterns share: following a value back through ops it alone uses, and saying what happened.
+// What the fusion patterns share: following a value back through ops it alone uses, and saying what
+// happened.
 #pragma once
 
 #include <string>
@@ -8,8 +9,8 @@
 
 namespace llmc {
 
-/// One projection on its way back from the value that is used: rope(bias(linear(x))), where rope and bias may be
-/// absent. Every value but the last has this one use.
+/// One projection on its way back from the value that is used: rope(bias(linear(x))), where rope
+/// and bias may be absent. Every value but the last has this one use.
 struct Projection {
   llm::LinearOp linear;
   llm::BiasOp bias;
@@ -20,11 +21,12 @@ struct Projection {
   mlir::FlatSymbolRefAttr biasOrNull() { return bias ? bias.getWeightAttr() : nullptr; }
 };
 
-/// Follows `value` back to its linear; a null projection, with `why` set, where there is none or an inner value has
-/// another use. The use of `value` itself is not looked at.
+/// Follows `value` back to its linear; a null projection, with `why` set, where there is none or an
+/// inner value has another use. The use of `value` itself is not looked at.
 Projection traceProjection(mlir::Value value, std::string& why);
 
-/// The value that leaves a projection of `linear` forwards: through bias and rope as long as each is the only user.
+/// The value that leaves a projection of `linear` forwards: through bias and rope as long as each
+/// is the only user.
 Projection followProjection(llm::LinearOp linear);
 
 /// The result of the projection's last op.
@@ -33,8 +35,8 @@ mlir::Value resultOf(const Projection& projection);
 /// Erases the ops of a projection whose result has no use left.
 void eraseProjection(mlir::RewriterBase& rewriter, const Projection& projection);
 
-/// Empty when the weights may be packed together: all present, of one element type and for the same layers; else one
-/// clause that names the two that differ.
+/// Empty when the weights may be packed together: all present, of one element type and for the same
+/// layers; else one clause that names the two that differ.
 std::string whyNotPackable(mlir::Operation* from, llvm::ArrayRef<mlir::FlatSymbolRefAttr> weights);
 
 /// Reports a near miss: notifyMatchFailure, and a remark "NAME not fused: WHY".

@@ -45,7 +45,8 @@ std::string contentOf(llm::KernelOpInterface op, int64_t maxRows, ArrayRef<int64
   for (Type type : op->getOperandTypes()) os << ' ' << type;
   os << " ->";
   for (Type type : op->getResultTypes()) os << ' ' << type;
-  // The same op may read its weights in two ways: an embedding lies as rows, or in the panels of tied logits.
+  // The same op may read its weights in two ways: an embedding lies as rows, or in the panels of
+  // tied logits.
   for (const llm::KernelOperand& operand : op.getKernelOperands()) {
     if (operand.space != llm::Space::weights) continue;
     os << ' ' << stringifyLayout(operand.layout) << '.' << stringifyPanelOrder(operand.order) << '.'

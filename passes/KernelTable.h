@@ -4,15 +4,16 @@
 #include <string>
 
 #include "ir/LLM.h"
-#include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
+#include "mlir/IR/Builders.h"
 
 namespace llmc {
 
-/// Collects kernels while a model is scheduled. Two ops share one when they agree in op, attributes, operand and
-/// result types, the shapes, types and packing of their weights, the bound on rows and the row strides of their buffers;
-/// which weight a symbol names is a matter of the phase, not of the kernel.
+/// Collects kernels while a model is scheduled. Two ops share one when they agree in op,
+/// attributes, operand and result types, the shapes, types and packing of their weights, the bound
+/// on rows and the row strides of their buffers; which weight a symbol names is a matter of the
+/// phase, not of the kernel.
 class KernelTable {
  public:
   explicit KernelTable(llm::ModelOp model);
@@ -31,7 +32,8 @@ class KernelTable {
 };
 
 /// What a kernel of `op` was specialised to, as a C identifier:
-/// norm_qkv_6144x4096_bf16_kvbf16_decode, attention_32x8x128_window4096_kvf16_prefill, rms_norm_4096_decode.
+/// norm_qkv_6144x4096_bf16_kvbf16_decode, attention_32x8x128_window4096_kvf16_prefill,
+/// rms_norm_4096_decode.
 std::string kernelName(llm::KernelOpInterface op, int64_t maxRows);
 
 }  // namespace llmc

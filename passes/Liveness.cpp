@@ -11,9 +11,8 @@ llvm::MapVector<StringAttr, Lifetime> computeLifetimes(llm::ScheduleOp schedule)
   for (auto buffer : schedule.getBody().getOps<llm::BufferOp>()) lives[buffer.getSymNameAttr()];
 
   auto extend = [](Lifetime& life, int64_t begin, int64_t end) {
-    life = life.end < life.begin
-               ? Lifetime{begin, end}
-               : Lifetime{std::min(life.begin, begin), std::max(life.end, end)};
+    life = life.end < life.begin ? Lifetime{begin, end}
+                                 : Lifetime{std::min(life.begin, begin), std::max(life.end, end)};
   };
   int64_t position = 0;
   auto visit = [&](llm::PhaseOp phase, auto&& onUse) {

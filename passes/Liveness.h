@@ -6,7 +6,8 @@
 
 namespace llmc {
 
-/// Phases from `begin` to `end`, both included, counted in program order with each repeated phase once.
+/// Phases from `begin` to `end`, both included, counted in program order with each repeated phase
+/// once.
 struct Lifetime {
   int64_t begin = 0, end = -1;  // of a buffer that no phase uses: empty
 
@@ -15,8 +16,9 @@ struct Lifetime {
   }
 };
 
-/// The lifetime of every buffer, in the order of their declaration. One that enters a repeat with a value, from before
-/// it or from the previous layer, lives through all of it. The logits live to the end.
+/// The lifetime of every buffer, in the order of their declaration. One that enters a repeat with a
+/// value, from before it or from the previous layer, lives through all of it. The logits live to
+/// the end.
 llvm::MapVector<mlir::StringAttr, Lifetime> computeLifetimes(llm::ScheduleOp schedule);
 
 }  // namespace llmc

@@ -21,9 +21,9 @@ struct KnownPass {
 
 // In the order of the pipeline.
 constexpr KnownPass kPasses[] = {
-    {"canonicalize", true},         {"llm-fuse-norm-qkv", true},    {"llm-fuse-norm-glu", true},
-    {"llm-fuse-residual", true},    {"llm-fuse-norm-logits", true}, {"llm-pack-weights", false},
-    {"llm-schedule", false},        {"llm-plan-memory", true},      {"llm-check-schedule", true},
+    {"canonicalize", true},      {"llm-fuse-norm-qkv", true},    {"llm-fuse-norm-glu", true},
+    {"llm-fuse-residual", true}, {"llm-fuse-norm-logits", true}, {"llm-pack-weights", false},
+    {"llm-schedule", false},     {"llm-plan-memory", true},      {"llm-check-schedule", true},
 };
 
 const KnownPass* findPass(std::string_view name) {
@@ -34,14 +34,12 @@ const KnownPass* findPass(std::string_view name) {
 std::string passNames(bool optionalOnly) {
   std::string names;
   for (const KnownPass& pass : kPasses)
-    if (pass.optional || !optionalOnly)
-      names.append(names.empty() ? "" : ", ").append(pass.name);
+    if (pass.optional || !optionalOnly) names.append(names.empty() ? "" : ", ").append(pass.name);
   return names;
 }
 
 struct Options : PassPipelineOptions<Options> {
-  ListOption<std::string> disablePass{*this, "disable-pass",
-                                      llvm::cl::desc("passes to leave out")};
+  ListOption<std::string> disablePass{*this, "disable-pass", llvm::cl::desc("passes to leave out")};
 };
 
 }  // namespace
@@ -55,9 +53,11 @@ void buildFusionPipeline(OpPassManager& pm, const PipelineOptions& options) {
   auto add = [&](std::string_view name, std::unique_ptr<Pass> pass) {
     if (!options.isDisabled(name)) model.addPass(std::move(pass));
   };
-  // 1. Values that nothing uses go first: an unused op would count as the second use that forbids a fusion.
+  // 1. Values that nothing uses go first: an unused op would count as the second use that forbids a
+  // fusion.
   add("canonicalize", createCanonicalizerPass());
-  // 2. The projections of attention before anything else takes a linear: a bias + add after a projection must not be
+  // 2. The projections of attention before anything else takes a linear: a bias + add after a
+  // projection must not be
   //    mistaken for a residual.
   add("llm-fuse-norm-qkv", createFuseNormQkv());
   // 3. The MLP's two projections, for the same reason before residuals.
@@ -73,7 +73,8 @@ void buildSchedulePipeline(OpPassManager& pm, const PipelineOptions& options) {
   auto add = [&](std::string_view name, std::unique_ptr<Pass> pass) {
     if (!options.isDisabled(name)) model.addPass(std::move(pass));
   };
-  // 6. Layouts follow from the ops that read the weights, so fusion must have ended; all entry points at once, since
+  // 6. Layouts follow from the ops that read the weights, so fusion must have ended; all entry
+  // points at once, since
   //    they share the weights.
   add("llm-pack-weights", createPackWeights());
   // 7. The order of the phases is the order of the ops. Buffers do not share bytes yet.
@@ -113,13 +114,12 @@ llmrt::Status printIrAfter(PassManager& pm, std::string_view which, llvm::raw_os
   if (!all && !findPass(which))
     return llmrt::invalidArgument("--dump-ir: there is no pass '" + std::string(which) +
                                   "', use all or one of " + passNames(/*optionalOnly=*/false));
-  pm.enableIRPrinting(
-      [](Pass*, Operation*) { return false; },
-      [all, name = std::string(which)](Pass* pass, Operation*) {
-        return all ? !pass->getArgument().empty() : pass->getArgument() == name;
-      },
-      /*printModuleScope=*/false, /*printAfterOnlyOnChange=*/false,
-      /*printAfterOnlyOnFailure=*/false, os);
+  pm.enableIRPrinting([](Pass*, Operation*) { return false; },
+                      [all, name = std::string(which)](Pass* pass, Operation*) {
+                        return all ? !pass->getArgument().empty() : pass->getArgument() == name;
+                      },
+                      /*printModuleScope=*/false, /*printAfterOnlyOnChange=*/false,
+                      /*printAfterOnlyOnFailure=*/false, os);
   return {};
 }
 
@@ -127,8 +127,8 @@ void registerPipelines() {
   PassPipelineRegistration<Options>(
       "llmc-pipeline", "the default pipeline, from the importer's IR to checked schedules",
       [](OpPassManager& pm, const Options& options) {
-        buildPipeline(pm, {.disabledPasses = {options.disablePass.begin(),
-                                              options.disablePass.end()}});
+        buildPipeline(pm,
+                      {.disabledPasses = {options.disablePass.begin(), options.disablePass.end()}});
       });
 }
 

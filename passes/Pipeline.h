@@ -16,7 +16,8 @@ struct PipelineOptions {
   bool isDisabled(std::string_view pass) const;
 };
 
-/// Canonicalises and fuses: what `llmc inspect` shows and the plan keeps as text. `pm` runs on a builtin.module.
+/// Canonicalises and fuses: what `llmc inspect` shows and the plan keeps as text. `pm` runs on a
+/// builtin.module.
 void buildFusionPipeline(mlir::OpPassManager& pm, const PipelineOptions& options);
 
 /// From fused entry points to checked schedules and kernels.
@@ -25,12 +26,12 @@ void buildSchedulePipeline(mlir::OpPassManager& pm, const PipelineOptions& optio
 /// Both, one after the other.
 void buildPipeline(mlir::OpPassManager& pm, const PipelineOptions& options);
 
-/// Parses "llm-fuse-norm-qkv,llm-plan-memory". An unknown name is an error that lists the names there are; so is a pass
-/// that the result would be no schedule without.
+/// Parses "llm-fuse-norm-qkv,llm-plan-memory". An unknown name is an error that lists the names
+/// there are; so is a pass that the result would be no schedule without.
 llmrt::Result<std::vector<std::string>> parseDisabledPasses(std::string_view names);
 
-/// Prints the IR to `os` after the pass `which`, or after every pass with "all" or "after-all". An unknown name is an
-/// error that lists the names there are. `os` must outlive the pass manager.
+/// Prints the IR to `os` after the pass `which`, or after every pass with "all" or "after-all". An
+/// unknown name is an error that lists the names there are. `os` must outlive the pass manager.
 llmrt::Status printIrAfter(mlir::PassManager& pm, std::string_view which, llvm::raw_ostream& os);
 
 /// Registers the pipeline as `llmc-pipeline` for llmc-opt, with the option `disable-pass`.

@@ -23,7 +23,8 @@ int64_t bytesOf(llm::BufferOp buffer) {
   return llvm::alignTo(buffer.getRows() * buffer.getRowStride() * 4, 64);
 }
 
-/// Gives every buffer the lowest offset at which it meets no other living buffer; returns the bytes of the arena.
+/// Gives every buffer the lowest offset at which it meets no other living buffer; returns the bytes
+/// of the arena.
 int64_t place(SmallVectorImpl<Placed>& buffers) {
   // Large buffers first: small ones fit into the gaps they leave.
   SmallVector<Placed*> order;
@@ -61,9 +62,9 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
       const int64_t arenaBytes = place(buffers);
       for (Placed& b : buffers) b.op.setOffsetBytes(b.offset);
       schedule.setArenaBytes(arenaBytes);
-      emitRemark(schedule.getLoc()) << "memory plan of @" << schedule.getSymName() << ": " << arenaBytes << " bytes for "
-                            << static_cast<int64_t>(buffers.size()) << " buffers of " << sum
-                            << " bytes";
+      emitRemark(schedule.getLoc())
+          << "memory plan of @" << schedule.getSymName() << ": " << arenaBytes << " bytes for "
+          << static_cast<int64_t>(buffers.size()) << " buffers of " << sum << " bytes";
     }
   }
 };

@@ -8,7 +8,8 @@
 
 namespace llmc {
 
-/// While it lives, remarks of `context` go into a list; errors and warnings go on to the handlers below.
+/// While it lives, remarks of `context` go into a list; errors and warnings go on to the handlers
+/// below.
 class RemarkCollector {
  public:
   explicit RemarkCollector(mlir::MLIRContext* context);

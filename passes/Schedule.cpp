@@ -15,9 +15,9 @@ namespace llmc {
 
 namespace {
 
-/// Elements from one row to the next. Vectors of 16 floats start aligned. Wide rows are one vector longer than their
-/// width asks, because widths are often powers of two, and the rows of a register tile would all fall on the same set
-/// of the L1 cache.
+/// Elements from one row to the next. Vectors of 16 floats start aligned. Wide rows are one vector
+/// longer than their width asks, because widths are often powers of two, and the rows of a register
+/// tile would all fall on the same set of the L1 cache.
 int64_t rowStrideOf(int64_t width) {
   constexpr int64_t kVector = 16, kWide = 1024;
   return llvm::alignTo(width, kVector) + (width >= kWide ? kVector : 0);
@@ -29,15 +29,16 @@ struct Buffer {
   int64_t bytes() const { return rows * rowStride * 4; }
 };
 
-/// Schedules one entry point: assign() gives every value a buffer and refuses what cannot be scheduled, before emit()
-/// changes anything.
+/// Schedules one entry point: assign() gives every value a buffer and refuses what cannot be
+/// scheduled, before emit() changes anything.
 class EntryScheduler {
  public:
   EntryScheduler(llm::EntryOp entry, const PackedWeights& packed, KernelTable& kernels)
       : entry_(entry), packed_(packed), kernels_(kernels) {
     auto model = entry->getParentOfType<llm::ModelOp>();
     maxRows_ = static_cast<int64_t>(entry.getMaxRows());
-    // A prefill step wants the logits of the last token of each sequence; a step of few rows may want all of them.
+    // A prefill step wants the logits of the last token of each sequence; a step of few rows may
+    // want all of them.
     maxLogitsRows_ = maxRows_ <= llm::kDecodeMaxRows
                          ? maxRows_
                          : std::min<int64_t>(maxRows_, model.getMaxBatch());
@@ -109,21 +110,21 @@ class EntryScheduler {
           return op->emitOpError("cannot be scheduled: it reads logits, which exist for the ")
                  << "wanted rows only";
       } else if (!bufferOf_.contains(operand.value)) {
-        bufferOf_[operand.value] =
-            addBuffer(op->getName().stripDialect(), operand.value,
-                      kernelOp.onLogitsRows() ? maxLogitsRows_ : maxRows_);
+        bufferOf_[operand.value] = addBuffer(op->getName().stripDialect(), operand.value,
+                                             kernelOp.onLogitsRows() ? maxLogitsRows_ : maxRows_);
       }
     }
     return success();
   }
 
-  // The residual stream lives in one buffer before, inside and after the layers, so no layer copies it. That is right
-  // as long as nobody reads an old value of it after the new one is written.
+  // The residual stream lives in one buffer before, inside and after the layers, so no layer copies
+  // it. That is right as long as nobody reads an old value of it after the new one is written.
   LogicalResult assignLayers(llm::LayersOp layers) {
     Block& body = layers.getBody().front();
     auto refuse = [&](const Twine& why) {
-      return layers.emitOpError("cannot be scheduled: the residual stream cannot stay in one "
-                                "buffer, ")
+      return layers.emitOpError(
+                 "cannot be scheduled: the residual stream cannot stay in one "
+                 "buffer, ")
              << why;
     };
     Value init = layers.getInit(), iter = layers.getIterArg();

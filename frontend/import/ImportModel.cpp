@@ -49,10 +49,10 @@ class Importer {
   OwningOpRef<ModuleOp> run() {
     OwningOpRef<ModuleOp> module = ModuleOp::create(loc_);
     builder_.setInsertionPointToEnd(module->getBody());
-    auto model = ModelOp::create(
-        builder_, loc_, symbolName(spec_.name), spec_.architecture, spec_.hidden_size,
-        spec_.intermediate_size, spec_.num_heads, spec_.num_kv_heads, spec_.head_dim,
-        spec_.num_layers, spec_.vocab_size, options_.maxSeqLen, options_.maxBatch);
+    auto model = ModelOp::create(builder_, loc_, symbolName(spec_.name), spec_.architecture,
+                                 spec_.hidden_size, spec_.intermediate_size, spec_.num_heads,
+                                 spec_.num_kv_heads, spec_.head_dim, spec_.num_layers,
+                                 spec_.vocab_size, options_.maxSeqLen, options_.maxBatch);
     builder_.setInsertionPointToEnd(&model.getBody().emplaceBlock());
     weights();
     entry("decode", decodeRows(options_.maxBatch));
@@ -127,9 +127,9 @@ class Importer {
     k = rope(k, rows);
     KvWriteOp::create(builder_, loc_, k, v, rows, kv);
     int64_t window = spec_.sliding_window < options_.maxSeqLen ? spec_.sliding_window : 0;
-    Value a = AttentionOp::create(builder_, loc_, q.getType(), q, rows, kv,
-                                  APFloat(1.0 / std::sqrt(static_cast<double>(spec_.head_dim))),
-                                  window);
+    Value a =
+        AttentionOp::create(builder_, loc_, q.getType(), q, rows, kv,
+                            APFloat(1.0 / std::sqrt(static_cast<double>(spec_.head_dim))), window);
     Value o = linear(a, "o_proj", spec_.hidden_size, spec_.o_bias);
     Value r = AddOp::create(builder_, loc_, h.getType(), h, o);
 

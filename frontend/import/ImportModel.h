@@ -12,9 +12,9 @@ namespace llmc {
 
 /// The bounds and types that a plan fixes. All bounds must be positive.
 struct ImportOptions {
-  int64_t maxSeqLen = 4096;    // positions a sequence may have
-  int64_t maxBatch = 1;        // sequences that may be alive at once
-  int64_t prefillChunk = 512;  // rows of a step of @prefill; clipped to maxSeqLen
+  int64_t maxSeqLen = 4096;                  // positions a sequence may have
+  int64_t maxBatch = 1;                      // sequences that may be alive at once
+  int64_t prefillChunk = 512;                // rows of a step of @prefill; clipped to maxSeqLen
   llmrt::DType dtype = llmrt::DType::kBF16;  // of the weights
   std::optional<llmrt::DType> kvDtype;       // default: defaultKvDtype(dtype)
 };
@@ -22,18 +22,20 @@ struct ImportOptions {
 /// f32 with f32 weights, bf16 with bf16, otherwise f16.
 llmrt::DType defaultKvDtype(llmrt::DType weights);
 
-/// Rows of a step of @decode: one per sequence, at least 8 (the tail of a prompt, speculated tokens) and never more
-/// than llm::kDecodeMaxRows, above which kernels are compiled for prefill. A larger batch takes several steps.
+/// Rows of a step of @decode: one per sequence, at least 8 (the tail of a prompt, speculated
+/// tokens) and never more than llm::kDecodeMaxRows, above which kernels are compiled for prefill. A
+/// larger batch takes several steps.
 int64_t decodeRows(int64_t maxBatch);
 
 /// The f32, f16 or bf16 type of MLIR.
 mlir::Type elementType(mlir::MLIRContext& context, llmrt::DType dtype);
 
-/// A module that holds one llm.model with entries @decode and @prefill. Loads the llm dialect into the context.
-/// `spec` is consistent (see ModelSpec). Null, after a diagnostic, when a bound in `options` is not positive or the
-/// module does not verify.
+/// A module that holds one llm.model with entries @decode and @prefill. Loads the llm dialect into
+/// the context. `spec` is consistent (see ModelSpec). Null, after a diagnostic, when a bound in
+/// `options` is not positive or the module does not verify.
 ///
-/// A sliding window that no sequence can outgrow (sliding_window >= maxSeqLen) masks nothing and is left out.
+/// A sliding window that no sequence can outgrow (sliding_window >= maxSeqLen) masks nothing and is
+/// left out.
 mlir::OwningOpRef<mlir::ModuleOp> importModel(mlir::MLIRContext& context, const ModelSpec& spec,
                                               const ImportOptions& options);
 

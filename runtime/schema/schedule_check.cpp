@@ -21,7 +21,8 @@ constexpr uint64_t kAlignment = 64;
 /// What a buffer's bytes are at a point of the walk.
 struct Content {
   bool written = false;
-  int64_t overwritten_by = -1;  // the buffer that took its bytes since; -1: none, it holds its value
+  int64_t overwritten_by =
+      -1;  // the buffer that took its bytes since; -1: none, it holds its value
 };
 
 class Walk {
@@ -70,20 +71,20 @@ class Walk {
     for (size_t i = 0; i < entry_.buffers.size(); ++i) {
       LLMRT_CHECK(entry_.buffers[i], "buffer {} is missing", i);
       const schema::BufferT& b = *entry_.buffers[i];
-      LLMRT_CHECK(b.width > 0 && b.width <= b.row_stride, "buffer {}: width {} in a row stride of {}",
-                  b.name, b.width, b.row_stride);
+      LLMRT_CHECK(b.width > 0 && b.width <= b.row_stride,
+                  "buffer {}: width {} in a row stride of {}", b.name, b.width, b.row_stride);
       uint64_t bytes = 0;
-      LLMRT_CHECK(b.rows > 0 &&
-                      !__builtin_mul_overflow(uint64_t{b.rows} * 4, uint64_t{b.row_stride}, &bytes) &&
-                      bytes <= b.bytes,
-                  "buffer {}: {} rows of {} floats in {} bytes", b.name, b.rows, b.row_stride,
-                  b.bytes);
+      LLMRT_CHECK(
+          b.rows > 0 &&
+              !__builtin_mul_overflow(uint64_t{b.rows} * 4, uint64_t{b.row_stride}, &bytes) &&
+              bytes <= b.bytes,
+          "buffer {}: {} rows of {} floats in {} bytes", b.name, b.rows, b.row_stride, b.bytes);
       LLMRT_CHECK(b.offset_bytes % kAlignment == 0, "buffer {}: offset {} is not aligned to {}",
                   b.name, b.offset_bytes, kAlignment);
-      LLMRT_CHECK(b.offset_bytes <= entry_.arena_bytes &&
-                      b.bytes <= entry_.arena_bytes - b.offset_bytes,
-                  "buffer {}: {} bytes at {} end outside an arena of {}", b.name, b.bytes,
-                  b.offset_bytes, entry_.arena_bytes);
+      LLMRT_CHECK(
+          b.offset_bytes <= entry_.arena_bytes && b.bytes <= entry_.arena_bytes - b.offset_bytes,
+          "buffer {}: {} bytes at {} end outside an arena of {}", b.name, b.bytes, b.offset_bytes,
+          entry_.arena_bytes);
     }
     LLMRT_CHECK(entry_.logits_buffer < entry_.buffers.size(), "logits_buffer is {} of {} buffers",
                 entry_.logits_buffer, entry_.buffers.size());
@@ -103,11 +104,9 @@ class Walk {
     }
     // All reads happen before any write is known to have happened.
     for (const auto& operand : phase.operands)
-      if (operand->access != schema::Access::write)
-        LLMRT_RETURN_IF_ERROR(read(phase, *operand));
+      if (operand->access != schema::Access::write) LLMRT_RETURN_IF_ERROR(read(phase, *operand));
     for (const auto& operand : phase.operands)
-      if (operand->access != schema::Access::read)
-        LLMRT_RETURN_IF_ERROR(write(phase, *operand));
+      if (operand->access != schema::Access::read) LLMRT_RETURN_IF_ERROR(write(phase, *operand));
     return {};
   }
 
@@ -159,8 +158,9 @@ class Walk {
     const schema::BufferT& buffer = *entry_.buffers[operand.index];
     LLMRT_CHECK(content.written, "{}: reads buffer {} before it is written", nameOf(phase),
                 buffer.name);
-    LLMRT_CHECK(content.overwritten_by < 0, "{}: reads buffer {} after buffer {} has taken its bytes",
-                nameOf(phase), buffer.name, entry_.buffers[content.overwritten_by]->name);
+    LLMRT_CHECK(content.overwritten_by < 0,
+                "{}: reads buffer {} after buffer {} has taken its bytes", nameOf(phase),
+                buffer.name, entry_.buffers[content.overwritten_by]->name);
     return {};
   }
 
@@ -180,7 +180,8 @@ class Walk {
                   buffer.name, entry_.buffers[other->index]->name);
     }
     for (size_t i = 0; i < contents_.size(); ++i)
-      if (i != operand.index && overlap(operand.index, i)) contents_[i].overwritten_by = operand.index;
+      if (i != operand.index && overlap(operand.index, i))
+        contents_[i].overwritten_by = operand.index;
     contents_[operand.index] = {.written = true};
     return {};
   }
@@ -210,7 +211,7 @@ class Walk {
 
   const schema::EntryPointT& entry_;
   const ScheduleContext& context_;
-  std::vector<Content> contents_;  // of each buffer
+  std::vector<Content> contents_;                    // of each buffer
   std::vector<bool> keys_written_, values_written_;  // of each KV group, in the layer at hand
   size_t section_ = 0, phase_ = 0;
 };

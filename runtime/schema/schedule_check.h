@@ -1,15 +1,17 @@
-// Proves a schedule: that walking its phases in order computes what they say, in memory that is there, and ends.
+// Proves a schedule: that walking its phases in order computes what they say, in memory that is
+// there, and ends.
 //
-// The proof is by walking: the phases of an entry point once in program order, the phases of a section of layers twice,
-// since all its layers look alike and the second differs from the first only in what it finds in the arena. The walk
-// knows of every buffer whether it holds what was last written to it. A read of a buffer that was never written, or
-// whose bytes another buffer has taken since, is an error, and so is a phase that writes bytes it also reads, as its
-// tiles run at the same time. Hence
+// The proof is by walking: the phases of an entry point once in program order, the phases of a
+// section of layers twice, since all its layers look alike and the second differs from the first
+// only in what it finds in the arena. The walk knows of every buffer whether it holds what was last
+// written to it. A read of a buffer that was never written, or whose bytes another buffer has taken
+// since, is an error, and so is a phase that writes bytes it also reads, as its tiles run at the
+// same time. Hence
 //   - every read of the arena and of a layer's keys and values follows its write,
 //   - two buffers whose lives overlap share no byte,
-//   - no buffer is overwritten between its write and its last read, also from one layer to the next,
+//   - no buffer is overwritten between its write and its last read, nor from layer to layer,
 //   - the logits are written and still there at the end,
-//   - all offsets lie in the arena, all indices in their lists, and every layer's phases use that layer's weights,
+//   - all offsets lie in the arena and all indices in their lists; layers use their own weights,
 //   - the walk ends: lists are finite, layers ascend, tiles are counted.
 #pragma once
 

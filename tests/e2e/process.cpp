@@ -38,7 +38,10 @@ Output run(const std::vector<std::string>& args) {
 
 std::string commandLine(const std::vector<std::string>& args) {
   std::string line;
-  for (const std::string& arg : args) line += (line.empty() ? "" : " ") + arg;
+  for (const std::string& arg : args) {
+    if (!line.empty()) line += ' ';
+    line += arg;
+  }
   return line;
 }
 

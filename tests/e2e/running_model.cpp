@@ -77,7 +77,10 @@ nlohmann::json llmrunJson(const std::string& plan, const std::vector<std::string
 
 std::string joined(const Ids& ids) {
   std::string text;
-  for (int32_t id : ids) text += (text.empty() ? "" : ",") + std::to_string(id);
+  for (int32_t id : ids) {
+    if (!text.empty()) text += ',';
+    text += std::to_string(id);
+  }
   return text;
 }
 

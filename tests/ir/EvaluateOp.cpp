@@ -99,8 +99,7 @@ class OpEvaluator {
     Matrix y(rows_.size(), hiddenSize);
     for (size_t i = 0; i < rows_.size(); ++i) {
       int64_t id = rows_[i].tokenId;
-      if (id < 0 || id >= vocabSize)
-        throw std::invalid_argument("no token " + std::to_string(id));
+      if (id < 0 || id >= vocabSize) throw std::invalid_argument("no token " + std::to_string(id));
       std::copy_n(w.begin() + id * hiddenSize, hiddenSize, y.row(i));
     }
     return y;
@@ -224,7 +223,8 @@ class OpEvaluator {
       case ActivationKind::gelu:
         return x / 2 * (1 + std::erf(x * Acc(M_SQRT1_2)));
       case ActivationKind::gelu_tanh:
-        return x / 2 * (1 + std::tanh(Acc(M_2_SQRTPI * M_SQRT1_2) * (x + Acc(0.044715) * x * x * x)));
+        return x / 2 *
+               (1 + std::tanh(Acc(M_2_SQRTPI * M_SQRT1_2) * (x + Acc(0.044715) * x * x * x)));
       case ActivationKind::relu:
         return std::max(x, Acc(0));
     }

@@ -49,20 +49,23 @@ const std::vector<float>& Evaluator::weight(FlatSymbolRefAttr symbol, int64_t la
     int64_t elements = 1;
     for (int64_t d : op.getLayerShape()) elements *= d;
     if (static_cast<int64_t>(it->second.size()) != elements)
-      throw std::invalid_argument("@" + symbol.getValue().str() + " has " + std::to_string(elements) +
-                                  " elements, not " + std::to_string(it->second.size()));
+      throw std::invalid_argument("@" + symbol.getValue().str() + " has " +
+                                  std::to_string(elements) + " elements, not " +
+                                  std::to_string(it->second.size()));
   }
   return it->second;
 }
 
-Matrix Evaluator::run(StringRef entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace) {
+Matrix Evaluator::run(StringRef entry, const std::vector<Row>& rows, KvState& kv,
+                      const Trace& trace) {
   Operation* op = SymbolTable::lookupSymbolIn(model_, entry);
   if (auto e = dyn_cast_or_null<EntryOp>(op)) return runEntry(e, rows, kv, trace);
   if (auto s = dyn_cast_or_null<ScheduleOp>(op)) return runSchedule(s, rows, kv, trace);
   throw std::invalid_argument("no entry or schedule @" + entry.str());
 }
 
-Matrix Evaluator::runEntry(EntryOp entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace) {
+Matrix Evaluator::runEntry(EntryOp entry, const std::vector<Row>& rows, KvState& kv,
+                           const Trace& trace) {
   checkRows(entry.getSymName(), rows, entry.getMaxRows());
   llvm::DenseMap<Value, Matrix> values;
   auto evaluate = [&](Operation& op, int64_t layer) {
@@ -125,8 +128,8 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
     std::vector<Matrix> inputs;
     FlatSymbolRefAttr output;
     SymbolMap symbols;
-    for (auto [operand, named] : llvm::zip_equal(phase.getOperands().getAsRange<OperandAttr>(),
-                                                 op.getKernelOperands())) {
+    for (auto [operand, named] :
+         llvm::zip_equal(phase.getOperands().getAsRange<OperandAttr>(), op.getKernelOperands())) {
       if (operand.getSpace() == Space::arena && operand.getAccess() == Access::write)
         output = operand.getSymbol();
       else if (operand.getSpace() == Space::arena)
@@ -136,8 +139,8 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
       else if (operand.getSpace() == Space::weights) {
         auto packed = cast<PackedWeightOp>(
             SymbolTable::lookupSymbolIn(model_, operand.getSymbol().getAttr()));
-        for (auto [source, name] : llvm::zip_equal(
-                 packed.getSources().getAsRange<FlatSymbolRefAttr>(), named.symbols))
+        for (auto [source, name] :
+             llvm::zip_equal(packed.getSources().getAsRange<FlatSymbolRefAttr>(), named.symbols))
           symbols[name.getValue().str()] = source.getValue().str();
       }
     }

@@ -1,7 +1,8 @@
-// What every op of the llm dialect means: a plain, slow interpreter, the oracle for kernels and passes.
+// What every op of the llm dialect means: a plain, slow interpreter, the oracle for kernels and
+// passes.
 //
-// Values between ops are f32, as the dialect says. A fused op is evaluated as the primitive ops it stands for, with the
-// same roundings between them, so a correct fusion gives the same bits.
+// Values between ops are f32, as the dialect says. A fused op is evaluated as the primitive ops it
+// stands for, with the same roundings between them, so a correct fusion gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +54,8 @@ class KvState {
 /// The type of sums; the terms are f32 and so is the result.
 enum class Accumulate { kFloat, kDouble };
 
-/// The values of a weight, row-major: of layer `layer` (counted from the model's first), or of the one tensor there is
+/// The values of a weight, row-major: of layer `layer` (counted from the model's first), or of the
+/// one tensor there is
 /// (`layer` -1). Each is asked for once.
 using WeightSource = std::function<std::vector<float>(llm::WeightOp weight, int64_t layer)>;
 
@@ -62,28 +64,33 @@ using Trace = std::function<void(mlir::Operation* op, int64_t layer, const Matri
 
 using SymbolMap = std::map<std::string, std::string>;
 
-/// Evaluates a model that verifies. Throws std::invalid_argument where a caller asks for what the model lacks, or gives
-/// values of a wrong size.
+/// Evaluates a model that verifies. Throws std::invalid_argument where a caller asks for what the
+/// model lacks, or gives values of a wrong size.
 class Evaluator {
  public:
   Evaluator(llm::ModelOp model, WeightSource weights, Accumulate accumulate = Accumulate::kDouble);
 
-  /// One step of an llm.entry, or of an llm.schedule: its phases over an arena laid out as it says, so that buffers
-  /// which share bytes they must not share show in the numbers. The logits of wanted rows, in order.
-  Matrix run(llvm::StringRef entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace = nullptr);
+  /// One step of an llm.entry, or of an llm.schedule: its phases over an arena laid out as it says,
+  /// so that buffers which share bytes they must not share show in the numbers. The logits of
+  /// wanted rows, in order.
+  Matrix run(llvm::StringRef entry, const std::vector<Row>& rows, KvState& kv,
+             const Trace& trace = nullptr);
 
-  /// One KernelOpInterface op, in `layer` (-1 outside layers). `inputs`: its tensor operands in order. Gives its
-  /// result; an empty matrix where it has none. `symbols`: what to use in place of the weights and tables it names (a
-  /// kernel is shared by phases with other weights).
-  Matrix evaluateOp(mlir::Operation* op, const std::vector<Matrix>& inputs, const std::vector<Row>& rows,
-                    KvState& kv, int64_t layer = -1, const SymbolMap& symbols = {});
+  /// One KernelOpInterface op, in `layer` (-1 outside layers). `inputs`: its tensor operands in
+  /// order. Gives its result; an empty matrix where it has none. `symbols`: what to use in place of
+  /// the weights and tables it names (a kernel is shared by phases with other weights).
+  Matrix evaluateOp(mlir::Operation* op, const std::vector<Matrix>& inputs,
+                    const std::vector<Row>& rows, KvState& kv, int64_t layer = -1,
+                    const SymbolMap& symbols = {});
 
   /// The values of a weight as evaluateOp sees them.
   const std::vector<float>& weight(mlir::FlatSymbolRefAttr symbol, int64_t layer);
 
  private:
-  Matrix runEntry(llm::EntryOp entry, const std::vector<Row>& rows, KvState& kv, const Trace& trace);
-  Matrix runSchedule(llm::ScheduleOp schedule, const std::vector<Row>& rows, KvState& kv, const Trace& trace);
+  Matrix runEntry(llm::EntryOp entry, const std::vector<Row>& rows, KvState& kv,
+                  const Trace& trace);
+  Matrix runSchedule(llm::ScheduleOp schedule, const std::vector<Row>& rows, KvState& kv,
+                     const Trace& trace);
 
   llm::ModelOp model_;
   WeightSource source_;
@@ -91,9 +98,9 @@ class Evaluator {
   std::map<std::pair<std::string, int64_t>, std::vector<float>> weights_;
 };
 
-/// A WeightSource of reproducible noise for tests without a checkpoint: matrices uniform in [-b, b) with b = sqrt(3 / K)
-/// (rows keep the size of what they multiply), norms in [0.5, 1.5), biases in [-0.5, 0.5); each value rounded to the
-/// weight's type.
+/// A WeightSource of reproducible noise for tests without a checkpoint: matrices uniform in [-b, b)
+/// with b = sqrt(3 / K) (rows keep the size of what they multiply), norms in [0.5, 1.5), biases in
+/// [-0.5, 0.5); each value rounded to the weight's type.
 WeightSource randomWeights(uint64_t seed);
 
 }  // namespace llmc::test

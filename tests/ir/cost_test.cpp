@@ -1,5 +1,6 @@
-// Bytes, FLOPs and tiles of Mistral-7B against numbers worked out by hand: hidden_size 4096, intermediate_size 14336,
-// 32 heads, 8 KV heads of 128, 32 layers, vocab_size 32000, weights and KV cache in bf16.
+// Bytes, FLOPs and tiles of Mistral-7B against numbers worked out by hand: hidden_size 4096,
+// intermediate_size 14336, 32 heads, 8 KV heads of 128, 32 layers, vocab_size 32000, weights and KV
+// cache in bf16.
 #include <gtest/gtest.h>
 
 #include "frontend/Checkpoint.h"
@@ -11,10 +12,10 @@ namespace {
 
 using namespace llm;
 
-constexpr int64_t kQBytes = 33'554'432;      // 4096 * 4096 * 2
-constexpr int64_t kKvBytes = 8'388'608;      // 1024 * 4096 * 2
-constexpr int64_t kMlpBytes = 117'440'512;   // 14336 * 4096 * 2
-constexpr int64_t kNormBytes = 16'384;       // 4096 * 4: norms are kept in f32
+constexpr int64_t kQBytes = 33'554'432;        // 4096 * 4096 * 2
+constexpr int64_t kKvBytes = 8'388'608;        // 1024 * 4096 * 2
+constexpr int64_t kMlpBytes = 117'440'512;     // 14336 * 4096 * 2
+constexpr int64_t kNormBytes = 16'384;         // 4096 * 4: norms are kept in f32
 constexpr int64_t kLogitsBytes = 262'144'000;  // 32000 * 4096 * 2
 
 class MistralCost : public ::testing::Test {
@@ -66,7 +67,7 @@ TEST_F(MistralCost, NormsAreCountedInF32AndEmbedReadsOneRow) {
 TEST_F(MistralCost, AttentionReadsKeysAndValuesOfEveryToken) {
   Cost cost = only<AttentionOp>().getCost();
   EXPECT_EQ(cost.weightBytes, 0);
-  EXPECT_EQ(cost.kvBytesPerToken, 4096);       // 2 * 8 * 128 * 2
+  EXPECT_EQ(cost.kvBytesPerToken, 4096);        // 2 * 8 * 128 * 2
   EXPECT_EQ(cost.flopsPerRowPerToken, 16'384);  // q k^T and p v: 2 * 2 * 32 * 128
 }
 
@@ -89,15 +90,13 @@ TEST_F(MistralCost, TilesCoverPanelsHeadsOrRows) {
 TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   auto layers = only<LayersOp>();
   mlir::OpBuilder builder(layers.getBody().front().getTerminator());
-  auto symbol = [&](llvm::StringRef name) {
-    return mlir::FlatSymbolRefAttr::get(&context_, name);
-  };
+  auto symbol = [&](llvm::StringRef name) { return mlir::FlatSymbolRefAttr::get(&context_, name); };
   auto eps = builder.getF64FloatAttr(1e-5);
   mlir::Value h = layers.getIterArg();
-  auto qkv = NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
-                               entry_.getKv(), symbol("input_norm"), eps, symbol("q_proj"),
-                               symbol("k_proj"), symbol("v_proj"), nullptr, nullptr, nullptr,
-                               symbol("rope"));
+  auto qkv =
+      NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(), entry_.getKv(),
+                        symbol("input_norm"), eps, symbol("q_proj"), symbol("k_proj"),
+                        symbol("v_proj"), nullptr, nullptr, nullptr, symbol("rope"));
   EXPECT_EQ(qkv.getCost().weightBytes, kQBytes + 2 * kKvBytes + kNormBytes);
   EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);  // 2 * 4096 * (4096 + 1024 + 1024)
   EXPECT_EQ(qkv.getTiling(8).tiles, 48);             // a head of q, k or v each
@@ -106,10 +105,10 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   auto rows = [&](int64_t n) {
     return mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, n}, builder.getF32Type());
   };
-  auto glu = NormGluOp::create(
-      builder, layers.getLoc(), rows(14336), h, symbol("post_attention_norm"), eps,
-      symbol("gate_proj"), symbol("up_proj"), nullptr, nullptr,
-      ActivationKindAttr::get(&context_, ActivationKind::silu));
+  auto glu =
+      NormGluOp::create(builder, layers.getLoc(), rows(14336), h, symbol("post_attention_norm"),
+                        eps, symbol("gate_proj"), symbol("up_proj"), nullptr, nullptr,
+                        ActivationKindAttr::get(&context_, ActivationKind::silu));
   EXPECT_EQ(glu.getCost().weightBytes, 2 * kMlpBytes + kNormBytes);
   EXPECT_EQ(glu.getTiling(8).tiles, 448);  // 2 * 14336 / 16 / 4
 

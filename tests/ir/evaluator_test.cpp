@@ -1,4 +1,5 @@
-// The oracle itself: each op on numbers worked out by hand, fused against primitive, and a trained model end to end.
+// The oracle itself: each op on numbers worked out by hand, fused against primitive, and a trained
+// model end to end.
 #include "tests/ir/Evaluator.h"
 
 #include <gmock/gmock.h>
@@ -22,7 +23,8 @@ namespace {
 
 using namespace llm;
 
-// Everything an entry can say, in primitive ops and fused: two layers, grouped queries, biases, a window.
+// Everything an entry can say, in primitive ops and fused: two layers, grouped queries, biases, a
+// window.
 constexpr const char* kModel = R"mlir(
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4
     num_layers 2 vocab_size 20 max_seq_len 64 max_batch 2 {
@@ -179,10 +181,12 @@ TEST_F(EvaluatorTest, PrefillEqualsDecodesAndSequencesDoNotMix) {
 
 TEST_F(EvaluatorTest, SumsInFloatAndDoubleAgree) {
   KvState a, b;
-  Matrix f = Evaluator(model_, randomWeights(3), Accumulate::kFloat).run("primitive", rowsOf(kIds, 0), a);
-  Matrix d = Evaluator(model_, randomWeights(3), Accumulate::kDouble).run("primitive", rowsOf(kIds, 0), b);
-  // Sums of at most 16 terms of size 1 in f32, through about 30 ops; the cache rounds to f16 on both sides, and a value
-  // that falls on the other side of a tie moves by 2^-11.
+  Matrix f =
+      Evaluator(model_, randomWeights(3), Accumulate::kFloat).run("primitive", rowsOf(kIds, 0), a);
+  Matrix d =
+      Evaluator(model_, randomWeights(3), Accumulate::kDouble).run("primitive", rowsOf(kIds, 0), b);
+  // Sums of at most 16 terms of size 1 in f32, through about 30 ops; the cache rounds to f16 on
+  // both sides, and a value that falls on the other side of a tie moves by 2^-11.
   for (size_t i = 0; i < f.values.size(); ++i) EXPECT_NEAR(f.values[i], d.values[i], 1e-3) << i;
   EXPECT_NE(f, d);
 }
@@ -201,7 +205,8 @@ TEST_F(EvaluatorTest, AScheduleRunsItsPhasesInTheArena) {
 }
 
 TEST_F(EvaluatorTest, RmsNormByHand) {
-  Evaluator evaluator(model_, [](WeightOp, int64_t) { return std::vector<float>{1, 1, 1, 1, 2, 2, 2, 2}; });
+  Evaluator evaluator(model_,
+                      [](WeightOp, int64_t) { return std::vector<float>{1, 1, 1, 1, 2, 2, 2, 2}; });
   Matrix x(1, 8);
   x.values = {3, -3, 3, -3, 3, -3, 3, -3};  // mean square 9
   KvState kv;
@@ -270,8 +275,10 @@ TEST_F(EvaluatorTest, MisuseIsAnException) {
   EXPECT_THROW(evaluator.run("missing", rowsOf({1}, 0), kv), std::invalid_argument);
   EXPECT_THROW(evaluator.run("primitive", {}, kv), std::invalid_argument);
   EXPECT_THROW(evaluator.run("primitive", rowsOf({20}, 0), kv), std::invalid_argument);
-  EXPECT_THROW(evaluator.evaluateOp(first<AttentionOp>(), {Matrix(1, 16)}, {Row{}}, kv, 0), std::invalid_argument);
-  EXPECT_THROW(evaluator.evaluateOp(first<AttentionOp>(), {Matrix(1, 8)}, {Row{}}, kv, 0), std::invalid_argument);
+  EXPECT_THROW(evaluator.evaluateOp(first<AttentionOp>(), {Matrix(1, 16)}, {Row{}}, kv, 0),
+               std::invalid_argument);
+  EXPECT_THROW(evaluator.evaluateOp(first<AttentionOp>(), {Matrix(1, 8)}, {Row{}}, kv, 0),
+               std::invalid_argument);
   // Positions 1 to 4 were never written.
   EXPECT_TRUE(std::isnan(evaluator.run("primitive", rowsOf({1}, 5), kv).values[0]));
 }
@@ -287,7 +294,8 @@ TEST_P(TinyStories, GreedyIdsAndLogitsEqualTheGoldenOnes) {
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
 
   mlir::MLIRContext context;
-  auto module = importModel(context, checkpoint->spec, {.maxSeqLen = 512, .dtype = llmrt::DType::kF32});
+  auto module =
+      importModel(context, checkpoint->spec, {.maxSeqLen = 512, .dtype = llmrt::DType::kF32});
   ASSERT_TRUE(module);
   auto weights = [&](WeightOp weight, int64_t layer) {
     std::string name = weight.getSource().str();
@@ -312,15 +320,17 @@ TEST_P(TinyStories, GreedyIdsAndLogitsEqualTheGoldenOnes) {
     Matrix logits = evaluator.run(step == 0 ? "prefill" : "decode", rows, kv);
     ASSERT_EQ(logits.rows, 1);
     if (step < golden["first5_top5_logits"].size())
-      for (const auto& [id, value] : golden["first5_top5_logits"][step].get<std::vector<std::pair<int, double>>>())
+      for (const auto& [id, value] :
+           golden["first5_top5_logits"][step].get<std::vector<std::pair<int, double>>>())
         worst = std::max(worst, std::abs(logits.values[id] - value));
     auto best = std::max_element(logits.values.begin(), logits.values.end());
     int32_t id = static_cast<int32_t>(best - logits.values.begin());
     ASSERT_EQ(id, golden["generated_ids"][step].get<int32_t>()) << "step " << step;
     rows = {{id, pos++, 0, true}};
   }
-  // The golden logits (up to 18) are printed with six decimals; ours round to f32 after each of some 20 ops in sequence,
-  // each time by at most 2^-24 of values of that size: 20 * 18 * 2^-24 = 2e-5.
+  // The golden logits (up to 18) are printed with six decimals; ours round to f32 after each of
+  // some 20 ops in sequence, each time by at most 2^-24 of values of that size: 20 * 18 * 2^-24 =
+  // 2e-5.
   EXPECT_LT(worst, 3e-5);
 }
 

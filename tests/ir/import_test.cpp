@@ -1,9 +1,8 @@
 // From a ModelSpec to a module.
-#include "frontend/import/ImportModel.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "frontend/import/ImportModel.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
 #include "models/Rope.h"
@@ -44,10 +43,14 @@ std::string importedText(const ModelSpec& spec, const ImportOptions& options) {
 TEST(ImportModel, WeightsHaveHfNamesAndTheSpecsShapes) {
   std::string text = importedText(tinySpec(), {.dtype = llmrt::DType::kF16});
   EXPECT_THAT(text, HasSubstr("llm.model @tiny_1_5 architecture \"llama\" hidden_size 32"));
-  EXPECT_THAT(text, HasSubstr("llm.weight @q_proj matrix \"model.layers.{layer}.self_attn.q_proj.weight\" : "
-                              "tensor<2x24x32xf16>"));
-  EXPECT_THAT(text, HasSubstr("llm.weight @o_proj matrix \"model.layers.{layer}.self_attn.o_proj.weight\" : "
-                              "tensor<2x32x24xf16>"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("llm.weight @q_proj matrix \"model.layers.{layer}.self_attn.q_proj.weight\" : "
+                "tensor<2x24x32xf16>"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("llm.weight @o_proj matrix \"model.layers.{layer}.self_attn.o_proj.weight\" : "
+                "tensor<2x32x24xf16>"));
   EXPECT_THAT(text, HasSubstr("llm.weight @lm_head matrix \"lm_head.weight\" : tensor<50x32xf16>"));
   EXPECT_THAT(text, HasSubstr("!llm.kv_cache<2x6xf16>"));
   EXPECT_THAT(text, Not(HasSubstr("bias")));
@@ -105,9 +108,11 @@ TEST(ImportModel, RowsAreBounded) {
 }
 
 TEST(ImportModel, KvTypeFollowsTheWeights) {
-  EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32}), HasSubstr("kv_cache<2x6xf32>"));
-  EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32, .kvDtype = llmrt::DType::kBF16}),
-              HasSubstr("kv_cache<2x6xbf16>"));
+  EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32}),
+              HasSubstr("kv_cache<2x6xf32>"));
+  EXPECT_THAT(
+      importedText(tinySpec(), {.dtype = llmrt::DType::kF32, .kvDtype = llmrt::DType::kBF16}),
+      HasSubstr("kv_cache<2x6xbf16>"));
 }
 
 TEST(ImportModel, BoundsMustBePositive) {

@@ -100,8 +100,8 @@ class Writer {
                                std::to_string(kHeadDim) + "x" + form_.kvType + ">";
     const int q = form_.numHeads * kHeadDim, kv = form_.numKvHeads * kHeadDim;
     auto biasOr = [](bool has, const char* bias) { return std::string(has ? bias : ""); };
-    os_ << "llm.entry @" << name << "(%rows: !llm.rows, %kv: " << kvType << ") max_rows "
-        << maxRows << " {\n";
+    os_ << "llm.entry @" << name << "(%rows: !llm.rows, %kv: " << kvType << ") max_rows " << maxRows
+        << " {\n";
     os_ << "%x = llm.embed %rows, @embed_tokens : " << rowsType(kHidden) << "\n";
     os_ << "%y = llm.layers %h = %x first 0 count " << kLayers << " : " << rowsType(kHidden)
         << " {\n";

@@ -8,8 +8,8 @@
 
 namespace llmc::test {
 
-/// Two layers, hidden_size 24, head_dim 8, intermediate_size 40, vocab_size 50, entries @decode of 4 rows and @prefill
-/// of 20, max_batch 3.
+/// Two layers, hidden_size 24, head_dim 8, intermediate_size 40, vocab_size 50, entries @decode of
+/// 4 rows and @prefill of 20, max_batch 3.
 struct DecoderForm {
   std::string name = "plain";
   int numHeads = 3, numKvHeads = 3;
@@ -17,17 +17,18 @@ struct DecoderForm {
   bool rope = true;
   bool tied = false;
   int window = 0;
-  std::string type = "bf16";    // of the weights
+  std::string type = "bf16";  // of the weights
   std::string kvType = "bf16";
   std::string activation = "silu";
-  bool residualFirst = true;    // add(residual, linear) or add(linear, residual)
-  bool swappedGlu = false;      // mul(up, act(gate))
+  bool residualFirst = true;  // add(residual, linear) or add(linear, residual)
+  bool swappedGlu = false;    // mul(up, act(gate))
 };
 
 /// The module's text, unfused.
 std::string decoderText(const DecoderForm& form);
 
 /// Parses and verifies it; null when that fails.
-mlir::OwningOpRef<mlir::ModuleOp> decoderModule(mlir::MLIRContext& context, const DecoderForm& form);
+mlir::OwningOpRef<mlir::ModuleOp> decoderModule(mlir::MLIRContext& context,
+                                                const DecoderForm& form);
 
 }  // namespace llmc::test

@@ -1,5 +1,6 @@
-// The IR before and after a pass evaluates to the same values: in the evaluator, fused ops round where the primitive ops
-// do, so the same bits. Schedules are evaluated in an arena laid out as they say.
+// The IR before and after a pass evaluates to the same values: in the evaluator, fused ops round
+// where the primitive ops do, so the same bits. Schedules are evaluated in an arena laid out as
+// they say.
 #include <gtest/gtest.h>
 
 #include "mlir/IR/Verifier.h"
@@ -11,7 +12,8 @@
 namespace llmc::test {
 namespace {
 
-/// A prefill of two sequences, then decode steps of both, the second after more of the first: the logits of all.
+/// A prefill of two sequences, then decode steps of both, the second after more of the first: the
+/// logits of all.
 std::vector<Matrix> generate(mlir::ModuleOp module) {
   llm::ModelOp model = *module.getOps<llm::ModelOp>().begin();
   Evaluator evaluator(model, randomWeights(7));
@@ -32,7 +34,8 @@ void expectSame(const std::vector<Matrix>& got, const std::vector<Matrix>& want)
     ASSERT_EQ(got[step].cols, want[step].cols) << "step " << step;
     for (size_t i = 0; i < want[step].values.size(); ++i)
       ASSERT_EQ(got[step].values[i], want[step].values[i])
-          << "step " << step << ", row " << i / want[step].cols << ", logit " << i % want[step].cols;
+          << "step " << step << ", row " << i / want[step].cols << ", logit "
+          << i % want[step].cols;
   }
 }
 
@@ -83,18 +86,32 @@ TEST_P(Meaning, IsKeptByEveryFusionAloneAndByAll) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Forms, Meaning,
-    testing::Values(
-        DecoderForm{}, DecoderForm{.name = "grouped_query_f16", .numHeads = 4, .numKvHeads = 2, .type = "f16", .kvType = "f16"},
-        DecoderForm{.name = "multi_query_f32", .numHeads = 5, .numKvHeads = 1, .type = "f32", .kvType = "f32"},
-        DecoderForm{.name = "attention_bias", .attentionBias = true},
-        DecoderForm{.name = "all_biases", .attentionBias = true, .mlpBias = true, .outputBias = true},
-        DecoderForm{.name = "no_rope", .rope = false},
-        DecoderForm{.name = "tied", .tied = true},
-        DecoderForm{.name = "window", .window = 4},
-        DecoderForm{.name = "other_orders", .activation = "gelu_tanh", .residualFirst = false, .swappedGlu = true}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Forms, Meaning,
+                         testing::Values(DecoderForm{},
+                                         DecoderForm{.name = "grouped_query_f16",
+                                                     .numHeads = 4,
+                                                     .numKvHeads = 2,
+                                                     .type = "f16",
+                                                     .kvType = "f16"},
+                                         DecoderForm{.name = "multi_query_f32",
+                                                     .numHeads = 5,
+                                                     .numKvHeads = 1,
+                                                     .type = "f32",
+                                                     .kvType = "f32"},
+                                         DecoderForm{.name = "attention_bias",
+                                                     .attentionBias = true},
+                                         DecoderForm{.name = "all_biases",
+                                                     .attentionBias = true,
+                                                     .mlpBias = true,
+                                                     .outputBias = true},
+                                         DecoderForm{.name = "no_rope", .rope = false},
+                                         DecoderForm{.name = "tied", .tied = true},
+                                         DecoderForm{.name = "window", .window = 4},
+                                         DecoderForm{.name = "other_orders",
+                                                     .activation = "gelu_tanh",
+                                                     .residualFirst = false,
+                                                     .swappedGlu = true}),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace llmc::test

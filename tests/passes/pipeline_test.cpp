@@ -1,4 +1,5 @@
-// How a user steers the pipeline: switching passes off, looking between them, reading what they report.
+// How a user steers the pipeline: switching passes off, looking between them, reading what they
+// report.
 #include "passes/Pipeline.h"
 
 #include <gmock/gmock.h>
@@ -95,8 +96,8 @@ TEST(Schedule, IsAnEntryPointOfThePlan) {
   EXPECT_EQ(prefill->sections[1]->num_layers, 2u);
   std::vector<std::string> ops;
   for (const auto& phase : prefill->sections[1]->phases) ops.push_back(phase->op);
-  EXPECT_THAT(ops, ElementsAre("norm_qkv", "attention", "linear_residual", "norm_glu",
-                               "linear_residual"));
+  EXPECT_THAT(
+      ops, ElementsAre("norm_qkv", "attention", "linear_residual", "norm_glu", "linear_residual"));
   // 3 x 24 outputs of 24 inputs in bf16, and the norm in f32.
   EXPECT_EQ(prefill->sections[1]->phases[0]->weight_bytes, 3u * 24 * 24 * 2 + 24 * 4);
   EXPECT_TRUE(prefill->sections[2]->phases[0]->on_logits_rows);

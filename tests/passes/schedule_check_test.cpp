@@ -35,7 +35,8 @@ std::unique_ptr<schema::PhaseT> phase(const char* op, std::vector<uint32_t> read
   return p;
 }
 
-/// A decoder of three layers: q and attention share bytes with the MLP, as their lives do not overlap.
+/// A decoder of three layers: q and attention share bytes with the MLP, as their lives do not
+/// overlap.
 class ScheduleCheck : public testing::Test {
  protected:
   ScheduleCheck() {
@@ -152,11 +153,13 @@ TEST_F(ScheduleCheck, FindsAnOverlapOfOneRow) {
 }
 
 TEST_F(ScheduleCheck, FindsWhatOnlyTheNextLayerMisses) {
-  // residual is read at the top of the layer only; mlp takes its bytes and the layer writes another buffer instead.
+  // residual is read at the top of the layer only; mlp takes its bytes and the layer writes another
+  // buffer instead.
   layers()[4]->operands.back()->index = kAttention;
   layers()[2]->operands[1]->index = kAttention;
   buffer(kMlp).offset_bytes = 0;
-  expectError("section 1 phase 0 (norm_qkv): reads buffer residual after buffer mlp has taken its bytes");
+  expectError(
+      "section 1 phase 0 (norm_qkv): reads buffer residual after buffer mlp has taken its bytes");
 }
 
 TEST_F(ScheduleCheck, OneLayerHasNoNext) {
@@ -259,7 +262,8 @@ TEST_F(ScheduleCheck, ChecksEveryEntryPointOfAPlan) {
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(schema::Plan::Pack(builder, &plan));
   const Status s = checkSchedules(*flatbuffers::GetRoot<schema::Plan>(builder.GetBufferPointer()));
-  EXPECT_THAT(s.message(), HasSubstr("entry point decode: section 1 phase 3 (norm_glu): writes buffer mlp"));
+  EXPECT_THAT(s.message(),
+              HasSubstr("entry point decode: section 1 phase 3 (norm_glu): writes buffer mlp"));
 }
 
 }  // namespace

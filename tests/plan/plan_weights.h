@@ -39,18 +39,24 @@ inline schema::WeightT& addWeight(schema::PlanT& plan, const std::string& name, 
 class MemoryTensors : public llmrt::TensorSource {
  public:
   /// Values that every dtype holds exactly, different for neighbours.
-  static float value(const std::string& name, int64_t row, int64_t col) {
-    const auto seed = static_cast<int64_t>(std::hash<std::string>{}(name) % 50);
+  static float value(int64_t seed, int64_t row, int64_t col) {
     return static_cast<float>((seed + row * 7 + col * 3) % 251 - 125);
+  }
+  static int64_t seedOf(const std::string& name) {
+    return static_cast<int64_t>(std::hash<std::string>{}(name) % 50);
+  }
+  static float value(const std::string& name, int64_t row, int64_t col) {
+    return value(seedOf(name), row, col);
   }
 
   llmrt::Tensor& add(const std::string& name, llmrt::DType dtype, std::vector<int64_t> shape) {
     const int64_t cols = shape.size() > 1 ? shape[1] : 1;
     auto& bytes = data_[name];
     bytes.resize(static_cast<size_t>(shape[0] * cols * llmrt::dtypeBytes(dtype)));
+    const int64_t seed = seedOf(name);
     for (int64_t r = 0; r < shape[0]; ++r)
       for (int64_t c = 0; c < cols; ++c)
-        llmrt::storeFromF32(dtype, bytes.data(), r * cols + c, value(name, r, c));
+        llmrt::storeFromF32(dtype, bytes.data(), r * cols + c, value(seed, r, c));
     llmrt::Tensor& t = tensors_[name];
     t.name = name;
     t.dtype = dtype;

@@ -57,6 +57,8 @@ void expectPanels(const std::string& file, const schema::WeightT& w, uint32_t la
   std::vector<int64_t> rows;
   for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
   const auto lanes = llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows);
+  std::vector<int64_t> seeds;
+  for (const std::string& name : names) seeds.push_back(MemoryTensors::seedOf(name));
   const uint8_t* data = layerData(file, w, layer);
   const int64_t padded_cols = llmrt::panelElements(dtype, cols) / llmrt::kPanelLanes;
   for (size_t i = 0; i < lanes.size(); ++i) {
@@ -67,7 +69,7 @@ void expectPanels(const std::string& file, const schema::WeightT& w, uint32_t la
       const float expected =
           lanes[i].source < 0 || k >= cols
               ? 0.0f
-              : MemoryTensors::value(names[static_cast<size_t>(lanes[i].source)], lanes[i].row, k);
+              : MemoryTensors::value(seeds[static_cast<size_t>(lanes[i].source)], lanes[i].row, k);
       ASSERT_EQ(llmrt::loadAsF32(dtype, data, at), expected)
           << w.name << " lane " << i << " k " << k << " " << llmrt::dtypeName(dtype);
     }

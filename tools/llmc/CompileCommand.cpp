@@ -30,15 +30,27 @@ constexpr int64_t kMaxSeqLen = int64_t{1} << 28;
 constexpr int64_t kMaxBatch = 1 << 16;
 constexpr int64_t kMaxRows = 1 << 20;
 
+const std::map<std::string, DType> kDTypes = {
+    {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
+const std::map<std::string, Emit> kEmits = {{"ir", Emit::kIr},
+                                            {"fused", Emit::kFused},
+                                            {"scheduled", Emit::kScheduled},
+                                            {"llvm", Emit::kLlvm},
+                                            {"asm", Emit::kAsm}};
+
 struct Flags {
   CompileOptions options;
   std::string output;
   std::string disable_passes;
-  DType dtype = DType::kBF16, kv_dtype = DType::kBF16;
+  std::string dtype, kv_dtype, emit;
   int64_t max_seq_len = 0;
-  CLI::Option *dtype_option = nullptr, *kv_dtype_option = nullptr, *max_seq_len_option = nullptr;
-  CLI::Option* output_option = nullptr;
+  CLI::Option *max_seq_len_option = nullptr, *output_option = nullptr;
 };
+
+/// CLI11 names the flag itself.
+std::string withoutFlag(const std::string& message, const std::string& flag) {
+  return message.starts_with(flag) ? message.substr(flag.size()) : message;
+}
 
 void quoteInto(std::string& command, const std::string& argument) {
   if (!command.empty()) command += ' ';
@@ -134,17 +146,16 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
         const auto resolved = resolveTargets({name});
         const bool unknown =
             !resolved.ok() && resolved.status().code() == llmrt::StatusCode::kInvalidArgument;
-        return unknown ? resolved.status().message() : std::string();
+        return unknown ? withoutFlag(resolved.status().message(), "--target ") : std::string();
       });
-  const std::map<std::string, DType> dtypes = {
-      {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
-  f->dtype_option = sub->add_option("--dtype", f->dtype,
+  const CLI::IsMember dtypes({"f32", "f16", "bf16"});
+  sub->add_option("--dtype", f->dtype,
                                     "bf16, f16 or f32: weights kept as (default: the config's, else bf16)")
-                        ->transform(CLI::CheckedTransformer(dtypes).description(""));
-  f->kv_dtype_option = sub->add_option("--kv-dtype", f->kv_dtype,
+      ->check(dtypes);
+  sub->add_option("--kv-dtype", f->kv_dtype,
                                        "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
                                        "bf16, else f16)")
-                           ->transform(CLI::CheckedTransformer(dtypes).description(""));
+         ->check(dtypes);
   f->max_seq_len_option =
       sub->add_option("--max-seq-len", f->max_seq_len,
                       "Most tokens in a sequence (default: the smaller of the config's maximum and 4096)")
@@ -158,19 +169,18 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   sub->add_option("--disable-pass", f->disable_passes, "Comma-separated passes to leave out")
       ->check([](const std::string& names) {
         const auto parsed = parseDisabledPasses(names);
-        return parsed.ok() ? std::string() : parsed.status().message();
+        return parsed.ok() ? std::string()
+                           : withoutFlag(parsed.status().message(), "--disable-pass: ");
       });
-  const std::map<std::string, Emit> emits = {{"ir", Emit::kIr},           {"fused", Emit::kFused},
-                                             {"scheduled", Emit::kScheduled}, {"llvm", Emit::kLlvm},
-                                             {"asm", Emit::kAsm}};
-  sub->add_option("--emit", o.emit, "Print ir, fused, scheduled, llvm or asm instead of writing a plan")
-      ->transform(CLI::CheckedTransformer(emits).description(""));
+  sub->add_option("--emit", f->emit, "Print ir, fused, scheduled, llvm or asm instead of writing a plan")
+      ->check(CLI::IsMember({"ir", "fused", "scheduled", "llvm", "asm"}));
   sub->callback([f, &chosen] {
     CompileOptions& options = f->options;
+    if (!f->emit.empty()) options.emit = kEmits.at(f->emit);
     if (options.emit == Emit::kPlan && f->output_option->count() == 0)
       throw CLI::RequiredError("-o PLAN");
-    if (f->dtype_option->count()) options.dtype = f->dtype;
-    if (f->kv_dtype_option->count()) options.kvDtype = f->kv_dtype;
+    if (!f->dtype.empty()) options.dtype = kDTypes.at(f->dtype);
+    if (!f->kv_dtype.empty()) options.kvDtype = kDTypes.at(f->kv_dtype);
     if (f->max_seq_len_option->count()) options.maxSeqLen = f->max_seq_len;
     if (auto passes = parseDisabledPasses(f->disable_passes); passes.ok())
       options.disabledPasses = *std::move(passes);
