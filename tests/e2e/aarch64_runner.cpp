@@ -1,5 +1,5 @@
-// aarch64_runner PLAN COUNT ID...: runs a plan's aarch64 code on one thread and prints greedyHashes(). Cross-compiled from
-// the executing part of the runtime, for qemu-user.
+// aarch64_runner PLAN COUNT ID...: runs a plan's aarch64 code on one thread and prints
+// greedyHashes(). Cross-compiled from the executing part of the runtime, for qemu-user.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>

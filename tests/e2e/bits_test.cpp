@@ -13,7 +13,8 @@ namespace {
 
 // Where two rows of logits differ first, "" where they are the same bits.
 std::string difference(const Logits& a, const Logits& b) {
-  if (a.size() != b.size()) return std::to_string(a.size()) + " and " + std::to_string(b.size()) + " logits";
+  if (a.size() != b.size())
+    return std::to_string(a.size()) + " and " + std::to_string(b.size()) + " logits";
   for (size_t v = 0; v < a.size(); ++v) {
     if (std::memcmp(&a[v], &b[v], sizeof(float)) != 0) {
       char text[100];
@@ -27,7 +28,8 @@ std::string difference(const Logits& a, const Logits& b) {
 void expectSameBits(const Continuation& a, const Continuation& b, const std::string& what) {
   EXPECT_EQ(a.ids, b.ids) << what;
   ASSERT_EQ(a.logits.size(), b.logits.size()) << what;
-  for (size_t s = 0; s < a.logits.size(); ++s) EXPECT_EQ(difference(a.logits[s], b.logits[s]), "") << what << ", step " << s;
+  for (size_t s = 0; s < a.logits.size(); ++s)
+    EXPECT_EQ(difference(a.logits[s], b.logits[s]), "") << what << ", step " << s;
 }
 
 struct Case {
@@ -36,16 +38,23 @@ struct Case {
   int prompt;  // tokens: more than 64, no multiple of 7 or 64
 };
 
+void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
+
 class Bits : public testing::TestWithParam<std::tuple<Case, const char*>> {
  protected:
   static constexpr int kSteps = 6;
   const Case& model() const { return std::get<0>(GetParam()); }
 
-  std::string plan() const { return compiledPlan(model().model, {"--dtype", std::get<1>(GetParam()), "--max-batch", "3"}); }
+  void SetUp() override {
+    if (!std::filesystem::exists(model().model))
+      GTEST_SKIP() << model().model << " is absent (LLMC_MATERIAL_DIR)";
+  }
+  std::string plan() const {
+    return compiledPlan(model().model, {"--dtype", std::get<1>(GetParam()), "--max-batch", "3"});
+  }
 };
 
 TEST_P(Bits, AreTheSameForAnyThreadsAndChunks) {
-  if (!std::filesystem::exists(model().model)) GTEST_SKIP() << model().model << " is absent (LLMC_MATERIAL_DIR)";
   const RunningModel running(plan());
   ASSERT_TRUE(running.ok());
   const Ids prompt = somePrompt(model().prompt, running.plan->vocabSize());
@@ -56,13 +65,13 @@ TEST_P(Bits, AreTheSameForAnyThreadsAndChunks) {
       ASSERT_TRUE(session);
       const Continuation c = continueGreedily(*session, prompt, kSteps);
       if (first.logits.empty()) first = c;
-      expectSameBits(first, c, std::to_string(threads) + " threads, chunks of " + std::to_string(chunk));
+      expectSameBits(first, c,
+                     std::to_string(threads) + " threads, chunks of " + std::to_string(chunk));
     }
   }
 }
 
 TEST_P(Bits, OfPrefillAreThoseOfDecodes) {
-  if (!std::filesystem::exists(model().model)) GTEST_SKIP() << model().model << " is absent (LLMC_MATERIAL_DIR)";
   const RunningModel running(plan());
   ASSERT_TRUE(running.ok());
   const Ids prompt = somePrompt(model().prompt, running.plan->vocabSize());
@@ -73,13 +82,14 @@ TEST_P(Bits, OfPrefillAreThoseOfDecodes) {
     const Logits decoded = decode(*single, prompt[i]);
     if (i % 16 != 0 && i + 1 != prompt.size()) continue;
     whole->reset(0);
-    ASSERT_EQ(difference(prefill(*whole, std::span(prompt).first(i + 1)), decoded), "") << "position " << i;
+    ASSERT_EQ(difference(prefill(*whole, std::span(prompt).first(i + 1)), decoded), "")
+        << "position " << i;
   }
 }
 
-// One step with part of a prompt, a decode and a whole prompt in it gives each the bits it has alone.
+// One step with part of a prompt, a decode and a whole prompt in it gives each the bits it has
+// alone.
 TEST_P(Bits, DoNotDependOnWhatElseIsInTheBatch) {
-  if (!std::filesystem::exists(model().model)) GTEST_SKIP() << model().model << " is absent (LLMC_MATERIAL_DIR)";
   const RunningModel running(plan());
   ASSERT_TRUE(running.ok());
   const Ids prompt = somePrompt(model().prompt, running.plan->vocabSize());
@@ -97,13 +107,17 @@ TEST_P(Bits, DoNotDependOnWhatElseIsInTheBatch) {
   ASSERT_TRUE(mixed->prefill(0, ids.first(23)).ok());
   ASSERT_TRUE(mixed->prefill(1, ids.subspan(3, 20)).ok());
   std::vector<llmrt::StepToken> step;
-  for (size_t i = 23; i < 60; ++i) step.push_back({.seq = 0, .token = prompt[i], .want_logits = i == 59});
+  for (size_t i = 23; i < 60; ++i)
+    step.push_back({.seq = 0, .token = prompt[i], .want_logits = i == 59});
   step.push_back({.seq = 1, .token = prompt[23], .want_logits = true});
-  for (size_t i = 7; i < 16; ++i) step.push_back({.seq = 2, .token = prompt[i], .want_logits = i == 15});
+  for (size_t i = 7; i < 16; ++i)
+    step.push_back({.seq = 2, .token = prompt[i], .want_logits = i == 15});
   const llmrt::Status status = mixed->step(step);
   ASSERT_TRUE(status.ok()) << status.message();
   ASSERT_EQ(mixed->numLogitsRows(), 3);
-  const auto row = [&](int64_t i) { return Logits(mixed->logits(i).begin(), mixed->logits(i).end()); };
+  const auto row = [&](int64_t i) {
+    return Logits(mixed->logits(i).begin(), mixed->logits(i).end());
+  };
   EXPECT_EQ(difference(row(0), expected_long), "");
   EXPECT_EQ(difference(row(1), expected_decode), "");
   EXPECT_EQ(difference(row(2), expected_short), "");
@@ -111,11 +125,14 @@ TEST_P(Bits, DoNotDependOnWhatElseIsInTheBatch) {
 
 INSTANTIATE_TEST_SUITE_P(
     , Bits,
-    testing::Combine(testing::Values(Case{"mistral_window", goldenModel("mistral_window"), 165},
-                                     Case{"llama_mqa_head_dim_24", goldenModel("llama_mqa_head_dim_24"), 165},
-                                     Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}),
-                     testing::Values("f32", "f16", "bf16")),
-    [](const auto& info) { return std::string(std::get<0>(info.param).name) + "_" + std::get<1>(info.param); });
+    testing::Combine(
+        testing::Values(Case{"mistral_window", goldenModel("mistral_window"), 165},
+                        Case{"llama_mqa_head_dim_24", goldenModel("llama_mqa_head_dim_24"), 165},
+                        Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}),
+        testing::Values("f32", "f16", "bf16")),
+    [](const auto& info) {
+      return std::string(std::get<0>(info.param).name) + "_" + std::get<1>(info.param);
+    });
 
 }  // namespace
 }  // namespace e2e

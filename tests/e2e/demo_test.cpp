@@ -13,7 +13,8 @@ namespace {
 
 TEST(Demo, WritesWhatTransformersWrites) {
   const std::string file = goldenModel("demo/golden.json");
-  if (!std::filesystem::exists(file)) GTEST_SKIP() << file << " is absent: make_demo_golden.py writes it";
+  if (!std::filesystem::exists(file))
+    GTEST_SKIP() << file << " is absent: make_demo_golden.py writes it";
   const auto golden = nlohmann::json::parse(readFile(file));
   for (const auto& text : golden["texts"]) {
     for (const auto& golden_run : text["runs"]) {
@@ -24,8 +25,9 @@ TEST(Demo, WritesWhatTransformersWrites) {
       ASSERT_FALSE(plan.empty());
       const Ids ids = golden_run["greedy_ids"];
       const bool ended = golden_run["ended"];
-      const auto json = llmrunJson(plan, {"--prompt", text["prompt"], "--temperature", "0", "--repetition-penalty", "1",
-                                          "-n", std::to_string(ids.size() + ended), "--top-logits", "5"});
+      const auto json = llmrunJson(
+          plan, {"--prompt", text["prompt"], "--temperature", "0", "--repetition-penalty", "1",
+                 "-n", std::to_string(ids.size() + ended), "--top-logits", "5"});
       ASSERT_TRUE(json.is_object());
       EXPECT_EQ(json["prompt_ids"], text["prompt_ids"]);
       Ids actual = json["ids"];

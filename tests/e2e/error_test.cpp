@@ -1,4 +1,5 @@
-// What a user can get wrong at run time: one clear line on stderr, nothing on stdout, exit status 1.
+// What a user can get wrong at run time: one clear line on stderr, nothing on stdout, exit
+// status 1.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +20,9 @@ namespace schema = llmrt::schema;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::string weightsOf(const std::string& plan) { return plan.substr(0, plan.rfind('.')) + ".weights"; }
+std::string weightsOf(const std::string& plan) {
+  return plan.substr(0, plan.rfind('.')) + ".weights";
+}
 
 struct Errors : testing::Test {
   std::string plan = compiledPlan(goldenModel("llama_mha"), {});
@@ -52,7 +55,9 @@ struct Errors : testing::Test {
   }
 };
 
-TEST_F(Errors, NoSuchPlan) { EXPECT_THAT(error({dir / "none.fb", "--prompt-ids", "1"}), HasSubstr("none.fb: no such file")); }
+TEST_F(Errors, NoSuchPlan) {
+  EXPECT_THAT(error({dir / "none.fb", "--prompt-ids", "1"}), HasSubstr("none.fb: no such file"));
+}
 
 TEST_F(Errors, NotAPlan) {
   const std::string config = goldenModel("llama_mha") + "/config.json";
@@ -61,7 +66,8 @@ TEST_F(Errors, NotAPlan) {
 
 TEST_F(Errors, WeightsOfAnotherPlan) {
   const std::string other = weightsOf(compiledPlan(goldenModel("llama_gqa_biases"), {}));
-  EXPECT_THAT(error({plan, "--weights", other, "--prompt-ids", "1"}), testing::AllOf(HasSubstr(other), HasSubstr("plan")));
+  EXPECT_THAT(error({plan, "--weights", other, "--prompt-ids", "1"}),
+              testing::AllOf(HasSubstr(other), HasSubstr("plan")));
 }
 
 TEST_F(Errors, WeightsThatAreCutShort) {
@@ -76,12 +82,15 @@ TEST_F(Errors, WeightsThatWereDamaged) {
   std::string bytes = readFile(weightsOf(plan));
   bytes[bytes.size() / 2] ^= 0x40;
   writeFile(dir / "damaged.weights", bytes);
-  EXPECT_THAT(error({plan, "--weights", dir / "damaged.weights", "--verify-weights", "--prompt-ids", "1"}), HasSubstr("hash"));
+  EXPECT_THAT(
+      error({plan, "--weights", dir / "damaged.weights", "--verify-weights", "--prompt-ids", "1"}),
+      HasSubstr("hash"));
 }
 
 TEST_F(Errors, APlanThatIsCutShort) {
   const std::string bytes = readFile(plan), path = dir / "cut.fb";
-  for (size_t size : {size_t{0}, size_t{4}, size_t{12}, size_t{100}, bytes.size() / 2, bytes.size() - 1}) {
+  for (size_t size :
+       {size_t{0}, size_t{4}, size_t{12}, size_t{100}, bytes.size() / 2, bytes.size() - 1}) {
     writeFile(path, bytes.substr(0, size));
     EXPECT_THAT(error({path, "--prompt-ids", "1"}), HasSubstr(path)) << size;
   }
@@ -95,13 +104,17 @@ TEST_F(Errors, APlanWithDamagedCode) {
 }
 
 TEST_F(Errors, APlanOfAnotherSchemaVersion) {
-  const std::string path = changedPlan([](schema::PlanT& p) { p.schema_version = llmrt::kPlanSchemaVersion + 1; });
+  const std::string path =
+      changedPlan([](schema::PlanT& p) { p.schema_version = llmrt::kPlanSchemaVersion + 1; });
   EXPECT_THAT(error({path, "--prompt-ids", "1"}),
-              testing::AllOf(HasSubstr("version " + std::to_string(llmrt::kPlanSchemaVersion + 1)), HasSubstr("llmc")));
+              testing::AllOf(HasSubstr("version " + std::to_string(llmrt::kPlanSchemaVersion + 1)),
+                             HasSubstr("llmc")));
 }
 
 TEST_F(Errors, APlanThatIsUnchangedStillRuns) {
-  EXPECT_EQ(llmrunJson(changedPlan([](schema::PlanT&) {}), {"--prompt-ids", "1", "-n", "2"})["ids"].size(), 2u);
+  EXPECT_EQ(llmrunJson(changedPlan([](schema::PlanT&) {}), {"--prompt-ids", "1", "-n", "2"})["ids"]
+                .size(),
+            2u);
 }
 
 TEST_F(Errors, ACodeOnlyPlanNamesTheFlagsThatGiveItWeights) {
@@ -110,18 +123,23 @@ TEST_F(Errors, ACodeOnlyPlanNamesTheFlagsThatGiveItWeights) {
   EXPECT_FALSE(fs::exists(weightsOf(code_only)));
   EXPECT_THAT(error({code_only, "--prompt-ids", "1"}),
               testing::AllOf(HasSubstr("--weights"), HasSubstr("--synthetic-weights")));
-  EXPECT_EQ(llmrunJson(code_only, {"--synthetic-weights", "--prompt-ids", "1", "-n", "3", "--ignore-eos"})["ids"].size(), 3u);
+  EXPECT_EQ(llmrunJson(code_only, {"--synthetic-weights", "--prompt-ids", "1", "-n", "3",
+                                   "--ignore-eos"})["ids"]
+                .size(),
+            3u);
 }
 
 TEST_F(Errors, APromptThatIsLongerThanTheContext) {
   EXPECT_THAT(error({plan, "--max-seq-len", "4", "--prompt-ids", "1,2,3,4,5"}),
               testing::AllOf(HasSubstr("5"), HasSubstr("4"), HasSubstr("context")));
   const Ids ids = somePrompt(257, 131);  // the model's own context is 256
-  EXPECT_THAT(error({plan, "--prompt-ids", joined(ids)}), testing::AllOf(HasSubstr("257"), HasSubstr("256")));
+  EXPECT_THAT(error({plan, "--prompt-ids", joined(ids)}),
+              testing::AllOf(HasSubstr("257"), HasSubstr("256")));
 }
 
 TEST_F(Errors, AContextLongerThanThePlans) {
-  EXPECT_THAT(error({plan, "--max-seq-len", "100000", "--prompt-ids", "1"}), HasSubstr("--max-seq-len 100000"));
+  EXPECT_THAT(error({plan, "--max-seq-len", "100000", "--prompt-ids", "1"}),
+              HasSubstr("--max-seq-len 100000"));
 }
 
 TEST_F(Errors, AnIdOutsideTheVocabulary) {
@@ -130,7 +148,8 @@ TEST_F(Errors, AnIdOutsideTheVocabulary) {
 }
 
 TEST_F(Errors, APlanWithoutATokenizerTakesIdsOnly) {
-  EXPECT_THAT(error({plan, "--prompt", "Hello"}), testing::AllOf(HasSubstr("tokenizer"), HasSubstr("--prompt-ids")));
+  EXPECT_THAT(error({plan, "--prompt", "Hello"}),
+              testing::AllOf(HasSubstr("tokenizer"), HasSubstr("--prompt-ids")));
 }
 
 struct TextErrors : Errors {
@@ -139,9 +158,11 @@ struct TextErrors : Errors {
 
 TEST_F(TextErrors, APromptThatIsNotUtf8) {
   ASSERT_FALSE(text_plan.empty());
-  EXPECT_THAT(error({text_plan, "--prompt", "Once\xff upon"}), testing::AllOf(HasSubstr("--prompt"), HasSubstr("UTF-8 at byte 4")));
+  EXPECT_THAT(error({text_plan, "--prompt", "Once\xff upon"}),
+              testing::AllOf(HasSubstr("--prompt"), HasSubstr("UTF-8 at byte 4")));
   writeFile(dir / "prompt", "a \xe2\x82");  // two of the three bytes of a euro sign
-  EXPECT_THAT(error({text_plan, "--prompt-file", dir / "prompt"}), testing::AllOf(HasSubstr(dir / "prompt"), HasSubstr("UTF-8 at byte 2")));
+  EXPECT_THAT(error({text_plan, "--prompt-file", dir / "prompt"}),
+              testing::AllOf(HasSubstr(dir / "prompt"), HasSubstr("UTF-8 at byte 2")));
 }
 
 TEST_F(TextErrors, APromptFileThatIsAbsent) {

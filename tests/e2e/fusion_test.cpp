@@ -12,11 +12,13 @@
 namespace e2e {
 namespace {
 
-const char kEveryFusion[] = "llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-residual,llm-fuse-norm-logits";
+const char kEveryFusion[] =
+    "llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-residual,llm-fuse-norm-logits";
 
 class Fusion : public testing::TestWithParam<std::string> {};
 
-// Greedy ids are certain beyond the golden tolerance, so fused and unfused are compared with the same golden run.
+// Greedy ids are certain beyond the golden tolerance, so fused and unfused are compared with the
+// same golden run.
 TEST_P(Fusion, ChangesNeitherIdsNorLogitsBeyondTheTolerance) {
   for (const char* name : {"llama_gqa_biases", "mistral_window_bf16"}) {
     SCOPED_TRACE(name);
@@ -26,8 +28,8 @@ TEST_P(Fusion, ChangesNeitherIdsNorLogitsBeyondTheTolerance) {
     const auto golden_run = std::find_if(runs.begin(), runs.end(), [&](const auto& r) {
       return r["weights_dtype"] == dtype && r["kv_dtype"] == "f32";
     });
-    const RunningModel model(
-        compiledPlan(goldenModel(name), {"--dtype", dtype, "--kv-dtype", "f32", "--disable-pass", GetParam()}));
+    const RunningModel model(compiledPlan(
+        goldenModel(name), {"--dtype", dtype, "--kv-dtype", "f32", "--disable-pass", GetParam()}));
     ASSERT_TRUE(model.ok());
     const auto session = model.session({.threads = 2, .prefill_chunk = 29});
     ASSERT_TRUE(session);
@@ -47,11 +49,13 @@ TEST_P(Fusion, ChangesNeitherIdsNorLogitsBeyondTheTolerance) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, Fusion,
-                         testing::Values("llm-fuse-norm-qkv", "llm-fuse-norm-glu", "llm-fuse-residual",
-                                         "llm-fuse-norm-logits", kEveryFusion,
-                                         std::string("canonicalize,llm-plan-memory,") + kEveryFusion),
+                         testing::Values("llm-fuse-norm-qkv", "llm-fuse-norm-glu",
+                                         "llm-fuse-residual", "llm-fuse-norm-logits", kEveryFusion,
+                                         std::string("canonicalize,llm-plan-memory,") +
+                                             kEveryFusion),
                          [](const auto& info) {
-                           std::string name = info.param == kEveryFusion ? "every_fusion" : info.param;
+                           std::string name =
+                               info.param == kEveryFusion ? "every_fusion" : info.param;
                            if (name.starts_with("canonicalize")) name = "everything";
                            std::replace(name.begin(), name.end(), '-', '_');
                            return "without_" + name;

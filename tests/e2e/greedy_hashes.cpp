@@ -15,7 +15,8 @@ std::string greedyHashes(llmrt::Session& session, std::span<const int32_t> promp
     const std::span<const float> logits = session.logits();
     uint64_t hash = 14695981039346656037u;  // FNV-1a over 32-bit words
     for (float logit : logits) hash = (hash ^ std::bit_cast<uint32_t>(logit)) * 1099511628211u;
-    const auto id = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    const auto id =
+        static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
     char line[64];
     std::snprintf(line, sizeof line, "%" PRId32 " %016" PRIx64 "\n", id, hash);
     lines += line;

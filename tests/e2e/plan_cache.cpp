@@ -38,7 +38,8 @@ std::string stampOf(const std::string& model) {
 // Held by one process at a time.
 class Lock {
  public:
-  explicit Lock(const std::string& path) : fd_(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)) {
+  explicit Lock(const std::string& path)
+      : fd_(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)) {
     flock(fd_, LOCK_EX);
   }
   ~Lock() { close(fd_); }
@@ -52,7 +53,8 @@ class Lock {
 
 std::string compiledPlan(const std::string& model, const std::vector<std::string>& flags) {
   std::string name = fs::path(model).filename().string() + ' ' + commandLine(flags);
-  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
   const std::string dir = std::string(PLAN_CACHE_DIR) + '/' + name;
   fs::create_directories(dir);
   const Lock lock(dir + "/lock");
@@ -74,6 +76,8 @@ std::string goldenModel(const std::string& name) {
   return std::string(LLMC_SOURCE_DIR) + "/tests/golden/" + name;
 }
 std::string demoModel() { return std::string(LLMC_SOURCE_DIR) + "/models/demo"; }
-std::string material(const std::string& name) { return std::string(LLMC_MATERIAL_DIR) + '/' + name; }
+std::string material(const std::string& name) {
+  return std::string(LLMC_MATERIAL_DIR) + '/' + name;
+}
 
 }  // namespace e2e

@@ -1,5 +1,6 @@
-// Plans of test models. Each test is a process of its own, so plans are kept on disk: one compilation per model and flags,
-// however many tests share it, and again only when llmc or the model has changed.
+// Plans of test models. Each test is a process of its own, so plans are kept on disk: one
+// compilation per model and flags, however many tests share it, and again only when llmc or the
+// model has changed.
 #pragma once
 
 #include <string>
@@ -7,7 +8,8 @@
 
 namespace e2e {
 
-/// Compiles `model` (a path) with `flags` unless that plan is at hand. Returns the plan's path; its weights lie beside it.
+/// Compiles `model` (a path) with `flags` unless that plan is at hand. Returns the plan's path; its
+/// weights lie beside it.
 /// "" after a test failure that shows llmc's message. Safe in tests that run at once.
 std::string compiledPlan(const std::string& model, const std::vector<std::string>& flags);
 
@@ -19,6 +21,6 @@ std::string material(const std::string& name);
 }  // namespace e2e
 
 /// Skips, aloud, where the material made by others is absent.
-#define E2E_NEED_MATERIAL(name)                                              \
-  if (!std::filesystem::exists(::e2e::material(name)))                       \
+#define E2E_NEED_MATERIAL(name)                        \
+  if (!std::filesystem::exists(::e2e::material(name))) \
   GTEST_SKIP() << ::e2e::material(name) << " is absent (LLMC_MATERIAL_DIR)"

@@ -88,7 +88,8 @@ Ids somePrompt(int count, int64_t vocab_size) {
   Ids ids = {1};
   uint32_t state = 12345;
   while (static_cast<int>(ids.size()) < count) {
-    state = state * 1664525u + 1013904223u;  // Numerical Recipes' generator; its high bits are the random ones
+    state = state * 1664525u +
+            1013904223u;  // Numerical Recipes' generator; its high bits are the random ones
     ids.push_back(static_cast<int32_t>(3 + (state >> 8) % static_cast<uint32_t>(vocab_size - 3)));
   }
   return ids;

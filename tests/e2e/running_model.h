@@ -21,7 +21,8 @@ struct RunningModel {
   std::unique_ptr<llmrt::Plan> plan;
   std::unique_ptr<llmrt::Weights> weights;
 
-  /// Both null after a test failure, also for an empty path: what compiledPlan() gives when it failed.
+  /// Both null after a test failure, also for an empty path: what compiledPlan() gives when it
+  /// failed.
   explicit RunningModel(const std::string& plan_path, const std::string& cpu_target = "");
   bool ok() const { return plan && weights; }
   /// Null after a test failure.
@@ -35,7 +36,8 @@ Logits decode(llmrt::Session& session, int32_t token);
 /// The index of the largest; of equal ones the first.
 int32_t argmax(std::span<const float> logits);
 
-/// `prompt`, then greedily chosen tokens; the logits that each of `count` was chosen from, the bits of every step.
+/// `prompt`, then greedily chosen tokens; the logits that each of `count` was chosen from, the bits
+/// of every step.
 struct Continuation {
   Ids ids;
   std::vector<Logits> logits;

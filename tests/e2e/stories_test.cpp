@@ -1,8 +1,10 @@
-// llama2.c's 260K-parameter model as GGUF: greedy text equal to what llama2.c prints, to the letter.
+// llama2.c's 260K-parameter model as GGUF: greedy text equal to what llama2.c prints, to the
+// letter.
 //
-// `run model -t 0 -n STEPS [-i PROMPT]` forwards one token a step, the first being BOS. While the prompt lasts its tokens
-// are taken, after it the likeliest: a prompt of P ids (with BOS) leaves STEPS - (P - 1) generated tokens. It prints every
-// token but BOS, the first without its leading space, and ends early only at a BOS. A newline follows.
+// `run model -t 0 -n STEPS [-i PROMPT]` forwards one token a step, the first being BOS. While the
+// prompt lasts its tokens are taken, after it the likeliest: a prompt of P ids (with BOS) leaves
+// STEPS - (P - 1) generated tokens. It prints every token but BOS, the first without its leading
+// space, and ends early only at a BOS. A newline follows.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,11 +47,13 @@ std::string expectedText(const Story& story) {
 void expectStory(const Story& story, const std::string& plan, std::vector<std::string> flags) {
   SCOPED_TRACE(std::string(story.golden) + ' ' + commandLine(flags));
   const int count = story.steps - static_cast<int>(story.prompt_ids.size()) + 1;
-  flags.insert(flags.end(), {"--prompt", story.prompt, "-n", std::to_string(count), "--ignore-eos"});
+  flags.insert(flags.end(),
+               {"--prompt", story.prompt, "-n", std::to_string(count), "--ignore-eos"});
   const auto json = llmrunJson(plan, flags);
   ASSERT_TRUE(json.is_object());
   EXPECT_EQ(json["prompt_ids"], story.prompt_ids);
-  EXPECT_THAT(json["ids"].get<Ids>(), testing::Not(testing::Contains(kBos))) << "llama2.c would have ended there";
+  EXPECT_THAT(json["ids"].get<Ids>(), testing::Not(testing::Contains(kBos)))
+      << "llama2.c would have ended there";
   EXPECT_EQ(json["ids"].size(), static_cast<size_t>(count));
   EXPECT_EQ(story.prompt + json["text"].get<std::string>(), expectedText(story));
 }
@@ -73,7 +77,8 @@ TEST_P(Stories260K, EqualLlama2cToTheLetterWithAnyChunkAtRunTime) {
   ASSERT_FALSE(plan.empty());
   for (const Story& story : kStories) {
     for (const char* chunk : {"1", "7", "64"}) {
-      expectStory(story, plan, {"--cpu-target", target(), "--threads", threads(), "--prefill-chunk", chunk});
+      expectStory(story, plan,
+                  {"--cpu-target", target(), "--threads", threads(), "--prefill-chunk", chunk});
     }
   }
 }
@@ -81,14 +86,16 @@ TEST_P(Stories260K, EqualLlama2cToTheLetterWithAnyChunkAtRunTime) {
 TEST_P(Stories260K, EqualLlama2cToTheLetterWithAnyChunkAtCompileTime) {
   for (const char* chunk : {"1", "7", "64"}) {
     const std::string plan = compiledPlan(
-        material(kModel), {"--dtype", "f32", "--target", "x86-64-v3,x86-64-v4", "--prefill-chunk", chunk});
+        material(kModel),
+        {"--dtype", "f32", "--target", "x86-64-v3,x86-64-v4", "--prefill-chunk", chunk});
     ASSERT_FALSE(plan.empty());
     expectStory(kStories[2], plan, {"--cpu-target", target(), "--threads", threads()});
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(, Stories260K,
-                         testing::Combine(testing::Values("x86-64-v3", "x86-64-v4"), testing::Values(1, 2)),
+                         testing::Combine(testing::Values("x86-64-v3", "x86-64-v4"),
+                                          testing::Values(1, 2)),
                          [](const auto& info) {
                            std::string name = std::string(std::get<0>(info.param)) + "_threads_" +
                                               std::to_string(std::get<1>(info.param));

@@ -1,4 +1,5 @@
-// A trained Llama in Hugging Face form, tied, with GQA: ids, text and logits equal what float64 arithmetic gives.
+// A trained Llama in Hugging Face form, tied, with GQA: ids, text and logits equal what float64
+// arithmetic gives.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,11 +14,13 @@ namespace {
 
 const std::string kModel = "weights/TinyStories-656K-bf16";
 
-// |logit - golden| of an implementation in float32, as derived in the head of tests/golden/make_goldens.py, with this
-// model's sizes: u = 2^-24; the squares of a layer's errors in units of u are hidden_size (128) four times, kv_len (150),
-// intermediate_size (384) and 128 for o, plus those of scores up to 16: RoPE's angles, (150 * 0.118 * 16 / 2)^2, and the
-// product, (128 + 16) * (16 / 2)^2: 31000, twice for two layers. A logit's share is 4 u sqrt(62000) times
-// max|w_v| (9.72) * max|norm weight| (0.89) = 5.2e-4. The ids are certain: the smallest gap of the two largest is 0.0024.
+// |logit - golden| of an implementation in float32, as derived in the head of
+// tests/golden/make_goldens.py, with this model's sizes: u = 2^-24; the squares of a layer's errors
+// in units of u are hidden_size (128) four times, kv_len (150), intermediate_size (384) and 128 for
+// o, plus those of scores up to 16: RoPE's angles, (150 * 0.118 * 16 / 2)^2, and the product, (128
+// + 16) * (16 / 2)^2: 31000, twice for two layers. A logit's share is 4 u sqrt(62000) times
+// max|w_v| (9.72) * max|norm weight| (0.89) = 5.2e-4. The ids are certain: the smallest gap of the
+// two largest is 0.0024.
 constexpr double kTolerance = 5.2e-4;
 
 class TinyStories : public testing::TestWithParam<const char*> {};
@@ -27,7 +30,8 @@ TEST_P(TinyStories, EqualsTheGoldenIdsTextAndLogits) {
   const auto golden = nlohmann::json::parse(readFile(material(kModel + "/golden/" + GetParam())));
   const std::string plan = compiledPlan(material(kModel), {"--dtype", "f32"});
   ASSERT_FALSE(plan.empty());
-  const auto json = llmrunJson(plan, {"--prompt", golden["prompt"], "-n", "200", "--top-logits", "5"});
+  const auto json =
+      llmrunJson(plan, {"--prompt", golden["prompt"], "-n", "200", "--top-logits", "5"});
   ASSERT_TRUE(json.is_object());
   EXPECT_EQ(json["prompt_ids"], golden["prompt_ids"]);
   EXPECT_EQ(json["ids"], golden["generated_ids"]);
@@ -50,7 +54,9 @@ TEST_P(TinyStories, EqualsTheGoldenIdsTextAndLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, TinyStories, testing::Values("greedy_1.json", "greedy_2.json"),
-                         [](const auto& info) { return "greedy_" + std::string(1, info.param[7]); });
+                         [](const auto& info) {
+                           return "greedy_" + std::string(1, info.param[7]);
+                         });
 
 }  // namespace
 }  // namespace e2e

@@ -16,6 +16,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipeline.h"
 #include "runtime/core/cpu_features.h"
+#include "runtime/core/memory.h"
 
 namespace llmc {
 namespace {
@@ -25,6 +26,9 @@ using llmrt::Result;
 using llmrt::Status;
 
 constexpr int64_t kDefaultMaxSeqLen = 4096;
+// LLVM does not survive an allocation that fails, so what compiling takes (143 MB for a 7B model and three targets) must
+// be there before it begins.
+constexpr uint64_t kWorkingBytes = uint64_t{256} << 20;
 
 /// Keeps MLIR's first error, as one line; what else is said goes nowhere.
 class ErrorCollector {
@@ -189,6 +193,8 @@ class Compilation {
 }  // namespace
 
 Result<CompiledModel> compileModel(const CompileOptions& options) {
+  if (auto room = llmrt::AnonymousMemory::allocate(kWorkingBytes, "compiling"); !room.ok())
+    return std::move(room).status();
   return Compilation(options).run();
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -69,6 +70,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::set_terminate(terminateHandler);
+  // A file that would pass RLIMIT_FSIZE is then an error that is reported, like a full disk, wherever it is written.
+  std::signal(SIGXFSZ, SIG_IGN);
   llvm::install_bad_alloc_error_handler([](void*, const char*, bool) { outOfMemory(); });
   try {
     return run(argc, argv);
