@@ -13,7 +13,8 @@ using llmrt::kPanelLanes;
 using llmrt::PanelRow;
 using llmrt::Tensor;
 
-// Columns of a row handled at once: the tile of 16 rows, converted and as it is written, stays in L1.
+// Columns of a row handled at once: the tile of 16 rows, converted and as it is written, stays in
+// L1.
 constexpr int64_t kTileCols = 64;
 
 const uint8_t* rowData(const PackedTensor& t, PanelRow row) {
@@ -39,7 +40,8 @@ void convertTo(DType from, const uint8_t* data, int64_t count, uint8_t* to) {
   }
 }
 
-/// `count` elements from column `col` of a row, as `to`: where they lie, or converted into `buffer`.
+/// `count` elements from column `col` of a row, as `to`: where they lie, or converted into
+/// `buffer`.
 const uint8_t* elements(DType from, DType to, const uint8_t* row, int64_t col, int64_t count,
                         uint8_t* buffer) {
   const uint8_t* data = row + col * llmrt::dtypeBytes(from);

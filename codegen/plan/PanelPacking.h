@@ -10,7 +10,8 @@
 
 namespace llmc {
 
-/// The tensors of one layer of one packed weight. Every tensor is [rows, cols], or [rows] where cols is 1.
+/// The tensors of one layer of one packed weight. Every tensor is [rows, cols], or [rows] where
+/// cols is 1.
 struct PackedTensor {
   llmrt::DType dtype = llmrt::DType::kF32;  // of the result
   int64_t cols = 0;
@@ -23,7 +24,8 @@ struct PackedTensor {
   int64_t unitBytes() const;
 };
 
-/// Packs units [begin, end) to `out`, which holds (end - begin) * unitBytes(). Padding becomes zero.
+/// Packs units [begin, end) to `out`, which holds (end - begin) * unitBytes(). Padding becomes
+/// zero.
 void packUnits(const PackedTensor& tensor, int64_t begin, int64_t end, uint8_t* out);
 
 /// The bytes that packUnits() would read: one range of each source, in `ranges` ([sources]).

@@ -1,4 +1,5 @@
-// Puts a plan together: the scheduled module, machine code, tokenizer and defaults become schema tables.
+// Puts a plan together: the scheduled module, machine code, tokenizer and defaults become schema
+// tables.
 #pragma once
 
 #include <memory>
@@ -15,15 +16,15 @@ namespace llmc {
 
 /// What a plan holds beside what the scheduled module says.
 struct PlanParts {
-  std::vector<cpu::TargetImage> images;                     // one per target
-  std::unique_ptr<llmrt::schema::TokenizerT> tokenizer;     // null: none
-  std::string chat_template;                                // empty: none
-  std::string fused_ir;                                     // text
-  std::string command;                                      // flags, for people
+  std::vector<cpu::TargetImage> images;                  // one per target
+  std::unique_ptr<llmrt::schema::TokenizerT> tokenizer;  // null: none
+  std::string chat_template;                             // empty: none
+  std::string fused_ir;                                  // text
+  std::string command;                                   // flags, for people
 };
 
-/// A code-only plan (has_weights is false, hashes are 0). `model` has been scheduled and checked; `spec` is what it was
-/// imported from.
+/// A code-only plan (has_weights is false, hashes are 0). `model` has been scheduled and checked;
+/// `spec` is what it was imported from.
 llmrt::Result<llmrt::schema::PlanT> buildPlan(llm::ModelOp model, const ModelSpec& spec,
                                               PlanParts parts);
 

@@ -7,8 +7,7 @@ namespace llmc {
 llmrt::Result<std::vector<uint8_t>> serializePlan(const llmrt::schema::PlanT& plan) {
   flatbuffers::FlatBufferBuilder builder(1 << 20);
   llmrt::schema::FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, &plan));
-  LLMRT_RETURN_IF_ERROR(
-      llmrt::checkSchedules(*llmrt::schema::GetPlan(builder.GetBufferPointer())));
+  LLMRT_RETURN_IF_ERROR(llmrt::checkSchedules(*llmrt::schema::GetPlan(builder.GetBufferPointer())));
   return std::vector<uint8_t>(builder.GetBufferPointer(),
                               builder.GetBufferPointer() + builder.GetSize());
 }

@@ -11,7 +11,8 @@
 
 namespace llmc {
 
-/// The plan as the bytes of its file. Runs the schedule checker on them: a plan that fails it is never written.
+/// The plan as the bytes of its file. Runs the schedule checker on them: a plan that fails it is
+/// never written.
 llmrt::Result<std::vector<uint8_t>> serializePlan(const llmrt::schema::PlanT& plan);
 
 /// Writes `bytes` to a file that will be called `path` once the caller commits it.

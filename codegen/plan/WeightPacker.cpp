@@ -31,8 +31,8 @@ using llmrt::Result;
 using llmrt::Status;
 using llmrt::Tensor;
 
-// Large enough that handing a block from thread to thread costs nothing beside packing it (about 1 ms), small enough to
-// be still in the last-level cache when it is hashed and written.
+// Large enough that handing a block from thread to thread costs nothing beside packing it (about 1
+// ms), small enough to be still in the last-level cache when it is hashed and written.
 constexpr int64_t kBlockBytes = 4 << 20;
 constexpr int kMaxThreads = 8;
 
@@ -75,7 +75,8 @@ Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
   return tensor;
 }
 
-/// Every layer of every weight in the order of the file. `lanes` keeps the row maps of weights in panels.
+/// Every layer of every weight in the order of the file. `lanes` keeps the row maps of weights in
+/// panels.
 Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource& source,
                                   std::deque<std::vector<PanelRow>>& lanes) {
   std::vector<Item> items;
@@ -89,8 +90,10 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
           llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
     }
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
-      Item item{&w, w.offset_bytes + l * w.layer_stride_bytes,
-                {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, weight_lanes}};
+      Item item{
+          &w,
+          w.offset_bytes + l * w.layer_stride_bytes,
+          {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, weight_lanes}};
       for (const auto& s : w.sources) {
         LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, findTensor(source, *s, w.first_layer + l));
         item.tensor.sources.push_back(tensor);
@@ -182,7 +185,8 @@ class PackingTeam {
     // One call maps what otherwise 16 rows at a time would fault in page by page.
     for (auto range : ranges) advise(range, MADV_POPULATE_READ);
     packUnits(tensor, block.begin, block.end, slot.data.data());
-    // Mapped pages count as ours: give them back (the page cache keeps them), or a large checkpoint fills the memory.
+    // Mapped pages count as ours: give them back (the page cache keeps them), or a large checkpoint
+    // fills the memory.
     for (size_t i = 0; i < ranges.size(); ++i)
       if (tensor.sources[i]->file_backed) advise(ranges[i], MADV_DONTNEED);
   }

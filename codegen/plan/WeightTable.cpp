@@ -40,8 +40,8 @@ void measure(schema::WeightT& w) {
   if (w.layout == schema::Layout::panels) {
     w.panels = static_cast<uint64_t>(
         llmrt::panelCount(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
-    elements = w.panels *
-               static_cast<uint64_t>(llmrt::panelElements(dtype, static_cast<int64_t>(w.cols)));
+    elements =
+        w.panels * static_cast<uint64_t>(llmrt::panelElements(dtype, static_cast<int64_t>(w.cols)));
   }
   w.bytes = elements * static_cast<uint64_t>(llmrt::dtypeBytes(dtype));
 }

@@ -36,10 +36,8 @@ namespace {
 
 TEST(Aarch64, TellsTheStoryOfThisMachine) {
   E2E_NEED_QEMU();
-  const char model[] = "weights/stories260K/stories260Ktok512.gguf";
-  E2E_NEED_MATERIAL(model);
-  const std::string plan =
-      compiledPlan(material(model), {"--dtype", "f32", "--target", "x86-64-v3,x86-64-v4,aarch64"});
+  E2E_NEED_MATERIAL(kStoriesModel);
+  const std::string plan = storiesPlan();
   ASSERT_FALSE(plan.empty());
   expectTheBitsOfThisMachine(QEMU_AARCH64, plan, {1, 403, 407, 261, 378}, 8);
 }

@@ -80,4 +80,10 @@ std::string material(const std::string& name) {
   return std::string(LLMC_MATERIAL_DIR) + '/' + name;
 }
 
+std::string storiesPlan(std::vector<std::string> more_flags) {
+  more_flags.insert(more_flags.end(), {"--dtype", "f32", "--max-seq-len", "512", "--target",
+                                       "x86-64-v3,x86-64-v4,aarch64"});
+  return compiledPlan(material(kStoriesModel), more_flags);
+}
+
 }  // namespace e2e

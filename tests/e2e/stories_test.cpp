@@ -20,7 +20,6 @@
 namespace e2e {
 namespace {
 
-const char kModel[] = "weights/stories260K/stories260Ktok512.gguf";
 constexpr int kBos = 1;
 
 struct Story {
@@ -58,10 +57,10 @@ void expectStory(const Story& story, const std::string& plan, std::vector<std::s
   EXPECT_EQ(story.prompt + json["text"].get<std::string>(), expectedText(story));
 }
 
-class Stories260K : public testing::TestWithParam<std::tuple<const char*, int>> {
+class Stories260K : public testing::TestWithParam<std::tuple<std::string, int>> {
  protected:
   void SetUp() override {
-    E2E_NEED_MATERIAL(kModel);
+    E2E_NEED_MATERIAL(kStoriesModel);
     const auto supported = llmrt::supportedCpuTargets();
     if (std::find(supported.begin(), supported.end(), target()) == supported.end()) {
       GTEST_SKIP() << "this machine does not run " << target();
@@ -72,8 +71,7 @@ class Stories260K : public testing::TestWithParam<std::tuple<const char*, int>> 
 };
 
 TEST_P(Stories260K, EqualLlama2cToTheLetterWithAnyChunkAtRunTime) {
-  const std::string plan =
-      compiledPlan(material(kModel), {"--dtype", "f32", "--target", "x86-64-v3,x86-64-v4,aarch64"});
+  const std::string plan = storiesPlan();
   ASSERT_FALSE(plan.empty());
   for (const Story& story : kStories) {
     for (const char* chunk : {"1", "7", "64"}) {
@@ -85,19 +83,17 @@ TEST_P(Stories260K, EqualLlama2cToTheLetterWithAnyChunkAtRunTime) {
 
 TEST_P(Stories260K, EqualLlama2cToTheLetterWithAnyChunkAtCompileTime) {
   for (const char* chunk : {"1", "7", "64"}) {
-    const std::string plan = compiledPlan(
-        material(kModel),
-        {"--dtype", "f32", "--target", "x86-64-v3,x86-64-v4", "--prefill-chunk", chunk});
+    const std::string plan = storiesPlan({"--prefill-chunk", chunk});
     ASSERT_FALSE(plan.empty());
     expectStory(kStories[2], plan, {"--cpu-target", target(), "--threads", threads()});
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(, Stories260K,
-                         testing::Combine(testing::Values("x86-64-v3", "x86-64-v4"),
+                         testing::Combine(testing::Values<std::string>("x86-64-v3", "x86-64-v4"),
                                           testing::Values(1, 2)),
                          [](const auto& info) {
-                           std::string name = std::string(std::get<0>(info.param)) + "_threads_" +
+                           std::string name = std::get<0>(info.param) + "_threads_" +
                                               std::to_string(std::get<1>(info.param));
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
@@ -105,9 +101,8 @@ INSTANTIATE_TEST_SUITE_P(, Stories260K,
 
 // Plain output: the generated text alone and one newline, as it streams.
 TEST(Stories, AreStreamedWhole) {
-  E2E_NEED_MATERIAL(kModel);
-  const std::string plan =
-      compiledPlan(material(kModel), {"--dtype", "f32", "--target", "x86-64-v3,x86-64-v4,aarch64"});
+  E2E_NEED_MATERIAL(kStoriesModel);
+  const std::string plan = storiesPlan();
   ASSERT_FALSE(plan.empty());
   const Output output = run({LLMRUN, plan, "--prompt", "", "-n", "200", "--ignore-eos"});
   EXPECT_EQ(output.status, 0) << output.err;

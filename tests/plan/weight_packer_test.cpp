@@ -1,7 +1,7 @@
-#include "codegen/plan/WeightPacker.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "codegen/plan/WeightPacker.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -35,7 +35,8 @@ std::string readFile(const std::string& path) {
 }
 
 /// Packs and commits; the file's bytes.
-std::string packed(schema::PlanT& plan, const MemoryTensors& tensors, const TemporaryDirectory& dir) {
+std::string packed(schema::PlanT& plan, const MemoryTensors& tensors,
+                   const TemporaryDirectory& dir) {
   auto file = packWeights(plan, tensors, dir.path("w"));
   if (!file.ok()) {
     ADD_FAILURE() << file.status().message();
@@ -46,7 +47,8 @@ std::string packed(schema::PlanT& plan, const MemoryTensors& tensors, const Temp
 }
 
 const uint8_t* layerData(const std::string& file, const schema::WeightT& w, uint32_t layer) {
-  return reinterpret_cast<const uint8_t*>(file.data()) + w.offset_bytes + layer * w.layer_stride_bytes;
+  return reinterpret_cast<const uint8_t*>(file.data()) + w.offset_bytes +
+         layer * w.layer_stride_bytes;
 }
 
 /// Every lane of every panel holds its row, and zero where it has none.
@@ -79,7 +81,8 @@ void expectPanels(const std::string& file, const schema::WeightT& w, uint32_t la
 TEST(WeightPacker, PanelsOfEveryDTypeFromEveryDTypeAtAndOffTileEdges) {
   for (const DType from : kDTypes) {
     for (const DType to : kDTypes) {
-      for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{16, 64}, {1, 1}, {33, 67}, {48, 130}}) {
+      for (const auto& [rows, cols] :
+           {std::pair<int64_t, int64_t>{16, 64}, {1, 1}, {33, 67}, {48, 130}}) {
         TemporaryDirectory dir;
         schema::PlanT plan;
         addSource(addWeight(plan, "w", to, schema::Layout::panels), "t", rows, cols);
@@ -142,7 +145,8 @@ TEST(WeightPacker, RowsAreConcatenatedAndVectorsBecomeF32) {
   int64_t at = 0;
   for (const auto& [name, rows] : {std::pair{"a", 5}, {"b", 3}, {"c", 3}})
     for (int64_t r = 0; r < rows; ++r)
-      EXPECT_EQ(llmrt::loadAsF32(DType::kF32, data, at++), MemoryTensors::value(name, r, 0)) << name;
+      EXPECT_EQ(llmrt::loadAsF32(DType::kF32, data, at++), MemoryTensors::value(name, r, 0))
+          << name;
   data = layerData(file, *plan.weights[1], 0);
   for (int64_t i = 0; i < 9 * 13; ++i)
     EXPECT_EQ(llmrt::loadAsF32(DType::kBF16, data, i), MemoryTensors::value("e", i / 13, i % 13));
@@ -231,7 +235,8 @@ TEST(WeightPacker, NothingIsLeftBeforeTheCommitOrAfterAFailure) {
   tensors.add("t", DType::kF32, {16, 8});
   { auto dropped = packWeights(plan, tensors, dir.path("w")); }
   EXPECT_EQ(dir.entries(), 0u);
-  auto cancelled = packWeights(plan, tensors, dir.path("w"), [](uint64_t, uint64_t) { return false; });
+  auto cancelled =
+      packWeights(plan, tensors, dir.path("w"), [](uint64_t, uint64_t) { return false; });
   EXPECT_EQ(cancelled.status().code(), llmrt::StatusCode::kCancelled);
   EXPECT_EQ(dir.entries(), 0u);
 }

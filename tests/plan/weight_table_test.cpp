@@ -1,10 +1,9 @@
-#include "codegen/plan/WeightTable.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <tuple>
 
+#include "codegen/plan/WeightTable.h"
 #include "runtime/io/weight_layout.h"
 #include "tests/plan/plan_weights.h"
 
@@ -35,8 +34,8 @@ TEST(WeightTable, BytesFollowFromShapesWithPadding) {
   const schema::PlanT plan = somePlan();
   EXPECT_EQ(plan.weights[0]->bytes, 100u * 7 * 2);
   EXPECT_EQ(plan.weights[1]->bytes, 33u * 4);
-  EXPECT_EQ(plan.weights[2]->panels, 65u);                     // ceil(1025 / 16)
-  EXPECT_EQ(plan.weights[2]->bytes, 65u * 16 * 1024 * 2);      // bf16 pads K to even
+  EXPECT_EQ(plan.weights[2]->panels, 65u);                 // ceil(1025 / 16)
+  EXPECT_EQ(plan.weights[2]->bytes, 65u * 16 * 1024 * 2);  // bf16 pads K to even
   EXPECT_EQ(plan.weights[2]->cols, 1023u);
 }
 

@@ -49,8 +49,8 @@ class LlmcCompile : public ::testing::Test {
 
 TEST_F(LlmcCompile, ARealConfigGivesASmallCodeOnlyPlanQuickly) {
   const auto start = std::chrono::steady_clock::now();
-  const std::string out = succeed({"compile", kSource + "/models/mistral.json", "--target", "x86-64-v3", "-o",
-                                   dir_.path("m.fb")});
+  const std::string out = succeed({"compile", kSource + "/models/mistral.json", "--target",
+                                   "x86-64-v3", "-o", dir_.path("m.fb")});
 #if !defined(__SANITIZE_ADDRESS__)
   // The bound for users is 10 s; tests share the machine with others.
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
@@ -71,7 +71,8 @@ TEST_F(LlmcCompile, ARealConfigGivesASmallCodeOnlyPlanQuickly) {
 
 TEST_F(LlmcCompile, AnHFDirectoryGivesPlanAndWeightsThatBelongTogether) {
   succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3,aarch64"});
-  const std::string bytes = readWhole(dir_.path("t.fb")), weights = readWhole(dir_.path("t.weights"));
+  const std::string bytes = readWhole(dir_.path("t.fb")),
+                    weights = readWhole(dir_.path("t.weights"));
   auto plan = llmrt::verifyPlan({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
   ASSERT_TRUE(plan.ok()) << plan.status().message();
   EXPECT_TRUE((*plan)->has_weights());
@@ -102,8 +103,9 @@ TEST_F(LlmcCompile, PackMakesTheWeightsThatCompileWouldHaveMade) {
 }
 
 TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
-  succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3", "--dtype", "f16",
-           "--kv-dtype", "f32", "--max-seq-len", "48", "--max-batch", "3", "--prefill-chunk", "7"});
+  succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3", "--dtype",
+           "f16", "--kv-dtype", "f32", "--max-seq-len", "48", "--max-batch", "3", "--prefill-chunk",
+           "7"});
   const nlohmann::json json = inspect(dir_.path("t.fb"));
   EXPECT_EQ(json["model"]["dtype"], "f16");
   EXPECT_EQ(json["kv_groups"][0]["dtype"], "f32");
@@ -138,7 +140,8 @@ TEST_F(LlmcCompile, EmitPrintsEachStageAndWritesNoPlan) {
 }
 
 TEST_F(LlmcCompile, ADisabledPassLeavesItsOpsUnfused) {
-  const std::string out = succeed({"compile", tinyModel(), "--emit", "fused", "--disable-pass", "llm-fuse-norm-glu"});
+  const std::string out =
+      succeed({"compile", tinyModel(), "--emit", "fused", "--disable-pass", "llm-fuse-norm-glu"});
   EXPECT_THAT(out, HasSubstr("llm.activation"));
   EXPECT_THAT(out, HasSubstr("llm.norm_qkv"));
 }
@@ -152,14 +155,16 @@ TEST_F(LlmcCompile, DumpIrShowsThePassAskedFor) {
 TEST_F(LlmcCompile, InspectNamesEveryOpKernelAndTheIR) {
   succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3"});
   const std::string text = succeed({"inspect", dir_.path("t.fb"), "--bandwidth", "10"});
-  for (const char* part : {"norm_qkv", "attention", "linear_residual", "norm_glu", "norm_logits", "memory at most"})
+  for (const char* part :
+       {"norm_qkv", "attention", "linear_residual", "norm_glu", "norm_logits", "memory at most"})
     EXPECT_THAT(text, HasSubstr(part));
   EXPECT_THAT(succeed({"inspect", dir_.path("t.fb"), "--ir"}), HasSubstr("llm.norm_qkv"));
   const nlohmann::json json = inspect(dir_.path("t.fb"));
   double share = 0;
   for (const auto& op : json["decode"]["ops"]) share += op["share"].get<double>();
   EXPECT_NEAR(share, 1.0, 1e-9);
-  for (const auto& kernel : json["kernels"]) EXPECT_GT(kernel["code_bytes"]["x86-64-v3"], 0) << kernel["symbol"];
+  for (const auto& kernel : json["kernels"])
+    EXPECT_GT(kernel["code_bytes"]["x86-64-v3"], 0) << kernel["symbol"];
 }
 
 TEST_F(LlmcCompile, AGgufFileAndATokenizer) {

@@ -1,4 +1,5 @@
-// What llmc says when it cannot do what was asked: one line, exit status 1 (2 for wrong usage), no file left.
+// What llmc says when it cannot do what was asked: one line, exit status 1 (2 for wrong usage), no
+// file left.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +30,8 @@ class LlmcErrors : public ::testing::Test {
   /// Compiling fails with one line that holds `parts`, and leaves nothing.
   void expectFailure(const std::string& model, const std::vector<std::string>& parts,
                      std::vector<std::string> flags = {}, Limits limits = {}) {
-    std::vector<std::string> arguments = {"compile", model, "-o", dir_.path("out/p.fb"), "--target", "x86-64-v3"};
+    std::vector<std::string> arguments = {"compile",  model,      "-o", dir_.path("out/p.fb"),
+                                          "--target", "x86-64-v3"};
     arguments.insert(arguments.end(), flags.begin(), flags.end());
     const Ran ran = llmc(arguments, limits);
     EXPECT_EQ(ran.status, 1) << model;
@@ -51,7 +53,9 @@ class LlmcErrors : public ::testing::Test {
   TemporaryDirectory dir_;
 };
 
-TEST_F(LlmcErrors, NoSuchFile) { expectFailure(dir_.path("none.json"), {"none.json", "no such file"}); }
+TEST_F(LlmcErrors, NoSuchFile) {
+  expectFailure(dir_.path("none.json"), {"none.json", "no such file"});
+}
 
 TEST_F(LlmcErrors, NotAModel) {
   expectFailure(dir_.write("text", "hello"), {"text"});
@@ -62,7 +66,8 @@ TEST_F(LlmcErrors, NotAModel) {
 TEST_F(LlmcErrors, UnknownModelTypeAndUnsupportedFields) {
   nlohmann::json config = tinyConfig();
   config["model_type"] = "mamba";
-  expectFailure(model(config, tinySafetensors(tinyShapes())), {"config.json", "model_type", "mamba"});
+  expectFailure(model(config, tinySafetensors(tinyShapes())),
+                {"config.json", "model_type", "mamba"});
   config = tinyConfig();
   config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
   expectFailure(model(config, tinySafetensors(tinyShapes())), {"config.json", "yarn"});
@@ -106,7 +111,8 @@ TEST_F(LlmcErrors, MalformedFiles) {
     expectFailure(model(tinyConfig(), readWhole(entry.path().string()) + ""), {"hf"});
 }
 
-// Between the size of a target's code, which goes through a temporary file, and that of what is written.
+// Between the size of a target's code, which goes through a temporary file, and that of what is
+// written.
 constexpr rlim_t kFewBytes = 100000;
 
 TEST_F(LlmcErrors, FullDiskWhileWritingTheWeights) {
@@ -114,7 +120,8 @@ TEST_F(LlmcErrors, FullDiskWhileWritingTheWeights) {
   config["vocab_size"] = 2000;
   auto shapes = tinyShapes();
   shapes["model.embed_tokens.weight"] = shapes["lm_head.weight"] = {2000, 32};
-  expectFailure(model(config, tinySafetensors(shapes)), {"p.weights", "cannot write"}, {}, {.file_bytes = kFewBytes});
+  expectFailure(model(config, tinySafetensors(shapes)), {"p.weights", "cannot write"}, {},
+                {.file_bytes = kFewBytes});
 }
 
 TEST_F(LlmcErrors, FullDiskWhileWritingThePlan) {
@@ -157,7 +164,8 @@ TEST_F(LlmcErrors, OutOfMemoryIsOneLine) {
   }
   bool failed = false;
   for (rlim_t extra = 0; extra <= 512; extra += 64) {
-    const Ran ran = llmc({"compile", tiny, "-o", dir_.path("out/p.fb")}, {.address_bytes = high + (extra << 20)});
+    const Ran ran = llmc({"compile", tiny, "-o", dir_.path("out/p.fb")},
+                         {.address_bytes = high + (extra << 20)});
     if (ran.status == 0) break;
     failed = true;
     EXPECT_EQ(ran.status, 1) << extra << " MiB more: " << ran.err;
@@ -169,8 +177,8 @@ TEST_F(LlmcErrors, OutOfMemoryIsOneLine) {
 }
 
 TEST_F(LlmcErrors, BackEndsThatAreNotHere) {
-  expectFailure(model(tinyConfig(), tinySafetensors(tinyShapes())), {"cuda:sm_90a", "no CUDA back end"},
-                {"--target", "cuda:sm_90a"});
+  expectFailure(model(tinyConfig(), tinySafetensors(tinyShapes())),
+                {"cuda:sm_90a", "no CUDA back end"}, {"--target", "cuda:sm_90a"});
 }
 
 TEST_F(LlmcErrors, PackNamesWhatIsWrong) {
@@ -190,7 +198,8 @@ TEST_F(LlmcErrors, PackNamesWhatIsWrong) {
 }
 
 TEST_F(LlmcErrors, InspectRefusesWhatIsNoPlan) {
-  for (const std::string& path : {dir_.write("text", "hello"), dir_.write("empty", ""), dir_.path("none")}) {
+  for (const std::string& path :
+       {dir_.write("text", "hello"), dir_.write("empty", ""), dir_.path("none")}) {
     const Ran ran = llmc({"inspect", path, "--bandwidth", "10"});
     EXPECT_EQ(ran.status, 1);
     EXPECT_EQ(ran.errLines(), 1u);

@@ -34,7 +34,8 @@ inline std::string readWhole(const std::string& path) {
 }
 
 /// `scratch`: a directory for the two files that collect stdout and stderr; they are removed.
-inline Ran runProgram(std::vector<std::string> command, const std::string& scratch, Limits limits = {}) {
+inline Ran runProgram(std::vector<std::string> command, const std::string& scratch,
+                      Limits limits = {}) {
   const std::string out = scratch + "/.stdout", err = scratch + "/.stderr";
   const pid_t child = ::fork();
   if (child == 0) {

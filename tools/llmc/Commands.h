@@ -1,4 +1,5 @@
-// The subcommands of llmc. Each declares its flags on `app` and says what to do once they are parsed.
+// The subcommands of llmc. Each declares its flags on `app` and says what to do once they are
+// parsed.
 #pragma once
 
 #include <functional>

@@ -26,8 +26,8 @@ using llmrt::Result;
 using llmrt::Status;
 
 constexpr int64_t kDefaultMaxSeqLen = 4096;
-// LLVM does not survive an allocation that fails, so what compiling takes (143 MB for a 7B model and three targets) must
-// be there before it begins.
+// LLVM does not survive an allocation that fails, so what compiling takes (143 MB for a 7B model
+// and three targets) must be there before it begins.
 constexpr uint64_t kWorkingBytes = uint64_t{256} << 20;
 
 /// Keeps MLIR's first error, as one line; what else is said goes nowhere.
@@ -85,10 +85,10 @@ class Compilation {
   Result<CompiledModel> run() {
     LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
     LLMRT_ASSIGN_OR_RETURN(
-        checkpoint_, openCheckpoint(options_.model,
-                                    {.weights = options_.weights,
-                                     .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
-                                     .no_weights = options_.noWeights}));
+        checkpoint_,
+        openCheckpoint(options_.model, {.weights = options_.weights,
+                                        .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
+                                        .no_weights = options_.noWeights}));
     LLMRT_RETURN_IF_ERROR(import());
     if (options_.emit == Emit::kIr) return text(printed(module()));
     LLMRT_RETURN_IF_ERROR(runPasses(buildFusionPipeline, "fusing"));
@@ -131,8 +131,8 @@ class Compilation {
   Status import() {
     const ModelSpec& spec = checkpoint_.spec;
     ImportOptions import;
-    import.maxSeqLen = options_.maxSeqLen.value_or(
-        std::min(spec.max_position_embeddings, kDefaultMaxSeqLen));
+    import.maxSeqLen =
+        options_.maxSeqLen.value_or(std::min(spec.max_position_embeddings, kDefaultMaxSeqLen));
     if (import.maxSeqLen > spec.max_position_embeddings) {
       result_.warnings.push_back(fmt::format(
           "--max-seq-len {}: the model was trained for {} positions, text beyond them may be poor",
@@ -209,15 +209,15 @@ Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& 
         return cpu::findCpuTarget(target) != nullptr;
       });
       if (best == supported.end()) {
-        return llmrt::unsupported(
-            fmt::format("--target host: this machine runs none of {}; name the target to compile for",
-                        fmt::join(cpu::cpuTargetNames(), ", ")));
+        return llmrt::unsupported(fmt::format(
+            "--target host: this machine runs none of {}; name the target to compile for",
+            fmt::join(cpu::cpuTargetNames(), ", ")));
       }
       name = *best;
     }
     if (!cpu::findCpuTarget(name)) {
-      return llmrt::invalidArgument(fmt::format("--target {}: no such target, there are host, {}", name,
-                                                fmt::join(cpu::cpuTargetNames(), ", ")));
+      return llmrt::invalidArgument(fmt::format("--target {}: no such target, there are host, {}",
+                                                name, fmt::join(cpu::cpuTargetNames(), ", ")));
     }
     if (std::find(resolved.begin(), resolved.end(), name) == resolved.end())
       resolved.push_back(std::move(name));

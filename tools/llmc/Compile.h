@@ -18,20 +18,20 @@ namespace llmc {
 enum class Emit { kPlan, kIr, kFused, kScheduled, kLlvm, kAsm };
 
 struct CompileOptions {
-  std::string model;                             // config.json, HF directory or .gguf
-  std::string weights;                           // empty: beside the config
-  std::string tokenizer;                         // empty: beside the config; "none": without one
+  std::string model;      // config.json, HF directory or .gguf
+  std::string weights;    // empty: beside the config
+  std::string tokenizer;  // empty: beside the config; "none": without one
   bool noWeights = false;
-  std::vector<std::string> targets = {"host"};   // names of cpuTargetNames(), or "host"
-  std::optional<llmrt::DType> dtype;             // default: the config's, otherwise bf16
-  std::optional<llmrt::DType> kvDtype;           // default: follows from dtype
-  std::optional<int64_t> maxSeqLen;              // default: the smaller of the config's maximum and 4096
+  std::vector<std::string> targets = {"host"};  // names of cpuTargetNames(), or "host"
+  std::optional<llmrt::DType> dtype;            // default: the config's, otherwise bf16
+  std::optional<llmrt::DType> kvDtype;          // default: follows from dtype
+  std::optional<int64_t> maxSeqLen;  // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
-  std::string dumpIr;                            // a pass, or "all": IR to stderr after it
-  std::vector<std::string> disabledPasses;       // from parseDisabledPasses()
+  std::string dumpIr;                       // a pass, or "all": IR to stderr after it
+  std::vector<std::string> disabledPasses;  // from parseDisabledPasses()
   Emit emit = Emit::kPlan;
-  std::string command;                           // flags, kept in the plan for people
+  std::string command;  // flags, kept in the plan for people
 };
 
 struct CompiledModel {
@@ -44,8 +44,8 @@ struct CompiledModel {
 /// Reads, imports, fuses, schedules and generates code. Writes nothing but the dump.
 llmrt::Result<CompiledModel> compileModel(const CompileOptions& options);
 
-/// "host" becomes the best target that this machine runs and this compiler knows; duplicates go. A name nobody knows is
-/// an error that lists the names there are.
+/// "host" becomes the best target that this machine runs and this compiler knows; duplicates go. A
+/// name nobody knows is an error that lists the names there are.
 llmrt::Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& names);
 
 }  // namespace llmc

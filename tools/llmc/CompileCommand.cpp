@@ -54,11 +54,13 @@ std::string withoutFlag(const std::string& message, const std::string& flag) {
 
 void quoteInto(std::string& command, const std::string& argument) {
   if (!command.empty()) command += ' ';
-  const bool plain = argument.find_first_of(" \t\n'\"\\$") == std::string::npos && !argument.empty();
+  const bool plain =
+      argument.find_first_of(" \t\n'\"\\$") == std::string::npos && !argument.empty();
   command += plain ? argument : "'" + argument + "'";
 }
 
-/// The flags that shape the plan, as they could be typed again; paths are left out, they say nothing elsewhere.
+/// The flags that shape the plan, as they could be typed again; paths are left out, they say
+/// nothing elsewhere.
 std::string commandText(const Flags& f) {
   const CompileOptions& o = f.options;
   std::string command;
@@ -97,13 +99,15 @@ Status compile(Flags& f) {
     fmt::print(stderr, "llmc: warning: {}\n", warning);
   if (o.emit != Emit::kPlan) return writeText(compiled.text, f.output);
 
-  // Weights first: the plan holds their hashes. Both files get their names only when both are whole.
+  // Weights first: the plan holds their hashes. Both files get their names only when both are
+  // whole.
   std::optional<llmrt::AtomicFile> weights;
   if (compiled.weights) {
     Progress progress("packing");
     LLMRT_ASSIGN_OR_RETURN(
-        weights, packWeights(compiled.plan, *compiled.weights, llmrt::defaultWeightsPath(f.output),
-                             [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
+        weights,
+        packWeights(compiled.plan, *compiled.weights, llmrt::defaultWeightsPath(f.output),
+                    [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
   }
   LLMRT_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, serializePlan(compiled.plan));
   Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
@@ -128,14 +132,18 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   auto f = std::make_shared<Flags>();
   CompileOptions& o = f->options;
   CLI::App* sub = app.add_subcommand("compile", "Compile a model into a plan and its weights");
-  sub->add_option("MODEL", o.model, "config.json, Hugging Face directory or .gguf file")->required();
-  f->output_option = sub->add_option("-o,--output", f->output,
-                                     "The plan to write; its weights get its name with .weights. With "
-                                     "--emit the text's file (default: standard output)");
-  auto* weights = sub->add_option("--weights", o.weights,
-                                  "safetensors file, index or directory, or .gguf (default: beside the config)");
-  sub->add_option("--tokenizer", o.tokenizer,
-                  "tokenizer.json, its directory, or .gguf (default: beside the config); none: without one");
+  sub->add_option("MODEL", o.model, "config.json, Hugging Face directory or .gguf file")
+      ->required();
+  f->output_option =
+      sub->add_option("-o,--output", f->output,
+                      "The plan to write; its weights get its name with .weights. With "
+                      "--emit the text's file (default: standard output)");
+  auto* weights = sub->add_option(
+      "--weights", o.weights,
+      "safetensors file, index or directory, or .gguf (default: beside the config)");
+  sub->add_option(
+      "--tokenizer", o.tokenizer,
+      "tokenizer.json, its directory, or .gguf (default: beside the config); none: without one");
   sub->add_flag("--no-weights", o.noWeights, "Code only; llmc pack makes the weights later")
       ->excludes(weights);
   sub->add_option("--target", o.targets,
@@ -150,29 +158,32 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       });
   const CLI::IsMember dtypes({"f32", "f16", "bf16"});
   sub->add_option("--dtype", f->dtype,
-                                    "bf16, f16 or f32: weights kept as (default: the config's, else bf16)")
+                  "bf16, f16 or f32: weights kept as (default: the config's, else bf16)")
       ->check(dtypes);
   sub->add_option("--kv-dtype", f->kv_dtype,
-                                       "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
-                                       "bf16, else f16)")
-         ->check(dtypes);
+                  "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
+                  "bf16, else f16)")
+      ->check(dtypes);
   f->max_seq_len_option =
-      sub->add_option("--max-seq-len", f->max_seq_len,
-                      "Most tokens in a sequence (default: the smaller of the config's maximum and 4096)")
+      sub->add_option(
+             "--max-seq-len", f->max_seq_len,
+             "Most tokens in a sequence (default: the smaller of the config's maximum and 4096)")
           ->check(CLI::Range(int64_t{1}, kMaxSeqLen));
   sub->add_option("--max-batch", o.maxBatch, "Most sequences in flight (default: 1)")
       ->check(CLI::Range(int64_t{1}, kMaxBatch));
   sub->add_option("--prefill-chunk", o.prefillChunk, "Most rows of a prefill step (default: 512)")
       ->check(CLI::Range(int64_t{1}, kMaxRows));
-  sub->add_flag("--dump-ir{all}", o.dumpIr,
-                "Print the IR to standard error after the pass named by --dump-ir=PASS, or after every pass");
+  sub->add_flag(
+      "--dump-ir{all}", o.dumpIr,
+      "Print the IR to standard error after the pass named by --dump-ir=PASS, or after every pass");
   sub->add_option("--disable-pass", f->disable_passes, "Comma-separated passes to leave out")
       ->check([](const std::string& names) {
         const auto parsed = parseDisabledPasses(names);
         return parsed.ok() ? std::string()
                            : withoutFlag(parsed.status().message(), "--disable-pass: ");
       });
-  sub->add_option("--emit", f->emit, "Print ir, fused, scheduled, llvm or asm instead of writing a plan")
+  sub->add_option("--emit", f->emit,
+                  "Print ir, fused, scheduled, llvm or asm instead of writing a plan")
       ->check(CLI::IsMember({"ir", "fused", "scheduled", "llvm", "asm"}));
   sub->callback([f, &chosen] {
     CompileOptions& options = f->options;

@@ -30,13 +30,15 @@ llmrt::Status inspect(const Flags& f) {
   }
   const int64_t max_seq_len = open.plan->model()->max_seq_len();
   if (f.kv_len > max_seq_len) {
-    return llmrt::invalidArgument("--kv-len " + std::to_string(f.kv_len) + ": the plan holds at most " +
-                                  std::to_string(max_seq_len) + " tokens");
+    return llmrt::invalidArgument("--kv-len " + std::to_string(f.kv_len) +
+                                  ": the plan holds at most " + std::to_string(max_seq_len) +
+                                  " tokens");
   }
   double bandwidth = f.bandwidth_gb_s * 1e9;
   if (bandwidth == 0) {
     const int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    LLMRT_ASSIGN_OR_RETURN(const llmrt::BandwidthMeter meter, llmrt::BandwidthMeter::create(threads));
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::BandwidthMeter meter,
+                           llmrt::BandwidthMeter::create(threads));
     LLMRT_ASSIGN_OR_RETURN(bandwidth, meter.measureBest());
   }
   LLMRT_ASSIGN_OR_RETURN(const InspectReport report,
@@ -59,11 +61,13 @@ llmrt::Status inspect(const Flags& f) {
 void addInspectCommand(CLI::App& app, Command& chosen) {
   auto f = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand(
-      "inspect", "Show a plan: facts, what each op of a decode step reads and computes, memory, kernels");
+      "inspect",
+      "Show a plan: facts, what each op of a decode step reads and computes, memory, kernels");
   sub->add_option("PLAN", f->plan, "The plan")->required();
   sub->add_flag("--ir", f->ir, "Print the fused IR instead; with --json, beside the rest");
   sub->add_flag("--json", f->json, "One JSON object");
-  sub->add_option("--bandwidth", f->bandwidth_gb_s, "GB/s to hold the ops against (default: measured now)")
+  sub->add_option("--bandwidth", f->bandwidth_gb_s,
+                  "GB/s to hold the ops against (default: measured now)")
       ->check(CLI::PositiveNumber);
   sub->add_option("--kv-len", f->kv_len, "Tokens of context (default: the most the plan holds)")
       ->check(CLI::PositiveNumber);

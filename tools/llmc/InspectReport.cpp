@@ -57,7 +57,8 @@ Json costJson(const OpCost& op) {
 
 }  // namespace
 
-llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len, double bandwidth) {
+llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len,
+                                        double bandwidth) {
   InspectReport report;
   report.kv_len = kv_len;
   report.bandwidth = bandwidth;
@@ -72,7 +73,8 @@ llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len
   for (const schema::Target* t : *plan.targets()) {
     const uint64_t bytes = t->image() ? t->image()->size() : 0;
     report.targets.push_back({str(t->name()), bytes, t->scratch_bytes()});
-    sizes.push_back(bytes ? kernelSizes({t->image()->data(), bytes}) : std::map<std::string, uint64_t>());
+    sizes.push_back(bytes ? kernelSizes({t->image()->data(), bytes})
+                          : std::map<std::string, uint64_t>());
   }
   if (!plan.kernels()) return report;
   for (const schema::Kernel* k : *plan.kernels()) {
@@ -93,10 +95,13 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
     out += fmt::format("{:<18}{}\n", name, value);
   };
   line("model", fmt::format("{} ({})", str(m.name()), str(m.architecture())));
-  line("parameters", fmt::format("{} ({})", countText(static_cast<double>(m.num_parameters())), m.num_parameters()));
-  line("shape", fmt::format("{} layers, hidden {}, intermediate {}, {} heads of {}, {} KV heads, vocabulary {}",
-                            m.num_layers(), m.hidden_size(), m.intermediate_size(), m.num_heads(),
-                            m.head_dim(), m.num_kv_heads(), m.vocab_size()));
+  line("parameters", fmt::format("{} ({})", countText(static_cast<double>(m.num_parameters())),
+                                 m.num_parameters()));
+  line("shape",
+       fmt::format(
+           "{} layers, hidden {}, intermediate {}, {} heads of {}, {} KV heads, vocabulary {}",
+           m.num_layers(), m.hidden_size(), m.intermediate_size(), m.num_heads(), m.head_dim(),
+           m.num_kv_heads(), m.vocab_size()));
   std::string kv = "none";
   if (plan.kv_groups() && plan.kv_groups()->size() > 0) {
     const schema::KvGroup& g = *plan.kv_groups()->Get(0);
@@ -107,21 +112,25 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
   line("bounds", fmt::format("{} tokens x {} sequences", m.max_seq_len(), m.max_batch()));
   line("weights", plan.has_weights() ? text(plan.weights_bytes())
                                      : text(plan.weights_bytes()) + ", not packed yet (code only)");
-  line("tokenizer", plan.tokenizer()
-                        ? fmt::format("{} tokens", plan.tokenizer()->piece_offsets()
-                                                       ? plan.tokenizer()->piece_offsets()->size() - 1
-                                                       : 0)
-                        : "none");
+  line("tokenizer",
+       plan.tokenizer()
+           ? fmt::format("{} tokens", plan.tokenizer()->piece_offsets()
+                                          ? plan.tokenizer()->piece_offsets()->size() - 1
+                                          : 0)
+           : "none");
   line("chat template", str(plan.chat_template()).empty() ? "none" : "yes");
   line("compiled by", str(plan.producer()) + " " + str(plan.command()));
-  line("memory at most", fmt::format("{}: weights {}, KV cache {}, activations {}, RoPE {}", text(report.memory.total()),
-                                     text(report.memory.weights), text(report.memory.kv_cache),
-                                     text(report.memory.activations), text(report.memory.rope)));
-  line("prefill", fmt::format("{} a token (prompt of {})", flopsText(report.prefill_flops_per_token), report.kv_len));
+  line("memory at most", fmt::format("{}: weights {}, KV cache {}, activations {}, RoPE {}",
+                                     text(report.memory.total()), text(report.memory.weights),
+                                     text(report.memory.kv_cache), text(report.memory.activations),
+                                     text(report.memory.rope)));
+  line("prefill", fmt::format("{} a token (prompt of {})",
+                              flopsText(report.prefill_flops_per_token), report.kv_len));
 
-  out += fmt::format("\nA token at {} tokens of context, {}/s:\n", report.kv_len, bytesText(report.bandwidth));
-  out += fmt::format("{:<18}{:>7}{:>11}{:>11}{:>15}{:>12}{:>8}  {}\n", "op", "layers", "weights", "KV",
-                     "FLOPs", "limit us", "share", "kernel");
+  out += fmt::format("\nA token at {} tokens of context, {}/s:\n", report.kv_len,
+                     bytesText(report.bandwidth));
+  out += fmt::format("{:<18}{:>7}{:>11}{:>11}{:>15}{:>12}{:>8}  {}\n", "op", "layers", "weights",
+                     "KV", "FLOPs", "limit us", "share", "kernel");
   const auto row = [&](const OpCost& op, const std::string& layers, const std::string& kernel) {
     out += fmt::format("{:<18}{:>7}{:>11}{:>11}{:>15}{:>12.1f}{:>7.1f}%  {}\n", op.op, layers,
                        bytesText(op.weight_bytes), bytesText(op.kv_bytes), flopsText(op.flops),
@@ -131,14 +140,16 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
     row(op, std::to_string(op.layers), fmt::format("{} ({})", op.kernel, op.description));
   OpCost total = report.total;
   total.op = "a token";
-  row(total, "", fmt::format("{:.1f} tok/s at the limit", total.limit_us > 0 ? 1e6 / total.limit_us : 0));
+  row(total, "",
+      fmt::format("{:.1f} tok/s at the limit", total.limit_us > 0 ? 1e6 / total.limit_us : 0));
 
   out += fmt::format("\n{:<60}", "kernel");
   for (const TargetReport& t : report.targets) out += fmt::format("{:>16}", t.name);
   out += '\n';
   for (const KernelReport& k : report.kernels) {
     out += fmt::format("{:<60}", k.symbol);
-    for (const uint64_t bytes : k.code_bytes) out += fmt::format("{:>16}", bytes ? text(bytes) : "-");
+    for (const uint64_t bytes : k.code_bytes)
+      out += fmt::format("{:>16}", bytes ? text(bytes) : "-");
     out += '\n';
   }
   out += fmt::format("{:<60}", "image");
@@ -191,7 +202,10 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   json["kv_len"] = report.kv_len;
   Json ops = Json::array();
   for (const OpCost& op : report.ops) {
-    Json one = {{"op", op.op}, {"kernel", op.kernel}, {"description", op.description}, {"layers", op.layers}};
+    Json one = {{"op", op.op},
+                {"kernel", op.kernel},
+                {"description", op.description},
+                {"layers", op.layers}};
     one.update(costJson(op));
     ops.push_back(std::move(one));
   }
@@ -202,13 +216,16 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   for (const KernelReport& k : report.kernels) {
     Json code = Json::object();
     for (size_t i = 0; i < k.code_bytes.size(); ++i) code[report.targets[i].name] = k.code_bytes[i];
-    kernels.push_back(
-        {{"symbol", k.symbol}, {"op", k.op}, {"description", k.description}, {"code_bytes", std::move(code)}});
+    kernels.push_back({{"symbol", k.symbol},
+                       {"op", k.op},
+                       {"description", k.description},
+                       {"code_bytes", std::move(code)}});
   }
   json["kernels"] = std::move(kernels);
   Json targets = Json::array();
   for (const TargetReport& t : report.targets)
-    targets.push_back({{"name", t.name}, {"code_bytes", t.code_bytes}, {"scratch_bytes", t.scratch_bytes}});
+    targets.push_back(
+        {{"name", t.name}, {"code_bytes", t.code_bytes}, {"scratch_bytes", t.scratch_bytes}});
   json["targets"] = std::move(targets);
   return json;
 }

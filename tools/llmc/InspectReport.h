@@ -45,7 +45,8 @@ struct InspectReport {
   std::vector<TargetReport> targets;
 };
 
-llmrt::Result<InspectReport> makeReport(const llmrt::schema::Plan& plan, int64_t kv_len, double bandwidth);
+llmrt::Result<InspectReport> makeReport(const llmrt::schema::Plan& plan, int64_t kv_len,
+                                        double bandwidth);
 
 std::string reportText(const llmrt::schema::Plan& plan, const InspectReport& report);
 /// Names in snake_case; `ir` is left out.

@@ -43,9 +43,10 @@ Status pack(const Flags& f) {
   spec.tie_word_embeddings = isTied(plan);
   LLMRT_ASSIGN_OR_RETURN(source, tieEmbeddings(std::move(source), spec));
   if (isTied(plan) && !spec.tie_word_embeddings) {
-    return llmrt::invalidData(f.weights +
-                              ": holds an lm_head.weight that differs from the embeddings, the plan was compiled for "
-                              "one tensor: compile it again with these weights");
+    return llmrt::invalidData(
+        f.weights +
+        ": holds an lm_head.weight that differs from the embeddings, the plan was compiled for "
+        "one tensor: compile it again with these weights");
   }
 
   Progress progress("packing");
@@ -72,9 +73,11 @@ Status pack(const Flags& f) {
 
 void addPackCommand(CLI::App& app, Command& chosen) {
   auto f = std::make_shared<Flags>();
-  CLI::App* sub = app.add_subcommand("pack", "Make the weights of a plan that has none yet, or has other ones");
+  CLI::App* sub =
+      app.add_subcommand("pack", "Make the weights of a plan that has none yet, or has other ones");
   sub->add_option("PLAN", f->plan, "The plan; its weights get its name with .weights")->required();
-  sub->add_option("--weights", f->weights, "safetensors file, index or directory, or .gguf")->required();
+  sub->add_option("--weights", f->weights, "safetensors file, index or directory, or .gguf")
+      ->required();
   sub->callback([f, &chosen] { chosen = [f] { return pack(*f); }; });
 }
 

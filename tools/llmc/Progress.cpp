@@ -45,8 +45,9 @@ bool Progress::update(uint64_t done, uint64_t total) {
   const double share = total ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
   const auto filled = static_cast<size_t>(share * kWidth);
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  fmt::print(stderr, "\r\033[K{} [{:-<30}] {:3.0f} %  {} of {}  {}/s", what_, std::string(filled, '#'),
-             share * 100, bytesText(static_cast<double>(done)), bytesText(static_cast<double>(total)),
+  fmt::print(stderr, "\r\033[K{} [{:-<30}] {:3.0f} %  {} of {}  {}/s", what_,
+             std::string(filled, '#'), share * 100, bytesText(static_cast<double>(done)),
+             bytesText(static_cast<double>(total)),
              bytesText(static_cast<double>(done) / std::max(seconds, 1e-3)));
   std::fflush(stderr);
   return true;

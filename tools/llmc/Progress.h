@@ -7,14 +7,16 @@
 
 namespace llmc {
 
-/// While it lives, SIGINT and SIGTERM are noticed instead of killing the process, so that temporary files are removed.
+/// While it lives, SIGINT and SIGTERM are noticed instead of killing the process, so that temporary
+/// files are removed.
 class Progress {
  public:
   explicit Progress(std::string what);
   ~Progress();
   Progress(const Progress&) = delete;
 
-  /// Draws the bar, at most ten times a second, where stderr is a terminal. False once the user asked to stop.
+  /// Draws the bar, at most ten times a second, where stderr is a terminal. False once the user
+  /// asked to stop.
   bool update(uint64_t done_bytes, uint64_t total_bytes);
 
  private:

@@ -32,12 +32,14 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
   if (plan.kv_groups() && plan.kv_groups()->size() > 0)
     kv = fmt::format(", {} KV cache", schema::EnumNameDType(plan.kv_groups()->Get(0)->dtype()));
   fmt::print("{}: {}, {} parameters, {} weights{}\n", m.name()->str(), m.architecture()->str(),
-             countText(static_cast<double>(m.num_parameters())), schema::EnumNameDType(m.dtype()), kv);
+             countText(static_cast<double>(m.num_parameters())), schema::EnumNameDType(m.dtype()),
+             kv);
 
   const int decode = llmrt::selectEntryPoint(plan, 1, 1);
   if (decode >= 0) {
     std::string ops;
-    for (const schema::Section* section : *plan.entry_points()->Get(static_cast<uint32_t>(decode))->sections()) {
+    for (const schema::Section* section :
+         *plan.entry_points()->Get(static_cast<uint32_t>(decode))->sections()) {
       if (!section->is_layers()) continue;
       for (const schema::Phase* phase : *section->phases())
         ops += (ops.empty() ? "" : ", ") + phase->op()->str();
@@ -51,12 +53,15 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
   }
   LLMRT_ASSIGN_OR_RETURN(const MemoryBound memory, memoryBound(plan));
   const auto text = [](uint64_t bytes) { return bytesText(static_cast<double>(bytes)); };
-  fmt::print("  memory     {} at most: weights {}, KV cache {} ({} x {} tokens), activations {}, RoPE {}\n",
-             text(memory.total()), text(memory.weights), text(memory.kv_cache), m.max_batch(),
-             m.max_seq_len(), text(memory.activations), text(memory.rope));
+  fmt::print(
+      "  memory     {} at most: weights {}, KV cache {} ({} x {} tokens), activations {}, RoPE "
+      "{}\n",
+      text(memory.total()), text(memory.weights), text(memory.kv_cache), m.max_batch(),
+      m.max_seq_len(), text(memory.activations), text(memory.rope));
   std::string code;
   for (const schema::Target* t : *plan.targets())
-    code += fmt::format("{}{} {}", code.empty() ? "" : ", ", t->name()->str(), text(t->image()->size()));
+    code += fmt::format("{}{} {}", code.empty() ? "" : ", ", t->name()->str(),
+                        text(t->image()->size()));
   fmt::print("  kernels    {}, code for {}\n", plan.kernels()->size(), code);
   fmt::print("  wrote      {} ({}){}, {:.1f} s\n", facts.plan_path, text(facts.plan_bytes),
              facts.weights_path.empty()

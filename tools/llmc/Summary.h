@@ -19,7 +19,8 @@ struct SummaryFacts {
   double seconds = 0;
 };
 
-/// Most memory that a session of a plan takes, in bytes: its longest sequences on all of this machine's CPUs.
+/// Most memory that a session of a plan takes, in bytes: its longest sequences on all of this
+/// machine's CPUs.
 struct MemoryBound {
   uint64_t weights = 0, kv_cache = 0, activations = 0, rope = 0;
   uint64_t total() const { return weights + kv_cache + activations + rope; }

@@ -19,7 +19,9 @@ llmrt::Status printTargets() {
   bool host = true;  // names come best first
   for (const std::string& name : cpu::cpuTargetNames()) {
     fmt::print("{:<16}{}\n", name,
-               !runs(name) ? "compiles" : std::exchange(host, false) ? "compiles, runs here (host)" : "compiles, runs here");
+               !runs(name)                  ? "compiles"
+               : std::exchange(host, false) ? "compiles, runs here (host)"
+                                            : "compiles, runs here");
   }
   return {};
 }
@@ -27,7 +29,8 @@ llmrt::Status printTargets() {
 }  // namespace
 
 void addTargetsCommand(CLI::App& app, Command& chosen) {
-  app.add_subcommand("targets", "What this program can compile for, and what of it this machine runs")
+  app.add_subcommand("targets",
+                     "What this program can compile for, and what of it this machine runs")
       ->callback([&chosen] { chosen = printTargets; });
 }
 

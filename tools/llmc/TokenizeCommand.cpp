@@ -44,13 +44,15 @@ llmrt::Status tokenize(Flags& f) {
 void addTokenizeCommand(CLI::App& app, Command& chosen) {
   auto f = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("tokenize", "Print the token ids of a text");
-  sub->add_option("MODEL", f->model, "Plan, .gguf, Hugging Face directory, config.json or tokenizer.json")
+  sub->add_option("MODEL", f->model,
+                  "Plan, .gguf, Hugging Face directory, config.json or tokenizer.json")
       ->required();
   sub->add_option("FILE", f->options.path, "The text")->required();
   sub->add_flag("--decode", f->options.decode, "FILE holds ids: print their text");
   sub->add_flag("--lines", f->options.lines, "Each line is a text of its own");
   sub->add_flag("--no-bos", f->no_bos, "Leave out what the tokenizer adds around a text");
-  sub->add_flag("--no-special", f->no_special, "Special tokens written in the text are text; decoding leaves them out");
+  sub->add_flag("--no-special", f->no_special,
+                "Special tokens written in the text are text; decoding leaves them out");
   sub->callback([f, &chosen] { chosen = [f] { return tokenize(*f); }; });
 }
 

@@ -20,7 +20,8 @@ int fail(const std::string& message) {
   return kFailed;
 }
 
-// Where memory runs out in code that cannot throw: one line, no core dump. No file is open for writing there.
+// Where memory runs out in code that cannot throw: one line, no core dump. No file is open for
+// writing there.
 [[noreturn]] void outOfMemory() {
   constexpr char kText[] = "llmc: error: out of memory\n";
   (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
@@ -38,9 +39,11 @@ void terminateHandler() {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Compiles language models ahead of time: a config, a Hugging Face directory or a GGUF file becomes a "
-               "plan that llmrun executes.",
-               "llmc");
+  CLI::App app(
+      "Compiles language models ahead of time: a config, a Hugging Face directory or a GGUF file "
+      "becomes a "
+      "plan that llmrun executes.",
+      "llmc");
   app.set_version_flag("--version", "llmc " LLMC_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
@@ -62,7 +65,8 @@ int run(int argc, char** argv) {
   const llmrt::Status status = command();
   if (!status.ok()) return fail(status.message());
   // What stdout could not take (a full disk behind a pipe) is a failure too.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) return fail("cannot write to standard output");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    return fail("cannot write to standard output");
   return 0;
 }
 
@@ -70,7 +74,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::set_terminate(terminateHandler);
-  // A file that would pass RLIMIT_FSIZE is then an error that is reported, like a full disk, wherever it is written.
+  // A file that would pass RLIMIT_FSIZE is then an error that is reported, like a full disk,
+  // wherever it is written.
   std::signal(SIGXFSZ, SIG_IGN);
   llvm::install_bad_alloc_error_handler([](void*, const char*, bool) { outOfMemory(); });
   try {
