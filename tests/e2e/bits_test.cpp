@@ -1,8 +1,10 @@
 // The same logits, bit for bit, whatever the threads, the chunks of the prompt, the batch.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <ostream>
 #include <tuple>
 
 #include "tests/e2e/plan_cache.h"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/version.h"
@@ -135,6 +136,14 @@ TEST_F(Errors, APromptThatIsLongerThanTheContext) {
   const Ids ids = somePrompt(257, 131);  // the model's own context is 256
   EXPECT_THAT(error({plan, "--prompt-ids", joined(ids)}),
               testing::AllOf(HasSubstr("257"), HasSubstr("256")));
+}
+
+// No error: a text may end so. The last token generated needs no place in the context.
+TEST_F(Errors, AFullContextEndsTheText) {
+  const auto json = llmrunJson(
+      plan, {"--max-seq-len", "10", "--prompt-ids", "1,5,7", "-n", "50", "--ignore-eos"});
+  EXPECT_EQ(json["ids"].size(), 8u);
+  EXPECT_EQ(json["finish_reason"], "length");
 }
 
 TEST_F(Errors, AContextLongerThanThePlans) {
