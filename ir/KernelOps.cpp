@@ -1,5 +1,5 @@
-// KernelOpInterface of every op: operands in ABI order, tiles, cost. Code generation, the scheduler and every report
-// read these; an op's operand order is written here and nowhere else.
+// KernelOpInterface of every op: operands in ABI order, tiles, cost. Code generation, the scheduler
+// and every report read these; an op's operand order is written here and nowhere else.
 #include "ir/LLM.h"
 
 using namespace mlir;
@@ -10,7 +10,9 @@ namespace {
 using Operands = SmallVector<KernelOperand>;
 
 KernelOperand input(Value v) { return {.space = Space::arena, .access = Access::read, .value = v}; }
-KernelOperand output(Value v) { return {.space = Space::arena, .access = Access::write, .value = v}; }
+KernelOperand output(Value v) {
+  return {.space = Space::arena, .access = Access::write, .value = v};
+}
 
 /// A norm or a bias: f32, row-major.
 KernelOperand vectorOf(FlatSymbolRefAttr symbol) {
@@ -75,7 +77,8 @@ Tiling overPanels(int64_t numPanels) { return {.tiles = ceilDiv(numPanels, kTile
 
 }  // namespace
 
-// embed: [weight, y]. The embedding lies as the logits' matrix does when the two are tied, else row by row.
+// embed: [weight, y]. The embedding lies as the logits' matrix does when the two are tied, else row
+// by row.
 Operands EmbedOp::getKernelOperands() {
   WeightOp w = lookupWeight(*this, getWeightAttr());
   bool tied = false;
@@ -213,7 +216,8 @@ void NormQkvOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effec
   effects.emplace_back(MemoryEffects::Write::get(), KvCacheResource::get());
 }
 
-// norm_glu: [x, norm, gate|up, (bias), y]. Panels of gate and up alternate; a tile holds whole pairs.
+// norm_glu: [x, norm, gate|up, (bias), y]. Panels of gate and up alternate; a tile holds whole
+// pairs.
 Operands NormGluOp::getKernelOperands() {
   Operands operands = {input(getX()), vectorOf(getNormAttr()),
                        panelsOf({getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)};
@@ -225,7 +229,8 @@ Tiling NormGluOp::getTiling(int64_t) { return overPanels(2 * panels(width(getY()
 Cost NormGluOp::getCost() {
   Cost cost;
   cost.weightBytes = weightBytes(*this, {getNormAttr(), getGateProjAttr(), getUpProjAttr()});
-  if (getGateBiasAttr()) cost.weightBytes += weightBytes(*this, {getGateBiasAttr(), getUpBiasAttr()});
+  if (getGateBiasAttr())
+    cost.weightBytes += weightBytes(*this, {getGateBiasAttr(), getUpBiasAttr()});
   cost.flopsPerRow = matrixFlops(*this, getGateProjAttr()) + matrixFlops(*this, getUpProjAttr());
   return cost;
 }

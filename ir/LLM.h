@@ -1,7 +1,9 @@
-// The llm dialect: types, attributes and ops. What each means is documented in the .td files beside this header.
+// The llm dialect: types, attributes and ops. What each means is documented in the .td files beside
+// this header.
 #pragma once
 
 #include "ir/KernelOp.h"
+#include "ir/LLMDialect.h.inc"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -10,8 +12,6 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-
-#include "ir/LLMDialect.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "ir/LLMTypes.h.inc"
 #define GET_ATTRDEF_CLASSES

@@ -1,9 +1,11 @@
-// Attention over the blocked KV cache, in the fixed order of blocks that makes its result independent of batching.
+// Attention over the blocked KV cache, in the fixed order of blocks that makes its result
+// independent of batching.
 //
-// A tile is one KV head and a run of rows. Rows of one sequence share each block of keys and values; all query heads of
-// the KV head's group do. Per block of 64 keys: scores = q K (keys lie [head_dim, 64], so sixteen keys are a panel),
-// softmax with the block's own maximum, o_block = p V, and a merge into the running (m, l, o) (arXiv 2205.14135; the
-// merge of blocks is that of arXiv 1805.02867).
+// A tile is one KV head and a run of rows. Rows of one sequence share each block of keys and
+// values; all query heads of the KV head's group do. Per block of 64 keys: scores = q K (keys lie
+// [head_dim, 64], so sixteen keys are a panel), softmax with the block's own maximum, o_block = p
+// V, and a merge into the running (m, l, o) (arXiv 2205.14135; the merge of blocks is that of arXiv
+// 1805.02867).
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
@@ -23,9 +25,13 @@ constexpr float kMasked = -1e30f;
 class AttentionFrame {
  public:
   AttentionFrame(KernelBuilder& k, llm::AttentionOp op, const KernelShape& shape)
-      : k_(k), kv_(cast<llm::KvCacheType>(op.getKv().getType())), scale_(op.getScale().convertToDouble()),
-        window_(op.getWindow()), groupHeads_(widthOf(op.getQ()) / kv_.headDim / kv_.numKvHeads),
-        rowsPerTile_(op.getTiling(shape.maxRows).rowsPerTile), qStride_(shape.rowStrides[0]),
+      : k_(k),
+        kv_(cast<llm::KvCacheType>(op.getKv().getType())),
+        scale_(op.getScale().convertToDouble()),
+        window_(op.getWindow()),
+        groupHeads_(widthOf(op.getQ()) / kv_.headDim / kv_.numKvHeads),
+        rowsPerTile_(op.getTiling(shape.maxRows).rowsPerTile),
+        qStride_(shape.rowStrides[0]),
         yStride_(shape.rowStrides[1]) {
     q_ = k.operand(0);
     keys_ = k.operand(1);
@@ -61,7 +67,8 @@ class AttentionFrame {
     if (rowsPerTile_ == 1) return k_.ci(1);
     Value seq = k_.row(first).seq;
     return k_.loop(k_.add(first, 1), end, 1, k_.ci(1), [&](Value r, ValueRange state) {
-      // Sequences are contiguous: a row extends the run if it has the sequence and all before it did.
+      // Sequences are contiguous: a row extends the run if it has the sequence and all before it
+      // did.
       Value same = k_.cmp(arith::CmpIPredicate::eq, k_.row(r).seq, seq);
       Value whole = k_.cmp(arith::CmpIPredicate::eq, k_.add(first, state[0]), r);
       Value both = arith::AndIOp::create(k_.builder(), r.getLoc(), same, whole);
@@ -96,8 +103,8 @@ class AttentionFrame {
     emitResult(head, first, rows);
   }
 
-  /// Calls body(first state, query rows, rows in the register tile) over all states. In decode the rows of a register
-  /// tile are the query heads of the group, in prefill rows of the step.
+  /// Calls body(first state, query rows, rows in the register tile) over all states. In decode the
+  /// rows of a register tile are the query heads of the group, in prefill rows of the step.
   void forQueries(Value head, Value first, Value rows,
                   const std::function<void(Value, Rows, int64_t)>& body) {
     SmallVector<int64_t> sizes = {4, 2, 1};
@@ -111,7 +118,8 @@ class AttentionFrame {
       return;
     }
     k_.loop(k_.ci(0), k_.ci(groupHeads_), 1, [&](Value g) {
-      Value base = k_.offset(k_.rowPtr(q_, first, qStride_), k_.add(group, k_.mul(g, kv_.headDim * 4)));
+      Value base =
+          k_.offset(k_.rowPtr(q_, first, qStride_), k_.add(group, k_.mul(g, kv_.headDim * 4)));
       forBlocks(k_, rows, sizes, [&](Value r, int64_t count) {
         body(state(g, r), {k_.offset(base, k_.mul(r, qStride_ * 4)), qStride_ * 4}, count);
       });
@@ -129,7 +137,9 @@ class AttentionFrame {
         for (int64_t i = 0; i < count; ++i)
           for (int64_t j = 0; j < atOnce; ++j)
             k_.store(acc[i * atOnce + j],
-                     k_.offset(k_.rowPtr(scores_, k_.add(s, i), kBlock), k_.mul(k_.add(p, j), kLanes * 4)), 4);
+                     k_.offset(k_.rowPtr(scores_, k_.add(s, i), kBlock),
+                               k_.mul(k_.add(p, j), kLanes * 4)),
+                     4);
       });
     });
   }
@@ -141,7 +151,8 @@ class AttentionFrame {
     });
   }
 
-  /// Scores become p = exp(scale * s - block maximum); m, l and the two scales of the merge are brought up to date.
+  /// Scores become p = exp(scale * s - block maximum); m, l and the two scales of the merge are
+  /// brought up to date.
   void emitSoftmax(Value first, Value rows, Value firstKey) {
     forStates(first, rows, [&](Value s, Value r) {
       Value pos = k_.row(r).pos;
@@ -178,16 +189,20 @@ class AttentionFrame {
       }
       Value maximumAt = stateAt(maximum_, s), sumAt = stateAt(sum_, s);
       Value old = k_.loadScalar(maximumAt), merged = k_.maxf(old, blockMaximum);
-      auto scaleOf = [&](Value m) { return k_.extract(emitExp(k_, k_.broadcast(k_.subf(m, merged))), 0); };
+      auto scaleOf = [&](Value m) {
+        return k_.extract(emitExp(k_, k_.broadcast(k_.subf(m, merged))), 0);
+      };
       Value oldScale = scaleOf(old), newScale = scaleOf(blockMaximum);
       k_.store(merged, maximumAt, 4);
-      k_.store(k_.fma(k_.loadScalar(sumAt), oldScale, k_.mulf(k_.reduceAdd(sum), newScale)), sumAt, 4);
+      k_.store(k_.fma(k_.loadScalar(sumAt), oldScale, k_.mulf(k_.reduceAdd(sum), newScale)), sumAt,
+               4);
       k_.store(oldScale, stateAt(oldScale_, s), 4);
       k_.store(newScale, stateAt(newScale_, s), 4);
     });
   }
 
-  /// o = o * old scale + (p V) * new scale, over the block's `count` first keys (those after it have p = 0).
+  /// o = o * old scale + (p V) * new scale, over the block's `count` first keys (those after it
+  /// have p = 0).
   void emitOutput(Value rows, Value count, Value values) {
     const int64_t bytes = storageBytes(kv_.storage);
     const Panels panels{values, kLanes * bytes, kv_.headDimPadded * bytes, 1, kv_.storage};
@@ -206,8 +221,10 @@ class AttentionFrame {
           Value oldScale = k_.broadcast(k_.loadScalar(stateAt(oldScale_, at)));
           Value newScale = k_.broadcast(k_.loadScalar(stateAt(newScale_, at)));
           for (int64_t j = 0; j < atOnce; ++j) {
-            Value out = k_.offset(k_.rowPtr(output_, at, kv_.headDimPadded), k_.mul(k_.add(p, j), kLanes * 4));
-            k_.store(k_.fma(k_.loadF32(out), oldScale, k_.mulf(acc[i * atOnce + j], newScale)), out, 4);
+            Value out = k_.offset(k_.rowPtr(output_, at, kv_.headDimPadded),
+                                  k_.mul(k_.add(p, j), kLanes * 4));
+            k_.store(k_.fma(k_.loadF32(out), oldScale, k_.mulf(acc[i * atOnce + j], newScale)), out,
+                     4);
           }
         }
       });
@@ -227,7 +244,8 @@ class AttentionFrame {
         Value column = k_.mul(k_.add(k_.mul(head, groupHeads_), g), kv_.headDim * 4);
         Value out = k_.offset(k_.rowPtr(y_, k_.add(first, r), yStride_), column);
         k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes, [&](Value i) {
-          Value v = k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.headDimPadded), k_.mul(i, 4)), lanes);
+          Value v =
+              k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.headDimPadded), k_.mul(i, 4)), lanes);
           k_.store(k_.mulf(v, inverse), k_.offset(out, k_.mul(i, 4)), 4);
         });
       });

@@ -13,17 +13,19 @@ namespace llmc::cpu {
 
 /// Machine code of every llm.kernel of a model, for one target.
 struct TargetImage {
-  std::string target;          // CpuTarget::name
-  std::vector<uint8_t> image;  // ELF shared object; exports each llm.kernel's symbol as an LlmcKernelFn
-  int64_t scratchBytes = 0;    // the largest scratch any kernel needs, per thread
-  std::string text;            // what `Emit` asked for, empty otherwise
+  std::string target;  // CpuTarget::name
+  std::vector<uint8_t>
+      image;  // ELF shared object; exports each llm.kernel's symbol as an LlmcKernelFn
+  int64_t scratchBytes = 0;  // the largest scratch any kernel needs, per thread
+  std::string text;          // what `Emit` asked for, empty otherwise
 };
 
 /// What to return as text beside the image.
 enum class Emit { none, llvm, assembly };
 
-/// Lowers every llm.kernel in `model` through scf, arith, vector and LLVM to a position-independent shared object.
-/// Fails with one line when a kernel cannot be generated or the linker refuses the object.
+/// Lowers every llm.kernel in `model` through scf, arith, vector and LLVM to a position-independent
+/// shared object. Fails with one line when a kernel cannot be generated or the linker refuses the
+/// object.
 llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& target,
                                            Emit emit = Emit::none);
 

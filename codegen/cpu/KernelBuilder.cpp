@@ -93,8 +93,8 @@ Value KernelBuilder::loadI32(Value p) {
 }
 RowArgs KernelBuilder::row(Value index) {
   Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));
-  return {loadI32(offset(p, offsetof(LlmcRow, token_id))), loadI32(offset(p, offsetof(LlmcRow, pos))),
-          loadI32(offset(p, offsetof(LlmcRow, seq)))};
+  return {loadI32(offset(p, offsetof(LlmcRow, token_id))),
+          loadI32(offset(p, offsetof(LlmcRow, pos))), loadI32(offset(p, offsetof(LlmcRow, seq)))};
 }
 
 //===----------------------------------------------------------------------===//
@@ -115,8 +115,8 @@ Value KernelBuilder::broadcast(Value scalar, int64_t lanes) {
   return vector::BroadcastOp::create(b_, loc_, VectorType::get({lanes}, scalar.getType()), scalar);
 }
 Value KernelBuilder::fma(Value a, Value b, Value c) {
-  if (!isa<VectorType>(a.getType())) return LLVM::FMAOp::create(b_, loc_, a, b, c);
-  return vector::FMAOp::create(b_, loc_, a, b, c);
+  // Not vector.fma: it lowers to llvm.fmuladd, which may round twice.
+  return LLVM::FMAOp::create(b_, loc_, a, b, c);
 }
 Value KernelBuilder::addf(Value a, Value b) { return arith::AddFOp::create(b_, loc_, a, b); }
 Value KernelBuilder::subf(Value a, Value b) { return arith::SubFOp::create(b_, loc_, a, b); }
@@ -160,8 +160,8 @@ Value KernelBuilder::reduceMax(Value v) {
 Value KernelBuilder::keepLanes(Value v, int64_t count) {
   SmallVector<bool> keep(kLanes);
   for (int64_t i = 0; i < count; ++i) keep[i] = true;
-  Value mask = arith::ConstantOp::create(b_, loc_,
-                                         DenseElementsAttr::get(vecI(kLanes, 1), ArrayRef<bool>(keep)));
+  Value mask = arith::ConstantOp::create(
+      b_, loc_, DenseElementsAttr::get(vecI(kLanes, 1), ArrayRef<bool>(keep)));
   return select(mask, v, zero());
 }
 
@@ -175,8 +175,8 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
     case Storage::bf16: {
       // bf16 is the upper half of a float.
       Value bits = arith::ExtUIOp::create(b_, loc_, vecI(lanes, 32), load(vecI(lanes, 16), p, 2));
-      Value shift = arith::ConstantOp::create(b_, loc_,
-                                              DenseElementsAttr::get(vecI(lanes, 32), int32_t(16)));
+      Value shift =
+          arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(lanes, 32), int32_t(16)));
       return bitcast(vec(lanes), arith::ShLIOp::create(b_, loc_, bits, shift));
     }
   }
@@ -196,7 +196,8 @@ Value KernelBuilder::roundTo(Storage s, Value v) {
         return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(lanes, 32), x));
       };
       Value bits = bitcast(vecI(lanes, 32), v);
-      Value odd = arith::AndIOp::create(b_, loc_, arith::ShRUIOp::create(b_, loc_, bits, c(16)), c(1));
+      Value odd =
+          arith::AndIOp::create(b_, loc_, arith::ShRUIOp::create(b_, loc_, bits, c(16)), c(1));
       Value sum = add(add(bits, c(0x7fff)), odd);
       return arith::TruncIOp::create(b_, loc_, vecI(lanes, 16),
                                      arith::ShRUIOp::create(b_, loc_, sum, c(16)));

@@ -1,8 +1,9 @@
-// A thin vocabulary over MLIR's arith, scf, vector and llvm dialects in which the CPU kernels are written.
+// A thin vocabulary over MLIR's arith, scf, vector and llvm dialects in which the CPU kernels are
+// written.
 //
-// Integers are i64, memory is raw pointers with byte offsets, vectors have 16 floats (LLVM splits them over the target's
-// registers). Every floating-point operation means exactly what it says: nothing is contracted or reassociated, so all
-// targets give the same bits.
+// Integers are i64, memory is raw pointers with byte offsets, vectors have 16 floats (LLVM splits
+// them over the target's registers). Every floating-point operation means exactly what it says:
+// nothing is contracted or reassociated, so all targets give the same bits.
 #pragma once
 
 #include <functional>
@@ -28,8 +29,8 @@ constexpr int64_t storageBytes(Storage s) { return s == Storage::f32 ? 4 : 2; }
 
 /// The step's fields, loaded once at a kernel's entry.
 struct StepArgs {
-  Value rows, logitsRows, blockTables;            // pointers
-  Value numRows, numLogitsRows, blocksPerSeq;     // i64
+  Value rows, logitsRows, blockTables;         // pointers
+  Value numRows, numLogitsRows, blocksPerSeq;  // i64
 };
 
 /// One entry of the row table.
@@ -79,21 +80,23 @@ class KernelBuilder {
   Value loadI32(Value ptr);  // sign-extended to i64
   RowArgs row(Value index);
   /// A pointer to the row `index` of a buffer of floats with `stride` floats a row.
-  Value rowPtr(Value base, Value index, int64_t stride) { return offset(base, mul(index, stride * 4)); }
+  Value rowPtr(Value base, Value index, int64_t stride) {
+    return offset(base, mul(index, stride * 4));
+  }
 
   // Floats. vec(n) is vector<n x f32>.
   mlir::VectorType vec(int64_t lanes = kLanes);
   mlir::VectorType vecI(int64_t lanes, int64_t bits);
-  Value cf(float v);                          // scalar
+  Value cf(float v);  // scalar
   Value splat(float v, int64_t lanes = kLanes);
   Value zero() { return splat(0.0f); }
   Value broadcast(Value scalar, int64_t lanes = kLanes);
-  Value fma(Value a, Value b, Value c);       // a * b + c, one rounding
+  Value fma(Value a, Value b, Value c);  // a * b + c, one rounding
   Value addf(Value a, Value b);
   Value subf(Value a, Value b);
   Value mulf(Value a, Value b);
   Value divf(Value a, Value b);
-  Value maxf(Value a, Value b);               // for values that are not NaN
+  Value maxf(Value a, Value b);  // for values that are not NaN
   Value negf(Value a);
   Value sqrtf(Value a);
   Value bitcast(mlir::Type t, Value v);

@@ -1,5 +1,5 @@
-// One emitter per op of the llm dialect. Each writes the body of a kernel; operand indices are those of the op's
-// getKernelOperands().
+// One emitter per op of the llm dialect. Each writes the body of a kernel; operand indices are
+// those of the op's getKernelOperands().
 #pragma once
 
 #include "codegen/cpu/KernelBuilder.h"
@@ -8,8 +8,8 @@ namespace llmc::cpu {
 
 /// What a kernel is specialised to beyond its op.
 struct KernelShape {
-  int64_t maxRows = 0;                   // the entry point's bound on rows
-  llvm::ArrayRef<int64_t> rowStrides;    // in floats, of the arena operands in their order
+  int64_t maxRows = 0;                 // the entry point's bound on rows
+  llvm::ArrayRef<int64_t> rowStrides;  // in floats, of the arena operands in their order
 
   bool isDecode() const { return maxRows <= llm::kDecodeMaxRows; }
 };
@@ -53,12 +53,13 @@ struct KvLayout {
   int64_t numKvHeads, headDim, headDimPadded;
 
   explicit KvLayout(llm::KvCacheType type);
-  int64_t keyBlockBytes() const;    // one head of one block
+  int64_t keyBlockBytes() const;  // one head of one block
   int64_t valueBlockBytes() const;
   /// The block that holds position `pos` of sequence `seq`, times num_kv_heads.
   Value blockHead(KernelBuilder& k, Value seq, Value block) const;
 };
-/// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` at a row's position.
+/// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` at a row's
+/// position.
 void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
                Value element, Value keys);
 void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
@@ -73,7 +74,7 @@ constexpr int64_t lanesFor(int64_t width) {
 
 /// Rotates x[i] and x[i + half] (two vectors of `lanes`) by the row's angle; returns the pair.
 /// `element`: i. Table: runtime/schema/plan.fbs RopeTable.
-std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value element, int64_t half,
-                               Value low, Value high);
+std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value element,
+                               int64_t half, Value low, Value high);
 
 }  // namespace llmc::cpu

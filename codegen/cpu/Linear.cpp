@@ -1,9 +1,10 @@
 // Matrix products with what is fused into them: a norm before, an epilogue after.
 //
-// One frame serves all: rows are walked in blocks that fit the cache, each thread brings its own copy of a block of the
-// left operand into scratch where a norm or a gather is fused in, and every tile of outputs is finished by an epilogue
-// while it is still in the first-level cache. Decode (few rows) multiplies weights straight from memory, several panels
-// at once; prefill expands a piece of a tile's weights to floats once and uses it for all rows of the block.
+// One frame serves all: rows are walked in blocks that fit the cache, each thread brings its own
+// copy of a block of the left operand into scratch where a norm or a gather is fused in, and every
+// tile of outputs is finished by an epilogue while it is still in the first-level cache. Decode
+// (few rows) multiplies weights straight from memory, several panels at once; prefill expands a
+// piece of a tile's weights to floats once and uses it for all rows of the block.
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
@@ -16,10 +17,10 @@ namespace {
 
 /// A finished tile of outputs, in floats, for the epilogue.
 struct Tile {
-  Value index;                 // tile number
-  Value firstPanel, panels;    // panels it covers
-  Value firstRow, rows;        // rows of the step it covers
-  Value outputs;               // [rows, stride] floats
+  Value index;               // tile number
+  Value firstPanel, panels;  // panels it covers
+  Value firstRow, rows;      // rows of the step it covers
+  Value outputs;             // [rows, stride] floats
   int64_t stride = 0;
 
   Value at(KernelBuilder& k, Value row, Value panel) const {
@@ -29,22 +30,22 @@ struct Tile {
 
 struct LinearSpec {
   Value x;
-  int64_t xStride = 0;     // floats
-  int64_t cols = 0;        // K
+  int64_t xStride = 0;  // floats
+  int64_t cols = 0;     // K
   Value weight;
   Storage storage = Storage::f32;
   int64_t numPanels = 0;
   int64_t tilePanels = llm::kTilePanels;
-  Value norm;              // null: none
+  Value norm;  // null: none
   double eps = 0;
-  bool gather = false;     // the rows whose logits are wanted
+  bool gather = false;  // the rows whose logits are wanted
   std::function<void(const Tile&)> epilogue;
 };
 
 constexpr int64_t roundUp(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 
-/// k values of a tile's weights that are expanded at a time: a panel of them (16 KB) stays in the first-level cache
-/// beside the rows of a register tile.
+/// k values of a tile's weights that are expanded at a time: a panel of them (16 KB) stays in the
+/// first-level cache beside the rows of a register tile.
 constexpr int64_t kExpandCols = 256;
 /// Rows of a block in prefill: their 256 columns (192 KB) stay in the second-level cache.
 constexpr int64_t kBlockRows = 192;
@@ -60,12 +61,15 @@ SmallVector<int64_t> rowTiles(const KernelBuilder& k, bool decode) {
 class LinearFrame {
  public:
   LinearFrame(KernelBuilder& k, const LinearSpec& spec, const KernelShape& shape)
-      : k_(k), spec_(spec), decode_(shape.isDecode()),
+      : k_(k),
+        spec_(spec),
+        decode_(shape.isDecode()),
         maxBlockRows_(std::min(shape.maxRows, decode_ ? llm::kDecodeMaxRows : kBlockRows)),
         tileStride_(spec.tilePanels * kLanes) {
     expand_ = !decode_ && spec.storage != Storage::f32;
     copyRows_ = spec.norm || spec.gather;
-    // A stride that is no power of two keeps the rows of a register tile in different sets of the first-level cache.
+    // A stride that is no power of two keeps the rows of a register tile in different sets of the
+    // first-level cache.
     rowStride_ = copyRows_ ? roundUp(spec.cols, kLanes) + kLanes : spec.xStride;
     if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, k.target().gemmRows) * rowStride_ * 4);
     if (expand_) expanded_ = k.scratch(kExpandCols * tileStride_ * 4);
@@ -77,7 +81,8 @@ class LinearFrame {
       Value numRows = spec_.gather ? k_.step().numLogitsRows : k_.step().numRows;
       // Blocks of equal size: a short last block would use its expanded weights for few rows.
       Value numBlocks = k_.ceilDiv(numRows, maxBlockRows_);
-      Value blockRows = k_.div(k_.add(numRows, k_.sub(numBlocks, k_.ci(1))), k_.max(numBlocks, k_.ci(1)));
+      Value blockRows =
+          k_.div(k_.add(numRows, k_.sub(numBlocks, k_.ci(1))), k_.max(numBlocks, k_.ci(1)));
       const int64_t unit = decode_ ? 1 : k_.target().gemmRows;
       blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, unit), unit), k_.ci(maxBlockRows_));
       // Rounding up may need one block less, rounding down to the bound one more.
@@ -94,9 +99,10 @@ class LinearFrame {
     if (copyRows_) copyBlock(first, rows);
     k_.loop(k_.tileBegin(), k_.tileEnd(), 1, [&](Value index) {
       Tile tile{index, k_.mul(index, spec_.tilePanels), {}, first, rows, outputs_, tileStride_};
-      tile.panels = spec_.numPanels % spec_.tilePanels
-                        ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
-                        : k_.ci(spec_.tilePanels);
+      tile.panels =
+          spec_.numPanels % spec_.tilePanels
+              ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
+              : k_.ci(spec_.tilePanels);
       Panels b = weightPanels(spec_.weight, spec_.storage, spec_.cols).from(k_, tile.firstPanel);
       if (decode_)
         multiplyDecode(a, b, tile);
@@ -118,7 +124,8 @@ class LinearFrame {
   }
 
   /// body(panel in tile, panels) over the tile's panels, `at_once` at a time as far as they go.
-  void forPanels(const Tile& tile, int64_t atOnce, const std::function<void(Value, int64_t)>& body) {
+  void forPanels(const Tile& tile, int64_t atOnce,
+                 const std::function<void(Value, int64_t)>& body) {
     if (spec_.numPanels % spec_.tilePanels == 0 && spec_.tilePanels % atOnce == 0)
       return k_.loop(k_.ci(0), tile.panels, atOnce, [&](Value p) { body(p, atOnce); });
     SmallVector<int64_t> sizes = {atOnce};
@@ -128,19 +135,21 @@ class LinearFrame {
 
   void multiplyDecode(const Rows& a, const Panels& b, const Tile& tile) {
     forBlocks(k_, tile.rows, rowTiles(k_, true), [&](Value m, int64_t rows) {
-      forPanels(tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
-        Values acc(rows * panels, k_.zero());
-        Rows block{k_.offset(a.base, k_.mul(m, a.strideBytes)), a.strideBytes};
-        acc = multiply(k_, block, b.from(k_, p), rows, panels, spec_.cols, acc);
-        storeTile(tile, m, p, rows, panels, acc);
-      });
+      forPanels(tile, panelsFor(k_.target(), rows, k_.target().gemvPanels),
+                [&](Value p, int64_t panels) {
+                  Values acc(rows * panels, k_.zero());
+                  Rows block{k_.offset(a.base, k_.mul(m, a.strideBytes)), a.strideBytes};
+                  acc = multiply(k_, block, b.from(k_, p), rows, panels, spec_.cols, acc);
+                  storeTile(tile, m, p, rows, panels, acc);
+                });
     });
   }
 
   void multiplyPrefill(const Rows& a, const Panels& b, const Tile& tile) {
     k_.loop(k_.ci(0), tile.rows, 1, [&](Value m) {
-      k_.loop(k_.ci(0), k_.ci(tileStride_ * 4), kLanes * 4,
-              [&](Value at) { k_.store(k_.zero(), k_.offset(k_.rowPtr(outputs_, m, tileStride_), at), 4); });
+      k_.loop(k_.ci(0), k_.ci(tileStride_ * 4), kLanes * 4, [&](Value at) {
+        k_.store(k_.zero(), k_.offset(k_.rowPtr(outputs_, m, tileStride_), at), 4);
+      });
     });
     auto piece = [&](Value k0, int64_t count) {
       Panels from = b;
@@ -151,7 +160,8 @@ class LinearFrame {
       }
       forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
         forBlocks(k_, tile.rows, rowTiles(k_, false), [&](Value m, int64_t rows) {
-          Rows block{k_.offset(a.base, k_.add(k_.mul(m, a.strideBytes), k_.mul(k0, 4))), a.strideBytes};
+          Rows block{k_.offset(a.base, k_.add(k_.mul(m, a.strideBytes), k_.mul(k0, 4))),
+                     a.strideBytes};
           Values acc;
           for (int64_t i = 0; i < rows; ++i)
             for (int64_t q = 0; q < panels; ++q)
@@ -166,7 +176,8 @@ class LinearFrame {
     if (spec_.cols > whole) piece(k_.ci(whole), spec_.cols - whole);
   }
 
-  void storeTile(const Tile& tile, Value m, Value p, int64_t rows, int64_t panels, const Values& acc) {
+  void storeTile(const Tile& tile, Value m, Value p, int64_t rows, int64_t panels,
+                 const Values& acc) {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t q = 0; q < panels; ++q)
         k_.store(acc[i * panels + q], tile.at(k_, k_.add(m, i), k_.add(p, q)), 4);
@@ -185,13 +196,13 @@ class LinearFrame {
 /// body(row in tile, panel in tile) over a finished tile.
 void forTile(KernelBuilder& k, const Tile& tile, int64_t panelStep,
              const std::function<void(Value, Value)>& body) {
-  k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
-    k.loop(k.ci(0), tile.panels, panelStep, [&](Value p) { body(r, p); });
-  });
+  k.loop(k.ci(0), tile.rows, 1,
+         [&](Value r) { k.loop(k.ci(0), tile.panels, panelStep, [&](Value p) { body(r, p); }); });
 }
 
 /// Where output panel `panel` of the tile's row `row` goes in a buffer.
-Value outputAt(KernelBuilder& k, Value base, const Tile& tile, int64_t stride, Value row, Value panel) {
+Value outputAt(KernelBuilder& k, Value base, const Tile& tile, int64_t stride, Value row,
+               Value panel) {
   return k.offset(k.rowPtr(base, k.add(tile.firstRow, row), stride), k.mul(panel, kLanes * 4));
 }
 
@@ -224,7 +235,8 @@ void emitLinear(KernelBuilder& k, llm::LinearOp op, const KernelShape& shape) {
 
 // logits: [x, weight, y]
 void emitLogits(KernelBuilder& k, llm::LogitsOp op, const KernelShape& shape) {
-  LinearSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(1), .gather = true};
+  LinearSpec spec{
+      .x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(1), .gather = true};
   setMatrix(spec, op, op.getWeightAttr());
   copyEpilogue(k, spec, k.operand(2), shape.rowStrides[1]);
   LinearFrame(k, spec, shape).emit();
@@ -232,8 +244,12 @@ void emitLogits(KernelBuilder& k, llm::LogitsOp op, const KernelShape& shape) {
 
 // norm_logits: [x, norm, weight, y]
 void emitNormLogits(KernelBuilder& k, llm::NormLogitsOp op, const KernelShape& shape) {
-  LinearSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2),
-                  .norm = k.operand(1), .eps = op.getEps().convertToDouble(), .gather = true};
+  LinearSpec spec{.x = k.operand(0),
+                  .xStride = shape.rowStrides[0],
+                  .weight = k.operand(2),
+                  .norm = k.operand(1),
+                  .eps = op.getEps().convertToDouble(),
+                  .gather = true};
   setMatrix(spec, op, op.getWeightAttr());
   copyEpilogue(k, spec, k.operand(3), shape.rowStrides[1]);
   LinearFrame(k, spec, shape).emit();
@@ -260,8 +276,11 @@ void emitLinearResidual(KernelBuilder& k, llm::LinearResidualOp op, const Kernel
 
 // norm_glu: [x, norm, gate|up, (bias), y]
 void emitNormGlu(KernelBuilder& k, llm::NormGluOp op, const KernelShape& shape) {
-  LinearSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2),
-                  .norm = k.operand(1), .eps = op.getEps().convertToDouble()};
+  LinearSpec spec{.x = k.operand(0),
+                  .xStride = shape.rowStrides[0],
+                  .weight = k.operand(2),
+                  .norm = k.operand(1),
+                  .eps = op.getEps().convertToDouble()};
   setMatrix(spec, op, op.getGateProjAttr());
   spec.numPanels *= 2;
   const int64_t width = widthOf(op.getY());
@@ -288,8 +307,11 @@ void emitNormQkv(KernelBuilder& k, llm::NormQkvOp op, const KernelShape& shape) 
   const KvLayout kv(cast<llm::KvCacheType>(op.getKv().getType()));
   const int64_t headDim = kv.headDim, half = headDim / 2;
   const int64_t numHeads = widthOf(op.getQ()) / headDim;
-  LinearSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2),
-                  .norm = k.operand(1), .eps = op.getEps().convertToDouble()};
+  LinearSpec spec{.x = k.operand(0),
+                  .xStride = shape.rowStrides[0],
+                  .weight = k.operand(2),
+                  .norm = k.operand(1),
+                  .eps = op.getEps().convertToDouble()};
   setMatrix(spec, op, op.getQProjAttr());
   spec.tilePanels = kv.headDimPadded / kLanes;
   spec.numPanels = (numHeads + 2 * kv.numKvHeads) * spec.tilePanels;
@@ -301,7 +323,9 @@ void emitNormQkv(KernelBuilder& k, llm::NormQkvOp op, const KernelShape& shape) 
   spec.epilogue = [&](const Tile& tile) {
     // body(row, where its head's outputs lie)
     auto forHeadRows = [&](const std::function<void(Value, Value)>& body) {
-      k.loop(k.ci(0), tile.rows, 1, [&](Value r) { body(k.add(tile.firstRow, r), k.rowPtr(tile.outputs, r, tile.stride)); });
+      k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
+        body(k.add(tile.firstRow, r), k.rowPtr(tile.outputs, r, tile.stride));
+      });
     };
     auto loadHead = [&](Value head, Value i, int64_t lanes) {
       Value v = k.loadF32(k.offset(head, k.mul(i, 4)), lanes);
@@ -326,7 +350,8 @@ void emitNormQkv(KernelBuilder& k, llm::NormQkvOp op, const KernelShape& shape) 
     k.ifThen(less(tile.index, numHeads), [&] {
       forHeadRows([&](Value r, Value head) {
         Value out = k.offset(k.rowPtr(q, r, shape.rowStrides[1]), k.mul(tile.index, headDim * 4));
-        forRotated(k.row(r).pos, head, [&](Value i, Value v) { k.store(v, k.offset(out, k.mul(i, 4)), 4); });
+        forRotated(k.row(r).pos, head,
+                   [&](Value i, Value v) { k.store(v, k.offset(out, k.mul(i, 4)), 4); });
       });
     });
     Value kHead = k.add(tile.index, -numHeads);
@@ -334,7 +359,8 @@ void emitNormQkv(KernelBuilder& k, llm::NormQkvOp op, const KernelShape& shape) 
       k.ifThen(less(kHead, kv.numKvHeads), [&] {
         forHeadRows([&](Value r, Value head) {
           RowArgs row = k.row(r);
-          forRotated(row.pos, head, [&](Value i, Value v) { storeKeys(k, kv, keys, row, kHead, i, v); });
+          forRotated(row.pos, head,
+                     [&](Value i, Value v) { storeKeys(k, kv, keys, row, kHead, i, v); });
         });
       });
     });

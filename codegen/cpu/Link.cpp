@@ -38,7 +38,8 @@ class TemporaryFile {
 
 }  // namespace
 
-llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object, const CpuTarget& target) {
+llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object,
+                                                const CpuTarget& target) {
   auto input = TemporaryFile::create("o");
   if (!input) return input.takeError();
   auto output = TemporaryFile::create("so");
@@ -55,16 +56,32 @@ llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object,
     }
   }
   const bool arm = llvm::StringRef(target.triple).starts_with("aarch64");
-  const char* args[] = {"ld.lld", "-m", arm ? "aarch64linux" : "elf_x86_64", "-shared", "--no-undefined",
-                        "-z", "now", "-z", "relro", "--build-id=none", "--hash-style=gnu", "--strip-debug",
-                        "--threads=1", "-o", output->path(), input->path()};
+  const char* args[] = {"ld.lld",
+                        "-m",
+                        arm ? "aarch64linux" : "elf_x86_64",
+                        "-shared",
+                        "--no-undefined",
+                        "-z",
+                        "now",
+                        "-z",
+                        "relro",
+                        "--build-id=none",
+                        "--hash-style=gnu",
+                        "--strip-debug",
+                        "--threads=1",
+                        "-o",
+                        output->path(),
+                        input->path()};
   std::string log;
   llvm::raw_string_ostream stream(log);
   lld::Result result = lld::lldMain(args, stream, stream, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0)
-    return llvm::createStringError(llvm::inconvertibleErrorCode(), "linking the kernels failed: " + log);
-  auto buffer = llvm::MemoryBuffer::getFile(output->path(), /*IsText=*/false, /*RequiresNullTerminator=*/false);
-  if (!buffer) return llvm::createStringError(buffer.getError(), "cannot read the linked kernels back");
+    return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                   "linking the kernels failed: " + log);
+  auto buffer = llvm::MemoryBuffer::getFile(output->path(), /*IsText=*/false,
+                                            /*RequiresNullTerminator=*/false);
+  if (!buffer)
+    return llvm::createStringError(buffer.getError(), "cannot read the linked kernels back");
   const char* begin = (*buffer)->getBufferStart();
   return std::vector<uint8_t>(begin, begin + (*buffer)->getBufferSize());
 }

@@ -39,8 +39,8 @@ void loadKernelDialects(MLIRContext& context) {
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
   context.appendDialectRegistry(registry);
-  context.loadDialect<arith::ArithDialect, func::FuncDialect, scf::SCFDialect, cf::ControlFlowDialect,
-                      vector::VectorDialect, LLVM::LLVMDialect>();
+  context.loadDialect<arith::ArithDialect, func::FuncDialect, scf::SCFDialect,
+                      cf::ControlFlowDialect, vector::VectorDialect, LLVM::LLVMDialect>();
 }
 
 static llvm::Error failed(const Twine& what) {
@@ -58,10 +58,11 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> makeMachine(const Cp
   llvm::Triple triple(target.triple);
   std::string error;
   const llvm::Target* llvmTarget = llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!llvmTarget) return failed("this LLVM cannot generate code for " + target.triple + ": " + error);
+  if (!llvmTarget)
+    return failed("this LLVM cannot generate code for " + target.triple + ": " + error);
   llvm::TargetOptions options;
-  // The kernels say where a multiply and an add are one operation; nothing else may become one, or two targets would
-  // give different bits.
+  // The kernels say where a multiply and an add are one operation; nothing else may become one, or
+  // two targets would give different bits.
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
   return std::unique_ptr<llvm::TargetMachine>(llvmTarget->createTargetMachine(
       triple, target.cpu, target.features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
@@ -103,10 +104,11 @@ static void optimise(llvm::Module& module, llvm::TargetMachine& machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, mam);
 }
 
-llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTarget& target, Emit emit,
-                                                  std::string& text) {
+llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTarget& target,
+                                                  Emit emit, std::string& text) {
   if (mlir::failed(verify(kernels))) return failed("a generated kernel does not verify");
-  if (mlir::failed(lowerToLLVMDialect(kernels))) return failed("a generated kernel does not lower to LLVM");
+  if (mlir::failed(lowerToLLVMDialect(kernels)))
+    return failed("a generated kernel does not lower to LLVM");
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> module = translateModuleToLLVMIR(kernels, context, "kernels");
   if (!module) return failed("a generated kernel does not translate to LLVM IR");
@@ -138,12 +140,14 @@ llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTar
   };
   if (emit == Emit::assembly) {
     llvm::SmallVector<char, 0> assembly;
-    if (!generate(llvm::CodeGenFileType::AssemblyFile, assembly)) return failed("LLVM cannot print assembly");
+    if (!generate(llvm::CodeGenFileType::AssemblyFile, assembly))
+      return failed("LLVM cannot print assembly");
     text.assign(assembly.begin(), assembly.end());
     return std::vector<char>();  // code generation consumed the module
   }
   llvm::SmallVector<char, 0> object;
-  if (!generate(llvm::CodeGenFileType::ObjectFile, object)) return failed("LLVM cannot emit an object file");
+  if (!generate(llvm::CodeGenFileType::ObjectFile, object))
+    return failed("LLVM cannot emit an object file");
   return std::vector<char>(object.begin(), object.end());
 }
 

@@ -21,8 +21,8 @@ Value emitExp(KernelBuilder& k, Value x) {
   Value r = k.fma(n, c(-0.693359375f), bounded);
   r = k.fma(n, c(2.12194440e-4f), r);
   Value p = c(1.9875691500e-4f);
-  for (float a : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                  5.0000001201e-1f})
+  for (float a :
+       {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
     p = k.fma(p, r, c(a));
   Value y = k.addf(k.fma(p, k.mulf(r, r), r), c(1.0f));
   // Times 2^n: n goes to the exponent. shifted's bits are kRound's plus n.
@@ -50,7 +50,8 @@ static Value erf(KernelBuilder& k, Value x) {
   for (float a : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) p = k.fma(p, t, c(a));
   Value e = emitExp(k, k.negf(k.mulf(x, x)));
   Value y = k.subf(c(1.0f), k.mulf(k.mulf(p, t), e));
-  Value negative = arith::CmpFOp::create(k.builder(), x.getLoc(), arith::CmpFPredicate::OLT, x, c(0.0f));
+  Value negative =
+      arith::CmpFOp::create(k.builder(), x.getLoc(), arith::CmpFPredicate::OLT, x, c(0.0f));
   return k.select(negative, k.negf(y), y);
 }
 

@@ -1,4 +1,5 @@
-// Elementary functions on vectors, from arithmetic alone: kernels call no library, and all targets give the same bits.
+// Elementary functions on vectors, from arithmetic alone: kernels call no library, and all targets
+// give the same bits.
 #pragma once
 
 #include "codegen/cpu/KernelBuilder.h"

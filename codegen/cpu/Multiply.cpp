@@ -61,8 +61,8 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
   const int64_t main = kCount / kUnroll * kUnroll;
   auto step = [&](Value k0, int64_t first, int64_t count, Values& c) {
     Value aAt = k.offset(a.base, k.add(k.mul(k0, 4), first * 4));
-    Value bAt = k.offset(b.base, k.add(k.mul(k0, b.stepBytes / b.kPerStep),
-                                       first / b.kPerStep * b.stepBytes));
+    Value bAt = k.offset(
+        b.base, k.add(k.mul(k0, b.stepBytes / b.kPerStep), first / b.kPerStep * b.stepBytes));
     multiplyStep(k, aAt, a.strideBytes, b, bAt, rows, panels, std::min(count, b.kPerStep), c);
   };
   acc = k.loop(k.ci(0), k.ci(main), kUnroll, acc, [&](Value k0, ValueRange state) {
@@ -86,7 +86,8 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
 
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most) {
   const int64_t perVector = kLanes / target.vectorFloats;
-  // Three quarters of the registers for accumulators leave room for the weights of one k and the broadcast.
+  // Three quarters of the registers for accumulators leave room for the weights of one k and the
+  // broadcast.
   const int64_t accumulators = target.registers * 3 / 4 / perVector;
   int64_t panels = 1;
   while (panels * 2 <= most && panels * 2 * rows <= accumulators) panels *= 2;
@@ -112,7 +113,8 @@ void expandPanels(KernelBuilder& k, const Panels& from, Value count, int64_t kCo
     k.loop(k.ci(0), k.ci((kCount + from.kPerStep - 1) / from.kPerStep), 1, [&](Value s) {
       Values values = loadStep(k, from, k.offset(src, k.mul(s, from.stepBytes)));
       for (int64_t j = 0; j < from.kPerStep; ++j)
-        k.store(values[j], k.offset(out, k.add(k.mul(s, from.kPerStep * rowBytes), j * rowBytes)), 4);
+        k.store(values[j], k.offset(out, k.add(k.mul(s, from.kPerStep * rowBytes), j * rowBytes)),
+                4);
     });
   });
 }

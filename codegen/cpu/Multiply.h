@@ -5,13 +5,13 @@
 
 namespace llmc::cpu {
 
-/// The right-hand operand of a product: panels of 16 outputs, walked along k. A new storage type (quantised, say) is a
-/// new way to load a step here and nothing else.
+/// The right-hand operand of a product: panels of 16 outputs, walked along k. A new storage type
+/// (quantised, say) is a new way to load a step here and nothing else.
 struct Panels {
-  Value base;               // first panel
-  int64_t panelBytes = 0;   // from one panel to the next
-  int64_t stepBytes = 0;    // from one step along k to the next
-  int64_t kPerStep = 1;     // values of k in a step: 2 for bf16 weights, which lie in pairs
+  Value base;              // first panel
+  int64_t panelBytes = 0;  // from one panel to the next
+  int64_t stepBytes = 0;   // from one step along k to the next
+  int64_t kPerStep = 1;    // values of k in a step: 2 for bf16 weights, which lie in pairs
   Storage storage = Storage::f32;
 
   /// `panels` panels from `p` on.
@@ -28,18 +28,20 @@ struct Rows {
 };
 
 /// Accumulators of a tile: [rows, panels] vectors, row by row.
-/// Returns acc + a[0..rows) * b[0..panels), summed over k = 0, 1, ..., kCount - 1 in one chain of FMAs per output: the
-/// order all kernels of the float targets share.
+/// Returns acc + a[0..rows) * b[0..panels), summed over k = 0, 1, ..., kCount - 1 in one chain of
+/// FMAs per output: the order all kernels of the float targets share.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 int64_t kCount, Values acc);
 /// The same where kCount is known at run time only. Needs kPerStep == 1.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 Value kCount, Values acc);
 
-/// Panels that `rows` rows leave registers for: rows * panels accumulators, the panels of one k, a broadcast.
+/// Panels that `rows` rows leave registers for: rows * panels accumulators, the panels of one k, a
+/// broadcast.
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most);
 
-/// Covers 0..count with blocks of the given descending sizes (the last must be 1), calling body(first, size).
+/// Covers 0..count with blocks of the given descending sizes (the last must be 1), calling
+/// body(first, size).
 void forBlocks(KernelBuilder& k, Value count, llvm::ArrayRef<int64_t> sizes,
                const std::function<void(Value, int64_t)>& body);
 

@@ -1,4 +1,5 @@
-// Kernels whose tile is one row: embedding, and what remains of a model when a fusion is switched off.
+// Kernels whose tile is one row: embedding, and what remains of a model when a fusion is switched
+// off.
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "runtime/abi/kernel_abi.h"
@@ -14,7 +15,8 @@ void forRows(KernelBuilder& k, const std::function<void(Value)>& body) {
   k.loop(k.tileBegin(), k.tileEnd(), 1, body);
 }
 
-/// body(byte offset of 16 floats) along a row of `width` floats. Buffers are padded to whole vectors.
+/// body(byte offset of 16 floats) along a row of `width` floats. Buffers are padded to whole
+/// vectors.
 void forVectors(KernelBuilder& k, int64_t width, const std::function<void(Value)>& body) {
   k.loop(k.ci(0), k.ci((width + kLanes - 1) / kLanes * kLanes * 4), kLanes * 4, body);
 }
@@ -57,7 +59,8 @@ void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
       const int64_t lanes = lanesFor(m.cols);
       Value row = k.offset(weight, k.mul(id, m.cols * bytes));
       k.loop(k.ci(0), k.ci(m.cols), lanes, [&](Value i) {
-        k.store(k.loadAs(m.storage, k.offset(row, k.mul(i, bytes)), lanes), k.offset(out, k.mul(i, 4)), 4);
+        k.store(k.loadAs(m.storage, k.offset(row, k.mul(i, bytes)), lanes),
+                k.offset(out, k.mul(i, 4)), 4);
       });
       return;
     }
@@ -76,10 +79,11 @@ void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
 
 void normRow(KernelBuilder& k, Value x, Value weight, Value dst, int64_t width, double eps) {
   const int64_t whole = width / kLanes * kLanes, tail = width - whole;
-  Value sum = k.loop(k.ci(0), k.ci(whole * 4), kLanes * 4, k.zero(), [&](Value at, ValueRange state) {
-    Value v = k.loadF32(k.offset(x, at));
-    return Values{k.fma(v, v, state[0])};
-  })[0];
+  Value sum =
+      k.loop(k.ci(0), k.ci(whole * 4), kLanes * 4, k.zero(), [&](Value at, ValueRange state) {
+        Value v = k.loadF32(k.offset(x, at));
+        return Values{k.fma(v, v, state[0])};
+      })[0];
   if (tail) {
     Value v = k.keepLanes(k.loadF32(k.offset(x, whole * 4)), tail);
     sum = k.fma(v, v, sum);
@@ -113,8 +117,8 @@ void emitBias(KernelBuilder& k, llm::BiasOp op, const KernelShape& shape) {
   });
 }
 
-std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value element, int64_t half,
-                               Value low, Value high) {
+std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value element,
+                               int64_t half, Value low, Value high) {
   const int64_t lanes = cast<VectorType>(low.getType()).getDimSize(0);
   Value cosAt = k.offset(table, k.mul(k.add(k.mul(pos, 2 * half), element), 4));
   Value c = k.loadF32(cosAt, lanes), s = k.loadF32(k.offset(cosAt, half * 4), lanes);
@@ -148,8 +152,10 @@ void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape) {
 constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS;
 
 KvLayout::KvLayout(llm::KvCacheType type)
-    : storage(storageOf(type.getElementType())), numKvHeads(type.getNumKvHeads()),
-      headDim(type.getHeadDim()), headDimPadded((headDim + kLanes - 1) / kLanes * kLanes) {}
+    : storage(storageOf(type.getElementType())),
+      numKvHeads(type.getNumKvHeads()),
+      headDim(type.getHeadDim()),
+      headDimPadded((headDim + kLanes - 1) / kLanes * kLanes) {}
 
 int64_t KvLayout::keyBlockBytes() const { return headDim * kBlock * storageBytes(storage); }
 int64_t KvLayout::valueBlockBytes() const { return headDimPadded * kBlock * storageBytes(storage); }
@@ -162,12 +168,14 @@ Value KvLayout::blockHead(KernelBuilder& k, Value seq, Value block) const {
 void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
                Value element, Value keys) {
   // Keys lie [head_dim, 64]: one row of a block's panel per element.
-  const int64_t lanes = cast<VectorType>(keys.getType()).getDimSize(0), bytes = storageBytes(kv.storage);
+  const int64_t lanes = cast<VectorType>(keys.getType()).getDimSize(0),
+                bytes = storageBytes(kv.storage);
   Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
   Value at = k.add(k.mul(element, kBlock), k.rem(row.pos, kBlock));
   Value p = k.offset(pool, k.add(k.mul(block, kv.keyBlockBytes()), k.mul(at, bytes)));
   Value stored = k.roundTo(kv.storage, keys);
-  for (int64_t i = 0; i < lanes; ++i) k.store(k.extract(stored, i), k.offset(p, i * kBlock * bytes), bytes);
+  for (int64_t i = 0; i < lanes; ++i)
+    k.store(k.extract(stored, i), k.offset(p, i * kBlock * bytes), bytes);
 }
 
 void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,

@@ -1,4 +1,5 @@
-// Descriptions of the CPUs we generate code for: everything tile sizes and instruction choices are derived from.
+// Descriptions of the CPUs we generate code for: everything tile sizes and instruction choices are
+// derived from.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +10,10 @@
 
 namespace llmc::cpu {
 
-/// Kernels are written on vectors of 16 floats whatever the target; LLVM splits them over its registers. Every target
-/// therefore sums in the same order and gives the same bits.
+/// Kernels are written on vectors of 16 floats whatever the target; LLVM splits them over its
+/// registers. Every target therefore sums in the same order and gives the same bits.
 struct CpuTarget {
-  std::string name;          // as the plan and --target spell it
+  std::string name;  // as the plan and --target spell it
   std::string triple;
   std::string cpu;           // LLVM's name
   std::string features;      // beyond `cpu`
@@ -21,7 +22,8 @@ struct CpuTarget {
   int64_t l1Bytes = 32 << 10;
   int64_t l2Bytes = 512 << 10;
 
-  /// Register tile of a matrix product: gemmRows x gemmPanels vectors of 16 outputs in accumulators.
+  /// Register tile of a matrix product: gemmRows x gemmPanels vectors of 16 outputs in
+  /// accumulators.
   int64_t gemmRows = 6;
   int64_t gemmPanels = 1;
   /// Panels whose weights are streamed at once when there is one row.

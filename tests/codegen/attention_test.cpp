@@ -1,4 +1,5 @@
-// kv_write and attention against softmax(q k^T) v in double, over ragged batches, windows and head shapes.
+// kv_write and attention against softmax(q k^T) v in double, over ragged batches, windows and head
+// shapes.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -17,22 +18,26 @@ struct Case {
 
 std::string attentionModel(const Case& c) {
   const int64_t kvWidth = c.kvHeads * c.headDim, width = c.heads * c.headDim;
-  const std::string kv = "!llm.kv_cache<" + std::to_string(c.kvHeads) + "x" + std::to_string(c.headDim) + "x" +
-                         typeName(c.dtype) + ">";
-  const std::string tk = "tensor<?x" + std::to_string(kvWidth) + "xf32>", tq = "tensor<?x" + std::to_string(width) + "xf32>";
+  const std::string kv = "!llm.kv_cache<" + std::to_string(c.kvHeads) + "x" +
+                         std::to_string(c.headDim) + "x" + typeName(c.dtype) + ">";
+  const std::string tk = "tensor<?x" + std::to_string(kvWidth) + "xf32>",
+                    tq = "tensor<?x" + std::to_string(width) + "xf32>";
   auto stride = [](int64_t w) { return std::to_string((w + 15) / 16 * 16); };
-  std::string text = "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads " +
-                     std::to_string(c.heads) + " num_kv_heads " + std::to_string(c.kvHeads) + " head_dim " +
-                     std::to_string(c.headDim) + " num_layers 1 vocab_size 64 max_seq_len 256 max_batch 2 {\n";
-  text += "  llm.kernel @write max_rows 512 row_strides [" + stride(kvWidth) + ", " + stride(kvWidth) +
-          "] {\n  ^bb0(%k: " + tk + ", %v: " + tk + ", %rows: !llm.rows, %kv: " + kv +
-          "):\n    llm.kv_write %k, %v, %rows, %kv : " + tk + ", " + kv + "\n    llm.yield\n  }\n";
+  std::string text =
+      "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads " +
+      std::to_string(c.heads) + " num_kv_heads " + std::to_string(c.kvHeads) + " head_dim " +
+      std::to_string(c.headDim) + " num_layers 1 vocab_size 64 max_seq_len 256 max_batch 2 {\n";
+  text += "  llm.kernel @write max_rows 512 row_strides [" + stride(kvWidth) + ", " +
+          stride(kvWidth) + "] {\n  ^bb0(%k: " + tk + ", %v: " + tk +
+          ", %rows: !llm.rows, %kv: " + kv + "):\n    llm.kv_write %k, %v, %rows, %kv : " + tk +
+          ", " + kv + "\n    llm.yield\n  }\n";
   for (const char* name : {"decode", "prefill"})
-    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") + " row_strides [" +
-            stride(width) + ", " + stride(width) + "] {\n  ^bb0(%q: " + tq + ", %rows: !llm.rows, %kv: " + kv +
+    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") +
+            " row_strides [" + stride(width) + ", " + stride(width) + "] {\n  ^bb0(%q: " + tq +
+            ", %rows: !llm.rows, %kv: " + kv +
             "):\n    %y = llm.attention %q, %rows, %kv scale 0.25" +
-            (c.window ? " window " + std::to_string(c.window) : "") + " : " + tq + ", " + kv + "\n    llm.yield %y : " +
-            tq + "\n  }\n";
+            (c.window ? " window " + std::to_string(c.window) : "") + " : " + tq + ", " + kv +
+            "\n    llm.yield %y : " + tq + "\n  }\n";
   return text + "}\n";
 }
 
@@ -66,7 +71,8 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
     auto kernels = LoadedKernels::compile(attentionModel(c), target);
     ASSERT_TRUE(kernels);
     const int64_t blockHeads = 8 * c.kvHeads, bytes = llmrt::dtypeBytes(c.dtype);
-    Buffer keys(blockHeads * c.headDim * kBlock * bytes), values(blockHeads * padded * kBlock * bytes);
+    Buffer keys(blockHeads * c.headDim * kBlock * bytes),
+        values(blockHeads * padded * kBlock * bytes);
     LlmcStep step{};
     step.rows = rows.data();
     step.block_tables = blockTables.data();
@@ -80,8 +86,12 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
       part.rows = rows.data() + first;
       part.num_rows = count;
       const int64_t tiles = c.kvHeads * ((count + rowsPerTile - 1) / rowsPerTile);
-      kernels->run(symbol, part, {q.floats() + first * stride, keys.data(), values.data(), y.data()}, 0, tiles / 2);
-      kernels->run(symbol, part, {q.floats() + first * stride, keys.data(), values.data(), y.data()}, tiles / 2, tiles);
+      kernels->run(symbol, part,
+                   {q.floats() + first * stride, keys.data(), values.data(), y.data()}, 0,
+                   tiles / 2);
+      kernels->run(symbol, part,
+                   {q.floats() + first * stride, keys.data(), values.data(), y.data()}, tiles / 2,
+                   tiles);
       std::vector<float> out;
       for (int64_t m = 0; m < count; ++m)
         out.insert(out.end(), y.floats() + m * stride, y.floats() + m * stride + width);
@@ -109,20 +119,26 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
           for (int64_t d = 0; d < c.headDim; ++d) {
             double o = 0;
             for (size_t j = 0; j < p.size(); ++j)
-              o += p[j] * rounded(c.dtype, v.floats()[(start + from + j) * kvStride + kvh * c.headDim + d]);
+              o += p[j] * rounded(c.dtype,
+                                  v.floats()[(start + from + j) * kvStride + kvh * c.headDim + d]);
             o /= sum;
-            // Scores up to 9 * head_dim / 4 carry head_dim roundings each; e^s turns that into a relative error of p.
-            const double tolerance = 3 * (c.headDim * 9 * 0.25 * c.headDim * 0x1p-24 + 200 * 0x1p-24);
-            ASSERT_NEAR(all[r * width + h * c.headDim + d], o, tolerance) << "row " << r << " head " << h << " d " << d;
+            // Scores up to 9 * head_dim / 4 carry head_dim roundings each; e^s turns that into a
+            // relative error of p.
+            const double tolerance =
+                3 * (c.headDim * 9 * 0.25 * c.headDim * 0x1p-24 + 200 * 0x1p-24);
+            ASSERT_NEAR(all[r * width + h * c.headDim + d], o, tolerance)
+                << "row " << r << " head " << h << " d " << d;
           }
         }
       }
     }
     EXPECT_EQ(all, reference) << "not the bits of the first target";
     // One row at a time in decode, a ragged piece across both sequences in prefill.
-    for (int64_t r : {int64_t(0), int64_t(63), int64_t(64), int64_t(149), int64_t(150), numRows - 1})
-      EXPECT_EQ(run("decode", r, 1, 1),
-                std::vector<float>(reference.begin() + r * width, reference.begin() + (r + 1) * width)) << "row " << r;
+    for (int64_t r :
+         {int64_t(0), int64_t(63), int64_t(64), int64_t(149), int64_t(150), numRows - 1})
+      EXPECT_EQ(run("decode", r, 1, 1), std::vector<float>(reference.begin() + r * width,
+                                                           reference.begin() + (r + 1) * width))
+          << "row " << r;
     EXPECT_EQ(run("decode", 145, 9, 1),
               std::vector<float>(reference.begin() + 145 * width, reference.begin() + 154 * width));
     EXPECT_EQ(run("prefill", 101, 77, llm::kAttentionRows),
@@ -130,15 +146,18 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, AttentionTest,
-    testing::Values(Case{DType::kF32, 4, 2, 16, 0}, Case{DType::kF16, 8, 1, 24, 0}, Case{DType::kBF16, 6, 2, 20, 50},
-                    Case{DType::kF32, 3, 3, 8, 64}, Case{DType::kBF16, 4, 1, 64, 0}),
-    [](const auto& info) {
-      const Case& c = info.param;
-      return std::string(typeName(c.dtype)) + "_h" + std::to_string(c.heads) + "_kv" + std::to_string(c.kvHeads) +
-             "_d" + std::to_string(c.headDim) + "_w" + std::to_string(c.window);
-    });
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
+                         testing::Values(Case{DType::kF32, 4, 2, 16, 0},
+                                         Case{DType::kF16, 8, 1, 24, 0},
+                                         Case{DType::kBF16, 6, 2, 20, 50},
+                                         Case{DType::kF32, 3, 3, 8, 64},
+                                         Case{DType::kBF16, 4, 1, 64, 0}),
+                         [](const auto& info) {
+                           const Case& c = info.param;
+                           return std::string(typeName(c.dtype)) + "_h" + std::to_string(c.heads) +
+                                  "_kv" + std::to_string(c.kvHeads) + "_d" +
+                                  std::to_string(c.headDim) + "_w" + std::to_string(c.window);
+                         });
 
 }  // namespace
 }  // namespace llmc::test

@@ -7,26 +7,40 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <optional>
 
 #include "mlir/Parser/Parser.h"
 #include "runtime/io/float_convert.h"
 
 namespace llmc::test {
 
-std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text, const cpu::CpuTarget& target) {
+/// Parses and compiles; fails the calling test when either is not possible.
+static std::optional<cpu::TargetImage> compileText(const std::string& text,
+                                                   const cpu::CpuTarget& target, cpu::Emit emit) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<llm::LLMDialect>();
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
   if (!module) {
     ADD_FAILURE() << "does not parse: " << text;
-    return nullptr;
+    return std::nullopt;
   }
-  auto image = cpu::compileKernels(*module->getOps<llm::ModelOp>().begin(), target);
+  auto image = cpu::compileKernels(*module->getOps<llm::ModelOp>().begin(), target, emit);
   if (!image) {
     ADD_FAILURE() << llvm::toString(image.takeError());
-    return nullptr;
+    return std::nullopt;
   }
+  return std::move(*image);
+}
+
+std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target) {
+  auto image = compileText(model, target, cpu::Emit::llvm);
+  return image ? image->text : "";
+}
+
+std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
+                                                      const cpu::CpuTarget& target) {
+  auto image = compileText(text, target, cpu::Emit::none);
+  if (!image) return nullptr;
   const int fd = memfd_create("kernels", MFD_CLOEXEC);
   EXPECT_EQ(write(fd, image->image.data(), image->image.size()), ssize_t(image->image.size()));
   auto loaded = std::make_unique<LoadedKernels>();
@@ -44,12 +58,13 @@ LoadedKernels::~LoadedKernels() {
   if (handle_) dlclose(handle_);
 }
 
-void LoadedKernels::run(const char* symbol, const LlmcStep& step, std::vector<void*> operands, int64_t begin,
-                        int64_t end) {
+void LoadedKernels::run(const char* symbol, const LlmcStep& step, std::vector<void*> operands,
+                        int64_t begin, int64_t end) {
   auto kernel = reinterpret_cast<LlmcKernelFn>(dlsym(handle_, symbol));
   ASSERT_NE(kernel, nullptr) << symbol;
   Buffer scratch(scratchBytes_);
-  std::memset(scratch.data(), 0xff, scratchBytes_);  // NaNs: a kernel that reads before it writes shows
+  std::memset(scratch.data(), 0xff,
+              scratchBytes_);  // NaNs: a kernel that reads before it writes shows
   EXPECT_EQ(kernel(&step, operands.data(), begin, end, scratch.data()), 0);
 }
 

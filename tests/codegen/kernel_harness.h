@@ -13,7 +13,8 @@
 
 namespace llmc::test {
 
-/// Zero-initialised memory aligned to 64 bytes, with room for a vector past its end, as the plan's buffers have.
+/// Zero-initialised memory aligned to 64 bytes, with room for a vector past its end, as the plan's
+/// buffers have.
 class Buffer {
  public:
   explicit Buffer(size_t bytes) : data_((bytes + 191) / 64 * 64), offset_(0) {
@@ -30,23 +31,30 @@ class Buffer {
 /// Kernels of one module, compiled for `target` and loaded.
 class LoadedKernels {
  public:
-  /// `model` is the text of an llm.model; fails the calling test and returns null when it does not compile.
-  static std::unique_ptr<LoadedKernels> compile(const std::string& model, const cpu::CpuTarget& target);
+  /// `model` is the text of an llm.model; fails the calling test and returns null when it does not
+  /// compile.
+  static std::unique_ptr<LoadedKernels> compile(const std::string& model,
+                                                const cpu::CpuTarget& target);
   LoadedKernels() = default;
   LoadedKernels(const LoadedKernels&) = delete;
   ~LoadedKernels();
 
   /// Runs tiles [begin, end) with scratch full of NaNs.
-  void run(const char* symbol, const LlmcStep& step, std::vector<void*> operands, int64_t begin, int64_t end);
+  void run(const char* symbol, const LlmcStep& step, std::vector<void*> operands, int64_t begin,
+           int64_t end);
 
  private:
   void* handle_ = nullptr;
   int64_t scratchBytes_ = 0;
 };
 
-/// Targets whose code this machine can run: each x86-64 description at the instruction set that is here. A description
-/// for wider vectors than the machine has is lowered to the machine's: its tiles and loops are tested all the same, and
-/// since all float targets sum in one order, so are its numbers.
+/// The LLVM IR of the kernels of `model`, optimised.
+std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target);
+
+/// Targets whose code this machine can run: each x86-64 description at the instruction set that is
+/// here. A description for wider vectors than the machine has is lowered to the machine's: its
+/// tiles and loops are tested all the same, and since all float targets sum in one order, so are
+/// its numbers.
 std::vector<cpu::CpuTarget> runnableTargets();
 
 /// A packed matrix [N, K] and the values it holds after rounding to `dtype`.

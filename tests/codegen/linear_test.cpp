@@ -1,4 +1,6 @@
-// The linear kernel against a plain loop in double, at and off tile edges; every way to run it gives the same bits.
+// The linear kernel against a plain loop in double, at and off tile edges; every way to run it
+// gives the same bits.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -15,15 +17,19 @@ struct Shape {
 };
 
 std::string linearModel(DType dtype, Shape s, int64_t xStride, int64_t yStride) {
-  const std::string x = "tensor<?x" + std::to_string(s.k) + "xf32>", y = "tensor<?x" + std::to_string(s.n) + "xf32>";
+  const std::string x = "tensor<?x" + std::to_string(s.k) + "xf32>",
+                    y = "tensor<?x" + std::to_string(s.n) + "xf32>";
   std::string text =
-      "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 num_kv_heads 2 head_dim 16 "
-      "num_layers 1 vocab_size 64 max_seq_len 256 max_batch 1 {\n  llm.weight @w matrix \"w\" : tensor<" +
+      "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 "
+      "num_kv_heads 2 head_dim 16 "
+      "num_layers 1 vocab_size 64 max_seq_len 256 max_batch 1 {\n  llm.weight @w matrix \"w\" : "
+      "tensor<" +
       std::to_string(s.n) + "x" + std::to_string(s.k) + "x" + typeName(dtype) + ">\n";
   for (const char* name : {"decode", "prefill"})
-    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") + " row_strides [" +
-            std::to_string(xStride) + ", " + std::to_string(yStride) + "] {\n  ^bb0(%x: " + x +
-            "):\n    %y = llm.linear %x, @w : " + x + " -> " + y + "\n    llm.yield %y : " + y + "\n  }\n";
+    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") +
+            " row_strides [" + std::to_string(xStride) + ", " + std::to_string(yStride) +
+            "] {\n  ^bb0(%x: " + x + "):\n    %y = llm.linear %x, @w : " + x + " -> " + y +
+            "\n    llm.yield %y : " + y + "\n  }\n";
   return text + "}\n";
 }
 
@@ -76,7 +82,8 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
           const double tolerance = s.k * 0x1p-24 * magnitude;
           const double error = std::abs(all[m * s.n + n] - sum);
           worst = std::max(worst, error / tolerance);
-          ASSERT_LE(error, tolerance) << "row " << m << " output " << n << ": " << all[m * s.n + n] << " for " << sum;
+          ASSERT_LE(error, tolerance)
+              << "row " << m << " output " << n << ": " << all[m * s.n + n] << " for " << sum;
         }
       EXPECT_GT(worst, 0) << "nothing was compared";
     }
@@ -90,14 +97,25 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, LinearTest,
-    testing::Combine(testing::Values(DType::kF32, DType::kF16, DType::kBF16),
-                     testing::Values(Shape{64, 64}, Shape{52, 33}, Shape{131, 300}, Shape{16, 517}, Shape{7, 1})),
-    [](const auto& info) {
-      return std::string(typeName(std::get<0>(info.param))) + "_N" + std::to_string(std::get<1>(info.param).n) + "_K" +
-             std::to_string(std::get<1>(info.param).k);
-    });
+TEST(LinearCodeTest, MultipliesAndAddsWithOneRounding) {
+  // llvm.fmuladd may become a multiplication and an addition: half the speed, and other bits on
+  // another target.
+  const std::string ir =
+      emitLlvm(linearModel(DType::kF32, {64, 64}, 80, 64), runnableTargets().front());
+  EXPECT_THAT(ir, testing::HasSubstr("@llvm.fma.v16f32"));
+  EXPECT_THAT(ir, testing::Not(testing::HasSubstr("fmuladd")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest,
+                         testing::Combine(testing::Values(DType::kF32, DType::kF16, DType::kBF16),
+                                          testing::Values(Shape{64, 64}, Shape{52, 33},
+                                                          Shape{131, 300}, Shape{16, 517},
+                                                          Shape{7, 1})),
+                         [](const auto& info) {
+                           return std::string(typeName(std::get<0>(info.param))) + "_N" +
+                                  std::to_string(std::get<1>(info.param).n) + "_K" +
+                                  std::to_string(std::get<1>(info.param).k);
+                         });
 
 }  // namespace
 }  // namespace llmc::test
