@@ -1,5 +1,7 @@
 #include "codegen/cpu/Codegen.h"
 
+#include <algorithm>
+
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Lower.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -7,9 +9,6 @@
 using namespace mlir;
 
 namespace llmc::cpu {
-
-/// The op in a kernel's region.
-static Operation* bodyOf(llm::KernelOp kernel) { return &kernel.getBody().front().front(); }
 
 static void emitKernel(KernelBuilder& k, Operation* op, const KernelShape& shape) {
   llvm::TypeSwitch<Operation*>(op)
@@ -39,13 +38,14 @@ llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& 
   result.target = target.name;
   for (auto kernel : model.getOps<llm::KernelOp>()) {
     KernelBuilder builder(*module, kernel.getSymName(), target);
-    emitKernel(builder, bodyOf(kernel), {int64_t(kernel.getMaxRows()), kernel.getRowStrides()});
+    emitKernel(builder, kernel.getComputeOp(),
+               {int64_t(kernel.getMaxRows()), kernel.getRowStrides()});
     builder.finish();
     result.scratchBytes = std::max(result.scratchBytes, builder.scratchBytes());
   }
   auto object = compileToObject(*module, target, emit, result.text);
   if (!object) return object.takeError();
-  if (emit == Emit::assembly) return result;
+  if (emit != Emit::none) return result;
   auto image = linkShared(*object, target);
   if (!image) return image.takeError();
   result.image = std::move(*image);

@@ -188,8 +188,11 @@ Value KernelBuilder::roundTo(Storage s, Value v) {
   switch (s) {
     case Storage::f32:
       return v;
-    case Storage::f16:
+    case Storage::f16: {
+      // Beyond the largest half comes infinity, and a masked key's 0 * infinity would be NaN.
+      v = negf(maxf(negf(maxf(v, splat(-65504.0f, lanes))), splat(-65504.0f, lanes)));
       return arith::TruncFOp::create(b_, loc_, VectorType::get({lanes}, b_.getF16Type()), v);
+    }
     case Storage::bf16: {
       // Nearest, ties to even: add 0x7fff plus the lowest kept bit. NaNs do not reach a cache.
       auto c = [&](int32_t x) -> Value {

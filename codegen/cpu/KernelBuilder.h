@@ -112,7 +112,8 @@ class KernelBuilder {
   Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
   /// `lanes` stored values at ptr, as floats.
   Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
-  /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves, or bf16 as i16.
+  /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or
+  /// bf16 as i16.
   Value roundTo(Storage s, Value v);
 
   // Control flow.

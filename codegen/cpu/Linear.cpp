@@ -44,18 +44,16 @@ struct LinearSpec {
 
 constexpr int64_t roundUp(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 
-/// k values of a tile's weights that are expanded at a time: a panel of them (16 KB) stays in the
-/// first-level cache beside the rows of a register tile.
-constexpr int64_t kExpandCols = 256;
-/// Rows of a block in prefill: their 256 columns (192 KB) stay in the second-level cache.
-constexpr int64_t kBlockRows = 192;
-
-/// Row counts that have a register tile of their own, largest first.
-SmallVector<int64_t> rowTiles(const KernelBuilder& k, bool decode) {
-  SmallVector<int64_t> sizes;
-  if (!decode && k.target().gemmRows > 4) sizes.push_back(k.target().gemmRows);
-  sizes.append({4, 2, 1});
-  return sizes;
+/// k values of a tile's weights that are expanded at a time: the panels of a register tile take
+/// half of the first-level cache (256 x 16 floats are 16 KB) and leave the rest to its rows.
+int64_t expandCols(const CpuTarget& target) {
+  return target.l1Bytes / 2 / (target.gemmPanels * kLanes * 4) / 64 * 64;
+}
+/// Rows of a block in prefill: those columns of them take three eighths of the second-level cache,
+/// beside the expanded tile and its outputs. More than 256 rows gain nothing: the weights are
+/// expanded seldom enough.
+int64_t blockRows(const CpuTarget& target) {
+  return std::min<int64_t>(target.l2Bytes * 3 / 8 / (expandCols(target) * 4), 256);
 }
 
 class LinearFrame {
@@ -64,7 +62,9 @@ class LinearFrame {
       : k_(k),
         spec_(spec),
         decode_(shape.isDecode()),
-        maxBlockRows_(std::min(shape.maxRows, decode_ ? llm::kDecodeMaxRows : kBlockRows)),
+        maxBlockRows_(
+            std::min(shape.maxRows, decode_ ? llm::kDecodeMaxRows : blockRows(k.target()))),
+        expandCols_(expandCols(k.target())),
         tileStride_(spec.tilePanels * kLanes) {
     expand_ = !decode_ && spec.storage != Storage::f32;
     copyRows_ = spec.norm || spec.gather;
@@ -72,7 +72,7 @@ class LinearFrame {
     // first-level cache.
     rowStride_ = copyRows_ ? roundUp(spec.cols, kLanes) + kLanes : spec.xStride;
     if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, k.target().gemmRows) * rowStride_ * 4);
-    if (expand_) expanded_ = k.scratch(kExpandCols * tileStride_ * 4);
+    if (expand_) expanded_ = k.scratch(expandCols_ * tileStride_ * 4);
     outputs_ = k.scratch(roundUp(maxBlockRows_, k.target().gemmRows) * tileStride_ * 4);
   }
 
@@ -134,7 +134,7 @@ class LinearFrame {
   }
 
   void multiplyDecode(const Rows& a, const Panels& b, const Tile& tile) {
-    forBlocks(k_, tile.rows, rowTiles(k_, true), [&](Value m, int64_t rows) {
+    forBlocks(k_, tile.rows, rowTiles(k_.target(), decode_), [&](Value m, int64_t rows) {
       forPanels(tile, panelsFor(k_.target(), rows, k_.target().gemvPanels),
                 [&](Value p, int64_t panels) {
                   Values acc(rows * panels, k_.zero());
@@ -159,7 +159,7 @@ class LinearFrame {
         from = {expanded_, kLanes * 4, tileStride_ * 4, 1, Storage::f32};
       }
       forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
-        forBlocks(k_, tile.rows, rowTiles(k_, false), [&](Value m, int64_t rows) {
+        forBlocks(k_, tile.rows, rowTiles(k_.target(), decode_), [&](Value m, int64_t rows) {
           Rows block{k_.offset(a.base, k_.add(k_.mul(m, a.strideBytes), k_.mul(k0, 4))),
                      a.strideBytes};
           Values acc;
@@ -171,8 +171,8 @@ class LinearFrame {
         });
       });
     };
-    const int64_t whole = spec_.cols / kExpandCols * kExpandCols;
-    k_.loop(k_.ci(0), k_.ci(whole), kExpandCols, [&](Value k0) { piece(k0, kExpandCols); });
+    const int64_t whole = spec_.cols / expandCols_ * expandCols_;
+    k_.loop(k_.ci(0), k_.ci(whole), expandCols_, [&](Value k0) { piece(k0, expandCols_); });
     if (spec_.cols > whole) piece(k_.ci(whole), spec_.cols - whole);
   }
 
@@ -187,6 +187,7 @@ class LinearFrame {
   const LinearSpec& spec_;
   const bool decode_;
   const int64_t maxBlockRows_;
+  const int64_t expandCols_;
   const int64_t tileStride_;
   bool expand_, copyRows_;
   int64_t rowStride_;

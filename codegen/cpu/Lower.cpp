@@ -130,6 +130,7 @@ llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTar
   if (emit == Emit::llvm) {
     llvm::raw_string_ostream out(text);
     module->print(out, nullptr);
+    return std::vector<char>();
   }
   auto generate = [&](llvm::CodeGenFileType type, llvm::SmallVectorImpl<char>& bytes) {
     llvm::raw_svector_ostream out(bytes);

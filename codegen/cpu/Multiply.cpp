@@ -94,6 +94,12 @@ int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most) {
   return panels;
 }
 
+SmallVector<int64_t> rowTiles(const CpuTarget& target, bool decode) {
+  SmallVector<int64_t> sizes = {4, 2, 1};
+  if (!decode && target.gemmRows > 4) sizes.insert(sizes.begin(), target.gemmRows);
+  return sizes;
+}
+
 void forBlocks(KernelBuilder& k, Value count, ArrayRef<int64_t> sizes,
                const std::function<void(Value, int64_t)>& body) {
   Value begin = k.ci(0);

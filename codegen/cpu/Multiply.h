@@ -40,6 +40,10 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
 /// broadcast.
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most);
 
+/// Row counts that have a register tile of their own, largest first. Decode has few rows and does
+/// without the largest.
+llvm::SmallVector<int64_t> rowTiles(const CpuTarget& target, bool decode);
+
 /// Covers 0..count with blocks of the given descending sizes (the last must be 1), calling
 /// body(first, size).
 void forBlocks(KernelBuilder& k, Value count, llvm::ArrayRef<int64_t> sizes,

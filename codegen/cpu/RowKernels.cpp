@@ -2,6 +2,7 @@
 // off.
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
+#include "codegen/cpu/Multiply.h"
 #include "runtime/abi/kernel_abi.h"
 
 using namespace mlir;
@@ -66,8 +67,8 @@ void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
     }
     // Tied with the logits' matrix: this token is one lane of a panel.
     const bool pairs = m.storage == Storage::bf16;
-    const int64_t padded = pairs ? (m.cols + 1) / 2 * 2 : m.cols;
-    Value panel = k.offset(weight, k.mul(k.div(id, kLanes), padded * kLanes * bytes));
+    const int64_t panelBytes = weightPanels({}, m.storage, m.cols).panelBytes;
+    Value panel = k.offset(weight, k.mul(k.div(id, kLanes), panelBytes));
     Value lane = k.offset(panel, k.mul(k.rem(id, kLanes), pairs ? 2 * bytes : bytes));
     k.loop(k.ci(0), k.ci(m.cols), 1, [&](Value i) {
       Value at = pairs ? k.add(k.mul(k.div(i, 2), 2 * kLanes * bytes), k.mul(k.rem(i, 2), bytes))

@@ -192,14 +192,11 @@ class PlanBuilder {
 
   void addGeneration() {
     auto g = std::make_unique<schema::GenerationT>();
-    g->bos_token_id = static_cast<int32_t>(spec_.bos_token_id.value_or(-1));
     for (int64_t id : spec_.eos_token_ids) g->eos_token_ids.push_back(static_cast<int32_t>(id));
     // What the config leaves out, the tokenizer may know.
-    if (const schema::TokenizerT* tokenizer = parts_.tokenizer.get()) {
-      if (g->bos_token_id < 0) g->bos_token_id = tokenizer->bos_id;
-      if (g->eos_token_ids.empty() && tokenizer->eos_id >= 0)
-        g->eos_token_ids.push_back(tokenizer->eos_id);
-    }
+    const schema::TokenizerT* tokenizer = parts_.tokenizer.get();
+    if (tokenizer && g->eos_token_ids.empty() && tokenizer->eos_id >= 0)
+      g->eos_token_ids.push_back(tokenizer->eos_id);
     g->do_sample = spec_.generation.do_sample;
     g->temperature = static_cast<float>(spec_.generation.temperature);
     g->top_k = static_cast<uint32_t>(spec_.generation.top_k);

@@ -82,7 +82,8 @@ void layOutWeights(schema::PlanT& plan) {
     for (schema::WeightT* w : block) w->layer_stride_bytes = stride;
     end = block_end + stride * (first.num_layers - 1);
   }
-  plan.weights_bytes = end;
+  // Kernels read norms and biases in whole vectors: up to 60 bytes past the end of the last weight.
+  plan.weights_bytes = alignTo(end, kAlignment) + kAlignment;
 }
 
 uint64_t planId(const schema::PlanT& plan) {

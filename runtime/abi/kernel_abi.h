@@ -5,7 +5,8 @@
  * thread may run any range of them in any order, and the results are the same bits.
  *
  * A kernel touches its operands, the step, and its scratch; it calls nothing, allocates nothing and keeps no state.
- * Operand and scratch pointers are aligned to 64 bytes. Scratch belongs to the calling thread alone; its content is
+ * Operand and scratch pointers are aligned to 64 bytes. Up to 64 bytes past the end of a weight may be read (and do not
+ * matter), so the weights' memory ends at least that far behind the last one. Scratch belongs to the calling thread alone; its content is
  * undefined on entry.
  */
 #ifndef LLMC_RUNTIME_ABI_KERNEL_ABI_H

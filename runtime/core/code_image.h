@@ -26,6 +26,7 @@ class CodeImage {
 
  private:
   void* handle_ = nullptr;
+  int fd_ = -1;  // of the file the image was loaded from
 };
 
 }  // namespace llmrt

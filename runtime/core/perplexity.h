@@ -18,7 +18,8 @@ struct Perplexity {
 };
 
 /// Cuts `ids` into disjoint windows of the session's max_seq_len, each starting with an empty cache
-/// of sequence 0. `progress` (may be empty) is told how many ids are done. Needs two ids.
+/// of sequence 0. `progress` (may be empty) is told how many ids are done. Needs two
+/// ids and a max_seq_len of two.
 Result<Perplexity> measurePerplexity(Session& session, std::span<const int32_t> ids,
                                      const std::atomic<bool>* cancel = nullptr,
                                      const std::function<void(int64_t done)>& progress = {});

@@ -10,6 +10,7 @@
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/schedule_check.h"
 #include "runtime/schema/version.h"
 
 namespace llmrt {
@@ -20,11 +21,16 @@ namespace {
 constexpr uint64_t kMaxBytes = uint64_t{1} << 50;
 constexpr uint64_t kMaxRows = uint64_t{1} << 20;
 constexpr uint64_t kMaxDimension = uint64_t{1} << 31;
-constexpr uint64_t kMaxTiles = uint64_t{1} << 40;
+constexpr uint64_t kMaxTiles = uint64_t{1} << 40;  // of a step; times kMaxThreads it is 2^50
 constexpr uint32_t kMaxLayers = 1 << 16;
 constexpr uint32_t kMaxSeqLen = 1 << 28;
 constexpr uint32_t kMaxBatch = 1 << 16;
 constexpr uint64_t kAlignment = 64;
+// These bound the schedule check, whose time is phases times operands times buffers.
+constexpr uint64_t kMaxPhases = uint64_t{1} << 20;  // of a step, layers counted
+constexpr uint32_t kMaxBuffers = 1024;
+constexpr uint32_t kMaxOperands = 64;
+constexpr uint32_t kMaxNameBytes = 256;
 
 /// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
 #define LLMRT_CHECK(condition, ...)                                 \
@@ -53,6 +59,7 @@ class Verifier {
     LLMRT_RETURN_IF_ERROR(verifyRopeTables());
     LLMRT_RETURN_IF_ERROR(verifyWeights());
     LLMRT_RETURN_IF_ERROR(verifyEntryPoints());
+    LLMRT_RETURN_IF_ERROR(checkSchedules(plan_));
     return verifyGeneration();
   }
 
@@ -200,44 +207,28 @@ class Verifier {
     return {};
   }
 
+  // What checkSchedules(), which comes after, leaves to its caller: that sizes and counts are such
+  // that its walk and the runtime's sums end in time and in 64 bits, and that names fit its messages.
   Status verifyEntryPoint(const schema::EntryPoint& e) const {
-    LLMRT_CHECK(sizeOf(e.name()) > 0, "it has no name");
+    LLMRT_CHECK(isName(e.name()), "it has no name of printable characters");
     LLMRT_CHECK(e.max_rows() > 0 && e.max_rows() <= kMaxRows, "max_rows is {}", e.max_rows());
     LLMRT_CHECK(e.max_logits_rows() > 0 && e.max_logits_rows() <= e.max_rows(),
                 "max_logits_rows is {} of {} rows", e.max_logits_rows(), e.max_rows());
     LLMRT_CHECK(e.arena_bytes() <= kMaxBytes, "arena_bytes is {}", e.arena_bytes());
+    LLMRT_CHECK(sizeOf(e.buffers()) <= kMaxBuffers, "it has {} buffers", sizeOf(e.buffers()));
     for (uint32_t i = 0; i < sizeOf(e.buffers()); ++i) {
       const schema::Buffer& b = *e.buffers()->Get(i);
-      uint64_t bytes = 0;
-      LLMRT_CHECK(b.width() > 0 && b.width() <= b.row_stride() &&
-                      b.row_stride() % kPanelLanes == 0 && b.row_stride() < kMaxDimension,
-                  "buffers[{}]: width {} in a row stride of {}", i, b.width(), b.row_stride());
-      LLMRT_CHECK(
-          b.rows() >= e.max_logits_rows() &&
-              multiply(b.rows(), b.row_stride() * uint64_t{4}, &bytes) && bytes <= b.bytes(),
-          "buffers[{}]: {} rows of {} floats in {} bytes", i, b.rows(), b.row_stride(), b.bytes());
-      LLMRT_CHECK(b.offset_bytes() % kAlignment == 0 && b.offset_bytes() <= e.arena_bytes() &&
-                      b.bytes() <= e.arena_bytes() - b.offset_bytes(),
-                  "buffers[{}]: {} bytes at {} in an arena of {}", i, b.bytes(), b.offset_bytes(),
-                  e.arena_bytes());
+      LLMRT_CHECK(isName(b.name()), "buffers[{}] has no name of printable characters", i);
+      LLMRT_CHECK(b.row_stride() % kPanelLanes == 0, "buffers[{}]: a row stride of {}", i,
+                  b.row_stride());
     }
-    LLMRT_CHECK(e.logits_buffer() < sizeOf(e.buffers()), "logits_buffer is {} of {} buffers",
-                e.logits_buffer(), sizeOf(e.buffers()));
-    LLMRT_CHECK(e.buffers()->Get(e.logits_buffer())->width() == plan_.model()->vocab_size(),
-                "logits are {} wide for a vocabulary of {}",
-                e.buffers()->Get(e.logits_buffer())->width(), plan_.model()->vocab_size());
-
     uint64_t phases = 0;
     for (uint32_t i = 0; i < sizeOf(e.sections()); ++i) {
       const schema::Section& section = *e.sections()->Get(i);
-      LLMRT_CHECK(section.is_layers() ? layersInModel(section.first_layer(), section.num_layers())
-                                      : section.num_layers() == 1,
-                  "sections[{}]: layers {} + {} of a model of {}", i, section.first_layer(),
-                  section.num_layers(), plan_.model()->num_layers());
       phases += uint64_t{section.num_layers()} * sizeOf(section.phases());
-      LLMRT_CHECK(phases <= 1 << 20, "it has more than {} phases", 1 << 20);
+      LLMRT_CHECK(phases <= kMaxPhases, "it has more than {} phases", kMaxPhases);
       for (uint32_t j = 0; j < sizeOf(section.phases()); ++j) {
-        if (Status s = verifyPhase(e, section, *section.phases()->Get(j)); !s.ok()) {
+        if (Status s = verifyPhase(e, *section.phases()->Get(j)); !s.ok()) {
           return std::move(s).withContext(fmt::format("sections[{}].phases[{}]", i, j));
         }
       }
@@ -245,53 +236,14 @@ class Verifier {
     return {};
   }
 
-  Status verifyPhase(const schema::EntryPoint& e, const schema::Section& section,
-                     const schema::Phase& p) const {
-    LLMRT_CHECK(p.kernel() < sizeOf(plan_.kernels()), "kernel {} of {}", p.kernel(),
-                sizeOf(plan_.kernels()));
-    LLMRT_CHECK(p.tiles() > 0 && p.tiles() <= kMaxTiles, "tiles is {}", p.tiles());
-    for (uint32_t i = 0; i < sizeOf(p.operands()); ++i) {
-      if (Status s = verifyOperand(e, section, *p.operands()->Get(i)); !s.ok()) {
-        return std::move(s).withContext(fmt::format("operands[{}]", i));
-      }
-    }
+  Status verifyPhase(const schema::EntryPoint& e, const schema::Phase& p) const {
+    LLMRT_CHECK(isName(p.op()), "op is no name of printable characters");
+    const uint64_t rows = p.on_logits_rows() ? e.max_logits_rows() : e.max_rows();
+    const uint64_t row_blocks =
+        p.rows_per_tile() == 0 ? 1 : (rows + p.rows_per_tile() - 1) / p.rows_per_tile();
+    LLMRT_CHECK(p.tiles() > 0 && p.tiles() <= kMaxTiles / row_blocks, "tiles is {}", p.tiles());
+    LLMRT_CHECK(sizeOf(p.operands()) <= kMaxOperands, "it has {} operands", sizeOf(p.operands()));
     return {};
-  }
-
-  Status verifyOperand(const schema::EntryPoint& e, const schema::Section& section,
-                       const schema::Operand& operand) const {
-    const uint32_t i = operand.index();
-    const schema::Access access = operand.access();
-    LLMRT_CHECK(access >= schema::Access::MIN && access <= schema::Access::MAX,
-                "access is unknown");
-    switch (operand.space()) {
-      case schema::Space::arena:
-        LLMRT_CHECK(i < sizeOf(e.buffers()), "buffer {} of {}", i, sizeOf(e.buffers()));
-        return {};
-      case schema::Space::weights: {
-        LLMRT_CHECK(i < sizeOf(plan_.weights()), "weight {} of {}", i, sizeOf(plan_.weights()));
-        LLMRT_CHECK(access == schema::Access::read, "a weight is written");
-        const schema::Weight& w = *plan_.weights()->Get(i);
-        LLMRT_CHECK(w.num_layers() == 0 || covers(w.first_layer(), w.num_layers(), section),
-                    "weight {} is not one of every layer of its section", i);
-        return {};
-      }
-      case schema::Space::kv_keys:
-      case schema::Space::kv_values: {
-        LLMRT_CHECK(i < sizeOf(plan_.kv_groups()), "KV group {} of {}", i,
-                    sizeOf(plan_.kv_groups()));
-        const schema::KvGroup& g = *plan_.kv_groups()->Get(i);
-        LLMRT_CHECK(covers(g.first_layer(), g.num_layers(), section),
-                    "KV group {} does not hold every layer of its section", i);
-        return {};
-      }
-      case schema::Space::rope:
-        LLMRT_CHECK(i < sizeOf(plan_.rope_tables()), "rope table {} of {}", i,
-                    sizeOf(plan_.rope_tables()));
-        LLMRT_CHECK(access == schema::Access::read, "a rope table is written");
-        return {};
-    }
-    return invalidData("space is unknown");
   }
 
   Status verifyGeneration() const {
@@ -310,9 +262,11 @@ class Verifier {
            count <= plan_.model()->num_layers() - first;
   }
 
-  static bool covers(uint32_t first, uint32_t count, const schema::Section& section) {
-    return section.is_layers() && section.first_layer() >= first &&
-           section.first_layer() - first + section.num_layers() <= count;
+  // Names of buffers and phases are copied and printed: not empty, not long, and nothing that would
+  // break a line.
+  static bool isName(const flatbuffers::String* s) {
+    return sizeOf(s) > 0 && s->size() <= kMaxNameBytes &&
+           std::all_of(s->begin(), s->end(), [](char c) { return c >= 0x20 && c < 0x7f; });
   }
 
   const schema::Plan& plan_;

@@ -89,15 +89,17 @@ int32_t Sampler::sample(std::span<const float> logits) {
   const auto before = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
+  bool in_order = true;  // of ids
   candidates_.clear();
   for (size_t id = 0; id < seen_.size(); ++id) {
     const float logit = penalized(logits, id) / options_.temperature;
-    if (!std::isnan(logit)) candidates_.push_back({logit, static_cast<int32_t>(id)});
+    if (!std::isnan(logit)) candidates_.push_back({logit, static_cast<int32_t>(id), 0});
   }
   if (candidates_.empty()) return greedy(logits);
 
   if (options_.top_k > 0 && static_cast<size_t>(options_.top_k) < candidates_.size()) {
     const auto kth = candidates_.begin() + (options_.top_k - 1);
+    in_order = false;
     std::nth_element(candidates_.begin(), kth, candidates_.end(), before);
     const float threshold = kth->logit;
     candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
@@ -109,16 +111,17 @@ int32_t Sampler::sample(std::span<const float> logits) {
   for (const Candidate& c : candidates_) largest = std::max(largest, c.logit);
   if (!std::isfinite(largest))
     return std::min_element(candidates_.begin(), candidates_.end(), before)->id;
-  const auto weight = [&](const Candidate& c) {
-    return std::exp(static_cast<double>(c.logit) - largest);
-  };
   double total = 0;
-  for (const Candidate& c : candidates_) total += weight(c);
+  for (Candidate& c : candidates_) {
+    c.weight = std::exp(static_cast<double>(c.logit) - largest);
+    total += c.weight;
+  }
 
   size_t kept = candidates_.size();
   if (options_.top_p < 1.0f) {
     // Few tokens hold most of the probability: sort only as many as are needed, four times as many
     // at each attempt.
+    in_order = false;
     double sum = 0;
     size_t sorted = 0;
     for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < options_.top_p * total);
@@ -129,25 +132,27 @@ int32_t Sampler::sample(std::span<const float> logits) {
                           candidates_.begin() + static_cast<ptrdiff_t>(sorted), candidates_.end(),
                           before);
       }
-      sum += weight(candidates_[kept]);
+      sum += candidates_[kept].weight;
     }
   }
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
   if (options_.min_p > 0.0f) {
     candidates_.erase(
         std::remove_if(candidates_.begin(), candidates_.end(),
-                       [&](const Candidate& c) { return weight(c) < options_.min_p; }),
+                       [&](const Candidate& c) { return c.weight < options_.min_p; }),
         candidates_.end());
   }
 
   // The order of candidates depends on the algorithms above: sum and draw in the order of ids.
-  std::sort(candidates_.begin(), candidates_.end(),
-            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  if (!in_order) {
+    std::sort(candidates_.begin(), candidates_.end(),
+              [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  }
   total = 0;
-  for (const Candidate& c : candidates_) total += weight(c);
+  for (const Candidate& c : candidates_) total += c.weight;
   double left = random_.uniform() * total;
   for (const Candidate& c : candidates_) {
-    left -= weight(c);
+    left -= c.weight;
     if (left < 0) return c.id;
   }
   return candidates_.back().id;  // rounding ate the last bit

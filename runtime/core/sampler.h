@@ -50,6 +50,7 @@ class Sampler {
   struct Candidate {
     float logit;
     int32_t id;
+    double weight;  // exp(logit - largest): its probability but for a common factor
   };
   Sampler(int64_t vocab_size, const SamplerOptions& options);
   float penalized(std::span<const float> logits, size_t id) const;

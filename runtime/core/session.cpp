@@ -22,6 +22,10 @@ uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlign
 Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions options) {
   const int64_t max_seq_len = plan.model()->max_seq_len();
   if (options.threads == 0) options.threads = defaultThreads();
+  if (options.threads < 1 || options.threads > kMaxThreads) {
+    return invalidArgument(
+        fmt::format("threads must be 1 to {}, got {}", kMaxThreads, options.threads));
+  }
   if (options.max_seq_len == 0) options.max_seq_len = max_seq_len;
   if (options.max_seq_len < 1 || options.max_seq_len > max_seq_len) {
     return invalidArgument(fmt::format("--max-seq-len {}: the plan was compiled for 1 to {} tokens",

@@ -53,8 +53,8 @@ ThreadTeam::ThreadTeam(int size)
     : size_(size), spins_(size <= defaultThreads() ? kSpins : kSpinsOversubscribed) {}
 
 Result<std::unique_ptr<ThreadTeam>> ThreadTeam::create(int threads) {
-  if (threads < 1 || threads > 1024) {
-    return invalidArgument(fmt::format("threads must be 1 to 1024, got {}", threads));
+  if (threads < 1 || threads > kMaxThreads) {
+    return invalidArgument(fmt::format("threads must be 1 to {}, got {}", kMaxThreads, threads));
   }
   std::unique_ptr<ThreadTeam> team(new ThreadTeam(threads));
   team->workers_.reserve(static_cast<size_t>(threads) - 1);

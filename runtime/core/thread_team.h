@@ -11,6 +11,9 @@
 
 namespace llmrt {
 
+/// Most threads of a team: more than machines have CPUs, and few enough to start.
+inline constexpr int kMaxThreads = 1024;
+
 /// N - 1 worker threads and the caller. One run() is one dispatch for a whole step: threads meet
 /// between its phases at barrier(). Neither allocates; the only system calls are a futex wait after
 /// a short spin, and its wake. run() may be called from one thread at a time.
@@ -18,6 +21,7 @@ class ThreadTeam {
  public:
   using Task = void (*)(void* context, int worker);
 
+  /// `threads`: 1 to kMaxThreads, the caller included.
   static Result<std::unique_ptr<ThreadTeam>> create(int threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;

@@ -133,6 +133,16 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
       }
     }
     EXPECT_EQ(all, reference) << "not the bits of the first target";
+    if (c.dtype == DType::kF16) {
+      // A value too large for the cache's type must not reach the rows before it, though they share
+      // its block.
+      const float kept = v.floats()[149 * kvStride];
+      v.floats()[149 * kvStride] = 1e6f;
+      kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
+      EXPECT_EQ(run("prefill", 0, 150, llm::kAttentionRows)[148 * width], reference[148 * width]);
+      v.floats()[149 * kvStride] = kept;
+      kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
+    }
     // One row at a time in decode, a ragged piece across both sequences in prefill.
     for (int64_t r :
          {int64_t(0), int64_t(63), int64_t(64), int64_t(149), int64_t(150), numRows - 1})

@@ -41,6 +41,8 @@ TEST(Target, V4GivesTheBitsOfV3) {
         compiledPlan(goldenModel("llama_mha"), {"--dtype", dtype, "--target", kTargets});
     const RunningModel v3(plan, "x86-64-v3"), v4(plan, "x86-64-v4");
     ASSERT_TRUE(v3.ok() && v4.ok());
+    // Two plans open at once have each its own code.
+    EXPECT_NE(v3.plan->kernel(0), v4.plan->kernel(0));
     const Ids prompt = somePrompt(80, v3.plan->vocabSize());
     const auto a = v3.session({.threads = 1}), b = v4.session({.threads = 2, .prefill_chunk = 7});
     ASSERT_TRUE(a && b);

@@ -113,14 +113,13 @@ KERNEL example_attention(const LlmcStep* step, void* const* operands, int64_t ti
   return 0;
 }
 
-/* operands: a, x, weight [HIDDEN / 16, HIDDEN, 16] (layout panels), y (write) = x + a W^T.
+/* operands: a, weight [HIDDEN / 16, HIDDEN, 16] (layout panels), x (read, write) += a W^T.
  * Tiles: one per panel, for all rows (Phase.rows_per_tile = 0). */
 KERNEL example_linear_residual(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                                int64_t tile_end, void* scratch) {
   const float* a = operands[0];
-  const float* x = operands[1];
-  const float* weight = operands[2];
-  float* y = operands[3];
+  const float* weight = operands[1];
+  float* x = operands[2];
   (void)scratch;
   for (int64_t panel = tile_begin; panel < tile_end; ++panel) {
     const float* w = weight + panel * HIDDEN * LANES;
@@ -130,7 +129,7 @@ KERNEL example_linear_residual(const LlmcStep* step, void* const* operands, int6
       for (int k = 0; k < HIDDEN; ++k)
         for (int lane = 0; lane < LANES; ++lane)
           sum[lane] += a[row * HIDDEN + k] * w[k * LANES + lane];
-      for (int lane = 0; lane < LANES; ++lane) y[row * HIDDEN + panel * LANES + lane] = sum[lane];
+      for (int lane = 0; lane < LANES; ++lane) x[row * HIDDEN + panel * LANES + lane] = sum[lane];
     }
   }
   return 0;
@@ -159,11 +158,12 @@ KERNEL example_logits(const LlmcStep* step, void* const* operands, int64_t tile_
   return 0;
 }
 
-/* Fails on token 13: a kernel says so with a positive status, which ends the step. */
+/* Fails on token 13: a kernel says so with a positive status, which ends the step. The build gives
+ * it, one to each of two images. */
 KERNEL example_refuse_13(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                          int64_t tile_end, void* scratch) {
   (void)operands, (void)scratch, (void)tile_begin, (void)tile_end;
   for (int64_t row = 0; row < step->num_rows; ++row)
-    if (step->rows[row].token_id == 13) return 7;
+    if (step->rows[row].token_id == 13) return REFUSE_STATUS;
   return 0;
 }

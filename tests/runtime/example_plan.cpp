@@ -96,7 +96,6 @@ std::unique_ptr<EntryPointT> entryPoint(std::string name, uint32_t rows) {
   // x is both read and written: every tile reads and writes its own columns of x only.
   section->phases.push_back(phase("linear_residual", kLinearResidual,
                                   {{Space::arena, kA},
-                                   {Space::arena, kX},
                                    {Space::weights, kOProj},
                                    {Space::arena, kX, Access::read_write}},
                                   kHidden / 16, 0));
@@ -163,6 +162,11 @@ std::unique_ptr<TokenizerT> tokenizer() {
 
 }  // namespace
 
+void setKernels(schema::TargetT& target, int refuse_status) {
+  target.image = readFile(EXAMPLE_KERNELS + std::to_string(refuse_status) + ".so");
+  target.image_hash = XXH3_64bits(target.image.data(), target.image.size());
+}
+
 schema::PlanT plan() {
   PlanT p;
   p.schema_version = kPlanSchemaVersion;
@@ -184,8 +188,7 @@ schema::PlanT plan() {
   p.targets.push_back(std::make_unique<TargetT>());
   TargetT& target = *p.targets.back();
   target.name = supportedCpuTargets().empty() ? "x86-64-v3" : supportedCpuTargets().front();
-  target.image = readFile(EXAMPLE_KERNELS);
-  target.image_hash = XXH3_64bits(target.image.data(), target.image.size());
+  setKernels(target, 7);
   target.scratch_bytes = kHeadDim * 4;
   target.abi_version = LLMC_KERNEL_ABI_VERSION;
 

@@ -183,6 +183,12 @@ void BenchOptions::addTo(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--repeat", repeat, "Rounds")->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_flag("--json", json, "One line, a JSON object; spread: [least, most] of each figure");
+  app.callback([this] {
+    if (prefill == 0 && decode == 0)
+      throw CLI::ValidationError("--prefill, --decode", "are both 0: there is nothing to measure");
+    if (depth > 0 && decode == 0)
+      throw CLI::ValidationError("--depth", "is of decoding: needs --decode");
+  });
 }
 
 Result<int> bench(const BenchOptions& o) {

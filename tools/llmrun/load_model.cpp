@@ -15,19 +15,22 @@ namespace llmrt {
 
 void ModelOptions::addTo(CLI::App& app) {
   app.add_option("PLAN", plan_path, "A plan made by llmc (plan.fb)")->required();
-  app.add_option("--weights", weights_path, "Weights file; default: the plan's name with .weights");
+  auto* weights = app.add_option("--weights", weights_path,
+                                 "Weights file; default: the plan's name with .weights");
   // A flag, so that only --synthetic-weights=SEED takes a value and PLAN may follow.
-  app.add_flag_function(
+  auto* synthetic = app.add_flag_function(
       "--synthetic-weights{1}",
       [this](int64_t seed) { synthetic_seed = static_cast<uint64_t>(seed); },
       "Random weights made up in memory, the same for the same SEED (=SEED, default 1)");
+  synthetic->excludes(weights);
   app.add_flag("--verify-weights", verify_weights,
-               "Compare the weights with the plan's hashes before the run");
+               "Compare the weights with the plan's hashes before the run")
+      ->excludes(synthetic);
   app.add_option("--device", device, "cpu")->capture_default_str();
   app.add_option("--cpu-target", cpu_target,
                  "Run this target's code, not the best of plan and machine");
   app.add_option("--threads", session.threads, "Threads; default: the CPUs of this process")
-      ->check(CLI::Range(1, 1024));
+      ->check(CLI::Range(1, kMaxThreads));
   app.add_option("--max-seq-len", session.max_seq_len, "Context in tokens; default: the plan's")
       ->check(CLI::PositiveNumber);
   app.add_option("--prefill-chunk", session.prefill_chunk,

@@ -38,6 +38,8 @@ void RunOptions::addTo(CLI::App& app) {
   top->check(CLI::NonNegativeNumber);
   app.callback([this] {
     if (top_logits > 0 && !json) throw CLI::ValidationError("--top-logits", "needs --json");
+    if (prompt_ids && prompt_ids->empty())
+      throw CLI::ValidationError("--prompt-ids", "needs at least one token id");
   });
 }
 

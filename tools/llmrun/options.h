@@ -13,7 +13,7 @@ namespace llmrt {
 struct RunOptions {
   ModelOptions model;
   std::optional<std::string> prompt, prompt_file, perplexity;
-  std::vector<int32_t> prompt_ids;
+  std::optional<std::vector<int32_t>> prompt_ids;
   std::optional<int64_t> max_tokens;
   // Absent: what the plan's generation config says.
   std::optional<float> temperature, top_p, min_p, repetition_penalty;

@@ -69,8 +69,8 @@ Result<std::vector<int32_t>> encode(const LoadedModel& model, const std::string&
 
 Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const RunOptions& o) {
   std::vector<int32_t> ids;
-  if (!o.prompt_ids.empty()) {
-    ids = o.prompt_ids;
+  if (o.prompt_ids) {
+    ids = *o.prompt_ids;
   } else if (o.prompt) {
     LLMRT_ASSIGN_OR_RETURN(ids, encode(model, *o.prompt, "--prompt"));
   } else {
