@@ -3,11 +3,13 @@
 
 #include <cstdint>
 
-#include "ir/LLMEnums.h.inc"  // needs the headers above
 #include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/Value.h"
+// clang-format off: it needs the headers above
+#include "ir/LLMEnums.h.inc"
+// clang-format on
 
 namespace llmc::llm {
 

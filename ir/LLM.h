@@ -3,7 +3,6 @@
 #pragma once
 
 #include "ir/KernelOp.h"
-#include "ir/LLMDialect.h.inc"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -12,6 +11,8 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+// clang-format off: each generated header needs what stands above it
+#include "ir/LLMDialect.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "ir/LLMTypes.h.inc"
 #define GET_ATTRDEF_CLASSES
@@ -19,6 +20,7 @@
 #include "ir/LLMInterfaces.h.inc"
 #define GET_OP_CLASSES
 #include "ir/LLMOps.h.inc"
+// clang-format on
 
 namespace llmc::llm {
 

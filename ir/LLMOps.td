@@ -12,8 +12,9 @@ def LLM_ModelOp : LLM_Op<"model", [Symbol, SymbolTable, IsolatedFromAbove, NoTer
   let summary = "a model: its facts, weights and entry points";
   let description = [{
     ```mlir
-    llm.model @mistral_7b architecture "mistral" hidden 4096 intermediate 14336 heads 32 kv_heads 8 head_dim 128
-        layers 32 vocab 32000 max_seq_len 4096 max_batch 1 { ... }
+    llm.model @mistral architecture "mistral" hidden_size 4096 intermediate_size 14336 num_heads 32 num_kv_heads 8
+        head_dim 128 num_layers 32 vocab_size 32000 max_seq_len 4096 max_batch 1 {
+    }
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$architecture, I64Attr:$hidden_size,
@@ -73,7 +74,14 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
     Entry points differ only in their bound on rows. Block arguments: the row table and the KV cache. Every layer of
     the model runs once, in order.
     ```mlir
-    llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<8x128xbf16>) max_rows 8 { ... llm.return %logits }
+    llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<8x128xbf16>) max_rows 8 {
+      %x = llm.embed %rows, @embed_tokens : tensor<?x4096xf32>
+      %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> {
+        llm.yield %h : tensor<?x4096xf32>
+      }
+      %logits = llm.norm_logits %y, %rows norm @norm eps 1.0e-5, @lm_head : tensor<?x4096xf32> -> tensor<?x32000xf32>
+      llm.return %logits : tensor<?x32000xf32>
+    }
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows);
@@ -98,7 +106,12 @@ def LLM_LayersOp : LLM_Op<"layers", [HasParent<"EntryOp">, SingleBlock, AllTypes
   let summary = "decoder layers that have the same form, as a loop over the residual stream";
   let description = [{
     ```mlir
-    %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> { ... llm.yield %z }
+    %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> {
+      %z = llm.norm_glu %h norm @post_attention_norm eps 1.0e-5 proj @gate_proj, @up_proj silu
+             : tensor<?x4096xf32> -> tensor<?x14336xf32>
+      %r = llm.linear_residual %z, %h, @down_proj : tensor<?x14336xf32> -> tensor<?x4096xf32>
+      llm.yield %r : tensor<?x4096xf32>
+    }
     ```
   }];
   let arguments = (ins LLM_Rows2D:$init, I64Attr:$first_layer, I64Attr:$num_layers);
@@ -186,12 +199,14 @@ def LLM_ActivationOp : LLM_ComputeOp<"activation", [Pure, AllTypesMatch<["x", "y
 }
 
 def LLM_MulOp : LLM_ComputeOp<"mul", [Pure, AllTypesMatch<["a", "b", "y"]>]> {
+  let summary = "y = a * b, element by element";
   let arguments = (ins LLM_Rows2D:$a, LLM_Rows2D:$b);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$a `,` $b attr-dict `:` type($y)";
 }
 
 def LLM_AddOp : LLM_ComputeOp<"add", [Pure, AllTypesMatch<["a", "b", "y"]>]> {
+  let summary = "y = a + b, element by element";
   let arguments = (ins LLM_Rows2D:$a, LLM_Rows2D:$b);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$a `,` $b attr-dict `:` type($y)";
@@ -214,7 +229,7 @@ def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryE
   let description = [{
     ```mlir
     %q = llm.norm_qkv %h, %rows, %kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
-           bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32>, !llm.kv_cache<8x128xbf16> -> tensor<?x4096xf32>
+           bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32>, <8x128xbf16> -> tensor<?x4096xf32>
     ```
   }];
   let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, LLM_KvCacheType:$kv, FlatSymbolRefAttr:$norm, F64Attr:$eps,
@@ -268,7 +283,7 @@ def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">,
   let summary = "weights as they lie in the weights file: one or more sources in one layout";
   let description = [{
     ```mlir
-    llm.packed_weight @qkv panels heads of [@q_proj, @k_proj, @v_proj] head_rows 128 : bf16
+    llm.packed_weight @q_proj.k_proj.v_proj.heads panels heads of [@q_proj, @k_proj, @v_proj] head_rows 128 : bf16
     llm.packed_weight @input_norm.rows rows concat of [@input_norm] : f32
     ```
     Norms and biases are kept in f32, matrices in the weights' own type.
@@ -332,8 +347,9 @@ def LLM_PhaseOp : LLM_Op<"phase", [ParentOneOf<["ScheduleOp", "RepeatOp"]>]> {
   let summary = "one kernel over all its tiles; begins when every earlier phase has ended";
   let description = [{
     ```mlir
-    llm.phase @decode_norm_qkv tiles 48 rows_per_tile 0
-        [#llm.operand<read arena @h>, #llm.operand<read weights @input_norm.rows>, ...]
+    llm.phase @linear_residual_4096x4096_bf16_decode tiles 64 rows_per_tile 0
+        [#llm.operand<read arena @attention>, #llm.operand<read arena @residual>,
+         #llm.operand<read weights @o_proj.panels>, #llm.operand<write arena @linear_residual>]
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$kernel, I64Attr:$tiles, I64Attr:$rows_per_tile,

@@ -21,6 +21,22 @@ Status checkPositive(const char* field, double value) {
                      ", must be above 0");
 }
 
+// The weights of a plan may take 2^50 bytes; panels of 16 rows hold heads of 2 rows eight times as
+// large, and an f32 takes 4 bytes.
+constexpr int64_t kMaxParameters = int64_t{1} << 44;
+
+Status checkTotal(const ModelSpec& spec) {
+  const int64_t parameters = numParameters(spec);
+  if (parameters <= kMaxParameters) return {};
+  return invalidData("hidden_size " + std::to_string(spec.hidden_size) + ", intermediate_size " +
+                     std::to_string(spec.intermediate_size) + ", num_hidden_layers " +
+                     std::to_string(spec.num_layers) + ", num_attention_heads " +
+                     std::to_string(spec.num_heads) + ", head_dim " +
+                     std::to_string(spec.head_dim) + " and vocab_size " +
+                     std::to_string(spec.vocab_size) + " make " + std::to_string(parameters) +
+                     " parameters, at most " + std::to_string(kMaxParameters) + " are supported");
+}
+
 Status checkRope(const Rope& rope) {
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_theta", rope.theta));
   if (rope.scaling == RopeScaling::kNone) return {};
@@ -59,7 +75,8 @@ Status checkSpec(const ModelSpec& spec) {
     return invalidData("sliding_window is " + std::to_string(spec.sliding_window) +
                        ", must be 1 to 1073741824, or null for none");
   LLMRT_RETURN_IF_ERROR(checkPositive("rms_norm_eps", spec.rms_norm_eps));
-  return checkRope(spec.rope);
+  LLMRT_RETURN_IF_ERROR(checkRope(spec.rope));
+  return checkTotal(spec);
 }
 
 }  // namespace llmc

@@ -45,10 +45,9 @@ struct FuseAdd : OpRewritePattern<llm::AddOp> {
     }
     if (!p) {
       // A sum of two things that are no linear is not a near miss.
-      const StringRef noLinear = "an operand is not a linear";
-      if (whyA == noLinear && whyB == noLinear)
+      if (whyA == kNotALinear && whyB == kNotALinear)
         return rewriter.notifyMatchFailure(add, "no linear");
-      return notFused(rewriter, add, "linear_residual", whyB == noLinear ? whyA : whyB);
+      return notFused(rewriter, add, "linear_residual", whyB == kNotALinear ? whyA : whyB);
     }
 
     auto fused = rewriter.replaceOpWithNewOp<llm::LinearResidualOp>(

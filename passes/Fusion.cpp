@@ -20,7 +20,7 @@ Projection traceProjection(Value value, std::string& why) {
   if ((p.bias = value.getDefiningOp<llm::BiasOp>())) value = p.bias.getX();
   p.linear = value.getDefiningOp<llm::LinearOp>();
   if (!p.linear) {
-    why = "an operand is not a linear";
+    why = kNotALinear.str();
     return {};
   }
   if ((p.rope || p.bias) && !value.hasOneUse()) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ir/LLM.h"
+#include "llvm/ADT/StringRef.h"
 #include "mlir/IR/PatternMatch.h"
 
 namespace llmc {
@@ -20,6 +21,9 @@ struct Projection {
   mlir::FlatSymbolRefAttr weight() { return linear.getWeightAttr(); }
   mlir::FlatSymbolRefAttr biasOrNull() { return bias ? bias.getWeightAttr() : nullptr; }
 };
+
+/// What traceProjection() says of a value that no linear makes.
+inline constexpr llvm::StringLiteral kNotALinear = "an operand is not a linear";
 
 /// Follows `value` back to its linear; a null projection, with `why` set, where there is none or an
 /// inner value has another use. The use of `value` itself is not looked at.

@@ -38,6 +38,8 @@ std::string passNames(bool optionalOnly) {
   return names;
 }
 
+bool meansEveryPass(std::string_view which) { return which == "all" || which == "after-all"; }
+
 struct Options : PassPipelineOptions<Options> {
   ListOption<std::string> disablePass{*this, "disable-pass", llvm::cl::desc("passes to leave out")};
 };
@@ -57,8 +59,7 @@ void buildFusionPipeline(OpPassManager& pm, const PipelineOptions& options) {
   // fusion.
   add("canonicalize", createCanonicalizerPass());
   // 2. The projections of attention before anything else takes a linear: a bias + add after a
-  // projection must not be
-  //    mistaken for a residual.
+  // projection must not be mistaken for a residual.
   add("llm-fuse-norm-qkv", createFuseNormQkv());
   // 3. The MLP's two projections, for the same reason before residuals.
   add("llm-fuse-norm-glu", createFuseNormGlu());
@@ -74,8 +75,7 @@ void buildSchedulePipeline(OpPassManager& pm, const PipelineOptions& options) {
     if (!options.isDisabled(name)) model.addPass(std::move(pass));
   };
   // 6. Layouts follow from the ops that read the weights, so fusion must have ended; all entry
-  // points at once, since
-  //    they share the weights.
+  // points at once, since they share the weights.
   add("llm-pack-weights", createPackWeights());
   // 7. The order of the phases is the order of the ops. Buffers do not share bytes yet.
   add("llm-schedule", createSchedule());
@@ -98,22 +98,25 @@ llmrt::Result<std::vector<std::string>> parseDisabledPasses(std::string_view nam
     const std::string name = part.trim().str();
     const KnownPass* pass = findPass(name);
     if (!pass)
-      return llmrt::invalidArgument("--disable-pass: there is no pass '" + name + "', use one of " +
+      return llmrt::invalidArgument("there is no pass '" + name + "', use one of " +
                                     passNames(/*optionalOnly=*/true));
     if (!pass->optional)
-      return llmrt::invalidArgument("--disable-pass: '" + name +
-                                    "' is needed to make a plan, use one of " +
+      return llmrt::invalidArgument("'" + name + "' is needed to make a plan, use one of " +
                                     passNames(/*optionalOnly=*/true));
     disabled.push_back(name);
   }
   return disabled;
 }
 
+llmrt::Status checkPassToPrint(std::string_view which) {
+  if (meansEveryPass(which) || findPass(which)) return {};
+  return llmrt::invalidArgument("there is no pass '" + std::string(which) +
+                                "', use all or one of " + passNames(/*optionalOnly=*/false));
+}
+
 llmrt::Status printIrAfter(PassManager& pm, std::string_view which, llvm::raw_ostream& os) {
-  const bool all = which == "all" || which == "after-all";
-  if (!all && !findPass(which))
-    return llmrt::invalidArgument("--dump-ir: there is no pass '" + std::string(which) +
-                                  "', use all or one of " + passNames(/*optionalOnly=*/false));
+  LLMRT_RETURN_IF_ERROR(checkPassToPrint(which));
+  const bool all = meansEveryPass(which);
   pm.enableIRPrinting([](Pass*, Operation*) { return false; },
                       [all, name = std::string(which)](Pass* pass, Operation*) {
                         return all ? !pass->getArgument().empty() : pass->getArgument() == name;

@@ -30,8 +30,11 @@ void buildPipeline(mlir::OpPassManager& pm, const PipelineOptions& options);
 /// there are; so is a pass that the result would be no schedule without.
 llmrt::Result<std::vector<std::string>> parseDisabledPasses(std::string_view names);
 
+/// Ok for the name of a pass, "all" and "after-all"; else an error that lists the names there are.
+llmrt::Status checkPassToPrint(std::string_view which);
+
 /// Prints the IR to `os` after the pass `which`, or after every pass with "all" or "after-all". An
-/// unknown name is an error that lists the names there are. `os` must outlive the pass manager.
+/// unknown name is checkPassToPrint()'s error. `os` must outlive the pass manager.
 llmrt::Status printIrAfter(mlir::PassManager& pm, std::string_view which, llvm::raw_ostream& os);
 
 /// Registers the pipeline as `llmc-pipeline` for llmc-opt, with the option `disable-pass`.

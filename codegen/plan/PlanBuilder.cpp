@@ -5,7 +5,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "codegen/plan/WeightTable.h"
 #include "passes/ScheduleToPlan.h"

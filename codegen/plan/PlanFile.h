@@ -19,4 +19,9 @@ llmrt::Result<std::vector<uint8_t>> serializePlan(const llmrt::schema::PlanT& pl
 llmrt::Result<llmrt::AtomicFile> writePlan(const std::vector<uint8_t>& bytes,
                                            const std::string& path);
 
+/// Gives a plan and the weights it describes (null: code only) their names, the plan last. On an
+/// error neither is replaced: what was under both names before is still there (old weights that
+/// cannot be put back are named by the error).
+llmrt::Status commitPlanAndWeights(llmrt::AtomicFile& plan, llmrt::AtomicFile* weights);
+
 }  // namespace llmc

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -82,26 +83,31 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
   std::vector<Item> items;
   for (auto& weight : plan.weights) {
     schema::WeightT& w = *weight;
-    std::vector<int64_t> rows;
-    for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
-    const std::vector<PanelRow>* weight_lanes = nullptr;
-    if (w.layout == schema::Layout::panels) {
-      weight_lanes = &lanes.emplace_back(
-          llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
-    }
+    const size_t first_item = items.size();
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
-      Item item{
-          &w,
-          w.offset_bytes + l * w.layer_stride_bytes,
-          {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, weight_lanes}};
+      Item item{&w,
+                w.offset_bytes + l * w.layer_stride_bytes,
+                {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
       for (const auto& s : w.sources) {
         LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, findTensor(source, *s, w.first_layer + l));
         item.tensor.sources.push_back(tensor);
       }
+      items.push_back(std::move(item));
+    }
+    // Only now are the plan's sizes known to be those of real tensors: a row map takes memory by
+    // them.
+    const std::vector<PanelRow>* weight_lanes = nullptr;
+    if (w.layout == schema::Layout::panels) {
+      std::vector<int64_t> rows;
+      for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
+      weight_lanes = &lanes.emplace_back(
+          llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
+    }
+    for (Item& item : std::span(items).subspan(first_item)) {
+      item.tensor.lanes = weight_lanes;
       if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) != w.bytes)
         return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
                                   " has a size that its shape does not give");
-      items.push_back(std::move(item));
     }
   }
   std::stable_sort(items.begin(), items.end(),

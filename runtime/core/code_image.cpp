@@ -35,8 +35,7 @@ Result<CodeImage> CodeImage::load(std::span<const uint8_t> image) {
   for (size_t done = 0; done < image.size();) {
     const ssize_t n = write(result.fd_, image.data() + done, image.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0)
-      return ioError(fmt::format("writing kernels to memory: {}", std::strerror(errno)));
+    if (n <= 0) return ioError(fmt::format("writing kernels to memory: {}", std::strerror(errno)));
     done += static_cast<size_t>(n);
   }
   result.handle_ =

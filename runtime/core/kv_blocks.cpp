@@ -14,9 +14,10 @@ KvBlocks::KvBlocks(int64_t max_batch, int64_t max_seq_len)
   }
 }
 
-void KvBlocks::release(int64_t seq) {
+void KvBlocks::shrink(int64_t seq, int64_t tokens) {
+  const int64_t wanted = (tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;
   int64_t& held = held_[static_cast<size_t>(seq)];
-  for (; held > 0; --held) {
+  for (; held > wanted; --held) {
     int32_t& entry = tables_[static_cast<size_t>(seq * blocks_per_seq_ + held - 1)];
     free_.push_back(entry);
     entry = 0;

@@ -36,8 +36,8 @@ class KvBlocks {
     }
   }
 
-  /// Gives back all blocks of a sequence.
-  void release(int64_t seq);
+  /// Gives back the blocks of a sequence that its first `tokens` tokens do not need.
+  void shrink(int64_t seq, int64_t tokens);
 
  private:
   int64_t max_batch_, blocks_per_seq_;

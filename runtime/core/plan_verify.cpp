@@ -28,7 +28,7 @@ constexpr uint32_t kMaxBatch = 1 << 16;
 constexpr uint64_t kAlignment = 64;
 // These bound the schedule check, whose time is phases times operands times buffers.
 constexpr uint64_t kMaxPhases = uint64_t{1} << 20;  // of a step, layers counted
-constexpr uint32_t kMaxBuffers = 1024;
+constexpr uint32_t kMaxBuffers = 4096;
 constexpr uint32_t kMaxOperands = 64;
 constexpr uint32_t kMaxNameBytes = 256;
 
@@ -208,7 +208,8 @@ class Verifier {
   }
 
   // What checkSchedules(), which comes after, leaves to its caller: that sizes and counts are such
-  // that its walk and the runtime's sums end in time and in 64 bits, and that names fit its messages.
+  // that its walk and the runtime's sums end in time and in 64 bits, and that names fit its
+  // messages.
   Status verifyEntryPoint(const schema::EntryPoint& e) const {
     LLMRT_CHECK(isName(e.name()), "it has no name of printable characters");
     LLMRT_CHECK(e.max_rows() > 0 && e.max_rows() <= kMaxRows, "max_rows is {}", e.max_rows());

@@ -137,10 +137,9 @@ int32_t Sampler::sample(std::span<const float> logits) {
   }
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
   if (options_.min_p > 0.0f) {
-    candidates_.erase(
-        std::remove_if(candidates_.begin(), candidates_.end(),
-                       [&](const Candidate& c) { return c.weight < options_.min_p; }),
-        candidates_.end());
+    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
+                                     [&](const Candidate& c) { return c.weight < options_.min_p; }),
+                      candidates_.end());
   }
 
   // The order of candidates depends on the algorithms above: sum and draw in the order of ids.

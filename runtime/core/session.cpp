@@ -275,7 +275,10 @@ Status Session::step(std::span<const StepToken> tokens) {
   step_ = {rows_.data(),     logits_rows_.data(),
            blocks_.tables(), static_cast<int64_t>(tokens.size()),
            logits_rows,      blocks_.blocksPerSeq()};
-  LLMRT_RETURN_IF_ERROR(execute(static_cast<uint32_t>(entry)));
+  if (Status s = execute(static_cast<uint32_t>(entry)); !s.ok()) {
+    for (const StepToken& t : tokens) dropStep(t.seq);
+    return s;
+  }
   for (const StepToken& t : tokens) ++kv_len_[static_cast<size_t>(t.seq)];
   return {};
 }
@@ -352,9 +355,36 @@ void Session::clearBlock(int32_t block) {
   }
 }
 
+void Session::dropStep(int32_t seq) {
+  const int64_t kv_len = kvLen(seq);
+  blocks_.shrink(seq, kv_len);
+  const auto slot = static_cast<uint64_t>(kv_len % LLMC_KV_BLOCK_TOKENS);
+  if (slot == 0) return;  // nothing of the step shares a block with what stays
+  const auto block = static_cast<uint64_t>(
+      blocks_.tables()[seq * blocks_.blocksPerSeq() + kv_len / LLMC_KV_BLOCK_TOKENS]);
+  for (size_t i = 0; i < kv_pools_.size(); ++i) {
+    const KvPool& pool = kv_pools_[i];
+    const schema::KvGroup& g = *plan_.schema().kv_groups()->Get(static_cast<uint32_t>(i));
+    // Keys [num_kv_heads, head_dim, tokens], values [num_kv_heads, tokens, head_dim_padded].
+    const uint64_t key_rows = g.num_kv_heads() * uint64_t{g.head_dim()};
+    const uint64_t key_row_bytes = pool.key_block_bytes / key_rows;
+    const uint64_t key_begin = key_row_bytes / LLMC_KV_BLOCK_TOKENS * slot;
+    const uint64_t value_head_bytes = pool.value_block_bytes / g.num_kv_heads();
+    const uint64_t value_begin = value_head_bytes / LLMC_KV_BLOCK_TOKENS * slot;
+    for (uint32_t l = 0; l < pool.num_layers; ++l) {
+      uint8_t* keys = pool.keys + l * pool.key_layer_bytes + block * pool.key_block_bytes;
+      for (uint64_t row = 0; row < key_rows; ++row, keys += key_row_bytes)
+        std::memset(keys + key_begin, 0, key_row_bytes - key_begin);
+      uint8_t* values = pool.values + l * pool.value_layer_bytes + block * pool.value_block_bytes;
+      for (uint32_t h = 0; h < g.num_kv_heads(); ++h, values += value_head_bytes)
+        std::memset(values + value_begin, 0, value_head_bytes - value_begin);
+    }
+  }
+}
+
 void Session::reset(int32_t seq) {
   if (seq < 0 || seq >= options_.max_batch) return;
-  blocks_.release(seq);
+  blocks_.shrink(seq, 0);
   kv_len_[static_cast<size_t>(seq)] = 0;
 }
 

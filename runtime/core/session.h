@@ -44,8 +44,8 @@ struct SessionMemory {
 };
 
 /// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated
-/// by create(): prefill, decode, step and reset allocate nothing. After a failed step the session
-/// is as before it.
+/// by create(): prefill, decode, step and reset allocate nothing. After a step that failed, every
+/// sequence is as before it; the logits of the step before may be gone.
 class Session {
  public:
   /// `plan` and `weights` must outlive the session.
@@ -60,7 +60,8 @@ class Session {
                                       const SessionOptions& options);
 
   /// Appends `tokens` to a sequence, in chunks. Logits of the last one are wanted. `cancel` (may be
-  /// null) is looked at before each chunk; kCancelled leaves the chunks done so far in the cache.
+  /// null) is looked at before each chunk; kCancelled leaves the chunks done so far in the cache,
+  /// and so does a failure in a later chunk: kvLen() tells how far it came.
   Status prefill(int32_t seq, std::span<const int32_t> tokens,
                  const std::atomic<bool>* cancel = nullptr);
 
@@ -99,6 +100,9 @@ class Session {
   Status execute(uint32_t entry_point);
   void runPhases(int worker);
   void clearBlock(int32_t block);
+  /// Undoes a failed step's part of a sequence: blocks it has grown by, and what it may have
+  /// written (an infinity, say) behind the tokens that stay.
+  void dropStep(int32_t seq);
 
   const Plan& plan_;
   SessionOptions options_;

@@ -26,12 +26,11 @@ Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::strin
   Result<MappedFile> file = MappedFile::open(file_path);
   if (!file.ok()) {
     if (file.status().code() != StatusCode::kNotFound) return std::move(file).status();
-    return notFound(fmt::format(
-        "{}: no such file: {}", file_path,
-        plan.schema().has_weights()
-            ? "give the weights with --weights, or put them beside the plan"
-            : "the plan holds code only: give its weights with --weights, make them with llmc pack, "
-              "or use --synthetic-weights"));
+    return notFound(fmt::format("{}: no such file: {}", file_path,
+                                plan.schema().has_weights()
+                                    ? "give the weights with --weights, or put them beside the plan"
+                                    : "the plan holds code only: give its weights with --weights, "
+                                      "make them with llmc pack, or use --synthetic-weights"));
   }
   weights->file_ = *std::move(file);
 

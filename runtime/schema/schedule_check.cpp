@@ -156,6 +156,10 @@ class Walk {
     if (operand.space != schema::Space::arena) return {};
     const Content& content = contents_[operand.index];
     const schema::BufferT& buffer = *entry_.buffers[operand.index];
+    // A phase on the wanted rows may read those alone.
+    LLMRT_CHECK(phase.on_logits_rows || buffer.rows >= entry_.max_rows,
+                "{}: reads {} rows of buffer {} of {}", nameOf(phase), entry_.max_rows, buffer.name,
+                buffer.rows);
     LLMRT_CHECK(content.written, "{}: reads buffer {} before it is written", nameOf(phase),
                 buffer.name);
     LLMRT_CHECK(content.overwritten_by < 0,

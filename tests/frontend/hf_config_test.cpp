@@ -211,6 +211,8 @@ TEST(HfConfig, RefusesWhatIsNotSupportedByFieldAndValue) {
       {R"({"hidden_size": -64})", "hidden_size is -64"},
       {R"({"hidden_size": 18446744073709551615})", "hidden_size is 18446744073709551615"},
       {R"({"num_hidden_layers": 1000000000000})", "num_hidden_layers is 1000000000000"},
+      {R"({"hidden_size": 1048576, "head_dim": 8, "num_hidden_layers": 10000, "vocab_size": 134217728})",
+       "hidden_size 1048576, intermediate_size"},
       {R"({"num_attention_heads": 0})", "num_attention_heads (0)"},
       {R"({"num_attention_heads": 7})",
        "hidden_size (64) is not a multiple of num_attention_heads (7)"},

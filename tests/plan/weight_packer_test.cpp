@@ -258,5 +258,14 @@ TEST(WeightPacker, MissingAndMisshapenTensorsAreNamed) {
   EXPECT_EQ(dir.entries(), 0u);
 }
 
+TEST(WeightPacker, TensorsAreFoundBeforeMemoryIsTakenForAPlansSizes) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  // A row map of this many rows would take 2^51 bytes.
+  addSource(addWeight(plan, "w", DType::kF32, schema::Layout::panels), "t", uint64_t{1} << 47, 1);
+  EXPECT_THAT(packWeights(plan, MemoryTensors(), dir.path("w")).status().message(),
+              AllOf(HasSubstr("'t'"), HasSubstr("missing")));
+}
+
 }  // namespace
 }  // namespace llmc

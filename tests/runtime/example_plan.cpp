@@ -94,11 +94,10 @@ std::unique_ptr<EntryPointT> entryPoint(std::string name, uint32_t rows) {
   section->phases.back()->kv_bytes_per_token = 2 * kNumHeads * kHeadDim * 4;
   section->phases.back()->flops_per_row_per_token = 4 * kHidden;
   // x is both read and written: every tile reads and writes its own columns of x only.
-  section->phases.push_back(phase("linear_residual", kLinearResidual,
-                                  {{Space::arena, kA},
-                                   {Space::weights, kOProj},
-                                   {Space::arena, kX, Access::read_write}},
-                                  kHidden / 16, 0));
+  section->phases.push_back(
+      phase("linear_residual", kLinearResidual,
+            {{Space::arena, kA}, {Space::weights, kOProj}, {Space::arena, kX, Access::read_write}},
+            kHidden / 16, 0));
   section->phases.back()->weight_bytes = kHidden * kHidden * 4;
   section->phases.back()->flops_per_row = 2 * kHidden * kHidden;
   e->sections.push_back(std::move(section));

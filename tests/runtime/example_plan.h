@@ -24,8 +24,8 @@ static_assert(sizeof kCharacters - 1 + 2 == kVocab);
 /// The toy model's plan, code-only, for the target this machine runs.
 schema::PlanT plan();
 
-/// Gives a target of plan() the kernels of one of two images: example_refuse_13 of the one returns 7
-/// (plan()'s), of the other 8.
+/// Gives a target of plan() the kernels of one of two images: example_refuse_13 of the one returns
+/// 7 (plan()'s), of the other 8.
 void setKernels(schema::TargetT& target, int refuse_status);
 
 /// A folder of its own for the running test, removed at the end.

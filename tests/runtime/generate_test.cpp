@@ -177,5 +177,13 @@ TEST(Perplexity, IsTheMeanOverDisjointWindows) {
   EXPECT_FALSE(measurePerplexity(*run.session, std::vector<int32_t>{1}).ok());
 }
 
+TEST(Perplexity, NeedsAContextOfTwoTokens) {
+  Fixture run;
+  run.session = run.model.session({.threads = 1, .max_seq_len = 1});
+  const Status s = measurePerplexity(*run.session, std::vector<int32_t>{1, 2, 3}).status();
+  EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(s.message(), testing::HasSubstr("--max-seq-len"));
+}
+
 }  // namespace
 }  // namespace llmrt

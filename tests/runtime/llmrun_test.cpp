@@ -134,6 +134,12 @@ TEST_F(Llmrun, WrongUsageIsStatus2) {
   error("--threads 0", 2);
   error("--synthetic-weights=x --prompt a", 2);
   error("--synthetic-weights --prompt a --top-logits 3", 2);
+  for (const char* ids : {"''", "1,", ",1", "1,x", "1x", "99999999999"}) {
+    EXPECT_THAT(error("--synthetic-weights --prompt-ids " + std::string(ids), 2),
+                HasSubstr("--prompt-ids"));
+  }
+  EXPECT_THAT(error("--synthetic-weights --weights w --prompt a", 2), HasSubstr("excludes"));
+  EXPECT_THAT(error("--synthetic-weights --verify-weights --prompt a", 2), HasSubstr("excludes"));
   EXPECT_EQ(shell(LLMRUN).status, 2);
   EXPECT_EQ(shell(std::string(LLMRUN) + " --help").status, 0);
 }
@@ -218,6 +224,19 @@ TEST(Llmbench, ReportsRatiosToLimits) {
       shell(std::string(LLMBENCH) + " " + model.path + " --synthetic-weights --prefill 300");
   EXPECT_EQ(bad.status, 1);
   EXPECT_THAT(bad.err, HasSubstr("--prefill 300: the context holds 200 tokens"));
+}
+
+TEST(Llmbench, RefusesToMeasureNothing) {
+  const Model model;
+  const auto error = [&](const std::string& flags) {
+    const Output o =
+        shell(std::string(LLMBENCH) + " " + model.path + " --synthetic-weights " + flags);
+    EXPECT_EQ(o.status, 2) << o.err;
+    EXPECT_EQ(o.out, "");
+    return o.err;
+  };
+  EXPECT_THAT(error("--prefill 0 --decode 0"), HasSubstr("nothing to measure"));
+  EXPECT_THAT(error("--decode 0 --depth 5"), HasSubstr("--depth"));
 }
 
 }  // namespace

@@ -67,6 +67,22 @@ TEST(Plan, RefusesOtherVersionsAndMachines) {
               HasSubstr("--cpu-target z80"));
 }
 
+TEST(Plan, TwoThatAreOpenHaveEachItsOwnCode) {
+  const auto refuses = [](int status) {
+    return [status](PlanT& p) {
+      example::setKernels(*p.targets[0], status);
+      for (auto& entry : p.entry_points) entry->sections[1]->phases[0]->kernel = 5;
+    };
+  };
+  const Model seven(refuses(7));
+  for (int opened = 0; opened < 2; ++opened) {  // also after the first such has been closed
+    const Model eight(refuses(8));
+    EXPECT_NE(seven.plan->kernel(5), eight.plan->kernel(5));
+    EXPECT_THAT(seven.session()->decode(0, 13).message(), EndsWith("returned 7"));
+    EXPECT_THAT(eight.session()->decode(0, 13).message(), EndsWith("returned 8"));
+  }
+}
+
 TEST(Plan, TakesTheBestTargetThatPlanAndMachineShare) {
   PlanT p = example::plan();
   p.targets.insert(p.targets.begin(), std::make_unique<schema::TargetT>());
@@ -136,36 +152,75 @@ const Corruption kCorruptions[] = {
     {"entry_points is empty", [](PlanT& p) { p.entry_points.clear(); }},
     {"entry_points[1]: max_rows is 0", [](PlanT& p) { p.entry_points[1]->max_rows = 0; }},
     {"max_logits_rows is 25 of 24", [](PlanT& p) { p.entry_points[1]->max_logits_rows = 25; }},
-    {"buffers[0]: width 33 in a row stride of 32",
+    {"entry point decode: buffer x: width 33 in a row stride of 32",
      [](PlanT& p) { p.entry_points[0]->buffers[0]->width = 33; }},
-    {"buffers[0]: 5 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 5; }},
-    {"buffers[0]: 3 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 3; }},
-    {"buffers[1]: 512 bytes at 32",
-     [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = 32; }},
+    {"buffers[0]: a row stride of 33",
+     [](PlanT& p) { p.entry_points[0]->buffers[0]->row_stride = 33; }},
+    {"entry_points[0]: it has no name", [](PlanT& p) { p.entry_points[0]->name.clear(); }},
+    {"buffers[1] has no name",
+     [](PlanT& p) { p.entry_points[0]->buffers[1]->name = "two\nlines"; }},
+    {"buffers[1] has no name",
+     [](PlanT& p) { p.entry_points[0]->buffers[1]->name.assign(257, 'a'); }},
+    {"phases[1]: op is no name", [](PlanT& p) { attention(p).op.clear(); }},
+    {"it has 4097 buffers",
+     [](PlanT& p) {
+       while (p.entry_points[0]->buffers.size() < 4097)
+         p.entry_points[0]->buffers.push_back(
+             std::make_unique<schema::BufferT>(*p.entry_points[0]->buffers[0]));
+     }},
+    {"phases[1]: it has 65 operands",
+     [](PlanT& p) {
+       while (attention(p).operands.size() < 65)
+         attention(p).operands.push_back(
+             std::make_unique<schema::OperandT>(*attention(p).operands[0]));
+     }},
+    {"buffer x: 5 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 5; }},
+    {"writes 4 rows to buffer x of 3", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 3; }},
+    // All sizes agree, but the phases of a prefill write more rows than this.
+    {"entry point prefill: section 1 phase 1 (attention): writes 24 rows to buffer a of 4",
+     [](PlanT& p) {
+       schema::BufferT& a = *p.entry_points[1]->buffers[1];
+       a.rows = 4;
+       a.bytes = 4 * 32 * 4;
+     }},
+    {"reads buffer a before it is written",
+     [](PlanT& p) {
+       auto& phases = p.entry_points[0]->sections[1]->phases;
+       phases.erase(phases.begin() + 1);
+     }},
+    {"buffer a: offset 32", [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = 32; }},
     {"bytes at 18446744073709551552",
      [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = ~0ull / 64 * 64; }},
-    {"in an arena of 1024", [](PlanT& p) { p.entry_points[0]->arena_bytes = 1024; }},
+    {"outside an arena of 1024", [](PlanT& p) { p.entry_points[0]->arena_bytes = 1024; }},
     {"logits_buffer is 3", [](PlanT& p) { p.entry_points[0]->logits_buffer = 3; }},
     {"logits are 32 wide", [](PlanT& p) { p.entry_points[0]->logits_buffer = 0; }},
-    {"sections[0]: layers", [](PlanT& p) { p.entry_points[0]->sections[0]->num_layers = 2; }},
-    {"sections[1]: layers 0 + 3", [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 3; }},
-    {"sections[1].phases[1]: kernel 6 of 6", [](PlanT& p) { attention(p).kernel = 6; }},
+    {"section 0 is no layers and runs 2 times",
+     [](PlanT& p) { p.entry_points[0]->sections[0]->num_layers = 2; }},
+    {"section 1: layers 0 + 3", [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 3; }},
+    {"section 1 phase 1 (attention): kernel 6 of 6", [](PlanT& p) { attention(p).kernel = 6; }},
     {"phases[1]: tiles is 0", [](PlanT& p) { attention(p).tiles = 0; }},
     {"phases[1]: tiles is", [](PlanT& p) { attention(p).tiles = ~0ull; }},
-    {"operands[0]: buffer 3 of 3", [](PlanT& p) { attention(p).operands[0]->index = 3; }},
-    {"operands[1]: KV group 1 of 1", [](PlanT& p) { attention(p).operands[1]->index = 1; }},
-    {"operands[3]: rope table 1 of 1", [](PlanT& p) { attention(p).operands[3]->index = 1; }},
-    {"operands[3]: a rope table is written",
-     [](PlanT& p) { attention(p).operands[3]->access = schema::Access::write; }},
-    {"operands[0]: space is unknown",
-     [](PlanT& p) { attention(p).operands[0]->space = static_cast<schema::Space>(77); }},
-    {"operands[0]: access is unknown",
-     [](PlanT& p) { attention(p).operands[0]->access = static_cast<schema::Access>(77); }},
-    {"operands[2]: weight 3 of 3",
-     [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[2]->index = 3; }},
-    {"a weight is written",
+    // Times the row blocks of a step and the threads it would not fit in 63 bits.
+    {"phases[1]: tiles is 1099511627776",
      [](PlanT& p) {
-       p.entry_points[0]->sections[1]->phases[2]->operands[2]->access = schema::Access::read_write;
+       schema::PhaseT& phase = *p.entry_points[1]->sections[1]->phases[1];
+       phase.tiles = uint64_t{1} << 40;
+       phase.rows_per_tile = 1;
+     }},
+    {"(attention): buffer 3 of 3", [](PlanT& p) { attention(p).operands[0]->index = 3; }},
+    {"(attention): KV group 1 of 1", [](PlanT& p) { attention(p).operands[1]->index = 1; }},
+    {"(attention): rope table 1 of 1", [](PlanT& p) { attention(p).operands[3]->index = 1; }},
+    {"(attention): writes rope table 0",
+     [](PlanT& p) { attention(p).operands[3]->access = schema::Access::write; }},
+    {"(attention): an operand's space is unknown",
+     [](PlanT& p) { attention(p).operands[0]->space = static_cast<schema::Space>(77); }},
+    {"(attention): an operand's access is unknown",
+     [](PlanT& p) { attention(p).operands[0]->access = static_cast<schema::Access>(77); }},
+    {"(linear_residual): weight 3 of 3",
+     [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[1]->index = 3; }},
+    {"(linear_residual): writes weight 1",
+     [](PlanT& p) {
+       p.entry_points[0]->sections[1]->phases[2]->operands[1]->access = schema::Access::read_write;
      }},
     {"KV group 0 does not hold every layer", [](PlanT& p) { p.kv_groups[0]->num_layers = 1; }},
     {"weight 1 is not one of every layer", [](PlanT& p) { p.weights[1]->num_layers = 1; }},
@@ -229,7 +284,11 @@ TEST(Weights, AreMappedFromTheFileBesideThePlan) {
   EXPECT_EQ(defaultWeightsPath("a/plan"), "a/plan.weights");
   const std::string missing = Weights::map(*model.plan).status().message();
   EXPECT_THAT(missing, AllOf(HasSubstr("plan.weights: no such file"), HasSubstr("--weights"),
-                             HasSubstr("--synthetic-weights")));
+                             HasSubstr("llmc pack"), HasSubstr("--synthetic-weights")));
+  const Model with_weights([](PlanT& p) { p.has_weights = true; });
+  EXPECT_THAT(Weights::map(*with_weights.plan).status().message(),
+              EndsWith("plan.weights: no such file: give the weights with --weights, or put them "
+                       "beside the plan"));
 
   example::writeFile(model.dir / "plan.weights", weightsFile(model));
   Result<std::unique_ptr<Weights>> mapped = Weights::map(*model.plan);

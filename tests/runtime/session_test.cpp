@@ -151,6 +151,8 @@ TEST(Session, RefusesOptionsThePlanWasNotCompiledFor) {
   EXPECT_THAT(message({.max_batch = 4}), HasSubstr("max_batch 4"));
   EXPECT_THAT(message({.prefill_chunk = 25}), HasSubstr("--prefill-chunk 25"));
   EXPECT_THAT(message({.threads = -1}), HasSubstr("threads must be"));
+  EXPECT_THAT(message({.threads = 1025}), HasSubstr("threads must be 1 to 1024, got 1025"));
+  EXPECT_FALSE(Session::memory(*model.plan, {.threads = -1}).ok());
   EXPECT_EQ(message({}), "ok");
 }
 
@@ -166,6 +168,50 @@ TEST(Session, EndsAStepWhoseKernelFails) {
   EXPECT_EQ(session->kvLen(0), 1);
   EXPECT_TRUE(session->logits().empty());
   EXPECT_TRUE(session->decode(0, 2).ok());
+}
+
+TEST(Session, IsAfterAFailedStepAsBeforeIt) {
+  // The refusing kernel is the last of the layers: keys and values have been written by then.
+  const Model model([](schema::PlanT& p) {
+    for (auto& entry : p.entry_points) {
+      auto phase = std::make_unique<schema::PhaseT>(*entry->sections[1]->phases[0]);
+      phase->kernel = 5;
+      phase->operands.clear();
+      entry->sections[1]->phases.push_back(std::move(phase));
+    }
+  });
+  const auto session = model.session({.threads = 2, .max_batch = 2});
+  const std::vector<int32_t> tokens(60, 2), more(80, 3), other(130, 4);
+  const std::vector<float> want = [&] {
+    const auto undisturbed = model.session();
+    logitsAfter(*undisturbed, tokens);
+    return logitsAfter(*undisturbed, more);
+  }();
+  logitsAfter(*session, tokens);
+  // Ten tokens more cross into the next block; the last is refused.
+  std::vector<StepToken> failing(10, StepToken{0, 5});
+  failing.back().token = 13;
+  EXPECT_EQ(session->step(failing).code(), StatusCode::kInternal);
+  EXPECT_EQ(session->kvLen(0), 60);
+  const std::vector<float> want_other = logitsAfter(*model.session(), other);
+  EXPECT_EQ(logitsAfter(*session, other, 1), want_other);
+  EXPECT_EQ(logitsAfter(*session, more), want);
+  EXPECT_EQ(session->kvLen(0), 140);
+}
+
+TEST(KvBlocks, ShrinkingGivesBackWhatGrowingTook) {
+  KvBlocks blocks(2, 130);  // three blocks each
+  std::vector<int32_t> cleared;
+  const auto clear = [&](int32_t block) { cleared.push_back(block); };
+  blocks.grow(0, 65, clear);
+  blocks.grow(1, 10, clear);
+  const std::vector<int32_t> before(blocks.tables(), blocks.tables() + blocks.numBlocks());
+  blocks.grow(1, 130, clear);
+  blocks.shrink(1, 10);
+  EXPECT_EQ(std::vector<int32_t>(blocks.tables(), blocks.tables() + blocks.numBlocks()), before);
+  EXPECT_TRUE(cleared.empty());
+  blocks.grow(0, 130, clear);  // takes one that sequence 1 had
+  EXPECT_EQ(cleared, (std::vector<int32_t>{3}));
 }
 
 TEST(Session, StopsBetweenChunksWhenCancelled) {

@@ -176,6 +176,59 @@ TEST_F(LlmcErrors, OutOfMemoryIsOneLine) {
   EXPECT_TRUE(failed) << "compiling needs no memory beyond loading the program";
 }
 
+TEST_F(LlmcErrors, NothingIsWrittenOverTheModel) {
+  const std::string hf = model(tinyConfig(), tinySafetensors(tinyShapes()));
+  const std::string config = hf + "/config.json", tensors = hf + "/model.safetensors";
+  ASSERT_EQ(llmc({"compile", hf, "--no-weights", "-o", dir_.path("p.fb")}).status, 0);
+  fs::create_symlink(tensors, dir_.path("p.weights"));
+  const std::vector<std::vector<std::string>> commands = {
+      {"compile", config, "-o", config},
+      {"compile", config, "-o", hf + "/../hf/config.json"},
+      {"compile", config, "--emit", "ir", "-o", config},
+      {"compile", hf, "--no-weights", "-o", tensors},
+      {"compile", config, "--weights", tensors, "-o", dir_.path("p.fb")},
+      {"pack", dir_.path("p.fb"), "--weights", tensors},
+      {"pack", dir_.path("p.fb"), "--weights", hf},
+  };
+  const std::string config_before = readWhole(config), tensors_before = readWhole(tensors);
+  for (const auto& command : commands) {
+    const Ran ran = llmc(command);
+    EXPECT_EQ(ran.status, 1) << command[1];
+    EXPECT_EQ(ran.errLines(), 1u) << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr("is a file of the model"));
+    EXPECT_EQ(readWhole(config), config_before);
+    EXPECT_EQ(readWhole(tensors), tensors_before);
+  }
+  // Beside them there is room.
+  EXPECT_EQ(llmc({"compile", hf, "-o", hf + "/plan.fb"}).status, 0);
+  EXPECT_EQ(llmc({"compile", hf, "-o", hf + "/plan.fb"}).status, 0);
+}
+
+TEST_F(LlmcErrors, SizesThatMakeNoPlan) {
+  nlohmann::json config = tinyConfig();
+  config["hidden_size"] = 1 << 20;
+  config["head_dim"] = 8;
+  config["num_hidden_layers"] = 10000;
+  config["vocab_size"] = 1 << 27;
+  expectFailure(model(config, ""),
+                {"config.json", "hidden_size 1048576", "num_hidden_layers 10000",
+                 "vocab_size 134217728", "parameters"},
+                {"--no-weights"});
+}
+
+TEST_F(LlmcErrors, UnknownNamesAreQuotedAndNamedOnce) {
+  const std::string tiny = model(tinyConfig(), tinySafetensors(tinyShapes()));
+  const auto said = [&](const std::string& flag) {
+    return llmc({"compile", tiny, "-o", dir_.path("out/p.fb"), flag}).err;
+  };
+  EXPECT_THAT(said("--target=z80"), StartsWith("llmc: --target: there is no target 'z80', use "));
+  EXPECT_THAT(said("--disable-pass=z80"),
+              StartsWith("llmc: --disable-pass: there is no pass 'z80', use "));
+  EXPECT_THAT(said("--dump-ir=z80"), StartsWith("llmc: --dump-ir: there is no pass 'z80', use "));
+  EXPECT_THAT(llmc({"compile", tiny, "-o", dir_.path("out/p.fb"), "--target", ""}).err,
+              StartsWith("llmc: --target: there is no target '', use "));
+}
+
 TEST_F(LlmcErrors, BackEndsThatAreNotHere) {
   expectFailure(model(tinyConfig(), tinySafetensors(tinyShapes())),
                 {"cuda:sm_90a", "no CUDA back end"}, {"--target", "cuda:sm_90a"});
@@ -221,7 +274,9 @@ TEST_F(LlmcErrors, WrongUsageIsStatus2AndOneLine) {
       {"compile", tiny, "-o", out, "--max-seq-len", "0"},
       {"compile", tiny, "-o", out, "--max-seq-len", "many"},
       {"compile", tiny, "-o", out, "--max-batch", "-1"},
+      {"compile", tiny, "-o", out, "--target", ""},
       {"compile", tiny, "-o", out, "--disable-pass", "llm-fuse-everything"},
+      {"compile", tiny, "-o", out, "--dump-ir=bogus"},
       {"compile", tiny, "-o", out, "--no-weights", "--weights", tiny},
       {"pack", out},
       {"tokenize", tiny},

@@ -17,6 +17,7 @@
 #include "passes/Pipeline.h"
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/memory.h"
+#include "runtime/io/printable.h"
 
 namespace llmc {
 namespace {
@@ -216,8 +217,9 @@ Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& 
       name = *best;
     }
     if (!cpu::findCpuTarget(name)) {
-      return llmrt::invalidArgument(fmt::format("--target {}: no such target, there are host, {}",
-                                                name, fmt::join(cpu::cpuTargetNames(), ", ")));
+      return llmrt::invalidArgument(fmt::format("there is no target {}, use host or one of {}",
+                                                llmrt::quotedName(name),
+                                                fmt::join(cpu::cpuTargetNames(), ", ")));
     }
     if (std::find(resolved.begin(), resolved.end(), name) == resolved.end())
       resolved.push_back(std::move(name));

@@ -7,6 +7,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "codegen/plan/PlanFile.h"
 #include "codegen/plan/WeightPacker.h"
@@ -15,6 +18,7 @@
 #include "runtime/core/weights.h"
 #include "tools/llmc/Commands.h"
 #include "tools/llmc/Compile.h"
+#include "tools/llmc/OutputPaths.h"
 #include "tools/llmc/Progress.h"
 #include "tools/llmc/Summary.h"
 
@@ -46,11 +50,6 @@ struct Flags {
   int64_t max_seq_len = 0;
   CLI::Option *max_seq_len_option = nullptr, *output_option = nullptr;
 };
-
-/// CLI11 names the flag itself.
-std::string withoutFlag(const std::string& message, const std::string& flag) {
-  return message.starts_with(flag) ? message.substr(flag.size()) : message;
-}
 
 void quoteInto(std::string& command, const std::string& argument) {
   if (!command.empty()) command += ' ';
@@ -94,6 +93,12 @@ Status compile(Flags& f) {
   const auto start = std::chrono::steady_clock::now();
   CompileOptions& o = f.options;
   o.command = commandText(f);
+  if (!f.output.empty()) {
+    std::vector<std::string> outputs = {f.output};
+    if (o.emit == Emit::kPlan && !o.noWeights)
+      outputs.push_back(llmrt::defaultWeightsPath(f.output));
+    LLMRT_RETURN_IF_ERROR(checkOutputs(outputs, {o.model, o.weights, o.tokenizer}));
+  }
   LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileModel(o));
   for (const std::string& warning : compiled.warnings)
     fmt::print(stderr, "llmc: warning: {}\n", warning);
@@ -113,11 +118,7 @@ Status compile(Flags& f) {
   Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
   if (!verified.ok()) return llmrt::internalError("the plan " + verified.status().message());
   LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile plan, writePlan(bytes, f.output));
-  if (weights) LLMRT_RETURN_IF_ERROR(weights->commit());
-  if (Status s = plan.commit(); !s.ok()) {
-    if (weights) std::remove(weights->path().c_str());
-    return s;
-  }
+  LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return printSummary(**verified, {.plan_path = f.output,
@@ -154,7 +155,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
         const auto resolved = resolveTargets({name});
         const bool unknown =
             !resolved.ok() && resolved.status().code() == llmrt::StatusCode::kInvalidArgument;
-        return unknown ? withoutFlag(resolved.status().message(), "--target ") : std::string();
+        return unknown ? resolved.status().message() : std::string();
       });
   const CLI::IsMember dtypes({"f32", "f16", "bf16"});
   sub->add_option("--dtype", f->dtype,
@@ -173,14 +174,14 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(int64_t{1}, kMaxBatch));
   sub->add_option("--prefill-chunk", o.prefillChunk, "Most rows of a prefill step (default: 512)")
       ->check(CLI::Range(int64_t{1}, kMaxRows));
-  sub->add_flag(
-      "--dump-ir{all}", o.dumpIr,
-      "Print the IR to standard error after the pass named by --dump-ir=PASS, or after every pass");
+  sub->add_flag("--dump-ir{all}", o.dumpIr,
+                "Print the IR to standard error after the pass named by --dump-ir=PASS, or after "
+                "every pass")
+      ->check([](const std::string& pass) { return checkPassToPrint(pass).message(); });
   sub->add_option("--disable-pass", f->disable_passes, "Comma-separated passes to leave out")
       ->check([](const std::string& names) {
         const auto parsed = parseDisabledPasses(names);
-        return parsed.ok() ? std::string()
-                           : withoutFlag(parsed.status().message(), "--disable-pass: ");
+        return parsed.ok() ? std::string() : parsed.status().message();
       });
   sub->add_option("--emit", f->emit,
                   "Print ir, fused, scheduled, llvm or asm instead of writing a plan")

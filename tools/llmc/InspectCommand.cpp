@@ -1,5 +1,6 @@
 // llmc inspect PLAN
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>

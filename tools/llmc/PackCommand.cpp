@@ -1,8 +1,10 @@
 // llmc pack PLAN --weights PATH
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <cstdio>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "codegen/plan/PlanFile.h"
 #include "codegen/plan/WeightPacker.h"
@@ -11,6 +13,7 @@
 #include "runtime/core/weights.h"
 #include "tools/llmc/Commands.h"
 #include "tools/llmc/OpenPlan.h"
+#include "tools/llmc/OutputPaths.h"
 #include "tools/llmc/Progress.h"
 #include "tools/llmc/Summary.h"
 
@@ -33,6 +36,8 @@ bool isTied(const llmrt::schema::PlanT& plan) {
 
 Status pack(const Flags& f) {
   const auto start = std::chrono::steady_clock::now();
+  const std::string weights_path = llmrt::defaultWeightsPath(f.plan);
+  LLMRT_RETURN_IF_ERROR(checkOutputs({f.plan, weights_path}, {f.weights}));
   llmrt::schema::PlanT plan;
   {
     LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(f.plan));
@@ -49,23 +54,22 @@ Status pack(const Flags& f) {
         "one tensor: compile it again with these weights");
   }
 
-  Progress progress("packing");
-  LLMRT_ASSIGN_OR_RETURN(
-      llmrt::AtomicFile weights,
-      packWeights(plan, *source, llmrt::defaultWeightsPath(f.plan),
-                  [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
+  std::optional<llmrt::AtomicFile> weights;
+  {
+    Progress progress("packing");
+    LLMRT_ASSIGN_OR_RETURN(
+        weights, packWeights(plan, *source, weights_path, [&](uint64_t done, uint64_t total) {
+          return progress.update(done, total);
+        }));
+  }
   LLMRT_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, serializePlan(plan));
   LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile file, writePlan(bytes, f.plan));
-  LLMRT_RETURN_IF_ERROR(weights.commit());
-  if (Status s = file.commit(); !s.ok()) {
-    std::remove(weights.path().c_str());
-    return s;
-  }
+  LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(file, &*weights));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return printSummary(*llmrt::schema::GetPlan(bytes.data()), {.plan_path = f.plan,
                                                               .plan_bytes = bytes.size(),
-                                                              .weights_path = weights.path(),
+                                                              .weights_path = weights->path(),
                                                               .seconds = seconds});
 }
 

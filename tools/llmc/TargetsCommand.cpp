@@ -3,6 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "codegen/cpu/Target.h"
 #include "runtime/core/cpu_features.h"

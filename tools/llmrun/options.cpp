@@ -1,8 +1,26 @@
 #include "tools/llmrun/options.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <system_error>
 
 namespace llmrt {
+namespace {
+
+// "1,2,3". Not CLI11's own list, to which "" is an option that was not given.
+std::vector<int32_t> parseIds(const std::string& text) {
+  std::vector<int32_t> ids;
+  const char *at = text.data(), *const end = at + text.size();
+  for (;; ++at) {
+    const auto [next, error] = std::from_chars(at, end, ids.emplace_back());
+    if (error != std::errc() || (next != end && *next != ','))
+      throw CLI::ValidationError("--prompt-ids", "takes token ids like 1,2,3, got '" + text + "'");
+    if (next == end) return ids;
+    at = next;
+  }
+}
+
+}  // namespace
 
 void RunOptions::addTo(CLI::App& app) {
   model.addTo(app);
@@ -12,8 +30,9 @@ void RunOptions::addTo(CLI::App& app) {
   auto* input = app.add_option_group("input", "At most one; stdin where none is given");
   input->add_option("--prompt", prompt, "Text to continue");
   input->add_option("--prompt-file", prompt_file, "File with the text to continue");
-  input->add_option("--prompt-ids", prompt_ids, "Token ids to continue: 1,2,3; no BOS is added")
-      ->delimiter(',');
+  input->add_option_function<std::string>(
+      "--prompt-ids", [this](const std::string& text) { prompt_ids = parseIds(text); },
+      "Token ids to continue: 1,2,3; no BOS is added");
   input->add_option("--perplexity", perplexity,
                     "File whose perplexity to measure, over its first --max-tokens tokens");
   input->require_option(0, 1);
@@ -38,8 +57,6 @@ void RunOptions::addTo(CLI::App& app) {
   top->check(CLI::NonNegativeNumber);
   app.callback([this] {
     if (top_logits > 0 && !json) throw CLI::ValidationError("--top-logits", "needs --json");
-    if (prompt_ids && prompt_ids->empty())
-      throw CLI::ValidationError("--prompt-ids", "needs at least one token id");
   });
 }
 

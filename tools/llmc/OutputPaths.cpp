@@ -1,0 +1,58 @@
+#include "tools/llmc/OutputPaths.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <string_view>
+#include <system_error>
+
+namespace llmc {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What openCheckpoint() and the tokenizer's reader look for by name.
+constexpr std::string_view kModelFiles[] = {"config.json",         "generation_config.json",
+                                            "tokenizer.json",      "tokenizer_config.json",
+                                            "chat_template.jinja", "model.safetensors.index.json"};
+
+bool isModelFile(const fs::path& path) {
+  return path.extension() == ".safetensors" ||
+         std::find(std::begin(kModelFiles), std::end(kModelFiles), path.filename().string()) !=
+             std::end(kModelFiles);
+}
+
+bool sameFile(const fs::path& a, const fs::path& b) {
+  std::error_code absent;
+  return fs::equivalent(a, b, absent);
+}
+
+bool isReadFor(const fs::path& output, const fs::path& input) {
+  std::error_code error;
+  const bool is_directory = fs::is_directory(input, error);
+  if (!is_directory && sameFile(output, input)) return true;
+  fs::path directory = is_directory ? input : input.parent_path();
+  if (directory.empty()) directory = ".";
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
+    if (isModelFile(it->path()) && sameFile(output, it->path())) return true;
+  return false;
+}
+
+}  // namespace
+
+llmrt::Status checkOutputs(const std::vector<std::string>& outputs,
+                           const std::vector<std::string>& inputs) {
+  for (const std::string& output : outputs) {
+    std::error_code absent;
+    if (!fs::exists(output, absent)) continue;
+    for (const std::string& input : inputs) {
+      if (!input.empty() && isReadFor(output, input)) {
+        return llmrt::invalidArgument(
+            output + ": is a file of the model that is read, write the plan under another name");
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace llmc
