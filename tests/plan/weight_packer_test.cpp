@@ -221,7 +221,7 @@ TEST(WeightPacker, ManyBlocksGoThroughFewSlotsInOrder) {
     return true;
   });
   ASSERT_TRUE(file.ok()) << file.status().message();
-  EXPECT_EQ(last, plan.weights_bytes);
+  EXPECT_EQ(last, plan.weights[0]->offset_bytes + plan.weights[0]->bytes);
   ASSERT_TRUE(file->commit().ok());
   expectPanels(readFile(dir.path("w")), *plan.weights[0], 0, {"t"});
 }
