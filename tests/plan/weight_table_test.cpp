@@ -48,7 +48,9 @@ TEST(WeightTable, NothingOverlapsAndAllLiesInTheFile) {
                           w->offset_bytes + l * w->layer_stride_bytes + w->bytes);
   std::sort(ranges.begin(), ranges.end());
   for (size_t i = 1; i < ranges.size(); ++i) EXPECT_GE(ranges[i].first, ranges[i - 1].second) << i;
-  EXPECT_EQ(ranges.back().second, plan.weights_bytes);
+  // Kernels may read 64 bytes past a weight; there is no more than that and its alignment.
+  EXPECT_GE(plan.weights_bytes, ranges.back().second + 64);
+  EXPECT_LT(plan.weights_bytes, ranges.back().second + 128);
 }
 
 TEST(WeightTable, TensorsAreAlignedTo64BytesAndLargeOnesTo2MiB) {

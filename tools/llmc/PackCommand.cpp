@@ -37,12 +37,12 @@ bool isTied(const llmrt::schema::PlanT& plan) {
 Status pack(const Flags& f) {
   const auto start = std::chrono::steady_clock::now();
   const std::string weights_path = llmrt::defaultWeightsPath(f.plan);
-  LLMRT_RETURN_IF_ERROR(checkOutputs({f.plan, weights_path}, {f.weights}));
   llmrt::schema::PlanT plan;
   {
     LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(f.plan));
     open.plan->UnPackTo(&plan);
   }
+  LLMRT_RETURN_IF_ERROR(checkOutputs({f.plan, weights_path}, {f.weights}));
   LLMRT_ASSIGN_OR_RETURN(std::unique_ptr<llmrt::TensorSource> source, openWeights(f.weights));
   ModelSpec spec;
   spec.tie_word_embeddings = isTied(plan);
