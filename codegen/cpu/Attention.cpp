@@ -9,7 +9,6 @@
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
-#include "runtime/abi/kernel_abi.h"
 
 using namespace mlir;
 
@@ -17,7 +16,6 @@ namespace llmc::cpu {
 
 namespace {
 
-constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS;
 constexpr int64_t kBlockPanels = kBlock / kLanes;
 /// Stands for -infinity: smaller than any score, and its differences stay finite.
 constexpr float kMasked = -1e30f;

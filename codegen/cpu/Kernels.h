@@ -3,6 +3,7 @@
 #pragma once
 
 #include "codegen/cpu/KernelBuilder.h"
+#include "runtime/abi/kernel_abi.h"
 
 namespace llmc::cpu {
 
@@ -46,6 +47,9 @@ int64_t widthOf(Value tensor);
 
 /// dst[0..width) = x / sqrt(mean(x^2) + eps) * weight, one row.
 void normRow(KernelBuilder& k, Value x, Value weight, Value dst, int64_t width, double eps);
+
+/// Tokens in a block of the KV cache.
+constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS;
 
 /// The KV cache as kernels address it; layout in runtime/schema/plan.fbs: KvGroup.
 struct KvLayout {

@@ -3,7 +3,6 @@
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
-#include "runtime/abi/kernel_abi.h"
 
 using namespace mlir;
 
@@ -149,8 +148,6 @@ void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape) {
 //===----------------------------------------------------------------------===//
 // The KV cache
 //===----------------------------------------------------------------------===//
-
-constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS;
 
 KvLayout::KvLayout(llm::KvCacheType type)
     : storage(storageOf(type.getElementType())),
