@@ -9,7 +9,6 @@ namespace llmrt {
 namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
-constexpr uint8_t kInModel = 2;                          // of schema::Tokenizer.token_flags
 // Up to here a scan for the best pair beats a heap; it also bounds what is quadratic.
 constexpr size_t kShortWord = 32;
 
@@ -48,42 +47,16 @@ BpeModel::Merge BpeModel::findMerge(int32_t left, int32_t right) const {
   }
 }
 
-Result<BpeModel> BpeModel::create(const schema::Tokenizer& data) {
+Result<BpeModel> BpeModel::create(const schema::Tokenizer& data, const Vocabulary& vocabulary) {
   BpeModel model;
-  if (data.kind() < schema::TokenizerKind::MIN || data.kind() > schema::TokenizerKind::MAX) {
-    return corrupt("unknown kind");
-  }
+  model.vocabulary_ = &vocabulary;
   model.byte_level_ = data.kind() == schema::TokenizerKind::byte_level_bpe;
-  if (!data.pieces() || !data.piece_offsets() || data.piece_offsets()->size() < 2) {
-    return corrupt("no vocabulary");
-  }
-  model.pieces_.assign(data.pieces()->begin(), data.pieces()->end());
-  model.offsets_.assign(data.piece_offsets()->begin(), data.piece_offsets()->end());
-  if (model.offsets_.front() != 0 || model.offsets_.back() != model.pieces_.size() ||
-      !std::is_sorted(model.offsets_.begin(), model.offsets_.end())) {
-    return corrupt("piece_offsets do not fit pieces");
-  }
-  if (model.offsets_.size() - 1 > INT32_MAX) return corrupt("vocabulary is too large");
-  auto vocab_size = static_cast<uint32_t>(model.offsets_.size() - 1);
-  if (!data.token_flags() || data.token_flags()->size() != vocab_size) {
-    return corrupt("token_flags do not fit the vocabulary");
-  }
-  if (data.byte_ids()) {
-    if (data.byte_ids()->size() != 256) return corrupt("byte_ids are not 256");
-    model.byte_ids_.assign(data.byte_ids()->begin(), data.byte_ids()->end());
-    for (int32_t id : model.byte_ids_) {
-      if (id < -1 || id >= static_cast<int64_t>(vocab_size))
-        return corrupt("byte_ids out of range");
-    }
-  } else if (model.byte_level_) {
+  if (model.byte_level_ && !vocabulary.hasByteIds()) {
     return corrupt("byte-level BPE without byte_ids");
-  }
-  model.unk_id_ = data.unk_id();
-  if (model.unk_id_ < -1 || model.unk_id_ >= static_cast<int64_t>(vocab_size)) {
-    return corrupt("unk_id out of range");
   }
   model.fuse_unk_ = data.fuse_unk();
   model.ignore_merges_ = data.ignore_merges();
+  auto vocab_size = static_cast<uint32_t>(vocabulary.size());
 
   uint32_t merges = data.merge_result() ? data.merge_result()->size() : 0;
   auto sizeOf = [](const auto* array) { return array ? array->size() : 0; };
@@ -105,16 +78,14 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data) {
     }
     auto id = static_cast<int32_t>(result);
     model.addMerge(static_cast<int32_t>(left), static_cast<int32_t>(right), {rank, id});
-    if (model.split_before_space_ && hasInnerSpaceMark(model.piece(id))) {
+    if (model.split_before_space_ && hasInnerSpaceMark(vocabulary.piece(id))) {
       model.split_before_space_ = false;
     }
   }
 
-  for (uint32_t i = 0; i < vocab_size; ++i) {
-    if ((data.token_flags()->Get(i) & kInModel) == 0) continue;
-    auto id = static_cast<int32_t>(i);
-    std::string_view piece = model.piece(id);
-    if (piece.empty()) continue;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    std::string_view piece = vocabulary.piece(id);
+    if (piece.empty() || !vocabulary.has(id, Vocabulary::kInModel)) continue;
     if (model.ignore_merges_) model.words_.emplace(piece, id);
     if (!model.byte_level_ && piece.size() <= 4 &&
         piece.size() == utf8Length(static_cast<unsigned char>(piece[0])) && isValidUtf8(piece)) {
@@ -129,17 +100,17 @@ void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) c
   symbols.clear();
   bool pending_unk = false;
   auto flush = [&] {
-    if (pending_unk) symbols.push_back(unk_id_);
+    if (pending_unk) symbols.push_back(vocabulary_->unkId());
     pending_unk = false;
   };
   auto unknown = [&] {
-    if (unk_id_ < 0) return;
+    if (vocabulary_->unkId() < 0) return;
     if (!fuse_unk_) flush();
     pending_unk = true;
   };
   if (byte_level_) {
     for (char c : word) {
-      int32_t id = byte_ids_[static_cast<unsigned char>(c)];
+      int32_t id = vocabulary_->byteId(c);
       if (id < 0) {
         unknown();
         continue;
@@ -160,16 +131,9 @@ void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) c
       symbols.push_back(known->second);
       continue;
     }
-    auto idOf = [&](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
-    bool has_bytes = !byte_ids_.empty() &&
-                     std::all_of(bytes.begin(), bytes.end(), [&](char c) { return idOf(c) >= 0; });
-    if (has_bytes) {
-      // An unknown that waits stays behind these bytes, as in the Hugging Face library, which this
-      // has to equal.
-      for (char c : bytes) symbols.push_back(idOf(c));
-    } else {
-      unknown();
-    }
+    // An unknown that waits stays behind these bytes, as in the Hugging Face library, which this
+    // has to equal.
+    if (!vocabulary_->appendBytes(bytes, symbols)) unknown();
   }
   flush();
 }

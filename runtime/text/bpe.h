@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/io/status.h"
+#include "runtime/text/vocabulary.h"
 
 namespace llmrt {
 namespace schema {
@@ -30,15 +31,9 @@ class BpeModel {
     std::vector<Candidate> heap;
   };
 
-  /// Checks every index in `data`'s vocabulary and merges.
-  static Result<BpeModel> create(const schema::Tokenizer& data);
-
-  int32_t vocabSize() const { return static_cast<int32_t>(offsets_.size()) - 1; }
-  /// The bytes of a token; `id` is in range.
-  std::string_view piece(int32_t id) const {
-    auto i = static_cast<size_t>(id);
-    return {pieces_.data() + offsets_[i], offsets_[i + 1] - offsets_[i]};
-  }
+  /// Checks every index in `data`'s merges; `vocabulary` is of the same data and outlives the
+  /// model.
+  static Result<BpeModel> create(const schema::Tokenizer& data, const Vocabulary& vocabulary);
 
   /// Appends the ids of `word`: UTF-8 where merging begins with characters, else any bytes. At most
   /// 2^32 - 2 bytes.
@@ -63,18 +58,14 @@ class BpeModel {
   void mergeShort(Scratch& scratch) const;
   void mergeLong(Scratch& scratch) const;
 
-  std::vector<char> pieces_;       // not a string: words_ must survive a move
-  std::vector<uint32_t> offsets_;  // [vocab_size + 1]
-  std::vector<Slot> slots_;        // open addressing, a power of two
-  std::vector<int32_t> byte_ids_;  // [256] or empty
+  const Vocabulary* vocabulary_ = nullptr;
+  std::vector<Slot> slots_;  // open addressing, a power of two
   std::unordered_map<char32_t, int32_t> characters_;
-  std::unordered_map<std::string_view, int32_t>
-      words_;  // views of pieces_; empty unless ignore_merges_
+  std::unordered_map<std::string_view, int32_t> words_;  // empty unless ignore_merges_
   bool byte_level_ = false;
   bool ignore_merges_ = false;
   bool fuse_unk_ = false;
   bool split_before_space_ = false;  // no merge joins U+2581 to something else before it
-  int32_t unk_id_ = -1;
 };
 
 }  // namespace llmrt
