@@ -7,14 +7,8 @@ namespace {
 
 constexpr std::string_view kDigit = R"(\p{N})";
 constexpr std::string_view kThreeDigits = "[0-9][0-9][0-9]";
-constexpr std::string_view kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kGpt4o =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kDeepSeek3 =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
@@ -29,13 +23,13 @@ const std::map<std::string_view, NamedPreTokenizer>& table() {
       t[name] = {{kDigit, kGpt2Regex}};
     }
     for (auto name : {"llama3", "llama-v3", "llama-bpe", "falcon3"}) {
-      t[name] = {.splits = {kLlama3}, .ignore_merges = true, .add_bos = true};
+      t[name] = {.splits = {kLlama3Regex}, .ignore_merges = true, .add_bos = true};
     }
-    for (auto name : {"dbrx", "smaug-bpe", "chatglm-bpe"}) t[name] = {{kLlama3}};
-    for (auto name : {"qwen2", "megrez"}) t[name] = {.splits = {kQwen2}, .nfc = true};
-    t["stablelm2"] = {{kQwen2}};
+    for (auto name : {"dbrx", "smaug-bpe", "chatglm-bpe"}) t[name] = {{kLlama3Regex}};
+    for (auto name : {"qwen2", "megrez"}) t[name] = {.splits = {kQwen2Regex}, .nfc = true};
+    t["stablelm2"] = {{kQwen2Regex}};
     t["tekken"] = {.splits = {kTekken}, .ignore_merges = true, .add_bos = true};
-    t["gpt-4o"] = {{kGpt4o}};
+    t["gpt-4o"] = {{kGpt4oRegex}};
     t["falcon"] = {{R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2Regex, kThreeDigits}};
     t["deepseek-coder"] = {
         {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", kDigit}};
