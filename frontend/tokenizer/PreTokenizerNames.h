@@ -28,5 +28,6 @@ struct NamedPreTokenizer {
 
 /// Null: no such name. An absent tokenizer.ggml.pre is "default".
 const NamedPreTokenizer* findPreTokenizer(std::string_view name);
+std::vector<std::string_view> preTokenizerNames();
 
 }  // namespace llmc

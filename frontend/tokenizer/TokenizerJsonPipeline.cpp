@@ -131,8 +131,11 @@ Status readPreTokenizerStep(const json& step, const std::string& type, schema::T
     return {};
   }
   if (type == "Whitespace") {
-    LLMRT_ASSIGN_OR_RETURN(auto pattern, pcreFromOniguruma("\\w+|[^\\w\\s]+"));
-    addSplit(table, std::move(pattern), SplitBehavior::removed, byte_level, true);
+    // This one is of Rust's regex library, whose \w is Unicode's own.
+    constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}";
+    std::string word(kWord);
+    addSplit(table, "[" + word + "]+|[^" + word + "\\p{White_Space}]+", SplitBehavior::removed,
+             byte_level, true);
     return {};
   }
   if (type == "Metaspace" && !byte_level) {

@@ -9,7 +9,8 @@
 namespace llmrt {
 namespace {
 
-/// What a regular expression's \w means.
+/// What \w means in Rust's regular expressions: letters and what counts as such, marks, digits,
+/// connectors and joiners.
 bool isWordCharacter(char32_t c) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_LU:
@@ -25,7 +26,10 @@ bool isWordCharacter(char32_t c) {
     case UTF8PROC_CATEGORY_PC:
       return true;
     default:
-      return c == 0x200c || c == 0x200d;
+      // The circled and squared letters are symbols that count as letters.
+      return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) ||
+             (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+             (c >= 0x1f170 && c <= 0x1f189);
   }
 }
 

@@ -1,6 +1,9 @@
 #include "runtime/text/bpe.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+#include <iterator>
 
 #include "runtime/schema/tokenizer_generated.h"
 #include "runtime/text/utf8.h"
@@ -12,11 +15,15 @@ constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 // Up to here a scan for the best pair beats a heap; it also bounds what is quadratic.
 constexpr size_t kShortWord = 32;
 
-/// Does U+2581 follow another character somewhere in `piece`?
-bool hasInnerSpaceMark(std::string_view piece) {
-  size_t lead = 0;
-  while (piece.substr(lead).starts_with(kSpaceMark)) lead += kSpaceMark.size();
-  return piece.find(kSpaceMark, lead) != std::string_view::npos;
+/// Where the run of U+2581 ends in which `offset` lies, if it does.
+size_t skipSpaceMarks(std::string_view text, size_t offset) {
+  while (text.substr(offset).starts_with(kSpaceMark)) offset += kSpaceMark.size();
+  return offset;
+}
+
+/// Where the first run of U+2581 behind other characters begins; text.size() where there is none.
+size_t innerSpaceMark(std::string_view text, size_t offset) {
+  return std::min(text.find(kSpaceMark, skipSpaceMarks(text, offset)), text.size());
 }
 
 Status corrupt(const char* what) { return invalidData(std::string("tokenizer: ") + what); }
@@ -67,7 +74,6 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data, const Vocabular
   size_t slots = 16;
   while (slots < size_t{merges} * 2) slots *= 2;
   model.slots_.resize(slots);
-  model.split_before_space_ = !model.byte_level_;
   for (uint32_t i = 0; i < merges; ++i) {
     uint32_t left = data.merge_left()->Get(i);
     uint32_t right = data.merge_right()->Get(i);
@@ -78,8 +84,10 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data, const Vocabular
     }
     auto id = static_cast<int32_t>(result);
     model.addMerge(static_cast<int32_t>(left), static_cast<int32_t>(right), {rank, id});
-    if (model.split_before_space_ && hasInnerSpaceMark(vocabulary.piece(id))) {
-      model.split_before_space_ = false;
+    std::string_view piece = vocabulary.piece(id);
+    if (model.byte_level_ || !isValidUtf8(piece)) continue;
+    for (size_t at = 0; (at = innerSpaceMark(piece, at)) != piece.size();) {
+      model.joins_space_.insert(codePointAt(piece, previousCharacter(piece, at)));
     }
   }
 
@@ -92,7 +100,9 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data, const Vocabular
       model.characters_.emplace(codePointAt(piece, 0), id);
     }
   }
-  if (!model.characters_.contains(codePointAt(kSpaceMark, 0))) model.split_before_space_ = false;
+  // ignore_merges asks for whole words.
+  model.cuts_at_space_ = !model.byte_level_ && !model.ignore_merges_ &&
+                         model.characters_.contains(codePointAt(kSpaceMark, 0));
   return model;
 }
 
@@ -205,6 +215,18 @@ void BpeModel::mergeLong(Scratch& scratch) const {
   std::erase(symbols, -1);
 }
 
+/// Before which U+2581 `word` can be cut first behind `from`: no merge reaches across it. Cutting
+/// changes no id then, and keeps the work in the cache where the whole text is one word.
+size_t BpeModel::cutAfter(std::string_view word, size_t from) const {
+  for (size_t at = from;;) {
+    at = innerSpaceMark(word, at);
+    if (at == word.size() ||
+        !joins_space_.contains(codePointAt(word, previousCharacter(word, at)))) {
+      return at;
+    }
+  }
+}
+
 void BpeModel::encodeWord(std::string_view word, Scratch& scratch,
                           std::vector<int32_t>& ids) const {
   toSymbols(word, scratch.symbols);
@@ -216,26 +238,56 @@ void BpeModel::encodeWord(std::string_view word, Scratch& scratch,
   ids.insert(ids.end(), scratch.symbols.begin(), scratch.symbols.end());
 }
 
-void BpeModel::encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
-  if (word.empty()) return;
+void BpeModel::Scratch::prepareCache(size_t text_bytes) {
+  // 4096 words of 48 bytes stay in the second-level cache and hold nine of ten words of a text.
+  constexpr size_t kMostWords = 4096;
+  size_t words = std::min(std::bit_floor(text_bytes / 64), kMostWords);
+  if (words > cache.size()) cache.assign(words, {});
+}
+
+void BpeModel::encodePart(std::string_view part, Scratch& scratch,
+                          std::vector<int32_t>& ids) const {
   if (ignore_merges_) {
-    auto known = words_.find(word);
+    auto known = words_.find(part);
     if (known != words_.end()) {
       ids.push_back(known->second);
       return;
     }
   }
-  if (!split_before_space_) {
-    encodeWord(word, scratch, ids);
+  encodeWord(part, scratch, ids);
+}
+
+void BpeModel::encodeCached(std::string_view part, Scratch& scratch,
+                            std::vector<int32_t>& ids) const {
+  if (part.size() > 15 || scratch.cache.empty()) {
+    encodePart(part, scratch, ids);
     return;
   }
-  // Cutting where no merge can reach across changes nothing and keeps the work in the cache.
-  size_t from = 0;
-  while (from < word.size()) {
-    size_t to = from;
-    while (word.substr(to).starts_with(kSpaceMark)) to += kSpaceMark.size();
-    to = std::min(word.find(kSpaceMark, to), word.size());
-    encodeWord(word.substr(from, to - from), scratch, ids);
+  char bytes[16] = {};
+  std::memcpy(bytes, part.data(), part.size());
+  bytes[15] = static_cast<char>(part.size());
+  uint64_t key[2];
+  std::memcpy(key, bytes, sizeof(key));
+  uint64_t hash = (key[0] ^ (key[1] * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
+  Scratch::CachedWord& cached = scratch.cache[(hash >> 32) & (scratch.cache.size() - 1)];
+  if (cached.low == key[0] && cached.high == key[1]) {
+    ids.insert(ids.end(), cached.ids, cached.ids + cached.count);
+    return;
+  }
+  size_t first = ids.size();
+  encodePart(part, scratch, ids);
+  size_t count = ids.size() - first;
+  if (count > std::size(cached.ids)) return;
+  cached.low = key[0];
+  cached.high = key[1];
+  cached.count = static_cast<uint32_t>(count);
+  std::copy_n(ids.begin() + static_cast<ptrdiff_t>(first), count, cached.ids);
+}
+
+void BpeModel::encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
+  for (size_t from = 0; from < word.size();) {
+    size_t to = cuts_at_space_ ? cutAfter(word, from) : word.size();
+    encodeCached(word.substr(from, to - from), scratch, ids);
     from = to;
   }
 }

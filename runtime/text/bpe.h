@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "runtime/io/status.h"
@@ -29,6 +30,16 @@ class BpeModel {
       int32_t left, right, result;
     };
     std::vector<Candidate> heap;
+
+    /// Words met before, by their bytes: of the words of a text most are a few. Direct-mapped.
+    struct CachedWord {
+      uint64_t low = 0, high = 0;  // up to 15 bytes, and their number in the last; 0: free
+      uint32_t count = 0;
+      int32_t ids[7];
+    };
+    std::vector<CachedWord> cache;  // empty or a power of two
+    /// Worth filling for a text of so many bytes.
+    void prepareCache(size_t text_bytes);
   };
 
   /// Checks every index in `data`'s merges; `vocabulary` is of the same data and outlives the
@@ -53,6 +64,9 @@ class BpeModel {
   void addMerge(int32_t left, int32_t right, Merge merge);
   Merge findMerge(int32_t left, int32_t right) const;
   size_t slotOf(int32_t left, int32_t right) const;
+  size_t cutAfter(std::string_view word, size_t from) const;
+  void encodeCached(std::string_view part, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encodePart(std::string_view part, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encodeWord(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
   void toSymbols(std::string_view word, std::vector<int32_t>& symbols) const;
   void mergeShort(Scratch& scratch) const;
@@ -65,7 +79,9 @@ class BpeModel {
   bool byte_level_ = false;
   bool ignore_merges_ = false;
   bool fuse_unk_ = false;
-  bool split_before_space_ = false;  // no merge joins U+2581 to something else before it
+  bool cuts_at_space_ = false;  // words are cut as cutAfter() says
+  std::unordered_set<char32_t>
+      joins_space_;  // what some merge has before a U+2581, but that itself
 };
 
 }  // namespace llmrt

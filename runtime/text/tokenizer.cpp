@@ -169,6 +169,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
   std::vector<AddedTokenMatcher::Segment> segments;
   impl_->raw_tokens.split(text, options.parse_special, segments);
   Impl::Scratch scratch;
+  if (impl_->bpe) scratch.bpe.prepareCache(text.size());
   for (const auto& segment : segments) {
     if (segment.id >= 0) {
       ids.push_back(segment.id);

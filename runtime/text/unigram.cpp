@@ -41,8 +41,9 @@ void UnigramModel::findBest(std::string_view text, Scratch& nodes) const {
   auto offer = [&](size_t end, double score, int32_t id) {
     Node& node = nodes[end];
     double sum = here + score;
+    if (single_precision_) sum = static_cast<float>(sum);
     if (node.begin != SIZE_MAX && !(sum > node.score)) return;
-    node = {single_precision_ ? static_cast<double>(static_cast<float>(sum)) : sum, begin, id};
+    node = {sum, begin, id};
   };
   while (begin < text.size()) {
     here = nodes[begin].score;

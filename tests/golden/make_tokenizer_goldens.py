@@ -245,7 +245,11 @@ def train_sentencepiece(folder, name, **options):
     sentencepiece.SentencePieceTrainer.train(
         input=str(folder / "corpus.txt"), model_prefix=str(prefix), minloglevel=2, num_threads=1,
         hard_vocab_limit=False, **options)
-    return pathlib.Path(f"{prefix}.model").read_bytes()
+    proto = parse_sentencepiece(pathlib.Path(f"{prefix}.model").read_bytes())
+    for spec, field in ((proto.trainer_spec, "input"), (proto.trainer_spec, "model_prefix"),
+                        (proto.normalizer_spec, "normalization_rule_tsv")):
+        spec.ClearField(field)  # names of temporary files: the rest is the same each time
+    return proto.SerializeToString()
 
 
 def parse_sentencepiece(blob):
@@ -348,8 +352,9 @@ METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "alway
 PHI3_TOKENS = [("<|assistant|>", {}), ("<|end|>", {}), ("<|user|>", {})]
 
 
-def families(size, spm_size, unigram_size, charsmap):
-    """name -> (model, the rest of its tokenizer.json). size: of the byte-level vocabulary, and so on."""
+def families(vocab, spm_size, unigram_size, charsmap):
+    """name -> (model, the rest of its tokenizer.json). vocab: the byte-level one."""
+    size = len(vocab)
 
     def byte_level(pre_tokenizer, tokens=("<|endoftext|>",), normalizer=None, post=BYTE_LEVEL_POST, **model):
         return ("byte_level", {
@@ -403,8 +408,8 @@ def families(size, spm_size, unigram_size, charsmap):
         "gpt_oss": byte_level(pre(split(O200K), BYTE_LEVEL), ["<|startoftext|>", "<|return|>", "<|channel|>", "<|message|>"]),
         "flags": byte_level(BYTE_LEVEL_GPT2, [
             added(size, "<tok>"), added(size + 1, "<lstrip>", lstrip=True), added(size + 2, "<rstrip>", rstrip=True),
-            added(size + 3, "<both>", lstrip=True, rstrip=True), added(size + 4, "word", special=False, single_word=True),
-            added(size + 5, "Normalized", special=False), added(size + 6, "<s>", special=False, normalized=False)],
+            added(size + 3, "<both>", lstrip=True, rstrip=True), added(vocab["word"], "word", special=False, single_word=True),
+            added(size + 4, "Normalized", special=False), added(size + 5, "<s>", special=False, normalized=False)],
             sequence("normalizers", {"type": "Lowercase"})),
         "lowercase_accents": byte_level(BYTE_LEVEL_GPT2, normalizer=sequence(
             "normalizers", {"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"},
@@ -460,7 +465,7 @@ def hf_result(why, file, **more):
 
 def make_hf(folder, shared):
     charsmap = base64.b64encode(parse_sentencepiece(shared["nmt_blob"]).normalizer_spec.precompiled_charsmap).decode()
-    table = families(len(shared["byte_level"]["vocab"]), len(shared["spm_bpe"]["vocab"]), len(shared["unigram"]["vocab"]), charsmap)
+    table = families(shared["byte_level"]["vocab"], len(shared["spm_bpe"]["vocab"]), len(shared["unigram"]["vocab"]), charsmap)
     write(OUT / "models.json", {name: shared[name] for name in ("byte_level", "spm_bpe", "unigram", "unigram_bytes")})
     for name, (model, rest) in table.items():
         whole = {"version": "1.0", "truncation": None, "padding": None, **rest, "model": {**shared[model], **rest.get("model", {})}}

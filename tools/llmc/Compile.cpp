@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "codegen/cpu/Codegen.h"
 #include "codegen/plan/PlanBuilder.h"
@@ -56,11 +55,8 @@ Result<std::unique_ptr<llmrt::schema::TokenizerT>> loadTokenizer(const Tokenizer
   switch (origin.kind) {
     case TokenizerOrigin::Kind::kNone:
       break;
-    case TokenizerOrigin::Kind::kTokenizerJson: {
-      const fs::path config = fs::path(origin.path).parent_path() / "tokenizer_config.json";
-      std::error_code ignored;
-      return readTokenizerJson(origin.path, fs::exists(config, ignored) ? config.string() : "");
-    }
+    case TokenizerOrigin::Kind::kFile:
+      return importTokenizer(origin.path);
     case TokenizerOrigin::Kind::kGguf: {
       auto table = readTokenizerGguf(*origin.gguf);
       // A GGUF file of a model without text is legal.

@@ -142,9 +142,9 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   auto* weights = sub->add_option(
       "--weights", o.weights,
       "safetensors file, index or directory, or .gguf (default: beside the config)");
-  sub->add_option(
-      "--tokenizer", o.tokenizer,
-      "tokenizer.json, its directory, or .gguf (default: beside the config); none: without one");
+  sub->add_option("--tokenizer", o.tokenizer,
+                  "a tokenizer's file, its directory, or .gguf (default: beside the config); none: "
+                  "without one");
   sub->add_flag("--no-weights", o.noWeights, "Code only; llmc pack makes the weights later")
       ->excludes(weights);
   sub->add_option("--target", o.targets,
