@@ -95,10 +95,4 @@ Value roundToBf16(KernelBuilder& k, Value v) {
   return arith::TruncFOp::create(k.builder(), v.getLoc(), type, v);
 }
 
-void prefetchToL2(KernelBuilder& k, Value ptr) {
-  OpBuilder& b = k.builder();
-  constexpr uint32_t kRead = 0, kSecondLevel = 2, kData = 1;
-  LLVM::Prefetch::create(b, b.getUnknownLoc(), ptr, kRead, kSecondLevel, kData);
-}
-
 }  // namespace llmc::cpu

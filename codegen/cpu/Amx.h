@@ -25,7 +25,4 @@ Value tileDot(KernelBuilder& k, Value c, Value a, Value b);
 /// 16 floats as bf16, to nearest with ties to even.
 Value roundToBf16(KernelBuilder& k, Value v);
 
-/// Asks for the 64 bytes at ptr to be brought to the second-level cache.
-void prefetchToL2(KernelBuilder& k, Value ptr);
-
 }  // namespace llmc::cpu
