@@ -102,6 +102,7 @@ Status compile(Flags& f) {
   LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileModel(o));
   for (const std::string& warning : compiled.warnings)
     fmt::print(stderr, "llmc: warning: {}\n", warning);
+  for (const std::string& note : compiled.notes) fmt::print(stderr, "llmc: note: {}\n", note);
   if (o.emit != Emit::kPlan) return writeText(compiled.text, f.output);
 
   // Weights first: the plan holds their hashes. Both files get their names only when both are
