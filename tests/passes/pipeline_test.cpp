@@ -101,7 +101,7 @@ TEST(Schedule, IsAnEntryPointOfThePlan) {
   // 3 x 24 outputs of 24 inputs in bf16, and the norm in f32.
   EXPECT_EQ(prefill->sections[1]->phases[0]->weight_bytes, 3u * 24 * 24 * 2 + 24 * 4);
   EXPECT_TRUE(prefill->sections[2]->phases[0]->on_logits_rows);
-  EXPECT_EQ(prefill->buffers[prefill->logits_buffer]->rows, 3u);
+  EXPECT_EQ(prefill->buffers[prefill->logits_buffer]->rows, 20u);
 }
 
 TEST(Schedule, KernelNamesAreUniqueCIdentifiers) {
