@@ -12,9 +12,13 @@ namespace {
 namespace fs = std::filesystem;
 
 // What openCheckpoint() and the tokenizer's reader look for by name.
-constexpr std::string_view kModelFiles[] = {"config.json",         "generation_config.json",
-                                            "tokenizer.json",      "tokenizer_config.json",
-                                            "chat_template.jinja", "model.safetensors.index.json"};
+constexpr std::string_view kModelFiles[] = {"config.json",
+                                            "generation_config.json",
+                                            "tokenizer.json",
+                                            "tokenizer_config.json",
+                                            "chat_template.jinja",
+                                            "chat_template.json",
+                                            "model.safetensors.index.json"};
 
 bool isModelFile(const fs::path& path) {
   return path.extension() == ".safetensors" ||
