@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 using llmrt::invalidData;
 using llmrt::Result;
 
-bool exists(const fs::path& path) {
+bool pathExists(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
@@ -52,17 +52,17 @@ Result<nlohmann::json> readObject(const std::string& path) {
 
 Result<ChatTemplate> readChatTemplate(const fs::path& directory) {
   ChatTemplate out;
-  if (const fs::path file = directory / "tokenizer_config.json"; exists(file)) {
+  if (const fs::path file = directory / "tokenizer_config.json"; pathExists(file)) {
     LLMRT_ASSIGN_OR_RETURN(const nlohmann::json config, readObject(file.string()));
     LLMRT_ASSIGN_OR_RETURN(out.text, templateOf(config, file.string()));
     out.bos_token = tokenOf(config, "bos_token");
     out.eos_token = tokenOf(config, "eos_token");
   }
-  if (const fs::path file = directory / "chat_template.jinja"; exists(file)) {
+  if (const fs::path file = directory / "chat_template.jinja"; pathExists(file)) {
     LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile mapped, llmrt::MappedFile::open(file.string()));
     out.text = mapped.text();
   } else if (const fs::path json = directory / "chat_template.json";
-             out.text.empty() && exists(json)) {
+             out.text.empty() && pathExists(json)) {
     LLMRT_ASSIGN_OR_RETURN(const nlohmann::json config, readObject(json.string()));
     LLMRT_ASSIGN_OR_RETURN(out.text, templateOf(config, json.string()));
   }
