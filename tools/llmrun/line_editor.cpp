@@ -91,7 +91,7 @@ class EditLineEditor : public LineEditor {
     std::string bytes;
     for (size_t length = 1; bytes.size() < length;) {
       char byte = 0;
-      const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
+      const ssize_t n = interrupted ? 0 : ::read(STDIN_FILENO, &byte, 1);
       if (interrupted) {
         *out = kCtrlC;
         return 1;
