@@ -7,6 +7,7 @@
 #include "frontend/ChatTemplate.h"
 #include "frontend/GgufConfig.h"
 #include "frontend/HfConfig.h"
+#include "frontend/tokenizer/TokenizerFile.h"
 #include "runtime/io/gguf_tensors.h"
 #include "runtime/io/json.h"
 #include "runtime/io/mapped_file.h"
@@ -55,8 +56,8 @@ Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out
 
 // The tokenizer and the chat template that lie in a directory; either may be absent.
 Status readTokenizerOfDirectory(const fs::path& directory, Checkpoint& out) {
-  if (fs::path file = directory / "tokenizer.json"; pathExists(file)) {
-    out.tokenizer.kind = TokenizerOrigin::Kind::kTokenizerJson;
+  if (fs::path file = findTokenizerFile(directory); !file.empty()) {
+    out.tokenizer.kind = TokenizerOrigin::Kind::kFile;
     out.tokenizer.path = file.string();
   }
   LLMRT_ASSIGN_OR_RETURN(ChatTemplate chat_template, readChatTemplate(directory));
@@ -69,7 +70,7 @@ Status readTokenizer(const std::string& path, Checkpoint& out) {
   if (isDirectory(path)) {
     LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(path, out));
     if (out.tokenizer.kind == TokenizerOrigin::Kind::kNone)
-      return notFound(path + ": holds no tokenizer.json");
+      return notFound(path + ": holds no tokenizer (tokenizer.json, tokenizer.model, ...)");
     return {};
   }
   LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
@@ -79,7 +80,7 @@ Status readTokenizer(const std::string& path, Checkpoint& out) {
     return readTokenizerOfGguf(std::move(gguf), out);
   }
   LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(fs::path(path).parent_path(), out));
-  out.tokenizer.kind = TokenizerOrigin::Kind::kTokenizerJson;
+  out.tokenizer.kind = TokenizerOrigin::Kind::kFile;
   out.tokenizer.path = path;
   return {};
 }

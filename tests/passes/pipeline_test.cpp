@@ -89,7 +89,7 @@ TEST(Schedule, IsAnEntryPointOfThePlan) {
   ASSERT_TRUE(mlir::succeeded(prefill));
   EXPECT_EQ(prefill->name, "prefill");
   EXPECT_EQ(prefill->max_rows, 20u);
-  EXPECT_EQ(prefill->max_logits_rows, 3u);  // one of each sequence
+  EXPECT_EQ(prefill->max_logits_rows, 20u);  // at most 64 are held for scoring
   ASSERT_EQ(prefill->sections.size(), 3u);
   EXPECT_FALSE(prefill->sections[0]->is_layers);
   EXPECT_TRUE(prefill->sections[1]->is_layers);
