@@ -100,7 +100,7 @@ TEST(ChatPiped, SaysWhatIsWrongInOneLine) {
   EXPECT_THAT(error(model.path, "--chat-template /no/such", "a"),
               HasSubstr("/no/such: no such file"));
   EXPECT_THAT(error(model.path, "--max-seq-len 20", "a message that does not fit"),
-              HasSubstr("the conversation no longer fits: it has 31 tokens, the context holds 20"));
+              HasSubstr("the conversation no longer fits: it has 32 tokens, the context holds 20"));
   EXPECT_THAT(error(model.path, "", "\xff\n"), HasSubstr("not UTF-8 at byte 0"));
   EXPECT_THAT(error(model.path, "", "/sav\n"), HasSubstr("no command '/sav'"));
   EXPECT_THAT(error(model.path, "-n 2", "/save /no/such/dir/x\n"), HasSubstr("/no/such/dir/x"));
@@ -129,6 +129,7 @@ TEST(ChatTerminal, IsAPleasantConversation) {
 
   terminal.type("hello\r");
   ASSERT_TRUE(terminal.waitFor("hello\r\n")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForMore());
   terminal.type("\x03");  // stops the answer, not the program
   ASSERT_TRUE(terminal.waitFor("(stopped)")) << terminal.shown();
   ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();

@@ -63,6 +63,12 @@ bool Terminal::waitFor(const std::string& text) {
   }
 }
 
+bool Terminal::waitForMore() {
+  while (shown_.size() == seen_ && readMore(30'000)) {
+  }
+  return shown_.size() > seen_;
+}
+
 int Terminal::wait() {
   while (readMore(1000)) {
   }

@@ -16,6 +16,8 @@ class Terminal {
   /// Waits until `text` is shown, behind what was waited for before. False after 30 seconds, or
   /// when the program has ended.
   bool waitFor(const std::string& text);
+  /// Waits until anything is shown behind that.
+  bool waitForMore();
   /// Waits for the end: the exit status, -1 where a signal ended it.
   int wait();
   const std::string& shown() const { return shown_; }
