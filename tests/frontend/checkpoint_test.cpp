@@ -110,6 +110,15 @@ TEST(Checkpoint, NamedTemplatesGiveTheDefault) {
   EXPECT_EQ(checkpoint->chat_template, "d");
 }
 
+TEST(Checkpoint, AChatTemplateMayLieInAFileOfItsOwn) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  dir.write("chat_template.json", R"({"chat_template": "from json"})");
+  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat_template, "from json");
+  dir.write("tokenizer_config.json", R"({"chat_template": "from config"})");
+  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat_template, "from config");
+}
+
 TEST(Checkpoint, ABareConfigIsCodeOnlyAndADirectoryIsNot) {
   TemporaryDirectory dir;
   dir.write("config.json", kConfig);

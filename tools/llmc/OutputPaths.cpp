@@ -13,10 +13,10 @@ namespace fs = std::filesystem;
 
 // What openCheckpoint() and the tokenizer's reader look for by name.
 constexpr std::string_view kModelFiles[] = {
-    "config.json",         "generation_config.json",      "tokenizer.json",
-    "tokenizer.model",     "tokenizer_config.json",       "vocab.json",
-    "merges.txt",          "special_tokens_map.json",     "added_tokens.json",
-    "chat_template.jinja", "model.safetensors.index.json"};
+    "config.json",         "generation_config.json",  "tokenizer.json",
+    "tokenizer.model",     "tokenizer_config.json",   "vocab.json",
+    "merges.txt",          "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja", "chat_template.json",      "model.safetensors.index.json"};
 
 bool isModelFile(const fs::path& path) {
   return path.extension() == ".safetensors" || path.extension() == ".tiktoken" ||
