@@ -165,7 +165,9 @@ TEST(SessionTruncate, LeavesNothingBehind) {
     EXPECT_EQ(session->kvLen(0), keep);
     other->reset(0);
     const auto kept = std::span(tokens).first(static_cast<size_t>(keep));
-    if (keep > 0) ASSERT_TRUE(other->prefill(0, kept).ok());
+    if (keep > 0) {
+      ASSERT_TRUE(other->prefill(0, kept).ok());
+    }
     ASSERT_TRUE(session->decode(0, 9).ok());
     ASSERT_TRUE(other->decode(0, 9).ok());
     const auto a = session->logits(), b = other->logits();
