@@ -125,40 +125,42 @@ TEST(ChatTerminal, IsAPleasantConversation) {
   Terminal terminal(
       {LLMRUN, model.path, "--synthetic-weights", "--chat", "--threads", "1", "--ignore-eos"});
   ASSERT_TRUE(terminal.waitFor("/help lists the commands.")) << terminal.shown();
-  ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
 
   terminal.type("hello\r");
   ASSERT_TRUE(terminal.waitFor("hello\r\n")) << terminal.shown();
   ASSERT_TRUE(terminal.waitForMore());
   terminal.type("\x03");  // stops the answer, not the program
   ASSERT_TRUE(terminal.waitFor("(stopped)")) << terminal.shown();
-  ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
 
   terminal.type("half a line\x03");  // forgets the line, not the program
   ASSERT_TRUE(terminal.waitFor("(Ctrl-D or /exit ends the program)")) << terminal.shown();
-  ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
 
   terminal.type(
       "/hp\x1b[D"
       "el\r");  // a cursor key: between h and p
   ASSERT_TRUE(terminal.waitFor("/save FILE")) << terminal.shown();
-  ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
 
   terminal.type("\x1b[A\r");  // history
   ASSERT_TRUE(terminal.waitFor("/save FILE")) << terminal.shown();
-  ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
 
   terminal.type("/nope\r");  // a mistake is a line, not the end
   ASSERT_TRUE(terminal.waitFor("there is no command '/nope'")) << terminal.shown();
-  ASSERT_TRUE(terminal.waitFor("> ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
 
   terminal.type("/save " + (model.dir / "saved") + "\r");
   ASSERT_TRUE(terminal.waitFor("(saved in ")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
   const auto saved = nlohmann::json::parse(readText(model.dir / "saved"));
   EXPECT_EQ(saved["messages"].size(), 2u) << "the part of the answer is kept";
 
   terminal.type("/reset\r");
   ASSERT_TRUE(terminal.waitFor("(a new conversation)")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
   terminal.type("\x04");
   EXPECT_EQ(terminal.wait(), 0) << terminal.shown();
 }
@@ -167,7 +169,7 @@ TEST(ChatTerminal, EndsAnAnswerWhereTheFlagsOrTheContextDo) {
   const Model model(addTemplate);
   Terminal terminal({LLMRUN, model.path, "--synthetic-weights", "--chat", "--threads", "1",
                      "--ignore-eos", "-n", "5"});
-  ASSERT_TRUE(terminal.waitFor("> "));
+  ASSERT_TRUE(terminal.waitForPrompt());
   terminal.type("hello\\\rthere\r");
   ASSERT_TRUE(terminal.waitFor("(ended by --max-tokens 5)")) << terminal.shown();
   terminal.type("/exit\r");
@@ -175,7 +177,7 @@ TEST(ChatTerminal, EndsAnAnswerWhereTheFlagsOrTheContextDo) {
 
   Terminal full({LLMRUN, model.path, "--synthetic-weights", "--chat", "--threads", "1",
                  "--ignore-eos", "--max-seq-len", "30"});
-  ASSERT_TRUE(full.waitFor("> "));
+  ASSERT_TRUE(full.waitForPrompt());
   full.type("hello\r");
   ASSERT_TRUE(full.waitFor("(the context of 30 tokens is full: /reset begins a new conversation)"))
       << full.shown();

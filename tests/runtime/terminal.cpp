@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -67,6 +68,16 @@ bool Terminal::waitForMore() {
   while (shown_.size() == seen_ && readMore(30'000)) {
   }
   return shown_.size() > seen_;
+}
+
+bool Terminal::waitForPrompt() {
+  if (!waitFor("> ")) return false;
+  for (int i = 0; i < 30'000; ++i) {
+    struct termios mode = {};  // asked of this end, Linux answers for the other
+    if (tcgetattr(fd_, &mode) == 0 && !(mode.c_lflag & ICANON)) return true;
+    usleep(1000);
+  }
+  return false;
 }
 
 int Terminal::wait() {

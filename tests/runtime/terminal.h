@@ -18,6 +18,9 @@ class Terminal {
   bool waitFor(const std::string& text);
   /// Waits until anything is shown behind that.
   bool waitForMore();
+  /// Waits for the prompt "> " and for the line editor behind it: what is typed before the editor
+  /// has the terminal is echoed by the kernel, and Ctrl-C throws it away.
+  bool waitForPrompt();
   /// Waits for the end: the exit status, -1 where a signal ended it.
   int wait();
   const std::string& shown() const { return shown_; }

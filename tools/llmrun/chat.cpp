@@ -114,8 +114,9 @@ class Chat {
   Result<int> runPipe() {
     PipedLines lines;
     std::string line;
-    catchInterrupt();
-    while (lines.read(line)) {
+    for (;;) {
+      catchInterrupt(/*ends_reads=*/true);
+      if (!lines.read(line)) break;
       LLMRT_RETURN_IF_ERROR(handle(line));
       if (ended_) return 0;
       if (interrupted) return kExitInterrupted;
@@ -184,7 +185,7 @@ class Chat {
         last = text.back();
       };
     }
-    if (terminal_) catchInterrupt();
+    catchInterrupt();
     LLMRT_ASSIGN_OR_RETURN(const Conversation::Answer answer, conversation_.answer(line, options_));
     ++options_.sampler.seed;  // or each answer would be drawn with the same numbers
     if (o_.json) {

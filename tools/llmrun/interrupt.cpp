@@ -7,11 +7,11 @@ namespace llmrt {
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
 
-void catchInterrupt() {
+void catchInterrupt(bool ends_reads) {
   interrupted = false;
   struct sigaction action = {};
   action.sa_handler = [](int) { interrupted = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  action.sa_flags = static_cast<int>(SA_RESETHAND | (ends_reads ? 0 : SA_RESTART));
   sigaction(SIGINT, &action, nullptr);
 }
 

@@ -1,6 +1,7 @@
 #include "tools/llmrun/line_editor.h"
 
 #include <histedit.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -90,13 +91,17 @@ class EditLineEditor : public LineEditor {
   static int readCharacter(EditLine*, wchar_t* out) {
     std::string bytes;
     for (size_t length = 1; bytes.size() < length;) {
-      char byte = 0;
-      const ssize_t n = interrupted ? 0 : ::read(STDIN_FILENO, &byte, 1);
+      // Signals restart a read, so that none cuts a write short: wait where they do not. The bound
+      // is for one that comes just before the wait.
+      struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+      const int ready = interrupted ? 0 : ::poll(&input, 1, 100);
       if (interrupted) {
         *out = kCtrlC;
         return 1;
       }
-      if (n < 0 && errno == EINTR) continue;
+      if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
+      char byte = 0;
+      const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
       if (n <= 0) return static_cast<int>(n);
       if (bytes.empty()) length = utf8Length(static_cast<unsigned char>(byte));
       bytes += byte;
