@@ -11,6 +11,7 @@
 
 #include "codegen/plan/WeightTable.h"
 #include "passes/ScheduleToPlan.h"
+#include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/schema/version.h"
 
@@ -40,6 +41,7 @@ class PlanBuilder {
     LLMRT_RETURN_IF_ERROR(addEntryPoints());
     for (auto kernel : model_.getBody().getOps<llm::KernelOp>()) addKernel(kernel);
     for (cpu::TargetImage& image : parts_.images) addTarget(image);
+    for (cuda::CudaImage& image : parts_.cuda_images) addTarget(image);
     LLMRT_RETURN_IF_ERROR(addKvGroup());
     for (auto table : model_.getBody().getOps<llm::RopeTableOp>()) addRopeTable(table);
     addGeneration();
@@ -150,6 +152,36 @@ class PlanBuilder {
     t->image_hash = XXH3_64bits(t->image.data(), t->image.size());
     t->scratch_bytes = static_cast<uint64_t>(image.scratchBytes);
     t->abi_version = LLMC_KERNEL_ABI_VERSION;
+    plan_.targets.push_back(std::move(t));
+  }
+
+  void addTarget(cuda::CudaImage& image) {
+    auto t = std::make_unique<schema::TargetT>();
+    t->name = image.target;
+    t->image = std::move(image.binary.image);
+    t->image_hash = XXH3_64bits(t->image.data(), t->image.size());
+    t->scratch_bytes = static_cast<uint64_t>(image.scratchBytes);
+    t->abi_version = LLMC_CUDA_ABI_VERSION;
+    t->cuda_min_driver = image.binary.minDriver;
+    for (const cuda::Launch& from : image.launches) {
+      auto launch = std::make_unique<schema::CudaLaunchT>();
+      launch->kernel = from.kernel;
+      launch->symbol = from.symbol;
+      launch->min_rows = static_cast<uint32_t>(from.minRows);
+      launch->max_rows = static_cast<uint32_t>(from.maxRows);
+      launch->threads = static_cast<uint32_t>(from.threads);
+      launch->blocks = static_cast<uint32_t>(from.blocks);
+      launch->rows_per_block = static_cast<uint32_t>(from.rowsPerBlock);
+      launch->tokens_per_block = static_cast<uint32_t>(from.tokensPerBlock);
+      launch->dynamic_shared_bytes = static_cast<uint32_t>(from.dynamicSharedBytes);
+      if (auto found = image.binary.resources.find(from.symbol);
+          found != image.binary.resources.end()) {
+        launch->registers = found->second.registers;
+        launch->spill_bytes = found->second.spillBytes;
+        launch->shared_bytes = found->second.sharedBytes;
+      }
+      t->cuda_launches.push_back(std::move(launch));
+    }
     plan_.targets.push_back(std::move(t));
   }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "codegen/cpu/Codegen.h"
+#include "codegen/cuda/Codegen.h"
 #include "ir/LLM.h"
 #include "models/ModelSpec.h"
 #include "runtime/io/status.h"
@@ -16,7 +17,8 @@ namespace llmc {
 
 /// What a plan holds beside what the scheduled module says.
 struct PlanParts {
-  std::vector<cpu::TargetImage> images;                  // one per target
+  std::vector<cpu::TargetImage> images;                  // one per CPU target
+  std::vector<cuda::CudaImage> cuda_images;              // one per GPU target
   std::unique_ptr<llmrt::schema::TokenizerT> tokenizer;  // null: none
   std::string chat_template;                             // empty: none
   std::string fused_ir;                                  // text

@@ -146,31 +146,53 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
       session.options().max_seq_len - session.kvLen(seq) + 1;  // the last token needs no step
   const int64_t most = std::min(options.max_tokens, room);
   result.ids.reserve(static_cast<size_t>(std::max<int64_t>(most, 0)));
-  while (static_cast<int64_t>(result.ids.size()) < most) {
-    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) {
-      result.finish_reason = FinishReason::kCancelled;
-      break;
-    }
-    if (!result.ids.empty()) {
-      const Clock::time_point step_start = Clock::now();
-      LLMRT_RETURN_IF_ERROR(session.decode(seq, result.ids.back()));
-      result.decode_seconds += secondsSince(step_start);
-      ++result.decode_steps;
-      const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
-      result.decode_cost += stepCost(plan, entry, 1, session.kvLen(seq) - 1, 1);
-    }
-    const std::span<const float> logits = session.logits();
-    if (options.top_logits > 0) result.top_logits.push_back(largest(logits, options.top_logits));
-    const int32_t token = sampler.sample(logits);
+  const auto cancelled = [&] {
+    if (!options.cancel || !options.cancel->load(std::memory_order_relaxed)) return false;
+    result.finish_reason = FinishReason::kCancelled;
+    return true;
+  };
+  const auto countStep = [&] {
+    ++result.decode_steps;
+    const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
+    result.decode_cost += stepCost(plan, entry, 1, session.kvLen(seq) - 1, 1);
+  };
+  // Whether the text goes on after `token`.
+  const auto accept = [&](int32_t token) {
     sampler.accept(token);
     result.ids.push_back(token);
     if (result.ids.size() == 1) result.ttft_seconds = secondsSince(start);
     if (std::find(options.eos_ids.begin(), options.eos_ids.end(), token) != options.eos_ids.end()) {
       result.finish_reason = FinishReason::kEos;
-      break;
+      return false;
     }
     output.push(token);
-    if (output.stopped()) break;
+    return !output.stopped();
+  };
+  // Where a device chooses the next token itself, the host only looks on.
+  const bool alone = session.decodesGreedilyAlone() && options.sampler.temperature == 0 &&
+                     options.sampler.repetition_penalty == 1 && options.top_logits == 0;
+  while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
+    if (!result.ids.empty()) {
+      const Clock::time_point step_start = Clock::now();
+      if (alone) {
+        bool more = true;
+        const int64_t left = most - static_cast<int64_t>(result.ids.size());
+        LLMRT_RETURN_IF_ERROR(
+            session.decodeGreedy(seq, result.ids.back(), left, [&](int32_t token) {
+              countStep();
+              return more = accept(token) && !cancelled();
+            }));
+        result.decode_seconds += secondsSince(step_start);
+        if (!more) break;
+        continue;
+      }
+      LLMRT_RETURN_IF_ERROR(session.decode(seq, result.ids.back()));
+      result.decode_seconds += secondsSince(step_start);
+      countStep();
+    }
+    const std::span<const float> logits = session.logits();
+    if (options.top_logits > 0) result.top_logits.push_back(largest(logits, options.top_logits));
+    if (!accept(sampler.sample(logits))) break;
   }
   output.finish();
   if (output.stopped()) result.finish_reason = FinishReason::kStop;

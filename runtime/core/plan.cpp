@@ -10,6 +10,7 @@
 
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/core/cpu_features.h"
+#include "runtime/core/device.h"
 #include "runtime/core/plan_verify.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
@@ -22,6 +23,13 @@ Result<std::unique_ptr<Plan>> Plan::open(const std::string& path, const PlanOpti
   Result<const schema::Plan*> verified = verifyPlan(plan->file_.bytes());
   if (!verified.ok()) return std::move(verified).status().withContext(path);
   plan->schema_ = *verified;
+  if (options.device) {
+    Result<uint32_t> target = options.device->chooseTarget(*plan->schema_);
+    if (!target.ok()) return std::move(target).status().withContext(path);
+    plan->target_ = plan->schema_->targets()->Get(*target);
+    if (Status s = plan->checkCode(); !s.ok()) return std::move(s).withContext(path);
+    return plan;
+  }
   if (Status s = plan->chooseTarget(options.cpu_target); !s.ok()) {
     return std::move(s).withContext(path);
   }
@@ -62,6 +70,17 @@ Status Plan::chooseTarget(const std::string& wanted) {
       wanted.empty() ? "" : fmt::format(" and --cpu-target asks for {}", wanted)));
 }
 
+Status Plan::checkCode() const {
+  const std::string name = targetName();
+  if (!target_->image() || target_->image()->size() == 0) {
+    return invalidData(fmt::format("is corrupt: no code for {}", name));
+  }
+  if (XXH3_64bits(target_->image()->data(), target_->image()->size()) != target_->image_hash()) {
+    return invalidData(fmt::format("is corrupt: the hash of the code for {} differs", name));
+  }
+  return {};
+}
+
 Status Plan::loadCode() {
   const std::string name = targetName();
   if (target_->abi_version() != LLMC_KERNEL_ABI_VERSION) {
@@ -70,13 +89,8 @@ Status Plan::loadCode() {
         "again with llmc",
         name, target_->abi_version(), LLMC_KERNEL_ABI_VERSION));
   }
-  if (!target_->image() || target_->image()->size() == 0) {
-    return invalidData(fmt::format("is corrupt: no code for {}", name));
-  }
+  LLMRT_RETURN_IF_ERROR(checkCode());
   const std::span<const uint8_t> image(target_->image()->data(), target_->image()->size());
-  if (XXH3_64bits(image.data(), image.size()) != target_->image_hash()) {
-    return invalidData(fmt::format("is corrupt: the hash of the code for {} differs", name));
-  }
   LLMRT_RETURN_IF_ERROR(enableCpuTarget(name));
   LLMRT_ASSIGN_OR_RETURN(code_, CodeImage::load(image));
   if (schema_->kernels()) {

@@ -12,13 +12,15 @@
 
 namespace llmrt {
 
+class Device;
 namespace schema {
 struct Plan;
 struct Target;
 }  // namespace schema
 
 struct PlanOptions {
-  std::string cpu_target;  // empty: the best that plan and machine share
+  std::string cpu_target;          // empty: the best that plan and machine share
+  const Device* device = nullptr;  // not null: code for this device, which loads it itself
 };
 
 /// Immutable once opened; sessions of several threads may share it. Must outlive its weights and
@@ -45,6 +47,7 @@ class Plan {
  private:
   Plan() = default;
   Status chooseTarget(const std::string& wanted);
+  Status checkCode() const;
   Status loadCode();
 
   MappedFile file_;

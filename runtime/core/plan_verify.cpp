@@ -88,7 +88,30 @@ class Verifier {
       LLMRT_CHECK(sizeOf(t->name()) > 0, "targets[{}] has no name", i);
       LLMRT_CHECK(t->scratch_bytes() <= kMaxBytes >> 16, "targets[{}].scratch_bytes is {}", i,
                   t->scratch_bytes());
+      for (uint32_t j = 0; j < sizeOf(t->cuda_launches()); ++j) {
+        if (Status s = verifyLaunch(*t->cuda_launches()->Get(j)); !s.ok())
+          return std::move(s).withContext(fmt::format("targets[{}].cuda_launches[{}]", i, j));
+      }
     }
+    return {};
+  }
+
+  // A grid has at most 2^31 - 1, 65535 and 65535 blocks, a block 1024 threads.
+  Status verifyLaunch(const schema::CudaLaunch& l) const {
+    LLMRT_CHECK(l.kernel() < sizeOf(plan_.kernels()), "kernel {} of {}", l.kernel(),
+                sizeOf(plan_.kernels()));
+    LLMRT_CHECK(isName(l.symbol()), "symbol is no name of printable characters");
+    LLMRT_CHECK(l.min_rows() > 0 && l.min_rows() <= l.max_rows() && l.max_rows() <= kMaxRows,
+                "rows {} to {}", l.min_rows(), l.max_rows());
+    LLMRT_CHECK(l.threads() > 0 && l.threads() <= 1024, "threads is {}", l.threads());
+    LLMRT_CHECK(l.blocks() > 0 && l.blocks() < kMaxDimension, "blocks is {}", l.blocks());
+    LLMRT_CHECK(l.rows_per_block() == 0 || (l.max_rows() - 1) / l.rows_per_block() < 65535,
+                "rows_per_block is {} of {} rows", l.rows_per_block(), l.max_rows());
+    LLMRT_CHECK(l.tokens_per_block() == 0 ||
+                    (plan_.model()->max_seq_len() - 1) / l.tokens_per_block() < 65535,
+                "tokens_per_block is {}", l.tokens_per_block());
+    LLMRT_CHECK(l.dynamic_shared_bytes() < 1 << 20, "dynamic_shared_bytes is {}",
+                l.dynamic_shared_bytes());
     return {};
   }
 

@@ -39,6 +39,8 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
   for (const schema::EntryPoint* e : *plan.entry_points()) {
     max_rows = std::max<int64_t>(max_rows, e->max_rows());
   }
+  if (options.device && options.profile)
+    return unsupported("--profile: measures ops on --device cpu only");
   if (options.prefill_chunk == 0) options.prefill_chunk = max_rows;
   if (options.prefill_chunk < 1 || options.prefill_chunk > max_rows) {
     return invalidArgument(fmt::format("--prefill-chunk {}: the plan was compiled for 1 to {} rows",
@@ -84,6 +86,7 @@ Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_by
   // Verified sizes are far from 64 bits, but not so their products for many sequences: sum in
   // double and refuse early.
   SessionMemory memory;
+  if (o.device) return memory;  // which checks its own
   double total = 0;
   memory.activation_bytes =
       arenaBytes(p) + static_cast<uint64_t>(o.threads) * alignUp(scratch_bytes);
@@ -130,7 +133,26 @@ Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights
 
 Status Session::initialize(const Weights& weights, const SessionMemory& memory) {
   const schema::Plan& p = plan_.schema();
-  LLMRT_ASSIGN_OR_RETURN(team_, ThreadTeam::create(options_.threads));
+  LLMRT_ASSIGN_OR_RETURN(team_, ThreadTeam::create(options_.device ? 1 : options_.threads));
+  for (const schema::EntryPoint* entry : *p.entry_points()) {
+    max_rows_ = std::max<int64_t>(max_rows_, entry->max_rows());
+    max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
+  }
+  kv_len_.resize(static_cast<size_t>(options_.max_batch));
+  seen_.resize(kv_len_.size());
+  rows_.resize(static_cast<size_t>(max_rows_));
+  chunk_.resize(rows_.size());
+  logits_rows_.resize(static_cast<size_t>(max_logits_rows_));
+  if (options_.device) {
+    LLMRT_ASSIGN_OR_RETURN(device_,
+                           options_.device->createSession(plan_, weights,
+                                                          {.max_seq_len = options_.max_seq_len,
+                                                           .max_batch = options_.max_batch,
+                                                           .num_blocks = blocks_.numBlocks(),
+                                                           .max_rows = max_rows_,
+                                                           .max_logits_rows = max_logits_rows_}));
+    return {};
+  }
 
   uint8_t* next = memory_.data();
   const auto take = [&next](uint64_t bytes) { return std::exchange(next, next + bytes); };
@@ -154,32 +176,27 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
 
   const Memory bound{arena, &weights, &kv_pools_, &rope_tables_};
   for (uint32_t e = 0; e < p.entry_points()->size(); ++e) {
-    const schema::EntryPoint* entry = p.entry_points()->Get(e);
     schedules_.emplace_back(plan_, e, bound);
-    max_rows_ = std::max<int64_t>(max_rows_, entry->max_rows());
-    max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
   }
   if (options_.profile) profile_ = std::make_unique<Profile>(plan_, schedules_);
-  kv_len_.resize(static_cast<size_t>(options_.max_batch));
-  seen_.resize(kv_len_.size());
-  rows_.resize(static_cast<size_t>(max_rows_));
-  chunk_.resize(rows_.size());
-  logits_rows_.resize(static_cast<size_t>(max_logits_rows_));
   return {};
+}
+
+void fillRopeTable(const schema::Plan& plan, uint32_t table, int64_t max_seq_len, float* out) {
+  const schema::RopeTable& t = *plan.rope_tables()->Get(table);
+  const uint32_t half = t.inv_freq()->size();
+  for (int64_t pos = 0; pos < max_seq_len; ++pos, out += 2 * half) {
+    for (uint32_t k = 0; k < half; ++k) {
+      const double angle = static_cast<double>(pos) * t.inv_freq()->Get(k);
+      out[k] = static_cast<float>(std::cos(angle) * t.scale());
+      out[half + k] = static_cast<float>(std::sin(angle) * t.scale());
+    }
+  }
 }
 
 void Session::fillRopeTables() {
   for (size_t i = 0; i < rope_tables_.size(); ++i) {
-    const schema::RopeTable& t = *plan_.schema().rope_tables()->Get(static_cast<uint32_t>(i));
-    const uint32_t half = t.inv_freq()->size();
-    float* row = rope_tables_[i];  // [max_seq_len, 2, half]
-    for (int64_t pos = 0; pos < options_.max_seq_len; ++pos, row += 2 * half) {
-      for (uint32_t k = 0; k < half; ++k) {
-        const double angle = static_cast<double>(pos) * t.inv_freq()->Get(k);
-        row[k] = static_cast<float>(std::cos(angle) * t.scale());
-        row[half + k] = static_cast<float>(std::sin(angle) * t.scale());
-      }
-    }
+    fillRopeTable(plan_.schema(), static_cast<uint32_t>(i), options_.max_seq_len, rope_tables_[i]);
   }
 }
 
@@ -214,6 +231,51 @@ Status Session::prefill(int32_t seq, std::span<const int32_t> tokens,
 Status Session::decode(int32_t seq, int32_t token) {
   const StepToken one{seq, token, true};
   return step({&one, 1});
+}
+
+Status Session::decodeGreedy(int32_t seq, int32_t token, int64_t count,
+                             const std::function<bool(int32_t)>& on_token) {
+  const StepToken first{seq, token, true};
+  LLMRT_RETURN_IF_ERROR(check({&first, 1}));
+  count = std::min(count, options_.max_seq_len - kvLen(seq));
+  if (!device_) {
+    for (int64_t i = 0; i < count; ++i) {
+      LLMRT_RETURN_IF_ERROR(decode(seq, token));
+      const std::span<const float> all = logits();
+      token = static_cast<int32_t>(std::max_element(all.begin(), all.end()) - all.begin());
+      if (!on_token(token)) break;
+    }
+    num_logits_rows_ = 0;
+    return {};
+  }
+  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan_.schema(), 1, 1));
+  int64_t& kv_len = kv_len_[static_cast<size_t>(seq)];
+  const int64_t begin = kv_len;
+  int64_t queued = 0;
+  num_logits_rows_ = 0;
+  logits_rows_[0] = 0;
+  const auto steps = [&]() -> Status {
+    for (int64_t taken = 0; taken < count; ++taken) {
+      // One step ahead: the device never waits for the host to look at a token.
+      for (; queued < std::min(count, taken + 2); ++queued) {
+        const int64_t pos = begin + queued;
+        blocks_.grow(seq, pos + 1, [](int32_t) {});
+        rows_[0] = {token, static_cast<int32_t>(pos), seq, 0};
+        step_ = {rows_.data(), logits_rows_.data(), blocks_.tables(), 1, 1, blocks_.blocksPerSeq()};
+        LLMRT_RETURN_IF_ERROR(device_->queueGreedy(entry, step_, queued == 0));
+      }
+      LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeGreedy());
+      ++kv_len;
+      if (!on_token(chosen)) break;
+    }
+    return {};
+  };
+  Status status = steps();
+  // A step that ran ahead has written behind what the sequence holds; the next one writes there
+  // again.
+  const Status finished = device_->finish();
+  blocks_.shrink(seq, kv_len);
+  return status.ok() ? finished : status;
 }
 
 Status Session::check(std::span<const StepToken> tokens) const {
@@ -288,6 +350,11 @@ Status Session::execute(uint32_t entry_point) {
   running_ = entry_point;
   failure_.store(0, std::memory_order_relaxed);
   num_logits_rows_ = 0;
+  if (device_) {
+    LLMRT_RETURN_IF_ERROR(device_->run(entry_point, step_));
+    num_logits_rows_ = step_.num_logits_rows;
+    return {};
+  }
   team_->run([](void* self, int worker) { static_cast<Session*>(self)->runPhases(worker); }, this);
   if (const uint64_t failure = failure_.load(std::memory_order_relaxed)) {
     const BoundPhase& bound = schedules_[entry_point].phases()[failure >> 32];
@@ -339,6 +406,7 @@ void Session::runPhases(int worker) {
 
 std::span<const float> Session::logits(int64_t i) const {
   if (i < 0 || i >= num_logits_rows_) return {};
+  if (device_) return device_->logits(i);
   return {logits_ + i * logits_stride_, static_cast<size_t>(plan_.vocabSize())};
 }
 
@@ -358,6 +426,7 @@ void Session::clearBlock(int32_t block) {
 void Session::dropStep(int32_t seq) {
   const int64_t kv_len = kvLen(seq);
   blocks_.shrink(seq, kv_len);
+  if (device_) return;
   const auto slot = static_cast<uint64_t>(kv_len % LLMC_KV_BLOCK_TOKENS);
   if (slot == 0) return;  // nothing of the step shares a block with what stays
   const auto block = static_cast<uint64_t>(

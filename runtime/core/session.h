@@ -3,12 +3,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/core/device.h"
 #include "runtime/core/kv_blocks.h"
 #include "runtime/core/memory.h"
 #include "runtime/core/plan.h"
@@ -25,7 +27,8 @@ struct SessionOptions {
   int64_t max_seq_len = 0;    // 0: the plan's; not more than that
   int64_t max_batch = 1;      // sequences in flight, not more than the plan's
   int64_t prefill_chunk = 0;  // most rows of a prefill step; 0: as many as the plan allows
-  bool profile = false;       // measure every phase; read with profile()
+  bool profile = false;       // measure every phase; read with profile(). Not on a device
+  Device* device = nullptr;   // null: this machine's CPUs. Must outlive the session
 };
 
 /// One token of a step.
@@ -67,6 +70,15 @@ class Session {
 
   /// Appends one token, whose logits are wanted.
   Status decode(int32_t seq, int32_t token);
+
+  /// Appends `token`, then the token of the largest logit (the lowest of equal ones), and so on:
+  /// `count` steps, or as many as the context has room for. Each chosen token is told to
+  /// `on_token`, which ends the run by returning false; that token is not appended. On a device no
+  /// host work lies between the steps. Leaves no logits.
+  Status decodeGreedy(int32_t seq, int32_t token, int64_t count,
+                      const std::function<bool(int32_t)>& on_token);
+  /// Whether decodeGreedy() is faster than decode() and a choice among logits().
+  bool decodesGreedilyAlone() const { return device_ != nullptr; }
 
   /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent;
   /// they are appended to it in the given order. At most maxRows() tokens, of which maxLogitsRows()
@@ -111,8 +123,9 @@ class Session {
   KvBlocks blocks_;
   AnonymousMemory memory_;
   std::unique_ptr<ThreadTeam> team_;
-  std::vector<Schedule> schedules_;  // one per entry point
-  std::vector<KvPool> kv_pools_;     // one per KV group
+  std::unique_ptr<DeviceSession> device_;  // null: this machine's CPUs
+  std::vector<Schedule> schedules_;        // one per entry point
+  std::vector<KvPool> kv_pools_;           // one per KV group
   std::vector<float*> rope_tables_;
   uint8_t* scratch_ = nullptr;
   uint64_t scratch_stride_ = 0;

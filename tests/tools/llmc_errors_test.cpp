@@ -229,11 +229,6 @@ TEST_F(LlmcErrors, UnknownNamesAreQuotedAndNamedOnce) {
               StartsWith("llmc: --target: there is no target '', use "));
 }
 
-TEST_F(LlmcErrors, BackEndsThatAreNotHere) {
-  expectFailure(model(tinyConfig(), tinySafetensors(tinyShapes())),
-                {"cuda:sm_90a", "no CUDA back end"}, {"--target", "cuda:sm_90a"});
-}
-
 TEST_F(LlmcErrors, PackNamesWhatIsWrong) {
   const std::string tiny = model(tinyConfig(), tinySafetensors(tinyShapes()));
   ASSERT_EQ(llmc({"compile", tiny, "--no-weights", "-o", dir_.path("p.fb")}).status, 0);

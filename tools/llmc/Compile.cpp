@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "codegen/cpu/Codegen.h"
+#include "codegen/cuda/Codegen.h"
 #include "codegen/plan/PlanBuilder.h"
 #include "frontend/Checkpoint.h"
 #include "frontend/import/ImportModel.h"
@@ -97,8 +98,10 @@ class Compilation {
 
     PlanParts parts;
     LLMRT_ASSIGN_OR_RETURN(parts.images, generateCode());
+    std::string cudaText;
+    LLMRT_ASSIGN_OR_RETURN(parts.cuda_images, generateCudaCode(cudaText));
     if (options_.emit != Emit::kPlan) {
-      std::string all;
+      std::string all = std::move(cudaText);
       for (cpu::TargetImage& image : parts.images) all += image.text;
       return text(std::move(all));
     }
@@ -170,13 +173,51 @@ class Compilation {
                            : options_.emit == Emit::kAsm ? cpu::Emit::assembly
                                                          : cpu::Emit::none;
     std::vector<cpu::TargetImage> images;
+    if (options_.emit == Emit::kCuda || options_.emit == Emit::kPtx) return images;
     for (const std::string& name : targets_) {
+      if (cuda::findCudaTarget(name)) continue;
       auto image = cpu::compileKernels(model(), *cpu::findCpuTarget(name), emit);
       if (!image) {
         std::string message = llvm::toString(image.takeError());
         std::replace(message.begin(), message.end(), '\n', ' ');
         return llmrt::internalError(fmt::format("generating code for {}: {}", name, message));
       }
+      images.push_back(std::move(*image));
+    }
+    return images;
+  }
+
+  /// Images of the CUDA targets, and of PTX for GPUs to come; none where no target is CUDA's.
+  /// `text`: what --emit asks for.
+  Result<std::vector<cuda::CudaImage>> generateCudaCode(std::string& text) {
+    std::vector<const cuda::CudaTarget*> targets;
+    for (const std::string& name : targets_)
+      if (const cuda::CudaTarget* target = cuda::findCudaTarget(name)) targets.push_back(target);
+    const bool wanted = options_.emit == Emit::kCuda || options_.emit == Emit::kPtx ||
+                        (options_.emit == Emit::kPlan && !targets.empty());
+    std::vector<cuda::CudaImage> images;
+    if (!wanted) return images;
+    if (std::find(targets.begin(), targets.end(), &cuda::ptxTarget()) == targets.end())
+      targets.push_back(&cuda::ptxTarget());
+    const auto failure = [](llvm::Error error, bool ours) {
+      std::string message = llvm::toString(std::move(error));
+      std::replace(message.begin(), message.end(), '\n', ' ');
+      return ours ? llmrt::internalError("generating CUDA code: " + message)
+                  : llmrt::unsupported("--target cuda: " + message);
+    };
+    auto source = cuda::emitCuda(model());
+    if (!source) return failure(source.takeError(), false);
+    if (options_.emit == Emit::kCuda) {
+      text = std::move(source->text);
+      return images;
+    }
+    if (llvm::Error missing = cuda::checkNvrtc()) return failure(std::move(missing), false);
+    if (options_.emit == Emit::kPtx) targets = {&cuda::ptxTarget()};
+    for (const cuda::CudaTarget* target : targets) {
+      auto image = cuda::compileKernels(*source, *target);
+      if (!image) return failure(image.takeError(), true);
+      if (options_.emit == Emit::kPtx)
+        text.assign(image->binary.image.begin(), image->binary.image.end() - 1);
       images.push_back(std::move(*image));
     }
     return images;
@@ -211,8 +252,6 @@ Result<CompiledModel> compileModel(const CompileOptions& options) {
 Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& names) {
   std::vector<std::string> resolved;
   for (std::string name : names) {
-    if (name.starts_with("cuda"))
-      return llmrt::unsupported("--target " + name + ": this build has no CUDA back end");
     if (name == "host") {
       const std::vector<std::string> supported = llmrt::supportedCpuTargets();
       const auto best = std::find_if(supported.begin(), supported.end(), [](const auto& target) {
@@ -225,10 +264,10 @@ Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& 
       }
       name = *best;
     }
-    if (!cpu::findCpuTarget(name)) {
-      return llmrt::invalidArgument(fmt::format("there is no target {}, use host or one of {}",
-                                                llmrt::quotedName(name),
-                                                fmt::join(cpu::cpuTargetNames(), ", ")));
+    if (!cpu::findCpuTarget(name) && !cuda::findCudaTarget(name)) {
+      return llmrt::invalidArgument(fmt::format(
+          "there is no target {}, use host or one of {}, {}", llmrt::quotedName(name),
+          fmt::join(cpu::cpuTargetNames(), ", "), fmt::join(cuda::cudaTargetNames(), ", ")));
     }
     if (std::find(resolved.begin(), resolved.end(), name) == resolved.end())
       resolved.push_back(std::move(name));

@@ -15,14 +15,14 @@
 namespace llmc {
 
 /// What `llmc compile` gives: a plan, or the text of what lies on the way to it.
-enum class Emit { kPlan, kIr, kFused, kScheduled, kLlvm, kAsm };
+enum class Emit { kPlan, kIr, kFused, kScheduled, kLlvm, kAsm, kCuda, kPtx };
 
 struct CompileOptions {
   std::string model;      // config.json, HF directory or .gguf
   std::string weights;    // empty: beside the config
   std::string tokenizer;  // empty: beside the config; "none": without one
   bool noWeights = false;
-  std::vector<std::string> targets = {"host"};  // names of cpuTargetNames(), or "host"
+  std::vector<std::string> targets = {"host"};  // of cpuTargetNames(), cudaTargetNames(), "host"
   std::optional<llmrt::DType> dtype;            // default: the config's, otherwise bf16
   std::optional<llmrt::DType> kvDtype;          // default: follows from dtype
   std::optional<int64_t> maxSeqLen;  // default: the smaller of the config's maximum and 4096

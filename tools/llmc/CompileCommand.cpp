@@ -36,11 +36,10 @@ constexpr int64_t kMaxRows = 1 << 20;
 
 const std::map<std::string, DType> kDTypes = {
     {"f32", DType::kF32}, {"f16", DType::kF16}, {"bf16", DType::kBF16}};
-const std::map<std::string, Emit> kEmits = {{"ir", Emit::kIr},
-                                            {"fused", Emit::kFused},
-                                            {"scheduled", Emit::kScheduled},
-                                            {"llvm", Emit::kLlvm},
-                                            {"asm", Emit::kAsm}};
+const std::map<std::string, Emit> kEmits = {
+    {"ir", Emit::kIr},     {"fused", Emit::kFused}, {"scheduled", Emit::kScheduled},
+    {"llvm", Emit::kLlvm}, {"asm", Emit::kAsm},     {"cuda", Emit::kCuda},
+    {"ptx", Emit::kPtx}};
 
 struct Flags {
   CompileOptions options;
@@ -185,8 +184,8 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
         return parsed.ok() ? std::string() : parsed.status().message();
       });
   sub->add_option("--emit", f->emit,
-                  "Print ir, fused, scheduled, llvm or asm instead of writing a plan")
-      ->check(CLI::IsMember({"ir", "fused", "scheduled", "llvm", "asm"}));
+                  "Print ir, fused, scheduled, llvm, asm, cuda or ptx instead of writing a plan")
+      ->check(CLI::IsMember({"ir", "fused", "scheduled", "llvm", "asm", "cuda", "ptx"}));
   sub->callback([f, &chosen] {
     CompileOptions& options = f->options;
     if (!f->emit.empty()) options.emit = kEmits.at(f->emit);

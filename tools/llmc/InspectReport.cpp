@@ -73,17 +73,26 @@ llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len
   for (const schema::Target* t : *plan.targets()) {
     const uint64_t bytes = t->image() ? t->image()->size() : 0;
     report.targets.push_back({str(t->name()), bytes, t->scratch_bytes()});
-    sizes.push_back(bytes ? kernelSizes({t->image()->data(), bytes})
-                          : std::map<std::string, uint64_t>());
+    sizes.push_back(bytes && !t->cuda_launches() ? kernelSizes({t->image()->data(), bytes})
+                                                 : std::map<std::string, uint64_t>());
   }
   if (!plan.kernels()) return report;
   for (const schema::Kernel* k : *plan.kernels()) {
-    KernelReport kernel{str(k->symbol()), str(k->op()), str(k->description()), {}};
+    KernelReport kernel{str(k->symbol()), str(k->op()), str(k->description()), {}, {}};
     for (const auto& of_target : sizes) {
       const auto found = of_target.find(kernel.symbol);
       kernel.code_bytes.push_back(found == of_target.end() ? 0 : found->second);
     }
     report.kernels.push_back(std::move(kernel));
+  }
+  for (size_t i = 0; i < report.targets.size(); ++i) {
+    const auto* launches = plan.targets()->Get(static_cast<uint32_t>(i))->cuda_launches();
+    for (uint32_t j = 0; launches && j < launches->size(); ++j) {
+      const schema::CudaLaunch& l = *launches->Get(j);
+      report.kernels[l.kernel()].cuda.push_back({i, str(l.symbol()), l.min_rows(), l.max_rows(),
+                                                 l.threads(), l.registers(), l.spill_bytes(),
+                                                 l.shared_bytes(), l.dynamic_shared_bytes()});
+    }
   }
   return report;
 }
@@ -156,7 +165,21 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
   for (const TargetReport& t : report.targets) out += fmt::format("{:>16}", text(t.code_bytes));
   out += fmt::format("\n{:<60}", "scratch per thread");
   for (const TargetReport& t : report.targets) out += fmt::format("{:>16}", text(t.scratch_bytes));
-  return out + '\n';
+  out += '\n';
+  for (size_t i = 0; i < report.targets.size(); ++i) {
+    std::string rows;
+    for (const KernelReport& k : report.kernels)
+      for (const CudaLaunchReport& l : k.cuda)
+        if (l.target == i) {
+          rows += fmt::format("{:<60}{:>11}{:>9}{:>11}{:>8}{:>9}{:>9}\n", l.symbol,
+                              fmt::format("{}-{}", l.min_rows, l.max_rows), l.threads, l.registers,
+                              l.spill_bytes, l.shared_bytes, l.dynamic_shared_bytes);
+        }
+    if (rows.empty()) continue;
+    out += fmt::format("\n{:<60}{:>11}{:>9}{:>11}{:>8}{:>9}{:>9}\n{}", report.targets[i].name,
+                       "rows", "threads", "registers", "spills", "shared", "dynamic", rows);
+  }
+  return out;
 }
 
 Json reportJson(const schema::Plan& plan, const InspectReport& report) {
@@ -220,6 +243,19 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
                        {"op", k.op},
                        {"description", k.description},
                        {"code_bytes", std::move(code)}});
+    Json cuda = Json::object();
+    for (const CudaLaunchReport& l : k.cuda) {
+      cuda[report.targets[l.target].name].push_back(
+          {{"symbol", l.symbol},
+           {"min_rows", l.min_rows},
+           {"max_rows", l.max_rows},
+           {"threads", l.threads},
+           {"registers", l.registers},
+           {"spill_bytes", l.spill_bytes},
+           {"shared_bytes", l.shared_bytes},
+           {"dynamic_shared_bytes", l.dynamic_shared_bytes}});
+    }
+    if (!cuda.empty()) kernels.back()["cuda"] = std::move(cuda);
   }
   json["kernels"] = std::move(kernels);
   Json targets = Json::array();

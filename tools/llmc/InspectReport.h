@@ -23,9 +23,18 @@ struct OpCost {
   double share = 0;     // of the step's limit
 };
 
+/// One launch of a kernel on one CUDA target, with what the compiler said of it.
+struct CudaLaunchReport {
+  size_t target = 0;  // of InspectReport::targets
+  std::string symbol;
+  uint32_t min_rows = 0, max_rows = 0, threads = 0, registers = 0, spill_bytes = 0;
+  uint32_t shared_bytes = 0, dynamic_shared_bytes = 0;
+};
+
 struct KernelReport {
   std::string symbol, op, description;
   std::vector<uint64_t> code_bytes;  // per target, 0 where the image does not tell
+  std::vector<CudaLaunchReport> cuda;
 };
 
 struct TargetReport {

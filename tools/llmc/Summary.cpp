@@ -17,7 +17,8 @@ namespace schema = llmrt::schema;
 
 llmrt::Result<MemoryBound> memoryBound(const schema::Plan& plan) {
   uint64_t scratch = 0;
-  for (const schema::Target* t : *plan.targets()) scratch = std::max(scratch, t->scratch_bytes());
+  for (const schema::Target* t : *plan.targets())
+    if (!t->cuda_launches()) scratch = std::max(scratch, t->scratch_bytes());
   llmrt::SessionOptions options;
   options.max_batch = plan.model()->max_batch();
   LLMRT_ASSIGN_OR_RETURN(const llmrt::SessionMemory session,

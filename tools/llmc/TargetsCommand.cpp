@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "codegen/cpu/Target.h"
+#include "codegen/cuda/Codegen.h"
 #include "runtime/core/cpu_features.h"
 #include "tools/llmc/Commands.h"
 
@@ -26,6 +27,11 @@ llmrt::Status printTargets() {
                : std::exchange(host, false) ? "compiles, runs here (host)"
                                             : "compiles, runs here");
   }
+  llvm::Error missing = cuda::checkNvrtc();
+  const std::string how =
+      missing ? "needs NVRTC: pip install nvidia-cuda-nvrtc, or the CUDA toolkit" : "compiles";
+  llvm::consumeError(std::move(missing));
+  for (const std::string& name : cuda::cudaTargetNames()) fmt::print("{:<16}{}\n", name, how);
   return {};
 }
 

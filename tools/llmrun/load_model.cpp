@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "runtime/core/memory.h"
+#include "runtime/cuda/device.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
@@ -26,7 +27,8 @@ void ModelOptions::addTo(CLI::App& app) {
   app.add_flag("--verify-weights", verify_weights,
                "Compare the weights with the plan's hashes before the run")
       ->excludes(synthetic);
-  app.add_option("--device", device, "cpu")->capture_default_str();
+  app.add_option("--device", device, "cpu, cuda (the first GPU) or cuda:NUMBER")
+      ->capture_default_str();
   app.add_option("--cpu-target", cpu_target,
                  "Run this target's code, not the best of plan and machine");
   app.add_option("--threads", session.threads, "Threads; default: the CPUs of this process")
@@ -39,17 +41,22 @@ void ModelOptions::addTo(CLI::App& app) {
 }
 
 Result<LoadedModel> loadModel(const ModelOptions& o) {
-  if (o.device != "cpu") {
-    return unsupported(fmt::format("--device {}: this version runs on cpu only", o.device));
-  }
   LoadedModel model;
-  LLMRT_ASSIGN_OR_RETURN(model.plan, Plan::open(o.plan_path, {.cpu_target = o.cpu_target}));
+  SessionOptions session = o.session;
+  if (o.device != "cpu") {
+    if (!o.cpu_target.empty())
+      return invalidArgument("--cpu-target " + o.cpu_target + ": is of --device cpu");
+    LLMRT_ASSIGN_OR_RETURN(model.device, cuda::CudaDevice::open(o.device));
+    session.device = model.device.get();
+  }
+  LLMRT_ASSIGN_OR_RETURN(
+      model.plan, Plan::open(o.plan_path, {.cpu_target = o.cpu_target, .device = session.device}));
   if (const auto* data = model.plan->schema().tokenizer()) {
     Result<Tokenizer> tokenizer = Tokenizer::create(data);
     if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(o.plan_path);
     model.tokenizer.emplace(*std::move(tokenizer));
   }
-  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(*model.plan, o.session));
+  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(*model.plan, session));
   const uint64_t weights_bytes = o.synthetic_seed ? model.plan->schema().weights_bytes() : 0;
   LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(
       memory.total() + weights_bytes, o.synthetic_seed
@@ -64,7 +71,7 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     LLMRT_ASSIGN_OR_RETURN(model.weights, Weights::map(*model.plan, o.weights_path));
     if (o.verify_weights) LLMRT_RETURN_IF_ERROR(model.weights->verifyHashes());
   }
-  LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, o.session));
+  LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, session));
   return model;
 }
 

@@ -32,6 +32,7 @@ struct ModelOptions {
 };
 
 struct LoadedModel {
+  std::unique_ptr<Device> device;  // null: this machine's CPUs
   std::unique_ptr<Plan> plan;
   std::optional<Tokenizer> tokenizer;
   std::unique_ptr<Weights> weights;

@@ -1,0 +1,47 @@
+// Compiles the kernels of a scheduled module for CUDA, ahead of time: CUDA C++ specialised by
+// constants, and NVRTC's machine code of it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "codegen/cuda/Nvrtc.h"
+#include "codegen/cuda/Target.h"
+#include "ir/LLM.h"
+#include "llvm/Support/Error.h"
+
+namespace llmc::cuda {
+
+/// One launch of a llm.kernel: schema CudaLaunch.
+struct Launch {
+  uint32_t kernel = 0;  // in the order of the model's llm.kernels
+  std::string symbol;
+  int64_t minRows = 1, maxRows = 0;
+  int64_t threads = 0;
+  int64_t blocks = 1;
+  int64_t rowsPerBlock = 0;
+  int64_t tokensPerBlock = 0;
+  int64_t dynamicSharedBytes = 0;
+};
+
+/// The kernels of a model as CUDA C++: the same text for every architecture.
+struct CudaSource {
+  std::string text;
+  std::vector<Launch> launches;
+  int64_t scratchBytes = 0;
+};
+
+struct CudaImage {
+  std::string target;  // CudaTarget::name
+  Binary binary;
+  std::vector<Launch> launches;
+  int64_t scratchBytes = 0;
+};
+
+/// One line where a kernel has no CUDA form.
+llvm::Expected<CudaSource> emitCuda(llm::ModelOp model);
+
+llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTarget& target);
+
+}  // namespace llmc::cuda

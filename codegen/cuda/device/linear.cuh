@@ -1,0 +1,248 @@
+// Matrix products on fragments: y = x W^T with a norm before and a finish after.
+//
+// A finish is called as finish(step, row, panel, g, low, high) with outputs g and g + 8 of a panel
+// of one row. `row` is the row of x, or the logits row where rows are gathered.
+
+/// What a product is specialised to. kGather: the rows are those whose logits are wanted.
+template <class T, int kK, int kNumPanels, int kXRowStride, bool kGathered, bool kNormed>
+struct Product {
+  typedef T Weight;
+  static constexpr int kCols = kK, kPanels = kNumPanels, kXStride = kXRowStride;
+  static constexpr bool kGather = kGathered, kNorm = kNormed;
+  static constexpr int kBlockCols = 8 * T::kPerWord;  // values of k in a block of fragments
+  static constexpr int kBlocks = ceilDiv(kK, kBlockCols);
+  static constexpr int kPaddedCols = kBlocks * kBlockCols;
+
+  static DEVICE int rows(const Step& step) {
+    return static_cast<int>(kGather ? step.num_logits_rows : step.num_rows);
+  }
+  static DEVICE const float* row(const Step& step, const float* x, int m) {
+    return x + static_cast<i64>(kGather ? step.logits_rows[m] : m) * kXStride;
+  }
+};
+
+/// acc += the outputs g (acc[m][0]) and g + 8 (acc[m][1]) of one block of fragments. x(m, k):
+/// values k, k + 1, ... of row m.
+template <class T, int kRows, class X>
+DEVICE void multiplyBlock(const uint4& quad, int k, int c, X x, float (&acc)[kRows][2]) {
+  constexpr int kPer = T::kPerWord;
+  const u32 words[4] = {quad.x, quad.y, quad.z, quad.w};
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    float low[kPer], high[kPer];
+    T::unpack(words[2 * half], low);
+    T::unpack(words[2 * half + 1], high);
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) {
+      float values[kPer];
+      x(m, k + (c + 4 * half) * kPer, values);
+#pragma unroll
+      for (int i = 0; i < kPer; ++i) {
+        acc[m][0] = fmaf(low[i], values[i], acc[m][0]);
+        acc[m][1] = fmaf(high[i], values[i], acc[m][1]);
+      }
+    }
+  }
+}
+
+/// For few rows: kRows at a time, weights streamed from memory through registers. Blocks of 256
+/// threads; a block makes kPanelsPerBlock panels, its 8 warps share k in 8 contiguous pieces that
+/// are summed in ascending order. kStaged: x (times the norm's weights) is brought to shared
+/// memory, [kRows][kPaddedCols] floats; otherwise it is read where it lies. Each warp keeps 2 x
+/// kUnroll x 512 bytes of weights on their way: 32 KB a block at least, two blocks on a processor.
+template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Finish>
+DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, float eps,
+                             const void* weight, Finish finish) {
+  typedef typename P::Weight T;
+  constexpr int kThreads = 256, kWarps = 8, kUnroll = 8, kPer = T::kPerWord;
+  // Every warp's share is whole groups of kUnroll blocks: no load needs a condition.
+  constexpr bool kEven = P::kBlocks % (kWarps * kUnroll) == 0;
+  __shared__ float partial[2][kWarps][kRows][16];
+  __shared__ float square_sums[kRows][kWarps];
+  float* const staged = reinterpret_cast<float*>(dynamicShared());
+
+  const Step& step = *a.step;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+  const int begin = P::kBlocks * warp / kWarps, end = P::kBlocks * (warp + 1) / kWarps;
+  const int groups = ceilDiv(end - begin, kUnroll);
+  const int first = blockIdx.x * kPanelsPerBlock;
+  const int count = P::kPanels - first < kPanelsPerBlock ? P::kPanels - first : kPanelsPerBlock;
+
+  auto load = [&](uint4(&quads)[kUnroll], int panel, int group) {
+    const int b = begin + group * kUnroll;
+    const u8* at = static_cast<const u8*>(weight) +
+                   (static_cast<i64>(panel) * P::kBlocks + b) * 512 + lane * 16;
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u)
+      if (kEven || b + u < end) quads[u] = loadOnce(at + u * 512);
+  };
+  // Weights depend on no earlier kernel: their first loads go out before anything is waited for.
+  uint4 even[kUnroll], odd[kUnroll];
+  load(even, first, 0);
+  letNextKernelBegin();
+  waitForEarlierKernels();
+
+  const int rows = P::rows(step);
+  for (int m0 = blockIdx.y * kRows; m0 < rows; m0 += gridDim.y * kRows) {
+    const float* from[kRows];
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) from[m] = P::row(step, x, m0 + m < rows ? m0 + m : rows - 1);
+    float squares[kRows];
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) squares[m] = 0;
+    if (kStaged || P::kNorm) {
+      for (int k = threadIdx.x; k < P::kPaddedCols; k += kThreads) {
+        const bool inside = P::kPaddedCols == P::kCols || k < P::kCols;
+        const float scale = P::kNorm && inside ? norm[k] : 1.0f;
+#pragma unroll
+        for (int m = 0; m < kRows; ++m) {
+          const float v = inside ? from[m][k] : 0.0f;
+          if (P::kNorm) squares[m] = fmaf(v, v, squares[m]);
+          if (kStaged) staged[m * P::kPaddedCols + k] = v * scale;
+        }
+      }
+    }
+    if (P::kNorm) {
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) {
+        const float sum = sumLanes<32>(squares[m]);
+        if (lane == 0) square_sums[m][warp] = sum;
+      }
+    }
+    if (kStaged || P::kNorm) __syncthreads();
+
+    auto operand = [&](int m, int k, float(&values)[kPer]) {
+#pragma unroll
+      for (int i = 0; i < kPer; ++i)
+        values[i] = kStaged    ? staged[m * P::kPaddedCols + k + i]
+                    : P::kNorm ? from[m][k + i] * norm[k + i]
+                               : from[m][k + i];
+    };
+    for (int i = 0; i < count; ++i) {
+      float acc[kRows][2];
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) acc[m][0] = acc[m][1] = 0;
+      auto multiply = [&](const uint4(&quads)[kUnroll], int group) {
+        const int b = begin + group * kUnroll;
+#pragma unroll
+        for (int u = 0; u < kUnroll; ++u)
+          if (kEven || b + u < end)
+            multiplyBlock<T, kRows>(quads[u], (b + u) * P::kBlockCols, c, operand, acc);
+      };
+      for (int group = 0; group < groups; group += 2) {
+        if (group + 1 < groups) load(odd, first + i, group + 1);
+        multiply(even, group);
+        if (group + 2 < groups) load(even, first + i, group + 2);
+        if (group + 1 < groups) multiply(odd, group + 1);
+      }
+      // The next panel's weights, or this block's first ones for more rows, travel during the sums.
+      if (i + 1 < count)
+        load(even, first + i + 1, 0);
+      else if (m0 + static_cast<int>(gridDim.y) * kRows < rows)
+        load(even, first, 0);
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) {
+        const float low = sumLanes<4>(acc[m][0]), high = sumLanes<4>(acc[m][1]);
+        if (c == 0) {
+          partial[i % 2][warp][m][g] = low;
+          partial[i % 2][warp][m][g + 8] = high;
+        }
+      }
+      // One barrier a panel: who writes this half of `partial` again has passed the next barrier,
+      // and so have its readers.
+      __syncthreads();
+      if (threadIdx.x < kRows * 8) {
+        const int m = threadIdx.x / 8, n = threadIdx.x % 8;
+        float low = 0, high = 0, square_sum = 0;
+        for (int w = 0; w < kWarps; ++w) {
+          low += partial[i % 2][w][m][n];
+          high += partial[i % 2][w][m][n + 8];
+          if (P::kNorm) square_sum += square_sums[m][w];
+        }
+        if (P::kNorm) {
+          const float scale = 1.0f / sqrtf(square_sum / P::kCols + eps);
+          low *= scale;
+          high *= scale;
+        }
+        if (m0 + m < rows) finish(step, m0 + m, first + i, n, low, high);
+      }
+    }
+    __syncthreads();  // the next rows overwrite what was staged and summed
+  }
+}
+
+/// y = the product.
+template <int kWidth, int kStride>
+struct FinishStore {
+  float* y;
+  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+    float* to = y + static_cast<i64>(row) * kStride + panel * 16 + g;
+    if (panel * 16 + g < kWidth) to[0] = low;
+    if (panel * 16 + g + 8 < kWidth) to[8] = high;
+  }
+};
+
+/// y = residual + (product + bias).
+template <int kWidth, bool kBias, int kResidualStride, int kStride>
+struct FinishResidual {
+  const float* residual;
+  const float* bias;
+  float* y;
+  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+    const int n = panel * 16 + g;
+    const float* from = residual + static_cast<i64>(row) * kResidualStride + n;
+    float* to = y + static_cast<i64>(row) * kStride + n;
+    if (n < kWidth) to[0] = from[0] + (kBias ? low + bias[n] : low);
+    if (n + 8 < kWidth) to[8] = from[8] + (kBias ? high + bias[n + 8] : high);
+  }
+};
+
+/// y = act(gate + bias) * (up + bias): low is gate's row, high up's.
+template <int kKind, int kWidth, bool kBias, int kStride>
+struct FinishGlu {
+  const float* bias;  // gate's, then up's
+  float* y;
+  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+    const int n = panel * 8 + g;
+    if (n >= kWidth) return;
+    if (kBias) {
+      low += bias[n];
+      high += bias[kWidth + n];
+    }
+    y[static_cast<i64>(row) * kStride + n] = activate<kKind>(low) * high;
+  }
+};
+
+/// Heads of q, k and v: low is element i of its head, high element i + half. q goes to a buffer, k
+/// and v to the cache.
+template <class Pool, int kNumHeads, bool kBias, bool kRope, int kStride>
+struct FinishQkv {
+  const float* bias;  // of all heads of q, k and v
+  const float* rope;
+  void* keys;
+  void* values;
+  float* q;
+  DEVICE void operator()(const Step& step, int row, int panel, int g, float low, float high) const {
+    constexpr int kDim = Pool::kDim, kHalf = (kDim + 1) / 2, kHeadPanels = ceilDiv(kDim, 16);
+    const int head = panel / kHeadPanels, i = panel % kHeadPanels * 8 + g;
+    if (i >= kHalf) return;
+    const bool both = kDim % 2 == 0 || i + kHalf < kDim;
+    if (kBias) {
+      low += bias[head * kDim + i];
+      if (both) high += bias[head * kDim + i + kHalf];
+    }
+    const Row r = step.rows[row];
+    if (kRope && head < kNumHeads + Pool::kHeads) rotate<kHalf>(rope, r.pos, i, low, high);
+    if (head < kNumHeads) {
+      float* to = q + static_cast<i64>(row) * kStride + head * kDim + i;
+      to[0] = low;
+      if (both) to[kHalf] = high;
+      return;
+    }
+    const bool is_key = head < kNumHeads + Pool::kHeads;
+    const int kv_head = head - kNumHeads - (is_key ? 0 : Pool::kHeads);
+    typename Pool::Element* to = Pool::at(is_key ? keys : values, step, r.seq, r.pos, kv_head) + i;
+    to[0] = Pool::Type::fromFloat(low);
+    if (both) to[kHalf] = Pool::Type::fromFloat(high);
+  }
+};

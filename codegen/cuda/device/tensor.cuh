@@ -1,0 +1,166 @@
+// Products of many rows on tensor cores: mma.sync m16n8k16, weights as A and rows as B, sums in
+// f32. Rows are rounded to the weights' type once, by packRows, into fragments of 16 rows: then
+// both operands are whole 16-byte quads per lane, read without bank conflicts, and a tile is
+// contiguous bytes.
+
+DEVICE void mma(BF16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaBf16(d, a, b0, b1); }
+DEVICE void mma(F16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaF16(d, a, b0, b1); }
+
+/// Rows, normalised where P says so, as fragments [ceil(rows / 16)][kBlocks][512 bytes] at
+/// `packed`. 256 threads make 16 rows; rows past the last are zeros.
+template <class P>
+DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed) {
+  typedef typename P::Weight T;
+  __shared__ float scales[16];
+  letNextKernelBegin();
+  waitForEarlierKernels();
+  const Step& step = *a.step;
+  const int rows = P::rows(step), first = blockIdx.y * 16;
+  if (first >= rows) return;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+  if (P::kNorm) {
+    for (int m = warp; m < 16; m += 8) {
+      float sum = 0;
+      if (first + m < rows) {
+        const float* from = P::row(step, x, first + m);
+        for (int k = lane; k < P::kCols; k += 32) sum = fmaf(from[k], from[k], sum);
+      }
+      sum = sumLanes<32>(sum);
+      if (lane == 0) scales[m] = 1.0f / sqrtf(sum / P::kCols + eps);
+    }
+    __syncthreads();
+  }
+  const float* from[2];
+  bool valid[2];
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    valid[h] = first + g + 8 * h < rows;
+    from[h] = P::row(step, x, valid[h] ? first + g + 8 * h : first);
+  }
+  for (int b = warp; b < P::kBlocks; b += 8) {
+    u32 words[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {  // quad slot j: row g + 8 (j % 2), word c + 4 (j / 2)
+      const int h = j % 2, k = b * 16 + (c + 4 * (j / 2)) * 2;
+      u32 word = 0;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (!valid[h] || (P::kPaddedCols != P::kCols && k + i >= P::kCols)) continue;
+        float v = from[h][k + i];
+        if (P::kNorm) v = v * scales[g + 8 * h] * norm[k + i];
+        word |= static_cast<u32>(T::fromFloat(v)) << (16 * i);
+      }
+      words[j] = word;
+    }
+    uint4 quad;
+    quad.x = words[0], quad.y = words[1], quad.z = words[2], quad.w = words[3];
+    reinterpret_cast<uint4*>(packed)[(static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 32 + lane] =
+        quad;
+  }
+}
+
+/// 128 threads make 128 outputs (8 panels) of 128 rows: four warps of 64 x 64, whose 128 sums a
+/// thread keeps in registers. Stages of 32 values of k (16 KB) are copied two ahead of their use;
+/// three of them are 48 KB, so two blocks fit on every processor from sm_80 on. Blocks that share
+/// weights are neighbours in time, so weights are read once.
+template <class P, class Finish>
+DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* weight,
+                                 Finish finish) {
+  typedef typename P::Weight T;
+  constexpr int kStages = 3, kTilePanels = 8, kStageBlocks = 2,
+                kStageBytes = 2 * kTilePanels * kStageBlocks * 512;
+  constexpr int kSteps = ceilDiv(P::kBlocks, kStageBlocks);
+  u8* const shared = dynamicShared();
+  letNextKernelBegin();
+  waitForEarlierKernels();
+  const Step& step = *a.step;
+  const int rows = P::rows(step);
+  const int row_tiles = gridDim.y, tile = blockIdx.y * gridDim.x + blockIdx.x;
+  const int first_panel = tile / row_tiles * kTilePanels,
+            first_row = tile % row_tiles * (kTilePanels * 16);
+  if (first_row >= rows) return;
+  const int row_panels = ceilDiv(rows, 16);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+  const int a_panel = warp % 2 * 4, b_panel = warp / 2 * 4;  // of the warp's 64 x 64
+
+  auto copyStage = [&](int s) {
+    u8* to = shared + s % kStages * kStageBytes;
+    const int block = s * kStageBlocks;
+#pragma unroll
+    for (int i = 0; i < kStageBytes / 16 / 128; ++i) {
+      const int chunk = i * 128 + threadIdx.x;  // of 16 bytes: [operand][panel][block][32]
+      const int operand = chunk / (kTilePanels * kStageBlocks * 32),
+                panel = chunk / (kStageBlocks * 32) % kTilePanels;
+      const int b = block + chunk / 32 % kStageBlocks;
+      const int at = operand == 0 ? first_panel + panel : first_row / 16 + panel;
+      const bool valid = b < P::kBlocks && at < (operand == 0 ? P::kPanels : row_panels);
+      const u8* from = operand == 0 ? static_cast<const u8*>(weight) : packed;
+      if (valid) from += (static_cast<i64>(at) * P::kBlocks + b) * 512 + chunk % 32 * 16;
+      copyAsync16(to + chunk * 16, from, valid);
+    }
+  };
+
+  float acc[4][4][2][4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) acc[i][j][h][e] = 0;
+  for (int s = 0; s < kStages - 1; ++s) {
+    if (s < kSteps) copyStage(s);
+    commitCopies();
+  }
+#pragma unroll 1
+  for (int s = 0; s < kSteps; ++s) {
+    waitCopies<kStages - 2>();
+    __syncthreads();  // stage s has arrived for every thread, and stage s - 1 is read: its place is
+                      // free
+    if (s + kStages - 1 < kSteps) copyStage(s + kStages - 1);
+    commitCopies();
+    const uint4* quads = reinterpret_cast<const uint4*>(shared + s % kStages * kStageBytes);
+#pragma unroll
+    for (int b = 0; b < kStageBlocks; ++b) {
+      uint4 weights[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        weights[i] = quads[((a_panel + i) * kStageBlocks + b) * 32 + lane];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const uint4 x = quads[((kTilePanels + b_panel + j) * kStageBlocks + b) * 32 + lane];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          mma(T(), acc[i][j][0], weights[i], x.x, x.z);
+          mma(T(), acc[i][j][1], weights[i], x.y, x.w);
+        }
+      }
+    }
+  }
+  // Through shared memory, 16 rows at a time: a row's 64 outputs are written side by side, and the
+  // finish is compiled four times, not sixty-four. A stride of 68 floats puts the rows that a warp
+  // stores at once into different banks.
+  constexpr int kStride = 68;
+  __syncthreads();  // the last stage has been read
+  float* const mine = reinterpret_cast<float*>(shared) + warp * (16 * kStride);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          mine[(h * 8 + 2 * c + e % 2) * kStride + i * 16 + g + e / 2 * 8] = acc[i][j][h][e];
+    __syncwarp();
+    const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
+#pragma unroll 1
+    for (int m = 0; m < 16; ++m) {
+      const int row = first_row + (b_panel + j) * 16 + m;
+      const float* sums = mine + m * kStride + lane / 8 * 16 + n;
+      if (row < rows && panel < P::kPanels) finish(step, row, panel, n, sums[0], sums[8]);
+    }
+    __syncwarp();
+  }
+}

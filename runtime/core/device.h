@@ -1,0 +1,72 @@
+// What a session needs of a processor that is not this machine's CPU: the seam between sessions,
+// which know tokens, sequences and KV blocks, and a back end (runtime/cuda), which knows memory and
+// launches.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/io/status.h"
+
+namespace llmrt {
+
+class Plan;
+class Weights;
+namespace schema {
+struct Plan;
+}
+
+struct DeviceSessionOptions {
+  int64_t max_seq_len = 0;
+  int64_t max_batch = 0;
+  int64_t num_blocks = 0;       // of the KV cache
+  int64_t max_rows = 0;         // of a step
+  int64_t max_logits_rows = 0;  // of a step
+};
+
+/// One session's memory on a device, and its steps. Used by one thread at a time. Its kernels never
+/// read keys and values that the sequence at hand has not written, so blocks are handed from one
+/// sequence to another as they are.
+class DeviceSession {
+ public:
+  virtual ~DeviceSession() = default;
+
+  /// Runs entry point `entry_point` for a step whose pointers are the host's. Returns when its
+  /// logits can be read.
+  virtual Status run(uint32_t entry_point, const LlmcStep& step) = 0;
+  /// Logits of wanted row `i` of the last step: [vocab_size], valid until the next.
+  virtual std::span<const float> logits(int64_t i) const = 0;
+
+  /// Greedy decoding of one sequence, with no work for the host between steps: queues a step of the
+  /// one row in `step`. Of the first step the row's token is given; later ones run on what the step
+  /// before chose, and only their position and block table are read. At most 2 may be queued.
+  virtual Status queueGreedy(uint32_t entry_point, const LlmcStep& step, bool first) = 0;
+  /// Waits for the earliest step that has not been taken; the token of its largest logit, the
+  /// lowest of equal ones.
+  virtual Result<int32_t> takeGreedy() = 0;
+  /// Waits for all that is queued.
+  virtual Status finish() = 0;
+};
+
+/// A processor. Must outlive its sessions.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string name() const = 0;  // for people
+  /// The index in plan.targets() of the code to run here; an error that begins as Plan::open's do
+  /// ("holds code for").
+  virtual Result<uint32_t> chooseTarget(const schema::Plan& plan) const = 0;
+  /// Allocates all memory and brings the weights over. Checks that they fit before the first byte
+  /// moves.
+  virtual Result<std::unique_ptr<DeviceSession>> createSession(
+      const Plan& plan, const Weights& weights, const DeviceSessionOptions& options) = 0;
+};
+
+/// Fills [max_seq_len, 2, half] with cos and sin of a RopeTable, computed in double, rounded to
+/// f32.
+void fillRopeTable(const schema::Plan& plan, uint32_t table, int64_t max_seq_len, float* out);
+
+}  // namespace llmrt

@@ -1,0 +1,130 @@
+#include "runtime/cuda/device.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+#include "runtime/cuda/session.h"
+#include "runtime/io/printable.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt::cuda {
+namespace {
+
+constexpr int kLeastCapability = 80;
+
+std::string versionText(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CudaDevice>> CudaDevice::open(const std::string& spec) {
+  int ordinal = 0;
+  if (spec != "cuda") {
+    const std::string number = spec.starts_with("cuda:") ? spec.substr(5) : "";
+    const auto [end, error] =
+        std::from_chars(number.data(), number.data() + number.size(), ordinal);
+    if (error != std::errc() || end != number.data() + number.size() || number.empty() ||
+        ordinal < 0)
+      return invalidArgument(
+          fmt::format("--device {}: takes cpu, cuda or cuda:NUMBER", quotedName(spec)));
+  }
+  LLMRT_ASSIGN_OR_RETURN(const Driver* driver, Driver::load());
+  const auto check = [&](CuResult result, const char* call) {
+    return driver->check(result, fmt::format("--device {}: {}", spec, call));
+  };
+  std::unique_ptr<CudaDevice> device(new CudaDevice(*driver));
+  int count = 0, major = 0, minor = 0;
+  LLMRT_RETURN_IF_ERROR(
+      check(driver->driver_version(&device->driver_version_), "cuDriverGetVersion"));
+  LLMRT_RETURN_IF_ERROR(check(driver->device_count(&count), "cuDeviceGetCount"));
+  if (count == 0)
+    return unsupported(fmt::format("--device {}: the NVIDIA driver finds no GPU", spec));
+  if (ordinal >= count)
+    return invalidArgument(
+        fmt::format("--device {}: this machine has {} GPU{}", spec, count, count == 1 ? "" : "s"));
+  LLMRT_RETURN_IF_ERROR(check(driver->device_get(&device->device_, ordinal), "cuDeviceGet"));
+  char name[256] = {};
+  LLMRT_RETURN_IF_ERROR(
+      check(driver->device_name(name, sizeof name - 1, device->device_), "cuDeviceGetName"));
+  device->name_ = fmt::format("cuda:{} ({})", ordinal, name);
+  LLMRT_RETURN_IF_ERROR(check(driver->device_attribute(&major, kCuAttributeMajor, device->device_),
+                              "cuDeviceGetAttribute"));
+  LLMRT_RETURN_IF_ERROR(check(driver->device_attribute(&minor, kCuAttributeMinor, device->device_),
+                              "cuDeviceGetAttribute"));
+  device->capability_ = major * 10 + minor;
+  LLMRT_RETURN_IF_ERROR(check(driver->context_retain(&device->context_, device->device_),
+                              "cuDevicePrimaryCtxRetain"));
+  LLMRT_RETURN_IF_ERROR(device->use());
+  return device;
+}
+
+CudaDevice::~CudaDevice() {
+  if (context_) driver_.context_release(device_);
+}
+
+Status CudaDevice::use() const {
+  return driver_.check(driver_.context_set(context_), name_ + ": cuCtxSetCurrent");
+}
+
+int targetRank(const std::string& target, int capability) {
+  const size_t at = target.find('_');
+  if (!target.starts_with("cuda:") || at == std::string::npos) return 0;
+  int arch = 0;
+  const char *begin = target.data() + at + 1, *end = target.data() + target.size();
+  const auto [next, error] = std::from_chars(begin, end, arch);
+  if (error != std::errc()) return 0;
+  const std::string suffix(next, end);
+  if (target.compare(5, at - 5, "compute") == 0)
+    return suffix.empty() && arch <= capability ? 1 : 0;
+  const bool same_family = arch / 10 == capability / 10;
+  if (suffix == "a") return arch == capability ? 1000 : 0;
+  if (suffix == "f") return same_family && arch <= capability ? 900 : 0;
+  return suffix.empty() && same_family && arch <= capability ? 100 + arch % 10 : 0;
+}
+
+Result<uint32_t> CudaDevice::chooseTarget(const schema::Plan& plan) const {
+  std::vector<std::string> held;
+  int best = 0;
+  uint32_t chosen = 0;
+  for (uint32_t i = 0; i < plan.targets()->size(); ++i) {
+    const std::string name = plan.targets()->Get(i)->name()->str();
+    held.push_back(quotedName(name));
+    const int rank = targetRank(name, capability_);
+    if (rank > best) {
+      best = rank;
+      chosen = i;
+    }
+  }
+  if (capability_ < kLeastCapability) {
+    return unsupported(
+        fmt::format("its code is for GPUs of compute capability 8.0 and later, {} has {}.{}", name_,
+                    capability_ / 10, capability_ % 10));
+  }
+  if (best == 0) {
+    return unsupported(
+        fmt::format("holds code for {}, none of it runs on {} of compute capability {}.{}: compile "
+                    "it with --target "
+                    "cuda:sm_{}",
+                    fmt::join(held, ", "), name_, capability_ / 10, capability_ % 10, capability_));
+  }
+  const schema::Target& target = *plan.targets()->Get(chosen);
+  if (static_cast<int>(target.cuda_min_driver()) > driver_version_) {
+    return unsupported(fmt::format(
+        "its code for {} needs an NVIDIA driver for CUDA {}, this one is for CUDA {}: update it",
+        quotedName(target.name()->string_view()), versionText(target.cuda_min_driver()),
+        versionText(driver_version_)));
+  }
+  return chosen;
+}
+
+Result<std::unique_ptr<DeviceSession>> CudaDevice::createSession(
+    const Plan& plan, const Weights& weights, const DeviceSessionOptions& options) {
+  return CudaSession::create(*this, plan, weights, options);
+}
+
+}  // namespace llmrt::cuda

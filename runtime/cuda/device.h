@@ -1,0 +1,46 @@
+// A CUDA GPU: what of a plan runs on it, and sessions on it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "runtime/core/device.h"
+#include "runtime/cuda/driver.h"
+
+namespace llmrt::cuda {
+
+class CudaDevice : public Device {
+ public:
+  /// "cuda" or "cuda:I" (the I-th GPU). One line where there is no driver, no GPU, or no such GPU.
+  static Result<std::unique_ptr<CudaDevice>> open(const std::string& spec);
+  ~CudaDevice() override;
+
+  std::string name() const override { return name_; }
+  Result<uint32_t> chooseTarget(const schema::Plan& plan) const override;
+  Result<std::unique_ptr<DeviceSession>> createSession(
+      const Plan& plan, const Weights& weights, const DeviceSessionOptions& options) override;
+
+  const Driver& driver() const { return driver_; }
+  /// Makes the device's context the calling thread's.
+  Status use() const;
+  /// Compute capability, 90 for 9.0.
+  int capability() const { return capability_; }
+  int driverVersion() const { return driver_version_; }
+
+ private:
+  explicit CudaDevice(const Driver& driver) : driver_(driver) {}
+
+  const Driver& driver_;
+  CuDevice device_ = 0;
+  CuContext context_ = nullptr;
+  std::string name_;
+  int capability_ = 0, driver_version_ = 0;
+};
+
+/// How well code for `target` ("cuda:sm_80") suits a GPU of compute capability `capability`: the
+/// larger the better, 0: it does not run there. Exact code for an "a" or "f" architecture comes
+/// first, then the highest plain one of the same major number that is not above, then PTX.
+int targetRank(const std::string& target, int capability);
+
+}  // namespace llmrt::cuda

@@ -1,0 +1,426 @@
+#include "runtime/cuda/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/io/printable.h"
+#include "runtime/io/weight_layout.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt::cuda {
+namespace {
+
+constexpr uint64_t kAlignment = 256;
+uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// Steps of entry points of at most this many rows are graphs, made once per shape; those of more
+/// are launched kernel by kernel, which costs little beside what they compute.
+constexpr uint32_t kMostGraphRows = 16;
+/// What a block may have of shared memory without asking.
+constexpr uint32_t kFreeSharedBytes = 48 << 10;
+constexpr unsigned kGreedyBlocks =
+    64;  // of llmc_greedy: a quarter of a megabyte of logits has several rounds for each
+/// The smallest kv_len that launches are shaped for.
+constexpr int64_t kLeastKvLen = 256;
+
+uint32_t ceilDiv(int64_t a, uint32_t b) { return static_cast<uint32_t>((a + b - 1) / b); }
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceSession>> CudaSession::create(const CudaDevice& device,
+                                                           const Plan& plan, const Weights& weights,
+                                                           const DeviceSessionOptions& options) {
+  LLMRT_RETURN_IF_ERROR(device.use());
+  std::unique_ptr<CudaSession> session(new CudaSession(device, plan, options));
+  LLMRT_RETURN_IF_ERROR(session->initialize(weights));
+  return std::unique_ptr<DeviceSession>(std::move(session));
+}
+
+CudaSession::~CudaSession() {
+  // Nothing may be given back while the device still works with it.
+  if (stream_) driver_.stream_synchronize(stream_.get());
+}
+
+Status CudaSession::initialize(const Weights& weights) {
+  place();
+  LLMRT_RETURN_IF_ERROR(checkMemory());
+  LLMRT_RETURN_IF_ERROR(loadKernels());
+  CuStream stream = nullptr;
+  LLMRT_CUDA_CHECK(driver_, driver_.stream_create(&stream, kCuStreamNonBlocking), "cuStreamCreate");
+  stream_ = Owned<CuStream>(stream, driver_.stream_destroy);
+  LLMRT_ASSIGN_OR_RETURN(
+      weights_,
+      DeviceMemory::allocate(driver_, std::max<uint64_t>(weights_layout_.bytes, 1), "weights"));
+  LLMRT_ASSIGN_OR_RETURN(
+      session_memory_,
+      DeviceMemory::allocate(driver_, places_.end, "the KV cache and activations (--max-seq-len)"));
+  LLMRT_ASSIGN_OR_RETURN(step_, PinnedMemory::allocate(driver_, places_.greedy, "the row table"));
+  uint64_t logits_bytes = 0;
+  for (const schema::EntryPoint* e : *plan_.schema().entry_points())
+    logits_bytes = std::max(logits_bytes, e->buffers()->Get(e->logits_buffer())->bytes());
+  LLMRT_ASSIGN_OR_RETURN(logits_, PinnedMemory::allocate(driver_, logits_bytes, "logits"));
+  LLMRT_ASSIGN_OR_RETURN(
+      chosen_, PinnedMemory::allocate(driver_, LLMC_CUDA_RING * sizeof(uint64_t), "chosen tokens"));
+  // Counters begin at 0, and so does what pads a head's keys and values.
+  LLMRT_CUDA_CHECK(driver_, driver_.fill(session_memory_.address(), 0, places_.end, stream),
+                   "clearing the KV cache");
+  LLMRT_RETURN_IF_ERROR(uploadRopeTables());
+  bindSchedules();
+  return uploadWeights(driver_, plan_.schema(), weights, weights_layout_, relayout_,
+                       weights_.address(), stream);
+}
+
+void CudaSession::place() {
+  const schema::Plan& p = plan_.schema();
+  uint64_t at = 0;
+  const auto take = [&at](uint64_t bytes) { return std::exchange(at, alignUp(at + bytes)); };
+  const auto max_rows = static_cast<uint64_t>(options_.max_rows);
+  places_.step = take(sizeof(LlmcStep));
+  places_.rows = take(max_rows * sizeof(LlmcRow));
+  places_.logits_rows = take(static_cast<uint64_t>(options_.max_logits_rows) * sizeof(int32_t));
+  places_.block_tables = take(static_cast<uint64_t>(options_.num_blocks) * sizeof(int32_t));
+  places_.greedy = at;  // what lies before is mirrored on the host
+  take(sizeof(uint64_t) + 2 * sizeof(uint32_t));
+  places_.arena = at;
+  uint64_t arena_bytes = 0;
+  for (const schema::EntryPoint* e : *p.entry_points())
+    arena_bytes = std::max(arena_bytes, e->arena_bytes());
+  take(arena_bytes);
+  places_.scratch = take(plan_.target().scratch_bytes());
+  for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i) {
+    places_.rope.push_back(take(static_cast<uint64_t>(options_.max_seq_len) * 2 *
+                                p.rope_tables()->Get(i)->inv_freq()->size() * sizeof(float)));
+  }
+  for (uint32_t i = 0; p.kv_groups() && i < p.kv_groups()->size(); ++i) {
+    const schema::KvGroup& g = *p.kv_groups()->Get(i);
+    Places::Pool pool;
+    pool.first_layer = g.first_layer();
+    pool.layer_bytes = alignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
+                               g.num_kv_heads() * g.head_dim_padded() *
+                               static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
+    pool.keys = take(pool.layer_bytes * g.num_layers());
+    pool.values = take(pool.layer_bytes * g.num_layers());
+    places_.pools.push_back(pool);
+  }
+  places_.end = at;
+}
+
+Status CudaSession::checkMemory() const {
+  size_t free = 0, total = 0;
+  LLMRT_CUDA_CHECK(driver_, driver_.memory_info(&free, &total), "cuMemGetInfo");
+  const uint64_t needed =
+      weights_layout_.bytes + places_.end + 2 * uploadBufferBytes(plan_.schema());
+  if (needed <= free) return {};
+  return outOfMemory(
+      fmt::format("out of GPU memory: weights need {}, KV cache and activations (--max-seq-len "
+                  "lowers them) {}; {} has {} of {} free",
+                  sizeText(weights_layout_.bytes), sizeText(places_.end), device_.name(),
+                  sizeText(free), sizeText(total)));
+}
+
+Status CudaSession::loadKernels() {
+  const schema::Target& target = plan_.target();
+  if (target.abi_version() != LLMC_CUDA_ABI_VERSION) {
+    return unsupported(fmt::format(
+        "{}: its code for {} has CUDA ABI version {}, this runtime calls version {}: compile it "
+        "again with llmc",
+        plan_.path(), plan_.targetName(), target.abi_version(), LLMC_CUDA_ABI_VERSION));
+  }
+  CuModule module = nullptr;
+  LLMRT_CUDA_CHECK(driver_, driver_.module_load(&module, target.image()->data()),
+                   fmt::format("{}: loading its code for {}", plan_.path(), plan_.targetName()));
+  module_ = Owned<CuModule>(module, driver_.module_unload);
+  const auto find = [&](CuFunction* function, const std::string& symbol) {
+    return driver_.check(
+        driver_.module_function(function, module, symbol.c_str()),
+        fmt::format("{}: is corrupt: kernel {}", plan_.path(), quotedName(symbol)));
+  };
+  const char* const types[] = {"f32", "f16", "bf16"};
+  for (int i = 0; i < 3; ++i)
+    LLMRT_RETURN_IF_ERROR(find(&relayout_.by_dtype[i], fmt::format("llmc_relayout_{}", types[i])));
+  LLMRT_RETURN_IF_ERROR(find(&greedy_, "llmc_greedy"));
+  for (const schema::CudaLaunch* launch : *target.cuda_launches()) {
+    CuFunction function = nullptr;
+    LLMRT_RETURN_IF_ERROR(find(&function, launch->symbol()->str()));
+    if (launch->dynamic_shared_bytes() + launch->shared_bytes() > kFreeSharedBytes) {
+      LLMRT_CUDA_CHECK(driver_,
+                       driver_.function_set(function, kCuFunctionMaxDynamicShared,
+                                            static_cast<int>(launch->dynamic_shared_bytes())),
+                       fmt::format("{}: kernel {} on {}", plan_.path(), launch->symbol()->str(),
+                                   device_.name()));
+    }
+    functions_.push_back(function);
+  }
+  return {};
+}
+
+Status CudaSession::uploadRopeTables() {
+  std::vector<float> table;
+  for (uint32_t i = 0; i < places_.rope.size(); ++i) {
+    table.resize(static_cast<size_t>(options_.max_seq_len) * 2 *
+                 plan_.schema().rope_tables()->Get(i)->inv_freq()->size());
+    fillRopeTable(plan_.schema(), i, options_.max_seq_len, table.data());
+    LLMRT_CUDA_CHECK(
+        driver_,
+        driver_.copy_to_device(session_memory_.address() + places_.rope[i], table.data(),
+                               table.size() * sizeof(float), stream_.get()),
+        "uploading RoPE tables");
+    // Pageable memory may still be read after the call.
+    LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()), "uploading RoPE tables");
+  }
+  return {};
+}
+
+uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
+                                uint32_t layer) const {
+  const uint32_t i = operand.index();
+  const uint64_t base = session_memory_.address();
+  switch (operand.space()) {
+    case schema::Space::arena:
+      return base + places_.arena + entry.buffers()->Get(i)->offset_bytes();
+    case schema::Space::weights:
+      return weights_.address() + weights_layout_.at(i, layer);
+    case schema::Space::kv_keys:
+    case schema::Space::kv_values: {
+      const Places::Pool& pool = places_.pools[i];
+      return base + (operand.space() == schema::Space::kv_keys ? pool.keys : pool.values) +
+             (layer - pool.first_layer) * pool.layer_bytes;
+    }
+    case schema::Space::rope:
+      return base + places_.rope[i];
+  }
+  return 0;  // verified: no other space
+}
+
+void CudaSession::bindSchedules() {
+  const auto& launches = *plan_.target().cuda_launches();
+  for (const schema::EntryPoint* entry : *plan_.schema().entry_points()) {
+    std::vector<BoundLaunch> bound;
+    for (uint32_t s = 0; entry->sections() && s < entry->sections()->size(); ++s) {
+      const schema::Section& section = *entry->sections()->Get(s);
+      for (uint32_t l = 0; section.phases() && l < section.num_layers(); ++l) {
+        for (const schema::Phase* phase : *section.phases()) {
+          LlmcCudaArgs args{session_memory_.address() + places_.step,
+                            session_memory_.address() + places_.scratch,
+                            {}};
+          const uint32_t count = phase->operands() ? std::min<uint32_t>(phase->operands()->size(),
+                                                                        LLMC_CUDA_MAX_OPERANDS)
+                                                   : 0;
+          for (uint32_t i = 0; i < count; ++i)
+            args.operands[i] =
+                addressOf(*entry, *phase->operands()->Get(i), section.first_layer() + l);
+          for (uint32_t i = 0; i < launches.size(); ++i)
+            if (launches[i]->kernel() == phase->kernel())
+              bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows()});
+        }
+      }
+    }
+    schedules_.push_back(std::move(bound));
+  }
+}
+
+Status CudaSession::uploadStep(const LlmcStep& step) {
+  uint8_t* const mirror = step_.data();
+  const uint64_t base = session_memory_.address();
+  // The same struct, with the device's addresses.
+  LlmcStep on_device = step;
+  on_device.rows = reinterpret_cast<const LlmcRow*>(base + places_.rows);
+  on_device.logits_rows = reinterpret_cast<const int32_t*>(base + places_.logits_rows);
+  on_device.block_tables = reinterpret_cast<const int32_t*>(base + places_.block_tables);
+  std::memcpy(mirror + places_.step, &on_device, sizeof on_device);
+  std::memcpy(mirror + places_.rows, step.rows,
+              static_cast<size_t>(step.num_rows) * sizeof(LlmcRow));
+  std::memcpy(mirror + places_.logits_rows, step.logits_rows,
+              static_cast<size_t>(step.num_logits_rows) * sizeof(int32_t));
+  uint64_t bytes = places_.rows + static_cast<uint64_t>(step.num_rows) * sizeof(LlmcRow);
+  if (step.num_logits_rows > 0)
+    bytes = places_.logits_rows + static_cast<uint64_t>(step.num_logits_rows) * sizeof(int32_t);
+  LLMRT_RETURN_IF_ERROR(uploadTables(step.block_tables));
+  return driver_.check(driver_.copy_to_device(base, mirror, bytes, stream_.get()),
+                       "uploading the row table");
+}
+
+Status CudaSession::uploadTables(const int32_t* tables) {
+  // They change once in LLMC_KV_BLOCK_TOKENS tokens.
+  uint8_t* const mirror = step_.data() + places_.block_tables;
+  const size_t bytes = static_cast<size_t>(options_.num_blocks) * sizeof(int32_t);
+  if (tables_uploaded_ && std::memcmp(mirror, tables, bytes) == 0) return {};
+  // What is queued may still copy from the mirror.
+  LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
+                   "a step on " + device_.name());
+  std::memcpy(mirror, tables, bytes);
+  tables_uploaded_ = true;
+  return driver_.check(driver_.copy_to_device(session_memory_.address() + places_.block_tables,
+                                              mirror, bytes, stream_.get()),
+                       "uploading block tables");
+}
+
+template <typename Body>
+Status CudaSession::forLaunches(const Shape& shape, Body&& body) const {
+  for (const BoundLaunch& bound : schedules_[shape.entry_point]) {
+    const schema::CudaLaunch& l = *bound.launch;
+    const int64_t rows = bound.on_logits_rows ? shape.logits_rows : shape.rows;
+    if (rows < l.min_rows() || rows > l.max_rows()) continue;
+    const unsigned grid[3] = {
+        l.blocks(), l.rows_per_block() ? ceilDiv(rows, l.rows_per_block()) : 1,
+        l.tokens_per_block() ? ceilDiv(shape.kv_len, l.tokens_per_block()) : 1};
+    LLMRT_RETURN_IF_ERROR(body(bound, grid));
+  }
+  return {};
+}
+
+Status CudaSession::launchAll(const Shape& shape) {
+  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const BoundLaunch& bound, const unsigned(&grid)[3]) {
+    void* arguments[] = {const_cast<LlmcCudaArgs*>(&bound.args)};
+    return driver_.check(
+        driver_.launch(bound.function, grid[0], grid[1], grid[2], bound.launch->threads(), 1, 1,
+                       bound.launch->dynamic_shared_bytes(), stream_.get(), arguments, nullptr),
+        "launching " + bound.launch->symbol()->str());
+  }));
+  if (!shape.greedy) return {};
+  void* arguments[] = {&greedy_args_};
+  return driver_.check(driver_.launch(greedy_, kGreedyBlocks, 1, 1, LLMC_CUDA_GREEDY_THREADS, 1, 1,
+                                      0, stream_.get(), arguments, nullptr),
+                       "launching llmc_greedy");
+}
+
+Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
+  if (auto found = graphs_.find(shape); found != graphs_.end()) return found->second.get();
+  CuGraph raw = nullptr;
+  LLMRT_CUDA_CHECK(driver_, driver_.graph_create(&raw, 0), "cuGraphCreate");
+  const Owned<CuGraph> graph(raw, driver_.graph_destroy);
+  // From sm_90 on a kernel may begin while the one before it ends: its first weights are then on
+  // their way when its operands are ready. Every kernel waits for the one before, so the order
+  // stays that of the schedule.
+  const bool programmatic = device_.capability() >= 90;
+  CuGraphNode previous = nullptr;
+  const auto add = [&](CuKernelNodeParams& params, const std::string& symbol) {
+    CuGraphNode node = nullptr;
+    const CuResult result = driver_.graph_add_node(
+        &node, graph.get(), previous ? &previous : nullptr,
+        previous && programmatic ? &kCuProgrammaticEdge : nullptr, previous ? 1 : 0, &params);
+    previous = node;
+    return driver_.check(result, "adding to a graph " + symbol);
+  };
+  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const BoundLaunch& bound, const unsigned(&grid)[3]) {
+    void* arguments[] = {const_cast<LlmcCudaArgs*>(&bound.args)};
+    CuKernelNodeParams params;
+    params.function = bound.function;
+    std::copy_n(grid, 3, params.grid);
+    params.block[0] = bound.launch->threads();
+    params.dynamic_shared_bytes = bound.launch->dynamic_shared_bytes();
+    params.arguments = arguments;
+    return add(params, bound.launch->symbol()->str());
+  }));
+  if (shape.greedy) {
+    void* arguments[] = {&greedy_args_};
+    CuKernelNodeParams params;
+    params.function = greedy_;
+    params.grid[0] = kGreedyBlocks;
+    params.block[0] = LLMC_CUDA_GREEDY_THREADS;
+    params.arguments = arguments;
+    LLMRT_RETURN_IF_ERROR(add(params, "llmc_greedy"));
+  }
+  CuGraphExec exec = nullptr;
+  LLMRT_CUDA_CHECK(driver_, driver_.graph_instantiate(&exec, graph.get(), 0), "cuGraphInstantiate");
+  return (graphs_[shape] = Owned<CuGraphExec>(exec, driver_.graph_exec_destroy)).get();
+}
+
+CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const LlmcStep& step,
+                                        bool greedy) const {
+  Shape shape{entry_point, step.num_rows, step.num_logits_rows, kLeastKvLen, greedy};
+  for (int64_t i = 0; i < step.num_rows; ++i)
+    while (shape.kv_len <= step.rows[i].pos) shape.kv_len *= 2;
+  return shape;
+}
+
+Status CudaSession::start(const Shape& shape) {
+  const uint32_t max_rows = plan_.schema().entry_points()->Get(shape.entry_point)->max_rows();
+  if (max_rows > kMostGraphRows || !driver_.graph_add_node) return launchAll(shape);
+  LLMRT_ASSIGN_OR_RETURN(CuGraphExec graph, graphFor(shape));
+  return driver_.check(driver_.graph_launch(graph, stream_.get()), "cuGraphLaunch");
+}
+
+Status CudaSession::run(uint32_t entry_point, const LlmcStep& step) {
+  LLMRT_RETURN_IF_ERROR(device_.use());
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
+  num_logits_rows_ = 0;
+  LLMRT_RETURN_IF_ERROR(uploadStep(step));
+  LLMRT_RETURN_IF_ERROR(start(shapeOf(entry_point, step, false)));
+  const schema::Buffer& logits = *entry.buffers()->Get(entry.logits_buffer());
+  logits_stride_ = logits.row_stride();
+  if (step.num_logits_rows > 0) {
+    LLMRT_CUDA_CHECK(
+        driver_,
+        driver_.copy_to_host(
+            logits_.data(), session_memory_.address() + places_.arena + logits.offset_bytes(),
+            static_cast<size_t>(step.num_logits_rows * logits_stride_) * sizeof(float),
+            stream_.get()),
+        "reading logits");
+  }
+  LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
+                   "a step on " + device_.name());
+  num_logits_rows_ = step.num_logits_rows;
+  return {};
+}
+
+Status CudaSession::queueGreedy(uint32_t entry_point, const LlmcStep& step, bool first) {
+  auto* const chosen = reinterpret_cast<volatile uint64_t*>(chosen_.data());
+  num_logits_rows_ = 0;
+  if (first) {
+    LLMRT_RETURN_IF_ERROR(device_.use());
+    LLMRT_RETURN_IF_ERROR(finish());
+    const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
+    const uint64_t base = session_memory_.address(), state = base + places_.greedy;
+    greedy_args_ = {
+        base + places_.arena + entry.buffers()->Get(entry.logits_buffer())->offset_bytes(),
+        base + places_.rows,
+        state,
+        state + sizeof(uint64_t),
+        reinterpret_cast<uint64_t>(chosen_.data()),
+        state + sizeof(uint64_t) + sizeof(uint32_t),
+        plan_.vocabSize()};
+    for (int i = 0; i < LLMC_CUDA_RING; ++i) chosen[i] = UINT64_MAX;
+    greedy_taken_ = 0;
+    LLMRT_CUDA_CHECK(driver_,
+                     driver_.fill(state, 0, sizeof(uint64_t) + 2 * sizeof(uint32_t), stream_.get()),
+                     "starting to decode");
+    LLMRT_RETURN_IF_ERROR(uploadStep(step));
+  } else {
+    LLMRT_RETURN_IF_ERROR(uploadTables(step.block_tables));
+  }
+  return start(shapeOf(entry_point, step, true));
+}
+
+Result<int32_t> CudaSession::takeGreedy() {
+  const auto* const chosen = reinterpret_cast<const volatile uint64_t*>(chosen_.data());
+  // The host is told through its own memory: that is microseconds sooner than the stream's end.
+  constexpr int kLooks = 1 << 12;
+  for (bool ended = false;;) {
+    for (int i = 0; i < kLooks; ++i) {
+      const uint64_t value = chosen[greedy_taken_ % LLMC_CUDA_RING];
+      if (value >> 32 == greedy_taken_) {
+        ++greedy_taken_;
+        return static_cast<int32_t>(value & 0xffffffff);
+      }
+    }
+    if (ended) return internalError("a step on " + device_.name() + " ended without a token");
+    const CuResult result = driver_.stream_query(stream_.get());
+    if (result != kCuNotReady) LLMRT_CUDA_CHECK(driver_, result, "a step on " + device_.name());
+    ended = result == 0;
+  }
+}
+
+Status CudaSession::finish() {
+  return driver_.check(driver_.stream_synchronize(stream_.get()), "a step on " + device_.name());
+}
+
+std::span<const float> CudaSession::logits(int64_t i) const {
+  if (i < 0 || i >= num_logits_rows_) return {};
+  return {reinterpret_cast<const float*>(logits_.data()) + i * logits_stride_,
+          static_cast<size_t>(plan_.vocabSize())};
+}
+
+}  // namespace llmrt::cuda

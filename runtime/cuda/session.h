@@ -1,0 +1,110 @@
+// A session's memory on a GPU and its steps: graphs of kernels for few rows, launches for many.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "runtime/abi/cuda_abi.h"
+#include "runtime/core/plan.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/memory.h"
+#include "runtime/cuda/upload.h"
+
+namespace llmrt::schema {
+struct CudaLaunch;
+struct EntryPoint;
+struct Operand;
+}  // namespace llmrt::schema
+
+namespace llmrt::cuda {
+
+class CudaSession : public DeviceSession {
+ public:
+  static Result<std::unique_ptr<DeviceSession>> create(const CudaDevice& device, const Plan& plan,
+                                                       const Weights& weights,
+                                                       const DeviceSessionOptions& options);
+  ~CudaSession() override;
+
+  Status run(uint32_t entry_point, const LlmcStep& step) override;
+  std::span<const float> logits(int64_t i) const override;
+  Status queueGreedy(uint32_t entry_point, const LlmcStep& step, bool first) override;
+  Result<int32_t> takeGreedy() override;
+  Status finish() override;
+
+ private:
+  /// A launch of the schedule, bound to memory.
+  struct BoundLaunch {
+    CuFunction function = nullptr;
+    const schema::CudaLaunch* launch = nullptr;
+    LlmcCudaArgs args{};
+    bool on_logits_rows = false;
+  };
+  /// What the shape of a step's launches depends on. `kv_len`: a power of two (or the longest
+  /// context) that holds every sequence of the step.
+  struct Shape {
+    uint32_t entry_point = 0;
+    int64_t rows = 0, logits_rows = 0, kv_len = 0;
+    bool greedy = false;  // with the choice of the next token at the end
+    auto operator<=>(const Shape&) const = default;
+  };
+  /// Where things lie in session_memory_.
+  struct Places {
+    uint64_t step = 0, rows = 0, logits_rows = 0, block_tables = 0, greedy = 0, arena = 0,
+             scratch = 0, end = 0;
+    std::vector<uint64_t> rope;
+    struct Pool {
+      uint64_t keys = 0, values = 0, layer_bytes = 0;
+      uint32_t first_layer = 0;
+    };
+    std::vector<Pool> pools;
+  };
+
+  CudaSession(const CudaDevice& device, const Plan& plan, const DeviceSessionOptions& options)
+      : device_(device),
+        driver_(device.driver()),
+        plan_(plan),
+        options_(options),
+        weights_layout_(plan.schema()) {}
+  Status initialize(const Weights& weights);
+  Status loadKernels();
+  void place();
+  Status checkMemory() const;
+  Status uploadRopeTables();
+  void bindSchedules();
+  uint64_t addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
+                     uint32_t layer) const;
+  Status uploadStep(const LlmcStep& step);
+  Status uploadTables(const int32_t* tables);
+  Shape shapeOf(uint32_t entry_point, const LlmcStep& step, bool greedy) const;
+  Status start(const Shape& shape);
+  Status launchAll(const Shape& shape);
+  Result<CuGraphExec> graphFor(const Shape& shape);
+  /// body(bound launch, grid) for every launch of a step of this shape, in order.
+  template <typename Body>
+  Status forLaunches(const Shape& shape, Body&& body) const;
+
+  const CudaDevice& device_;
+  const Driver& driver_;
+  const Plan& plan_;
+  const DeviceSessionOptions options_;
+  const DeviceWeights weights_layout_;
+  Places places_;
+  // In this order: what is destroyed last comes first.
+  Owned<CuStream> stream_;
+  Owned<CuModule> module_;
+  RelayoutFunctions relayout_;
+  std::vector<CuFunction> functions_;  // of the target's launches
+  DeviceMemory weights_, session_memory_;
+  PinnedMemory step_, logits_, chosen_;
+  CuFunction greedy_ = nullptr;
+  LlmcCudaGreedy greedy_args_{};
+  uint32_t greedy_taken_ = 0;
+  std::vector<std::vector<BoundLaunch>> schedules_;  // of each entry point
+  std::map<Shape, Owned<CuGraphExec>> graphs_;
+  bool tables_uploaded_ = false;
+  int64_t num_logits_rows_ = 0, logits_stride_ = 0;
+};
+
+}  // namespace llmrt::cuda

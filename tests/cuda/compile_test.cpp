@@ -1,0 +1,106 @@
+// llmc's CUDA targets: readable source, NVRTC's machine code for every architecture, resources in
+// the plan.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+
+#include "tests/cuda/fake_run.h"
+
+namespace llmc::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
+  const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
+                                       "cuda", "--target", "cuda:sm_80"});
+  ASSERT_EQ(output.status, 0) << output.err;
+  EXPECT_THAT(output.out, HasSubstr("// %q = llm.norm_qkv %x, %rows, %kv norm @input_norm"));
+  EXPECT_THAT(
+      output.out,
+      HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 1>(args"));
+  EXPECT_THAT(output.out,
+              HasSubstr("Attention<KvPool<BF16, 8, 128>, 32, 0, 4112, 4112>::split(args"));
+}
+
+TEST(CudaCompile, KeepsTheCompilersReportInThePlan) {
+  const std::string plan =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  const e2e::Output output = e2e::run({LLMC, "inspect", plan, "--json", "--bandwidth", "10"});
+  ASSERT_EQ(output.status, 0) << output.err;
+  const auto json = nlohmann::json::parse(output.out);
+  std::set<std::string> targets;
+  for (const auto& t : json["targets"]) targets.insert(t["name"]);
+  EXPECT_EQ(targets, (std::set<std::string>{"x86-64-v3", "aarch64", "cuda:sm_80", "cuda:sm_90a",
+                                            "cuda:compute_80"}));
+  int reported = 0;
+  for (const auto& kernel : json["kernels"])
+    for (const auto& launch : kernel["cuda"]["cuda:sm_80"]) {
+      EXPECT_EQ(launch["registers"], 42);
+      EXPECT_EQ(launch["spill_bytes"], 0);
+      EXPECT_EQ(launch["shared_bytes"], 1152);
+      ++reported;
+    }
+  EXPECT_GE(reported, 14);
+}
+
+TEST(CudaCompile, ShowsTheCompilersLogWhereItFails) {
+  const e2e::ScratchDir dir;
+  const e2e::Output output = runWithFakes(
+      {LLMC, "compile", sourcePath("models/demo"), "--target", "cuda:sm_80", "-o", dir / "p.fb"},
+      {"LLMC_FAKE_NVRTC_FAIL=llmc.cu(7): error: no such thing"});
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err,
+              AllOf(HasSubstr("NVRTC for sm_80"), HasSubstr("llmc.cu(7): error: no such thing")));
+}
+
+/// Real NVRTC: every kernel of a model for these architectures; none spills. In three parts, which
+/// run at once.
+class CudaArchitectures : public testing::TestWithParam<const char*> {};
+
+TEST_P(CudaArchitectures, SpillNothing) {
+  const e2e::ScratchDir dir;
+  const e2e::Output compiled =
+      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--no-weights", "--max-batch",
+                "4", "--target", GetParam(), "-o", dir / "p.fb"});
+  if (compiled.err.find("NVRTC is not installed") != std::string::npos)
+    GTEST_SKIP() << compiled.err;
+  ASSERT_EQ(compiled.status, 0) << compiled.err;
+  const e2e::Output inspected =
+      e2e::run({LLMC, "inspect", dir / "p.fb", "--json", "--bandwidth", "10"});
+  ASSERT_EQ(inspected.status, 0) << inspected.err;
+  const auto json = nlohmann::json::parse(inspected.out);
+  int launches = 0;
+  for (const auto& kernel : json["kernels"])
+    for (const auto& [target, of_target] : kernel["cuda"].items())
+      for (const auto& launch : of_target) {
+        SCOPED_TRACE(target + ' ' + launch["symbol"].get<std::string>());
+        EXPECT_EQ(launch["spill_bytes"], 0);
+        if (target != "cuda:compute_80") {
+          EXPECT_GT(launch["registers"], 0);
+        }
+        // 48 KB without asking; a block that asks gets 99 KB everywhere.
+        EXPECT_LE(launch["shared_bytes"].get<int>() + launch["dynamic_shared_bytes"].get<int>(),
+                  99 << 10);
+        ++launches;
+      }
+  EXPECT_GE(launches, 60);
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaArchitectures,
+                         testing::Values("cuda:sm_80,cuda:sm_86", "cuda:sm_89,cuda:sm_90a",
+                                         "cuda:sm_100a,cuda:sm_120"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace_if(
+                               name.begin(), name.end(),
+                               [](unsigned char c) { return !std::isalnum(c); }, '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace llmc::test

@@ -1,0 +1,315 @@
+// A libcuda for tests: device memory is the host's, kernels are those that the fake NVRTC compiled
+// against the shim, and streams do at once what they are told. Memory that nothing wrote is NaN.
+// What it plays is set by the environment:
+//   LLMC_FAKE_CUDA_DEVICES (1), _CAPABILITY (80), _DRIVER (13000), _MEMORY (free bytes, 8 GiB)
+//   _FAIL_INIT, _FAIL_ALLOCATION=N, _FAIL_LAUNCH=N: cuInit, the N-th allocation, or the N-th kernel
+//   fails (from 1) _LOG=FILE: a line for each graph ("graph NODES PROGRAMMATIC_EDGES") and each
+//   kernel launched outside of one
+#include <dlfcn.h>
+#include <elf.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr int kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100, kInvalidImage = 200,
+              kNotFound = 500, kLaunchFailed = 719;
+
+int64_t setting(const char* name, int64_t otherwise) {
+  const char* text = std::getenv((std::string("LLMC_FAKE_CUDA_") + name).c_str());
+  return text ? std::atoll(text) : otherwise;
+}
+
+void log(const std::string& line) {
+  const char* path = std::getenv("LLMC_FAKE_CUDA_LOG");
+  if (!path) return;
+  if (std::FILE* file = std::fopen(path, "a")) {
+    std::fprintf(file, "%s\n", line.c_str());
+    std::fclose(file);
+  }
+}
+
+using Launch = int (*)(void (*)(), const void*, unsigned, const unsigned*, unsigned, unsigned);
+
+struct Module {
+  void* library = nullptr;
+  int fd = -1;
+};
+struct Function {
+  std::string name;
+  void (*kernel)() = nullptr;
+  Launch launch = nullptr;
+  unsigned argument_bytes = 0;
+  int most_dynamic = 48 << 10;
+};
+struct Node {
+  const Function* function;
+  std::vector<char> argument;
+  unsigned grid[3], threads, dynamic;
+};
+struct Graph {
+  std::vector<Node> nodes;
+  int programmatic = 0;
+};
+
+std::map<void*, size_t> memory;  // what was handed out
+int64_t allocations = 0, launches = 0;
+
+int allocate(void** out, size_t bytes) {
+  if (++allocations == setting("FAIL_ALLOCATION", 0) || bytes == 0) return kOutOfMemory;
+  if (posix_memalign(out, 256, bytes) != 0) return kOutOfMemory;
+  std::memset(*out, 0xff, bytes);
+  memory[*out] = bytes;
+  return 0;
+}
+int release(void* p) {
+  if (memory.erase(p) != 1) {
+    std::fprintf(stderr, "fake driver: frees what it never handed out\n");
+    std::abort();
+  }
+  std::free(p);
+  return 0;
+}
+bool inside(const void* p, size_t bytes) {
+  auto after = memory.upper_bound(const_cast<void*>(p));
+  if (after == memory.begin()) return false;
+  --after;
+  return static_cast<const char*>(p) + bytes <=
+         static_cast<const char*>(after->first) + after->second;
+}
+
+int runNode(const Node& node) {
+  if (++launches == setting("FAIL_LAUNCH", 0)) return kLaunchFailed;
+  if (node.grid[0] == 0 || node.grid[1] == 0 || node.grid[2] == 0 || node.grid[1] > 65535 ||
+      node.grid[2] > 65535 || node.threads == 0 || node.threads > 1024 ||
+      static_cast<int>(node.dynamic) > node.function->most_dynamic)
+    return kInvalidValue;
+  return node.function->launch(node.function->kernel, node.argument.data(),
+                               node.function->argument_bytes, node.grid, node.threads, node.dynamic)
+             ? kInvalidValue
+             : 0;
+}
+
+Node makeNode(void* function, const unsigned grid[3], unsigned threads, unsigned dynamic,
+              void** arguments) {
+  Node node{static_cast<Function*>(function), {}, {grid[0], grid[1], grid[2]}, threads, dynamic};
+  const char* argument = static_cast<const char*>(arguments[0]);
+  node.argument.assign(argument,
+                       argument + node.function->argument_bytes);  // copied, as the driver does
+  return node;
+}
+
+struct KernelNodeParams {  // CUgraphNodeParams of a kernel
+  int type, reserved0[3];
+  void* function;
+  unsigned grid[3], block[3], dynamic;
+  void** arguments;
+};
+struct Edge {
+  unsigned char from_port, to_port, type, reserved[5];
+};
+
+}  // namespace
+
+extern "C" {
+
+int cuInit(unsigned) { return setting("FAIL_INIT", 0) ? kNoDevice : 0; }
+int cuDriverGetVersion(int* version) {
+  *version = static_cast<int>(setting("DRIVER", 13000));
+  return 0;
+}
+int cuDeviceGetCount(int* count) {
+  *count = static_cast<int>(setting("DEVICES", 1));
+  return 0;
+}
+int cuDeviceGet(int* device, int ordinal) {
+  *device = ordinal;
+  return 0;
+}
+int cuDeviceGetName(char* name, int size, int) {
+  std::snprintf(name, static_cast<size_t>(size), "Fake GPU");
+  return 0;
+}
+int cuDeviceGetAttribute(int* value, int attribute, int) {
+  const int capability = static_cast<int>(setting("CAPABILITY", 80));
+  if (attribute == 75)
+    *value = capability / 10;
+  else if (attribute == 76)
+    *value = capability % 10;
+  else if (attribute == 16)
+    *value = 4;
+  else
+    return kInvalidValue;
+  return 0;
+}
+int cuDevicePrimaryCtxRetain(void** context, int) {
+  static int it;
+  *context = &it;
+  return 0;
+}
+int cuDevicePrimaryCtxRelease_v2(int) {
+  if (memory.empty()) return 0;
+  std::fprintf(stderr, "fake driver: %zu allocations were not given back\n", memory.size());
+  std::abort();
+}
+int cuCtxSetCurrent(void*) { return 0; }
+int cuMemGetInfo_v2(size_t* free, size_t* total) {
+  *total = size_t{8} << 30;
+  *free = static_cast<size_t>(setting("MEMORY", static_cast<int64_t>(*total)));
+  return 0;
+}
+
+int cuModuleLoadData(void** out, const void* image) {
+  const auto* header = static_cast<const Elf64_Ehdr*>(image);
+  if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return kInvalidImage;
+  const size_t size = header->e_shoff + size_t{header->e_shnum} * header->e_shentsize;
+  auto module = new Module;
+  module->fd = memfd_create("fake-cubin", MFD_CLOEXEC);
+  for (size_t done = 0; done < size;) {
+    const ssize_t n = write(module->fd, static_cast<const char*>(image) + done, size - done);
+    if (n <= 0) return kInvalidImage;
+    done += static_cast<size_t>(n);
+  }
+  module->library =
+      dlopen(("/proc/self/fd/" + std::to_string(module->fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!module->library) std::fprintf(stderr, "fake driver: %s\n", dlerror());
+  *out = module;
+  return module->library ? 0 : kInvalidImage;
+}
+int cuModuleUnload(void* module) {
+  delete static_cast<Module*>(module);  // the library stays: fibers may have touched its memory
+  return 0;
+}
+int cuModuleGetFunction(void** out, void* module, const char* name) {
+  static std::map<std::pair<void*, std::string>, Function> functions;
+  void* library = static_cast<Module*>(module)->library;
+  void* kernel = dlsym(library, name);
+  if (!kernel) return kNotFound;
+  Function& f = functions[{library, name}];
+  f.name = name;
+  f.kernel = reinterpret_cast<void (*)()>(kernel);
+  f.launch = reinterpret_cast<Launch>(dlsym(library, "llmc_shim_launch"));
+  f.argument_bytes = std::strncmp(name, "llmc_relayout", 13) == 0 ? 40
+                     : std::strcmp(name, "llmc_greedy") == 0      ? 56
+                                                                  : 112;
+  *out = &f;
+  return f.launch ? 0 : kNotFound;
+}
+int cuFuncSetAttribute(void* function, int attribute, int value) {
+  if (attribute != 8 || value > 227 << 10) return kInvalidValue;
+  static_cast<Function*>(function)->most_dynamic = value;
+  return 0;
+}
+
+int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
+  return allocate(reinterpret_cast<void**>(address), bytes);
+}
+int cuMemFree_v2(uint64_t address) { return release(reinterpret_cast<void*>(address)); }
+int cuMemHostAlloc(void** p, size_t bytes, unsigned) { return allocate(p, bytes); }
+int cuMemFreeHost(void* p) { return release(p); }
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+  if (!inside(reinterpret_cast<void*>(to), bytes)) return kInvalidValue;
+  std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+  return 0;
+}
+int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+  if (!inside(reinterpret_cast<void*>(from), bytes)) return kInvalidValue;
+  std::memcpy(to, reinterpret_cast<void*>(from), bytes);
+  return 0;
+}
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
+  if (!inside(reinterpret_cast<void*>(to), bytes)) return kInvalidValue;
+  std::memset(reinterpret_cast<void*>(to), value, bytes);
+  return 0;
+}
+
+int cuStreamCreate(void** stream, unsigned) {
+  *stream = new int;
+  return 0;
+}
+int cuStreamSynchronize(void*) { return 0; }
+int cuStreamQuery(void*) { return 0; }
+int cuStreamDestroy_v2(void* stream) {
+  delete static_cast<int*>(stream);
+  return 0;
+}
+int cuEventCreate(void** event, unsigned) {
+  *event = new int;
+  return 0;
+}
+int cuEventRecord(void*, void*) { return 0; }
+int cuEventSynchronize(void*) { return 0; }
+int cuEventDestroy_v2(void* event) {
+  delete static_cast<int*>(event);
+  return 0;
+}
+
+int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
+                   unsigned, unsigned dynamic, void*, void** arguments, void**) {
+  const unsigned grid[3] = {x, y, z};
+  log("launch " + static_cast<Function*>(function)->name);
+  return runNode(makeNode(function, grid, threads, dynamic, arguments));
+}
+
+int cuGraphCreate(void** graph, unsigned) {
+  *graph = new Graph;
+  return 0;
+}
+int cuGraphAddNode_v2(void** node, void* handle, void* const* after, const Edge* edges,
+                      size_t count, const KernelNodeParams* params) {
+  auto& graph = *static_cast<Graph*>(handle);
+  // Only chains: the first node has no predecessor, any other the one before.
+  if (params->type != 0 || count != (graph.nodes.empty() ? 0u : 1u)) return kInvalidValue;
+  if (count && reinterpret_cast<uintptr_t>(after[0]) != graph.nodes.size()) return kInvalidValue;
+  if (count && edges) {
+    if (edges[0].from_port != 1 || edges[0].type != 1) return kInvalidValue;
+    ++graph.programmatic;
+  }
+  graph.nodes.push_back(makeNode(params->function, params->grid, params->block[0], params->dynamic,
+                                 params->arguments));
+  *node = reinterpret_cast<void*>(graph.nodes.size());
+  return 0;
+}
+int cuGraphInstantiateWithFlags(void** exec, void* handle, unsigned long long) {
+  const auto& graph = *static_cast<Graph*>(handle);
+  log("graph " + std::to_string(graph.nodes.size()) + ' ' + std::to_string(graph.programmatic));
+  *exec = new Graph(graph);
+  return 0;
+}
+int cuGraphLaunch(void* exec, void*) {
+  for (const Node& node : static_cast<Graph*>(exec)->nodes)
+    if (const int error = runNode(node)) return error;
+  return 0;
+}
+int cuGraphDestroy(void* graph) {
+  delete static_cast<Graph*>(graph);
+  return 0;
+}
+int cuGraphExecDestroy(void* exec) {
+  delete static_cast<Graph*>(exec);
+  return 0;
+}
+
+int cuGetErrorName(int error, const char** name) {
+  *name = error == kOutOfMemory    ? "CUDA_ERROR_OUT_OF_MEMORY"
+          : error == kNoDevice     ? "CUDA_ERROR_NO_DEVICE"
+          : error == kInvalidImage ? "CUDA_ERROR_INVALID_IMAGE"
+          : error == kNotFound     ? "CUDA_ERROR_NOT_FOUND"
+          : error == kLaunchFailed ? "CUDA_ERROR_LAUNCH_FAILED"
+                                   : "CUDA_ERROR_INVALID_VALUE";
+  return 0;
+}
+int cuGetErrorString(int, const char** text) {
+  *text = "as the test asked";
+  return 0;
+}
+
+}  // extern "C"

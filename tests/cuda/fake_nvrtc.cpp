@@ -1,0 +1,142 @@
+// A libnvrtc for tests: "compiles" CUDA C++ with the host's compiler against the shim. Its cubin is
+// the shared object itself, which the fake driver beside it loads; its PTX says only that it is
+// one. LLMC_FAKE_NVRTC_FAIL: every compilation fails with that text as log.
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct Program {
+  std::string source, log, cubin, ptx;
+};
+
+std::string readFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+int runCompiler(const std::vector<std::string>& args, const std::string& log) {
+  std::vector<char*> argv;
+  for (const std::string& a : args) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    const int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(fd, 1);
+    dup2(fd, 2);
+    execvp(argv[0], argv.data());
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+// What ptxas would say of each kernel.
+std::string resourceLog(const std::string& source) {
+  std::string log;
+  const std::string marker = "extern \"C\" __global__ void __launch_bounds__(";
+  for (size_t at = 0; (at = source.find(marker, at)) != std::string::npos;) {
+    at = source.find(") ", at) + 2;
+    const std::string name = source.substr(at, source.find('(', at) - at);
+    log +=
+        "ptxas info    : Compiling entry function '" + name +
+        "' for 'sm_80'\nptxas info    : Function properties for " + name +
+        "\n    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n" +
+        "ptxas info    : Used 42 registers, used 1 barriers, 1152 bytes smem, 464 bytes cmem[0]\n";
+  }
+  return log;
+}
+
+}  // namespace
+
+extern "C" {
+
+int nvrtcVersion(int* major, int* minor) {
+  *major = 13;
+  *minor = 0;
+  return 0;
+}
+const char* nvrtcGetErrorString(int error) {
+  return error ? "NVRTC_ERROR_COMPILATION" : "NVRTC_SUCCESS";
+}
+
+int nvrtcCreateProgram(void** program, const char* source, const char*, int, const char* const*,
+                       const char* const*) {
+  *program = new Program{source, "", "", ""};
+  return 0;
+}
+int nvrtcDestroyProgram(void** program) {
+  delete static_cast<Program*>(*program);
+  *program = nullptr;
+  return 0;
+}
+
+int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
+  auto& program = *static_cast<Program*>(handle);
+  if (const char* text = std::getenv("LLMC_FAKE_NVRTC_FAIL")) {
+    program.log = text;
+    return 6;
+  }
+  for (int i = 0; i < count; ++i) {
+    if (std::strstr(options[i], "compute_")) {
+      program.ptx = "//\n.version 9.0\n.target sm_80\n// made by the tests' NVRTC\n";
+      return 0;
+    }
+  }
+  char dir[] = "/tmp/llmc-fake-nvrtc-XXXXXX";
+  if (!mkdtemp(dir)) return 6;
+  const std::string base = dir, unit = base + "/unit.cpp";
+  std::ofstream(base + "/kernels.cu") << program.source;
+  std::ofstream(unit) << "#include \"" SHIM_DIR
+                         "/shim.h\"\n#include \"kernels.cu\"\n#include \"" SHIM_DIR
+                         "/shim_launch.h\"\n";
+  std::vector<std::string> args = {SHIM_CXX, "-std=c++20",          "-O1", "-w", "-shared",
+                                   "-fPIC",  "-fno-strict-aliasing"};
+  if (*SHIM_SANITIZE) args.push_back("-fsanitize=" SHIM_SANITIZE);
+  args.insert(args.end(), {unit, "-o", base + "/kernels.so"});
+  const int status = runCompiler(args, base + "/log");
+  program.log = status == 0 ? resourceLog(program.source) : readFile(base + "/log");
+  if (status == 0) program.cubin = readFile(base + "/kernels.so");
+  for (const char* name : {"/kernels.cu", "/unit.cpp", "/kernels.so", "/log"})
+    unlink((base + name).c_str());
+  rmdir(dir);
+  return status == 0 ? 0 : 6;
+}
+
+int nvrtcGetProgramLogSize(void* handle, size_t* size) {
+  *size = static_cast<Program*>(handle)->log.size() + 1;
+  return 0;
+}
+int nvrtcGetProgramLog(void* handle, char* log) {
+  std::strcpy(log, static_cast<Program*>(handle)->log.c_str());
+  return 0;
+}
+int nvrtcGetCUBINSize(void* handle, size_t* size) {
+  *size = static_cast<Program*>(handle)->cubin.size();
+  return 0;
+}
+int nvrtcGetCUBIN(void* handle, char* out) {
+  const std::string& cubin = static_cast<Program*>(handle)->cubin;
+  std::memcpy(out, cubin.data(), cubin.size());
+  return 0;
+}
+int nvrtcGetPTXSize(void* handle, size_t* size) {
+  *size = static_cast<Program*>(handle)->ptx.size() + 1;
+  return 0;
+}
+int nvrtcGetPTX(void* handle, char* out) {
+  std::strcpy(out, static_cast<Program*>(handle)->ptx.c_str());
+  return 0;
+}
+
+}  // extern "C"

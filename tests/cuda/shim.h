@@ -1,0 +1,336 @@
+// The CUDA execution model on a CPU, for generated kernels: compiled before their text (-include),
+// in one shared object with them, which then exports llmc_shim_launch(). Blocks run one after the
+// other, a block's threads as fibers: shared memory, barriers, shuffles, cp.async and mma.sync have
+// the meaning they have on a GPU. What a GPU leaves undefined is made to show: data of a cp.async
+// that was not waited for is NaN, a barrier or shuffle that not all threads reach ends the process.
+// It cannot show races between blocks or weak memory order.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#define LLMC_CUDA_SHIM
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static
+#define __grid_constant__
+#define __launch_bounds__(...)
+
+struct uint4 {
+  unsigned x, y, z, w;
+};
+struct ShimDim {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+namespace shim {
+
+enum class State { kReady, kWarpBarrier, kBlockBarrier, kDone };
+
+struct Copy {
+  void* to;
+  const void* from;
+  bool valid;
+};
+
+struct Fiber {
+  void* stack_pointer = nullptr;
+  char* stack = nullptr;
+  State state = State::kReady;
+  unsigned mask = 0;  // of the warp barrier it waits at
+  uint64_t exchange[2] =
+      {};  // what it offers in a shuffle; two, so that one barrier a shuffle is enough
+  uint32_t operands[2][6] = {};  // of an mma
+  unsigned exchanges = 0;
+  std::vector<std::vector<Copy>> copies;  // committed groups, then the open one
+};
+
+constexpr size_t kStackBytes = 256 << 10;
+
+struct Block {
+  std::vector<Fiber> fibers;
+  std::vector<unsigned char> dynamic_shared;
+  void* scheduler = nullptr;
+  unsigned current = 0, threads = 0;
+  void (*run)(void*) = nullptr;
+  void* argument = nullptr;
+  ShimDim block_index, grid;
+};
+inline Block block;
+
+// Saves the callee-saved registers and the stack pointer of one fiber and takes up another's.
+extern "C" void llmc_shim_switch(void** save, void* load);
+#if !defined(__x86_64__)
+#error "the shim's fibers are written for x86-64"
+#endif
+asm(R"(
+.text
+.type llmc_shim_switch, @function
+llmc_shim_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+
+inline Fiber& self() { return block.fibers[block.current]; }
+inline unsigned lane() { return block.current % 32; }
+inline Fiber& peer(unsigned other) { return block.fibers[block.current / 32 * 32 + other]; }
+
+[[noreturn]] inline void fail(const char* what) {
+  std::fprintf(stderr, "cuda shim: %s: block (%u, %u, %u), thread %u\n", what, block.block_index.x,
+               block.block_index.y, block.block_index.z, block.current);
+  std::abort();
+}
+
+inline void yield(State state) {
+  self().state = state;
+  llmc_shim_switch(&self().stack_pointer, block.scheduler);
+}
+
+inline void enter() {
+  block.run(block.argument);
+  yield(State::kDone);
+  fail("a thread went on after its end");
+}
+
+inline void prepare(Fiber& f) {
+  if (!f.stack) {
+    f.stack = static_cast<char*>(mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (f.stack == MAP_FAILED) fail("no memory for stacks");
+  }
+  // Stacks begin at different cache sets. The return address of enter() keeps the ABI's alignment.
+  void** top =
+      reinterpret_cast<void**>(f.stack + kStackBytes - 64 - (&f - block.fibers.data()) % 61 * 192);
+  *--top = nullptr;
+  *--top = reinterpret_cast<void*>(enter);
+  for (int i = 0; i < 6; ++i) *--top = nullptr;
+  f.stack_pointer = top;
+  f.state = State::kReady;
+  f.copies.assign(1, {});
+}
+
+/// Runs a warp until each of its threads waits for the block or has ended.
+inline void runWarp(unsigned first, unsigned last) {
+  for (;;) {
+    unsigned waiting = 0, wanted = 0, live = 0;
+    for (unsigned i = first; i < last; ++i) {
+      Fiber& f = block.fibers[i];
+      if (f.state == State::kReady) {
+        block.current = i;
+        llmc_shim_switch(&block.scheduler, f.stack_pointer);
+      }
+      live |= unsigned{f.state != State::kDone} << (i - first);
+      if (f.state != State::kWarpBarrier) continue;
+      waiting |= 1u << (i - first);
+      wanted |= f.mask;
+    }
+    if (!waiting) return;
+    block.current = first;
+    if ((wanted & live) != waiting) fail("a warp's threads do not all reach a shuffle");
+    for (unsigned i = first; i < last; ++i)
+      if (block.fibers[i].state == State::kWarpBarrier) block.fibers[i].state = State::kReady;
+  }
+}
+
+inline void runBlock() {
+  for (unsigned i = 0; i < block.threads; ++i) prepare(block.fibers[i]);
+  for (;;) {
+    unsigned done = 0, waiting = 0;
+    for (unsigned w = 0; w < block.threads; w += 32) runWarp(w, std::min(w + 32, block.threads));
+    for (unsigned i = 0; i < block.threads; ++i) {
+      done += block.fibers[i].state == State::kDone;
+      waiting += block.fibers[i].state == State::kBlockBarrier;
+    }
+    if (done == block.threads) return;
+    // As on a GPU, threads that have ended count as arrived.
+    if (done + waiting != block.threads) fail("deadlock");
+    for (unsigned i = 0; i < block.threads; ++i)
+      if (block.fibers[i].state == State::kBlockBarrier) block.fibers[i].state = State::kReady;
+  }
+}
+
+inline void warpBarrier(unsigned mask) {
+  if (!(mask >> lane() & 1)) fail("a thread is not in the mask of its own shuffle");
+  self().mask = mask;
+  yield(State::kWarpBarrier);
+}
+
+template <class T>
+T shuffle(unsigned mask, T value, unsigned from) {
+  const unsigned turn = self().exchanges++ % 2;
+  std::memcpy(&self().exchange[turn], &value, sizeof value);
+  warpBarrier(mask);
+  T result;
+  std::memcpy(&result, &peer(from % 32).exchange[turn], sizeof result);
+  return result;
+}
+
+inline float bitsToFloat(uint32_t v) {
+  float f;
+  std::memcpy(&f, &v, 4);
+  return f;
+}
+
+/// From the definition of the format, not from the code under test.
+inline float halfToFloat(uint16_t h) {
+  const int exponent = h >> 10 & 31, mantissa = h & 1023;
+  const float sign = h & 0x8000 ? -1.0f : 1.0f;
+  if (exponent == 31) return mantissa ? NAN : sign * INFINITY;
+  return sign * (exponent ? std::ldexp(1.0f + mantissa / 1024.0f, exponent - 15)
+                          : std::ldexp(mantissa / 1024.0f, -14));
+}
+inline uint16_t floatToHalf(float v) {
+  const uint16_t sign = std::signbit(v) ? 0x8000 : 0;
+  if (std::isnan(v)) return 0x7e00;
+  const float magnitude = std::fabs(v);
+  if (magnitude >= 65520.0f) return sign | 0x7c00;  // rounds to infinity
+  int exponent = magnitude > 0 ? std::ilogb(magnitude) : -15;
+  exponent = std::max(exponent, -14);
+  // In units of the last place; nearbyint rounds ties to even. A carry goes into the exponent by
+  // itself.
+  const int units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, 10 - exponent)));
+  return sign | static_cast<uint16_t>(((exponent + 14) << 10) + units);
+}
+
+template <class Decode>
+void mma(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1, Decode decode) {
+  const unsigned turn = self().exchanges++ % 2;
+  const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
+  std::memcpy(self().operands[turn], mine, sizeof mine);
+  warpBarrier(~0u);
+  const auto element = [&](unsigned row_or_column, unsigned k, bool is_b) {
+    const Fiber& holder = peer(row_or_column % 8 * 4 + k % 8 / 2);
+    const unsigned word = is_b ? 4 + k / 8 : row_or_column / 8 + 2 * (k / 8);
+    return decode(static_cast<uint16_t>(holder.operands[turn][word] >> (k % 2 * 16)));
+  };
+  const unsigned g = lane() / 4, c = lane() % 4;
+  for (unsigned i = 0; i < 4; ++i)
+    for (unsigned k = 0; k < 16; ++k)
+      d[i] = std::fma(element(g + i / 2 * 8, k, false), element(2 * c + i % 2, k, true), d[i]);
+}
+
+}  // namespace shim
+
+struct ShimThreadIndex {
+  struct X {
+    operator unsigned() const { return shim::block.current; }
+  } x;
+};
+static const ShimThreadIndex threadIdx{};
+#define blockIdx (shim::block.block_index)
+#define gridDim (shim::block.grid)
+#define blockDim (ShimDim{shim::block.threads})
+
+inline void __syncthreads() { shim::yield(shim::State::kBlockBarrier); }
+inline void __syncwarp() { shim::warpBarrier(~0u); }
+inline void __threadfence() {}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T v, int other) {
+  return shim::shuffle(mask, v, shim::lane() ^ static_cast<unsigned>(other));
+}
+inline unsigned atomicAdd(unsigned* p, unsigned v) { return std::exchange(*p, *p + v); }
+inline unsigned long long atomicMax(unsigned long long* p, unsigned long long v) {
+  return std::exchange(*p, std::max(*p, v));
+}
+
+inline unsigned char* dynamicShared() { return shim::block.dynamic_shared.data(); }
+inline float bitsToFloat(unsigned v) { return shim::bitsToFloat(v); }
+inline unsigned floatToBits(float v) {
+  unsigned u;
+  std::memcpy(&u, &v, 4);
+  return u;
+}
+inline float halfToFloat(unsigned short v) { return shim::halfToFloat(v); }
+inline unsigned short floatToHalf(float v) { return shim::floatToHalf(v); }
+inline uint4 loadOnce(const void* p) {
+  uint4 v;
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) shim::fail("a load of 16 bytes is not aligned");
+  std::memcpy(&v, p, 16);
+  return v;
+}
+inline void copyAsync16(void* shared, const void* global, bool valid) {
+  if (reinterpret_cast<uintptr_t>(shared) % 16 != 0 ||
+      (valid && reinterpret_cast<uintptr_t>(global) % 16 != 0))
+    shim::fail("a copy of 16 bytes is not aligned");
+  std::memset(shared, 0xff, 16);  // NaN until it is waited for
+  shim::self().copies.back().push_back({shared, global, valid});
+}
+inline void commitCopies() { shim::self().copies.emplace_back(); }
+template <int N>
+void waitCopies() {
+  auto& groups = shim::self().copies;
+  while (groups.size() > N + 1) {
+    for (const shim::Copy& c : groups.front()) {
+      if (c.valid)
+        std::memcpy(c.to, c.from, 16);
+      else
+        std::memset(c.to, 0, 16);
+    }
+    groups.erase(groups.begin());
+  }
+}
+inline void mmaBf16(float (&d)[4], const uint4& a, unsigned b0, unsigned b1) {
+  shim::mma(d, a, b0, b1, [](uint16_t v) { return shim::bitsToFloat(uint32_t{v} << 16); });
+}
+inline void mmaF16(float (&d)[4], const uint4& a, unsigned b0, unsigned b1) {
+  shim::mma(d, a, b0, b1, [](uint16_t v) { return shim::halfToFloat(v); });
+}
+inline void loadTransposed(unsigned (&v)[4], const void* row) {
+  const unsigned turn = shim::self().exchanges++ % 2;
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) shim::fail("a matrix row is not aligned");
+  std::memcpy(&shim::self().exchange[turn], &row, sizeof row);
+  shim::warpBarrier(~0u);
+  const unsigned g = shim::lane() / 4, c = shim::lane() % 4;
+  for (unsigned i = 0; i < 4; ++i) {
+    v[i] = 0;
+    for (unsigned j = 0; j < 2; ++j) {
+      const uint16_t* from;
+      std::memcpy(&from, &shim::peer(i * 8 + 2 * c + j).exchange[turn], sizeof from);
+      v[i] |= unsigned{from[g]} << (16 * j);
+    }
+  }
+}
+inline void fenceForHost() {}
+inline void waitForEarlierKernels() {}
+inline void letNextKernelBegin() {}
+
+/// Runs run(argument) as every thread of a grid.
+extern "C" void llmc_shim_run(const unsigned grid[3], unsigned threads,
+                              unsigned dynamic_shared_bytes, void (*run)(void*), void* argument) {
+  shim::Block& b = shim::block;
+  if (b.fibers.size() < threads) b.fibers.resize(threads);
+  b.threads = threads;
+  b.run = run;
+  b.argument = argument;
+  b.grid = {grid[0], grid[1], grid[2]};
+  for (unsigned z = 0; z < grid[2]; ++z)
+    for (unsigned y = 0; y < grid[1]; ++y)
+      for (unsigned x = 0; x < grid[0]; ++x) {
+        // Aligned by the allocator to 16, as kernels may assume; NaN, as nothing has written it.
+        b.dynamic_shared.assign(dynamic_shared_bytes, 0xff);
+        b.block_index = {x, y, z};
+        shim::runBlock();
+      }
+}

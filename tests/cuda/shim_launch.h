@@ -1,0 +1,32 @@
+// Appended to the kernels' text: how a kernel is called with its argument by value.
+template <class Argument>
+struct ShimCall {
+  void (*kernel)(Argument);
+  const Argument* argument;
+  static void run(void* self) {
+    const auto* call = static_cast<const ShimCall*>(self);
+    call->kernel(*call->argument);
+  }
+};
+template <class Argument>
+void shimLaunch(void (*kernel)(), const void* argument, const unsigned grid[3], unsigned threads,
+                unsigned dynamic_shared_bytes) {
+  ShimCall<Argument> call{reinterpret_cast<void (*)(Argument)>(kernel),
+                          static_cast<const Argument*>(argument)};
+  llmc_shim_run(grid, threads, dynamic_shared_bytes, ShimCall<Argument>::run, &call);
+}
+
+/// A launch: `kernel` is the kernel's address, `argument_bytes` tells which argument it takes.
+extern "C" int llmc_shim_launch(void (*kernel)(), const void* argument, unsigned argument_bytes,
+                                const unsigned grid[3], unsigned threads,
+                                unsigned dynamic_shared_bytes) {
+  if (argument_bytes == sizeof(Args))
+    shimLaunch<Args>(kernel, argument, grid, threads, dynamic_shared_bytes);
+  else if (argument_bytes == sizeof(Relayout))
+    shimLaunch<Relayout>(kernel, argument, grid, threads, dynamic_shared_bytes);
+  else if (argument_bytes == sizeof(Greedy))
+    shimLaunch<Greedy>(kernel, argument, grid, threads, dynamic_shared_bytes);
+  else
+    return 1;
+  return 0;
+}
