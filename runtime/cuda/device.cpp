@@ -94,7 +94,8 @@ Result<uint32_t> CudaDevice::chooseTarget(const schema::Plan& plan) const {
   for (uint32_t i = 0; i < plan.targets()->size(); ++i) {
     const std::string name = plan.targets()->Get(i)->name()->str();
     held.push_back(quotedName(name));
-    const int rank = targetRank(name, capability_);
+    const bool launches = plan.targets()->Get(i)->cuda_launches() != nullptr;
+    const int rank = launches ? targetRank(name, capability_) : 0;
     if (rank > best) {
       best = rank;
       chosen = i;

@@ -67,7 +67,7 @@ Status CudaSession::initialize(const Weights& weights) {
   LLMRT_CUDA_CHECK(driver_, driver_.fill(session_memory_.address(), 0, places_.end, stream),
                    "clearing the KV cache");
   LLMRT_RETURN_IF_ERROR(uploadRopeTables());
-  bindSchedules();
+  LLMRT_RETURN_IF_ERROR(bindSchedules());
   return uploadWeights(driver_, plan_.schema(), weights, weights_layout_, relayout_,
                        weights_.address(), stream);
 }
@@ -127,6 +127,11 @@ Status CudaSession::loadKernels() {
         "{}: its code for {} has CUDA ABI version {}, this runtime calls version {}: compile it "
         "again with llmc",
         plan_.path(), plan_.targetName(), target.abi_version(), LLMC_CUDA_ABI_VERSION));
+  }
+  // The driver reads PTX up to its final zero.
+  if (plan_.targetName().starts_with("cuda:compute_") &&
+      target.image()->Get(target.image()->size() - 1) != 0) {
+    return invalidData(fmt::format("{}: is corrupt: its PTX has no end", plan_.path()));
   }
   CuModule module = nullptr;
   LLMRT_CUDA_CHECK(driver_, driver_.module_load(&module, target.image()->data()),
@@ -194,7 +199,7 @@ uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::O
   return 0;  // verified: no other space
 }
 
-void CudaSession::bindSchedules() {
+Status CudaSession::bindSchedules() {
   const auto& launches = *plan_.target().cuda_launches();
   for (const schema::EntryPoint* entry : *plan_.schema().entry_points()) {
     std::vector<BoundLaunch> bound;
@@ -211,14 +216,21 @@ void CudaSession::bindSchedules() {
           for (uint32_t i = 0; i < count; ++i)
             args.operands[i] =
                 addressOf(*entry, *phase->operands()->Get(i), section.first_layer() + l);
+          const size_t before = bound.size();
           for (uint32_t i = 0; i < launches.size(); ++i)
             if (launches[i]->kernel() == phase->kernel())
               bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows()});
+          if (bound.size() == before) {
+            return invalidData(fmt::format("{}: is corrupt: its code for {} never launches {}",
+                                           plan_.path(), plan_.targetName(),
+                                           quotedName(phase->op()->string_view())));
+          }
         }
       }
     }
     schedules_.push_back(std::move(bound));
   }
+  return {};
 }
 
 Status CudaSession::uploadStep(const LlmcStep& step) {

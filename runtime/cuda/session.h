@@ -72,7 +72,7 @@ class CudaSession : public DeviceSession {
   void place();
   Status checkMemory() const;
   Status uploadRopeTables();
-  void bindSchedules();
+  Status bindSchedules();
   uint64_t addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
                      uint32_t layer) const;
   Status uploadStep(const LlmcStep& step);
