@@ -61,7 +61,7 @@ class Bench(unittest.TestCase):
     def run_cases(self, cases, *flags):
         out = self.dir / "lines.jsonl"
         done = subprocess.run(
-            [ROOT / "tools/bench/run", "--cases", cases, "--bin", self.dir, "--work", self.dir, "--out", out, "--gguf-dir",
+            [ROOT / "tools/bench/run", "--cases", cases, "--bin", self.dir, "--work", self.dir, "--out", out, "--peer-models",
              self.dir, *flags], capture_output=True, text=True)
         lines = [json.loads(l) for l in out.read_text().splitlines()] if out.exists() else []
         return done, lines

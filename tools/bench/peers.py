@@ -22,7 +22,7 @@ class Peer(Measured):
 class LlamaBench(Peer):
     """llama.cpp, and ik_llama.cpp, whose llama-bench differs in a few flags. Both read a GGUF of the shape."""
 
-    def __init__(self, case, setup, program, gguf, ik):
+    def __init__(self, case, program, gguf, ik):
         super().__init__(case, "ik_llama.cpp" if ik else "llama.cpp")
         self.program, self.gguf, self.ik = program, gguf, ik
 
@@ -42,17 +42,13 @@ class LlamaBench(Peer):
         self.add_tok_s(best["samples_ts"])
 
 
-class Torch(Peer):
-    """PyTorch through Transformers' model classes, as they are or compiled (torch_peer.py)."""
+class Script(Peer):
+    """A script beside this file, run by a Python that has what it imports."""
 
-    def __init__(self, case, setup, python, compiled):
-        super().__init__(case, "PyTorch, torch.compile" if compiled else "PyTorch, eager")
-        c = case
-        self.argv = [python, setup.root / "tools/bench/torch_peer.py", setup.config(c), "--dtype", c.dtype, "--threads",
-                     c.threads, "--depth", c.depth, "--repeat", c.repeat, "--decode" if c.kind == "decode" else "--prefill",
-                     c.tokens]
-        if compiled:
-            self.argv.append("--compile")
+    def __init__(self, case, name, argv):
+        super().__init__(case, name)
+        self.argv = [*argv, "--threads", case.threads, "--depth", case.depth, "--repeat", case.repeat,
+                     "--decode" if case.kind == "decode" else "--prefill", case.tokens]
 
     def pass_(self):
         report = json.loads(self.run(self.argv).stdout.splitlines()[-1])
@@ -65,11 +61,17 @@ def peers(case, setup, args):
     found = []
     if case.kind not in ("decode", "prefill", "rows"):
         return found
-    gguf = args.gguf_dir / f"{case.model}-{case.dtype}.gguf"
+    scripts = setup.root / "tools/bench"
+    gguf = args.peer_models / f"{case.model}-{case.dtype}.gguf"
+    openvino = args.peer_models / f"{case.model}-{case.dtype}-openvino"
     if gguf.exists():
         for program, ik in ((args.llama_bench, False), (args.ik_llama_bench, True)):
             if program:
-                found.append(LlamaBench(case, setup, program, gguf, ik))
+                found.append(LlamaBench(case, program, gguf, ik))
     if args.torch:
-        found += [Torch(case, setup, args.torch, compiled) for compiled in (False, True)]
+        argv = [args.torch, scripts / "torch_peer.py", setup.config(case), "--dtype", case.dtype]
+        found.append(Script(case, "PyTorch, eager", argv))
+        found.append(Script(case, "PyTorch, torch.compile", [*argv, "--compile"]))
+    if args.openvino and openvino.exists():
+        found.append(Script(case, "OpenVINO", [args.openvino, scripts / "openvino_peer.py", openvino]))
     return found
