@@ -1,0 +1,78 @@
+"""What is measured, most important first: `tools/bench/run` goes down this list until its time is over."""
+
+import dataclasses
+
+MODELS = {"1b": "models/llama-3.2-1b.json", "7b": "models/mistral.json"}
+LONG = 4096
+FIRST_PROMPT = 8  # tokens of the prompt before the first token
+# Of every plan: the deepest case, and some tokens more to decode.
+MAX_SEQ_LEN = LONG + 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    model: str  # a key of MODELS
+    dtype: str
+    threads: int  # 0: the program decides
+    kind: str  # decode, prefill, rows, first-token, compile, pack
+    tokens: int = 0  # decoded one by one, in the prompt, or at once; 0: the kind needs no number
+    depth: int = 0  # tokens in the context before decoding
+    repeat: int = 3  # rounds of one process; not more than 3, see measure.samples()
+    passes: int = 2  # processes of each program, interleaved: ours, peer, ours, peer
+
+    @property
+    def name(self):
+        what = {
+            "decode": f"decode@{self.depth}" if self.depth else "decode",
+            "prefill": f"prefill{self.tokens}",
+            "rows": f"rows{self.tokens}",
+        }.get(self.kind, self.kind)
+        threads = f"t{self.threads}-" if self.threads else ""
+        return f"{self.model}-{self.dtype}-{threads}{what}"
+
+
+def decode(model, dtype, threads):
+    return Case(model, dtype, threads, "decode", 32 if model == "1b" else 8)
+
+
+def prefill(model, dtype, threads):
+    return Case(model, dtype, threads, "prefill", 512, repeat=3 if model == "1b" and threads > 1 else 1)
+
+
+def rows(model, dtype):
+    return [Case(model, dtype, 2, "rows", n) for n in (2, 4, 8, 16)]
+
+
+def deep(model, dtype):
+    return [
+        Case(model, dtype, 2, "decode", 16 if model == "1b" else 4, depth=LONG),
+        Case(model, dtype, 2, "prefill", LONG, repeat=1, passes=2 if model == "1b" else 1),
+    ]
+
+
+def both(model, dtype, threads):
+    return [decode(model, dtype, threads), prefill(model, dtype, threads)]
+
+
+CASES = [
+    *both("1b", "f16", 2),
+    *both("1b", "bf16", 2),
+    *rows("1b", "f16"),
+    *both("1b", "f16", 1),
+    Case("1b", "bf16", 2, "first-token", FIRST_PROMPT),
+    Case("7b", "bf16", 0, "compile"),
+    *both("7b", "f16", 2),
+    *deep("1b", "f16"),
+    *both("7b", "bf16", 2),
+    *deep("1b", "bf16"),
+    *rows("1b", "bf16"),
+    *both("1b", "bf16", 1),
+    *both("1b", "f32", 2),
+    *rows("7b", "f16"),
+    *both("7b", "f16", 1),
+    *both("7b", "bf16", 1),
+    *deep("7b", "f16"),
+    *deep("7b", "bf16"),
+    Case("1b", "bf16", 0, "pack"),
+    Case("7b", "bf16", 0, "pack"),
+]

@@ -1,0 +1,293 @@
+"""Runs programs and turns what they print into samples, one kind of case after the other."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shlex
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+
+from cases import MAX_SEQ_LEN, MODELS
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclasses.dataclass
+class Finished:
+    stdout: str
+    seconds: float
+    other_cores: float  # cores that were busy with something else, the hypervisor's other guests included
+    memory: int  # most bytes of anonymous memory that were seen, 0 if not asked for
+
+
+def busy_ticks():
+    """Ticks all CPUs have not idled since boot: user, nice, system, irq, softirq, steal."""
+    fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return sum(fields[i] for i in (0, 1, 2, 5, 6, 7))
+
+
+def watch_memory(pid, most):
+    """Notes the anonymous memory of `pid` in most[0] until it ends. Pages of mapped files are the kernel's to drop."""
+    while True:
+        try:
+            lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+        except OSError:
+            return
+        sizes = [int(l.split()[1]) * 1024 for l in lines if l.startswith(("RssAnon:", "RssShmem:"))]
+        if not sizes:  # a zombie
+            return
+        most[0] = max(most[0], sum(sizes))
+        time.sleep(0.02)
+
+
+def shown(argv):
+    """A command line without the folders of this machine."""
+    return shlex.join(pathlib.Path(a).name if str(a).startswith("/") else str(a) for a in argv)
+
+
+def run(argv, watch=False):
+    """Runs a command to its end; its stderr is said when it fails."""
+    argv = [str(a) for a in argv]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        before, start = busy_ticks(), time.perf_counter()
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        most = [0]
+        if watch:
+            threading.Thread(target=watch_memory, args=(process.pid, most), daemon=True).start()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        others = (busy_ticks() - before) / TICKS - usage.ru_utime - usage.ru_stime
+        out.seek(0), err.seek(0)
+        if process.returncode != 0:
+            said = err.read().decode(errors="replace").strip().splitlines()
+            raise RuntimeError(f"{shlex.join(argv)}: status {process.returncode}: {' | '.join(said[-3:])}")
+        return Finished(out.read().decode(errors="replace"), seconds, max(0.0, others / seconds), most[0])
+
+
+def samples(report, key):
+    """All samples of a figure of `llmbench --json`, which prints their median, least and most: up to three rounds are
+    known in full."""
+    least, most = report["spread"][key]
+    return {1: [report[key]], 2: [least, most], 3: [least, report[key], most]}[report["repeat"]]
+
+
+def figure(values, unit):
+    """A quantity of a result line: [least, most] is its spread."""
+    return {
+        "median": round(statistics.median(values), 4),
+        "spread": [round(min(values), 4), round(max(values), 4)],
+        "samples": len(values),
+        "unit": unit,
+    }
+
+
+class Measured:
+    """Samples of one program in one case, over all its passes. A subclass fills `values` by one pass() after the
+    other."""
+
+    unit = "tok/s"
+
+    def __init__(self, case):
+        self.case = case
+        self.values, self.commands, self.others = [], [], []
+
+    def run(self, argv, watch=False):
+        done = run(argv, watch)
+        line = shown(argv)
+        if line not in self.commands:
+            self.commands.append(line)
+        self.others.append(done.other_cores)
+        return done
+
+    def value(self):
+        return figure(self.values, self.unit)
+
+    def extra(self):
+        """Further fields of the line: the limit, and how much of it was reached."""
+        return {}
+
+
+@dataclasses.dataclass
+class Setup:
+    """Where our programs and what is made for them are."""
+
+    root: pathlib.Path  # of the repository
+    bin: pathlib.Path
+    work: pathlib.Path
+    made: set = dataclasses.field(default_factory=set)
+
+    def config(self, case):
+        return self.root / MODELS[case.model]
+
+    def plan(self, case):
+        """A plan of code alone, compiled once a run."""
+        plan = self.work / f"{case.model}-{case.dtype}.fb"
+        if plan not in self.made:
+            run([self.bin / "llmc", "compile", self.config(case), "-o", plan, "--no-weights", "--dtype", case.dtype,
+                 "--max-seq-len", MAX_SEQ_LEN])
+            self.made.add(plan)
+        return plan
+
+    def checkpoint(self, case):
+        """Random weights as one safetensors file, kept from run to run."""
+        path = self.work / f"{case.model}-{case.dtype}.safetensors"
+        if not path.exists():
+            run([self.root / "tools/bench/random_weights", self.config(case), path, "--dtype", case.dtype])
+        return path
+
+
+class Llmbench(Measured):
+    """Decode, prefill and steps of a few rows through llmbench, which measures the limit in the same rounds."""
+
+    def __init__(self, case, setup):
+        super().__init__(case)
+        self.setup, self.rate, self.limit, self.target = setup, [], [], None
+        self.step, self.flops_time = [], []
+        if case.kind == "rows":
+            self.unit = "ms"
+
+    def pass_(self):
+        c = self.case
+        prefill, decode = {"decode": (0, c.tokens), "prefill": (c.tokens, 0), "rows": (c.tokens, 8)}[c.kind]
+        argv = [self.setup.bin / "llmbench", self.setup.plan(c), "--synthetic-weights", "--prefill", prefill,
+                "--decode", decode, "--threads", c.threads, "--repeat", c.repeat, "--json"]
+        if c.depth:
+            argv += ["--depth", c.depth]
+        report = json.loads(self.run(argv).stdout)
+        self.target = report["target"]
+        if c.kind == "rows":
+            times = [1e3 * c.tokens / v for v in samples(report, "prefill_tok_s")]
+            self.values += times
+            self.step += [1e3 / v for v in samples(report, "decode_tok_s")]
+            gflop = report["prefill_gflop_s"] * c.tokens / report["prefill_tok_s"]
+            self.flops_time += [1e3 * gflop / v for v in samples(report, "prefill_limit_gflop_s")]
+        else:
+            unit = "gb_s" if c.kind == "decode" else "gflop_s"
+            self.values += samples(report, f"{c.kind}_tok_s")
+            self.rate += samples(report, f"{c.kind}_{unit}")
+            self.limit += samples(report, f"{c.kind}_limit_{unit}")
+
+    def extra(self):
+        if self.case.kind == "rows":
+            # The rows cannot be faster than one (the same weights are read) or than their FLOPs at the peak.
+            limit = max(self.step, self.flops_time, key=statistics.median)
+            name = "one decode step" if limit is self.step else "FLOPs at the peak"
+            return {
+                "target": self.target,
+                "limit": {**figure(limit, "ms"), "name": name},
+                "ratio": round(statistics.median(limit) / statistics.median(self.values), 4),
+            }
+        unit, name = {"decode": ("GB/s", "memory read"), "prefill": ("GFLOP/s", "multiply-adds")}[self.case.kind]
+        return {
+            "target": self.target,
+            "rate": figure(self.rate, unit),
+            "limit": {**figure(self.limit, unit), "name": name},
+            "ratio": round(statistics.median(self.rate) / statistics.median(self.limit), 4),
+        }
+
+
+class FirstToken(Measured):
+    """From the start of the process to its end after one token, weights in the page cache; the limit is the prompt's
+    prefill alone."""
+
+    unit = "ms"
+
+    def __init__(self, case, setup):
+        super().__init__(case)
+        self.setup, self.prefill = setup, []
+        self.plan = setup.work / f"{case.model}-{case.dtype}-packed.fb"
+        checkpoint = setup.checkpoint(case)
+        run([setup.bin / "llmc", "compile", setup.config(case), "-o", self.plan, "--dtype", case.dtype, "--weights",
+             checkpoint, "--tokenizer", "none"])
+        self.argv = [setup.bin / "llmrun", self.plan, "--prompt-ids", ",".join(str(100 + i) for i in range(case.tokens)),
+                     "-n", "1", "--json", "--threads", case.threads]
+        run(self.argv)  # the page cache is warm from now on
+
+    def pass_(self):
+        for _ in range(self.case.repeat):
+            self.values.append(1e3 * self.run(self.argv).seconds)
+        report = json.loads(
+            self.run([self.setup.bin / "llmbench", self.plan, "--prefill", self.case.tokens, "--decode", 0,
+                      "--threads", self.case.threads, "--repeat", self.case.repeat, "--json"]).stdout)
+        self.prefill += [1e3 * self.case.tokens / v for v in samples(report, "prefill_tok_s")]
+
+    def extra(self):
+        limit = statistics.median(self.prefill)
+        return {
+            "limit": {**figure(self.prefill, "ms"), "name": "prefill alone"},
+            "ratio": round(limit / statistics.median(self.values), 4),
+        }
+
+
+class CompileTime(Measured):
+    """`llmc compile` of code alone for this machine."""
+
+    unit = "s"
+
+    def __init__(self, case, setup):
+        super().__init__(case)
+        self.argv = [setup.bin / "llmc", "compile", setup.config(case), "-o", setup.work / "compile.fb", "--no-weights",
+                     "--dtype", case.dtype, "--target", "host"]
+
+    def pass_(self):
+        self.values += [self.run(self.argv).seconds for _ in range(self.case.repeat)]
+
+
+class Pack(Measured):
+    """`llmc pack` beside `cp` of the same file, both into files that do not exist yet."""
+
+    unit = "GB/s"
+
+    def __init__(self, case, setup):
+        super().__init__(case)
+        self.checkpoint, self.copies, self.memory = setup.checkpoint(case), [], 0
+        self.plan, self.copy = setup.work / "pack.fb", setup.work / "copy"
+        self.packed = self.plan.with_suffix(".weights")
+        run([setup.bin / "llmc", "compile", setup.config(case), "-o", self.plan, "--no-weights", "--dtype", case.dtype])
+        self.argv = [setup.bin / "llmc", "pack", self.plan, "--weights", self.checkpoint]
+        self.bytes = self.checkpoint.stat().st_size
+
+    def pass_(self):
+        for argv, made, values in ((self.argv, self.packed, self.values),
+                                   (["cp", self.checkpoint, self.copy], self.copy, self.copies)):
+            made.unlink(missing_ok=True)
+            os.sync()  # what others left to be written does not count
+            done = self.run(argv, watch=values is self.values)
+            values.append(self.bytes / done.seconds / 1e9)
+            self.memory = max(self.memory, done.memory)
+            made.unlink()
+
+    def extra(self):
+        return {
+            "limit": {**figure(self.copies, "GB/s"), "name": "cp"},
+            "ratio": round(statistics.median(self.values) / statistics.median(self.copies), 4),
+            "memory_gib": round(self.memory / 2**30, 3),
+        }
+
+
+def ours(case, setup):
+    kinds = {"first-token": FirstToken, "compile": CompileTime, "pack": Pack}
+    return kinds.get(case.kind, Llmbench)(case, setup)
+
+
+def machine():
+    """What the figures depend on."""
+    cpu = dict(l.split(":", 1) for l in pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in l)
+    cpu = {k.strip(): v.strip() for k, v in cpu.items()}
+    name = cpu.get("model name", os.uname().machine)
+    if "cpu family" in cpu:  # a virtual machine's model name may say no more than the brand
+        name += f" (family {cpu['cpu family']}, model {cpu['model']})"
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    release = dict(l.split("=", 1) for l in pathlib.Path("/etc/os-release").read_text().splitlines() if "=" in l)
+    return {
+        "cpu": name,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory),
+        "os": release["PRETTY_NAME"].strip('"'),
+        "kernel": os.uname().release,
+    }

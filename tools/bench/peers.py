@@ -1,0 +1,77 @@
+"""Other engines on the same shapes: the command of a case, and the samples in what it prints."""
+
+import json
+
+from measure import Measured
+
+
+class Peer(Measured):
+    """One engine in one case. The first element of `engine` is what it is called in the results."""
+
+    def __init__(self, case, name):
+        super().__init__(case)
+        self.name, self.version = name, ""
+        if case.kind == "rows":
+            self.unit = "ms"
+
+    def add_tok_s(self, values):
+        """Samples in tokens per second, as every peer gives them."""
+        self.values += [1e3 * self.case.tokens / v for v in values] if self.case.kind == "rows" else values
+
+
+class LlamaBench(Peer):
+    """llama.cpp, and ik_llama.cpp, whose llama-bench differs in a few flags. Both read a GGUF of the shape."""
+
+    def __init__(self, case, program, gguf, ik):
+        super().__init__(case, "ik_llama.cpp" if ik else "llama.cpp")
+        self.program, self.gguf, self.ik = program, gguf, ik
+
+    def pass_(self):
+        c = self.case
+        prompt, generated = (0, c.tokens) if c.kind == "decode" else (c.tokens, 0)
+        argv = [self.program, "-m", self.gguf, "-t", c.threads, "-r", c.repeat, "-o", "json", "-p", prompt]
+        if not c.depth:
+            argv += ["-n", generated]
+        else:
+            # Which attention is faster at depth differs: both are run, the better one counts.
+            argv += ["-n", 0, "-gp", f"{c.depth},{generated}"] if self.ik else ["-n", generated, "-d", c.depth]
+            argv += ["-fa", "0,1"]
+        reports = json.loads(self.run(argv).stdout)
+        best = max(reports, key=lambda r: r["avg_ts"])
+        self.version = best["build_commit"]
+        self.add_tok_s(best["samples_ts"])
+
+
+class Script(Peer):
+    """A script beside this file, run by a Python that has what it imports."""
+
+    def __init__(self, case, name, argv):
+        super().__init__(case, name)
+        self.argv = [*argv, "--threads", case.threads, "--depth", case.depth, "--repeat", case.repeat,
+                     "--decode" if case.kind == "decode" else "--prefill", case.tokens]
+
+    def pass_(self):
+        report = json.loads(self.run(self.argv).stdout.splitlines()[-1])
+        self.version = report["version"]
+        self.add_tok_s(report["samples_tok_s"])
+
+
+def peers(case, setup, args):
+    """The peers that `args` names and that can run this case."""
+    found = []
+    if case.kind not in ("decode", "prefill", "rows"):
+        return found
+    scripts = setup.root / "tools/bench"
+    gguf = args.peer_models / f"{case.model}-{case.dtype}.gguf"
+    openvino = args.peer_models / f"{case.model}-{case.dtype}-openvino"
+    if gguf.exists():
+        for program, ik in ((args.llama_bench, False), (args.ik_llama_bench, True)):
+            if program:
+                found.append(LlamaBench(case, program, gguf, ik))
+    if args.torch:
+        argv = [args.torch, scripts / "torch_peer.py", setup.config(case), "--dtype", case.dtype]
+        found.append(Script(case, "PyTorch, eager", argv))
+        found.append(Script(case, "PyTorch, torch.compile", [*argv, "--compile"]))
+    if args.openvino and openvino.exists():
+        found.append(Script(case, "OpenVINO", [args.openvino, scripts / "openvino_peer.py", openvino]))
+    return found
