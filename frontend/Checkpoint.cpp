@@ -4,8 +4,10 @@
 #include <cctype>
 #include <filesystem>
 
+#include "frontend/ChatTemplate.h"
 #include "frontend/GgufConfig.h"
 #include "frontend/HfConfig.h"
+#include "frontend/tokenizer/TokenizerFile.h"
 #include "runtime/io/gguf_tensors.h"
 #include "runtime/io/json.h"
 #include "runtime/io/mapped_file.h"
@@ -43,24 +45,6 @@ std::string modelName(const fs::path& path) {
   return isDirectory(full) ? full.filename().string() : full.stem().string();
 }
 
-// tokenizer_config.json: a template, or a list of named ones of which "default" counts.
-Result<std::string> templateFromTokenizerConfig(const std::string& path) {
-  LLMRT_ASSIGN_OR_RETURN(nlohmann::json config, llmrt::readJsonFile(path));
-  if (!config.is_object()) return invalidData(path + ": is not a JSON object");
-  auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) return std::string();
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_array()) {
-    for (const nlohmann::json& entry : *found) {
-      if (entry.is_object() && entry.value("name", nlohmann::json()) == "default" &&
-          entry.contains("template") && entry["template"].is_string())
-        return entry["template"].get<std::string>();
-    }
-    return std::string();
-  }
-  return invalidData(path + ": chat_template is neither a string nor a list");
-}
-
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(auto chat_template, gguf->getString("tokenizer.chat_template"));
   if (chat_template) out.chat_template = *chat_template;
@@ -71,19 +55,14 @@ Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out
   return {};
 }
 
-// The tokenizer and the chat template that lie in a directory; either may be absent. As in HF,
-// chat_template.jinja wins over the template in tokenizer_config.json.
+// The tokenizer and the chat template that lie in a directory; either may be absent.
 Status readTokenizerOfDirectory(const fs::path& directory, Checkpoint& out) {
-  if (fs::path file = directory / "tokenizer.json"; pathExists(file)) {
-    out.tokenizer.kind = TokenizerOrigin::Kind::kTokenizerJson;
+  if (fs::path file = findTokenizerFile(directory); !file.empty()) {
+    out.tokenizer.kind = TokenizerOrigin::Kind::kFile;
     out.tokenizer.path = file.string();
   }
-  if (fs::path file = directory / "chat_template.jinja"; pathExists(file)) {
-    LLMRT_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::open(file.string()));
-    out.chat_template = mapped.text();
-  } else if (fs::path config = directory / "tokenizer_config.json"; pathExists(config)) {
-    LLMRT_ASSIGN_OR_RETURN(out.chat_template, templateFromTokenizerConfig(config.string()));
-  }
+  LLMRT_ASSIGN_OR_RETURN(ChatTemplate chat_template, readChatTemplate(directory));
+  out.chat_template = std::move(chat_template.text);
   return {};
 }
 
@@ -92,7 +71,7 @@ Status readTokenizer(const std::string& path, Checkpoint& out) {
   if (isDirectory(path)) {
     LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(path, out));
     if (out.tokenizer.kind == TokenizerOrigin::Kind::kNone)
-      return notFound(path + ": holds no tokenizer.json");
+      return notFound(path + ": holds no tokenizer (tokenizer.json, tokenizer.model, ...)");
     return {};
   }
   LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
@@ -102,7 +81,7 @@ Status readTokenizer(const std::string& path, Checkpoint& out) {
     return readTokenizerOfGguf(std::move(gguf), out);
   }
   LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(fs::path(path).parent_path(), out));
-  out.tokenizer.kind = TokenizerOrigin::Kind::kTokenizerJson;
+  out.tokenizer.kind = TokenizerOrigin::Kind::kFile;
   out.tokenizer.path = path;
   return {};
 }

@@ -15,9 +15,9 @@ namespace llmc {
 /// Where the tokenizer is to be read from.
 struct TokenizerOrigin {
   enum class Kind {
-    kNone,           // the checkpoint has none
-    kTokenizerJson,  // path: tokenizer.json; tokenizer_config.json may lie beside it
-    kGguf            // gguf: the open file
+    kNone,  // the checkpoint has none
+    kFile,  // path: a tokenizer's file; what configures it may lie beside it
+    kGguf   // gguf: the open file
   };
   Kind kind = Kind::kNone;
   std::string path;
@@ -32,9 +32,9 @@ struct Checkpoint {
 };
 
 struct CheckpointOptions {
-  std::string weights;  // safetensors file, index, directory or GGUF; empty: beside the config
-  std::string
-      tokenizer;  // tokenizer.json, a directory that holds it, or GGUF; empty: beside the config
+  std::string weights;    // safetensors file, index, directory or GGUF; empty: beside the config
+  std::string tokenizer;  // a tokenizer's file, a directory that holds one, or GGUF; empty: beside
+                          // the config
   bool no_weights = false;  // leave the weights alone, even where there are some
 };
 

@@ -23,6 +23,10 @@ int64_t rowStrideOf(int64_t width) {
   return llvm::alignTo(width, kVector) + (width >= kWide ? kVector : 0);
 }
 
+/// Wanted rows that every entry point holds logits for: enough for a product near the arithmetic
+/// peak, and 8 to 40 MB of logits at the vocabularies of 32 to 152 thousand.
+constexpr int64_t kScoredRows = 64;
+
 struct Buffer {
   std::string name;
   int64_t rows, width, rowStride;
@@ -37,11 +41,9 @@ class EntryScheduler {
       : entry_(entry), packed_(packed), kernels_(kernels) {
     auto model = entry->getParentOfType<llm::ModelOp>();
     maxRows_ = static_cast<int64_t>(entry.getMaxRows());
-    // A prefill step wants the logits of the last token of each sequence; a step of few rows may
-    // want all of them.
-    maxLogitsRows_ = maxRows_ <= llm::kDecodeMaxRows
-                         ? maxRows_
-                         : std::min<int64_t>(maxRows_, model.getMaxBatch());
+    // A prefill step wants the logits of the last token of each sequence; scoring a text
+    // (perplexity) and checking drafted tokens want those of all their rows.
+    maxLogitsRows_ = std::min<int64_t>(maxRows_, std::max<int64_t>(kScoredRows, model.getMaxBatch()));
   }
 
   LogicalResult assign() {

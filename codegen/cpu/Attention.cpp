@@ -116,7 +116,7 @@ class AttentionFrame {
   /// rows of a register tile are the query heads of the group, in prefill rows of the step.
   void forQueries(Value head, Value first, Value rows,
                   const std::function<void(Value, Rows, int64_t)>& body) {
-    const SmallVector<int64_t> sizes = rowTiles(k_.target(), /*decode=*/false);
+    const SmallVector<int64_t> sizes = rowTiles(k_.target());
     Value group = k_.mul(head, groupHeads_ * kv_.headDim * 4);
     if (rowsPerTile_ == 1) {
       Value base = k_.offset(k_.rowPtr(q_, first, qStride_), group);
@@ -216,7 +216,7 @@ class AttentionFrame {
     const int64_t bytes = storageBytes(kv_.storage);
     const Panels panels{values, kLanes * bytes, kv_.valueDimPadded * bytes, 1, kv_.storage};
     const int64_t numPanels = kv_.valueDimPadded / kLanes;
-    const SmallVector<int64_t> sizes = rowTiles(k_.target(), /*decode=*/false);
+    const SmallVector<int64_t> sizes = rowTiles(k_.target());
     auto block = [&](Value s, int64_t states) {
       int64_t atOnce = panelsFor(k_.target(), states, k_.target().gemvPanels);
       while (numPanels % atOnce) atOnce /= 2;

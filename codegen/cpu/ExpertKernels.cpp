@@ -1,8 +1,8 @@
 // The two products of routed experts. Rows are sorted by expert first, so that each expert's
 // matrices are read once for all rows that chose it, and never for none.
-#include "codegen/cpu/LinearFrame.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
+#include "codegen/cpu/Product.h"
 
 using namespace mlir;
 
@@ -57,7 +57,7 @@ Choices sortByExpert(KernelBuilder& k, Value route, int64_t routeStride, int64_t
   return out;
 }
 
-int64_t expertBytes(const LinearSpec& spec) {
+int64_t expertBytes(const ProductSpec& spec) {
   return spec.numPanels * weightPanels({}, spec.storage, spec.cols).panelBytes;
 }
 
@@ -73,7 +73,7 @@ void storePanel(KernelBuilder& k, Value v, Value rowBase, Value panel, int64_t w
 }
 
 /// `bias` of the tile's expert, [experts, width], 16 values of `panel`.
-Value loadBias(KernelBuilder& k, Value bias, const Tile& tile, Value panel, int64_t width) {
+Value loadBias(KernelBuilder& k, Value bias, const OutputTile& tile, Value panel, int64_t width) {
   Value column = k.add(k.mul(tile.expert, width), k.mul(panel, kLanes));
   return k.loadF32(k.offset(bias, k.mul(column, 4)));
 }
@@ -83,7 +83,7 @@ Value loadBias(KernelBuilder& k, Value bias, const Tile& tile, Value panel, int6
 // expert_glu: [x, route, gate|up, (gate_bias, up_bias), y]
 void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& shape) {
   const int64_t topK = widthOf(op.getRoute()) / 2, width = widthOf(op.getY()) / topK;
-  LinearSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
+  ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
   setMatrix(spec, op, op.getGateProjAttr());
   spec.numPanels *= 2;
   spec.numExperts = llm::lookupWeight(op, op.getGateProjAttr()).getNumExperts();
@@ -100,7 +100,7 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& sha
     return k.rowPtr(spec.x, k.div(choices.entry(k, index), topK), spec.xStride);
   };
   const double limit = op.getLimit().convertToDouble();
-  spec.epilogue = [&](const Tile& tile) {
+  spec.epilogue = [&](const OutputTile& tile) {
     k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
       Value entry = choices.entry(k, k.add(tile.firstRow, r));
       Value out = k.offset(k.rowPtr(y, k.div(entry, topK), shape.rowStrides[2]),
@@ -123,13 +123,13 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& sha
       });
     });
   };
-  emitLinearFrame(k, spec, shape);
+  emitProduct(k, spec, shape);
 }
 
 // expert_down: [x, route, weight, (bias), y]
 void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& shape) {
   const int64_t topK = widthOf(op.getRoute()) / 2, width = widthOf(op.getY());
-  LinearSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
+  ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
   setMatrix(spec, op, op.getWeightAttr());
   spec.numExperts = llm::lookupWeight(op, op.getWeightAttr()).getNumExperts();
   spec.expertBytes = expertBytes(spec);
@@ -151,7 +151,7 @@ void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& s
       k.store(k.zero(), k.offset(k.rowPtr(y, r, shape.rowStrides[2]), k.mul(panel, kLanes * 4)), 4);
     });
   });
-  spec.epilogue = [&](const Tile& tile) {
+  spec.epilogue = [&](const OutputTile& tile) {
     k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
       Value entry = choices.entry(k, k.add(tile.firstRow, r));
       Value row = k.div(entry, topK), slot = k.add(k.rem(entry, topK), topK);
@@ -166,7 +166,7 @@ void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& s
       });
     });
   };
-  emitLinearFrame(k, spec, shape);
+  emitProduct(k, spec, shape);
 }
 
 }  // namespace llmc::cpu

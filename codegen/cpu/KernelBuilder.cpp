@@ -91,6 +91,10 @@ void KernelBuilder::store(Value v, Value p, int64_t align) {
 Value KernelBuilder::loadI32(Value p) {
   return arith::ExtSIOp::create(b_, loc_, i64(), load(b_.getI32Type(), p, 4));
 }
+void KernelBuilder::prefetchToL2(Value p) {
+  constexpr uint32_t kRead = 0, kSecondLevel = 2, kData = 1;
+  LLVM::Prefetch::create(b_, loc_, p, kRead, kSecondLevel, kData);
+}
 RowArgs KernelBuilder::row(Value index) {
   Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));
   return {loadI32(offset(p, offsetof(LlmcRow, token_id))),

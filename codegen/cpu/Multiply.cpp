@@ -55,7 +55,7 @@ static void multiplyStep(KernelBuilder& k, Value a, int64_t aStrideBytes, const 
 }
 
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
-                int64_t kCount, Values acc) {
+                int64_t kCount, Values acc, const std::function<void(Value)>& each) {
   // Four values of k an iteration: enough to hide the loop's own instructions.
   constexpr int64_t kUnroll = 4;
   const int64_t main = kCount / kUnroll * kUnroll;
@@ -67,6 +67,7 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
   };
   acc = k.loop(k.ci(0), k.ci(main), kUnroll, acc, [&](Value k0, ValueRange state) {
     Values c(state.begin(), state.end());
+    if (each) each(k0);
     for (int64_t j = 0; j < kUnroll; j += b.kPerStep) step(k0, j, b.kPerStep, c);
     return c;
   });
@@ -94,17 +95,23 @@ int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most) {
   return panels;
 }
 
-SmallVector<int64_t> rowTiles(const CpuTarget& target, bool decode) {
+SmallVector<int64_t> rowTiles(const CpuTarget& target) {
   SmallVector<int64_t> sizes = {4, 2, 1};
-  if (!decode && target.gemmRows > 4) sizes.insert(sizes.begin(), target.gemmRows);
+  if (target.gemmRows > 4) sizes.insert(sizes.begin(), target.gemmRows);
   return sizes;
 }
 
 void forBlocks(KernelBuilder& k, Value count, ArrayRef<int64_t> sizes,
                const std::function<void(Value, int64_t)>& body) {
+  forBlocks(k, count, sizes, Value(), body);
+}
+
+void forBlocks(KernelBuilder& k, Value count, ArrayRef<int64_t> sizes, Value cap,
+               const std::function<void(Value, int64_t)>& body) {
   Value begin = k.ci(0);
   for (int64_t size : sizes) {
     Value end = k.add(begin, k.mul(k.div(k.sub(count, begin), size), size));
+    if (cap) end = k.select(k.cmp(arith::CmpIPredicate::sle, k.ci(size), cap), end, begin);
     k.loop(begin, end, size, [&](Value first) { body(first, size); });
     begin = end;
   }

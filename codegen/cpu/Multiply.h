@@ -29,9 +29,10 @@ struct Rows {
 
 /// Accumulators of a tile: [rows, panels] vectors, row by row.
 /// Returns acc + a[0..rows) * b[0..panels), summed over k = 0, 1, ..., kCount - 1 in one chain of
-/// FMAs per output: the order all kernels of the float targets share.
+/// FMAs per output: the order all kernels of the float targets share. `each`, where given, is
+/// called with k = 0, 4, 8, ... before those four values of k are used.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
-                int64_t kCount, Values acc);
+                int64_t kCount, Values acc, const std::function<void(Value)>& each = {});
 /// The same where kCount is known at run time only. Needs kPerStep == 1.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 Value kCount, Values acc);
@@ -40,13 +41,16 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
 /// broadcast.
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most);
 
-/// Row counts that have a register tile of their own, largest first. Decode has few rows and does
-/// without the largest.
-llvm::SmallVector<int64_t> rowTiles(const CpuTarget& target, bool decode);
+/// Row counts that have a register tile of their own, largest first.
+llvm::SmallVector<int64_t> rowTiles(const CpuTarget& target);
 
 /// Covers 0..count with blocks of the given descending sizes (the last must be 1), calling
 /// body(first, size).
 void forBlocks(KernelBuilder& k, Value count, llvm::ArrayRef<int64_t> sizes,
+               const std::function<void(Value, int64_t)>& body);
+
+/// The same with no block larger than `cap` (a run-time value of at least 1).
+void forBlocks(KernelBuilder& k, Value count, llvm::ArrayRef<int64_t> sizes, Value cap,
                const std::function<void(Value, int64_t)>& body);
 
 /// Writes panels [0, count) of k = 0..kCount-1 as floats to dst: [kCount, stridePanels * 16].

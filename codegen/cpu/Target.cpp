@@ -7,6 +7,18 @@ namespace llmc::cpu {
 // registers of 8: 6 rows x 16 outputs are 12 accumulators. NEON has 32 registers of 4: 6 rows x 16
 // outputs are 24.
 static const CpuTarget kTargets[] = {
+    {.name = "sapphirerapids",
+     .triple = "x86_64-unknown-linux-gnu",
+     .cpu = "sapphirerapids",
+     .features = "-prefer-256-bit",
+     .vectorFloats = 16,
+     .registers = 32,
+     .l1Bytes = 48 << 10,
+     .l2Bytes = 2 << 20,
+     .gemmRows = 12,
+     .gemmPanels = 2,
+     .gemvPanels = 4,
+     .amxBf16 = true},
     {.name = "x86-64-v4",
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "x86-64-v4",

@@ -11,7 +11,8 @@
 namespace llmc::cpu {
 
 /// Kernels are written on vectors of 16 floats whatever the target; LLVM splits them over its
-/// registers. Every target therefore sums in the same order and gives the same bits.
+/// registers. All targets without AMX therefore sum in the same order and give the same bits, and
+/// so do those with it for weights that are not bf16.
 struct CpuTarget {
   std::string name;  // as the plan and --target spell it
   std::string triple;
@@ -28,6 +29,12 @@ struct CpuTarget {
   int64_t gemmPanels = 1;
   /// Panels whose weights are streamed at once when there is one row.
   int64_t gemvPanels = 4;
+
+  /// bf16 weights are multiplied by AMX, with the left operand rounded to bf16: another order of
+  /// summation than the FMA targets have.
+  bool amxBf16 = false;
+  /// For tests on machines without AMX: its instructions become loops of the same order. Slow.
+  bool emulateAmx = false;
 };
 
 /// Null when there is no such target.

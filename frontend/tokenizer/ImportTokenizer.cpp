@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "frontend/tokenizer/TokenizerConfig.h"
+#include "frontend/tokenizer/TokenizerFile.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/schema/tokenizer_generated.h"
@@ -14,15 +16,28 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Result<TokenizerTable> importFromDirectory(const fs::path& directory, const std::string& model) {
-  std::error_code error;
-  fs::path file = directory / "tokenizer.json";
-  if (!fs::exists(file, error)) {
-    return llmrt::notFound(model +
-                           ": no tokenizer.json beside the config (give one with --tokenizer)");
+Result<TokenizerTable> importFile(const fs::path& path) {
+  std::string name = path.filename().string();
+  LLMRT_ASSIGN_OR_RETURN(auto config, TokenizerConfig::read(path.parent_path().string()));
+  if (name.ends_with(".json")) {
+    return name.find("vocab") != name.npos ? readTokenizerVocabMerges(path.string(), config)
+                                           : readTokenizerJson(path.string(), config);
   }
-  fs::path config = directory / "tokenizer_config.json";
-  return readTokenizerJson(file.string(), fs::exists(config, error) ? config.string() : "");
+  LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::MappedFile::open(path.string()));
+  auto table = looksLikeTiktoken(file.text()) ? readTokenizerTiktoken(file.text(), config)
+                                              : readTokenizerSentencePiece(file.text(), config);
+  if (!table.ok()) return std::move(table).status().withContext(path.string());
+  return table;
+}
+
+Result<TokenizerTable> importFromDirectory(const fs::path& directory, const std::string& model) {
+  fs::path file = findTokenizerFile(directory);
+  if (file.empty()) {
+    return llmrt::notFound(model +
+                           ": no tokenizer.json, tokenizer.model, *.tiktoken or vocab.json with "
+                           "merges.txt beside the config (give one with --tokenizer)");
+  }
+  return importFile(file);
 }
 
 Result<TokenizerTable> readAny(const std::string& model) {
@@ -39,12 +54,9 @@ Result<TokenizerTable> readAny(const std::string& model) {
     LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::GgufFile::open(model));
     return readTokenizerGguf(*file);
   }
-  fs::path directory = path.parent_path();
-  if (path.filename().string().starts_with("tokenizer")) {
-    fs::path config = directory / "tokenizer_config.json";
-    return readTokenizerJson(model, fs::exists(config, error) ? config.string() : "");
-  }
-  return importFromDirectory(directory, model);
+  bool config = path.extension() == ".json" && !path.filename().string().starts_with("tokenizer") &&
+                path.filename().string().find("vocab") == std::string::npos;
+  return config ? importFromDirectory(path.parent_path(), model) : importFile(path);
 }
 
 }  // namespace

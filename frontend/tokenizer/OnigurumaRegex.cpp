@@ -1,6 +1,7 @@
 #include "frontend/tokenizer/OnigurumaRegex.h"
 
 #include <cctype>
+#include <vector>
 
 #include "runtime/io/printable.h"
 
@@ -38,9 +39,18 @@ class Translator {
     at_ += count;
   }
 
+  /// One atom, group border or quantifier. Keeps where the last atom begins in out_, for Ruby's
+  /// "{n,m}+", which repeats what "{n,m}" has repeated.
   llmrt::Status item() {
     char c = in_[at_];
+    if (c == '{') return interval();
+    if (std::string_view("*+?|)").find(c) == std::string_view::npos) atom_ = out_.size();
     if (c == '\\') return escape();
+    if (c == ')') {
+      atom_ = groups_.empty() ? out_.size() : groups_.back();
+      if (!groups_.empty()) groups_.pop_back();
+    }
+    if (c == '(') groups_.push_back(out_.size());
     if (c == '[') {
       in_class_ = true;
       copy(1);
@@ -59,10 +69,31 @@ class Translator {
       std::string_view options = in_.substr(at_ + 2, end == in_.npos ? in_.npos : end - at_ - 2);
       if (options.find_first_not_of("i-") != options.npos)
         return refuse("group (?" + std::string(options));
+      // Ruby's (?i) holds for the alternatives after it as well, PCRE2's does not.
+      if (end != in_.npos && in_[end] == ')' && at_ > 0) return refuse("(?i) after the beginning");
     }
-    if (follows("{,")) return refuse("repetition {,n}");
-    if (c == '}' && in_.substr(at_ + 1).starts_with('+')) return refuse("repetition {n,m}+");
     copy(1);
+    return {};
+  }
+
+  /// "{n}", "{n,}", "{n,m}", and Ruby's "{,m}"; anything else in braces is text.
+  llmrt::Status interval() {
+    size_t end = in_.find('}', at_);
+    std::string_view inside =
+        end == in_.npos ? std::string_view() : in_.substr(at_ + 1, end - at_ - 1);
+    if (inside.empty() || inside == "," || inside.find_first_not_of("0123456789,") != inside.npos) {
+      out_ += "\\{";
+      ++at_;
+      return {};
+    }
+    out_ += inside.starts_with(',') ? "{0" : "{";
+    out_ += inside;
+    out_ += '}';
+    at_ = end + 1;
+    if (follows("+")) {
+      out_.insert(atom_, "(?:");
+      out_ += ')';
+    }
     return {};
   }
 
@@ -135,12 +166,18 @@ class Translator {
   std::string_view in_;
   std::string out_;
   size_t at_ = 0;
+  size_t atom_ = 0;             // where the last atom begins in out_
+  std::vector<size_t> groups_;  // where the open groups do
   bool in_class_ = false;
 };
 
 }  // namespace
 
 Result<std::string> pcreFromOniguruma(std::string_view pattern) {
+  // DeepSeek's split of trailing white space. As it stands, each of a run's characters begins a
+  // search of the run for its end, which is quadratic; only the first can succeed, or what follows
+  // a match, and behind a match there is nothing more to find in the run.
+  if (pattern == R"(\s+$)") return Translator(R"((?<!\s)\s+$)").run();
   return Translator(pattern).run();
 }
 

@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "frontend/tokenizer/ImportTokenizer.h"
-#include "frontend/tokenizer/OnigurumaRegex.h"
 #include "frontend/tokenizer/PreTokenizerNames.h"
+#include "frontend/tokenizer/TableSteps.h"
 #include "frontend/tokenizer/VocabularyBuilder.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/printable.h"
@@ -21,8 +21,6 @@ using llmrt::Status;
 namespace schema = llmrt::schema;
 
 namespace {
-
-constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
 /// tokenizer.ggml.token_type
 enum TokenType : int64_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
@@ -56,9 +54,8 @@ Status addTokens(const GgufVocabulary& vocabulary, VocabularyBuilder& builder) {
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     int64_t type = vocabulary.types[i];
     // Bytes are found through their ids; control and unused tokens must not come out of merges.
-    bool in_model = type == kNormal || type == kUserDefined;
-    LLMRT_RETURN_IF_ERROR(
-        builder.addToken(static_cast<int64_t>(i), vocabulary.tokens[i], in_model));
+    uint8_t flags = type == kNormal || type == kUserDefined ? kTokenInModel : 0;
+    LLMRT_RETURN_IF_ERROR(builder.addToken(static_cast<int64_t>(i), vocabulary.tokens[i], flags));
   }
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     int64_t type = vocabulary.types[i];
@@ -69,40 +66,15 @@ Status addTokens(const GgufVocabulary& vocabulary, VocabularyBuilder& builder) {
   return {};
 }
 
-/// SentencePiece merges whatever two neighbours make a token, the token of the highest score first:
-/// each way to cut a token in two tokens is a merge, and tokens of one score share a rank.
-Status addScoredMerges(const GgufFile& file, const GgufVocabulary& vocabulary,
-                       VocabularyBuilder& builder) {
+Result<std::vector<double>> readScores(const GgufFile& file, const GgufVocabulary& vocabulary) {
   LLMRT_ASSIGN_OR_RETURN(auto scores, file.getFloats("tokenizer.ggml.scores"));
   if (!scores || scores->size() != vocabulary.tokens.size()) {
     return llmrt::invalidData("tokenizer.ggml.scores is absent or does not fit the tokens");
   }
-  std::vector<uint32_t> order;
-  for (size_t i = 0; i < scores->size(); ++i) {
-    if (std::isnan((*scores)[i])) return llmrt::invalidData("tokenizer.ggml.scores holds NaN");
-    if (builder.find(vocabulary.tokens[i]) == static_cast<int64_t>(i)) {
-      order.push_back(static_cast<uint32_t>(i));
-    }
+  if (std::any_of(scores->begin(), scores->end(), [](double s) { return !std::isfinite(s); })) {
+    return llmrt::invalidData("tokenizer.ggml.scores holds what is not a finite number");
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](uint32_t a, uint32_t b) { return (*scores)[a] > (*scores)[b]; });
-  uint32_t rank = 0;
-  for (size_t n = 0; n < order.size(); ++n) {
-    if (n > 0 && (*scores)[order[n]] != (*scores)[order[n - 1]]) ++rank;
-    std::string_view token = vocabulary.tokens[order[n]];
-    // The longest token bounds the work; a file whose tokens are pages of text is not a vocabulary.
-    if (token.size() > 4096)
-      return llmrt::invalidData("tokenizer.ggml.tokens: a token is over 4096 bytes");
-    for (size_t cut = 1; cut < token.size(); ++cut) {
-      int32_t left = builder.find(token.substr(0, cut));
-      if (left < 0) continue;
-      int32_t right = builder.find(token.substr(cut));
-      if (right < 0) continue;
-      builder.addRankedMerge(static_cast<uint32_t>(left), static_cast<uint32_t>(right), order[n],
-                             rank);
-    }
-  }
-  return {};
+  return *std::move(scores);
 }
 
 Status addListedMerges(const GgufFile& file, VocabularyBuilder& builder) {
@@ -129,21 +101,6 @@ Result<int32_t> readTokenId(const GgufFile& file, const std::string& key, int32_
   return static_cast<int32_t>(*id);
 }
 
-void addNormalizer(schema::TokenizerT& table, schema::NormalizerKind kind, std::string_view pattern,
-                   std::string_view content) {
-  auto step = std::make_unique<schema::NormalizerStepT>();
-  step->kind = kind;
-  step->pattern = pattern;
-  step->content = content;
-  table.normalizer.push_back(std::move(step));
-}
-
-schema::DecoderStepT& addDecoder(schema::TokenizerT& table, schema::DecoderKind kind) {
-  table.decoder.push_back(std::make_unique<schema::DecoderStepT>());
-  table.decoder.back()->kind = kind;
-  return *table.decoder.back();
-}
-
 /// What SentencePiece does around its merges, spelled as tokenizer.json does for the same models.
 Status sentencePiecePipeline(const GgufFile& file, schema::TokenizerT& table) {
   LLMRT_ASSIGN_OR_RETURN(auto prefix, file.getBool("tokenizer.ggml.add_space_prefix"));
@@ -152,76 +109,113 @@ Status sentencePiecePipeline(const GgufFile& file, schema::TokenizerT& table) {
     return llmrt::unsupported("tokenizer.ggml.remove_extra_whitespaces is not supported");
   }
   bool add_prefix = prefix.value_or(true);
-  if (add_prefix) addNormalizer(table, schema::NormalizerKind::prepend, "", kSpaceMark);
-  addNormalizer(table, schema::NormalizerKind::replace, " ", kSpaceMark);
-  schema::DecoderStepT& replace = addDecoder(table, schema::DecoderKind::replace);
-  replace.pattern = kSpaceMark;
-  replace.content = " ";
-  addDecoder(table, schema::DecoderKind::byte_fallback);
-  addDecoder(table, schema::DecoderKind::fuse);
   if (add_prefix) {
-    schema::DecoderStepT& strip = addDecoder(table, schema::DecoderKind::strip);
-    strip.content = " ";
-    strip.start = 1;
+    addNormalizer(table, schema::NormalizerKind::prepend).content = std::string(kSpaceMark);
   }
+  schema::NormalizerStepT& replace = addNormalizer(table, schema::NormalizerKind::replace);
+  replace.pattern = std::string(1, ' ');
+  replace.content = std::string(kSpaceMark);
+  addSentencePieceDecoder(table, add_prefix ? 1 : 0);
   return {};
 }
 
 Status byteLevelPipeline(const NamedPreTokenizer& pre, schema::TokenizerT& table) {
-  if (pre.nfc) addNormalizer(table, schema::NormalizerKind::nfc, "", "");
-  for (std::string_view regex : pre.splits) {
-    auto step = std::make_unique<schema::PreTokenizerStepT>();
-    step->kind = schema::PreTokenizerKind::split;
-    step->behavior = schema::SplitBehavior::isolated;
-    LLMRT_ASSIGN_OR_RETURN(step->pattern, pcreFromOniguruma(regex));
-    table.pre_tokenizer.push_back(std::move(step));
-  }
+  if (pre.nfc) addNormalizer(table, schema::NormalizerKind::nfc);
+  for (std::string_view regex : pre.splits) LLMRT_RETURN_IF_ERROR(addSplit(table, regex));
   table.ignore_merges = pre.ignore_merges;
   addDecoder(table, schema::DecoderKind::byte_level);
   return {};
 }
 
+Status unigramPipeline(const GgufFile& file, schema::TokenizerT& table) {
+  LLMRT_ASSIGN_OR_RETURN(auto prefix, file.getBool("tokenizer.ggml.add_space_prefix"));
+  LLMRT_ASSIGN_OR_RETURN(auto squeeze, file.getBool("tokenizer.ggml.remove_extra_whitespaces"));
+  LLMRT_ASSIGN_OR_RETURN(auto charsmap, file.getInts("tokenizer.ggml.precompiled_charsmap"));
+  schema::NormalizerStepT& step = addNormalizer(table, schema::NormalizerKind::sentencepiece);
+  step.add_dummy_prefix = prefix.value_or(false);
+  step.remove_extra_whitespaces = squeeze.value_or(false);
+  for (int64_t byte : charsmap.value_or(std::vector<int64_t>())) {
+    step.data.push_back(static_cast<uint8_t>(byte));  // signed or not, the array holds bytes
+  }
+  addSentencePieceDecoder(table, step.add_dummy_prefix || step.remove_extra_whitespaces ? 1 : 0);
+  return {};
+}
+
+void writeUnigramScores(const GgufVocabulary& vocabulary, std::vector<double> scores,
+                        schema::TokenizerT& table) {
+  constexpr double kUnkPenalty = 10;
+  double lowest = 0;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (vocabulary.types[i] == kNormal) lowest = std::min(lowest, scores[i]);
+    if (vocabulary.types[i] == kUserDefined) scores[i] = 0;  // above all logarithms
+  }
+  table.scores = std::move(scores);
+  table.unk_score = lowest - kUnkPenalty;
+  table.kind = schema::TokenizerKind::unigram;
+}
+
+/// What tokenizer.ggml.model means where the file has no keys of its own for it.
+struct GgufModel {
+  std::string_view name;
+  int32_t unk_id, bos_id, eos_id;
+  bool add_bos, add_eos;
+};
+constexpr GgufModel kModels[] = {{"llama", 0, 1, 2, true, false},
+                                 {"gpt2", -1, -1, -1, false, false},
+                                 {"t5", 2, -1, 1, false, true}};
+
 Result<TokenizerTable> readTable(const GgufFile& file) {
-  LLMRT_ASSIGN_OR_RETURN(auto model, file.getString("tokenizer.ggml.model"));
-  if (!model) return llmrt::notFound("the file has no tokenizer (no tokenizer.ggml.model)");
-  bool sentencepiece = *model == "llama";
-  if (!sentencepiece && *model != "gpt2") {
-    return llmrt::unsupported("tokenizer.ggml.model " + quotedName(*model) +
-                              " is not supported, only llama and gpt2 are");
+  LLMRT_ASSIGN_OR_RETURN(auto name, file.getString("tokenizer.ggml.model"));
+  if (!name) return llmrt::notFound("the file has no tokenizer (no tokenizer.ggml.model)");
+  auto model = std::find_if(std::begin(kModels), std::end(kModels),
+                            [&](const GgufModel& m) { return m.name == *name; });
+  if (model == std::end(kModels)) {
+    return llmrt::unsupported("tokenizer.ggml.model " + quotedName(*name) +
+                              " is not supported, only llama, gpt2 and t5 are");
   }
   LLMRT_ASSIGN_OR_RETURN(auto vocabulary, readTokens(file));
   auto table = std::make_unique<schema::TokenizerT>();
-  VocabularyBuilder builder(!sentencepiece);
+  bool byte_level = model->name == "gpt2";
+  VocabularyBuilder builder(byte_level);
   LLMRT_RETURN_IF_ERROR(addTokens(vocabulary, builder));
-  bool add_bos = sentencepiece;
-  if (sentencepiece) {
-    LLMRT_RETURN_IF_ERROR(addScoredMerges(file, vocabulary, builder));
-    LLMRT_RETURN_IF_ERROR(sentencePiecePipeline(file, *table));
-  } else {
-    LLMRT_ASSIGN_OR_RETURN(auto name, file.getString("tokenizer.ggml.pre"));
-    const NamedPreTokenizer* pre = findPreTokenizer(name.value_or("default"));
-    if (!pre)
-      return llmrt::unsupported("tokenizer.ggml.pre " + quotedName(*name) + " is not supported");
+  bool add_bos = model->add_bos;
+  if (byte_level) {
+    LLMRT_ASSIGN_OR_RETURN(auto pre_name, file.getString("tokenizer.ggml.pre"));
+    const NamedPreTokenizer* pre = findPreTokenizer(pre_name.value_or("default"));
+    if (!pre) {
+      return llmrt::unsupported("tokenizer.ggml.pre " + quotedName(*pre_name) +
+                                " is not supported");
+    }
     add_bos = pre->add_bos;
     LLMRT_RETURN_IF_ERROR(addListedMerges(file, builder));
     LLMRT_RETURN_IF_ERROR(byteLevelPipeline(*pre, *table));
+    builder.write(false, *table);
+  } else {
+    LLMRT_ASSIGN_OR_RETURN(auto scores, readScores(file, vocabulary));
+    if (model->name == "llama") {
+      LLMRT_RETURN_IF_ERROR(builder.addScoredMerges(scores));
+      LLMRT_RETURN_IF_ERROR(sentencePiecePipeline(file, *table));
+      builder.write(true, *table);
+    } else {
+      LLMRT_RETURN_IF_ERROR(unigramPipeline(file, *table));
+      builder.write(false, *table);
+      writeUnigramScores(vocabulary, std::move(scores), *table);
+    }
   }
-  builder.write(sentencepiece, *table);
 
-  // SentencePiece files without these keys mean SentencePiece's own defaults.
   int64_t vocab_size = builder.size();
-  auto idOf = [&](const char* key, int32_t default_id) {
-    return readTokenId(file, key, sentencepiece ? default_id : -1, vocab_size);
+  auto idOf = [&](const char* key, int32_t absent) {
+    return readTokenId(file, key, absent, vocab_size);
   };
-  LLMRT_ASSIGN_OR_RETURN(table->unk_id, idOf("tokenizer.ggml.unknown_token_id", 0));
-  LLMRT_ASSIGN_OR_RETURN(table->bos_id, idOf("tokenizer.ggml.bos_token_id", 1));
-  LLMRT_ASSIGN_OR_RETURN(table->eos_id, idOf("tokenizer.ggml.eos_token_id", 2));
+  LLMRT_ASSIGN_OR_RETURN(table->unk_id, idOf("tokenizer.ggml.unknown_token_id", model->unk_id));
+  LLMRT_ASSIGN_OR_RETURN(table->bos_id, idOf("tokenizer.ggml.bos_token_id", model->bos_id));
+  LLMRT_ASSIGN_OR_RETURN(table->eos_id, idOf("tokenizer.ggml.eos_token_id", model->eos_id));
   LLMRT_ASSIGN_OR_RETURN(auto bos_flag, file.getBool("tokenizer.ggml.add_bos_token"));
   LLMRT_ASSIGN_OR_RETURN(auto eos_flag, file.getBool("tokenizer.ggml.add_eos_token"));
   if (bos_flag.value_or(add_bos) && table->bos_id >= 0) {
     table->prefix_ids.push_back(static_cast<uint32_t>(table->bos_id));
   }
-  if (eos_flag.value_or(false) && table->eos_id >= 0) {
+  if (eos_flag.value_or(model->add_eos) && table->eos_id >= 0) {
     table->suffix_ids.push_back(static_cast<uint32_t>(table->eos_id));
   }
   return table;

@@ -1,7 +1,10 @@
 // tokenizer.json, as Hugging Face's tokenizers library writes it.
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "frontend/tokenizer/ImportTokenizer.h"
+#include "frontend/tokenizer/TokenizerConfig.h"
 #include "frontend/tokenizer/TokenizerJsonPipeline.h"
 #include "frontend/tokenizer/VocabularyBuilder.h"
 #include "runtime/io/json.h"
@@ -24,13 +27,17 @@ Result<int64_t> readId(const json& value, std::string_view token) {
   return value.get<int64_t>();
 }
 
-/// Members of `model` that would change the result and are not implemented.
-Status refuseUnsupported(const json& model) {
+/// BPE or Unigram; older files do not say.
+Result<bool> isUnigram(const json& model) {
   std::string type = stringMember(model, "type");
-  if (!(type == "BPE" || (type.empty() && model.contains("merges")))) {
-    return llmrt::unsupported("model of type " + quotedName(type) +
-                              " is not supported, only BPE is");
-  }
+  if (type == "BPE" || (type.empty() && model.contains("merges"))) return false;
+  if (type == "Unigram" || (type.empty() && model.contains("unk_id"))) return true;
+  return llmrt::unsupported("model of type " + quotedName(type) +
+                            " is not supported, only BPE and Unigram are");
+}
+
+/// Members of a BPE model that would change the result and are not implemented.
+Status refuseUnsupported(const json& model) {
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!stringMember(model, name).empty()) {
       return llmrt::unsupported(std::string("model.") + name + " is not supported");
@@ -48,7 +55,7 @@ Status readVocabulary(const json& model, VocabularyBuilder& builder) {
   if (!vocab.is_object()) return llmrt::invalidData("model.vocab is not an object");
   for (const auto& [token, id] : vocab.items()) {
     LLMRT_ASSIGN_OR_RETURN(int64_t number, readId(id, token));
-    LLMRT_RETURN_IF_ERROR(builder.addToken(number, token, true));
+    LLMRT_RETURN_IF_ERROR(builder.addToken(number, token, kTokenInModel));
   }
   return {};
 }
@@ -75,88 +82,102 @@ Status readMerges(const json& model, VocabularyBuilder& builder) {
   return {};
 }
 
+Status readBpe(const json& model, VocabularyBuilder& builder, llmrt::schema::TokenizerT& table) {
+  LLMRT_RETURN_IF_ERROR(refuseUnsupported(model));
+  LLMRT_RETURN_IF_ERROR(readVocabulary(model, builder));
+  LLMRT_RETURN_IF_ERROR(readMerges(model, builder));
+  table.ignore_merges = boolMember(model, "ignore_merges", false);
+  table.fuse_unk = boolMember(model, "fuse_unk", false);
+  std::string unk = stringMember(model, "unk_token");
+  if (!unk.empty()) {
+    table.unk_id = builder.find(unk);
+    if (table.unk_id < 0) {
+      return llmrt::invalidData("model.unk_token " + quotedName(unk) + " is not in the vocabulary");
+    }
+  }
+  return {};
+}
+
+/// vocab is a list of tokens with their scores.
+Status readUnigram(const json& model, VocabularyBuilder& builder,
+                   llmrt::schema::TokenizerT& table) {
+  constexpr double kUnkPenalty = 10;
+  const json& vocab = member(model, "vocab");
+  if (!vocab.is_array() || vocab.empty()) return llmrt::invalidData("model.vocab is not a list");
+  double lowest = std::numeric_limits<double>::infinity();
+  for (const json& entry : vocab) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
+      return llmrt::invalidData("model.vocab: entry " + std::to_string(table.scores.size()) +
+                                " is not a token and its score");
+    }
+    auto id = static_cast<int64_t>(table.scores.size());
+    LLMRT_RETURN_IF_ERROR(
+        builder.addToken(id, entry[0].get_ref<const std::string&>(), kTokenInModel));
+    table.scores.push_back(entry[1].get<double>());
+    lowest = std::min(lowest, table.scores.back());
+  }
+  table.unk_score = lowest - kUnkPenalty;
+  const json& unk = member(model, "unk_id");
+  if (!unk.is_number_unsigned() || unk.get<uint64_t>() >= vocab.size()) {
+    return llmrt::unsupported("a Unigram model without model.unk_id is not supported");
+  }
+  table.unk_id = unk.get<int32_t>();
+  return {};
+}
+
 Status readAddedTokens(const json& root, VocabularyBuilder& builder) {
   const json& added = member(root, "added_tokens");
   if (added.is_null()) return {};
   if (!added.is_array()) return llmrt::invalidData("added_tokens is not a list");
   for (const json& token : added) {
-    std::string content = stringMember(token, "content");
-    LLMRT_ASSIGN_OR_RETURN(int64_t id, readId(member(token, "id"), content));
-    bool special = boolMember(token, "special", false);
-    int flags = (special ? kAddedSpecial : 0) |
-                (boolMember(token, "lstrip", false) ? kAddedLstrip : 0) |
-                (boolMember(token, "rstrip", false) ? kAddedRstrip : 0) |
-                (boolMember(token, "single_word", false) ? kAddedSingleWord : 0) |
-                (boolMember(token, "normalized", !special) ? kAddedNormalized : 0);
-    LLMRT_RETURN_IF_ERROR(builder.addAdded(id, content, static_cast<uint8_t>(flags)));
+    LLMRT_RETURN_IF_ERROR(addJsonToken(token, member(token, "id"), builder));
   }
   return {};
 }
 
-/// "<s>" or {"content": "<s>"}; -1 where absent, null or not in the vocabulary.
-int32_t namedToken(const json& config, const char* name, const VocabularyBuilder& builder) {
-  const json& value = member(config, name);
-  std::string content =
-      value.is_object() ? stringMember(value, "content") : stringMember(config, name);
-  return content.empty() ? -1 : builder.findAny(content);
-}
-
 /// BOS and EOS of tokenizer_config.json. For the classes whose loader builds the post-processor
 /// from add_bos_token and add_eos_token, these decide, whatever tokenizer.json says.
-void applyConfig(const json& config, const VocabularyBuilder& builder,
+void applyConfig(const TokenizerConfig& config, const VocabularyBuilder& builder,
                  llmrt::schema::TokenizerT& table) {
-  table.bos_id = namedToken(config, "bos_token", builder);
-  table.eos_id = namedToken(config, "eos_token", builder);
-  std::string name = stringMember(config, "tokenizer_class");
-  bool decides = false;
-  for (std::string_view stem :
+  table.bos_id = config.namedToken("bos_token", builder);
+  table.eos_id = config.namedToken("eos_token", builder);
+  std::string name = config.className();
+  for (std::string_view decides :
        {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"}) {
-    decides = decides || name == stem || name == std::string(stem) + "Fast";
-  }
-  if (!decides || !member(config, "add_bos_token").is_boolean()) return;
-  table.prefix_ids.clear();
-  table.suffix_ids.clear();
-  if (boolMember(config, "add_bos_token", false) && table.bos_id >= 0) {
-    table.prefix_ids.push_back(static_cast<uint32_t>(table.bos_id));
-  }
-  if (boolMember(config, "add_eos_token", false) && table.eos_id >= 0) {
-    table.suffix_ids.push_back(static_cast<uint32_t>(table.eos_id));
+    if (name == decides && config.has("add_bos_token")) config.applyAround(false, false, table);
   }
 }
 
-Result<TokenizerTable> readTable(const json& root, const json& config) {
+Result<TokenizerTable> readTable(const json& root, const TokenizerConfig& config) {
+  using llmrt::schema::DecoderKind;
   if (!root.is_object()) return llmrt::invalidData("not a JSON object");
   const json& model = member(root, "model");
   if (!model.is_object()) return llmrt::invalidData("no model: not a tokenizer.json");
-  LLMRT_RETURN_IF_ERROR(refuseUnsupported(model));
+  LLMRT_ASSIGN_OR_RETURN(bool unigram, isUnigram(model));
   auto table = std::make_unique<llmrt::schema::TokenizerT>();
   LLMRT_RETURN_IF_ERROR(readNormalizer(root, *table));
   bool byte_level = false;
   LLMRT_RETURN_IF_ERROR(readPreTokenizer(root, *table, byte_level));
   LLMRT_RETURN_IF_ERROR(readDecoder(root, *table));
-  bool byte_decoder = false;
-  for (const auto& step : table->decoder) {
-    byte_decoder = byte_decoder || step->kind == llmrt::schema::DecoderKind::byte_level;
-  }
-  if (byte_level != byte_decoder) {
+  bool byte_decoder =
+      std::any_of(table->decoder.begin(), table->decoder.end(),
+                  [](const auto& step) { return step->kind == DecoderKind::byte_level; });
+  if (byte_level != byte_decoder || (byte_level && unigram)) {
     return llmrt::unsupported(
-        "ByteLevel in one of pre_tokenizer and decoder only is not supported");
+        unigram ? "ByteLevel around a Unigram model is not supported"
+                : "ByteLevel in one of pre_tokenizer and decoder only is not supported");
   }
   LLMRT_RETURN_IF_ERROR(readPostProcessor(root, *table));
 
   VocabularyBuilder builder(byte_level);
-  LLMRT_RETURN_IF_ERROR(readVocabulary(model, builder));
-  LLMRT_RETURN_IF_ERROR(readMerges(model, builder));
+  LLMRT_RETURN_IF_ERROR(unigram ? readUnigram(model, builder, *table)
+                                : readBpe(model, builder, *table));
   LLMRT_RETURN_IF_ERROR(readAddedTokens(root, builder));
+  LLMRT_RETURN_IF_ERROR(config.addTokens(builder));
   builder.write(boolMember(model, "byte_fallback", false), *table);
-  table->ignore_merges = boolMember(model, "ignore_merges", false);
-  table->fuse_unk = boolMember(model, "fuse_unk", false);
-  std::string unk = stringMember(model, "unk_token");
-  if (!unk.empty()) {
-    table->unk_id = builder.find(unk);
-    if (table->unk_id < 0) {
-      return llmrt::invalidData("model.unk_token " + quotedName(unk) + " is not in the vocabulary");
-    }
+  if (unigram) {
+    table->kind = llmrt::schema::TokenizerKind::unigram;
+    table->scores.resize(table->token_flags.size());
   }
   applyConfig(config, builder, *table);
   return table;
@@ -164,12 +185,8 @@ Result<TokenizerTable> readTable(const json& root, const json& config) {
 
 }  // namespace
 
-Result<TokenizerTable> readTokenizerJson(const std::string& path, const std::string& config_path) {
+Result<TokenizerTable> readTokenizerJson(const std::string& path, const TokenizerConfig& config) {
   LLMRT_ASSIGN_OR_RETURN(auto root, llmrt::readJsonFile(path));
-  json config;
-  if (!config_path.empty()) {
-    LLMRT_ASSIGN_OR_RETURN(config, llmrt::readJsonFile(config_path));
-  }
   auto table = readTable(root, config);
   if (!table.ok()) return std::move(table).status().withContext(path);
   return table;

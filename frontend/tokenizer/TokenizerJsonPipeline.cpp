@@ -2,8 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "frontend/tokenizer/Base64.h"
 #include "frontend/tokenizer/OnigurumaRegex.h"
 #include "frontend/tokenizer/PreTokenizerNames.h"
+#include "frontend/tokenizer/TokenizerConfig.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/tokenizer_generated.h"
 
@@ -14,23 +16,6 @@ using llmrt::Result;
 using llmrt::Status;
 using nlohmann::json;
 namespace schema = llmrt::schema;
-
-const json& member(const json& object, const char* name) {
-  static const json null;
-  if (!object.is_object()) return null;
-  auto it = object.find(name);
-  return it == object.end() ? null : *it;
-}
-
-std::string stringMember(const json& object, const char* name) {
-  const json& value = member(object, name);
-  return value.is_string() ? value.get_ref<const std::string&>() : std::string();
-}
-
-bool boolMember(const json& object, const char* name, bool absent) {
-  const json& value = member(object, name);
-  return value.is_boolean() ? value.get<bool>() : absent;
-}
 
 namespace {
 
@@ -141,6 +126,18 @@ Status readPreTokenizerStep(const json& step, const std::string& type, schema::T
     addSplit(table, "[\\p{P}$+<=>^`|~]", behavior, byte_level);
     return {};
   }
+  if (type == "WhitespaceSplit") {
+    addSplit(table, "\\p{White_Space}", SplitBehavior::removed, byte_level);
+    return {};
+  }
+  if (type == "Whitespace") {
+    // This one is of Rust's regex library, whose \w is Unicode's own.
+    constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}";
+    std::string word(kWord);
+    addSplit(table, "[" + word + "]+|[^" + word + "\\p{White_Space}]+", SplitBehavior::removed,
+             byte_level, true);
+    return {};
+  }
   if (type == "Metaspace" && !byte_level) {
     auto own = std::make_unique<schema::PreTokenizerStepT>();
     own->kind = schema::PreTokenizerKind::metaspace;
@@ -183,32 +180,50 @@ Status readTemplate(const json& step, schema::TokenizerT& table) {
 }  // namespace
 
 Status readNormalizer(const json& root, schema::TokenizerT& table) {
-  return forEachStep(member(root, "normalizer"), "normalizers",
-                     [&](const json& step, const std::string& type) -> Status {
-                       auto own = std::make_unique<schema::NormalizerStepT>();
-                       if (type == "NFC") {
-                         own->kind = schema::NormalizerKind::nfc;
-                       } else if (type == "NFD") {
-                         own->kind = schema::NormalizerKind::nfd;
-                       } else if (type == "NFKC") {
-                         own->kind = schema::NormalizerKind::nfkc;
-                       } else if (type == "NFKD") {
-                         own->kind = schema::NormalizerKind::nfkd;
-                       } else if (type == "Prepend") {
-                         own->kind = schema::NormalizerKind::prepend;
-                         own->content = stringMember(step, "prepend");
-                       } else if (type == "Replace") {
-                         LLMRT_ASSIGN_OR_RETURN(auto pattern, readPattern(step));
-                         own->kind = pattern.regex ? schema::NormalizerKind::replace_regex
-                                                   : schema::NormalizerKind::replace;
-                         own->pattern = std::move(pattern.text);
-                         own->content = stringMember(step, "content");
-                       } else {
-                         return unknownType("normalizer", type);
-                       }
-                       table.normalizer.push_back(std::move(own));
-                       return {};
-                     });
+  return forEachStep(
+      member(root, "normalizer"), "normalizers",
+      [&](const json& step, const std::string& type) -> Status {
+        auto own = std::make_unique<schema::NormalizerStepT>();
+        if (type == "NFC") {
+          own->kind = schema::NormalizerKind::nfc;
+        } else if (type == "NFD") {
+          own->kind = schema::NormalizerKind::nfd;
+        } else if (type == "NFKC") {
+          own->kind = schema::NormalizerKind::nfkc;
+        } else if (type == "NFKD") {
+          own->kind = schema::NormalizerKind::nfkd;
+        } else if (type == "Prepend") {
+          own->kind = schema::NormalizerKind::prepend;
+          own->content = stringMember(step, "prepend");
+        } else if (type == "Replace") {
+          LLMRT_ASSIGN_OR_RETURN(auto pattern, readPattern(step));
+          own->kind = pattern.regex ? schema::NormalizerKind::replace_regex
+                                    : schema::NormalizerKind::replace;
+          own->pattern = std::move(pattern.text);
+          own->content = stringMember(step, "content");
+        } else if (type == "Lowercase") {
+          own->kind = schema::NormalizerKind::lowercase;
+        } else if (type == "Strip") {
+          own->kind = schema::NormalizerKind::strip;
+          own->strip_left = boolMember(step, "strip_left", true);
+          own->strip_right = boolMember(step, "strip_right", true);
+        } else if (type == "StripAccents") {
+          own->kind = schema::NormalizerKind::strip_accents;
+        } else if (type == "Nmt") {
+          own->kind = schema::NormalizerKind::nmt;
+        } else if (type == "Precompiled") {
+          own->kind = schema::NormalizerKind::charsmap;
+          auto data = decodeBase64(stringMember(step, "precompiled_charsmap"));
+          if (!data || data->empty()) {
+            return llmrt::invalidData("normalizer: precompiled_charsmap is not Base64");
+          }
+          own->data.assign(data->begin(), data->end());
+        } else {
+          return unknownType("normalizer", type);
+        }
+        table.normalizer.push_back(std::move(own));
+        return {};
+      });
 }
 
 Status readPreTokenizer(const json& root, schema::TokenizerT& table, bool& byte_level) {

@@ -19,10 +19,4 @@ llmrt::Status readDecoder(const nlohmann::json& root, llmrt::schema::TokenizerT&
 /// What is put around a single text.
 llmrt::Status readPostProcessor(const nlohmann::json& root, llmrt::schema::TokenizerT& table);
 
-/// Members of a JSON object, with a default where absent or null; wrong kinds count as absent.
-std::string stringMember(const nlohmann::json& object, const char* name);
-bool boolMember(const nlohmann::json& object, const char* name, bool absent);
-/// Null where absent.
-const nlohmann::json& member(const nlohmann::json& object, const char* name);
-
 }  // namespace llmc

@@ -1,5 +1,7 @@
 #include "frontend/tokenizer/VocabularyBuilder.h"
 
+#include <algorithm>
+
 #include "runtime/io/printable.h"
 #include "runtime/schema/tokenizer_generated.h"
 #include "runtime/text/byte_alphabet.h"
@@ -38,7 +40,7 @@ Status VocabularyBuilder::reserve(int64_t id) {
   return {};
 }
 
-Status VocabularyBuilder::addToken(int64_t id, std::string_view spelling, bool in_model) {
+Status VocabularyBuilder::addToken(int64_t id, std::string_view spelling, uint8_t flags) {
   LLMRT_RETURN_IF_ERROR(reserve(id));
   auto i = static_cast<size_t>(id);
   if (!spellings_[i].empty()) {
@@ -46,10 +48,8 @@ Status VocabularyBuilder::addToken(int64_t id, std::string_view spelling, bool i
                               quotedName(spellings_[i]) + " and " + quotedName(spelling));
   }
   spellings_[i] = spelling;
-  if (in_model) {
-    flags_[i] = kTokenInModel;
-    ids_[std::string(spelling)] = static_cast<int32_t>(id);
-  }
+  flags_[i] = flags;
+  if ((flags & kTokenInModel) != 0) ids_[std::string(spelling)] = static_cast<int32_t>(id);
   return {};
 }
 
@@ -80,12 +80,34 @@ Status VocabularyBuilder::addMerge(std::string_view left, std::string_view right
   return {};
 }
 
-void VocabularyBuilder::addRankedMerge(uint32_t left, uint32_t right, uint32_t result,
-                                       uint32_t rank) {
-  left_.push_back(left);
-  right_.push_back(right);
-  result_.push_back(result);
-  ranks_.push_back(rank);
+Status VocabularyBuilder::addScoredMerges(const std::vector<double>& scores) {
+  std::vector<uint32_t> order;
+  for (size_t i = 0; i < spellings_.size(); ++i) {
+    if ((flags_[i] & kTokenInModel) != 0 && find(spellings_[i]) == static_cast<int64_t>(i)) {
+      order.push_back(static_cast<uint32_t>(i));
+    }
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
+  uint32_t rank = 0;
+  for (size_t n = 0; n < order.size(); ++n) {
+    if (n > 0 && scores[order[n]] != scores[order[n - 1]]) ++rank;
+    std::string_view token = spellings_[order[n]];
+    // The longest token bounds the work; a file whose tokens are pages of text is no vocabulary.
+    if (token.size() > 4096) {
+      return llmrt::invalidData("token " + std::to_string(order[n]) + " is over 4096 bytes");
+    }
+    for (size_t cut = 1; cut < token.size(); ++cut) {
+      int32_t left = find(token.substr(0, cut));
+      int32_t right = left < 0 ? -1 : find(token.substr(cut));
+      if (right < 0) continue;
+      left_.push_back(static_cast<uint32_t>(left));
+      right_.push_back(static_cast<uint32_t>(right));
+      result_.push_back(order[n]);
+      ranks_.push_back(rank);
+    }
+  }
+  return {};
 }
 
 int32_t VocabularyBuilder::find(std::string_view spelling) const {

@@ -16,7 +16,7 @@ struct TokenizerT;
 namespace llmc {
 
 /// Bits of Tokenizer.token_flags.
-enum TokenFlag : uint8_t { kTokenSpecial = 1, kTokenInModel = 2 };
+enum TokenFlag : uint8_t { kTokenSpecial = 1, kTokenInModel = 2, kTokenUserDefined = 4 };
 /// Bits of Tokenizer.added_flags.
 enum AddedFlag : uint8_t {
   kAddedSpecial = 1,
@@ -32,22 +32,26 @@ class VocabularyBuilder {
   /// for.
   explicit VocabularyBuilder(bool byte_level) : byte_level_(byte_level) {}
 
-  /// A token of the model's own vocabulary, as the file spells it. kInvalidData where the id is
-  /// absurdly large or has a token already.
-  llmrt::Status addToken(int64_t id, std::string_view spelling, bool in_model);
+  /// A token of the model's own vocabulary, as the file spells it; `flags` of TokenFlag.
+  /// kInvalidData where the id is absurdly large or has a token already.
+  llmrt::Status addToken(int64_t id, std::string_view spelling, uint8_t flags);
   /// A token that splits the text; takes the id of the vocabulary's token of this spelling if there
   /// is one.
   llmrt::Status addAdded(int64_t id, std::string_view content, uint8_t flags);
   /// left and right become left + right, ranked after all merges before it. All three must be in
   /// the vocabulary.
   llmrt::Status addMerge(std::string_view left, std::string_view right);
-  /// The same with a rank of its own; merges of one rank go from left to right.
-  void addRankedMerge(uint32_t left, uint32_t right, uint32_t result, uint32_t rank);
+  /// Each way to cut a token of the model in two such tokens becomes a merge, those of the highest
+  /// score first, those of one score from left to right. scores: [size].
+  llmrt::Status addScoredMerges(const std::vector<double>& scores);
 
   /// The id of a token of the model's vocabulary; -1: none.
   int32_t find(std::string_view spelling) const;
   /// The same among the added tokens as well.
   int32_t findAny(std::string_view spelling) const;
+  bool hasAdded(const std::string& content) const { return added_ids_.contains(content); }
+  /// `id` is in range.
+  const std::string& spelling(int32_t id) const { return spellings_[static_cast<size_t>(id)]; }
   int64_t size() const { return static_cast<int64_t>(spellings_.size()); }
 
   /// Writes kind, pieces, flags, byte ids ("<0xNN>" tokens if `byte_fallback`), merges, added

@@ -138,6 +138,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   }
   result.prefill_seconds = secondsSince(start);
   result.prefill_cost = prefillCost(session, first_pos, result.prompt_tokens);
+  for (int32_t id : options.before) sampler.accept(id);
   for (int32_t id : prompt) sampler.accept(id);
   TextOutput output(tokenizer, prompt, options, result.text);
 

@@ -21,9 +21,10 @@ namespace llmrt {
 struct GenerateOptions {
   int64_t max_tokens = 256;  // most tokens to generate
   SamplerOptions sampler;
-  std::vector<int32_t> eos_ids;    // a token of these ends the text
-  std::vector<std::string> stops;  // so does the first of these strings; needs a tokenizer
-  int32_t top_logits = 0;          // how many of the largest logits to keep of each step
+  std::vector<int32_t> eos_ids;     // a token of these ends the text
+  std::vector<std::string> stops;   // so does the first of these strings; needs a tokenizer
+  int32_t top_logits = 0;           // how many of the largest logits to keep of each step
+  std::span<const int32_t> before;  // the sequence's tokens so far, for the repetition penalty
   const std::atomic<bool>* cancel =
       nullptr;  // looked at between tokens, and between chunks of the prompt
   std::function<void(std::string_view)> on_text;  // whole characters, as soon as they are certain

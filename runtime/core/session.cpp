@@ -393,4 +393,10 @@ void Session::reset(int32_t seq) {
   kv_len_[static_cast<size_t>(seq)] = 0;
 }
 
+void Session::truncate(int32_t seq, int64_t tokens) {
+  if (seq < 0 || seq >= options_.max_batch || tokens < 0 || tokens >= kvLen(seq)) return;
+  kv_len_[static_cast<size_t>(seq)] = tokens;
+  dropStep(seq);
+}
+
 }  // namespace llmrt

@@ -80,6 +80,8 @@ class Session {
 
   /// Forgets a sequence's tokens.
   void reset(int32_t seq);
+  /// Forgets a sequence's tokens but the first `tokens`, of those it has.
+  void truncate(int32_t seq, int64_t tokens);
   int64_t kvLen(int32_t seq) const { return kv_len_[static_cast<size_t>(seq)]; }
 
   const Plan& plan() const { return plan_; }
@@ -100,8 +102,8 @@ class Session {
   Status execute(uint32_t entry_point);
   void runPhases(int worker);
   void clearBlock(int32_t block);
-  /// Undoes a failed step's part of a sequence: blocks it has grown by, and what it may have
-  /// written (an infinity, say) behind the tokens that stay.
+  /// Undoes what lies behind a sequence's kvLen(), a failed step's part or what truncate() cuts:
+  /// blocks, and what may have been written (an infinity, say) behind the tokens that stay.
   void dropStep(int32_t seq);
 
   const Plan& plan_;

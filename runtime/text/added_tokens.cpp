@@ -9,7 +9,8 @@
 namespace llmrt {
 namespace {
 
-/// What a regular expression's \w means.
+/// What \w means in Rust's regular expressions: letters and what counts as such, marks, digits,
+/// connectors and joiners.
 bool isWordCharacter(char32_t c) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_LU:
@@ -25,43 +26,18 @@ bool isWordCharacter(char32_t c) {
     case UTF8PROC_CATEGORY_PC:
       return true;
     default:
-      return c == 0x200c || c == 0x200d;
+      // The circled and squared letters are symbols that count as letters.
+      return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) ||
+             (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
+             (c >= 0x1f170 && c <= 0x1f189);
   }
-}
-
-size_t previousCharacter(std::string_view text, size_t offset) {
-  do --offset;
-  while (offset > 0 && (static_cast<unsigned char>(text[offset]) & 0xc0) == 0x80);
-  return offset;
 }
 
 }  // namespace
 
-AddedTokenMatcher::AddedTokenMatcher() : terminal_(1, 0) {}
-
 void AddedTokenMatcher::add(std::string_view content, const AddedToken& token) {
-  uint32_t node = 0;
-  for (char c : content) {
-    uint64_t key = static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(c);
-    auto [edge, fresh] = edges_.try_emplace(key, static_cast<uint32_t>(terminal_.size()));
-    if (fresh) terminal_.push_back(0);
-    node = edge->second;
-  }
-  starts_[static_cast<unsigned char>(content[0])] = true;
+  trie_.add(content, static_cast<uint32_t>(tokens_.size()));
   tokens_.push_back(token);
-  terminal_[node] = static_cast<uint32_t>(tokens_.size());
-}
-
-AddedTokenMatcher::Found AddedTokenMatcher::longestAt(std::string_view text, size_t offset) const {
-  Found found;
-  uint32_t node = 0;
-  for (size_t i = offset; i < text.size(); ++i) {
-    auto edge = edges_.find(static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(text[i]));
-    if (edge == edges_.end()) break;
-    node = edge->second;
-    if (terminal_[node] != 0) found = {i + 1 - offset, terminal_[node] - 1};
-  }
-  return found;
 }
 
 void AddedTokenMatcher::split(std::string_view text, bool parse_special,
@@ -69,16 +45,16 @@ void AddedTokenMatcher::split(std::string_view text, bool parse_special,
   size_t done = 0;  // text before it is in segments
   size_t at = 0;
   while (!tokens_.empty() && at < text.size()) {
-    if (!starts_[static_cast<unsigned char>(text[at])]) {
+    if (trie_.child(ByteTrie::kRoot, static_cast<unsigned char>(text[at])) == ByteTrie::kRoot) {
       ++at;
       continue;
     }
-    Found found = longestAt(text, at);
+    ByteTrie::Found found = trie_.longest(text.substr(at));
     if (found.length == 0) {
       ++at;
       continue;
     }
-    const AddedToken& token = tokens_[found.token];
+    const AddedToken& token = tokens_[found.value];
     size_t begin = at;
     size_t end = at + found.length;
     at = end;

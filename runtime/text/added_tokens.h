@@ -3,8 +3,9 @@
 
 #include <cstdint>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "runtime/text/byte_trie.h"
 
 namespace llmrt {
 
@@ -25,7 +26,6 @@ class AddedTokenMatcher {
     std::string_view text;
   };
 
-  AddedTokenMatcher();
   /// `content` is not empty. A content added twice keeps its last token.
   void add(std::string_view content, const AddedToken& token);
   bool empty() const { return tokens_.empty(); }
@@ -35,18 +35,8 @@ class AddedTokenMatcher {
   void split(std::string_view text, bool parse_special, std::vector<Segment>& segments) const;
 
  private:
-  struct Found {
-    size_t length = 0;  // 0: none
-    uint32_t token = 0;
-  };
-  Found longestAt(std::string_view text, size_t offset) const;
-
   std::vector<AddedToken> tokens_;
-  // A trie: edges_[node << 8 | byte] is the child, terminal_[node] a token's index + 1. The root is
-  // 0.
-  std::unordered_map<uint64_t, uint32_t> edges_;
-  std::vector<uint32_t> terminal_;
-  bool starts_[256] = {};
+  ByteTrie trie_;  // of indices into tokens_
 };
 
 }  // namespace llmrt

@@ -1,6 +1,9 @@
 #include "runtime/text/bpe.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+#include <iterator>
 
 #include "runtime/schema/tokenizer_generated.h"
 #include "runtime/text/utf8.h"
@@ -9,15 +12,18 @@ namespace llmrt {
 namespace {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
-constexpr uint8_t kInModel = 2;                          // of schema::Tokenizer.token_flags
 // Up to here a scan for the best pair beats a heap; it also bounds what is quadratic.
 constexpr size_t kShortWord = 32;
 
-/// Does U+2581 follow another character somewhere in `piece`?
-bool hasInnerSpaceMark(std::string_view piece) {
-  size_t lead = 0;
-  while (piece.substr(lead).starts_with(kSpaceMark)) lead += kSpaceMark.size();
-  return piece.find(kSpaceMark, lead) != std::string_view::npos;
+/// Where the run of U+2581 ends in which `offset` lies, if it does.
+size_t skipSpaceMarks(std::string_view text, size_t offset) {
+  while (text.substr(offset).starts_with(kSpaceMark)) offset += kSpaceMark.size();
+  return offset;
+}
+
+/// Where the first run of U+2581 behind other characters begins; text.size() where there is none.
+size_t innerSpaceMark(std::string_view text, size_t offset) {
+  return std::min(text.find(kSpaceMark, skipSpaceMarks(text, offset)), text.size());
 }
 
 Status corrupt(const char* what) { return invalidData(std::string("tokenizer: ") + what); }
@@ -48,42 +54,16 @@ BpeModel::Merge BpeModel::findMerge(int32_t left, int32_t right) const {
   }
 }
 
-Result<BpeModel> BpeModel::create(const schema::Tokenizer& data) {
+Result<BpeModel> BpeModel::create(const schema::Tokenizer& data, const Vocabulary& vocabulary) {
   BpeModel model;
-  if (data.kind() < schema::TokenizerKind::MIN || data.kind() > schema::TokenizerKind::MAX) {
-    return corrupt("unknown kind");
-  }
+  model.vocabulary_ = &vocabulary;
   model.byte_level_ = data.kind() == schema::TokenizerKind::byte_level_bpe;
-  if (!data.pieces() || !data.piece_offsets() || data.piece_offsets()->size() < 2) {
-    return corrupt("no vocabulary");
-  }
-  model.pieces_.assign(data.pieces()->begin(), data.pieces()->end());
-  model.offsets_.assign(data.piece_offsets()->begin(), data.piece_offsets()->end());
-  if (model.offsets_.front() != 0 || model.offsets_.back() != model.pieces_.size() ||
-      !std::is_sorted(model.offsets_.begin(), model.offsets_.end())) {
-    return corrupt("piece_offsets do not fit pieces");
-  }
-  if (model.offsets_.size() - 1 > INT32_MAX) return corrupt("vocabulary is too large");
-  auto vocab_size = static_cast<uint32_t>(model.offsets_.size() - 1);
-  if (!data.token_flags() || data.token_flags()->size() != vocab_size) {
-    return corrupt("token_flags do not fit the vocabulary");
-  }
-  if (data.byte_ids()) {
-    if (data.byte_ids()->size() != 256) return corrupt("byte_ids are not 256");
-    model.byte_ids_.assign(data.byte_ids()->begin(), data.byte_ids()->end());
-    for (int32_t id : model.byte_ids_) {
-      if (id < -1 || id >= static_cast<int64_t>(vocab_size))
-        return corrupt("byte_ids out of range");
-    }
-  } else if (model.byte_level_) {
+  if (model.byte_level_ && !vocabulary.hasByteIds()) {
     return corrupt("byte-level BPE without byte_ids");
-  }
-  model.unk_id_ = data.unk_id();
-  if (model.unk_id_ < -1 || model.unk_id_ >= static_cast<int64_t>(vocab_size)) {
-    return corrupt("unk_id out of range");
   }
   model.fuse_unk_ = data.fuse_unk();
   model.ignore_merges_ = data.ignore_merges();
+  auto vocab_size = static_cast<uint32_t>(vocabulary.size());
 
   uint32_t merges = data.merge_result() ? data.merge_result()->size() : 0;
   auto sizeOf = [](const auto* array) { return array ? array->size() : 0; };
@@ -94,7 +74,6 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data) {
   size_t slots = 16;
   while (slots < size_t{merges} * 2) slots *= 2;
   model.slots_.resize(slots);
-  model.split_before_space_ = !model.byte_level_;
   for (uint32_t i = 0; i < merges; ++i) {
     uint32_t left = data.merge_left()->Get(i);
     uint32_t right = data.merge_right()->Get(i);
@@ -105,23 +84,25 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data) {
     }
     auto id = static_cast<int32_t>(result);
     model.addMerge(static_cast<int32_t>(left), static_cast<int32_t>(right), {rank, id});
-    if (model.split_before_space_ && hasInnerSpaceMark(model.piece(id))) {
-      model.split_before_space_ = false;
+    std::string_view piece = vocabulary.piece(id);
+    if (model.byte_level_ || !isValidUtf8(piece)) continue;
+    for (size_t at = 0; (at = innerSpaceMark(piece, at)) != piece.size();) {
+      model.joins_space_.insert(codePointAt(piece, previousCharacter(piece, at)));
     }
   }
 
-  for (uint32_t i = 0; i < vocab_size; ++i) {
-    if ((data.token_flags()->Get(i) & kInModel) == 0) continue;
-    auto id = static_cast<int32_t>(i);
-    std::string_view piece = model.piece(id);
-    if (piece.empty()) continue;
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    std::string_view piece = vocabulary.piece(id);
+    if (piece.empty() || !vocabulary.has(id, Vocabulary::kInModel)) continue;
     if (model.ignore_merges_) model.words_.emplace(piece, id);
     if (!model.byte_level_ && piece.size() <= 4 &&
         piece.size() == utf8Length(static_cast<unsigned char>(piece[0])) && isValidUtf8(piece)) {
       model.characters_.emplace(codePointAt(piece, 0), id);
     }
   }
-  if (!model.characters_.contains(codePointAt(kSpaceMark, 0))) model.split_before_space_ = false;
+  // ignore_merges asks for whole words.
+  model.cuts_at_space_ = !model.byte_level_ && !model.ignore_merges_ &&
+                         model.characters_.contains(codePointAt(kSpaceMark, 0));
   return model;
 }
 
@@ -129,17 +110,17 @@ void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) c
   symbols.clear();
   bool pending_unk = false;
   auto flush = [&] {
-    if (pending_unk) symbols.push_back(unk_id_);
+    if (pending_unk) symbols.push_back(vocabulary_->unkId());
     pending_unk = false;
   };
   auto unknown = [&] {
-    if (unk_id_ < 0) return;
+    if (vocabulary_->unkId() < 0) return;
     if (!fuse_unk_) flush();
     pending_unk = true;
   };
   if (byte_level_) {
     for (char c : word) {
-      int32_t id = byte_ids_[static_cast<unsigned char>(c)];
+      int32_t id = vocabulary_->byteId(c);
       if (id < 0) {
         unknown();
         continue;
@@ -160,16 +141,9 @@ void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) c
       symbols.push_back(known->second);
       continue;
     }
-    auto idOf = [&](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
-    bool has_bytes = !byte_ids_.empty() &&
-                     std::all_of(bytes.begin(), bytes.end(), [&](char c) { return idOf(c) >= 0; });
-    if (has_bytes) {
-      // An unknown that waits stays behind these bytes, as in the Hugging Face library, which this
-      // has to equal.
-      for (char c : bytes) symbols.push_back(idOf(c));
-    } else {
-      unknown();
-    }
+    // An unknown that waits stays behind these bytes, as in the Hugging Face library, which this
+    // has to equal.
+    if (!vocabulary_->appendBytes(bytes, symbols)) unknown();
   }
   flush();
 }
@@ -241,6 +215,18 @@ void BpeModel::mergeLong(Scratch& scratch) const {
   std::erase(symbols, -1);
 }
 
+/// Before which U+2581 `word` can be cut first behind `from`: no merge reaches across it. Cutting
+/// changes no id then, and keeps the work in the cache where the whole text is one word.
+size_t BpeModel::cutAfter(std::string_view word, size_t from) const {
+  for (size_t at = from;;) {
+    at = innerSpaceMark(word, at);
+    if (at == word.size() ||
+        !joins_space_.contains(codePointAt(word, previousCharacter(word, at)))) {
+      return at;
+    }
+  }
+}
+
 void BpeModel::encodeWord(std::string_view word, Scratch& scratch,
                           std::vector<int32_t>& ids) const {
   toSymbols(word, scratch.symbols);
@@ -252,26 +238,56 @@ void BpeModel::encodeWord(std::string_view word, Scratch& scratch,
   ids.insert(ids.end(), scratch.symbols.begin(), scratch.symbols.end());
 }
 
-void BpeModel::encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
-  if (word.empty()) return;
+void BpeModel::Scratch::prepareCache(size_t text_bytes) {
+  // 4096 words of 48 bytes stay in the second-level cache and hold nine of ten words of a text.
+  constexpr size_t kMostWords = 4096;
+  size_t words = std::min(std::bit_floor(text_bytes / 64), kMostWords);
+  if (words > cache.size()) cache.assign(words, {});
+}
+
+void BpeModel::encodePart(std::string_view part, Scratch& scratch,
+                          std::vector<int32_t>& ids) const {
   if (ignore_merges_) {
-    auto known = words_.find(word);
+    auto known = words_.find(part);
     if (known != words_.end()) {
       ids.push_back(known->second);
       return;
     }
   }
-  if (!split_before_space_) {
-    encodeWord(word, scratch, ids);
+  encodeWord(part, scratch, ids);
+}
+
+void BpeModel::encodeCached(std::string_view part, Scratch& scratch,
+                            std::vector<int32_t>& ids) const {
+  if (part.size() > 15 || scratch.cache.empty()) {
+    encodePart(part, scratch, ids);
     return;
   }
-  // Cutting where no merge can reach across changes nothing and keeps the work in the cache.
-  size_t from = 0;
-  while (from < word.size()) {
-    size_t to = from;
-    while (word.substr(to).starts_with(kSpaceMark)) to += kSpaceMark.size();
-    to = std::min(word.find(kSpaceMark, to), word.size());
-    encodeWord(word.substr(from, to - from), scratch, ids);
+  char bytes[16] = {};
+  std::memcpy(bytes, part.data(), part.size());
+  bytes[15] = static_cast<char>(part.size());
+  uint64_t key[2];
+  std::memcpy(key, bytes, sizeof(key));
+  uint64_t hash = (key[0] ^ (key[1] * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
+  Scratch::CachedWord& cached = scratch.cache[(hash >> 32) & (scratch.cache.size() - 1)];
+  if (cached.low == key[0] && cached.high == key[1]) {
+    ids.insert(ids.end(), cached.ids, cached.ids + cached.count);
+    return;
+  }
+  size_t first = ids.size();
+  encodePart(part, scratch, ids);
+  size_t count = ids.size() - first;
+  if (count > std::size(cached.ids)) return;
+  cached.low = key[0];
+  cached.high = key[1];
+  cached.count = static_cast<uint32_t>(count);
+  std::copy_n(ids.begin() + static_cast<ptrdiff_t>(first), count, cached.ids);
+}
+
+void BpeModel::encode(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
+  for (size_t from = 0; from < word.size();) {
+    size_t to = cuts_at_space_ ? cutAfter(word, from) : word.size();
+    encodeCached(word.substr(from, to - from), scratch, ids);
     from = to;
   }
 }

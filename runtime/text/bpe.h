@@ -7,9 +7,11 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "runtime/io/status.h"
+#include "runtime/text/vocabulary.h"
 
 namespace llmrt {
 namespace schema {
@@ -28,17 +30,21 @@ class BpeModel {
       int32_t left, right, result;
     };
     std::vector<Candidate> heap;
+
+    /// Words met before, by their bytes: of the words of a text most are a few. Direct-mapped.
+    struct CachedWord {
+      uint64_t low = 0, high = 0;  // up to 15 bytes, and their number in the last; 0: free
+      uint32_t count = 0;
+      int32_t ids[7];
+    };
+    std::vector<CachedWord> cache;  // empty or a power of two
+    /// Worth filling for a text of so many bytes.
+    void prepareCache(size_t text_bytes);
   };
 
-  /// Checks every index in `data`'s vocabulary and merges.
-  static Result<BpeModel> create(const schema::Tokenizer& data);
-
-  int32_t vocabSize() const { return static_cast<int32_t>(offsets_.size()) - 1; }
-  /// The bytes of a token; `id` is in range.
-  std::string_view piece(int32_t id) const {
-    auto i = static_cast<size_t>(id);
-    return {pieces_.data() + offsets_[i], offsets_[i + 1] - offsets_[i]};
-  }
+  /// Checks every index in `data`'s merges; `vocabulary` is of the same data and outlives the
+  /// model.
+  static Result<BpeModel> create(const schema::Tokenizer& data, const Vocabulary& vocabulary);
 
   /// Appends the ids of `word`: UTF-8 where merging begins with characters, else any bytes. At most
   /// 2^32 - 2 bytes.
@@ -58,23 +64,24 @@ class BpeModel {
   void addMerge(int32_t left, int32_t right, Merge merge);
   Merge findMerge(int32_t left, int32_t right) const;
   size_t slotOf(int32_t left, int32_t right) const;
+  size_t cutAfter(std::string_view word, size_t from) const;
+  void encodeCached(std::string_view part, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void encodePart(std::string_view part, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encodeWord(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
   void toSymbols(std::string_view word, std::vector<int32_t>& symbols) const;
   void mergeShort(Scratch& scratch) const;
   void mergeLong(Scratch& scratch) const;
 
-  std::vector<char> pieces_;       // not a string: words_ must survive a move
-  std::vector<uint32_t> offsets_;  // [vocab_size + 1]
-  std::vector<Slot> slots_;        // open addressing, a power of two
-  std::vector<int32_t> byte_ids_;  // [256] or empty
+  const Vocabulary* vocabulary_ = nullptr;
+  std::vector<Slot> slots_;  // open addressing, a power of two
   std::unordered_map<char32_t, int32_t> characters_;
-  std::unordered_map<std::string_view, int32_t>
-      words_;  // views of pieces_; empty unless ignore_merges_
+  std::unordered_map<std::string_view, int32_t> words_;  // empty unless ignore_merges_
   bool byte_level_ = false;
   bool ignore_merges_ = false;
   bool fuse_unk_ = false;
-  bool split_before_space_ = false;  // no merge joins U+2581 to something else before it
-  int32_t unk_id_ = -1;
+  bool cuts_at_space_ = false;  // words are cut as cutAfter() says
+  std::unordered_set<char32_t>
+      joins_space_;  // what some merge has before a U+2581, but that itself
 };
 
 }  // namespace llmrt

@@ -26,6 +26,12 @@ inline const std::array<char32_t, 256>& byteAlphabet() {
   return alphabet;
 }
 
+inline std::string spelledInAlphabet(std::string_view bytes) {
+  std::string out;
+  for (char c : bytes) appendUtf8(byteAlphabet()[static_cast<unsigned char>(c)], out);
+  return out;
+}
+
 /// The bytes that `spelled` (valid UTF-8) stands for; nullopt where a character is not in the
 /// alphabet.
 inline std::optional<std::string> bytesOfAlphabet(std::string_view spelled) {

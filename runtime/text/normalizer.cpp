@@ -1,10 +1,9 @@
 #include "runtime/text/normalizer.h"
 
-#include <utf8proc.h>
-
-#include <algorithm>
+#include <utility>
 
 #include "runtime/schema/tokenizer_generated.h"
+#include "runtime/text/unicode.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -12,68 +11,63 @@ namespace {
 
 using Kind = schema::NormalizerKind;
 
-/// Is `text` in `form` already, as can be told from its bytes alone?
-bool triviallyNormal(std::string_view text, NormalForm form) {
-  // Below U+0300 nothing combines and nothing is composed differently; compatibility forms begin at
-  // U+00A0 and decomposed ones at U+00C0. 0xcc leads U+0300.
-  unsigned char limit = form == NormalForm::kNfc ? 0xcc : 0x80;
-  return std::none_of(text.begin(), text.end(),
-                      [&](char c) { return static_cast<unsigned char>(c) >= limit; });
-}
-
-/// Combining marks in the order of their classes. utf8proc does this by insertion, which takes
-/// hours for a megabyte of marks.
-void orderMarks(std::vector<int32_t>& points) {
-  auto classOf = [](int32_t c) { return utf8proc_get_property(c)->combining_class; };
-  for (size_t i = 0; i < points.size(); ++i) {
-    if (points[i] < 0x300 || classOf(points[i]) == 0) continue;
-    size_t end = i + 1;
-    while (end < points.size() && classOf(points[end]) != 0) ++end;
-    std::stable_sort(points.begin() + static_cast<ptrdiff_t>(i),
-                     points.begin() + static_cast<ptrdiff_t>(end),
-                     [&](int32_t a, int32_t b) { return classOf(a) < classOf(b); });
-    i = end;
-  }
-}
-
 std::string_view viewOf(const flatbuffers::String* s) {
   return s ? std::string_view(s->data(), s->size()) : std::string_view();
 }
 
-}  // namespace
+std::string_view bytesOf(const flatbuffers::Vector<uint8_t>* v) {
+  return v ? std::string_view(reinterpret_cast<const char*>(v->data()), v->size())
+           : std::string_view();
+}
 
-std::string normalizeUnicode(std::string_view text, NormalForm form) {
-  if (triviallyNormal(text, form)) return std::string(text);
-  bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
-  bool compat = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
-  auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
-                                                (compat ? UTF8PROC_COMPAT : 0));
-  std::vector<int32_t> points;
-  points.reserve(text.size());
-  for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
-    utf8proc_int32_t parts[32];  // the longest decomposition has 18 characters
-    int boundary = 0;
-    auto c = static_cast<int32_t>(codePointAt(text, i));
-    utf8proc_ssize_t count = utf8proc_decompose_char(c, parts, 32, options, &boundary);
-    if (count < 1 || count > 32) {
-      points.push_back(c);
-    } else {
-      points.insert(points.end(), parts, parts + count);
-    }
-  }
-  orderMarks(points);
-  size_t count = points.size();
-  if (compose) {
-    auto composed =
-        utf8proc_normalize_utf32(points.data(), static_cast<utf8proc_ssize_t>(count),
-                                 static_cast<utf8proc_option_t>(options | UTF8PROC_COMPOSE));
-    if (composed >= 0) count = static_cast<size_t>(composed);
-  }
+/// SentencePiece's rules of machine translation ("nmt") for control characters and white space.
+std::string normalizeNmt(std::string_view text) {
+  auto isDropped = [](char32_t c) {
+    return (c >= 0x01 && c <= 0x08) || c == 0x0b || (c >= 0x0e && c <= 0x1f) || c == 0x7f ||
+           c == 0x8f || c == 0x9f;
+  };
+  auto isSpace = [](char32_t c) {
+    return c == 0x09 || c == 0x0a || c == 0x0c || c == 0x0d || c == 0x1680 ||
+           (c >= 0x200b && c <= 0x200f) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+           c == 0xfeff || c == 0xfffd;
+  };
   std::string out;
   out.reserve(text.size());
-  for (size_t i = 0; i < count; ++i) appendUtf8(static_cast<char32_t>(points[i]), out);
+  for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
+    char32_t c = codePointAt(text, i);
+    if (!isDropped(c)) appendUtf8(isSpace(c) ? U' ' : c, out);
+  }
   return out;
 }
+
+std::string_view stripped(std::string_view text, bool left, bool right) {
+  while (left && !text.empty() && isWhiteSpace(codePointAt(text, 0))) {
+    text.remove_prefix(utf8Length(static_cast<unsigned char>(text[0])));
+  }
+  while (right && !text.empty()) {
+    size_t last = previousCharacter(text, text.size());
+    if (!isWhiteSpace(codePointAt(text, last))) break;
+    text.remove_suffix(text.size() - last);
+  }
+  return text;
+}
+
+Result<std::string> replaceMatches(const Regex& regex, std::string_view text,
+                                   std::string_view content) {
+  std::vector<Regex::Match> matches;
+  LLMRT_RETURN_IF_ERROR(regex.findAll(text, matches));
+  std::string out;
+  size_t from = 0;
+  for (const Regex::Match& match : matches) {
+    out += text.substr(from, match.begin - from);
+    out += content;
+    from = match.end;
+  }
+  out += text.substr(from);
+  return out;
+}
+
+}  // namespace
 
 std::string replaceAll(std::string_view text, std::string_view pattern, std::string_view content) {
   std::string out;
@@ -88,7 +82,7 @@ std::string replaceAll(std::string_view text, std::string_view pattern, std::str
   return out;
 }
 
-Result<Normalizer> Normalizer::create(const schema::Tokenizer& data) {
+Result<Normalizer> Normalizer::create(const schema::Tokenizer& data, const Vocabulary& vocabulary) {
   Normalizer normalizer;
   if (!data.normalizer()) return normalizer;
   for (const schema::NormalizerStep* step : *data.normalizer()) {
@@ -111,6 +105,17 @@ Result<Normalizer> Normalizer::create(const schema::Tokenizer& data) {
       if (!regex.ok()) return std::move(regex).status().withContext("tokenizer: normalizer");
       own.regex = *std::move(regex);
     }
+    own.strip_left = step->strip_left();
+    own.strip_right = step->strip_right();
+    if (step->kind() == Kind::charsmap || (step->kind() == Kind::sentencepiece && step->data())) {
+      auto map = Charsmap::create(bytesOf(step->data()));
+      if (!map.ok()) return std::move(map).status().withContext("tokenizer: normalizer");
+      own.charsmap = *std::move(map);
+    }
+    if (step->kind() == Kind::sentencepiece) {
+      own.sentencepiece.emplace(std::exchange(own.charsmap, std::nullopt), vocabulary,
+                                step->add_dummy_prefix(), step->remove_extra_whitespaces());
+    }
     normalizer.steps_.push_back(std::move(own));
   }
   return normalizer;
@@ -127,17 +132,7 @@ Result<std::string> Normalizer::normalize(std::string_view input) const {
         text = replaceAll(text, step.pattern, step.content);
         break;
       case Kind::replace_regex: {
-        std::vector<Regex::Match> matches;
-        LLMRT_RETURN_IF_ERROR(step.regex->findAll(text, matches));
-        std::string out;
-        size_t from = 0;
-        for (const Regex::Match& match : matches) {
-          out.append(text, from, match.begin - from);
-          out += step.content;
-          from = match.end;
-        }
-        out.append(text, from);
-        text = std::move(out);
+        LLMRT_ASSIGN_OR_RETURN(text, replaceMatches(*step.regex, text, step.content));
         break;
       }
       case Kind::nfc:
@@ -151,6 +146,24 @@ Result<std::string> Normalizer::normalize(std::string_view input) const {
         break;
       case Kind::nfkd:
         text = normalizeUnicode(text, NormalForm::kNfkd);
+        break;
+      case Kind::lowercase:
+        text = toLowerCase(text);
+        break;
+      case Kind::strip:
+        text = stripped(text, step.strip_left, step.strip_right);
+        break;
+      case Kind::strip_accents:
+        text = withoutMarks(text);
+        break;
+      case Kind::nmt:
+        text = normalizeNmt(text);
+        break;
+      case Kind::charsmap:
+        text = mapGraphemes(*step.charsmap, text);
+        break;
+      case Kind::sentencepiece:
+        text = step.sentencepiece->normalize(text);
         break;
     }
   }

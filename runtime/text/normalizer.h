@@ -1,4 +1,4 @@
-// Changes to a text before it is split: prefixes, replacements, Unicode normal forms.
+// Changes to a text before it is split: prefixes, replacements, Unicode normal forms and the like.
 #pragma once
 
 #include <optional>
@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "runtime/io/status.h"
+#include "runtime/text/charsmap.h"
 #include "runtime/text/regex.h"
+#include "runtime/text/sentencepiece_normalizer.h"
+#include "runtime/text/vocabulary.h"
 
 namespace llmrt {
 namespace schema {
@@ -15,18 +18,13 @@ struct Tokenizer;
 struct NormalizerStep;
 }  // namespace schema
 
-enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
-
-/// `text` (valid UTF-8) in a Unicode normal form, in O(n log n) whatever the text.
-std::string normalizeUnicode(std::string_view text, NormalForm form);
-
 /// All `pattern` in `text`, left to right, replaced. `pattern` is not empty.
 std::string replaceAll(std::string_view text, std::string_view pattern, std::string_view content);
 
 /// Immutable and thread-safe.
 class Normalizer {
  public:
-  static Result<Normalizer> create(const schema::Tokenizer& data);
+  static Result<Normalizer> create(const schema::Tokenizer& data, const Vocabulary& vocabulary);
 
   bool empty() const { return steps_.empty(); }
   /// `text` must be valid UTF-8, and the result is.
@@ -36,7 +34,10 @@ class Normalizer {
   struct Step {
     int kind;  // schema::NormalizerKind
     std::string pattern, content;
+    bool strip_left = false, strip_right = false;
     std::optional<Regex> regex;
+    std::optional<Charsmap> charsmap;
+    std::optional<SentencePieceNormalizer> sentencepiece;
   };
   std::vector<Step> steps_;
 };

@@ -17,7 +17,7 @@ struct Span {
 };
 
 /// Matches of `regex` in the alphabet's spelling of `text`'s bytes, as offsets into `text`.
-Status findOnAlphabet(const Regex& regex, std::string_view text,
+Status findOnAlphabet(const Regex& regex, std::string_view text, Regex::Scratch& scratch,
                       std::vector<Regex::Match>& matches) {
   std::string spelled;
   std::vector<size_t>
@@ -27,7 +27,7 @@ Status findOnAlphabet(const Regex& regex, std::string_view text,
     byte_at.resize(spelled.size(), i);
   }
   byte_at.push_back(text.size());
-  LLMRT_RETURN_IF_ERROR(regex.findAll(spelled, matches));
+  LLMRT_RETURN_IF_ERROR(regex.findAll(spelled, matches, scratch));
   for (Regex::Match& match : matches) match = {byte_at[match.begin], byte_at[match.end]};
   return {};
 }
@@ -72,10 +72,11 @@ Result<PreTokenizer> PreTokenizer::create(const schema::Tokenizer& data) {
   return result;
 }
 
-Status PreTokenizer::splitPiece(const Step& step, const Piece& piece, std::vector<Piece>& out) {
-  std::vector<Regex::Match> matches;
-  LLMRT_RETURN_IF_ERROR(step.on_alphabet ? findOnAlphabet(*step.regex, piece.text, matches)
-                                         : step.regex->findAll(piece.text, matches));
+Status PreTokenizer::splitPiece(const Step& step, const Piece& piece, Regex::Scratch& scratch,
+                                std::vector<Regex::Match>& matches, std::vector<Piece>& out) {
+  matches.clear();
+  LLMRT_RETURN_IF_ERROR(step.on_alphabet ? findOnAlphabet(*step.regex, piece.text, scratch, matches)
+                                         : step.regex->findAll(piece.text, matches, scratch));
   auto emit = [&](size_t begin, size_t end) {
     out.push_back({piece.text.substr(begin, end - begin), piece.at_start && begin == 0});
   };
@@ -147,12 +148,14 @@ void PreTokenizer::metaspace(const Step& step, const Piece& piece, std::deque<st
 Status PreTokenizer::split(std::string_view text, bool at_start, Words& out) const {
   if (text.empty()) return {};
   std::vector<Piece> pieces{{text, at_start}};
+  std::vector<Regex::Match> matches;
   for (const Step& step : steps_) {
     std::vector<Piece> next;
+    next.reserve(pieces.size());
     for (const Piece& piece : pieces) {
       switch (static_cast<Kind>(step.kind)) {
         case Kind::split:
-          LLMRT_RETURN_IF_ERROR(splitPiece(step, piece, next));
+          LLMRT_RETURN_IF_ERROR(splitPiece(step, piece, out.regex, matches, next));
           break;
         case Kind::metaspace:
           metaspace(step, piece, out.storage, next);

@@ -22,6 +22,7 @@ class PreTokenizer {
   struct Words {
     std::vector<std::string_view> words;
     std::deque<std::string> storage;  // of words that are not parts of the text as it was given
+    Regex::Scratch regex;
   };
 
   static Result<PreTokenizer> create(const schema::Tokenizer& data);
@@ -43,7 +44,8 @@ class PreTokenizer {
     std::string_view text;
     bool at_start;
   };
-  static Status splitPiece(const Step& step, const Piece& piece, std::vector<Piece>& out);
+  static Status splitPiece(const Step& step, const Piece& piece, Regex::Scratch& scratch,
+                           std::vector<Regex::Match>& matches, std::vector<Piece>& out);
   static void metaspace(const Step& step, const Piece& piece, std::deque<std::string>& storage,
                         std::vector<Piece>& out);
 

@@ -31,6 +31,18 @@ struct Regex::Code {
   std::unique_ptr<pcre2_code, Deleter> code;
 };
 
+struct Regex::Scratch::Buffers {
+  std::unique_ptr<pcre2_match_data, Deleter> data;
+  std::unique_ptr<pcre2_jit_stack, Deleter> stack;
+  std::unique_ptr<pcre2_match_context, Deleter> context;
+};
+
+Regex::Scratch::Scratch() : buffers_(std::make_unique<Buffers>()) {
+  buffers_->data.reset(pcre2_match_data_create(1, nullptr));
+}
+Regex::Scratch::Scratch(Scratch&&) noexcept = default;
+Regex::Scratch::~Scratch() = default;
+
 Regex::Regex(std::unique_ptr<Code> code) : code_(std::move(code)) {}
 Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
@@ -55,11 +67,9 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   return Regex(std::move(holder));
 }
 
-Status Regex::findAll(std::string_view text, std::vector<Match>& matches) const {
-  std::unique_ptr<pcre2_match_data, Deleter> data(pcre2_match_data_create(1, nullptr));
+Status Regex::findAll(std::string_view text, std::vector<Match>& matches, Scratch& scratch) const {
+  auto& [data, stack, context] = *scratch.buffers_;
   if (!data) return outOfMemory("no memory to match a regular expression");
-  std::unique_ptr<pcre2_match_context, Deleter> context;
-  std::unique_ptr<pcre2_jit_stack, Deleter> stack;
   auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   size_t offset = 0;
   while (offset < text.size()) {

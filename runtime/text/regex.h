@@ -20,6 +20,20 @@ class Regex {
     size_t begin, end;  // begin < end
   };
 
+  /// What matching needs to write to. One for each thread; worth keeping where many short texts are
+  /// matched.
+  class Scratch {
+   public:
+    Scratch();
+    Scratch(Scratch&&) noexcept;
+    ~Scratch();
+
+   private:
+    friend class Regex;
+    struct Buffers;
+    std::unique_ptr<Buffers> buffers_;
+  };
+
   /// kInvalidData where the pattern is not a regular expression.
   static Result<Regex> compile(std::string_view pattern);
 
@@ -31,7 +45,11 @@ class Regex {
   /// be valid UTF-8: it is not checked again, since checking the whole text at each match is
   /// quadratic. Fails only where the pattern needs more steps or stack than a text of this size can
   /// ask for.
-  Status findAll(std::string_view text, std::vector<Match>& matches) const;
+  Status findAll(std::string_view text, std::vector<Match>& matches, Scratch& scratch) const;
+  Status findAll(std::string_view text, std::vector<Match>& matches) const {
+    Scratch scratch;
+    return findAll(text, matches, scratch);
+  }
 
  private:
   struct Code;

@@ -1,6 +1,7 @@
 #include "runtime/text/tokenizer.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "runtime/schema/tokenizer_generated.h"
 #include "runtime/text/added_tokens.h"
@@ -8,34 +9,61 @@
 #include "runtime/text/decoder.h"
 #include "runtime/text/normalizer.h"
 #include "runtime/text/pre_tokenizer.h"
+#include "runtime/text/unigram.h"
 #include "runtime/text/utf8.h"
+#include "runtime/text/vocabulary.h"
 
 namespace llmrt {
 namespace {
 
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
-constexpr uint8_t kSpecial = 1;  // of token_flags and added_flags
 // Of added_flags.
-constexpr uint8_t kLstrip = 2, kRstrip = 4, kSingleWord = 8, kNormalized = 16;
+constexpr uint8_t kSpecial = 1, kLstrip = 2, kRstrip = 4, kSingleWord = 8, kNormalized = 16;
 
 }  // namespace
 
 struct Tokenizer::Impl {
-  BpeModel bpe;
+  struct Scratch {
+    BpeModel::Scratch bpe;
+    UnigramModel::Scratch unigram;
+  };
+
+  Vocabulary vocabulary;
+  std::optional<BpeModel> bpe;  // one of the two
+  std::optional<UnigramModel> unigram;
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   DecoderRules decoder;
   AddedTokenMatcher raw_tokens;         // looked for in the text as it is
   AddedTokenMatcher normalized_tokens;  // and in the normalized text
-  std::vector<uint8_t> token_flags;     // [vocab_size]
   std::vector<int32_t> prefix, suffix;
   int32_t bos_id = -1;
   int32_t eos_id = -1;
 
+  Status readModel(const schema::Tokenizer& data);
   Status readAddedTokens(const schema::Tokenizer& data);
-  Status encodeText(std::string_view text, bool at_start, bool parse_special,
-                    BpeModel::Scratch& scratch, std::vector<int32_t>& ids) const;
+  Status encodeText(std::string_view text, bool at_start, bool parse_special, Scratch& scratch,
+                    std::vector<int32_t>& ids) const;
 };
+
+Status Tokenizer::Impl::readModel(const schema::Tokenizer& data) {
+  if (data.kind() < schema::TokenizerKind::MIN || data.kind() > schema::TokenizerKind::MAX) {
+    return invalidData("tokenizer: unknown kind");
+  }
+  LLMRT_ASSIGN_OR_RETURN(vocabulary, Vocabulary::create(data));
+  if (data.kind() == schema::TokenizerKind::unigram) {
+    LLMRT_ASSIGN_OR_RETURN(unigram, UnigramModel::create(data, vocabulary));
+    return {};
+  }
+  LLMRT_ASSIGN_OR_RETURN(bpe, BpeModel::create(data, vocabulary));
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    std::string_view piece = vocabulary.piece(id);
+    if (!vocabulary.has(id, Vocabulary::kUserDefined) || piece.empty()) continue;
+    if (!isValidUtf8(piece)) return invalidData("tokenizer: a user-defined symbol is not UTF-8");
+    normalized_tokens.add(piece, {.id = id});
+  }
+  return {};
+}
 
 Status Tokenizer::Impl::readAddedTokens(const schema::Tokenizer& data) {
   uint32_t count = data.added_ids() ? data.added_ids()->size() : 0;
@@ -52,7 +80,7 @@ Status Tokenizer::Impl::readAddedTokens(const schema::Tokenizer& data) {
     uint32_t end = data.added_offsets()->Get(i + 1);
     uint32_t id = data.added_ids()->Get(i);
     uint8_t flags = data.added_flags()->Get(i);
-    if (begin >= end || end > contents.size() || id >= token_flags.size() ||
+    if (begin >= end || end > contents.size() || id >= static_cast<uint32_t>(vocabulary.size()) ||
         !isValidUtf8(contents.substr(begin, end - begin))) {
       return invalidData("tokenizer: added token " + std::to_string(i) + " is broken");
     }
@@ -70,7 +98,7 @@ Status Tokenizer::Impl::readAddedTokens(const schema::Tokenizer& data) {
 }
 
 Status Tokenizer::Impl::encodeText(std::string_view text, bool at_start, bool parse_special,
-                                   BpeModel::Scratch& scratch, std::vector<int32_t>& ids) const {
+                                   Scratch& scratch, std::vector<int32_t>& ids) const {
   std::string normalized;
   if (!normalizer.empty()) {
     LLMRT_ASSIGN_OR_RETURN(normalized, normalizer.normalize(text));
@@ -87,7 +115,13 @@ Status Tokenizer::Impl::encodeText(std::string_view text, bool at_start, bool pa
     PreTokenizer::Words words;
     bool first = at_start && segment.text.data() == text.data();
     LLMRT_RETURN_IF_ERROR(pre_tokenizer.split(segment.text, first, words));
-    for (std::string_view word : words.words) bpe.encode(word, scratch, ids);
+    for (std::string_view word : words.words) {
+      if (bpe) {
+        bpe->encode(word, scratch.bpe, ids);
+      } else {
+        unigram->encode(word, scratch.unigram, ids);
+      }
+    }
   }
   return {};
 }
@@ -100,13 +134,12 @@ Tokenizer::~Tokenizer() = default;
 Result<Tokenizer> Tokenizer::create(const schema::Tokenizer* data) {
   if (!data) return invalidArgument("there is no tokenizer");
   auto impl = std::make_unique<Impl>();
-  LLMRT_ASSIGN_OR_RETURN(impl->bpe, BpeModel::create(*data));
-  LLMRT_ASSIGN_OR_RETURN(impl->normalizer, Normalizer::create(*data));
+  LLMRT_RETURN_IF_ERROR(impl->readModel(*data));
+  LLMRT_ASSIGN_OR_RETURN(impl->normalizer, Normalizer::create(*data, impl->vocabulary));
   LLMRT_ASSIGN_OR_RETURN(impl->pre_tokenizer, PreTokenizer::create(*data));
   LLMRT_ASSIGN_OR_RETURN(impl->decoder, DecoderRules::create(*data));
-  impl->token_flags.assign(data->token_flags()->begin(), data->token_flags()->end());
   LLMRT_RETURN_IF_ERROR(impl->readAddedTokens(*data));
-  auto vocab_size = static_cast<uint32_t>(impl->token_flags.size());
+  auto vocab_size = static_cast<uint32_t>(impl->vocabulary.size());
   auto readIds = [&](const flatbuffers::Vector<uint32_t>* from, std::vector<int32_t>& to) {
     if (!from) return true;
     to.assign(from->begin(), from->end());
@@ -135,7 +168,8 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
   if (options.add_bos) ids = impl_->prefix;
   std::vector<AddedTokenMatcher::Segment> segments;
   impl_->raw_tokens.split(text, options.parse_special, segments);
-  BpeModel::Scratch scratch;
+  Impl::Scratch scratch;
+  if (impl_->bpe) scratch.bpe.prepareCache(text.size());
   for (const auto& segment : segments) {
     if (segment.id >= 0) {
       ids.push_back(segment.id);
@@ -161,16 +195,15 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
 }
 
 bool Tokenizer::isSpecial(int32_t id) const {
-  return id >= 0 && id < vocabSize() &&
-         (impl_->token_flags[static_cast<size_t>(id)] & kSpecial) != 0;
+  return id >= 0 && id < vocabSize() && impl_->vocabulary.has(id, Vocabulary::kSpecial);
 }
 
 int32_t Tokenizer::bosId() const { return impl_->bos_id; }
 int32_t Tokenizer::eosId() const { return impl_->eos_id; }
-int32_t Tokenizer::vocabSize() const { return impl_->bpe.vocabSize(); }
+int32_t Tokenizer::vocabSize() const { return impl_->vocabulary.size(); }
 
 std::string_view Tokenizer::piece(int32_t id) const {
-  return id >= 0 && id < vocabSize() ? impl_->bpe.piece(id) : std::string_view();
+  return id >= 0 && id < vocabSize() ? impl_->vocabulary.piece(id) : std::string_view();
 }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)

@@ -22,6 +22,13 @@ inline size_t utf8Length(unsigned char lead) {
 /// The code point at `offset` of valid UTF-8.
 char32_t codePointAt(std::string_view text, size_t offset);
 
+/// Where the character before `offset` begins, which is not 0.
+inline size_t previousCharacter(std::string_view text, size_t offset) {
+  do --offset;
+  while (offset > 0 && (static_cast<unsigned char>(text[offset]) & 0xc0) == 0x80);
+  return offset;
+}
+
 void appendUtf8(char32_t code_point, std::string& out);
 
 /// Unicode's White_Space property.

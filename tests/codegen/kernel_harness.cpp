@@ -5,11 +5,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <optional>
 
 #include "mlir/Parser/Parser.h"
+#include "runtime/core/cpu_features.h"
 #include "runtime/io/float_convert.h"
 
 namespace llmc::test {
@@ -70,16 +72,28 @@ void LoadedKernels::run(const char* symbol, const LlmcStep& step, std::vector<vo
 
 std::vector<cpu::CpuTarget> runnableTargets() {
   std::vector<cpu::CpuTarget> targets;
+  const std::vector<std::string> here = llmrt::supportedCpuTargets();
+  const auto runs = [&](const char* name) {
+    return std::find(here.begin(), here.end(), name) != here.end() &&
+           llmrt::enableCpuTarget(name).ok();
+  };
 #if defined(__x86_64__)
-  __builtin_cpu_init();
   targets.push_back(*cpu::findCpuTarget("x86-64-v3"));
   cpu::CpuTarget v4 = *cpu::findCpuTarget("x86-64-v4");
-  if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) {
+  if (!runs("x86-64-v4")) {
     v4.name += " as x86-64-v3";
     v4.cpu = "x86-64-v3";
     v4.features.clear();
   }
   targets.push_back(v4);
+  cpu::CpuTarget amx = *cpu::findCpuTarget("sapphirerapids");
+  if (!runs("sapphirerapids")) {
+    amx.name += " as x86-64-v3";
+    amx.cpu = "x86-64-v3";
+    amx.features.clear();
+    amx.emulateAmx = true;
+  }
+  targets.push_back(amx);
 #elif defined(__aarch64__)
   targets.push_back(*cpu::findCpuTarget("aarch64"));
 #endif

@@ -15,12 +15,13 @@ extern char** environ;
 
 namespace e2e {
 
-Output run(const std::vector<std::string>& args) {
+Output run(const std::vector<std::string>& args, const std::string& input) {
   ScratchDir dir;
-  const std::string out = dir / "out", err = dir / "err";
+  const std::string in = dir / "in", out = dir / "out", err = dir / "err";
+  writeFile(in, input);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   std::vector<char*> argv;

@@ -11,8 +11,8 @@ struct Output {
   std::string out, err;
 };
 
-/// `args[0]` is the program's path; stdin is empty.
-Output run(const std::vector<std::string>& args);
+/// `args[0]` is the program's path; stdin holds `input`.
+Output run(const std::vector<std::string>& args, const std::string& input = "");
 
 /// `args` as a person would read them, for messages.
 std::string commandLine(const std::vector<std::string>& args);

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <map>
 
 #include "runtime/core/cpu_features.h"
+#include "runtime/schema/plan_generated.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"
@@ -34,11 +37,13 @@ TEST(Target, IsTheBestOfThePlanThatThisMachineRuns) {
 }
 
 TEST(Target, V4GivesTheBitsOfV3) {
+  // Compiled on any machine: one that emulates the target may have no compiler (tests/emulated).
+  std::map<std::string, std::string> plans;
+  for (const char* dtype : {"f32", "f16", "bf16"})
+    plans[dtype] = compiledPlan(goldenModel("llama_mha"), {"--dtype", dtype, "--target", kTargets});
   if (!runsHere("x86-64-v4")) GTEST_SKIP() << "this machine does not run x86-64-v4";
-  for (const char* dtype : {"f32", "f16", "bf16"}) {
+  for (const auto& [dtype, plan] : plans) {
     SCOPED_TRACE(dtype);
-    const std::string plan =
-        compiledPlan(goldenModel("llama_mha"), {"--dtype", dtype, "--target", kTargets});
     const RunningModel v3(plan, "x86-64-v3"), v4(plan, "x86-64-v4");
     ASSERT_TRUE(v3.ok() && v4.ok());
     // Two plans open at once have each its own code.
@@ -56,6 +61,45 @@ TEST(Target, V4GivesTheBitsOfV3) {
                 0)
           << "step " << s;
     }
+  }
+}
+
+TEST(Target, AmxGivesTheSameBitsWhateverTheRowsAndThreads) {
+  std::map<std::string, std::string> plans;
+  for (const char* name : {"mistral_window_bf16", "llama_head_dim_20_bf16"})
+    plans[name] = compiledPlan(goldenModel(name), {"--target", "sapphirerapids,x86-64-v3"});
+  if (!runsHere("sapphirerapids")) GTEST_SKIP() << "this machine does not run sapphirerapids";
+  for (const auto& [name, plan] : plans) {
+    SCOPED_TRACE(name);
+    const RunningModel amx(plan, "sapphirerapids"), v3(plan, "x86-64-v3");
+    ASSERT_TRUE(amx.ok() && v3.ok());
+    const Ids prompt = somePrompt(80, amx.plan->vocabSize());
+    const auto a = amx.session({.threads = 1}), b = amx.session({.threads = 2, .prefill_chunk = 7}),
+               c = v3.session({.threads = 1});
+    ASSERT_TRUE(a && b && c);
+    const Continuation expected = continueGreedily(*a, prompt, 8),
+                       actual = continueGreedily(*b, prompt, 8);
+    EXPECT_EQ(actual.ids, expected.ids);
+    ASSERT_EQ(actual.logits.size(), expected.logits.size());
+    for (size_t s = 0; s < actual.logits.size(); ++s) {
+      EXPECT_EQ(std::memcmp(actual.logits[s].data(), expected.logits[s].data(),
+                            actual.logits[s].size() * sizeof(float)),
+                0)
+          << "step " << s;
+    }
+    // Beside FMAs, AMX rounds the left operand of each product to bf16: a relative error of 2^-9,
+    // independent in the four products of a layer and the logits', so that they add in squares. 4
+    // stands for the largest of some hundred logits.
+    const Logits fma = prefill(*c, prompt);
+    double squares = 0, worst = 0;
+    for (size_t v = 0; v < fma.size(); ++v) {
+      squares += double(fma[v]) * fma[v];
+      worst = std::max(worst, std::abs(double(expected.logits[0][v]) - fma[v]));
+    }
+    const double layers = amx.plan->schema().model()->num_layers();
+    EXPECT_GT(worst, 0) << "these are the FMA kernels' bits";
+    EXPECT_LE(worst, 4 * std::sqrt(4 * layers + 1) * 0x1p-9 *
+                         std::sqrt(squares / static_cast<double>(fma.size())));
   }
 }
 

@@ -91,7 +91,7 @@ TEST(Checkpoint, OpensADirectoryWithAllItsParts) {
     EXPECT_TRUE(checkpoint->weights);
     EXPECT_EQ(checkpoint->spec.name, std::filesystem::path(dir.path()).filename());
     EXPECT_THAT(checkpoint->spec.eos_token_ids, testing::ElementsAre(0));
-    EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kTokenizerJson);
+    EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kFile);
     EXPECT_EQ(checkpoint->tokenizer.path, dir.path("tokenizer.json"));
     EXPECT_EQ(checkpoint->chat_template, "from config");
   }
@@ -108,6 +108,15 @@ TEST(Checkpoint, NamedTemplatesGiveTheDefault) {
   auto checkpoint = openCheckpoint(dir.path("config.json"));
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
   EXPECT_EQ(checkpoint->chat_template, "d");
+}
+
+TEST(Checkpoint, AChatTemplateMayLieInAFileOfItsOwn) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  dir.write("chat_template.json", R"({"chat_template": "from json"})");
+  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat_template, "from json");
+  dir.write("tokenizer_config.json", R"({"chat_template": "from config"})");
+  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat_template, "from config");
 }
 
 TEST(Checkpoint, ABareConfigIsCodeOnlyAndADirectoryIsNot) {
@@ -140,9 +149,9 @@ TEST(Checkpoint, PartsMayLieElsewhere) {
   EXPECT_EQ(checkpoint->tokenizer.path, parts.path("tokenizer.json"));
   options.tokenizer = parts.path("tokenizer.json");
   EXPECT_EQ(openCheckpoint(model.path("small.json"), options)->tokenizer.kind,
-            Kind::kTokenizerJson);
+            Kind::kFile);
   options.tokenizer = model.path();
-  EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("holds no tokenizer.json"));
+  EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("holds no tokenizer"));
   options.tokenizer = model.path("none");
   EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("no such file"));
 }
@@ -241,7 +250,7 @@ TEST(Checkpoint, OpensTheTrainedModels) {
   EXPECT_EQ(hf->spec.name, "TinyStories-656K-bf16");
   EXPECT_TRUE(hf->spec.tie_word_embeddings);
   EXPECT_EQ(hf->spec.dtype, llmrt::DType::kBF16);
-  EXPECT_EQ(hf->tokenizer.kind, Kind::kTokenizerJson);
+  EXPECT_EQ(hf->tokenizer.kind, Kind::kFile);
   EXPECT_TRUE(hf->weights);
   auto gguf = openCheckpoint((folder / "stories260K" / "stories260Ktok512.gguf").string());
   ASSERT_TRUE(gguf.ok()) << gguf.status().message();

@@ -29,8 +29,8 @@
 // CHECK-NEXT: llm.phase @norm_logits_128x64_bf16_decode
 
 // Prefill wants the logits of one row of each sequence, and has kernels of its own.
-// CHECK-LABEL: llm.schedule @prefill max_rows 64 max_logits_rows 2
-// CHECK:      llm.buffer @logits offset 0 rows 2 width 128 row_stride 128
+// CHECK-LABEL: llm.schedule @prefill max_rows 64 max_logits_rows 64
+// CHECK:      llm.buffer @logits offset 0 rows 64 width 128 row_stride 128
 // CHECK:      llm.phase @attention_4x2x16_kvbf16_prefill tiles 2 rows_per_tile 16
 
 // CHECK-COUNT-14: llm.kernel @

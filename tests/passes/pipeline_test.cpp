@@ -89,7 +89,7 @@ TEST(Schedule, IsAnEntryPointOfThePlan) {
   ASSERT_TRUE(mlir::succeeded(prefill));
   EXPECT_EQ(prefill->name, "prefill");
   EXPECT_EQ(prefill->max_rows, 20u);
-  EXPECT_EQ(prefill->max_logits_rows, 3u);  // one of each sequence
+  EXPECT_EQ(prefill->max_logits_rows, 20u);  // at most 64 are held for scoring
   ASSERT_EQ(prefill->sections.size(), 3u);
   EXPECT_FALSE(prefill->sections[0]->is_layers);
   EXPECT_TRUE(prefill->sections[1]->is_layers);
@@ -101,7 +101,7 @@ TEST(Schedule, IsAnEntryPointOfThePlan) {
   // 3 x 24 outputs of 24 inputs in bf16, and the norm in f32.
   EXPECT_EQ(prefill->sections[1]->phases[0]->weight_bytes, 3u * 24 * 24 * 2 + 24 * 4);
   EXPECT_TRUE(prefill->sections[2]->phases[0]->on_logits_rows);
-  EXPECT_EQ(prefill->buffers[prefill->logits_buffer]->rows, 3u);
+  EXPECT_EQ(prefill->buffers[prefill->logits_buffer]->rows, 20u);
 }
 
 TEST(Schedule, KernelNamesAreUniqueCIdentifiers) {

@@ -226,6 +226,24 @@ TEST(Llmbench, ReportsRatiosToLimits) {
   EXPECT_THAT(bad.err, HasSubstr("--prefill 300: the context holds 200 tokens"));
 }
 
+TEST(Llmbench, ComparesPlansInTheSameRounds) {
+  const Model model, other;
+  const std::string command = std::string(LLMBENCH) + " " + model.path +
+                              " --synthetic-weights --prefill 30 --decode 10 --repeat 1 --ablate " +
+                              other.path;
+  const Output o = shell(command + " --json");
+  ASSERT_EQ(o.status, 0) << o.err;
+  const auto json = nlohmann::json::parse(o.out);
+  ASSERT_EQ(json["ablation"].size(), 1u);
+  const auto& ablation = json["ablation"][0];
+  EXPECT_EQ(ablation["plan"], other.path);
+  EXPECT_EQ(ablation["disabled"], "nothing");
+  EXPECT_DOUBLE_EQ(ablation["decode_to_first"],
+                   ablation["decode_tok_s"].get<double>() / json["decode_tok_s"].get<double>());
+  EXPECT_THAT(shell(command).out, HasSubstr("without"));
+  EXPECT_THAT(shell(command + "x").err, HasSubstr(other.path + "x"));
+}
+
 TEST(Llmbench, RefusesToMeasureNothing) {
   const Model model;
   const auto error = [&](const std::string& flags) {

@@ -120,6 +120,7 @@ TEST(Bpe, MergesAcrossWordsAreHonoured) {
   EXPECT_EQ(pieces(build(table), "a b"), "\u2581|a|\u2581b");
   addMerge(table, a, mark_b, "a\u2581b");
   EXPECT_EQ(pieces(build(table), "a b"), "\u2581|a\u2581b");
+  EXPECT_EQ(pieces(build(table), "c b  a b"), "\u2581|c|\u2581b|\u2581|\u2581|a\u2581b");
 }
 
 TEST(Bpe, AMegabyteOfOneLetterIsNotQuadratic) {

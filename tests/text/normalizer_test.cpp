@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/text/unicode.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {

@@ -67,14 +67,14 @@ TEST(TokenizerJson, TheConfigNamesBosAndDecidesForLlama) {
 }
 
 TEST(TokenizerJson, NamesWhatIsMissingHere) {
-  EXPECT_THAT(errorOf(R"({"model": {"type": "Unigram", "vocab": []}})"),
-              HasSubstr("'Unigram' is not supported"));
-  EXPECT_THAT(errorOf(json(R"("normalizer": {"type": "Precompiled"},)")),
-              HasSubstr("normalizer of type 'Precompiled'"));
+  EXPECT_THAT(errorOf(R"({"model": {"type": "WordPiece", "vocab": {}}})"),
+              HasSubstr("'WordPiece' is not supported"));
+  EXPECT_THAT(errorOf(json(R"("normalizer": {"type": "BertNormalizer"},)")),
+              HasSubstr("normalizer of type 'BertNormalizer'"));
   EXPECT_THAT(
       errorOf(json(
-          R"("pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}]},)")),
-      HasSubstr("pre_tokenizer of type 'Whitespace'"));
+          R"("pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "UnicodeScripts"}]},)")),
+      HasSubstr("pre_tokenizer of type 'UnicodeScripts'"));
   EXPECT_THAT(errorOf(json(R"("decoder": {"type": "CTC"},)")), HasSubstr("decoder of type 'CTC'"));
   EXPECT_THAT(errorOf(json(R"("post_processor": {"type": "BertProcessing"},)")),
               HasSubstr("post_processor of type 'BertProcessing'"));

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -47,14 +46,9 @@ class LlmcCompile : public ::testing::Test {
   TemporaryDirectory dir_;
 };
 
-TEST_F(LlmcCompile, ARealConfigGivesASmallCodeOnlyPlanQuickly) {
-  const auto start = std::chrono::steady_clock::now();
+TEST_F(LlmcCompile, ARealConfigGivesASmallCodeOnlyPlan) {
   const std::string out = succeed({"compile", kSource + "/models/mistral.json", "--target",
                                    "x86-64-v3", "-o", dir_.path("m.fb")});
-#if !defined(__SANITIZE_ADDRESS__)
-  // The bound for users is 10 s; tests share the machine with others.
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
-#endif
   EXPECT_THAT(out, HasSubstr("7.24 B parameters"));
   EXPECT_LT(fs::file_size(dir_.path("m.fb")), 1000u * 1000);
   EXPECT_FALSE(fs::exists(dir_.path("m.weights")));

@@ -13,7 +13,7 @@
 
 #include "runtime/core/cost.h"
 #include "runtime/measure/bandwidth.h"
-#include "runtime/measure/fma_peak.h"
+#include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
@@ -40,7 +40,7 @@ struct Samples {
 };
 
 struct Rounds {
-  Samples read_gb_s, fma_gflop_s, prefill_tok_s, prefill_gflop_s, decode_tok_s, decode_gb_s;
+  Samples read_gb_s, peak_gflop_s, prefill_tok_s, prefill_gflop_s, decode_tok_s, decode_gb_s;
   double bytes_per_token = 0;
 };
 
@@ -108,11 +108,48 @@ Status checkLengths(const Session& session, const BenchOptions& o) {
   return {};
 }
 
+/// A plan that takes its turn in every round.
+struct Entrant {
+  LoadedModel model;
+  Rounds rounds;
+
+  std::string path() const { return model.plan->path(); }
+  /// The flags it was compiled with.
+  std::string flags() const {
+    const flatbuffers::String* command = model.plan->schema().command();
+    return command ? command->str() : "";
+  }
+  /// What was switched off in it.
+  std::string disabledPasses() const {
+    const std::string flag = "--disable-pass ", all = flags();
+    const size_t at = all.find(flag);
+    if (at == std::string::npos) return "nothing";
+    const size_t begin = at + flag.size();
+    return all.substr(begin, all.find(' ', begin) - begin);
+  }
+};
+
 double ratio(const Samples& value, const Samples& limit) {
   return limit.median() > 0 ? value.median() / limit.median() : 0;
 }
 
-void printJson(const Session& session, const BenchOptions& o, const Rounds& r) {
+nlohmann::json ablationJson(const Entrant& other, const Rounds& first, const BenchOptions& o) {
+  nlohmann::json json = {{"plan", other.path()}, {"disabled", other.disabledPasses()}};
+  const Rounds& r = other.rounds;
+  if (o.decode > 0) {
+    json["decode_tok_s"] = r.decode_tok_s.median();
+    json["decode_to_first"] = ratio(r.decode_tok_s, first.decode_tok_s);
+  }
+  if (o.prefill > 0) {
+    json["prefill_tok_s"] = r.prefill_tok_s.median();
+    json["prefill_to_first"] = ratio(r.prefill_tok_s, first.prefill_tok_s);
+  }
+  return json;
+}
+
+void printJson(const std::vector<Entrant>& entrants, const BenchOptions& o) {
+  const Session& session = *entrants[0].model.session;
+  const Rounds& r = entrants[0].rounds;
   nlohmann::json json = {{"model", session.plan().schema().model()->name()
                                        ? session.plan().schema().model()->name()->str()
                                        : ""},
@@ -136,17 +173,36 @@ void printJson(const Session& session, const BenchOptions& o, const Rounds& r) {
   }
   if (o.prefill > 0) {
     json["prefill"] = o.prefill;
-    json["prefill_ratio"] = ratio(r.prefill_gflop_s, r.fma_gflop_s);
+    json["prefill_ratio"] = ratio(r.prefill_gflop_s, r.peak_gflop_s);
     add("prefill_tok_s", r.prefill_tok_s);
     add("prefill_gflop_s", r.prefill_gflop_s);
-    add("prefill_limit_gflop_s", r.fma_gflop_s);
+    add("prefill_limit_gflop_s", r.peak_gflop_s);
   }
   json["spread"] = spread;  // [least, most] of the rounds
+  for (size_t i = 1; i < entrants.size(); ++i)
+    json["ablation"].push_back(ablationJson(entrants[i], r, o));
   const std::string line = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   fmt::print("{}\n", line);
 }
 
-void printTable(const Session& session, const BenchOptions& o, const Rounds& r) {
+void printAblation(const std::vector<Entrant>& entrants, const BenchOptions& o) {
+  const Rounds& first = entrants[0].rounds;
+  fmt::print("  {:<34}{:>14}{:>14}\n", "without", o.decode > 0 ? "decode" : "",
+             o.prefill > 0 ? "prefill" : "");
+  const auto percent = [](const Samples& value, const Samples& whole) {
+    return value.values.empty() ? std::string() : fmt::format("{:.1f}%", 100 * ratio(value, whole));
+  };
+  for (size_t i = 1; i < entrants.size(); ++i) {
+    const Rounds& r = entrants[i].rounds;
+    fmt::print("  {:<34}{:>14}{:>14}\n", entrants[i].disabledPasses(),
+               percent(r.decode_tok_s, first.decode_tok_s),
+               percent(r.prefill_tok_s, first.prefill_tok_s));
+  }
+}
+
+void printTable(const std::vector<Entrant>& entrants, const BenchOptions& o) {
+  const Session& session = *entrants[0].model.session;
+  const Rounds& r = entrants[0].rounds;
   fmt::print("{}: {} at {} threads, median of {} rounds [least, most]\n", session.plan().path(),
              session.plan().targetName(), session.options().threads, o.repeat);
   const auto row = [](const std::string& name, const Samples& s, const char* unit) {
@@ -162,10 +218,11 @@ void printTable(const Session& session, const BenchOptions& o, const Rounds& r) 
   if (o.prefill > 0) {
     row(fmt::format("prefill {} tokens", o.prefill), r.prefill_tok_s, "tok/s");
     row("  computing", r.prefill_gflop_s, "GFLOP/s");
-    row("  limit: f32 FMA", r.fma_gflop_s, "GFLOP/s");
+    row("  limit: multiply-adds", r.peak_gflop_s, "GFLOP/s");
     fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit",
-               100 * ratio(r.prefill_gflop_s, r.fma_gflop_s));
+               100 * ratio(r.prefill_gflop_s, r.peak_gflop_s));
   }
+  if (entrants.size() > 1) printAblation(entrants, o);
 }
 
 }  // namespace
@@ -182,6 +239,11 @@ void BenchOptions::addTo(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app.add_option("--repeat", repeat, "Rounds")->capture_default_str()->check(CLI::Range(1, 1000));
+  app.add_option(
+         "--ablate", ablate,
+         "Comma-separated plans of the same model with something switched off (llmc compile "
+         "--disable-pass): their speed as a share of PLAN's, in the same rounds")
+      ->delimiter(',');
   app.add_flag("--json", json, "One line, a JSON object; spread: [least, most] of each figure");
   app.callback([this] {
     if (prefill == 0 && decode == 0)
@@ -192,29 +254,41 @@ void BenchOptions::addTo(CLI::App& app) {
 }
 
 Result<int> bench(const BenchOptions& o) {
-  LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
-  Session& session = *model.session;
-  LLMRT_RETURN_IF_ERROR(checkLengths(session, o));
-  const int threads = session.options().threads;
+  std::vector<Entrant> entrants;
+  std::vector<std::string> paths = {o.model.plan_path};
+  paths.insert(paths.end(), o.ablate.begin(), o.ablate.end());
+  for (const std::string& path : paths) {
+    ModelOptions options = o.model;
+    options.plan_path = path;
+    LLMRT_ASSIGN_OR_RETURN(LoadedModel model, loadModel(options));
+    LLMRT_RETURN_IF_ERROR(checkLengths(*model.session, o));
+    entrants.push_back({std::move(model), {}});
+  }
+  const Plan& plan = *entrants[0].model.plan;
+  const int threads = entrants[0].model.session->options().threads;
   LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter, BandwidthMeter::create(threads));
+  const bool bf16_weights = plan.schema().model()->dtype() == schema::DType::bf16;
   const bool terminal = isatty(STDERR_FILENO);
-  Rounds rounds;
   for (int round = 0; round <= o.repeat; ++round) {
     if (terminal) fmt::print(stderr, "\rround {} / {}", round, o.repeat);
-    if (round == 1) rounds = {};  // the first one was the warm-up
-    if (o.decode > 0) {
-      LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
-      rounds.read_gb_s.values.push_back(bandwidth / 1e9);
-      LLMRT_RETURN_IF_ERROR(measureDecode(session, o.depth, o.decode, rounds));
-    }
-    if (o.prefill > 0) {
-      LLMRT_ASSIGN_OR_RETURN(const double peak, measureFmaPeak(model.plan->targetName(), threads));
-      rounds.fma_gflop_s.values.push_back(peak / 1e9);
-      LLMRT_RETURN_IF_ERROR(measurePrefill(session, o.prefill, rounds));
+    for (Entrant& entrant : entrants) {
+      Rounds& rounds = entrant.rounds;
+      if (round == 1) rounds = {};  // the first one was the warm-up
+      if (o.decode > 0) {
+        LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
+        rounds.read_gb_s.values.push_back(bandwidth / 1e9);
+        LLMRT_RETURN_IF_ERROR(measureDecode(*entrant.model.session, o.depth, o.decode, rounds));
+      }
+      if (o.prefill > 0) {
+        LLMRT_ASSIGN_OR_RETURN(const double peak,
+                               measureComputePeak(plan.targetName(), bf16_weights, threads));
+        rounds.peak_gflop_s.values.push_back(peak / 1e9);
+        LLMRT_RETURN_IF_ERROR(measurePrefill(*entrant.model.session, o.prefill, rounds));
+      }
     }
   }
   if (terminal) fmt::print(stderr, "\r{:30}\r", "");
-  o.json ? printJson(session, o, rounds) : printTable(session, o, rounds);
+  o.json ? printJson(entrants, o) : printTable(entrants, o);
   return 0;
 }
 

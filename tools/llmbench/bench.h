@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "runtime/io/status.h"
 #include "tools/llmrun/load_model.h"
@@ -14,6 +16,7 @@ struct BenchOptions {
   int64_t decode = 64;    // tokens decoded one by one; 0: no decode
   int64_t depth = 0;      // tokens in the context before the first decoded one
   int repeat = 5;
+  std::vector<std::string> ablate;  // plans of the same model, measured in the same rounds
   bool json = false;
 
   void addTo(CLI::App& app);
@@ -21,7 +24,8 @@ struct BenchOptions {
 
 /// Each round measures bandwidth, FMA peak, prefill and decode one after another, so that a slow
 /// spell of the machine hits them alike. One round more than `repeat` is run, and the first is
-/// thrown away. Prints medians and spreads.
+/// thrown away. Prints medians and spreads. The plans of --ablate, which were compiled with
+/// something switched off, take their turn in every round and are given as ratios to the first.
 Result<int> bench(const BenchOptions& options);
 
 }  // namespace llmrt

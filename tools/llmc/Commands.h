@@ -19,6 +19,7 @@ void addCompileCommand(CLI::App& app, Command& chosen);
 void addPackCommand(CLI::App& app, Command& chosen);
 void addInspectCommand(CLI::App& app, Command& chosen);
 void addTokenizeCommand(CLI::App& app, Command& chosen);
+void addRenderCommand(CLI::App& app, Command& chosen);
 void addTargetsCommand(CLI::App& app, Command& chosen);
 
 }  // namespace llmc

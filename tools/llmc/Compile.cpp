@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "codegen/cpu/Codegen.h"
 #include "codegen/plan/PlanBuilder.h"
@@ -15,6 +14,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipeline.h"
+#include "passes/Remarks.h"
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/memory.h"
 #include "runtime/io/printable.h"
@@ -31,7 +31,7 @@ constexpr int64_t kDefaultMaxSeqLen = 4096;
 // and three targets) must be there before it begins.
 constexpr uint64_t kWorkingBytes = uint64_t{256} << 20;
 
-/// Keeps MLIR's first error, as one line; what else is said goes nowhere.
+/// Keeps MLIR's first error, as one line; what is no error goes nowhere.
 class ErrorCollector {
  public:
   explicit ErrorCollector(mlir::MLIRContext* context)
@@ -56,11 +56,8 @@ Result<std::unique_ptr<llmrt::schema::TokenizerT>> loadTokenizer(const Tokenizer
   switch (origin.kind) {
     case TokenizerOrigin::Kind::kNone:
       break;
-    case TokenizerOrigin::Kind::kTokenizerJson: {
-      const fs::path config = fs::path(origin.path).parent_path() / "tokenizer_config.json";
-      std::error_code ignored;
-      return readTokenizerJson(origin.path, fs::exists(config, ignored) ? config.string() : "");
-    }
+    case TokenizerOrigin::Kind::kFile:
+      return importTokenizer(origin.path);
     case TokenizerOrigin::Kind::kGguf: {
       auto table = readTokenizerGguf(*origin.gguf);
       // A GGUF file of a model without text is legal.
@@ -92,7 +89,7 @@ class Compilation {
                                         .no_weights = options_.noWeights}));
     LLMRT_RETURN_IF_ERROR(import());
     if (options_.emit == Emit::kIr) return text(printed(module()));
-    LLMRT_RETURN_IF_ERROR(runPasses(buildFusionPipeline, "fusing"));
+    LLMRT_RETURN_IF_ERROR(fuse());
     std::string fused = printed(module());
     if (options_.emit == Emit::kFused) return text(std::move(fused));
     LLMRT_RETURN_IF_ERROR(runPasses(buildSchedulePipeline, "scheduling"));
@@ -151,6 +148,18 @@ class Compilation {
     import.kvDtype = options_.kvDtype;
     module_ = importModel(context_, spec, import);
     return module_ ? Status() : errors_.status("importing the model");
+  }
+
+  Status fuse() {
+    const RemarkCollector remarks(&context_);
+    LLMRT_RETURN_IF_ERROR(runPasses(buildFusionPipeline, "fusing"));
+    // Each entry point says so of its own copy of a layer: once is enough.
+    for (const std::string& remark : remarks.remarks()) {
+      if (remark.find(" not fused: ") != std::string::npos &&
+          std::find(result_.notes.begin(), result_.notes.end(), remark) == result_.notes.end())
+        result_.notes.push_back(remark);
+    }
+    return {};
   }
 
   template <typename Build>

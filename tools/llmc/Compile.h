@@ -39,6 +39,7 @@ struct CompiledModel {
   std::unique_ptr<llmrt::TensorSource> weights;  // null: there are none to pack
   std::string text;                              // other values of Emit
   std::vector<std::string> warnings;
+  std::vector<std::string> notes;  // what a pass could not fuse, and why
 };
 
 /// Reads, imports, fuses, schedules and generates code. Writes nothing but the dump.

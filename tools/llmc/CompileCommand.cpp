@@ -102,6 +102,7 @@ Status compile(Flags& f) {
   LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileModel(o));
   for (const std::string& warning : compiled.warnings)
     fmt::print(stderr, "llmc: warning: {}\n", warning);
+  for (const std::string& note : compiled.notes) fmt::print(stderr, "llmc: note: {}\n", note);
   if (o.emit != Emit::kPlan) return writeText(compiled.text, f.output);
 
   // Weights first: the plan holds their hashes. Both files get their names only when both are
@@ -142,9 +143,9 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   auto* weights = sub->add_option(
       "--weights", o.weights,
       "safetensors file, index or directory, or .gguf (default: beside the config)");
-  sub->add_option(
-      "--tokenizer", o.tokenizer,
-      "tokenizer.json, its directory, or .gguf (default: beside the config); none: without one");
+  sub->add_option("--tokenizer", o.tokenizer,
+                  "a tokenizer's file, its directory, or .gguf (default: beside the config); none: "
+                  "without one");
   sub->add_flag("--no-weights", o.noWeights, "Code only; llmc pack makes the weights later")
       ->excludes(weights);
   sub->add_option("--target", o.targets,

@@ -12,12 +12,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // What openCheckpoint() and the tokenizer's reader look for by name.
-constexpr std::string_view kModelFiles[] = {"config.json",         "generation_config.json",
-                                            "tokenizer.json",      "tokenizer_config.json",
-                                            "chat_template.jinja", "model.safetensors.index.json"};
+constexpr std::string_view kModelFiles[] = {
+    "config.json",         "generation_config.json",  "tokenizer.json",
+    "tokenizer.model",     "tokenizer_config.json",   "vocab.json",
+    "merges.txt",          "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja", "chat_template.json",      "model.safetensors.index.json"};
 
 bool isModelFile(const fs::path& path) {
-  return path.extension() == ".safetensors" ||
+  return path.extension() == ".safetensors" || path.extension() == ".tiktoken" ||
          std::find(std::begin(kModelFiles), std::end(kModelFiles), path.filename().string()) !=
              std::end(kModelFiles);
 }

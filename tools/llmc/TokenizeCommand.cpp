@@ -45,7 +45,8 @@ void addTokenizeCommand(CLI::App& app, Command& chosen) {
   auto f = std::make_shared<Flags>();
   CLI::App* sub = app.add_subcommand("tokenize", "Print the token ids of a text");
   sub->add_option("MODEL", f->model,
-                  "Plan, .gguf, Hugging Face directory, config.json or tokenizer.json")
+                  "Plan, .gguf, Hugging Face directory, config.json, or a tokenizer's own file "
+                  "(tokenizer.json, tokenizer.model, *.tiktoken, vocab.json)")
       ->required();
   sub->add_option("FILE", f->options.path, "The text")->required();
   sub->add_flag("--decode", f->options.decode, "FILE holds ids: print their text");

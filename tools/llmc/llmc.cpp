@@ -52,6 +52,7 @@ int run(int argc, char** argv) {
   llmc::addPackCommand(app, command);
   llmc::addInspectCommand(app, command);
   llmc::addTokenizeCommand(app, command);
+  llmc::addRenderCommand(app, command);
   llmc::addTargetsCommand(app, command);
   try {
     app.parse(argc, argv);

@@ -35,9 +35,17 @@ void RunOptions::addTo(CLI::App& app) {
       "Token ids to continue: 1,2,3; no BOS is added");
   input->add_option("--perplexity", perplexity,
                     "File whose perplexity to measure, over its first --max-tokens tokens");
+  auto* chat_flag = input->add_flag("--chat", chat,
+                                    "A conversation: lines are messages, in a terminal with line "
+                                    "editing; /help lists its commands");
   input->require_option(0, 1);
+  app.add_option("--system", system, "With --chat: the system message")->needs(chat_flag);
+  app.add_option("--chat-template", chat_template,
+                 "With --chat: a file with the Jinja template to use, not the plan's")
+      ->needs(chat_flag);
 
-  app.add_option("-n,--max-tokens", max_tokens, "Most tokens to generate; default 256")
+  app.add_option("-n,--max-tokens", max_tokens,
+                 "Most tokens to generate; default 256, with --chat what the context holds")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--temperature", temperature,
                  "0: greedy. Default: the model's generation config, otherwise 0");

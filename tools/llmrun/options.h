@@ -14,6 +14,9 @@ struct RunOptions {
   ModelOptions model;
   std::optional<std::string> prompt, prompt_file, perplexity;
   std::optional<std::vector<int32_t>> prompt_ids;
+  bool chat = false;
+  std::string system;         // of a chat; empty: none
+  std::string chat_template;  // a file, instead of the plan's; empty: none
   std::optional<int64_t> max_tokens;
   // Absent: what the plan's generation config says.
   std::optional<float> temperature, top_p, min_p, repetition_penalty;

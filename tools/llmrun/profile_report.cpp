@@ -6,7 +6,8 @@
 #include <string>
 
 #include "runtime/measure/bandwidth.h"
-#include "runtime/measure/fma_peak.h"
+#include "runtime/measure/compute_peak.h"
+#include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
 
@@ -14,8 +15,11 @@ Status printProfile(const Session& session, std::FILE* out) {
   const int threads = session.options().threads;
   LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter, BandwidthMeter::create(threads));
   LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
-  LLMRT_ASSIGN_OR_RETURN(const double peak, measureFmaPeak(session.plan().targetName(), threads));
-  fmt::print(out, "limits at {} threads: {:.1f} GB/s read, {:.0f} GFLOP/s f32\n", threads,
+  const Plan& plan = session.plan();
+  const bool bf16_weights = plan.schema().model()->dtype() == schema::DType::bf16;
+  LLMRT_ASSIGN_OR_RETURN(const double peak,
+                         measureComputePeak(plan.targetName(), bf16_weights, threads));
+  fmt::print(out, "limits at {} threads: {:.1f} GB/s read, {:.0f} GFLOP/s\n", threads,
              bandwidth / 1e9, peak / 1e9);
 
   const std::vector<OpProfile> ops = session.profile()->ops();

@@ -1,11 +1,8 @@
 #include "tools/llmrun/run.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -15,23 +12,15 @@
 #include "runtime/core/perplexity.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/text/utf8.h"
+#include "tools/llmrun/chat.h"
+#include "tools/llmrun/generation.h"
+#include "tools/llmrun/interrupt.h"
 #include "tools/llmrun/profile_report.h"
 
 namespace llmrt {
 namespace {
 
-constexpr int kExitInterrupted = 130;  // as a shell reports SIGINT
-
-std::atomic<bool> interrupted{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "set by a signal handler");
-
-// The first Ctrl-C ends the text at the next token; a second one ends the process at once.
-void catchInterrupt() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) { interrupted = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-}
+constexpr int64_t kDefaultMaxTokens = 256;
 
 // Not through MappedFile: a prompt may come from a pipe or /dev/stdin.
 Result<std::string> readAll(const std::string& path) {
@@ -83,65 +72,12 @@ Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const RunOption
   return ids;
 }
 
-SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
-  SamplerOptions s = defaultSamplerOptions(plan);
-  if (o.temperature) s.temperature = *o.temperature;
-  if (o.top_k) s.top_k = *o.top_k;
-  if (o.top_p) s.top_p = *o.top_p;
-  if (o.min_p) s.min_p = *o.min_p;
-  if (o.repetition_penalty) s.repetition_penalty = *o.repetition_penalty;
-  s.seed = o.seed;
-  return s;
-}
-
-double perSecond(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
-
-struct Speeds {
-  double prefill_tok_s, decode_tok_s, decode_gb_s, bytes_per_token;
-};
-
-Speeds speedsOf(const GenerateResult& r) {
-  const auto steps = static_cast<double>(r.decode_steps);
-  return {perSecond(static_cast<double>(r.prompt_tokens), r.prefill_seconds),
-          perSecond(steps, r.decode_seconds),
-          perSecond(r.decode_cost.bytes() / 1e9, r.decode_seconds),
-          perSecond(r.decode_cost.bytes(), steps)};
-}
-
-void printJson(const nlohmann::json& json) {
-  // Text is UTF-8 already; "replace" keeps even a bug of ours from ending in an exception.
-  const std::string line = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fputc('\n', stdout);
-}
-
-void printResult(const std::vector<int32_t>& prompt, const GenerateResult& r, bool with_steps) {
-  const Speeds s = speedsOf(r);
-  nlohmann::json json = {{"prompt_ids", prompt},
-                         {"ids", r.ids},
-                         {"text", r.text},
-                         {"finish_reason", finishReasonName(r.finish_reason)},
-                         {"ttft_ms", r.ttft_seconds * 1e3},
-                         {"prefill_tok_s", s.prefill_tok_s},
-                         {"decode_tok_s", s.decode_tok_s},
-                         {"decode_gb_s", s.decode_gb_s},
-                         {"bytes_per_token", s.bytes_per_token}};
-  if (with_steps) json["steps"] = r.top_logits;
-  printJson(json);
-}
-
 Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
   LLMRT_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, promptIds(model, o));
   if (!model.tokenizer && !o.stops.empty()) {
     return unsupported(fmt::format("{}: has no tokenizer, which --stop needs", model.plan->path()));
   }
-  GenerateOptions generate_options;
-  if (o.max_tokens) generate_options.max_tokens = *o.max_tokens;
-  generate_options.sampler = samplerOptions(*model.plan, o);
-  if (!o.ignore_eos) generate_options.eos_ids = defaultEosIds(*model.plan, model.tokenizerOrNull());
-  generate_options.stops = o.stops;
-  generate_options.top_logits = o.top_logits;
-  generate_options.cancel = &interrupted;
+  GenerateOptions generate_options = generateOptions(model, o, kDefaultMaxTokens);
   char last = '\n';
   if (!o.json) {
     generate_options.on_text = [&last](std::string_view text) {
@@ -155,7 +91,7 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
       const GenerateResult result,
       generate(*model.session, model.tokenizerOrNull(), prompt, generate_options));
   if (o.json) {
-    printResult(prompt, result, o.top_logits > 0);
+    printJson(resultJson(prompt, result, o.top_logits > 0));
   } else if (!model.tokenizer) {
     fmt::print("{}\n", fmt::join(result.ids, ","));
   } else if (last != '\n') {
@@ -204,8 +140,9 @@ Result<int> run(const RunOptions& options) {
   RunOptions o = options;
   o.model.session.profile = o.profile;
   LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
-  LLMRT_ASSIGN_OR_RETURN(const int status,
-                         o.perplexity ? runPerplexity(model, o) : runPrompt(model, o));
+  LLMRT_ASSIGN_OR_RETURN(const int status, o.perplexity ? runPerplexity(model, o)
+                                           : o.chat     ? runChat(model, o)
+                                                        : runPrompt(model, o));
   if (o.profile) LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));
   return status;
 }

@@ -1,0 +1,98 @@
+#include "codegen/cpu/Amx.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+static Value i16(KernelBuilder& k, int64_t v) {
+  OpBuilder& b = k.builder();
+  return arith::ConstantOp::create(b, b.getUnknownLoc(), b.getI16IntegerAttr(int16_t(v)));
+}
+
+static StringAttr intrinsic(KernelBuilder& k, const char* name) {
+  return k.builder().getStringAttr(Twine("llvm.x86.") + name + ".internal");
+}
+
+/// A call that gives a tile.
+static Value tile(KernelBuilder& k, const char* name, ValueRange arguments) {
+  OpBuilder& b = k.builder();
+  return LLVM::CallIntrinsicOp::create(b, b.getUnknownLoc(),
+                                       LLVM::LLVMX86AMXType::get(b.getContext()),
+                                       intrinsic(k, name), arguments)
+      .getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// Emulation: a tile is 1 KB of scratch, and a product is summed where its accumulator lies
+//===----------------------------------------------------------------------===//
+
+static void copyTile(KernelBuilder& k, Value from, int64_t fromStride, Value to, int64_t toStride) {
+  k.loop(k.ci(0), k.ci(kTileRows), 1, [&](Value r) {
+    Value row = k.load(k.vecI(kLanes, 32), k.offset(from, k.mul(r, fromStride)), 1);
+    k.store(row, k.offset(to, k.mul(r, toStride)), 1);
+  });
+}
+
+/// The two bf16 of each word, as floats.
+static std::pair<Value, Value> pairs(KernelBuilder& k, Value words) {
+  OpBuilder& b = k.builder();
+  Location loc = b.getUnknownLoc();
+  auto c = [&](int32_t v) -> Value {
+    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(k.vecI(kLanes, 32), v));
+  };
+  return {k.bitcast(k.vec(), arith::ShLIOp::create(b, loc, words, c(16))),
+          k.bitcast(k.vec(), arith::AndIOp::create(b, loc, words, c(int32_t(0xffff0000))))};
+}
+
+static Value emulatedDot(KernelBuilder& k, Value c, Value a, Value b) {
+  k.loop(k.ci(0), k.ci(kTileRows), 1, [&](Value m) {
+    Value row = k.offset(a, k.mul(m, kTileRowBytes));
+    Values sums = k.loop(
+        k.ci(0), k.ci(kTileCols / 2), 1, {k.zero(), k.zero()}, [&](Value pair, ValueRange state) {
+          Value left = k.load(k.builder().getI32Type(), k.offset(row, k.mul(pair, 4)), 4);
+          auto [x0, x1] = pairs(k, k.broadcast(left));
+          Value at = k.offset(b, k.mul(pair, kTileRowBytes));
+          auto [w0, w1] = pairs(k, k.load(k.vecI(kLanes, 32), at, 4));
+          return Values{k.fma(x0, w0, state[0]), k.fma(x1, w1, state[1])};
+        });
+    Value out = k.offset(c, k.mul(m, kTileRowBytes));
+    k.store(k.addf(k.loadF32(out), k.addf(sums[0], sums[1])), out, 4);
+  });
+  return c;
+}
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+Value tileLoad(KernelBuilder& k, Value ptr, int64_t strideBytes) {
+  if (k.target().emulateAmx) {
+    Value tile = k.scratch(kTileBytes);
+    copyTile(k, ptr, strideBytes, tile, kTileRowBytes);
+    return tile;
+  }
+  return tile(k, "tileloadd64", {i16(k, kTileRows), i16(k, kTileRowBytes), ptr, k.ci(strideBytes)});
+}
+
+void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes) {
+  if (k.target().emulateAmx) return copyTile(k, tile, kTileRowBytes, ptr, strideBytes);
+  OpBuilder& b = k.builder();
+  LLVM::CallIntrinsicOp::create(
+      b, b.getUnknownLoc(), intrinsic(k, "tilestored64"),
+      {i16(k, kTileRows), i16(k, kTileRowBytes), ptr, k.ci(strideBytes), tile});
+}
+
+Value tileDot(KernelBuilder& k, Value c, Value a, Value b) {
+  if (k.target().emulateAmx) return emulatedDot(k, c, a, b);
+  return tile(k, "tdpbf16ps",
+              {i16(k, kTileRows), i16(k, kTileRowBytes), i16(k, kTileRowBytes), c, a, b});
+}
+
+Value roundToBf16(KernelBuilder& k, Value v) {
+  if (k.target().emulateAmx) return k.roundTo(Storage::bf16, v);
+  // Whoever has AMX has an instruction for this.
+  auto type = VectorType::get({kLanes}, k.builder().getBF16Type());
+  return arith::TruncFOp::create(k.builder(), v.getLoc(), type, v);
+}
+
+}  // namespace llmc::cpu

@@ -1,0 +1,64 @@
+// A conversation with a model: its chat template, its messages, and the KV cache kept between
+// turns.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/core/generate.h"
+#include "runtime/core/session.h"
+#include "runtime/io/status.h"
+#include "runtime/jinja/template.h"
+#include "runtime/text/tokenizer.h"
+
+namespace llmrt {
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+/// The variables Hugging Face gives a chat template: messages, add_generation_prompt, tools and
+/// documents (none), and the tokenizer's bos_token and eos_token where it has them (null: none).
+jinja::Value chatContext(std::span<const ChatMessage> messages, bool add_generation_prompt,
+                         const Tokenizer* tokenizer);
+
+/// Uses sequence 0 of a session, alone. All arguments must outlive it.
+class Conversation {
+ public:
+  /// `system`: what the conversation begins with; empty: no such message.
+  Conversation(Session& session, const Tokenizer& tokenizer, const jinja::Template& chat_template,
+               std::string system);
+
+  struct Answer {
+    std::vector<int32_t> prompt_ids;  // the whole conversation, with the head of the answer
+    int64_t cached_tokens = 0;        // of these, how many were in the KV cache
+    GenerateResult result;            // its prompt_tokens: those that were not
+  };
+
+  /// The model's answer to `user`. Only tokens that differ from what the cache holds are prefilled.
+  /// `options.before` is set here. What failed, or was cancelled before its first token, leaves the
+  /// conversation as it was; a part of an answer stays in it.
+  Result<Answer> answer(std::string user, GenerateOptions options);
+
+  /// Back to the system message.
+  void reset();
+
+  const std::vector<ChatMessage>& messages() const { return messages_; }
+
+ private:
+  Result<std::vector<int32_t>> promptIds() const;
+  Result<Answer> generateAnswer(GenerateOptions options);
+
+  Session& session_;
+  const Tokenizer& tokenizer_;
+  const jinja::Template& template_;
+  std::vector<ChatMessage> messages_;
+  size_t num_system_;            // messages that reset() keeps
+  std::vector<int32_t> cached_;  // the tokens of sequence 0
+};
+
+}  // namespace llmrt

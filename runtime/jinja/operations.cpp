@@ -1,0 +1,400 @@
+#include "runtime/jinja/operations.h"
+
+#include <fmt/format.h>
+#include <string.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/jinja/unicode.h"
+#include "runtime/text/utf8.h"
+
+namespace llmrt::jinja {
+namespace {
+
+const char* symbolOf(Operator op) {
+  switch (op) {
+    case Operator::kAdd:
+      return "+";
+    case Operator::kSubtract:
+      return "-";
+    case Operator::kMultiply:
+      return "*";
+    case Operator::kDivide:
+      return "/";
+    case Operator::kFloorDivide:
+      return "//";
+    case Operator::kModulo:
+      return "%";
+    default:
+      return "**";
+  }
+}
+
+[[noreturn]] void failOverflow() { fail("an integer does not fit in 64 bits"); }
+
+int64_t floorDivide(int64_t a, int64_t b) {
+  if (b == -1 && a == INT64_MIN) failOverflow();
+  const int64_t quotient = a / b;
+  return quotient - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+int64_t floorModulo(int64_t a, int64_t b) {
+  if (b == -1) return 0;
+  const int64_t remainder = a % b;
+  return remainder != 0 && (remainder < 0) != (b < 0) ? remainder + b : remainder;
+}
+
+Value integerPower(int64_t base, int64_t exponent) {
+  if (exponent < 0) {
+    if (base == 0) fail("zero to a negative power");
+    return Value::number(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+  }
+  int64_t result = 1;
+  for (; exponent > 0; exponent >>= 1) {
+    if ((exponent & 1) && __builtin_mul_overflow(result, base, &result)) failOverflow();
+    if (exponent > 1 && __builtin_mul_overflow(base, base, &base)) failOverflow();
+  }
+  return Value::integer(result);
+}
+
+Value applyToIntegers(Operator op, int64_t a, int64_t b) {
+  int64_t result = 0;
+  switch (op) {
+    case Operator::kAdd:
+      if (__builtin_add_overflow(a, b, &result)) failOverflow();
+      return Value::integer(result);
+    case Operator::kSubtract:
+      if (__builtin_sub_overflow(a, b, &result)) failOverflow();
+      return Value::integer(result);
+    case Operator::kMultiply:
+      if (__builtin_mul_overflow(a, b, &result)) failOverflow();
+      return Value::integer(result);
+    case Operator::kPower:
+      return integerPower(a, b);
+    default:
+      break;
+  }
+  if (b == 0) fail("division by zero");
+  if (op == Operator::kDivide)
+    return Value::number(static_cast<double>(a) / static_cast<double>(b));
+  return Value::integer(op == Operator::kFloorDivide ? floorDivide(a, b) : floorModulo(a, b));
+}
+
+Value applyToNumbers(Operator op, double a, double b) {
+  switch (op) {
+    case Operator::kAdd:
+      return Value::number(a + b);
+    case Operator::kSubtract:
+      return Value::number(a - b);
+    case Operator::kMultiply:
+      return Value::number(a * b);
+    case Operator::kPower:
+      if (a == 0 && b < 0) fail("zero to a negative power");
+      if (a < 0 && b != std::floor(b)) fail("a negative number to a fractional power");
+      return Value::number(std::pow(a, b));
+    default:
+      break;
+  }
+  if (b == 0) fail("division by zero");
+  if (op == Operator::kDivide) return Value::number(a / b);
+  double remainder = std::fmod(a, b);
+  if (remainder != 0 && (remainder < 0) != (b < 0)) remainder += b;
+  if (op == Operator::kModulo) return Value::number(remainder);
+  return Value::number(std::round((a - remainder) / b));
+}
+
+Value concatenate(Budget& budget, const Value& a, const Value& b) {
+  if (a.isString()) {
+    const bool markup = a.isMarkup() || b.isMarkup();
+    const Value left = markup ? escape(budget, a) : a;
+    const Value right = markup ? escape(budget, b) : b;
+    TextBuilder out(budget);
+    out.append(left.asString());
+    out.append(right.asString());
+    return Value::string(out.take(), markup);
+  }
+  const Sequence &s = *a.asSequence(), &t = *b.asSequence();
+  budget.reserve(s.items.size() + t.items.size(), sizeof(Value));
+  Sequence joined{.kind = s.kind, .items = s.items};
+  joined.items.insert(joined.items.end(), t.items.begin(), t.items.end());
+  return Value::sequence(std::move(joined));
+}
+
+Value repeat(Budget& budget, const Value& value, int64_t count) {
+  const auto times = static_cast<uint64_t>(std::max<int64_t>(count, 0));
+  if (value.isString()) {
+    budget.reserve(times, value.asString().size());
+    std::string text;
+    for (uint64_t i = 0; i < times && !value.asString().empty(); ++i) text += value.asString();
+    return Value::string(std::move(text), value.isMarkup());
+  }
+  const Sequence& s = *value.asSequence();
+  budget.reserve(times, s.items.size() * sizeof(Value));
+  Sequence repeated{.kind = s.kind, .items = {}};
+  for (uint64_t i = 0; i < times && !s.items.empty(); ++i)
+    repeated.items.insert(repeated.items.end(), s.items.begin(), s.items.end());
+  return Value::sequence(std::move(repeated));
+}
+
+bool isListOrTuple(const Value& value) {
+  const Sequence* s = value.asSequence();
+  return s && (s->isList() || s->isTuple());
+}
+
+// "'dict object'": how Jinja2 names what lacks an attribute.
+std::string ownerName(const Value& value) {
+  return value.isNone() ? "None" : value.typeName() + " object";
+}
+
+Value noAttribute(const Value& object, std::string_view name) {
+  return Value::undefined(fmt::format("'{}' has no attribute '{}'", ownerName(object), name));
+}
+
+// Where a slice begins and ends, and how many items it has.
+struct SliceBounds {
+  int64_t begin, step, count;
+};
+
+std::optional<SliceBounds> sliceBounds(int64_t length, const Value* begin, const Value* end,
+                                       const Value* step) {
+  const auto read = [](const Value* value, std::optional<int64_t>& out) {
+    if (!value || value->isNone()) return true;
+    out = value->asInteger();
+    return out.has_value();
+  };
+  std::optional<int64_t> from, to, by;
+  if (!read(begin, from) || !read(end, to) || !read(step, by)) return std::nullopt;
+  const int64_t stride = by.value_or(1);
+  if (stride == 0) fail("slice step cannot be zero");
+  if (stride == INT64_MIN) return std::nullopt;
+  const int64_t low = stride > 0 ? 0 : -1, high = stride > 0 ? length : length - 1;
+  const auto clamped = [&](int64_t i) { return std::clamp(i < 0 ? i + length : i, low, high); };
+  const int64_t first = from ? clamped(*from) : stride > 0 ? low : high;
+  const int64_t last = to ? clamped(*to) : stride > 0 ? high : low;
+  const int64_t distance = stride > 0 ? last - first : first - last;
+  const int64_t size = stride > 0 ? stride : -stride;
+  return SliceBounds{first, stride, distance > 0 ? (distance - 1) / size + 1 : 0};
+}
+
+Value sliceString(Budget& budget, const Value& text, const SliceBounds& bounds) {
+  const std::string_view bytes = text.asString();
+  const auto begin = static_cast<size_t>(bounds.begin);
+  const auto count = static_cast<size_t>(bounds.count);
+  if (count == 0) return Value::string("", text.isMarkup());
+  TextBuilder out(budget);
+  if (bounds.step == 1) {
+    if (text.isAscii()) {
+      out.append(bytes.substr(begin, count));
+    } else {
+      budget.scan(bytes.size());
+      const std::string_view from = bytes.substr(offsetOfCodePoint(bytes, begin));
+      out.append(from.substr(0, offsetOfCodePoint(from, count)));
+    }
+    return Value::string(out.take(), text.isMarkup());
+  }
+  budget.step(bytes.size());
+  std::vector<std::string_view> characters;
+  for (size_t i = 0; i < bytes.size();) {
+    const size_t length = utf8Length(static_cast<unsigned char>(bytes[i]));
+    characters.push_back(bytes.substr(i, length));
+    i += length;
+  }
+  for (int64_t i = 0; i < bounds.count; ++i)
+    out.append(characters[static_cast<size_t>(bounds.begin + i * bounds.step)]);
+  return Value::string(out.take(), text.isMarkup());
+}
+
+// The item a number selects, or nullopt.
+std::optional<Value> itemAt(Budget& budget, const Value& object, int64_t index) {
+  const bool indexable =
+      object.isString() || isListOrTuple(object) ||
+      (object.asSequence() && object.asSequence()->kind == Sequence::Kind::kRange);
+  if (!indexable) return std::nullopt;
+  const int64_t length = *lengthOf(budget, object);
+  if (index < 0) index += length;
+  if (index < 0 || index >= length) return std::nullopt;
+  if (object.isString()) return sliceString(budget, object, {index, 1, 1});
+  return object.asSequence()->items[static_cast<size_t>(index)];
+}
+
+}  // namespace
+
+size_t findText(std::string_view text, std::string_view needle, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  if (needle.empty()) return from;
+  // std::string_view::find() is quadratic on hostile text.
+  const void* found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
+  return found ? static_cast<size_t>(static_cast<const char*>(found) - text.data())
+               : std::string_view::npos;
+}
+
+Value escape(Budget& budget, const Value& value) {
+  if (value.isMarkup()) return value;
+  TextBuilder out(budget);
+  for (const char c : toString(budget, value)) {
+    switch (c) {
+      case '&':
+        out.append("&amp;");
+        break;
+      case '<':
+        out.append("&lt;");
+        break;
+      case '>':
+        out.append("&gt;");
+        break;
+      case '\'':
+        out.append("&#39;");
+        break;
+      case '"':
+        out.append("&#34;");
+        break;
+      default:
+        out.append(1, c);
+    }
+  }
+  return Value::string(out.take(), true);
+}
+
+Value applyOperator(Budget& budget, Operator op, const Value& a, const Value& b) {
+  requireDefined(a);
+  if (op == Operator::kModulo && a.isString()) return formatPercent(budget, a, b);
+  requireDefined(b);
+  const auto i = a.asInteger(), j = b.asInteger();
+  if (i && j) return applyToIntegers(op, *i, *j);
+  if (a.isNumber() && b.isNumber()) return applyToNumbers(op, a.asNumber(), b.asNumber());
+  if (op == Operator::kAdd) {
+    if (a.isString() && b.isString()) return concatenate(budget, a, b);
+    if (isListOrTuple(a) && isListOrTuple(b) && a.asSequence()->kind == b.asSequence()->kind)
+      return concatenate(budget, a, b);
+  }
+  if (op == Operator::kMultiply) {
+    if ((a.isString() || isListOrTuple(a)) && j) return repeat(budget, a, *j);
+    if ((b.isString() || isListOrTuple(b)) && i) return repeat(budget, b, *i);
+  }
+  fail(fmt::format("'{}' {} '{}' is not possible", a.typeName(), symbolOf(op), b.typeName()));
+}
+
+bool applyComparison(Budget& budget, Operator op, const Value& a, const Value& b) {
+  switch (op) {
+    case Operator::kEqual:
+      return equals(budget, a, b);
+    case Operator::kNotEqual:
+      return !equals(budget, a, b);
+    case Operator::kIn:
+      return contains(budget, b, a);
+    case Operator::kNotIn:
+      return !contains(budget, b, a);
+    default:
+      break;
+  }
+  if (a.isNumber() && b.isNumber() && (std::isnan(a.asNumber()) || std::isnan(b.asNumber())))
+    return false;
+  const int order = compare(budget, a, b);
+  switch (op) {
+    case Operator::kLess:
+      return order < 0;
+    case Operator::kLessEqual:
+      return order <= 0;
+    case Operator::kGreater:
+      return order > 0;
+    default:
+      return order >= 0;
+  }
+}
+
+Value negate(const Value& value) {
+  requireDefined(value);
+  if (const auto i = value.asInteger()) return applyToIntegers(Operator::kSubtract, 0, *i);
+  if (value.isFloat()) return Value::number(-value.asFloat());
+  fail(fmt::format("'{}' has no negative", value.typeName()));
+}
+
+bool contains(Budget& budget, const Value& container, const Value& item) {
+  if (container.isString()) {
+    if (!item.isString())
+      fail(fmt::format("'in <string>' takes a string on its left, not '{}'", item.typeName()));
+    budget.scan(container.asString().size());
+    return findText(container.asString(), item.asString()) != std::string_view::npos;
+  }
+  if (const Dict* dict = container.asDict()) return dict->find(budget, item) != nullptr;
+  if (!isIterable(container)) {
+    requireDefined(container);
+    fail(fmt::format("argument of type '{}' is not iterable", container.typeName()));
+  }
+  const auto items = iterate(budget, container);
+  return std::any_of(items->items.begin(), items->items.end(),
+                     [&](const Value& other) { return equals(budget, item, other); });
+}
+
+Value getAttribute(Budget& budget, const Value& object, const std::string& name) {
+  budget.step();
+  requireDefined(object);
+  if (name.starts_with("__") && name.ends_with("__")) {
+    return Value::undefined(
+        fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.typeName()));
+  }
+  if (auto method = boundMethod(object, name)) return *std::move(method);
+  if (Object* o = object.asObject()) {
+    if (auto attribute = o->attribute(name)) return *std::move(attribute);
+  }
+  if (const Dict* dict = object.asDict()) {
+    if (const Value* found = dict->find(name)) return *found;
+  }
+  if (const Sequence* s = object.asSequence(); s && s->kind == Sequence::Kind::kGroup) {
+    if (name == "grouper" || name == "list") return s->items[name == "list"];
+  }
+  return noAttribute(object, name);
+}
+
+Value getItem(Budget& budget, const Value& object, const Value& key) {
+  budget.step();
+  requireDefined(object);
+  if (const Dict* dict = object.asDict()) {
+    const bool hashable = !key.asDict() && !(key.asSequence() && !key.asSequence()->isTuple());
+    const Value* found = hashable ? dict->find(budget, key) : nullptr;
+    if (found) return *found;
+  } else if (const auto index = key.asInteger()) {
+    if (auto item = itemAt(budget, object, *index)) return *std::move(item);
+  }
+  if (key.isString()) {
+    const std::string name(key.asString());
+    // What a dict has no key for may still be its method.
+    if (!object.asDict()) return getAttribute(budget, object, name);
+    if (auto method = boundMethod(object, name)) return *std::move(method);
+    return noAttribute(object, name);
+  }
+  TextBuilder shown(budget);
+  appendRepr(shown, key);
+  return Value::undefined(fmt::format("{} has no element {}", ownerName(object), shown.text()));
+}
+
+Value getSlice(Budget& budget, const Value& object, const Value* begin, const Value* end,
+               const Value* step) {
+  budget.step();
+  requireDefined(object);
+  const bool sliceable =
+      object.isString() || isListOrTuple(object) ||
+      (object.asSequence() && object.asSequence()->kind == Sequence::Kind::kRange);
+  const auto bounds =
+      sliceable ? sliceBounds(*lengthOf(budget, object), begin, end, step) : std::nullopt;
+  if (!bounds) fail(fmt::format("'{}' object has no such slice", object.typeName()));
+  if (object.isString()) return sliceString(budget, object, *bounds);
+  const Sequence& s = *object.asSequence();
+  budget.reserve(static_cast<uint64_t>(bounds->count), sizeof(Value));
+  Sequence out{.kind = s.kind, .items = {}};
+  for (int64_t i = 0; i < bounds->count; ++i)
+    out.items.push_back(s.items[static_cast<size_t>(bounds->begin + i * bounds->step)]);
+  return Value::sequence(std::move(out));
+}
+
+Value call(Budget& budget, const Value& callee, Arguments& arguments) {
+  budget.step();
+  requireDefined(callee);
+  Object* object = callee.asObject();
+  if (!object || !object->callable())
+    fail(fmt::format("'{}' object is not callable", callee.typeName()));
+  return object->call(budget, arguments);
+}
+
+}  // namespace llmrt::jinja

@@ -1,0 +1,193 @@
+// Conversations: what is prefilled, what stays after a failure, and that reuse changes no answer.
+#include "runtime/core/conversation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/schema/plan_generated.h"
+#include "tests/runtime/example_plan.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+using testing::HasSubstr;
+
+// Within the toy's alphabet.
+constexpr char kTemplate[] =
+    "{% for m in messages %}{{ m.role[0] }} {{ m.content }}!{% endfor %}"
+    "{% if add_generation_prompt %}a {% endif %}";
+
+struct Fixture : testing::Test {
+  Model model;
+  std::unique_ptr<Session> session = model.session();
+  Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+  jinja::Template chat_template = *jinja::Template::parse(kTemplate, "t");
+
+  Conversation conversation(std::string system = "") {
+    return Conversation(*session, tokenizer, chat_template, std::move(system));
+  }
+  Conversation::Answer ask(Conversation& conversation, const std::string& text,
+                           GenerateOptions options = {.max_tokens = 10}) {
+    auto answer = conversation.answer(text, options);
+    EXPECT_TRUE(answer.ok()) << answer.status().message();
+    return answer.ok() ? *std::move(answer) : Conversation::Answer();
+  }
+  // What a session that knows nothing yet makes of the same tokens.
+  std::vector<int32_t> fresh(const std::vector<int32_t>& prompt) {
+    const auto other = model.session();
+    return generate(*other, &tokenizer, prompt, {.max_tokens = 10})->ids;
+  }
+};
+
+size_t commonPrefix(const std::vector<int32_t>& a, const std::vector<int32_t>& b) {
+  size_t n = 0;
+  while (n < a.size() && n < b.size() && a[n] == b[n]) ++n;
+  return n;
+}
+
+using ConversationTest = Fixture;
+
+TEST_F(ConversationTest, TheSharedPrefixIsNeverPrefilledTwice) {
+  Conversation chat = conversation("be kind");
+  Conversation::Answer before = ask(chat, "hello");
+  EXPECT_EQ(before.cached_tokens, 0);
+  EXPECT_EQ(before.result.prompt_tokens, static_cast<int64_t>(before.prompt_ids.size()));
+  EXPECT_EQ(tokenizer.decode(before.prompt_ids), "s be kind!u hello!a ");
+  for (const char* text : {"more", "what, then?", "I see"}) {
+    std::vector<int32_t> cached = before.prompt_ids;
+    cached.insert(cached.end(), before.result.ids.begin(), before.result.ids.end());
+    cached.pop_back();  // sampled, not run
+    const Conversation::Answer now = ask(chat, text);
+    const size_t common = commonPrefix(cached, now.prompt_ids);
+    EXPECT_GE(common, before.prompt_ids.size());
+    EXPECT_EQ(now.cached_tokens, static_cast<int64_t>(common));
+    EXPECT_EQ(now.result.prompt_tokens, static_cast<int64_t>(now.prompt_ids.size() - common));
+    EXPECT_EQ(now.result.ids, fresh(now.prompt_ids)) << "reuse changes the answer";
+    before = now;
+  }
+  EXPECT_EQ(chat.messages().size(), 9u);
+}
+
+TEST_F(ConversationTest, ATemplateMayRewriteThePast) {
+  // As those do that drop earlier reasoning: the answer differs from what is cached.
+  chat_template = *jinja::Template::parse(
+      "{% for m in messages %}{{ m.role[0] }} {{ m.content if m.role == 'user' else '...' }}!{% "
+      "endfor %}a ",
+      "t");
+  Conversation chat = conversation();
+  const Conversation::Answer first = ask(chat, "hello");
+  const Conversation::Answer second = ask(chat, "more");
+  EXPECT_GE(second.cached_tokens, static_cast<int64_t>(first.prompt_ids.size()));
+  EXPECT_EQ(second.result.ids, fresh(second.prompt_ids));
+}
+
+TEST_F(ConversationTest, ResetKeepsTheSystemMessageAndItsTokens) {
+  Conversation chat = conversation("be kind");
+  ask(chat, "hello");
+  chat.reset();
+  EXPECT_EQ(chat.messages().size(), 1u);
+  const Conversation::Answer again = ask(chat, "bye");
+  EXPECT_EQ(tokenizer.decode(again.prompt_ids), "s be kind!u bye!a ");
+  EXPECT_EQ(again.cached_tokens, static_cast<int64_t>(std::string("s be kind!u ").size()));
+  EXPECT_EQ(again.result.ids, fresh(again.prompt_ids));
+}
+
+TEST_F(ConversationTest, TheSamePromptAgainRunsOneToken) {
+  Conversation chat = conversation();
+  const Conversation::Answer first = ask(chat, "hello");
+  chat.reset();
+  const Conversation::Answer again = ask(chat, "hello");
+  EXPECT_EQ(again.result.prompt_tokens, 1);
+  EXPECT_EQ(again.result.ids, first.result.ids);
+}
+
+TEST_F(ConversationTest, AFullContextLeavesTheConversationAsItWas) {
+  session = model.session({.threads = 1, .max_seq_len = 40});
+  Conversation chat = conversation();
+  ask(chat, "hello");
+  const auto answer =
+      chat.answer("this is far too long for what is left of it", {.max_tokens = 10});
+  EXPECT_EQ(answer.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_THAT(answer.status().message(), HasSubstr("the context holds 40 (--max-seq-len)"));
+  EXPECT_EQ(chat.messages().size(), 2u);
+  chat.reset();
+  const Conversation::Answer next = ask(chat, "hm", {.max_tokens = 1000});
+  EXPECT_EQ(next.result.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(next.prompt_ids.size() + next.result.ids.size(), 41u);  // the last needs no place
+}
+
+TEST_F(ConversationTest, CancellingKeepsAPartOfAnAnswerOrNothing) {
+  Conversation chat = conversation();
+  std::atomic<bool> cancel{true};
+  GenerateOptions options{.max_tokens = 50};
+  options.cancel = &cancel;
+  EXPECT_EQ(ask(chat, "hello", options).result.finish_reason, FinishReason::kCancelled);
+  EXPECT_TRUE(chat.messages().empty());
+  cancel = false;
+  options.on_text = [&](std::string_view) { cancel = true; };
+  const Conversation::Answer part = ask(chat, "hello", options);
+  EXPECT_EQ(part.result.finish_reason, FinishReason::kCancelled);
+  EXPECT_LT(part.result.ids.size(), 50u);
+  ASSERT_EQ(chat.messages().size(), 2u);
+  EXPECT_EQ(chat.messages()[1].content, part.result.text);
+  const Conversation::Answer next = ask(chat, "more");
+  EXPECT_EQ(next.result.ids, fresh(next.prompt_ids));
+}
+
+TEST_F(ConversationTest, WhatTheTemplateRefusesIsAnErrorAndNoMessage) {
+  chat_template = *jinja::Template::parse(
+      "{% if messages|length > 1 %}{{ raise_exception('one only') }}{% endif %}a", "t");
+  Conversation chat = conversation();
+  ask(chat, "hello");
+  EXPECT_EQ(chat.answer("more", {}).status().message(), "t:1: one only");
+  EXPECT_EQ(chat.messages().size(), 2u);
+}
+
+TEST_F(ConversationTest, TheRepetitionPenaltySeesTheWholeConversation) {
+  Conversation chat = conversation();
+  GenerateOptions options{.max_tokens = 10, .sampler = {.repetition_penalty = 1.7f}};
+  ask(chat, "hello", options);
+  const Conversation::Answer second = ask(chat, "more", options);
+  const auto other = model.session();
+  EXPECT_EQ(second.result.ids, generate(*other, &tokenizer, second.prompt_ids, options)->ids);
+}
+
+TEST(SessionTruncate, LeavesNothingBehind) {
+  const Model model;
+  const auto session = model.session(), other = model.session();
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 150; ++i) tokens.push_back(i * 7 % example::kVocab);
+  for (const int64_t keep : {149, 128, 100, 64, 63, 1, 0}) {
+    session->reset(0);
+    ASSERT_TRUE(session->prefill(0, tokens).ok());
+    session->truncate(0, keep);
+    EXPECT_EQ(session->kvLen(0), keep);
+    other->reset(0);
+    const auto kept = std::span(tokens).first(static_cast<size_t>(keep));
+    if (keep > 0) ASSERT_TRUE(other->prefill(0, kept).ok());
+    ASSERT_TRUE(session->decode(0, 9).ok());
+    ASSERT_TRUE(other->decode(0, 9).ok());
+    const auto a = session->logits(), b = other->logits();
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end())) << keep;
+  }
+  session->truncate(0, 1000);  // more than there are: all stay
+  EXPECT_EQ(session->kvLen(0), 1);
+}
+
+TEST(ChatContext, HasWhatTransformersGivesTemplates) {
+  const Model model;
+  const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+  const auto text = [&](const Tokenizer* t) {
+    return *jinja::Template::parse(
+                "{{ messages }}{{ tools }}{{ documents }}{{ add_generation_prompt }}{{ bos_token "
+                "}}{{ eos_token }}",
+                "t")
+                ->render(chatContext(std::vector<ChatMessage>{{"user", "é"}}, true, t), {});
+  };
+  EXPECT_EQ(text(&tokenizer), "[{'role': 'user', 'content': 'é'}]NoneNoneTrue<s></s>");
+  EXPECT_EQ(text(nullptr), "[{'role': 'user', 'content': 'é'}]NoneNoneTrue");
+}
+
+}  // namespace
+}  // namespace llmrt

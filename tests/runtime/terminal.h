@@ -1,0 +1,32 @@
+// A program on a terminal of its own, as a person meets it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace llmrt {
+
+class Terminal {
+ public:
+  /// `args[0]` is the program's path.
+  explicit Terminal(const std::vector<std::string>& args);
+  ~Terminal();  // ends the program
+
+  void type(const std::string& keys);
+  /// Waits until `text` is shown, behind what was waited for before. False after 30 seconds, or
+  /// when the program has ended.
+  bool waitFor(const std::string& text);
+  /// Waits until anything is shown behind that.
+  bool waitForMore();
+  /// Waits for the end: the exit status, -1 where a signal ended it.
+  int wait();
+  const std::string& shown() const { return shown_; }
+
+ private:
+  bool readMore(int timeout_ms);
+  int fd_ = -1, pid_ = -1;
+  std::string shown_;
+  size_t seen_ = 0;
+};
+
+}  // namespace llmrt

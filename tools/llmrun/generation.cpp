@@ -1,0 +1,68 @@
+#include "tools/llmrun/generation.h"
+
+#include <cstdio>
+#include <string>
+
+#include "tools/llmrun/interrupt.h"
+
+namespace llmrt {
+namespace {
+
+double perSecond(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
+
+SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
+  SamplerOptions s = defaultSamplerOptions(plan);
+  if (o.temperature) s.temperature = *o.temperature;
+  if (o.top_k) s.top_k = *o.top_k;
+  if (o.top_p) s.top_p = *o.top_p;
+  if (o.min_p) s.min_p = *o.min_p;
+  if (o.repetition_penalty) s.repetition_penalty = *o.repetition_penalty;
+  s.seed = o.seed;
+  return s;
+}
+
+}  // namespace
+
+GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, int64_t max_tokens) {
+  GenerateOptions options;
+  options.max_tokens = o.max_tokens.value_or(max_tokens);
+  options.sampler = samplerOptions(*model.plan, o);
+  if (!o.ignore_eos) options.eos_ids = defaultEosIds(*model.plan, model.tokenizerOrNull());
+  options.stops = o.stops;
+  options.top_logits = o.top_logits;
+  options.cancel = &interrupted;
+  return options;
+}
+
+Speeds speedsOf(const GenerateResult& r) {
+  const auto steps = static_cast<double>(r.decode_steps);
+  return {perSecond(static_cast<double>(r.prompt_tokens), r.prefill_seconds),
+          perSecond(steps, r.decode_seconds),
+          perSecond(r.decode_cost.bytes() / 1e9, r.decode_seconds),
+          perSecond(r.decode_cost.bytes(), steps)};
+}
+
+nlohmann::json resultJson(const std::vector<int32_t>& prompt, const GenerateResult& r,
+                          bool with_steps) {
+  const Speeds s = speedsOf(r);
+  nlohmann::json json = {{"prompt_ids", prompt},
+                         {"ids", r.ids},
+                         {"text", r.text},
+                         {"finish_reason", finishReasonName(r.finish_reason)},
+                         {"ttft_ms", r.ttft_seconds * 1e3},
+                         {"prefill_tok_s", s.prefill_tok_s},
+                         {"decode_tok_s", s.decode_tok_s},
+                         {"decode_gb_s", s.decode_gb_s},
+                         {"bytes_per_token", s.bytes_per_token}};
+  if (with_steps) json["steps"] = r.top_logits;
+  return json;
+}
+
+void printJson(const nlohmann::json& json) {
+  // Text is UTF-8 already; "replace" keeps even a bug of ours from ending in an exception.
+  const std::string line = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+}
+
+}  // namespace llmrt

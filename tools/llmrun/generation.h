@@ -1,0 +1,28 @@
+// What a prompt and a chat share: flags to options, a result to JSON.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "runtime/core/generate.h"
+#include "tools/llmrun/load_model.h"
+#include "tools/llmrun/options.h"
+
+namespace llmrt {
+
+/// Of the plan's generation config and the flags; `max_tokens` where no flag says so. Ends at
+/// Ctrl-C.
+GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, int64_t max_tokens);
+
+struct Speeds {
+  double prefill_tok_s, decode_tok_s, decode_gb_s, bytes_per_token;
+};
+Speeds speedsOf(const GenerateResult& result);
+
+/// The object of --json.
+nlohmann::json resultJson(const std::vector<int32_t>& prompt, const GenerateResult& result,
+                          bool with_steps);
+/// One line on stdout.
+void printJson(const nlohmann::json& json);
+
+}  // namespace llmrt
