@@ -217,7 +217,7 @@ def new_model(case, seed):
             elif any(part in name for part in ("embed", "wte", "lm_head")):
                 # Gemma and others scale what is looked up; the stream must not drown in it.
                 scale = getattr(config, "embedding_multiplier", math.sqrt(config.hidden_size) if less_one else 1.0)
-                if case["family"] == "GPT2" or getattr(config, "use_qk_norm", False):
+                if case["family"] in ("GPT2", "Starcoder2") or getattr(config, "use_qk_norm", False):
                     scale = 4.0
                 p.copy_(noise * 3 / math.sqrt(config.hidden_size) / (1 if "lm_head" in name else scale))
             elif "wpe" in name:
