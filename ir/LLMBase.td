@@ -98,7 +98,7 @@ def LLM_ViewAttr : AttrDef<LLM_Dialect, "View"> {
     the weight's are halves (i, i + pair_size / 2), as rotary embeddings here rotate them.
     ```mlir
     // k_proj in Phi-3's qkv_proj: 4096 rows of 3072 before it are q's
-    #llm.view<stored [9216, 3072] begin 9437184 run 3072 outer 0 inner 3072 col 1>
+    #llm.view<stored[9216, 3072] begin 9437184 run 3072 outer 0 inner 3072 col 1>
     ```
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$stored, "int64_t":$begin, "int64_t":$run, "int64_t":$outer,
@@ -106,7 +106,7 @@ def LLM_ViewAttr : AttrDef<LLM_Dialect, "View"> {
       DefaultValuedParameter<"int64_t", "0">:$pairBegin, DefaultValuedParameter<"int64_t", "0">:$pairSize);
   let assemblyFormat = [{
     `<` `stored` `[` $stored `]` `begin` $begin `run` $run `outer` $outer `inner` $inner `col` $col
-    (`expert` $expert^)? (`pairs` $pairSize^ `at` $pairBegin)? `>`
+    (`expert` $expert^)? (`pairs` $pairSize^)? (`at` $pairBegin^)? `>`
   }];
 }
 

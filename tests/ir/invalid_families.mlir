@@ -274,7 +274,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  // expected-error@+1 {{'llm.weight' op has the type tensor<3x8x6x8xf32> and 4 experts}}
+  // expected-error@+1 {{'llm.weight' op has the type 'tensor<3x8x6x8xf32>' and 4 experts}}
   llm.weight @w matrix "{layer}.w" experts 4 : tensor<3x8x6x8xf32>
 }
 
@@ -291,7 +291,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.weight' op has a view that ends at element 63 of 56}}
-  llm.weight @w matrix "{layer}.w" view <stored [7, 8] begin 16 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
+  llm.weight @w matrix "{layer}.w" view <stored[7, 8] begin 16 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
 }
 
 // -----
@@ -299,7 +299,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.weight' op has 6 rows in a view of runs of 4}}
-  llm.weight @w matrix "{layer}.w" view <stored [8, 8] begin 0 run 4 outer 32 inner 8 col 1> : tensor<3x6x8xf32>
+  llm.weight @w matrix "{layer}.w" view <stored[8, 8] begin 0 run 4 outer 32 inner 8 col 1> : tensor<3x6x8xf32>
 }
 
 // -----
@@ -307,7 +307,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.weight' op has a view with pairs in 4 rows at 4 of 6}}
-  llm.weight @w matrix "{layer}.w" view <stored [8, 8] begin 0 run 6 outer 0 inner 8 col 1 pairs 4 at 4> : tensor<3x6x8xf32>
+  llm.weight @w matrix "{layer}.w" view <stored[8, 8] begin 0 run 6 outer 0 inner 8 col 1 pairs 4 at 4> : tensor<3x6x8xf32>
 }
 
 // -----

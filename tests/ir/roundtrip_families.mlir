@@ -11,10 +11,10 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   llm.weight @norm_bias bias "{layer}.norm_bias" : tensor<3x32xbf16>
   llm.weight @head_norm norm "{layer}.q_norm" : tensor<3x8xbf16>
   llm.weight @sinks bias "{layer}.sinks" : tensor<3x4xbf16>
-  // CHECK: llm.weight @q_proj matrix "{layer}.qkv" view <stored [64, 32] begin 0 run 8 outer 256 inner 32 col 1 pairs 4 at 0> : tensor<3x32x32xbf16>
-  llm.weight @q_proj matrix "{layer}.qkv" view <stored [64, 32] begin 0 run 8 outer 256 inner 32 col 1 pairs 4 at 0> : tensor<3x32x32xbf16>
-  // CHECK: llm.weight @k_proj matrix "{layer}.qkv" view <stored [64, 32] begin 1024 run 16 outer 0 inner 32 col 1> : tensor<3x16x32xbf16>
-  llm.weight @k_proj matrix "{layer}.qkv" view <stored [64, 32] begin 1024 run 16 outer 0 inner 32 col 1> : tensor<3x16x32xbf16>
+  // CHECK: llm.weight @q_proj matrix "{layer}.qkv" view <stored[64, 32] begin 0 run 8 outer 256 inner 32 col 1 pairs 4> : tensor<3x32x32xbf16>
+  llm.weight @q_proj matrix "{layer}.qkv" view <stored[64, 32] begin 0 run 8 outer 256 inner 32 col 1 pairs 4> : tensor<3x32x32xbf16>
+  // CHECK: llm.weight @k_proj matrix "{layer}.qkv" view <stored[64, 32] begin 1024 run 16 outer 0 inner 32 col 1> : tensor<3x16x32xbf16>
+  llm.weight @k_proj matrix "{layer}.qkv" view <stored[64, 32] begin 1024 run 16 outer 0 inner 32 col 1> : tensor<3x16x32xbf16>
   llm.weight @v_proj matrix "{layer}.v" : tensor<3x16x32xbf16>
   llm.weight @o_proj matrix "{layer}.o" : tensor<3x32x32xbf16>
   llm.weight @up_proj matrix "{layer}.up" : tensor<3x48x32xbf16>
@@ -23,8 +23,8 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   llm.weight @router_bias bias "{layer}.router_bias" : tensor<3x6xbf16>
   // CHECK: llm.weight @expert_gate matrix "{layer}.experts.{expert}.gate" experts 6 : tensor<3x6x24x32xbf16>
   llm.weight @expert_gate matrix "{layer}.experts.{expert}.gate" experts 6 : tensor<3x6x24x32xbf16>
-  // CHECK: llm.weight @expert_up matrix "{layer}.experts" experts 6 view <stored [6, 32, 24] begin 0 run 24 outer 0 inner 1 col 24 expert 768> : tensor<3x6x24x32xbf16>
-  llm.weight @expert_up matrix "{layer}.experts" experts 6 view <stored [6, 32, 24] begin 0 run 24 outer 0 inner 1 col 24 expert 768> : tensor<3x6x24x32xbf16>
+  // CHECK: llm.weight @expert_up matrix "{layer}.experts" experts 6 view <stored[6, 32, 24] begin 0 run 24 outer 0 inner 1 col 24 expert 768> : tensor<3x6x24x32xbf16>
+  llm.weight @expert_up matrix "{layer}.experts" experts 6 view <stored[6, 32, 24] begin 0 run 24 outer 0 inner 1 col 24 expert 768> : tensor<3x6x24x32xbf16>
   llm.weight @expert_gate_bias bias "{layer}.experts.{expert}.gb" experts 6 : tensor<3x6x24xbf16>
   llm.weight @expert_down matrix "{layer}.experts.{expert}.down" experts 6 : tensor<3x6x32x24xbf16>
   llm.weight @expert_down_bias bias "{layer}.experts.{expert}.db" experts 6 : tensor<3x6x32xbf16>
@@ -45,10 +45,10 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
       %n = llm.layer_norm %h weight @norm bias @norm_bias eps 1.0e-5 : tensor<?x32xf32>
       // CHECK: llm.layer_norm %h eps 1.000000e-05 : tensor<?x32xf32>
       %n2 = llm.layer_norm %h eps 1.0e-5 : tensor<?x32xf32>
-      // CHECK: llm.qk_norm %norm, @head_norm eps 1.000000e-06 head_dim 8 : tensor<?x32xf32>
-      %q = llm.qk_norm %n, @head_norm eps 1.0e-6 head_dim 8 : tensor<?x32xf32>
-      // CHECK: llm.qk_norm %{{.*}}, @norm layer eps 1.000000e-06 head_dim 8 : tensor<?x32xf32>
-      %q2 = llm.qk_norm %q, @norm layer eps 1.0e-6 head_dim 8 : tensor<?x32xf32>
+      // CHECK: llm.qk_norm %norm, @head_norm eps 1.000000e-05 head_dim 8 : tensor<?x32xf32>
+      %q = llm.qk_norm %n, @head_norm eps 1.0e-5 head_dim 8 : tensor<?x32xf32>
+      // CHECK: llm.qk_norm %{{.*}}, @norm layer eps 1.000000e-05 head_dim 8 : tensor<?x32xf32>
+      %q2 = llm.qk_norm %q, @norm layer eps 1.0e-5 head_dim 8 : tensor<?x32xf32>
       // CHECK: llm.rope %{{.*}}, %rows, @rope head_dim 8 : tensor<?x32xf32>
       %q3 = llm.rope %q2, %rows, @rope head_dim 8 : tensor<?x32xf32>
       // CHECK: llm.attention %{{.*}}, %rows, %kv scale 2.500000e-01 window 16 softcap 5.000000e+01 sinks @sinks : tensor<?x32xf32>, <2x8xf16>
@@ -81,8 +81,8 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   llm.entry @fused(%rows: !llm.rows, %kv: !llm.kv_cache<2x8xf16>) max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x32xf32> {
-      // CHECK: %q = llm.norm_qkv %h, %rows, %kv norm @norm shift @norm_bias layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.000000e-06 rope @rope : tensor<?x32xf32>, <2x8xf16> -> tensor<?x32xf32>
-      %q = llm.norm_qkv %h, %rows, %kv norm @norm shift @norm_bias layer eps 1.0e-5 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.0e-6 rope @rope : tensor<?x32xf32>, <2x8xf16> -> tensor<?x32xf32>
+      // CHECK: %q = llm.norm_qkv %h, %rows, %kv norm @norm shift @norm_bias layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.000000e-05 rope @rope : tensor<?x32xf32>, <2x8xf16> -> tensor<?x32xf32>
+      %q = llm.norm_qkv %h, %rows, %kv norm @norm shift @norm_bias layer eps 1.0e-5 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x32xf32>, <2x8xf16> -> tensor<?x32xf32>
       // CHECK: llm.linear_residual %q, %h, @o_proj scale 2.500000e-01 : tensor<?x32xf32> -> tensor<?x32xf32>
       %r = llm.linear_residual %q, %h, @o_proj scale 0.25 : tensor<?x32xf32> -> tensor<?x32xf32>
       // CHECK: llm.norm_residual %q, %o norm @norm eps 1.000000e-05 : tensor<?x32xf32>

@@ -2,7 +2,7 @@
 // RUN: llmc-opt %s --llm-fuse-norm-qkv --split-input-file --verify-diagnostics | FileCheck %s
 
 // CHECK-LABEL: llm.entry @qk_norm_and_partial_rope
-// CHECK: %q = llm.norm_qkv %h, %rows, %kv norm @n layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head, @head eps 1.000000e-06 rope @rope
+// CHECK: %q = llm.norm_qkv %h, %rows, %kv norm @n layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head, @head eps 1.000000e-05 rope @rope
 // CHECK-NOT: llm.qk_norm
 llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
@@ -25,8 +25,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
       %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
       %v0 = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
-      %q1 = llm.qk_norm %q0, @head eps 1.0e-6 head_dim 16 : tensor<?x64xf32>
-      %k1 = llm.qk_norm %k0, @head eps 1.0e-6 head_dim 16 : tensor<?x32xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %k1 = llm.qk_norm %k0, @head eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
       %q2 = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv: fused @n, @q_proj, @k_proj, @v_proj, qk_norm, rope, kv_write}}
@@ -99,7 +99,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
       %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
       %v0 = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
-      %k1 = llm.qk_norm %k0, @head eps 1.0e-6 head_dim 16 : tensor<?x32xf32>
+      %k1 = llm.qk_norm %k0, @head eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
       %q2 = llm.rope %q0, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv not fused: qk_norm on one of @q_proj and @k_proj}}
@@ -137,8 +137,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
       %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
       %v0 = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
-      %q1 = llm.qk_norm %q0, @head eps 1.0e-6 head_dim 16 : tensor<?x64xf32>
-      %k1 = llm.qk_norm %k0, @wide eps 1.0e-6 head_dim 16 : tensor<?x32xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %k1 = llm.qk_norm %k0, @wide eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
       %q2 = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv not fused: @wide is no rms_norm that all heads of 16 share}}

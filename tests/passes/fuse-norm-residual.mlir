@@ -1,8 +1,8 @@
 // RUN: llmc-opt %s --llm-fuse-norm-residual --split-input-file --verify-diagnostics | FileCheck %s
 
 // CHECK-LABEL: llm.entry @fuses_on_either_side
-// CHECK: [[R:%.*]] = llm.norm_residual %o, %h norm @n eps 1.000000e-06
-// CHECK: llm.norm_residual %{{.*}}, [[R]] norm @n eps 1.000000e-06
+// CHECK: [[R:%.*]] = llm.norm_residual %o, %h norm @n eps 1.000000e-05
+// CHECK: llm.norm_residual %{{.*}}, [[R]] norm @n eps 1.000000e-05
 // CHECK-NOT: llm.rms_norm
 llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
@@ -22,11 +22,11 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
-      %n = llm.rms_norm %o, @n eps 1.0e-6 : tensor<?x64xf32>
+      %n = llm.rms_norm %o, @n eps 1.0e-5 : tensor<?x64xf32>
       // expected-remark@+1 {{norm_residual: fused @n, add}}
       %r = llm.add %h, %n : tensor<?x64xf32>
       %p = llm.linear %r, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
-      %m = llm.rms_norm %p, @n eps 1.0e-6 : tensor<?x64xf32>
+      %m = llm.rms_norm %p, @n eps 1.0e-5 : tensor<?x64xf32>
       // expected-remark@+1 {{norm_residual: fused @n, add}}
       %z = llm.add %m, %r : tensor<?x64xf32>
       llm.yield %z : tensor<?x64xf32>
@@ -57,7 +57,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.entry @the_norm_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
-      %n = llm.rms_norm %h, @n eps 1.0e-6 : tensor<?x64xf32>
+      %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>
       // expected-remark@+1 {{norm_residual not fused: @n has another use}}
       %r = llm.add %h, %n : tensor<?x64xf32>
       %z = llm.mul %r, %n : tensor<?x64xf32>
