@@ -24,6 +24,7 @@ using llmrt::MappedFile;
 using llmrt::notFound;
 using llmrt::Result;
 using llmrt::Status;
+using llmrt::unsupported;
 
 bool pathExists(const fs::path& path) {
   std::error_code ignored;
@@ -127,6 +128,10 @@ Status openHf(const fs::path& directory, const fs::path& config, bool needs_weig
     }
     weights_path = directory.string();
   }
+  if (!out.spec.unread_dtype.empty())
+    return unsupported(weights_path + ": the config says that weights are stored as " +
+                       out.spec.unread_dtype +
+                       ", which is not supported: use --no-weights, or a checkpoint in bf16");
   LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(weights_path));
   return useWeights(std::move(weights), out);
 }

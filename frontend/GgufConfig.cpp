@@ -33,7 +33,7 @@ class GgufConfigParser {
     const Architecture* entry = findGgufArchitecture(*architecture);
     if (!entry)
       return unsupported("general.architecture " + quotedName(*architecture) +
-                         " is not supported (known: " + knownArchitectures() + ")");
+                         " is not supported (known: " + knownGgufArchitectures() + ")");
     prefix_ = std::string(*architecture) + ".";
     spec_.architecture = entry->model_type;
     LLMRT_RETURN_IF_ERROR(refuseUnsupported());

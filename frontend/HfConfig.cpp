@@ -1,7 +1,10 @@
 #include "frontend/HfConfig.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
+#include "frontend/HfFamilies.h"
 #include "frontend/JsonFields.h"
 #include "models/Architectures.h"
 #include "models/CheckSpec.h"
@@ -19,9 +22,12 @@ using llmrt::unsupported;
 Result<Activation> parseActivation(const std::string& name) {
   if (name == "silu" || name == "swish") return Activation::kSilu;
   if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGeluTanh;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast")
+    return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  if (name == "relu2") return Activation::kRelu2;
   return unsupported("hidden_act " + briefJson(name) +
-                     " is not supported (silu, gelu, gelu_pytorch_tanh are)");
+                     " is not supported (silu, gelu, gelu_pytorch_tanh, relu, relu2 are)");
 }
 
 Result<std::optional<llmrt::DType>> parseDtype(const JsonFields& config) {
@@ -63,92 +69,182 @@ Status parseSpecialTokens(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
-Status refusePartialRotary(const JsonFields& fields) {
-  LLMRT_ASSIGN_OR_RETURN(auto factor, fields.getNumber("partial_rotary_factor"));
-  if (factor && *factor != 1.0)
-    return unsupported(fields.nameOf("partial_rotary_factor") + " " + briefJson(*factor) +
-                       " is not supported (only 1.0 is)");
-  return {};
-}
-
-// RotaryEmbeddingConfigMixin.convert_rope_params_to_dict and standardize_rope_params: rope_scaling,
-// when not empty, wins over rope_parameters; rope_theta inside wins over rope_theta beside;
-// original_max_position_embeddings beside wins over the one inside, and max_position_embeddings
-// stands in for both.
-Status parseRope(const JsonFields& config, ModelSpec& spec) {
-  LLMRT_RETURN_IF_ERROR(refusePartialRotary(config));
-  LLMRT_ASSIGN_OR_RETURN(auto theta, config.getNumber("rope_theta"));
-  spec.rope.theta = theta.value_or(10000.0);
-
-  const nlohmann::json* parameters = nullptr;
-  const char* parameters_name = "rope_scaling";
-  for (const char* name : {"rope_scaling", "rope_parameters"}) {
-    const nlohmann::json* value = config.find(name);
-    if (!value) continue;
-    if (!value->is_object())
-      return invalidData(std::string(name) + " is " + briefJson(*value) + ", expected an object");
-    if (value->empty()) continue;
-    parameters = value;
-    parameters_name = name;
-    break;
-  }
-  if (!parameters) return {};
-
-  const JsonFields rope(*parameters, std::string(parameters_name) + ".");
-  for (const auto& [key, value] : parameters->items()) {
-    if (value.is_object())
-      return unsupported(rope.nameOf(key.c_str()) +
-                         ": rotary embeddings that differ by layer are not supported");
-  }
-  LLMRT_RETURN_IF_ERROR(refusePartialRotary(rope));
-  LLMRT_ASSIGN_OR_RETURN(auto inner_theta, rope.getNumber("rope_theta"));
-  if (inner_theta) spec.rope.theta = *inner_theta;
+// One set of rope parameters. `inner`: rope_scaling or rope_parameters (of one kind of layer), or
+// null. RotaryEmbeddingConfigMixin.convert_rope_params_to_dict and standardize_rope_params:
+// rope_theta inside wins over rope_theta beside; original_max_position_embeddings beside wins over
+// the one inside, and max_position_embeddings stands in for both.
+Status parseRopeParameters(const JsonFields& config, const Architecture& architecture,
+                           const nlohmann::json* inner, const std::string& prefix,
+                           double partial_factor, const ModelSpec& spec, Rope& out) {
+  static const nlohmann::json kEmpty = nlohmann::json::object();
+  const JsonFields rope(inner ? *inner : kEmpty, prefix);
+  LLMRT_ASSIGN_OR_RETURN(auto theta, rope.getNumber("rope_theta"));
+  if (theta) out.theta = *theta;
+  LLMRT_ASSIGN_OR_RETURN(auto inner_partial, rope.getNumber("partial_rotary_factor"));
+  const double partial = inner_partial.value_or(partial_factor);
+  if (partial != 1.0 && !architecture.has_partial_rotary)
+    return unsupported((inner_partial ? rope : config).nameOf("partial_rotary_factor") + " " +
+                       briefJson(partial) + " is not supported (only 1.0 is)");
+  if (!(partial > 0 && partial <= 1))
+    return invalidData("partial_rotary_factor is " + briefJson(partial) +
+                       ", must be above 0 and at most 1");
+  const int64_t head_dim = spec.latent.kv_rank ? spec.latent.rope_dim : spec.head_dim;
+  out.dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
 
   const char* type_field = rope.has("rope_type") ? "rope_type" : "type";
   LLMRT_ASSIGN_OR_RETURN(auto type, rope.getString(type_field));
   if (!type || *type == "default") return {};
-  if (*type != "linear" && *type != "llama3")
-    return unsupported(rope.nameOf(type_field) + " " + briefJson(*type) +
-                       " is not supported (default, linear, llama3 are)");
-  LLMRT_ASSIGN_OR_RETURN(spec.rope.factor, rope.needNumber("factor"));
-  if (*type == "linear") {
-    spec.rope.scaling = RopeScaling::kLinear;
+  LLMRT_ASSIGN_OR_RETURN(auto outer_length, config.getInt("original_max_position_embeddings"));
+  LLMRT_ASSIGN_OR_RETURN(auto inner_length, rope.getInt("original_max_position_embeddings"));
+  out.original_max_position_embeddings =
+      outer_length ? *outer_length : inner_length.value_or(spec.max_position_embeddings);
+  const double stretch =
+      static_cast<double>(spec.max_position_embeddings) /
+      static_cast<double>(std::max<int64_t>(1, out.original_max_position_embeddings));
+  LLMRT_ASSIGN_OR_RETURN(auto attention_factor, rope.getNumber("attention_factor"));
+
+  if (*type == "longrope" || *type == "su") {
+    out.scaling = RopeScaling::kLongrope;
+    LLMRT_ASSIGN_OR_RETURN(out.short_factor, rope.needNumbers("short_factor"));
+    LLMRT_ASSIGN_OR_RETURN(out.long_factor, rope.needNumbers("long_factor"));
+    LLMRT_ASSIGN_OR_RETURN(auto factor, rope.getNumber("factor"));
+    const double ratio = factor.value_or(stretch);
+    if (attention_factor) {
+      out.attention_factor = *attention_factor;
+    } else if (ratio > 1 && out.original_max_position_embeddings > 1) {
+      out.attention_factor =
+          std::sqrt(1 + std::log(ratio) /
+                            std::log(static_cast<double>(out.original_max_position_embeddings)));
+    }
     return {};
   }
-  spec.rope.scaling = RopeScaling::kLlama3;
-  LLMRT_ASSIGN_OR_RETURN(spec.rope.low_freq_factor, rope.needNumber("low_freq_factor"));
-  LLMRT_ASSIGN_OR_RETURN(spec.rope.high_freq_factor, rope.needNumber("high_freq_factor"));
-  LLMRT_ASSIGN_OR_RETURN(auto outer, config.getInt("original_max_position_embeddings"));
-  LLMRT_ASSIGN_OR_RETURN(auto inner, rope.getInt("original_max_position_embeddings"));
-  spec.rope.original_max_position_embeddings =
-      outer ? *outer : inner.value_or(spec.max_position_embeddings);
+  if (*type == "yarn") {
+    out.scaling = RopeScaling::kYarn;
+    LLMRT_ASSIGN_OR_RETURN(auto factor, rope.getNumber("factor"));
+    out.factor = factor.value_or(stretch);
+    LLMRT_ASSIGN_OR_RETURN(auto beta_fast, rope.getNumber("beta_fast"));
+    LLMRT_ASSIGN_OR_RETURN(auto beta_slow, rope.getNumber("beta_slow"));
+    LLMRT_ASSIGN_OR_RETURN(auto truncate, rope.getBool("truncate"));
+    LLMRT_ASSIGN_OR_RETURN(auto mscale, rope.getNumber("mscale"));
+    LLMRT_ASSIGN_OR_RETURN(auto mscale_all, rope.getNumber("mscale_all_dim"));
+    out.beta_fast = beta_fast.value_or(0) != 0 ? *beta_fast : 32.0;
+    out.beta_slow = beta_slow.value_or(0) != 0 ? *beta_slow : 1.0;
+    out.truncate = truncate.value_or(true);
+    if (attention_factor) {
+      out.attention_factor = *attention_factor;
+    } else if (mscale.value_or(0) != 0 && mscale_all.value_or(0) != 0) {
+      out.attention_factor = yarnScale(out.factor, *mscale) / yarnScale(out.factor, *mscale_all);
+    } else {
+      out.attention_factor = yarnScale(out.factor, 1.0);
+    }
+    return {};
+  }
+  if (*type == "linear") {
+    out.scaling = RopeScaling::kLinear;
+  } else if (*type == "dynamic") {
+    out.scaling = RopeScaling::kDynamic;
+    out.original_max_position_embeddings = spec.max_position_embeddings;
+  } else if (*type == "llama3") {
+    out.scaling = RopeScaling::kLlama3;
+  } else {
+    return unsupported(rope.nameOf(type_field) + " " + briefJson(*type) +
+                       " is not supported (default, linear, dynamic, llama3, yarn, longrope are)");
+  }
+  LLMRT_ASSIGN_OR_RETURN(out.factor, rope.needNumber("factor"));
+  if (out.scaling != RopeScaling::kLlama3) return {};
+  LLMRT_ASSIGN_OR_RETURN(out.low_freq_factor, rope.needNumber("low_freq_factor"));
+  LLMRT_ASSIGN_OR_RETURN(out.high_freq_factor, rope.needNumber("high_freq_factor"));
   return {};
 }
 
+// rope_scaling, when not empty, wins over rope_parameters. Either may hold one set for layers with
+// a window and one for those without.
+Status parseRope(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(auto theta, config.getNumber("rope_theta"));
+  if (!theta) {
+    LLMRT_ASSIGN_OR_RETURN(theta, config.getNumber("rotary_emb_base"));  // older GPT-NeoX
+  }
+  spec.rope.theta = theta.value_or(architecture.default_rope_theta);
+  LLMRT_ASSIGN_OR_RETURN(auto partial, config.getNumber("partial_rotary_factor"));
+  if (!partial) {
+    LLMRT_ASSIGN_OR_RETURN(partial, config.getNumber("rotary_pct"));
+  }
+  const double factor = partial.value_or(architecture.default_partial_rotary_factor);
+
+  const nlohmann::json* parameters = nullptr;
+  std::string name = "rope_scaling";
+  for (const char* candidate : {"rope_scaling", "rope_parameters"}) {
+    const nlohmann::json* value = config.find(candidate);
+    if (!value) continue;
+    if (!value->is_object())
+      return invalidData(std::string(candidate) + " is " + briefJson(*value) +
+                         ", expected an object");
+    if (value->empty()) continue;
+    parameters = value;
+    name = candidate;
+    break;
+  }
+  const nlohmann::json* nested = nullptr;
+  if (parameters) {
+    for (const auto& [key, value] : parameters->items()) {
+      if (!value.is_object()) continue;
+      nested = parameters;
+      if (!architecture.has_local_rope)
+        return unsupported(name + "." + key +
+                           ": rotary embeddings that differ by layer are not supported for "
+                           "model_type " +
+                           spec.architecture);
+      if (key != "full_attention" && key != "sliding_attention")
+        return unsupported(name + "." + key +
+                           ": rotary embeddings of such layers are not supported "
+                           "(full_attention and sliding_attention are)");
+    }
+  }
+  if (!nested)
+    return parseRopeParameters(config, architecture, parameters, name + ".", factor, spec,
+                               spec.rope);
+  const JsonFields kinds(*nested, name + ".");
+  spec.local_rope = spec.rope;
+  LLMRT_RETURN_IF_ERROR(parseRopeParameters(config, architecture, kinds.find("full_attention"),
+                                            name + ".full_attention.", factor, spec, spec.rope));
+  return parseRopeParameters(config, architecture, kinds.find("sliding_attention"),
+                             name + ".sliding_attention.", factor, spec, *spec.local_rope);
+}
+
 Status parseSizes(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
-  LLMRT_ASSIGN_OR_RETURN(spec.hidden_size, config.needInt("hidden_size"));
-  LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt("intermediate_size"));
-  LLMRT_ASSIGN_OR_RETURN(spec.num_layers, config.needInt("num_hidden_layers"));
-  LLMRT_ASSIGN_OR_RETURN(spec.num_heads, config.needInt("num_attention_heads"));
+  const ConfigNames& names = architecture.fields;
+  LLMRT_ASSIGN_OR_RETURN(spec.hidden_size, config.needInt(names.hidden_size));
+  LLMRT_ASSIGN_OR_RETURN(auto intermediate, config.getInt(names.intermediate_size));
+  if (intermediate) {
+    spec.intermediate_size = *intermediate;
+  } else if (architecture.default_intermediate_size == -1 && spec.hidden_size <= (1 << 20)) {
+    spec.intermediate_size = 4 * spec.hidden_size;
+  } else {
+    LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt(names.intermediate_size));
+  }
+  LLMRT_ASSIGN_OR_RETURN(spec.num_layers, config.needInt(names.num_layers));
+  LLMRT_ASSIGN_OR_RETURN(spec.num_heads, config.needInt(names.num_heads));
   LLMRT_ASSIGN_OR_RETURN(spec.vocab_size, config.needInt("vocab_size"));
-  LLMRT_ASSIGN_OR_RETURN(auto max_position, config.getInt("max_position_embeddings"));
+  LLMRT_ASSIGN_OR_RETURN(auto max_position, config.getInt(names.max_positions));
   spec.max_position_embeddings =
       max_position.value_or(architecture.default_max_position_embeddings);
 
   // The configuration classes take null, and Llama's absence, as num_attention_heads.
-  LLMRT_ASSIGN_OR_RETURN(auto kv_heads, config.getInt("num_key_value_heads"));
+  LLMRT_ASSIGN_OR_RETURN(auto kv_heads, config.getInt(names.num_kv_heads));
   spec.num_kv_heads = kv_heads.value_or(spec.num_heads);
-  if (!kv_heads && architecture.default_num_kv_heads != 0 && !config.isNull("num_key_value_heads"))
+  if (!kv_heads && architecture.default_num_kv_heads != 0 && !config.isNull(names.num_kv_heads))
     spec.num_kv_heads = architecture.default_num_kv_heads;
 
   LLMRT_ASSIGN_OR_RETURN(auto head_dim, config.getInt("head_dim"));
+  if (!head_dim && architecture.default_head_dim != 0 && !config.isNull("head_dim"))
+    head_dim = architecture.default_head_dim;
   if (head_dim) {
     spec.head_dim = *head_dim;
     return {};
   }
   if (spec.num_heads < 1 || spec.hidden_size % spec.num_heads != 0)
-    return invalidData("hidden_size (" + std::to_string(spec.hidden_size) +
-                       ") is not a multiple of num_attention_heads (" +
+    return invalidData(std::string(names.hidden_size) + " (" + std::to_string(spec.hidden_size) +
+                       ") is not a multiple of " + names.num_heads + " (" +
                        std::to_string(spec.num_heads) + ") and there is no head_dim");
   spec.head_dim = spec.hidden_size / spec.num_heads;
   return {};
@@ -157,13 +253,23 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
 // HF's Mistral has no biases whatever the config says; a checkpoint that has them would be read
 // wrongly.
 Status parseBiases(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
+  spec.qkv_bias = architecture.qkv_bias;
+  spec.o_bias = architecture.o_bias;
+  spec.mlp_bias = architecture.mlp_bias;
+  if (readsOwnBiases(architecture)) return {};
   LLMRT_ASSIGN_OR_RETURN(auto attention_bias, config.getBool("attention_bias"));
   LLMRT_ASSIGN_OR_RETURN(auto mlp_bias, config.getBool("mlp_bias"));
-  spec.qkv_bias = spec.o_bias = attention_bias.value_or(false);
-  spec.mlp_bias = mlp_bias.value_or(false);
-  if (!architecture.has_biases && (spec.qkv_bias || spec.mlp_bias))
-    return unsupported(std::string(spec.qkv_bias ? "attention_bias" : "mlp_bias") +
-                       " true is not supported for model_type " + spec.architecture);
+  if (architecture.has_biases) {
+    if (attention_bias) spec.qkv_bias = spec.o_bias = *attention_bias;
+    if (mlp_bias) spec.mlp_bias = *mlp_bias;
+    return {};
+  }
+  const char* field = attention_bias.value_or(false) ? "attention_bias"
+                      : mlp_bias.value_or(false)     ? "mlp_bias"
+                                                     : nullptr;
+  if (field && !(spec.qkv_bias && spec.mlp_bias))
+    return unsupported(std::string(field) + " true is not supported for model_type " +
+                       spec.architecture);
   return {};
 }
 
@@ -181,19 +287,63 @@ Status parseSlidingWindow(const JsonFields& config, const Architecture& architec
   return {};
 }
 
-Status refuseUnsupported(const JsonFields& config) {
-  if (const nlohmann::json* quantization = config.find("quantization_config")) {
-    const bool named = quantization->is_object() && quantization->contains("quant_method");
-    return unsupported("quantization_config" +
-                       (named ? " with quant_method " + briefJson((*quantization)["quant_method"])
-                              : std::string()) +
-                       " is not supported: use the model's unquantised checkpoint");
+/// layer_types, where a config lists them.
+Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
+  const nlohmann::json* types = config.find("layer_types");
+  if (!types || spec.sliding_window == 0) return {};
+  if (!types->is_array()) return invalidData("layer_types is not a list");
+  spec.windowed_layers.clear();
+  for (const nlohmann::json& type : *types) {
+    if (type != "full_attention" && type != "sliding_attention")
+      return unsupported("layer_types holds " + briefJson(type) +
+                         ", full_attention and sliding_attention are supported");
+    spec.windowed_layers.push_back(type == "sliding_attention");
   }
+  return {};
+}
+
+// Weights stored in a type we cannot read leave the code: it is compiled for bf16.
+Status parseQuantization(const JsonFields& config, ModelSpec& spec) {
+  const nlohmann::json* quantization = config.find("quantization_config");
+  if (!quantization) return {};
+  const bool named = quantization->is_object() && quantization->contains("quant_method");
+  const nlohmann::json method = named ? (*quantization)["quant_method"] : nlohmann::json();
+  if (method == "fp8") {
+    spec.unread_dtype = "fp8";
+    return {};
+  }
+  return unsupported("quantization_config" +
+                     (named ? " with quant_method " + briefJson(method) : std::string()) +
+                     " is not supported: use the model's unquantised checkpoint");
+}
+
+Status refuseUnsupported(const JsonFields& config) {
   LLMRT_ASSIGN_OR_RETURN(auto pretraining_tp, config.getInt("pretraining_tp"));
   if (pretraining_tp && *pretraining_tp != 1)
     return unsupported("pretraining_tp " + std::to_string(*pretraining_tp) +
                        " is not supported (only 1 is)");
+  for (const char* part : {"text_config", "vision_config"}) {
+    if (config.has(part))
+      return unsupported(std::string(part) +
+                         ": models that read more than text are not supported; give the config "
+                         "and weights of the language model alone");
+  }
   return {};
+}
+
+// architectures decides before model_type: the files of some models say a model_type of their own.
+Result<const Architecture*> parseArchitecture(const JsonFields& config) {
+  LLMRT_ASSIGN_OR_RETURN(auto model_type, config.getString("model_type"));
+  const nlohmann::json* classes = config.find("architectures");
+  if (classes && classes->is_array() && !classes->empty() && classes->front().is_string()) {
+    const Architecture* of_class =
+        findArchitectureOfClass(classes->front().get_ref<const std::string&>());
+    if (of_class) return of_class;
+  }
+  if (!model_type) return invalidData("field model_type is missing: not a model's config");
+  if (const Architecture* of_type = findArchitecture(*model_type)) return of_type;
+  return unsupported("model_type " + briefJson(*model_type) +
+                     " is not supported (known: " + knownArchitectures() + ")");
 }
 
 Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
@@ -201,33 +351,38 @@ Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
   const JsonFields config(json);
   ModelSpec spec;
   spec.name = std::move(name);
-  LLMRT_ASSIGN_OR_RETURN(auto model_type, config.getString("model_type"));
-  if (!model_type) return invalidData("field model_type is missing: not a model's config");
-  const Architecture* architecture = findArchitecture(*model_type);
-  if (!architecture)
-    return unsupported("model_type " + briefJson(*model_type) +
-                       " is not supported (known: " + knownArchitectures() + ")");
-  spec.architecture = *model_type;
+  LLMRT_ASSIGN_OR_RETURN(const Architecture* architecture, parseArchitecture(config));
+  spec.architecture = architecture->model_type;
+  spec.form = architecture->form;
 
+  LLMRT_RETURN_IF_ERROR(parseQuantization(config, spec));
   LLMRT_RETURN_IF_ERROR(refuseUnsupported(config));
   LLMRT_RETURN_IF_ERROR(parseSizes(config, *architecture, spec));
-  LLMRT_ASSIGN_OR_RETURN(auto eps, config.getNumber("rms_norm_eps"));
+  LLMRT_ASSIGN_OR_RETURN(auto eps, config.getNumber(architecture->fields.eps));
   spec.rms_norm_eps = eps.value_or(architecture->default_rms_norm_eps);
-  LLMRT_ASSIGN_OR_RETURN(auto hidden_act, config.getString("hidden_act"));
-  LLMRT_ASSIGN_OR_RETURN(spec.activation, parseActivation(hidden_act.value_or("silu")));
+  LLMRT_ASSIGN_OR_RETURN(auto hidden_act, config.getString(architecture->fields.activation));
+  LLMRT_ASSIGN_OR_RETURN(spec.activation,
+                         parseActivation(hidden_act.value_or(architecture->default_activation)));
   LLMRT_RETURN_IF_ERROR(parseBiases(config, *architecture, spec));
   LLMRT_RETURN_IF_ERROR(parseSlidingWindow(config, *architecture, spec));
-  LLMRT_RETURN_IF_ERROR(parseRope(config, spec));
+  LLMRT_RETURN_IF_ERROR(readFamily(*architecture, config, spec));
+  LLMRT_RETURN_IF_ERROR(parseLayerTypes(config, spec));
+  if (!spec.learned_positions) LLMRT_RETURN_IF_ERROR(parseRope(config, *architecture, spec));
+  LLMRT_RETURN_IF_ERROR(finishFamily(*architecture, config, spec));
   LLMRT_ASSIGN_OR_RETURN(auto tied, config.getBool("tie_word_embeddings"));
-  spec.tie_word_embeddings = tied.value_or(false);
+  spec.tie_word_embeddings = tied.value_or(architecture->default_tied);
   LLMRT_ASSIGN_OR_RETURN(spec.dtype, parseDtype(config));
-  // Both configuration classes assume 1 and 2; null means none.
-  if (!config.isNull("bos_token_id")) spec.bos_token_id = 1;
-  if (!config.isNull("eos_token_id")) spec.eos_token_ids = {2};
+  if (!spec.unread_dtype.empty()) spec.dtype = llmrt::DType::kBF16;
+  // What the configuration class assumes; null means none.
+  if (!config.isNull("bos_token_id") && architecture->default_bos >= 0)
+    spec.bos_token_id = architecture->default_bos;
+  if (!config.isNull("eos_token_id") && architecture->default_eos >= 0)
+    spec.eos_token_ids = {architecture->default_eos};
   LLMRT_RETURN_IF_ERROR(parseSpecialTokens(config, spec));
 
   LLMRT_RETURN_IF_ERROR(checkSpec(spec));
   computeInvFreq(spec.rope, spec.head_dim);
+  if (spec.local_rope) computeInvFreq(*spec.local_rope, spec.head_dim);
   return spec;
 }
 

@@ -80,4 +80,15 @@ Result<double> JsonFields::needNumber(const char* field) const {
   return *value;
 }
 
+Result<std::vector<double>> JsonFields::needNumbers(const char* field) const {
+  const nlohmann::json* value = find(field);
+  if (!value) return invalidData("field " + nameOf(field) + " is missing");
+  std::vector<double> numbers;
+  for (const nlohmann::json& number : *value) {
+    if (!value->is_array() || !number.is_number()) return wrongType(field, "a list of numbers");
+    numbers.push_back(number.get<double>());
+  }
+  return numbers;
+}
+
 }  // namespace llmc

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/io/status.h"
 
@@ -33,6 +34,8 @@ class JsonFields {
   /// As getInt, and an error when absent.
   llmrt::Result<int64_t> needInt(const char* field) const;
   llmrt::Result<double> needNumber(const char* field) const;
+  /// A list of numbers; an error when absent.
+  llmrt::Result<std::vector<double>> needNumbers(const char* field) const;
 
   /// "rope_scaling.factor"
   std::string nameOf(const char* field) const { return prefix_ + field; }

@@ -17,19 +17,23 @@ using llmrt::Status;
 using llmrt::Tensor;
 using llmrt::TensorSource;
 
-constexpr const char* kEmbedTokens = "model.embed_tokens.weight";
-constexpr const char* kLmHead = "lm_head.weight";
+std::string embedTokens(const ModelSpec& spec) {
+  return std::string(spec.form.names.embed) + ".weight";
+}
+std::string lmHead(const ModelSpec& spec) {
+  return std::string(spec.form.names.lm_head) + ".weight";
+}
 
-// Finds model.embed_tokens.weight where a tied checkpoint stores lm_head.weight alone.
+// Finds the embeddings where a tied checkpoint stores the logits' matrix alone.
 class LmHeadAsEmbedding : public TensorSource {
  public:
-  LmHeadAsEmbedding(std::unique_ptr<TensorSource> inner, const Tensor& lm_head)
+  LmHeadAsEmbedding(std::unique_ptr<TensorSource> inner, const Tensor& lm_head, std::string name)
       : inner_(std::move(inner)), embedding_(lm_head) {
-    embedding_.name = kEmbedTokens;
+    embedding_.name = std::move(name);
   }
 
   Result<const Tensor*> find(std::string_view name) const override {
-    if (name == kEmbedTokens) return &embedding_;
+    if (name == embedding_.name) return &embedding_;
     return inner_->find(name);
   }
   std::vector<std::string> names() const override { return inner_->names(); }
@@ -38,6 +42,24 @@ class LmHeadAsEmbedding : public TensorSource {
  private:
   std::unique_ptr<TensorSource> inner_;
   Tensor embedding_;
+};
+
+// Finds "transformer.wte.weight" in a checkpoint of the decoder alone, which calls it "wte.weight".
+class WithPrefix : public TensorSource {
+ public:
+  WithPrefix(std::unique_ptr<TensorSource> inner, std::string prefix)
+      : inner_(std::move(inner)), prefix_(std::move(prefix)) {}
+
+  Result<const Tensor*> find(std::string_view name) const override {
+    if (name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
+    return inner_->find(name);
+  }
+  std::vector<std::string> names() const override { return inner_->names(); }
+  const std::string& path() const override { return inner_->path(); }
+
+ private:
+  std::unique_ptr<TensorSource> inner_;
+  std::string prefix_;
 };
 
 bool sameValues(const Tensor& a, const Tensor& b) {
@@ -68,20 +90,26 @@ Result<std::unique_ptr<TensorSource>> openWeights(const std::string& path) {
 
 Result<std::unique_ptr<TensorSource>> tieEmbeddings(std::unique_ptr<TensorSource> weights,
                                                     ModelSpec& spec) {
+  const std::string embed_name = embedTokens(spec), head_name = lmHead(spec);
+  LLMRT_ASSIGN_OR_RETURN(const Tensor* embedding, weights->find(embed_name));
+  LLMRT_ASSIGN_OR_RETURN(const Tensor* lm_head, weights->find(head_name));
+  if (const size_t dot = embed_name.find('.'); !embedding && dot != std::string::npos) {
+    LLMRT_ASSIGN_OR_RETURN(embedding, weights->find(embed_name.substr(dot + 1)));
+    if (embedding)
+      weights = std::make_unique<WithPrefix>(std::move(weights), embed_name.substr(0, dot + 1));
+  }
   if (!spec.tie_word_embeddings) return weights;
-  LLMRT_ASSIGN_OR_RETURN(const Tensor* embedding, weights->find(kEmbedTokens));
-  LLMRT_ASSIGN_OR_RETURN(const Tensor* lm_head, weights->find(kLmHead));
   if (embedding && lm_head && !sameValues(*embedding, *lm_head)) spec.tie_word_embeddings = false;
   if (embedding || !lm_head) return weights;
   return std::unique_ptr<TensorSource>(
-      std::make_unique<LmHeadAsEmbedding>(std::move(weights), *lm_head));
+      std::make_unique<LmHeadAsEmbedding>(std::move(weights), *lm_head, embed_name));
 }
 
 Status checkTensors(const ModelSpec& spec, const TensorSource& weights) {
   for (const TensorNeed& need : requiredTensors(spec)) {
     LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, weights.find(need.name));
     if (!tensor) {
-      const char* hint = need.name == kLmHead
+      const char* hint = need.name == lmHead(spec)
                              ? "; a model that shares it with embed_tokens says tie_word_embeddings"
                              : "";
       return llmrt::notFound(weights.path() + ": tensor " + quotedName(need.name) + " " +

@@ -36,7 +36,7 @@ void LLMDialect::initialize() {
   registerOps();
 }
 
-// `<8x128xbf16>`
+// `<8x128xbf16>`, `<1x576x512xbf16>`
 Type KvCacheType::parse(AsmParser& parser) {
   SmallVector<int64_t> shape;
   Type element;
@@ -44,23 +44,28 @@ Type KvCacheType::parse(AsmParser& parser) {
   if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
       parser.parseType(element) || parser.parseGreater())
     return {};
-  if (shape.size() != 2) {
+  if (shape.size() != 2 && shape.size() != 3) {
     parser.emitError(loc, "expected num_kv_heads x head_dim x type");
     return {};
   }
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1],
-                    element);
+                    shape.back(), element);
 }
 
 void KvCacheType::print(AsmPrinter& printer) const {
-  printer << "<" << getNumKvHeads() << "x" << getHeadDim() << "x" << getElementType() << ">";
+  printer << "<" << getNumKvHeads() << "x" << getHeadDim() << "x";
+  if (getValueDim() != getHeadDim()) printer << getValueDim() << "x";
+  printer << getElementType() << ">";
 }
 
 LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t numKvHeads,
-                                  int64_t headDim, Type elementType) {
+                                  int64_t headDim, int64_t valueDim, Type elementType) {
   if (numKvHeads <= 0 || headDim <= 0)
     return emitError() << "KV cache of " << numKvHeads << " heads of " << headDim
                        << ": both must be positive";
+  if (valueDim <= 0 || valueDim > headDim)
+    return emitError() << "KV cache of values of " << valueDim
+                       << ": they must be positive and no wider than its keys of " << headDim;
   if (!elementType.isF32() && !elementType.isF16() && !elementType.isBF16())
     return emitError() << "KV cache of " << elementType << ": must be f32, f16 or bf16";
   return success();

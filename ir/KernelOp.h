@@ -37,6 +37,10 @@ struct Cost {
   int64_t kvBytesPerToken = 0;  // read per attended token and sequence
   int64_t flopsPerRow = 0;
   int64_t flopsPerRowPerToken = 0;  // times attended tokens
+  int64_t expertBytes = 0;          // read per expert that some row chose
+  int64_t expertsPerRow = 0;        // chosen by a row,
+  int64_t numExperts = 0;           // of so many
+  int64_t window = 0;               // attended tokens are at most so many; 0: all
 };
 
 /// Panels of 16 outputs in one tile of a matrix product: at least four, so that one thread reads
@@ -45,6 +49,9 @@ struct Cost {
 constexpr int64_t kTilePanels = 4;
 /// Rows of queries that one tile of attention shares its keys and values among, in prefill.
 constexpr int64_t kAttentionRows = 16;
+/// Query heads that one tile of attention computes at most: what decode of few KV heads is split
+/// over threads by.
+constexpr int64_t kAttentionHeads = 16;
 /// An entry point with at most this many rows is compiled for decode: weights are read once, in
 /// registers.
 constexpr int64_t kDecodeMaxRows = 16;

@@ -51,7 +51,7 @@ int64_t panels(int64_t n) { return ceilDiv(n, 16); }
 int64_t weightBytes(Operation* op, FlatSymbolRefAttr symbol) {
   WeightOp w = lookupWeight(op, symbol);
   if (!w) return 0;
-  int64_t elements = 1;
+  int64_t elements = 1;  // of one expert, where there are some
   for (int64_t d : w.getLayerShape()) elements *= d;
   // Norms and biases are packed as f32, whatever the checkpoint has.
   int64_t bytes = w.getKind() == WeightKind::matrix
@@ -75,10 +75,41 @@ Tiling perRow() { return {.tiles = 1, .rowsPerTile = 1}; }
 /// Tiles of kTilePanels panels over N outputs.
 Tiling overPanels(int64_t numPanels) { return {.tiles = ceilDiv(numPanels, kTilePanels)}; }
 
+/// What is read and computed per expert of a route.
+Cost expertCost(Operation* op, Value route, ArrayRef<FlatSymbolRefAttr> symbols) {
+  Cost cost;
+  cost.expertBytes = weightBytes(op, symbols);
+  cost.expertsPerRow = width(route) / 2;
+  if (WeightOp w = lookupWeight(op, symbols.front())) cost.numExperts = w.getNumExperts();
+  for (FlatSymbolRefAttr s : symbols) {
+    WeightOp w = lookupWeight(op, s);
+    if (w && w.getKind() == WeightKind::matrix)
+      cost.flopsPerRow += cost.expertsPerRow * matrixFlops(op, s);
+  }
+  return cost;
+}
+
+/// A fused op's norm: [weight, (bias)].
+template <typename Op>
+void addNorm(Operands& operands, Op op) {
+  operands.push_back(vectorOf(op.getNormAttr()));
+  if (op.getNormBiasAttr()) operands.push_back(vectorOf(op.getNormBiasAttr()));
+}
+template <typename Op>
+int64_t normBytes(Op op) {
+  return weightBytes(op, op.getNormAttr()) +
+         (op.getNormBiasAttr() ? weightBytes(op, op.getNormBiasAttr()) : 0);
+}
+
+template <typename Op>
+int64_t biasBytes(Op op) {
+  return op.getBiasAttr() ? weightBytes(op, op.getBiasAttr()) : 0;
+}
+
 }  // namespace
 
-// embed: [weight, y]. The embedding lies as the logits' matrix does when the two are tied, else row
-// by row.
+// embed: [weight, (positions), y]. The embedding lies as the logits' matrix does when the two are
+// tied, else row by row.
 Operands EmbedOp::getKernelOperands() {
   WeightOp w = lookupWeight(*this, getWeightAttr());
   bool tied = false;
@@ -87,12 +118,19 @@ Operands EmbedOp::getKernelOperands() {
     for (SymbolTable::SymbolUse use : uses.value_or(SymbolTable::UseRange({})))
       tied |= isa<LogitsOp, NormLogitsOp>(use.getUser());
   }
-  return {tied ? panelsOf({getWeightAttr()}) : vectorOf(getWeightAttr()), output(getY())};
+  Operands operands = {tied ? panelsOf({getWeightAttr()}) : vectorOf(getWeightAttr())};
+  if (getPositionsAttr()) operands.push_back(vectorOf(getPositionsAttr()));
+  operands.push_back(output(getY()));
+  return operands;
 }
 Tiling EmbedOp::getTiling(int64_t) { return perRow(); }
 Cost EmbedOp::getCost() {
   WeightOp w = lookupWeight(*this, getWeightAttr());
-  return {.weightBytes = w ? weightBytes(*this, getWeightAttr()) / w.getLayerShape()[0] : 0};
+  // One row of each table.
+  Cost cost{.weightBytes = w ? weightBytes(*this, getWeightAttr()) / w.getLayerShape()[0] : 0};
+  if (WeightOp p = getPositionsAttr() ? lookupWeight(*this, getPositionsAttr()) : WeightOp())
+    cost.weightBytes += weightBytes(*this, getPositionsAttr()) / p.getLayerShape()[0];
+  return cost;
 }
 
 // rms_norm: [x, weight, y]
@@ -102,6 +140,59 @@ Operands RmsNormOp::getKernelOperands() {
 Tiling RmsNormOp::getTiling(int64_t) { return perRow(); }
 Cost RmsNormOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = 4 * width(getX())};
+}
+
+// layer_norm: [x, (weight), (bias), y]
+Operands LayerNormOp::getKernelOperands() {
+  Operands operands = {input(getX())};
+  if (getWeightAttr()) operands.push_back(vectorOf(getWeightAttr()));
+  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
+  operands.push_back(output(getY()));
+  return operands;
+}
+Tiling LayerNormOp::getTiling(int64_t) { return perRow(); }
+Cost LayerNormOp::getCost() {
+  return {
+      .weightBytes = biasBytes(*this) + (getWeightAttr() ? weightBytes(*this, getWeightAttr()) : 0),
+      .flopsPerRow = 7 * width(getX())};
+}
+
+// qk_norm: [x, weight, y]
+Operands QkNormOp::getKernelOperands() {
+  return {input(getX()), vectorOf(getWeightAttr()), output(getY())};
+}
+Tiling QkNormOp::getTiling(int64_t) { return perRow(); }
+Cost QkNormOp::getCost() {
+  return {.weightBytes = weightBytes(*this, getWeightAttr()),
+          .flopsPerRow = (getLayer() ? 7 : 4) * width(getX())};
+}
+
+// scale: [x, y]
+Operands ScaleOp::getKernelOperands() { return {input(getX()), output(getY())}; }
+Tiling ScaleOp::getTiling(int64_t) { return perRow(); }
+Cost ScaleOp::getCost() { return {.flopsPerRow = width(getX())}; }
+
+// scale_rows: [x, by, y]
+Operands ScaleRowsOp::getKernelOperands() {
+  return {input(getX()), input(getBy()), output(getY())};
+}
+Tiling ScaleRowsOp::getTiling(int64_t) { return perRow(); }
+Cost ScaleRowsOp::getCost() { return {.flopsPerRow = width(getX())}; }
+
+// concat: [a, b, y]
+Operands ConcatOp::getKernelOperands() { return {input(getA()), input(getB()), output(getY())}; }
+Tiling ConcatOp::getTiling(int64_t) { return perRow(); }
+Cost ConcatOp::getCost() { return {}; }
+
+// head_linear: [x, weight, y]. A tile is one head.
+Operands HeadLinearOp::getKernelOperands() {
+  int64_t headRows = width(getY()) / getHeads();
+  return {input(getX()), panelsOf({getWeightAttr()}, PanelOrder::heads, headRows), output(getY())};
+}
+Tiling HeadLinearOp::getTiling(int64_t) { return {.tiles = static_cast<int64_t>(getHeads())}; }
+Cost HeadLinearOp::getCost() {
+  return {.weightBytes = weightBytes(*this, getWeightAttr()),
+          .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 
 // linear: [x, weight, y]
@@ -141,20 +232,29 @@ void KvWriteOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effec
   effects.emplace_back(MemoryEffects::Write::get(), KvCacheResource::get());
 }
 
-// attention: [q, keys, values, y]
+// attention: [q, keys, values, (sinks), y]
 Operands AttentionOp::getKernelOperands() {
-  return {input(getQ()), cache(Space::kv_keys, Access::read), cache(Space::kv_values, Access::read),
-          output(getY())};
+  Operands operands = {input(getQ()), cache(Space::kv_keys, Access::read),
+                       cache(Space::kv_values, Access::read)};
+  if (getSinksAttr()) operands.push_back(vectorOf(getSinksAttr()));
+  operands.push_back(output(getY()));
+  return operands;
 }
+// A tile is the query heads of one KV head, or an equal part of them where they are many.
 Tiling AttentionOp::getTiling(int64_t maxRows) {
-  return {.tiles = cast<KvCacheType>(getKv().getType()).getNumKvHeads(),
-          .rowsPerTile = maxRows <= kDecodeMaxRows ? 1 : kAttentionRows};
+  auto kv = cast<KvCacheType>(getKv().getType());
+  int64_t heads = width(getQ()) / kv.getHeadDim(), group = heads / kv.getNumKvHeads();
+  int64_t part = std::clamp<int64_t>(group, 1, kAttentionHeads);
+  while (group % part != 0) --part;
+  return {.tiles = heads / part, .rowsPerTile = maxRows <= kDecodeMaxRows ? 1 : kAttentionRows};
 }
 Cost AttentionOp::getCost() {
   auto kv = cast<KvCacheType>(getKv().getType());
-  return {.kvBytesPerToken = 2 * kv.getNumKvHeads() * kv.getHeadDim() *
+  return {.weightBytes = getSinksAttr() ? weightBytes(*this, getSinksAttr()) : 0,
+          .kvBytesPerToken = kv.getNumKvHeads() * (kv.getHeadDim() + kv.getValueDim()) *
                              kv.getElementType().getIntOrFloatBitWidth() / 8,
-          .flopsPerRowPerToken = 4 * width(getQ())};
+          .flopsPerRowPerToken = 2 * (width(getQ()) + width(getY())),
+          .window = static_cast<int64_t>(getWindow())};
 }
 void AttentionOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
   effects.emplace_back(MemoryEffects::Read::get(), KvCacheResource::get());
@@ -173,25 +273,82 @@ Operands AddOp::getKernelOperands() { return {input(getA()), input(getB()), outp
 Tiling AddOp::getTiling(int64_t) { return perRow(); }
 Cost AddOp::getCost() { return {.flopsPerRow = width(getA())}; }
 
-// logits: [x, weight, y]
+// route: [x, (bias), y]
+Operands RouteOp::getKernelOperands() {
+  Operands operands = {input(getX())};
+  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
+  operands.push_back(output(getY()));
+  return operands;
+}
+Tiling RouteOp::getTiling(int64_t) { return perRow(); }
+Cost RouteOp::getCost() {
+  return {.weightBytes = biasBytes(*this),
+          .flopsPerRow = static_cast<int64_t>(getTopK() + 4) * width(getX())};
+}
+
+// expert_glu: [x, route, gate|up, (gate_bias, up_bias), y]. Panels of gate and up alternate, expert
+// by expert; a tile holds the same panels of every expert.
+Operands ExpertGluOp::getKernelOperands() {
+  Operands operands = {input(getX()), input(getRoute()),
+                       panelsOf({getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)};
+  if (getGateBiasAttr()) {
+    operands.push_back(vectorOf(getGateBiasAttr()));
+    operands.push_back(vectorOf(getUpBiasAttr()));
+  }
+  operands.push_back(output(getY()));
+  return operands;
+}
+Tiling ExpertGluOp::getTiling(int64_t) {
+  return overPanels(2 * panels(width(getY()) / (width(getRoute()) / 2)));
+}
+Cost ExpertGluOp::getCost() {
+  SmallVector<FlatSymbolRefAttr> weights = {getGateProjAttr(), getUpProjAttr()};
+  if (getGateBiasAttr()) weights.append({getGateBiasAttr(), getUpBiasAttr()});
+  return expertCost(*this, getRoute(), weights);
+}
+
+// expert_down: [x, route, weight, (bias), y]
+Operands ExpertDownOp::getKernelOperands() {
+  Operands operands = {input(getX()), input(getRoute()), panelsOf({getWeightAttr()})};
+  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
+  operands.push_back(output(getY()));
+  return operands;
+}
+Tiling ExpertDownOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Cost ExpertDownOp::getCost() {
+  SmallVector<FlatSymbolRefAttr> weights = {getWeightAttr()};
+  if (getBiasAttr()) weights.push_back(getBiasAttr());
+  return expertCost(*this, getRoute(), weights);
+}
+
+// logits: [x, weight, (bias), y]
 Operands LogitsOp::getKernelOperands() {
-  return {input(getX()), panelsOf({getWeightAttr()}), output(getY())};
+  Operands operands = {input(getX()), panelsOf({getWeightAttr()})};
+  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
+  operands.push_back(output(getY()));
+  return operands;
 }
 Tiling LogitsOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
 Cost LogitsOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()),
+  return {.weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 bool LogitsOp::onLogitsRows() { return true; }
 
-// norm_qkv: [x, norm, qkv, (bias), (rope), keys, values, q]. A tile is one head of q, k or v.
+// norm_qkv: [x, norm, (norm_bias), qkv, (bias), (q_norm, k_norm), (rope), keys, values, q]. A tile
+// is one head of q, k or v.
 Operands NormQkvOp::getKernelOperands() {
   int64_t headDim = cast<KvCacheType>(getKv().getType()).getHeadDim();
-  Operands operands = {
-      input(getX()), vectorOf(getNormAttr()),
-      panelsOf({getQProjAttr(), getKProjAttr(), getVProjAttr()}, PanelOrder::heads, headDim)};
+  Operands operands = {input(getX())};
+  addNorm(operands, *this);
+  operands.push_back(
+      panelsOf({getQProjAttr(), getKProjAttr(), getVProjAttr()}, PanelOrder::heads, headDim));
   if (getQBiasAttr())
     operands.push_back(vectorsOf({getQBiasAttr(), getKBiasAttr(), getVBiasAttr()}));
+  if (getQNormAttr()) {
+    operands.push_back(vectorOf(getQNormAttr()));
+    operands.push_back(vectorOf(getKNormAttr()));
+  }
   if (getRopeAttr()) operands.push_back(ropeTable(getRopeAttr()));
   operands.push_back(cache(Space::kv_keys, Access::write));
   operands.push_back(cache(Space::kv_values, Access::write));
@@ -205,7 +362,8 @@ Tiling NormQkvOp::getTiling(int64_t) {
 Cost NormQkvOp::getCost() {
   Cost cost;
   cost.weightBytes =
-      weightBytes(*this, {getNormAttr(), getQProjAttr(), getKProjAttr(), getVProjAttr()});
+      normBytes(*this) + weightBytes(*this, {getQProjAttr(), getKProjAttr(), getVProjAttr()});
+  if (getQNormAttr()) cost.weightBytes += weightBytes(*this, {getQNormAttr(), getKNormAttr()});
   if (getQBiasAttr())
     cost.weightBytes += weightBytes(*this, {getQBiasAttr(), getKBiasAttr(), getVBiasAttr()});
   for (FlatSymbolRefAttr w : {getQProjAttr(), getKProjAttr(), getVProjAttr()})
@@ -216,11 +374,12 @@ void NormQkvOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effec
   effects.emplace_back(MemoryEffects::Write::get(), KvCacheResource::get());
 }
 
-// norm_glu: [x, norm, gate|up, (bias), y]. Panels of gate and up alternate; a tile holds whole
-// pairs.
+// norm_glu: [x, norm, (norm_bias), gate|up, (bias), y]. Panels of gate and up alternate; a tile
+// holds whole pairs.
 Operands NormGluOp::getKernelOperands() {
-  Operands operands = {input(getX()), vectorOf(getNormAttr()),
-                       panelsOf({getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)};
+  Operands operands = {input(getX())};
+  addNorm(operands, *this);
+  operands.push_back(panelsOf({getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave));
   if (getGateBiasAttr()) operands.push_back(vectorsOf({getGateBiasAttr(), getUpBiasAttr()}));
   operands.push_back(output(getY()));
   return operands;
@@ -228,11 +387,35 @@ Operands NormGluOp::getKernelOperands() {
 Tiling NormGluOp::getTiling(int64_t) { return overPanels(2 * panels(width(getY()))); }
 Cost NormGluOp::getCost() {
   Cost cost;
-  cost.weightBytes = weightBytes(*this, {getNormAttr(), getGateProjAttr(), getUpProjAttr()});
+  cost.weightBytes = normBytes(*this) + weightBytes(*this, {getGateProjAttr(), getUpProjAttr()});
   if (getGateBiasAttr())
     cost.weightBytes += weightBytes(*this, {getGateBiasAttr(), getUpBiasAttr()});
   cost.flopsPerRow = matrixFlops(*this, getGateProjAttr()) + matrixFlops(*this, getUpProjAttr());
   return cost;
+}
+
+// norm_linear: [x, norm, (norm_bias), weight, (bias), y]
+Operands NormLinearOp::getKernelOperands() {
+  Operands operands = {input(getX())};
+  addNorm(operands, *this);
+  operands.push_back(panelsOf({getWeightAttr()}));
+  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
+  operands.push_back(output(getY()));
+  return operands;
+}
+Tiling NormLinearOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Cost NormLinearOp::getCost() {
+  return {.weightBytes = normBytes(*this) + weightBytes(*this, getWeightAttr()) + biasBytes(*this),
+          .flopsPerRow = matrixFlops(*this, getWeightAttr())};
+}
+
+// norm_residual: [x, residual, norm, y]
+Operands NormResidualOp::getKernelOperands() {
+  return {input(getX()), input(getResidual()), vectorOf(getNormAttr()), output(getY())};
+}
+Tiling NormResidualOp::getTiling(int64_t) { return perRow(); }
+Cost NormResidualOp::getCost() {
+  return {.weightBytes = weightBytes(*this, getNormAttr()), .flopsPerRow = 5 * width(getX())};
 }
 
 // linear_residual: [x, residual, weight, (bias), y]
@@ -244,18 +427,22 @@ Operands LinearResidualOp::getKernelOperands() {
 }
 Tiling LinearResidualOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
 Cost LinearResidualOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()) +
-                         (getBiasAttr() ? weightBytes(*this, getBiasAttr()) : 0),
+  return {.weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 
-// norm_logits: [x, norm, weight, y]
+// norm_logits: [x, norm, (norm_bias), weight, (bias), y]
 Operands NormLogitsOp::getKernelOperands() {
-  return {input(getX()), vectorOf(getNormAttr()), panelsOf({getWeightAttr()}), output(getY())};
+  Operands operands = {input(getX())};
+  addNorm(operands, *this);
+  operands.push_back(panelsOf({getWeightAttr()}));
+  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
+  operands.push_back(output(getY()));
+  return operands;
 }
 Tiling NormLogitsOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
 Cost NormLogitsOp::getCost() {
-  return {.weightBytes = weightBytes(*this, {getNormAttr(), getWeightAttr()}),
+  return {.weightBytes = normBytes(*this) + weightBytes(*this, getWeightAttr()) + biasBytes(*this),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 bool NormLogitsOp::onLogitsRows() { return true; }

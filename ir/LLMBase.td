@@ -42,8 +42,11 @@ def LLM_RowsType : LLM_Type<"Rows", "rows"> {
 
 def LLM_KvCacheType : LLM_Type<"KvCache", "kv_cache"> {
   let summary = "keys and values of one KV group, rounded to their element type";
-  let description = "Example: `!llm.kv_cache<8x128xbf16>`, 8 KV heads of 128.";
-  let parameters = (ins "int64_t":$numKvHeads, "int64_t":$headDim, "::mlir::Type":$elementType);
+  let description = [{
+    Example: `!llm.kv_cache<8x128xbf16>`, 8 KV heads of 128. Values may be narrower than keys, as in a cache of latents
+    (arXiv 2405.04434): `!llm.kv_cache<1x576x512xbf16>` is one head with keys of 576 and values of 512.
+  }];
+  let parameters = (ins "int64_t":$numKvHeads, "int64_t":$headDim, "int64_t":$valueDim, "::mlir::Type":$elementType);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
@@ -70,11 +73,42 @@ def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind">;
 
 def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an MLP", [
     I32EnumAttrCase<"silu", 0>, I32EnumAttrCase<"gelu", 1>, I32EnumAttrCase<"gelu_tanh", 2>,
-    I32EnumAttrCase<"relu", 3>]> {
+    I32EnumAttrCase<"relu", 3>, I32EnumAttrCase<"relu2", 4>, I32EnumAttrCase<"sigmoid", 5>,
+    I32EnumAttrCase<"quick_gelu", 6>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
 def LLM_ActivationKindAttr : EnumAttr<LLM_Dialect, LLM_ActivationKind, "activation">;
+
+def LLM_RouteScoring : I32EnumAttr<"RouteScoring", "how a router's outputs become weights of experts", [
+    I32EnumAttrCase<"softmax", 0>, I32EnumAttrCase<"sigmoid", 1>, I32EnumAttrCase<"softmax_chosen", 2>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_RouteScoringAttr : EnumAttr<LLM_Dialect, LLM_RouteScoring, "route_scoring">;
+
+/// Where a weight lies in a stored tensor of another shape.
+def LLM_ViewAttr : AttrDef<LLM_Dialect, "View"> {
+  let mnemonic = "view";
+  let summary = "a weight as a part of a stored tensor, or with its rows in another order";
+  let description = [{
+    The checkpoint's tensor has the shape `stored`. Element (row, col) of expert e of the weight is the stored element
+    (counted row-major) `begin + e * expert + (row / run) * outer + p(row % run) * inner + col * col_step`. p is the
+    identity but for a run's rows [pair_begin, pair_begin + pair_size): there the stored rows are pairs (2i, 2i + 1) and
+    the weight's are halves (i, i + pair_size / 2), as rotary embeddings here rotate them.
+    ```mlir
+    // k_proj in Phi-3's qkv_proj: 4096 rows of 3072 before it are q's
+    #llm.view<stored[9216, 3072] begin 9437184 run 3072 outer 0 inner 3072 col 1>
+    ```
+  }];
+  let parameters = (ins ArrayRefParameter<"int64_t">:$stored, "int64_t":$begin, "int64_t":$run, "int64_t":$outer,
+      "int64_t":$inner, "int64_t":$col, DefaultValuedParameter<"int64_t", "0">:$expert,
+      DefaultValuedParameter<"int64_t", "0">:$pairBegin, DefaultValuedParameter<"int64_t", "0">:$pairSize);
+  let assemblyFormat = [{
+    `<` `stored` `[` $stored `]` `begin` $begin `run` $run `outer` $outer `inner` $inner `col` $col
+    (`expert` $expert^)? (`pairs` $pairSize^)? (`at` $pairBegin^)? `>`
+  }];
+}
 
 def LLM_Layout : I32EnumAttr<"Layout", "how a packed weight lies in memory", [
     I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>]> {

@@ -33,22 +33,31 @@ def LLM_WeightOp : LLM_Op<"weight", [Symbol, HasParent<"ModelOp">]> {
   let summary = "a tensor of the checkpoint, or the same tensor of every layer";
   let description = [{
     `source` is the checkpoint's (HF) name; `{layer}` in it stands for the layer's number, and then the first dimension
-    counts layers from `first_layer` on.
+    counts layers from `first_layer` on. With `experts` the next dimension counts experts, and `{expert}` in the source
+    stands for the expert's number where each has a tensor of its own. `view` says where the weight lies in a stored
+    tensor of another shape; `plus` is added to every element when it is read (Gemma's norms are stored less 1).
     ```mlir
     llm.weight @q_proj matrix "model.layers.{layer}.self_attn.q_proj.weight" : tensor<32x4096x4096xbf16>
+    llm.weight @expert_up matrix "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight" experts 128
+        : tensor<48x128x768x2048xbf16>
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, LLM_WeightKindAttr:$kind, StrAttr:$source,
-      DefaultValuedAttr<I64Attr, "0">:$first_layer, TypeAttrOf<AnyRankedTensor>:$type);
-  let assemblyFormat = "$sym_name `` $kind $source (`first_layer` $first_layer^)? attr-dict `:` $type";
+      DefaultValuedAttr<I64Attr, "0">:$first_layer, DefaultValuedAttr<I64Attr, "0">:$num_experts,
+      OptionalAttr<LLM_ViewAttr>:$view, DefaultValuedAttr<F64Attr, "0.0">:$plus, TypeAttrOf<AnyRankedTensor>:$type);
+  let assemblyFormat = [{
+    $sym_name `` $kind $source (`first_layer` $first_layer^)? (`experts` $num_experts^)? (`view` $view^)?
+    (`plus` $plus^)? attr-dict `:` $type
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// True when the first dimension of the type counts layers.
     bool isPerLayer() { return getSource().contains("{layer}"); }
+    ::mlir::LogicalResult verifyView();
     ::mlir::RankedTensorType getTensorType() { return ::llvm::cast<::mlir::RankedTensorType>(getType()); }
-    /// The shape of one layer's tensor.
+    /// The shape of one layer's (and one expert's) tensor.
     ::llvm::ArrayRef<int64_t> getLayerShape() {
-      return getTensorType().getShape().drop_front(isPerLayer() ? 1 : 0);
+      return getTensorType().getShape().drop_front((isPerLayer() ? 1 : 0) + (getNumExperts() ? 1 : 0));
     }
   }];
 }
@@ -60,10 +69,19 @@ def LLM_RopeTableOp : LLM_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
     llm.rope_table @rope [1.0, 0.80584218776148187]
     ```
     Printed with all their digits. The generic form prints six: text that is to be read back must not be generic.
+    Some models have other frequencies for long contexts (arXiv 2402.13753). A session whose max_seq_len is above
+    `above` takes those, for all of its life: keys that were rotated by one table cannot meet queries of another.
+    ```mlir
+    llm.rope_table @rope scale 1.19 [1.0, 0.8] above 4096 [1.0, 0.4]
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, DenseF64ArrayAttr:$inv_freq,
-      DefaultValuedAttr<F64Attr, "1.0">:$scale);
-  let assemblyFormat = "$sym_name (`scale` $scale^)? custom<Doubles>($inv_freq) attr-dict";
+      DefaultValuedAttr<F64Attr, "1.0">:$scale, DefaultValuedAttr<I64Attr, "0">:$long_above,
+      OptionalAttr<DenseF64ArrayAttr>:$long_inv_freq);
+  let assemblyFormat = [{
+    $sym_name (`scale` $scale^)? custom<Doubles>($inv_freq)
+    (`above` $long_above^ custom<Doubles>($long_inv_freq))? attr-dict
+  }];
   let hasVerifier = 1;
 }
 
@@ -136,10 +154,11 @@ def LLM_YieldOp : LLM_Op<"yield", [Terminator, ParentOneOf<["LayersOp", "KernelO
 //===----------------------------------------------------------------------===//
 
 def LLM_EmbedOp : LLM_ComputeOp<"embed", [Pure]> {
-  let summary = "the embedding of each row's token";
-  let arguments = (ins LLM_RowsType:$rows, FlatSymbolRefAttr:$weight);
+  let summary = "the embedding of each row's token, scaled, plus that of its position where positions are learned";
+  let arguments = (ins LLM_RowsType:$rows, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$positions,
+      DefaultValuedAttr<F64Attr, "1.0">:$scale);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$rows `,` $weight attr-dict `:` type($y)";
+  let assemblyFormat = "$rows `,` $weight (`positions` $positions^)? (`scale` $scale^)? attr-dict `:` type($y)";
 }
 
 def LLM_RmsNormOp : LLM_ComputeOp<"rms_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
@@ -149,11 +168,55 @@ def LLM_RmsNormOp : LLM_ComputeOp<"rms_norm", [Pure, AllTypesMatch<["x", "y"]>]>
   let assemblyFormat = "$x `,` $weight `eps` $eps attr-dict `:` type($y)";
 }
 
+def LLM_LayerNormOp : LLM_ComputeOp<"layer_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias (arXiv 1607.06450); both may be absent";
+  let arguments = (ins LLM_Rows2D:$x, OptionalAttr<FlatSymbolRefAttr>:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
+      F64Attr:$eps);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x (`weight` $weight^)? (`bias` $bias^)? `eps` $eps attr-dict `:` type($y)";
+}
+
+def LLM_QkNormOp : LLM_ComputeOp<"qk_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "rms_norm (with `layer`: layer_norm) of each head by itself";
+  let description = "The weight has one value per element of a head, or of all heads where they differ.";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight, UnitAttr:$layer, F64Attr:$eps, I64Attr:$head_dim);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $weight (`layer` $layer^)? `eps` $eps `head_dim` $head_dim attr-dict `:` type($y)";
+}
+
+def LLM_ScaleOp : LLM_ComputeOp<"scale", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = x * factor";
+  let arguments = (ins LLM_Rows2D:$x, F64Attr:$factor);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `by` $factor attr-dict `:` type($y)";
+}
+
+def LLM_ScaleRowsOp : LLM_ComputeOp<"scale_rows", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = x * by, `by` one number per row";
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$by);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $by attr-dict `:` type($x) `,` type($by)";
+}
+
+def LLM_ConcatOp : LLM_ComputeOp<"concat", [Pure]> {
+  let summary = "each of `heads` heads of a, followed by the same head of b";
+  let arguments = (ins LLM_Rows2D:$a, LLM_Rows2D:$b, I64Attr:$heads);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$a `,` $b `heads` $heads attr-dict `:` type($a) `,` type($b) `->` type($y)";
+}
+
 def LLM_LinearOp : LLM_ComputeOp<"linear", [Pure]> {
   let summary = "y = x W^T; W is [N, K]";
   let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$x `,` $weight attr-dict `:` type($x) `->` type($y)";
+}
+
+def LLM_HeadLinearOp : LLM_ComputeOp<"head_linear", [Pure]> {
+  let summary = "y_h = x_h W_h^T for each of `heads` heads; W is [heads * N, K], the heads' matrices one after another";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight, I64Attr:$heads);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $weight `heads` $heads attr-dict `:` type($x) `->` type($y)";
 }
 
 def LLM_BiasOp : LLM_ComputeOp<"bias", [Pure, AllTypesMatch<["x", "y"]>]> {
@@ -164,31 +227,38 @@ def LLM_BiasOp : LLM_ComputeOp<"bias", [Pure, AllTypesMatch<["x", "y"]>]> {
 }
 
 def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
-  let summary = "rotates pairs (i, i + head_dim/2) of each head by pos * inv_freq[i] (arXiv 2104.09864)";
+  let summary = "rotates pairs (i, i + n/2) of the first n elements of each head by pos * inv_freq[i] (arXiv 2104.09864)";
+  let description = "n is twice the number of the table's frequencies; the elements after it stay as they are.";
   let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$x `,` $rows `,` $table `head_dim` $head_dim attr-dict `:` type($y)";
 }
 
-def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [AllTypesMatch<["k", "v"]>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "stores each row's keys and values at its position, rounded to the cache's type";
   let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, LLM_KvCacheType:$kv);
-  let assemblyFormat = "$k `,` $v `,` $rows `,` $kv attr-dict `:` type($k) `,` type($kv)";
+  let assemblyFormat = "$k `,` $v `,` $rows `,` $kv attr-dict `:` custom<KvTypes>(type($k), type($kv), type($v))";
 }
 
 def LLM_AttentionOp
-    : LLM_ComputeOp<"attention", [AllTypesMatch<["q", "y"]>, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+    : LLM_ComputeOp<"attention", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "softmax(scale * q k^T) v over positions 0..pos of the row's sequence";
   let description = [{
     Grouped-query: query head h reads KV head h / (num_heads / num_kv_heads). With `window` w only the last w positions
     are attended (the row's own included). Keys are walked in blocks of 64 on a grid that starts at position 0; per
     block (m, l, o) is computed with the block's own maximum, and blocks are merged in ascending order
-    (arXiv 2205.14135), so the result does not depend on how rows are batched.
+    (arXiv 2205.14135), so the result does not depend on how rows are batched. With `softcap` c a score s becomes
+    c tanh(s / c). `sinks` has one score per query head that takes part in the softmax and has no value
+    (arXiv 2309.17453).
   }];
   let arguments = (ins LLM_Rows2D:$q, LLM_RowsType:$rows, LLM_KvCacheType:$kv, F64Attr:$scale,
-      DefaultValuedAttr<I64Attr, "0">:$window);
+      DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<F64Attr, "0.0">:$softcap,
+      OptionalAttr<FlatSymbolRefAttr>:$sinks);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$q `,` $rows `,` $kv `scale` $scale (`window` $window^)? attr-dict `:` type($q) `,` type($kv)";
+  let assemblyFormat = [{
+    $q `,` $rows `,` $kv `scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`sinks` $sinks^)? attr-dict
+    `:` custom<AttentionTypes>(type($q), type($kv), type($y))
+  }];
 }
 
 def LLM_ActivationOp : LLM_ComputeOp<"activation", [Pure, AllTypesMatch<["x", "y"]>]> {
@@ -212,11 +282,70 @@ def LLM_AddOp : LLM_ComputeOp<"add", [Pure, AllTypesMatch<["a", "b", "y"]>]> {
   let assemblyFormat = "$a `,` $b attr-dict `:` type($y)";
 }
 
-def LLM_LogitsOp : LLM_ComputeOp<"logits", [Pure]> {
-  let summary = "y[i] = x[wanted row i] W^T; W is [vocab_size, hidden_size]";
-  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$weight);
+def LLM_RouteOp : LLM_ComputeOp<"route", [Pure]> {
+  let summary = "the top_k experts of each row and their weights, from the router's outputs";
+  let description = [{
+    x has one column per expert. Scores are softmax(x) or sigmoid(x), with softmax_chosen x itself; `bias` is added to
+    them for the choice only. With `groups` g the experts are g groups of equal size; the `keep` groups that have the
+    largest sum of their `top` best scores stay (arXiv 2412.19437). The top_k largest of what is left are chosen, of equal ones the lower number. Their weights are their scores (with softmax_chosen the softmax
+    over the chosen), with `normalize` divided by their sum, times `scale`. y: [numbers of the top_k experts..., their
+    weights...].
+    ```mlir
+    %r = llm.route %s top_k 8 softmax normalize : tensor<?x128xf32> -> tensor<?x16xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, I64Attr:$top_k, LLM_RouteScoringAttr:$scoring, UnitAttr:$normalize,
+      DefaultValuedAttr<F64Attr, "1.0">:$scale, OptionalAttr<FlatSymbolRefAttr>:$bias,
+      DefaultValuedAttr<I64Attr, "0">:$num_groups, DefaultValuedAttr<I64Attr, "0">:$keep_groups,
+      DefaultValuedAttr<I64Attr, "0">:$group_top);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$x `,` $rows `,` $weight attr-dict `:` type($x) `->` type($y)";
+  let assemblyFormat = [{
+    $x `top_k` $top_k `` $scoring (`normalize` $normalize^)? (`scale` $scale^)? (`bias` $bias^)?
+    (`groups` $num_groups^ `keep` $keep_groups `top` $group_top)? attr-dict `:` type($x) `->` type($y)
+  }];
+}
+
+def LLM_ExpertGluOp : LLM_ComputeOp<"expert_glu", [Pure]> {
+  let summary = "norm_glu's two products with the matrices of the experts that each row was routed to";
+  let description = [{
+    `route` is an llm.route's result. y is top_k results one after another, in the order of the experts there. With
+    `limit` c: y = act(min(gate, c)) * (max(min(up, c), -c) + 1).
+    ```mlir
+    %g = llm.expert_glu %n, %r proj @expert_gate, @expert_up silu
+           : tensor<?x2048xf32>, tensor<?x16xf32> -> tensor<?x6144xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$route, FlatSymbolRefAttr:$gate_proj, FlatSymbolRefAttr:$up_proj,
+      OptionalAttr<FlatSymbolRefAttr>:$gate_bias, OptionalAttr<FlatSymbolRefAttr>:$up_bias,
+      LLM_ActivationKindAttr:$activation, DefaultValuedAttr<F64Attr, "0.0">:$limit);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `,` $route `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? `` $activation (`limit` $limit^)?
+    attr-dict `:` type($x) `,` type($route) `->` type($y)
+  }];
+}
+
+def LLM_ExpertDownOp : LLM_ComputeOp<"expert_down", [Pure]> {
+  let summary = "y = the sum over a row's experts of weight * (x_expert W_expert^T + b_expert)";
+  let description = "x is an llm.expert_glu's result. The sum goes over the experts in ascending order.";
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$route, FlatSymbolRefAttr:$weight,
+      OptionalAttr<FlatSymbolRefAttr>:$bias);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `,` $route `,` $weight (`bias` $bias^)? attr-dict `:` type($x) `,` type($route) `->` type($y)
+  }];
+}
+
+def LLM_LogitsOp : LLM_ComputeOp<"logits", [Pure]> {
+  let summary = "y[i] = softcap(scale * (x[wanted row i] W^T + b)); W is [vocab_size, hidden_size]";
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$weight,
+      OptionalAttr<FlatSymbolRefAttr>:$bias, DefaultValuedAttr<F64Attr, "1.0">:$scale,
+      DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `,` $rows `,` $weight (`bias` $bias^)? (`scale` $scale^)? (`softcap` $softcap^)? attr-dict
+    `:` type($x) `->` type($y)
+  }];
   let extraClassDeclaration = "bool onLogitsRows();";
 }
 
@@ -225,52 +354,80 @@ def LLM_LogitsOp : LLM_ComputeOp<"logits", [Pure]> {
 //===----------------------------------------------------------------------===//
 
 def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
-  let summary = "rms_norm, the three projections, biases, RoPE on q and k, and the KV write; gives q";
+  let summary = "norm, the three projections, biases, qk_norm and RoPE on q and k, and the KV write; gives q";
   let description = [{
     ```mlir
     %q = llm.norm_qkv %h, %rows, %kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
            bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32>, <8x128xbf16> -> tensor<?x4096xf32>
     ```
+    The norm is rms_norm, with `layer` layer_norm, here and in the other fused ops. qk_norm is that of heads, by rms.
   }];
-  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, LLM_KvCacheType:$kv, FlatSymbolRefAttr:$norm, F64Attr:$eps,
-      FlatSymbolRefAttr:$q_proj, FlatSymbolRefAttr:$k_proj, FlatSymbolRefAttr:$v_proj,
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, LLM_KvCacheType:$kv, FlatSymbolRefAttr:$norm,
+      OptionalAttr<FlatSymbolRefAttr>:$norm_bias, UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$q_proj, FlatSymbolRefAttr:$k_proj, FlatSymbolRefAttr:$v_proj,
       OptionalAttr<FlatSymbolRefAttr>:$q_bias, OptionalAttr<FlatSymbolRefAttr>:$k_bias,
-      OptionalAttr<FlatSymbolRefAttr>:$v_bias, OptionalAttr<FlatSymbolRefAttr>:$rope);
+      OptionalAttr<FlatSymbolRefAttr>:$v_bias, OptionalAttr<FlatSymbolRefAttr>:$q_norm,
+      OptionalAttr<FlatSymbolRefAttr>:$k_norm, OptionalAttr<F64Attr>:$qk_eps, OptionalAttr<FlatSymbolRefAttr>:$rope);
   let results = (outs LLM_Rows2D:$q);
   let assemblyFormat = [{
-    $x `,` $rows `,` $kv `norm` $norm `eps` $eps `proj` $q_proj `,` $k_proj `,` $v_proj
-    (`bias` $q_bias^ `,` $k_bias `,` $v_bias)? (`rope` $rope^)? attr-dict `:` type($x) `,` type($kv) `->` type($q)
+    $x `,` $rows `,` $kv `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps
+    `proj` $q_proj `,` $k_proj `,` $v_proj (`bias` $q_bias^ `,` $k_bias `,` $v_bias)?
+    (`qk_norm` $q_norm^ `,` $k_norm `eps` $qk_eps)? (`rope` $rope^)? attr-dict `:` type($x) `,` type($kv) `->` type($q)
   }];
 }
 
 def LLM_NormGluOp : LLM_ComputeOp<"norm_glu", [Pure]> {
-  let summary = "y = act(n W_gate^T + b_gate) * (n W_up^T + b_up), n = rms_norm(x) (arXiv 2002.05202)";
-  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$norm, F64Attr:$eps, FlatSymbolRefAttr:$gate_proj,
+  let summary = "y = act(n W_gate^T + b_gate) * (n W_up^T + b_up), n = norm(x) (arXiv 2002.05202)";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$norm, OptionalAttr<FlatSymbolRefAttr>:$norm_bias,
+      UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$gate_proj,
       FlatSymbolRefAttr:$up_proj, OptionalAttr<FlatSymbolRefAttr>:$gate_bias,
       OptionalAttr<FlatSymbolRefAttr>:$up_bias, LLM_ActivationKindAttr:$activation);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $x `norm` $norm `eps` $eps `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? `` $activation
-    attr-dict `:` type($x) `->` type($y)
+    $x `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps `proj` $gate_proj `,` $up_proj
+    (`bias` $gate_bias^ `,` $up_bias)? `` $activation attr-dict `:` type($x) `->` type($y)
+  }];
+}
+
+def LLM_NormLinearOp : LLM_ComputeOp<"norm_linear", [Pure]> {
+  let summary = "y = act(n W^T + b), n = norm(x): the first half of an MLP without a gate";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$norm, OptionalAttr<FlatSymbolRefAttr>:$norm_bias,
+      UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
+      LLM_ActivationKindAttr:$activation);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps `proj` $weight (`bias` $bias^)?
+    `` $activation attr-dict `:` type($x) `->` type($y)
   }];
 }
 
 def LLM_LinearResidualOp : LLM_ComputeOp<"linear_residual", [Pure, AllTypesMatch<["residual", "y"]>]> {
-  let summary = "y = residual + (x W^T + b)";
+  let summary = "y = residual + scale * (x W^T + b)";
   let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$residual, FlatSymbolRefAttr:$weight,
-      OptionalAttr<FlatSymbolRefAttr>:$bias);
+      OptionalAttr<FlatSymbolRefAttr>:$bias, DefaultValuedAttr<F64Attr, "1.0">:$scale);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $x `,` $residual `,` $weight (`bias` $bias^)? attr-dict `:` type($x) `->` type($y)
+    $x `,` $residual `,` $weight (`bias` $bias^)? (`scale` $scale^)? attr-dict `:` type($x) `->` type($y)
   }];
 }
 
-def LLM_NormLogitsOp : LLM_ComputeOp<"norm_logits", [Pure]> {
-  let summary = "logits of rms_norm(x), for the wanted rows";
-  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$norm, F64Attr:$eps,
-      FlatSymbolRefAttr:$weight);
+def LLM_NormResidualOp : LLM_ComputeOp<"norm_residual", [Pure, AllTypesMatch<["x", "residual", "y"]>]> {
+  let summary = "y = residual + rms_norm(x)";
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$residual, FlatSymbolRefAttr:$norm, F64Attr:$eps);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$x `,` $rows `norm` $norm `eps` $eps `,` $weight attr-dict `:` type($x) `->` type($y)";
+  let assemblyFormat = "$x `,` $residual `norm` $norm `eps` $eps attr-dict `:` type($y)";
+}
+
+def LLM_NormLogitsOp : LLM_ComputeOp<"norm_logits", [Pure]> {
+  let summary = "logits of norm(x), for the wanted rows";
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$norm,
+      OptionalAttr<FlatSymbolRefAttr>:$norm_bias, UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$weight,
+      OptionalAttr<FlatSymbolRefAttr>:$bias, DefaultValuedAttr<F64Attr, "1.0">:$scale,
+      DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $x `,` $rows `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps `,` $weight (`bias` $bias^)?
+    (`scale` $scale^)? (`softcap` $softcap^)? attr-dict `:` type($x) `->` type($y)
+  }];
   let extraClassDeclaration = "bool onLogitsRows();";
 }
 

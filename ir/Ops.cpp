@@ -27,6 +27,42 @@ static void printDoubles(OpAsmPrinter& printer, Operation*, DenseF64ArrayAttr at
   printer << ']';
 }
 
+static Type rowsOf(Type like, int64_t width) {
+  auto tensor = cast<RankedTensorType>(like);
+  return RankedTensorType::get({ShapedType::kDynamic, width}, tensor.getElementType());
+}
+
+// `tensor<?x1024xf32>, <8x128xbf16>`: of keys and cache. The values' type follows from the two.
+static ParseResult parseKvTypes(OpAsmParser& parser, Type& k, Type& kv, Type& v) {
+  KvCacheType cache;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseType(k) || parser.parseComma() || parser.parseCustomTypeWithFallback(cache))
+    return failure();
+  kv = cache;
+  v = k;
+  if (!isa<RankedTensorType>(k)) return parser.emitError(loc, "expected a tensor");
+  if (cache.getValueDim() != cache.getHeadDim())
+    v = rowsOf(k, cache.getNumKvHeads() * cache.getValueDim());
+  return success();
+}
+static void printKvTypes(OpAsmPrinter& printer, Operation*, Type k, Type kv, Type) {
+  printer << k << ", ";
+  printer.printStrippedAttrOrType(cast<KvCacheType>(kv));
+}
+
+// `tensor<?x4096xf32>, <8x128xbf16>`: of queries and cache. The result's type follows from the two.
+static ParseResult parseAttentionTypes(OpAsmParser& parser, Type& q, Type& kv, Type& y) {
+  if (parseKvTypes(parser, q, kv, y)) return failure();
+  auto cache = cast<KvCacheType>(kv);
+  int64_t width = cast<RankedTensorType>(q).getDimSize(1);
+  if (cache.getValueDim() != cache.getHeadDim())
+    y = rowsOf(q, width / cache.getHeadDim() * cache.getValueDim());
+  return success();
+}
+static void printAttentionTypes(OpAsmPrinter& printer, Operation* op, Type q, Type kv, Type y) {
+  printKvTypes(printer, op, q, kv, y);
+}
+
 #define GET_OP_CLASSES
 #include "ir/LLMOps.cpp.inc"
 
@@ -114,13 +150,13 @@ void LayersOp::print(OpAsmPrinter& printer) {
 static void nameResults(Operation* op, OpAsmSetValueNameFn setName) {
   if (op->getNumResults() == 0) return;
   StringRef name = op->getName().stripDialect();
-  if (isa<LinearOp, BiasOp, LinearResidualOp>(op)) {
+  if (isa<LinearOp, BiasOp, LinearResidualOp, HeadLinearOp, NormLinearOp>(op)) {
     name = op->getAttrOfType<FlatSymbolRefAttr>("weight").getValue();
     name.consume_back("_bias");
     name.consume_back("_proj");
   } else if (isa<EmbedOp>(op)) {
     name = "x";
-  } else if (isa<RmsNormOp>(op)) {
+  } else if (isa<RmsNormOp, LayerNormOp>(op)) {
     name = "norm";
   } else if (isa<NormQkvOp>(op)) {
     name = "q";

@@ -21,7 +21,7 @@ std::string shapeText(ArrayRef<int64_t> shape) {
 /// The weight exists, is of `kind` and `shape` (of one layer), and has a slice for every layer that
 /// runs `op`.
 LogicalResult verifyWeight(Operation* op, FlatSymbolRefAttr symbol, WeightKind kind,
-                           ArrayRef<int64_t> shape) {
+                           ArrayRef<int64_t> shape, bool perExpert = false) {
   WeightOp weight = lookupWeight(op, symbol);
   if (!weight)
     return op->emitOpError() << "names the weight " << symbol << ", which the model lacks";
@@ -31,6 +31,9 @@ LogicalResult verifyWeight(Operation* op, FlatSymbolRefAttr symbol, WeightKind k
   if (weight.getLayerShape() != shape)
     return op->emitOpError() << "needs " << symbol << " to be " << shapeText(shape)
                              << ", but it is " << shapeText(weight.getLayerShape());
+  if ((weight.getNumExperts() > 0) != perExpert)
+    return op->emitOpError() << "needs " << symbol << (perExpert ? " of experts" : " of no expert")
+                             << ", but it has " << weight.getNumExperts();
   // In a kernel the schedule says which layers run.
   if (!weight.isPerLayer() || isa<KernelOp>(op->getParentOp())) return success();
   auto layers = dyn_cast<LayersOp>(op->getParentOp());
@@ -51,11 +54,47 @@ LogicalResult verifyBias(Operation* op, FlatSymbolRefAttr symbol, int64_t n) {
   return verifyWeight(op, symbol, WeightKind::bias, {n});
 }
 
-LogicalResult verifyNorm(Operation* op, FlatSymbolRefAttr symbol, APFloat epsilon, Value x) {
+LogicalResult verifyEps(Operation* op, APFloat epsilon) {
   double eps = epsilon.convertToDouble();
-  if (!std::isfinite(eps) || eps < 0)
-    return op->emitOpError() << "has eps " << eps << ": it must be finite and not negative";
+  if (std::isfinite(eps) && eps >= 0) return success();
+  return op->emitOpError() << "has eps " << eps << ": it must be finite and not negative";
+}
+
+LogicalResult verifyNorm(Operation* op, FlatSymbolRefAttr symbol, APFloat epsilon, Value x) {
+  if (failed(verifyEps(op, epsilon))) return failure();
   return verifyWeight(op, symbol, WeightKind::norm, {width(x)});
+}
+/// The norm of a fused op: rms_norm has no bias.
+LogicalResult verifyNorm(Operation* op, FlatSymbolRefAttr symbol, FlatSymbolRefAttr bias,
+                         bool layer, APFloat epsilon, Value x) {
+  if (bias && !layer) return op->emitOpError() << "has the bias " << bias << " on an rms_norm";
+  if (failed(verifyNorm(op, symbol, epsilon, x))) return failure();
+  return bias ? verifyBias(op, bias, width(x)) : success();
+}
+
+LogicalResult verifyFinite(Operation* op, StringRef name, APFloat number) {
+  double value = number.convertToDouble();
+  if (std::isfinite(value)) return success();
+  return op->emitOpError() << "has " << name << " " << value << ": it must be finite";
+}
+LogicalResult verifyNotNegative(Operation* op, StringRef name, APFloat number) {
+  double value = number.convertToDouble();
+  if (std::isfinite(value) && value >= 0) return success();
+  return op->emitOpError() << "has " << name << " " << value
+                           << ": it must be finite and not negative";
+}
+
+/// `x` is a whole number of heads.
+LogicalResult verifyHeads(Operation* op, Value x, int64_t heads) {
+  if (heads > 0 && width(x) % heads == 0) return success();
+  return op->emitOpError() << "has rows of " << width(x) << " for " << heads << " heads";
+}
+
+/// `route` is as wide as an llm.route's result; gives top_k.
+FailureOr<int64_t> topKOf(Operation* op, Value route) {
+  if (width(route) % 2 == 0) return width(route) / 2;
+  return op->emitOpError() << "has a route of " << width(route)
+                           << " columns: experts and weights must be as many";
 }
 
 LogicalResult verifyRope(Operation* op, FlatSymbolRefAttr symbol, int64_t headDim) {
@@ -64,7 +103,7 @@ LogicalResult verifyRope(Operation* op, FlatSymbolRefAttr symbol, int64_t headDi
   if (!table)
     return op->emitOpError() << "names the rope table " << symbol << ", which the model lacks";
   int64_t length = table.getInvFreq().size();
-  if (2 * length != headDim)
+  if (2 * length > headDim)
     return op->emitOpError() << "rotates heads of " << headDim << ", but " << symbol
                              << " has frequencies for " << 2 * length;
   return success();
@@ -88,12 +127,66 @@ LogicalResult verifyQueries(Operation* op, Value q, KvCacheType kv) {
 }  // namespace
 
 LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection&) {
-  int64_t vocabSize = (*this)->getParentOfType<ModelOp>().getVocabSize();
-  return verifyMatrix(*this, getWeightAttr(), vocabSize, width(getY()));
+  auto model = (*this)->getParentOfType<ModelOp>();
+  if (failed(verifyFinite(*this, "scale", getScale())) ||
+      failed(verifyMatrix(*this, getWeightAttr(), model.getVocabSize(), width(getY()))))
+    return failure();
+  if (!getPositionsAttr()) return success();
+  WeightOp positions = lookupWeight(*this, getPositionsAttr());
+  int64_t count =
+      positions && positions.getLayerShape().size() == 2 ? positions.getLayerShape()[0] : 0;
+  if (positions && count < static_cast<int64_t>(model.getMaxSeqLen()))
+    return emitOpError() << "has " << count << " positions in " << getPositionsAttr()
+                         << ", but max_seq_len is " << model.getMaxSeqLen();
+  return verifyMatrix(*this, getPositionsAttr(), count, width(getY()));
 }
 
 LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection&) {
   return verifyNorm(*this, getWeightAttr(), getEps(), getX());
+}
+
+LogicalResult LayerNormOp::verifySymbolUses(SymbolTableCollection&) {
+  if (failed(verifyEps(*this, getEps())) ||
+      (getWeightAttr() && failed(verifyNorm(*this, getWeightAttr(), getEps(), getX()))))
+    return failure();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), width(getX())) : success();
+}
+
+LogicalResult QkNormOp::verifySymbolUses(SymbolTableCollection&) {
+  int64_t headDim = getHeadDim();
+  if (headDim <= 0 || width(getX()) % headDim != 0)
+    return emitOpError() << "has rows of " << width(getX()) << ": not a multiple of head_dim "
+                         << headDim;
+  if (failed(verifyEps(*this, getEps()))) return failure();
+  WeightOp weight = lookupWeight(*this, getWeightAttr());
+  bool ofHeads = weight && weight.getLayerShape() == ArrayRef<int64_t>{width(getX())};
+  return verifyWeight(*this, getWeightAttr(), WeightKind::norm,
+                      {ofHeads ? width(getX()) : headDim});
+}
+
+LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
+  return verifyFinite(*this, "factor", getFactor());
+}
+
+LogicalResult ScaleRowsOp::verifySymbolUses(SymbolTableCollection&) {
+  if (width(getBy()) == 1) return success();
+  return emitOpError() << "scales by rows of " << width(getBy()) << ": they must be of 1";
+}
+
+LogicalResult ConcatOp::verifySymbolUses(SymbolTableCollection&) {
+  int64_t heads = getHeads();
+  if (failed(verifyHeads(*this, getA(), heads)) || failed(verifyHeads(*this, getB(), heads)))
+    return failure();
+  if (width(getY()) == width(getA()) + width(getB())) return success();
+  return emitOpError() << "gives rows of " << width(getY()) << " from " << width(getA()) << " and "
+                       << width(getB());
+}
+
+LogicalResult HeadLinearOp::verifySymbolUses(SymbolTableCollection&) {
+  int64_t heads = getHeads();
+  if (failed(verifyHeads(*this, getX(), heads)) || failed(verifyHeads(*this, getY(), heads)))
+    return failure();
+  return verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()) / heads);
 }
 
 LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection&) {
@@ -119,6 +212,9 @@ LogicalResult KvWriteOp::verifySymbolUses(SymbolTableCollection&) {
   if (width(getK()) != kv.getNumKvHeads() * kv.getHeadDim())
     return emitOpError() << "has keys of " << width(getK()) << ", but the cache has "
                          << kv.getNumKvHeads() << " KV heads of " << kv.getHeadDim();
+  if (width(getV()) != kv.getNumKvHeads() * kv.getValueDim())
+    return emitOpError() << "has values of " << width(getV()) << ", but the cache has "
+                         << kv.getNumKvHeads() << " KV heads of " << kv.getValueDim();
   return verifyInLayer(*this);
 }
 
@@ -126,6 +222,13 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {
   double scale = getScale().convertToDouble();
   if (!std::isfinite(scale) || scale <= 0)
     return emitOpError() << "has scale " << scale << ": it must be finite and positive";
+  if (failed(verifyNotNegative(*this, "softcap", getSoftcap()))) return failure();
+  auto cache = cast<KvCacheType>(getKv().getType());
+  int64_t heads = width(getQ()) / cache.getHeadDim();
+  if (width(getQ()) % cache.getHeadDim() == 0 && width(getY()) != heads * cache.getValueDim())
+    return emitOpError() << "gives rows of " << width(getY()) << ", but " << heads
+                         << " heads have values of " << cache.getValueDim();
+  if (getSinksAttr() && failed(verifyBias(*this, getSinksAttr(), heads))) return failure();
   if (static_cast<int64_t>(getWindow()) < 0)
     return emitOpError() << "has window " << static_cast<int64_t>(getWindow())
                          << ": it must not be negative (0: none)";
@@ -137,15 +240,73 @@ LogicalResult ActivationOp::verifySymbolUses(SymbolTableCollection&) { return su
 LogicalResult MulOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
 LogicalResult AddOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
 
-LogicalResult LogitsOp::verifySymbolUses(SymbolTableCollection&) {
-  return verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()));
+LogicalResult RouteOp::verifySymbolUses(SymbolTableCollection&) {
+  int64_t experts = width(getX()), topK = getTopK(), groups = getNumGroups();
+  int64_t keep = getKeepGroups(), top = getGroupTop();
+  if (topK <= 0 || topK > experts)
+    return emitOpError() << "chooses " << topK << " of " << experts << " experts";
+  if (width(getY()) != 2 * topK)
+    return emitOpError() << "gives rows of " << width(getY()) << ": " << topK
+                         << " experts and their weights are " << 2 * topK;
+  if (groups != 0 && (groups < 0 || experts % groups != 0 || keep <= 0 || keep > groups ||
+                      top <= 0 || top > experts / groups || topK > keep * (experts / groups)))
+    return emitOpError() << "chooses " << topK << " of the best " << keep << " of " << groups
+                         << " groups by their best " << top << ", of " << experts << " experts";
+  if (failed(verifyFinite(*this, "scale", getScale()))) return failure();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), experts) : success();
 }
+
+LogicalResult ExpertGluOp::verifySymbolUses(SymbolTableCollection&) {
+  FailureOr<int64_t> topK = topKOf(*this, getRoute());
+  if (failed(topK) || failed(verifyHeads(*this, getY(), *topK)) ||
+      failed(verifyNotNegative(*this, "limit", getLimit())))
+    return failure();
+  int64_t n = width(getY()) / *topK, k = width(getX());
+  for (FlatSymbolRefAttr weight : {getGateProjAttr(), getUpProjAttr()})
+    if (failed(verifyWeight(*this, weight, WeightKind::matrix, {n, k}, /*perExpert=*/true)))
+      return failure();
+  if (!getGateBiasAttr() != !getUpBiasAttr())
+    return emitOpError() << "has a bias of " << (getGateBiasAttr() ? "gate" : "up")
+                         << " alone: both or none";
+  if (!getGateBiasAttr()) return success();
+  for (FlatSymbolRefAttr bias : {getGateBiasAttr(), getUpBiasAttr()})
+    if (failed(verifyWeight(*this, bias, WeightKind::bias, {n}, /*perExpert=*/true)))
+      return failure();
+  return success();
+}
+
+LogicalResult ExpertDownOp::verifySymbolUses(SymbolTableCollection&) {
+  FailureOr<int64_t> topK = topKOf(*this, getRoute());
+  if (failed(topK) || failed(verifyHeads(*this, getX(), *topK))) return failure();
+  int64_t n = width(getY());
+  if (failed(verifyWeight(*this, getWeightAttr(), WeightKind::matrix, {n, width(getX()) / *topK},
+                          /*perExpert=*/true)))
+    return failure();
+  return getBiasAttr() ? verifyWeight(*this, getBiasAttr(), WeightKind::bias, {n},
+                                      /*perExpert=*/true)
+                       : success();
+}
+
+/// The product, bias, scale and softcap of logits and norm_logits.
+template <typename Op>
+static LogicalResult verifyLogits(Op op) {
+  if (failed(verifyFinite(op, "scale", op.getScale())) ||
+      failed(verifyNotNegative(op, "softcap", op.getSoftcap())) ||
+      failed(verifyMatrix(op, op.getWeightAttr(), width(op.getY()), width(op.getX()))))
+    return failure();
+  return op.getBiasAttr() ? verifyBias(op, op.getBiasAttr(), width(op.getY())) : success();
+}
+
+LogicalResult LogitsOp::verifySymbolUses(SymbolTableCollection&) { return verifyLogits(*this); }
 
 LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
   auto kv = cast<KvCacheType>(getKv().getType());
   int64_t k = width(getX()), qSize = width(getQ()), kvSize = kv.getNumKvHeads() * kv.getHeadDim();
+  if (kv.getValueDim() != kv.getHeadDim())
+    return emitOpError() << "writes values of " << kv.getHeadDim() << " to a cache of values of "
+                         << kv.getValueDim();
   if (failed(verifyQueries(*this, getQ(), kv)) ||
-      failed(verifyNorm(*this, getNormAttr(), getEps(), getX())) ||
+      failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
       failed(verifyMatrix(*this, getQProjAttr(), qSize, k)) ||
       failed(verifyMatrix(*this, getKProjAttr(), kvSize, k)) ||
       failed(verifyMatrix(*this, getVProjAttr(), kvSize, k)))
@@ -157,12 +318,20 @@ LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
                       failed(verifyBias(*this, getKBiasAttr(), kvSize)) ||
                       failed(verifyBias(*this, getVBiasAttr(), kvSize))))
     return failure();
+  if (!getQNormAttr() != !getKNormAttr() || !getQNormAttr() != !getQkEpsAttr())
+    return emitOpError() << "has a qk_norm of " << (getQNormAttr() ? "q" : "k")
+                         << " alone, or without eps";
+  if (getQNormAttr())
+    for (FlatSymbolRefAttr norm : {getQNormAttr(), getKNormAttr()})
+      if (failed(verifyEps(*this, *getQkEps())) ||
+          failed(verifyWeight(*this, norm, WeightKind::norm, {kv.getHeadDim()})))
+        return failure();
   return getRopeAttr() ? verifyRope(*this, getRopeAttr(), kv.getHeadDim()) : success();
 }
 
 LogicalResult NormGluOp::verifySymbolUses(SymbolTableCollection&) {
   int64_t n = width(getY()), k = width(getX());
-  if (failed(verifyNorm(*this, getNormAttr(), getEps(), getX())) ||
+  if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
       failed(verifyMatrix(*this, getGateProjAttr(), n, k)) ||
       failed(verifyMatrix(*this, getUpProjAttr(), n, k)))
     return failure();
@@ -175,12 +344,25 @@ LogicalResult NormGluOp::verifySymbolUses(SymbolTableCollection&) {
   return success();
 }
 
+LogicalResult NormLinearOp::verifySymbolUses(SymbolTableCollection&) {
+  if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
+      failed(verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()))))
+    return failure();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), width(getY())) : success();
+}
+
+LogicalResult NormResidualOp::verifySymbolUses(SymbolTableCollection&) {
+  return verifyNorm(*this, getNormAttr(), getEps(), getX());
+}
+
 LogicalResult LinearResidualOp::verifySymbolUses(SymbolTableCollection&) {
+  if (failed(verifyFinite(*this, "scale", getScale()))) return failure();
   if (failed(verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX())))) return failure();
   return getBiasAttr() ? verifyBias(*this, getBiasAttr(), width(getY())) : success();
 }
 
 LogicalResult NormLogitsOp::verifySymbolUses(SymbolTableCollection&) {
-  if (failed(verifyNorm(*this, getNormAttr(), getEps(), getX()))) return failure();
-  return verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()));
+  if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())))
+    return failure();
+  return verifyLogits(*this);
 }

@@ -35,6 +35,35 @@ LogicalResult ModelOp::verify() {
 // weight
 //===----------------------------------------------------------------------===//
 
+/// Every element of the weight is one of the stored tensor.
+LogicalResult WeightOp::verifyView() {
+  ViewAttr view = *getView();
+  int64_t stored = 1;
+  for (int64_t size : view.getStored()) {
+    if (size <= 0 || size > (int64_t{1} << 40) / stored)
+      return emitOpError() << "has a view of a tensor with a dimension of " << size;
+    stored *= size;
+  }
+  ArrayRef<int64_t> shape = getLayerShape();
+  int64_t rows = shape[0], cols = shape.size() > 1 ? shape[1] : 1, run = view.getRun();
+  for (int64_t step : {view.getBegin(), view.getOuter(), view.getInner(), view.getCol(),
+                       view.getExpert(), view.getPairBegin(), view.getPairSize()})
+    if (step < 0 || step > stored)
+      return emitOpError() << "has a view that steps " << step << " in " << stored << " elements";
+  if (run <= 0 || rows % run != 0)
+    return emitOpError() << "has " << rows << " rows in a view of runs of " << run;
+  if (view.getPairSize() % 2 != 0 || view.getPairBegin() + view.getPairSize() > run)
+    return emitOpError() << "has a view with pairs in " << view.getPairSize() << " rows at "
+                         << view.getPairBegin() << " of " << run;
+  int64_t sliced = getSource().contains("{expert}") ? 1 : std::max<int64_t>(1, getNumExperts());
+  int64_t last = view.getBegin() + (sliced - 1) * view.getExpert() +
+                 (rows / run - 1) * view.getOuter() + (run - 1) * view.getInner() +
+                 (cols - 1) * view.getCol();
+  if (last >= stored)
+    return emitOpError() << "has a view that ends at element " << last << " of " << stored;
+  return success();
+}
+
 LogicalResult WeightOp::verify() {
   RankedTensorType type = getTensorType();
   if (!type.hasStaticShape() || llvm::is_contained(type.getShape(), 0))
@@ -44,10 +73,17 @@ LogicalResult WeightOp::verify() {
     return emitOpError() << "has elements of " << type.getElementType()
                          << ": they must be f32, f16 or bf16";
   int64_t layerRank = getKind() == WeightKind::matrix ? 2 : 1;
-  int64_t rank = layerRank + (isPerLayer() ? 1 : 0);
+  int64_t experts = getNumExperts();
+  int64_t rank = layerRank + (isPerLayer() ? 1 : 0) + (experts ? 1 : 0);
   if (type.getRank() != rank)
     return emitOpError() << "has the type " << type << ": a " << stringifyWeightKind(getKind())
-                         << (isPerLayer() ? " per layer" : "") << " has " << rank << " dimensions";
+                         << (isPerLayer() ? " per layer" : "") << (experts ? " and expert" : "")
+                         << " has " << rank << " dimensions";
+  if (experts && type.getDimSize(isPerLayer() ? 1 : 0) != experts)
+    return emitOpError() << "has the type " << type << " and " << experts << " experts";
+  if (getSource().contains("{expert}") && !experts)
+    return emitOpError() << "has a source that names an {expert}, but no experts";
+  if (getView() && failed(verifyView())) return failure();
   int64_t first = getFirstLayer();
   if (!isPerLayer()) {
     if (first != 0)
@@ -73,6 +109,15 @@ LogicalResult RopeTableOp::verify() {
   double scale = getScale().convertToDouble();
   if (!std::isfinite(scale) || scale <= 0)
     return emitOpError() << "has scale " << scale << ": it must be finite and positive";
+  int64_t above = getLongAbove();
+  ArrayRef<double> longer = getLongInvFreq().value_or(ArrayRef<double>());
+  if (above < 0 || (above > 0) == longer.empty() ||
+      (!longer.empty() && longer.size() != getInvFreq().size()))
+    return emitOpError() << "has " << longer.size() << " frequencies above position " << above
+                         << ": as many as the others above a position, or none";
+  for (double f : longer)
+    if (!std::isfinite(f) || f < 0)
+      return emitOpError() << "has the frequency " << f << ": it must be finite and not negative";
   return success();
 }
 

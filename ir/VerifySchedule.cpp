@@ -51,6 +51,7 @@ LogicalResult PackedWeightOp::verifySymbolUses(SymbolTableCollection&) {
     if (!first) first = weight;
     bool sameLayers = weight.isPerLayer() == first.isPerLayer() &&
                       weight.getFirstLayer() == first.getFirstLayer() &&
+                      weight.getNumExperts() == first.getNumExperts() &&
                       (!weight.isPerLayer() ||
                        weight.getTensorType().getDimSize(0) == first.getTensorType().getDimSize(0));
     bool sameShape = weight.getLayerShape().size() == first.getLayerShape().size() &&
@@ -235,6 +236,7 @@ class PhaseVerifier {
                                WeightOp mine = lookup<WeightOp>(model_, std::get<0>(pair));
                                WeightOp kernels = lookup<WeightOp>(model_, std::get<1>(pair));
                                return mine && kernels && mine.getKind() == kernels.getKind() &&
+                                      mine.getNumExperts() == kernels.getNumExperts() &&
                                       mine.getLayerShape() == kernels.getLayerShape() &&
                                       (mine.getKind() != WeightKind::matrix ||
                                        mine.getTensorType().getElementType() ==

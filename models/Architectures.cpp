@@ -3,25 +3,399 @@
 namespace llmc {
 namespace {
 
-// Defaults: transformers v5, configuration_llama.py and configuration_mistral.py.
+// Building blocks of forms, so that an entry says how its models differ and no more.
+
+constexpr Form layerNorms(Form form) {
+  form.norm = NormKind::kLayer;
+  form.norm_bias = true;
+  return form;
+}
+
+/// Norms around attention and MLP: Gemma 2's names.
+constexpr Form gemmaNorms() {
+  Form form;
+  form.norm_plus = 1.0;
+  form.post_norm = true;
+  form.names.mlp_norm = "pre_feedforward_layernorm";
+  form.names.attention_out_norm = "post_attention_layernorm";
+  form.names.mlp_out_norm = "post_feedforward_layernorm";
+  return form;
+}
+
+constexpr TensorNames mixtralNames() {
+  TensorNames names;
+  names.router = "block_sparse_moe.gate";
+  names.expert_gate = "block_sparse_moe.experts.{expert}.w1";
+  names.expert_up = "block_sparse_moe.experts.{expert}.w3";
+  names.expert_down = "block_sparse_moe.experts.{expert}.w2";
+  return names;
+}
+
+constexpr TensorNames deepseekNames() {
+  TensorNames names;
+  names.shared = "mlp.shared_experts.";
+  return names;
+}
+
+constexpr TensorNames glm4Names() {
+  TensorNames names;
+  names.attention_out_norm = "post_self_attn_layernorm";
+  names.mlp_out_norm = "post_mlp_layernorm";
+  return names;
+}
+
+constexpr TensorNames internlm2Names() {
+  TensorNames names;
+  names.embed = "model.tok_embeddings";
+  names.lm_head = "output";
+  names.input_norm = "attention_norm";
+  names.mlp_norm = "ffn_norm";
+  names.qkv = "attention.wqkv";
+  names.o = "attention.wo";
+  names.gate = "feed_forward.w1";
+  names.up = "feed_forward.w3";
+  names.down = "feed_forward.w2";
+  return names;
+}
+
+constexpr TensorNames gpt2Names() {
+  TensorNames names;
+  names.embed = "transformer.wte";
+  names.positions = "transformer.wpe";
+  names.norm = "transformer.ln_f";
+  names.layer = "transformer.h.{layer}.";
+  names.input_norm = "ln_1";
+  names.mlp_norm = "ln_2";
+  names.qkv = "attn.c_attn";
+  names.o = "attn.c_proj";
+  names.up = "mlp.c_fc";
+  names.down = "mlp.c_proj";
+  return names;
+}
+
+constexpr TensorNames neoxNames() {
+  TensorNames names;
+  names.embed = "gpt_neox.embed_in";
+  names.norm = "gpt_neox.final_layer_norm";
+  names.lm_head = "embed_out";
+  names.layer = "gpt_neox.layers.{layer}.";
+  names.qkv = "attention.query_key_value";
+  names.o = "attention.dense";
+  names.up = "mlp.dense_h_to_4h";
+  names.down = "mlp.dense_4h_to_h";
+  return names;
+}
+
+constexpr TensorNames falconNames() {
+  TensorNames names;
+  names.embed = "transformer.word_embeddings";
+  names.norm = "transformer.ln_f";
+  names.layer = "transformer.h.{layer}.";
+  names.qkv = "self_attention.query_key_value";
+  names.o = "self_attention.dense";
+  names.up = "mlp.dense_h_to_4h";
+  names.down = "mlp.dense_4h_to_h";
+  return names;
+}
+
+constexpr TensorNames phiNames() {
+  TensorNames names;
+  names.norm = "model.final_layernorm";
+  names.o = "self_attn.dense";
+  names.up = "mlp.fc1";
+  names.down = "mlp.fc2";
+  return names;
+}
+
+constexpr TensorNames starcoder2Names() {
+  TensorNames names;
+  names.up = "mlp.c_fc";
+  names.down = "mlp.c_proj";
+  return names;
+}
+
+constexpr TensorNames olmo2Names() {
+  TensorNames names;
+  names.attention_out_norm = "post_attention_layernorm";
+  names.mlp_out_norm = "post_feedforward_layernorm";
+  return names;
+}
+
+constexpr TensorNames gptOssNames() {
+  TensorNames names;
+  names.router = "mlp.router";
+  return names;
+}
+
+// Defaults: transformers v5, configuration_*.py of each; InternLM2 and MiniCPM: the
+// configuration_*.py beside their checkpoints.
 constexpr Architecture kArchitectures[] = {
     {.model_type = "llama",
+     .class_name = "LlamaForCausalLM",
      .gguf_architecture = "llama",
-     .default_num_kv_heads = 0,
-     .default_max_position_embeddings = 2048,
-     .default_rms_norm_eps = 1e-6,
-     .default_sliding_window = 0,
-     .has_sliding_window = false,
+     .default_bos = 1,
+     .default_eos = 2,
      .has_biases = true},
     // GGUF files of Mistral models say "llama" too; "mistral" is accepted for those that do not.
     {.model_type = "mistral",
+     .class_name = "MistralForCausalLM",
      .gguf_architecture = "mistral",
      .default_num_kv_heads = 8,
      .default_max_position_embeddings = 131072,
-     .default_rms_norm_eps = 1e-6,
      .default_sliding_window = 4096,
+     .default_bos = 1,
+     .default_eos = 2,
+     .has_sliding_window = true},
+    {.model_type = "mixtral",
+     .class_name = "MixtralForCausalLM",
+     .default_num_kv_heads = 8,
+     .default_max_position_embeddings = 131072,
+     .default_rms_norm_eps = 1e-5,
+     .default_rope_theta = 1e6,
+     .default_bos = 1,
+     .default_eos = 2,
      .has_sliding_window = true,
-     .has_biases = false},
+     .form = {.names = mixtralNames()}},
+    {.model_type = "qwen2",
+     .class_name = "Qwen2ForCausalLM",
+     .default_max_position_embeddings = 32768,
+     .qkv_bias = true},
+    {.model_type = "qwen2_moe",
+     .class_name = "Qwen2MoeForCausalLM",
+     .default_max_position_embeddings = 32768,
+     .qkv_bias = true},
+    {.model_type = "qwen3",
+     .class_name = "Qwen3ForCausalLM",
+     .default_head_dim = 128,
+     .default_max_position_embeddings = 32768,
+     .has_biases = true,
+     .form = {.qk_norm = QkNorm::kHead}},
+    {.model_type = "qwen3_moe",
+     .class_name = "Qwen3MoeForCausalLM",
+     .default_num_kv_heads = 4,
+     .default_max_position_embeddings = 32768,
+     .has_biases = true,
+     .form = {.qk_norm = QkNorm::kHead}},
+    {.model_type = "phi3",
+     .class_name = "Phi3ForCausalLM",
+     .default_max_position_embeddings = 4096,
+     .default_rms_norm_eps = 1e-5,
+     .default_bos = 1,
+     .default_eos = 32000,
+     .has_sliding_window = true,
+     .has_partial_rotary = true,
+     .form = {.qkv = QkvLayout::kConcat, .fused_gate_up = true}},
+    {.model_type = "smollm3",
+     .class_name = "SmolLM3ForCausalLM",
+     .default_num_kv_heads = 4,
+     .default_max_position_embeddings = 32768,
+     .default_rope_theta = 2e6,
+     .default_tied = true,
+     .default_bos = 128000,
+     .default_eos = 128001,
+     .has_biases = true},
+    {.model_type = "internlm2",
+     .class_name = "InternLM2ForCausalLM",
+     .default_bos = 1,
+     .default_eos = 2,
+     .form = {.qkv = QkvLayout::kByGroup, .names = internlm2Names()}},
+    {.model_type = "minicpm",
+     .class_name = "MiniCPMForCausalLM",
+     .default_bos = 1,
+     .default_eos = 2,
+     .has_biases = true},
+    {.model_type = "granite",
+     .class_name = "GraniteForCausalLM",
+     .default_bos = 1,
+     .default_eos = 2,
+     .has_biases = true},
+    {.model_type = "gemma",
+     .class_name = "GemmaForCausalLM",
+     .default_num_kv_heads = 16,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 8192,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_tied = true,
+     .default_bos = 2,
+     .default_eos = 1,
+     .has_biases = true,
+     .form = {.norm_plus = 1.0}},
+    {.model_type = "gemma2",
+     .class_name = "Gemma2ForCausalLM",
+     .default_num_kv_heads = 4,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 8192,
+     .default_sliding_window = 4096,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_tied = true,
+     .default_bos = 2,
+     .default_eos = 1,
+     .has_sliding_window = true,
+     .has_biases = true,
+     .form = gemmaNorms()},
+    {.model_type = "gemma3_text",
+     .class_name = "Gemma3ForCausalLM",
+     .default_num_kv_heads = 4,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 131072,
+     .default_rope_theta = 1e6,
+     .default_sliding_window = 4096,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_tied = true,
+     .default_bos = 2,
+     .default_eos = 1,
+     .has_sliding_window = true,
+     .has_biases = true,
+     .has_local_rope = true,
+     .form =
+         [] {
+           Form form = gemmaNorms();
+           form.qk_norm = QkNorm::kHead;
+           return form;
+         }()},
+    {.model_type = "glm",
+     .class_name = "GlmForCausalLM",
+     .default_num_kv_heads = 2,
+     .default_head_dim = 128,
+     .default_max_position_embeddings = 131072,
+     .default_rms_norm_eps = 1.5625e-07,
+     .default_partial_rotary_factor = 0.5,
+     .has_partial_rotary = true,
+     .form = {.rope_pairs = true, .fused_gate_up = true}},
+    {.model_type = "glm4",
+     .class_name = "Glm4ForCausalLM",
+     .default_num_kv_heads = 2,
+     .default_head_dim = 128,
+     .default_max_position_embeddings = 131072,
+     .default_rms_norm_eps = 1.5625e-07,
+     .default_partial_rotary_factor = 0.5,
+     .has_partial_rotary = true,
+     .form = {.post_norm = true, .rope_pairs = true, .fused_gate_up = true, .names = glm4Names()}},
+    {.model_type = "olmo",
+     .class_name = "OlmoForCausalLM",
+     .default_rms_norm_eps = 1e-5,
+     .default_eos = 50279,
+     .form = {.norm = NormKind::kLayer, .norm_weight = false}},
+    {.model_type = "olmo2",
+     .class_name = "Olmo2ForCausalLM",
+     .default_rms_norm_eps = 1e-5,
+     .default_eos = 50279,
+     .form =
+         {.pre_norm = false, .post_norm = true, .qk_norm = QkNorm::kWhole, .names = olmo2Names()}},
+    {.model_type = "cohere",
+     .class_name = "CohereForCausalLM",
+     .default_max_position_embeddings = 8192,
+     .default_rms_norm_eps = 1e-5,
+     .default_rope_theta = 500000.0,
+     .default_tied = true,
+     .default_bos = 5,
+     .default_eos = 255001,
+     .fields = {.eps = "layer_norm_eps"},
+     .form = {.norm = NormKind::kLayer, .parallel = true, .shared_norm = true, .rope_pairs = true}},
+    {.model_type = "gpt2",
+     .class_name = "GPT2LMHeadModel",
+     .default_intermediate_size = -1,
+     .default_max_position_embeddings = 1024,
+     .default_rms_norm_eps = 1e-5,
+     .default_activation = "gelu_new",
+     .default_tied = true,
+     .default_bos = 50256,
+     .default_eos = 50256,
+     .qkv_bias = true,
+     .o_bias = true,
+     .mlp_bias = true,
+     .fields = {.hidden_size = "n_embd",
+                .intermediate_size = "n_inner",
+                .num_layers = "n_layer",
+                .num_heads = "n_head",
+                .num_kv_heads = "n_head",
+                .max_positions = "n_positions",
+                .eps = "layer_norm_epsilon",
+                .activation = "activation_function"},
+     .form = layerNorms(
+         {.gated = false, .qkv = QkvLayout::kConcat, .transposed = true, .names = gpt2Names()})},
+    {.model_type = "gpt_neox",
+     .class_name = "GPTNeoXForCausalLM",
+     .default_rms_norm_eps = 1e-5,
+     .default_partial_rotary_factor = 0.25,
+     .default_activation = "gelu",
+     .default_bos = 0,
+     .default_eos = 2,
+     .has_partial_rotary = true,
+     .mlp_bias = true,
+     .fields = {.num_kv_heads = "num_attention_heads", .eps = "layer_norm_eps"},
+     .form = layerNorms(
+         {.parallel = true, .gated = false, .qkv = QkvLayout::kByHead, .names = neoxNames()})},
+    {.model_type = "phi",
+     .class_name = "PhiForCausalLM",
+     .default_rms_norm_eps = 1e-5,
+     .default_partial_rotary_factor = 0.5,
+     .default_activation = "gelu_new",
+     .default_bos = 1,
+     .default_eos = 2,
+     .has_partial_rotary = true,
+     .qkv_bias = true,
+     .o_bias = true,
+     .mlp_bias = true,
+     .fields = {.eps = "layer_norm_eps"},
+     .form =
+         layerNorms({.parallel = true, .shared_norm = true, .gated = false, .names = phiNames()})},
+    {.model_type = "starcoder2",
+     .class_name = "Starcoder2ForCausalLM",
+     .default_num_kv_heads = 2,
+     .default_max_position_embeddings = 4096,
+     .default_rms_norm_eps = 1e-5,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_tied = true,
+     .default_bos = 50256,
+     .default_eos = 50256,
+     .has_sliding_window = true,
+     .fields = {.eps = "norm_epsilon"},
+     .form = layerNorms({.gated = false, .names = starcoder2Names()})},
+    {.model_type = "falcon",
+     .class_name = "FalconForCausalLM",
+     .default_intermediate_size = -1,
+     .default_rms_norm_eps = 1e-5,
+     .default_activation = "gelu",
+     .default_tied = true,
+     .default_bos = 11,
+     .default_eos = 11,
+     .fields = {.intermediate_size = "ffn_hidden_size",
+                .num_kv_heads = "num_kv_heads",
+                .eps = "layer_norm_epsilon",
+                .activation = "activation"},
+     .form = layerNorms({.gated = false, .qkv = QkvLayout::kConcat, .names = falconNames()})},
+    {.model_type = "stablelm",
+     .class_name = "StableLmForCausalLM",
+     .default_max_position_embeddings = 4096,
+     .default_rms_norm_eps = 1e-5,
+     .default_partial_rotary_factor = 0.25,
+     .default_bos = 0,
+     .default_eos = 0,
+     .has_partial_rotary = true,
+     .fields = {.eps = "layer_norm_eps"},
+     .form = layerNorms({})},
+    {.model_type = "deepseek_v2",
+     .class_name = "DeepseekV2ForCausalLM",
+     .default_bos = 1,
+     .default_eos = 2,
+     .form = {.rope_pairs = true, .names = deepseekNames()}},
+    {.model_type = "deepseek_v3",
+     .class_name = "DeepseekV3ForCausalLM",
+     .default_max_position_embeddings = 4096,
+     .default_bos = 0,
+     .default_eos = 1,
+     .form = {.rope_pairs = true, .names = deepseekNames()}},
+    {.model_type = "gpt_oss",
+     .class_name = "GptOssForCausalLM",
+     .default_num_kv_heads = 8,
+     .default_head_dim = 64,
+     .default_max_position_embeddings = 131072,
+     .default_rms_norm_eps = 1e-5,
+     .default_rope_theta = 150000.0,
+     .default_sliding_window = 128,
+     .has_sliding_window = true,
+     .form = {.sinks = true, .stacked_experts = true, .names = gptOssNames()}},
 };
 
 }  // namespace
@@ -29,15 +403,25 @@ constexpr Architecture kArchitectures[] = {
 std::span<const Architecture> architectures() { return kArchitectures; }
 
 const Architecture* findArchitecture(std::string_view model_type) {
+  // The one entry has two spellings: text models say gemma3 where a converter took them apart.
+  if (model_type == "gemma3") model_type = "gemma3_text";
   for (const Architecture& entry : kArchitectures) {
     if (entry.model_type == model_type) return &entry;
   }
   return nullptr;
 }
 
+const Architecture* findArchitectureOfClass(std::string_view class_name) {
+  for (const Architecture& entry : kArchitectures) {
+    if (entry.class_name == class_name) return &entry;
+  }
+  return nullptr;
+}
+
 const Architecture* findGgufArchitecture(std::string_view gguf_architecture) {
   for (const Architecture& entry : kArchitectures) {
-    if (entry.gguf_architecture == gguf_architecture) return &entry;
+    if (!entry.gguf_architecture.empty() && entry.gguf_architecture == gguf_architecture)
+      return &entry;
   }
   return nullptr;
 }
@@ -47,6 +431,16 @@ std::string knownArchitectures() {
   for (const Architecture& entry : kArchitectures) {
     if (!out.empty()) out += ", ";
     out += entry.model_type;
+  }
+  return out;
+}
+
+std::string knownGgufArchitectures() {
+  std::string out;
+  for (const Architecture& entry : kArchitectures) {
+    if (entry.gguf_architecture.empty()) continue;
+    if (!out.empty()) out += ", ";
+    out += entry.gguf_architecture;
   }
   return out;
 }

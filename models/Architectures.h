@@ -6,31 +6,63 @@
 #include <string>
 #include <string_view>
 
+#include "models/ModelSpec.h"
+
 namespace llmc {
 
-/// What distinguishes one HF model_type from another among decoders of norm, attention, norm and
-/// gated MLP.
+/// How an architecture's config.json calls what every config has.
+struct ConfigNames {
+  const char* hidden_size = "hidden_size";
+  const char* intermediate_size = "intermediate_size";
+  const char* num_layers = "num_hidden_layers";
+  const char* num_heads = "num_attention_heads";
+  const char* num_kv_heads = "num_key_value_heads";
+  const char* max_positions = "max_position_embeddings";
+  const char* eps = "rms_norm_eps";
+  const char* activation = "hidden_act";
+};
+
+/// What distinguishes one architecture from another. What a config must say beyond this table is
+/// read in frontend/HfFamilies.cpp.
 struct Architecture {
   std::string_view model_type;         // config.json's model_type
-  std::string_view gguf_architecture;  // general.architecture, also the prefix of its metadata keys
+  std::string_view class_name;         // config.json's architectures[0]: decides before model_type
+  std::string_view gguf_architecture;  // general.architecture; empty: its GGUF files are not read
 
   // What HF's configuration class assumes for a field that config.json lacks. 0: see the field.
-  int64_t default_num_kv_heads;  // 0: num_attention_heads
-  int64_t default_max_position_embeddings;
-  double default_rms_norm_eps;
-  int64_t default_sliding_window;  // 0: none
+  int64_t default_num_kv_heads = 0;       // 0: num_attention_heads
+  int64_t default_intermediate_size = 0;  // 0: it must be there; -1: 4 * hidden_size
+  int64_t default_head_dim = 0;           // 0: hidden_size / num_attention_heads
+  int64_t default_max_position_embeddings = 2048;
+  double default_rms_norm_eps = 1e-6;
+  double default_rope_theta = 10000.0;
+  double default_partial_rotary_factor = 1.0;
+  int64_t default_sliding_window = 0;  // 0: none
+  const char* default_activation = "silu";
+  bool default_tied = false;
+  int64_t default_bos = -1, default_eos = -1;  // -1: none
 
-  bool has_sliding_window;  // false: the field is ignored, as HF does
-  bool has_biases;          // attention_bias and mlp_bias mean something
+  bool has_sliding_window = false;  // false: the field is ignored, as HF does
+  bool has_biases = false;          // attention_bias and mlp_bias mean something
+  bool has_partial_rotary = false;  // partial_rotary_factor does
+  bool has_local_rope = false;      // layers with a window may have rotary embeddings of their own
+  bool qkv_bias = false;            // always there
+  bool o_bias = false;
+  bool mlp_bias = false;
+
+  ConfigNames fields = {};
+  Form form = {};
 };
 
 std::span<const Architecture> architectures();
 
 /// Null when there is none.
 const Architecture* findArchitecture(std::string_view model_type);
+const Architecture* findArchitectureOfClass(std::string_view class_name);
 const Architecture* findGgufArchitecture(std::string_view gguf_architecture);
 
-/// "llama, mistral": for error messages.
+/// "llama, mistral, ...": for error messages.
 std::string knownArchitectures();
+std::string knownGgufArchitectures();
 
 }  // namespace llmc

@@ -37,19 +37,85 @@ Status checkTotal(const ModelSpec& spec) {
                      " parameters, at most " + std::to_string(kMaxParameters) + " are supported");
 }
 
-Status checkRope(const Rope& rope) {
+Status checkFactors(const char* field, const std::vector<double>& factors, int64_t count) {
+  if (static_cast<int64_t>(factors.size()) != count)
+    return invalidData(std::string(field) + " has " + std::to_string(factors.size()) +
+                       " factors, rotary embeddings of " + std::to_string(2 * count) +
+                       " elements need " + std::to_string(count));
+  for (double factor : factors) LLMRT_RETURN_IF_ERROR(checkPositive(field, factor));
+  return {};
+}
+
+Status checkRope(const Rope& rope, int64_t head_dim) {
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_theta", rope.theta));
+  if (rope.dim < 0 || rope.dim % 2 != 0 || rope.dim > head_dim)
+    return invalidData("partial_rotary_factor gives " + std::to_string(rope.dim) +
+                       " rotated elements of a head of " + std::to_string(head_dim) +
+                       ", must be even and at most all");
+  LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.attention_factor", rope.attention_factor));
   if (rope.scaling == RopeScaling::kNone) return {};
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.factor", rope.factor));
-  if (rope.scaling != RopeScaling::kLlama3) return {};
-  LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.low_freq_factor", rope.low_freq_factor));
-  LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.high_freq_factor", rope.high_freq_factor));
-  if (rope.high_freq_factor <= rope.low_freq_factor)
-    return invalidData(
-        "rope_scaling.high_freq_factor (" + nlohmann::json(rope.high_freq_factor).dump() +
-        ") is not above low_freq_factor (" + nlohmann::json(rope.low_freq_factor).dump() + ")");
+  if (rope.scaling == RopeScaling::kLinear) return {};
+  if (rope.scaling == RopeScaling::kLlama3) {
+    LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.low_freq_factor", rope.low_freq_factor));
+    LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.high_freq_factor", rope.high_freq_factor));
+    if (rope.high_freq_factor <= rope.low_freq_factor)
+      return invalidData(
+          "rope_scaling.high_freq_factor (" + nlohmann::json(rope.high_freq_factor).dump() +
+          ") is not above low_freq_factor (" + nlohmann::json(rope.low_freq_factor).dump() + ")");
+  }
+  if (rope.scaling == RopeScaling::kYarn) {
+    LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.beta_fast", rope.beta_fast));
+    LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.beta_slow", rope.beta_slow));
+    if (rope.theta <= 1.0) return invalidData("rope_theta must be above 1 for yarn");
+  }
+  const int64_t dim = rope.dim ? rope.dim : head_dim;
+  if (rope.scaling == RopeScaling::kLongrope) {
+    LLMRT_RETURN_IF_ERROR(checkFactors("rope_scaling.short_factor", rope.short_factor, dim / 2));
+    LLMRT_RETURN_IF_ERROR(checkFactors("rope_scaling.long_factor", rope.long_factor, dim / 2));
+  }
+  if (rope.scaling == RopeScaling::kDynamic && dim <= 2)
+    return invalidData("rope_scaling dynamic needs heads of more than 2 elements");
   return checkRange("rope_scaling.original_max_position_embeddings",
                     rope.original_max_position_embeddings, 1 << 30);
+}
+
+Status checkFinite(const char* field, double value) {
+  if (std::isfinite(value) && std::abs(value) <= 1e30) return {};
+  return invalidData(std::string(field) + " is " + nlohmann::json(value).dump() +
+                     ", must be finite");
+}
+
+Status checkExperts(const Experts& e, int64_t num_layers) {
+  if (e.num_experts == 0) return {};
+  LLMRT_RETURN_IF_ERROR(checkRange("num_experts", e.num_experts, 1024));
+  // Their tensors are listed by name.
+  LLMRT_RETURN_IF_ERROR(
+      checkRange("num_hidden_layers times num_experts", e.num_experts * num_layers, 1 << 17));
+  LLMRT_RETURN_IF_ERROR(checkRange("num_experts_per_tok", e.top_k, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(checkRange("moe_intermediate_size", e.intermediate_size, 1 << 20));
+  if (e.shared_intermediate_size < 0 || e.shared_intermediate_size > (1 << 22))
+    return invalidData("the shared experts' size is " + std::to_string(e.shared_intermediate_size) +
+                       ", must be 0 to 4194304");
+  LLMRT_RETURN_IF_ERROR(checkPositive("routed_scaling_factor", e.scale));
+  if (e.num_groups == 0) return {};
+  LLMRT_RETURN_IF_ERROR(checkRange("n_group", e.num_groups, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(checkRange("topk_group", e.keep_groups, e.num_groups));
+  const int64_t size = e.num_experts / e.num_groups;
+  if (e.num_experts % e.num_groups != 0 || size < e.group_top || e.top_k > e.keep_groups * size)
+    return invalidData("n_group " + std::to_string(e.num_groups) + " and topk_group " +
+                       std::to_string(e.keep_groups) + " leave no " + std::to_string(e.top_k) +
+                       " of " + std::to_string(e.num_experts) + " experts to choose");
+  return {};
+}
+
+Status checkLatent(const Latent& l) {
+  if (l.kv_rank == 0) return {};
+  LLMRT_RETURN_IF_ERROR(checkRange("kv_lora_rank", l.kv_rank, 1 << 12));
+  if (l.q_rank != 0) LLMRT_RETURN_IF_ERROR(checkRange("q_lora_rank", l.q_rank, 1 << 20));
+  LLMRT_RETURN_IF_ERROR(checkRange("qk_nope_head_dim", l.nope_dim, 1 << 12));
+  LLMRT_RETURN_IF_ERROR(checkRange("qk_rope_head_dim", l.rope_dim, 1 << 12));
+  return checkRange("v_head_dim", l.value_dim, 1 << 12);
 }
 
 }  // namespace
@@ -75,7 +141,23 @@ Status checkSpec(const ModelSpec& spec) {
     return invalidData("sliding_window is " + std::to_string(spec.sliding_window) +
                        ", must be 1 to 1073741824, or null for none");
   LLMRT_RETURN_IF_ERROR(checkPositive("rms_norm_eps", spec.rms_norm_eps));
-  LLMRT_RETURN_IF_ERROR(checkRope(spec.rope));
+  LLMRT_RETURN_IF_ERROR(checkRope(spec.rope, spec.head_dim));
+  if (spec.local_rope) LLMRT_RETURN_IF_ERROR(checkRope(*spec.local_rope, spec.head_dim));
+  LLMRT_RETURN_IF_ERROR(checkExperts(spec.experts, spec.num_layers));
+  LLMRT_RETURN_IF_ERROR(checkLatent(spec.latent));
+  LLMRT_RETURN_IF_ERROR(checkFinite("the scale of embeddings", spec.embedding_scale));
+  LLMRT_RETURN_IF_ERROR(checkFinite("the scale of residuals", spec.residual_scale));
+  LLMRT_RETURN_IF_ERROR(checkFinite("the scale of logits", spec.logit_scale));
+  if (spec.attention_scale != 0)
+    LLMRT_RETURN_IF_ERROR(checkPositive("the scale of attention scores", spec.attention_scale));
+  if (spec.attention_softcap != 0)
+    LLMRT_RETURN_IF_ERROR(checkPositive("attn_logit_softcapping", spec.attention_softcap));
+  if (spec.logit_softcap != 0)
+    LLMRT_RETURN_IF_ERROR(checkPositive("final_logit_softcapping", spec.logit_softcap));
+  for (const auto* flags : {&spec.windowed_layers, &spec.nope_layers, &spec.expert_layers})
+    if (!flags->empty() && static_cast<int64_t>(flags->size()) != spec.num_layers)
+      return invalidData("a list of layers has " + std::to_string(flags->size()) +
+                         " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
   return checkTotal(spec);
 }
 

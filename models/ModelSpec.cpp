@@ -10,6 +10,10 @@ const char* activationName(Activation activation) {
       return "gelu";
     case Activation::kGeluTanh:
       return "gelu_tanh";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kRelu2:
+      return "relu2";
   }
   return "unknown activation";
 }
@@ -22,43 +26,26 @@ const char* ropeScalingName(RopeScaling scaling) {
       return "linear";
     case RopeScaling::kLlama3:
       return "llama3";
+    case RopeScaling::kYarn:
+      return "yarn";
+    case RopeScaling::kLongrope:
+      return "longrope";
+    case RopeScaling::kDynamic:
+      return "dynamic";
   }
   return "unknown scaling";
 }
 
-std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
-  std::vector<TensorNeed> needs;
-  auto linear = [&](const std::string& prefix, int64_t n, int64_t k, bool bias) {
-    needs.push_back({prefix + ".weight", {n, k}});
-    if (bias) needs.push_back({prefix + ".bias", {n}});
+LayerForm ModelSpec::layerForm(int64_t layer) const {
+  const auto at = [&](const std::vector<bool>& flags, bool otherwise) {
+    return flags.empty() ? otherwise : flags[static_cast<size_t>(layer)];
   };
-  needs.push_back({"model.embed_tokens.weight", {spec.vocab_size, spec.hidden_size}});
-  for (int64_t i = 0; i < spec.num_layers; ++i) {
-    const std::string layer = "model.layers." + std::to_string(i);
-    needs.push_back({layer + ".input_layernorm.weight", {spec.hidden_size}});
-    linear(layer + ".self_attn.q_proj", spec.qSize(), spec.hidden_size, spec.qkv_bias);
-    linear(layer + ".self_attn.k_proj", spec.kvSize(), spec.hidden_size, spec.qkv_bias);
-    linear(layer + ".self_attn.v_proj", spec.kvSize(), spec.hidden_size, spec.qkv_bias);
-    linear(layer + ".self_attn.o_proj", spec.hidden_size, spec.qSize(), spec.o_bias);
-    needs.push_back({layer + ".post_attention_layernorm.weight", {spec.hidden_size}});
-    linear(layer + ".mlp.gate_proj", spec.intermediate_size, spec.hidden_size, spec.mlp_bias);
-    linear(layer + ".mlp.up_proj", spec.intermediate_size, spec.hidden_size, spec.mlp_bias);
-    linear(layer + ".mlp.down_proj", spec.hidden_size, spec.intermediate_size, spec.mlp_bias);
-  }
-  needs.push_back({"model.norm.weight", {spec.hidden_size}});
-  if (!spec.tie_word_embeddings)
-    needs.push_back({"lm_head.weight", {spec.vocab_size, spec.hidden_size}});
-  return needs;
-}
-
-int64_t numParameters(const ModelSpec& spec) {
-  int64_t total = 0;
-  for (const TensorNeed& need : requiredTensors(spec)) {
-    int64_t elements = 1;
-    for (int64_t size : need.shape) elements *= size;
-    total += elements;
-  }
-  return total;
+  LayerForm layer_form;
+  if (at(windowed_layers, true)) layer_form.window = sliding_window;
+  if (local_rope && layer_form.window > 0) layer_form.rope = 1;
+  if (learned_positions || at(nope_layers, false)) layer_form.rope = -1;
+  layer_form.experts = experts.num_experts > 0 && at(expert_layers, true);
+  return layer_form;
 }
 
 }  // namespace llmc

@@ -5,32 +5,43 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/io/weight_layout.h"
 
 namespace llmc {
 
-/// Of the MLP's gate. kGeluTanh is HF's gelu_pytorch_tanh (also spelled gelu_new).
-enum class Activation { kSilu, kGelu, kGeluTanh };
-const char* activationName(Activation activation);  // "silu", "gelu", "gelu_tanh"
+/// Of the MLP. kGeluTanh is HF's gelu_pytorch_tanh (also spelled gelu_new).
+enum class Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2 };
+const char* activationName(Activation activation);  // "silu", "gelu", "gelu_tanh", ...
 
-enum class RopeScaling { kNone, kLinear, kLlama3 };
-const char* ropeScalingName(RopeScaling scaling);  // "none", "linear", "llama3"
+enum class RopeScaling { kNone, kLinear, kLlama3, kYarn, kLongrope, kDynamic };
+const char* ropeScalingName(RopeScaling scaling);  // "none", "linear", "llama3", ...
 
-/// Rotary position embedding over the whole head, HF's order: pairs (i, i + head_dim / 2).
+/// Rotary position embedding over the first `dim` elements of a head, HF's order: pairs
+/// (i, i + dim / 2).
 struct Rope {
   double theta = 10000.0;
+  int64_t dim = 0;
   RopeScaling scaling = RopeScaling::kNone;
-  // Of kLinear and kLlama3:
+  // Of all but kNone and kLongrope:
   double factor = 1.0;
   // Of kLlama3:
   double low_freq_factor = 1.0;
   double high_freq_factor = 4.0;
+  // Of kLlama3, kYarn, kLongrope, kDynamic: the length the frequencies were trained for
   int64_t original_max_position_embeddings = 0;
+  // Of kYarn:
+  double beta_fast = 32.0, beta_slow = 1.0;
+  bool truncate = true;
+  // Of kLongrope, [dim / 2]: each frequency is divided by its factor
+  std::vector<double> short_factor, long_factor;
 
-  std::vector<double>
-      inv_freq;  // [head_dim / 2], scaling applied; values of an f32 (see models/Rope.h)
+  double attention_factor = 1.0;  // multiplies cos and sin
+  std::vector<double> inv_freq;  // [dim / 2], scaling applied; values of an f32 (see models/Rope.h)
+  /// Of kLongrope and kDynamic: for sessions longer than original_max_position_embeddings.
+  std::vector<double> long_inv_freq;
 };
 
 /// Defaults for sampling, from generation_config.json. What is absent there has HF's default.
@@ -42,9 +53,97 @@ struct GenerationDefaults {
   double repetition_penalty = 1.0;
 };
 
-/// A decoder-only transformer: embed, num_layers x (norm, attention, norm, gated MLP), norm,
-/// lm_head. A ModelSpec that a parse function returned is consistent: sizes are positive, num_heads
-/// is a multiple of num_kv_heads, head_dim is even.
+enum class NormKind { kRms, kLayer };
+
+/// What is normed between the projections of q and k and their rotation: nothing, each head by
+/// rms_norm or by layer_norm, or all of q (of k) by one rms_norm.
+enum class QkNorm { kNone, kHead, kHeadLayer, kWhole };
+
+/// How the checkpoint holds q, k and v: a tensor each; one tensor, q before k before v; one, head
+/// by head (q, k and v of head 0, then of head 1); one, KV head by KV head (its queries, k, v).
+enum class QkvLayout { kSeparate, kConcat, kByHead, kByGroup };
+
+/// Names of tensors without ".weight" and ".bias", those of a layer behind `layer`. HF's names of
+/// llama where a family does not say otherwise.
+struct TensorNames {
+  std::string_view embed = "model.embed_tokens";
+  std::string_view positions = "";
+  std::string_view norm = "model.norm";
+  std::string_view lm_head = "lm_head";
+  std::string_view layer = "model.layers.{layer}.";
+  std::string_view input_norm = "input_layernorm";
+  std::string_view mlp_norm = "post_attention_layernorm";
+  std::string_view attention_out_norm = "";  // post-norms
+  std::string_view mlp_out_norm = "";
+  std::string_view q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj";
+  std::string_view qkv = "self_attn.qkv_proj";  // of a fused layout
+  std::string_view o = "self_attn.o_proj";
+  std::string_view q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
+  std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
+  std::string_view gate_up = "mlp.gate_up_proj";  // where the two are one
+  std::string_view router = "mlp.gate";
+  std::string_view expert_gate = "mlp.experts.{expert}.gate_proj";
+  std::string_view expert_up = "mlp.experts.{expert}.up_proj";
+  std::string_view expert_down = "mlp.experts.{expert}.down_proj";
+  std::string_view shared = "mlp.shared_expert.";  // gate_proj, up_proj, down_proj
+};
+
+/// What every model of an architecture has in common: the form of a layer, and how checkpoints hold
+/// it. Defaults are llama's.
+struct Form {
+  NormKind norm = NormKind::kRms;
+  bool norm_weight = true;
+  bool norm_bias = false;
+  double norm_plus = 0;      // what stored norms are short of (Gemma: 1)
+  bool pre_norm = true;      // norms before attention and MLP
+  bool post_norm = false;    // norms after them, before the residual sum
+  bool parallel = false;     // attention and MLP both read the layer's input
+  bool shared_norm = false;  // and its one norm
+  bool gated = true;         // the MLP is act(gate) * up, otherwise act(up)
+  QkNorm qk_norm = QkNorm::kNone;
+  bool rope_pairs = false;  // checkpoints have the rotated rows of a head as pairs (2i, 2i + 1)
+  bool sinks = false;       // attention sinks
+  QkvLayout qkv = QkvLayout::kSeparate;
+  bool fused_gate_up = false;
+  bool transposed = false;       // stored matrices are [K, N]
+  bool stacked_experts = false;  // gpt-oss: experts in one tensor, [K, N], gate and up alternating
+  TensorNames names;
+};
+
+/// A routed MLP (arXiv 2101.03961).
+struct Experts {
+  int64_t num_experts = 0;  // 0: no layer has any
+  int64_t top_k = 0;
+  int64_t intermediate_size = 0;
+  enum class Scoring { kSoftmax, kSigmoid, kSoftmaxChosen } scoring = Scoring::kSoftmax;
+  bool normalize = false;                                  // weights are divided by their sum
+  double scale = 1.0;                                      // and multiplied by this
+  bool choice_bias = false;                                // a stored bias of the choice
+  int64_t num_groups = 0, keep_groups = 0, group_top = 0;  // 0: no groups
+  int64_t shared_intermediate_size = 0;                    // of an MLP beside the experts; 0: none
+  bool shared_gate = false;  // its output times sigmoid(a linear of one output)
+  bool biases = false;       // of the router and the experts
+  double limit = 0;          // clamps gate and up, see llm.expert_glu; 0: none
+};
+
+/// Multi-head latent attention (arXiv 2405.04434).
+struct Latent {
+  int64_t q_rank = 0;                                 // 0: q is projected directly
+  int64_t kv_rank = 0;                                // 0: the model has none of this
+  int64_t nope_dim = 0, rope_dim = 0, value_dim = 0;  // of a head
+};
+
+/// What differs from layer to layer.
+struct LayerForm {
+  int64_t window = 0;  // a token attends to this many, itself included; 0: to all
+  int rope = 0;        // index in ModelSpec::ropes; -1: positions are not encoded
+  bool experts = false;
+  friend bool operator==(const LayerForm&, const LayerForm&) = default;
+};
+
+/// A decoder-only transformer: embed, num_layers x (norm, attention, norm, MLP) in one of several
+/// orders, norm, lm_head. A ModelSpec that a parse function returned is consistent: sizes are
+/// positive, num_heads is a multiple of num_kv_heads, head_dim is even.
 struct ModelSpec {
   std::string architecture;  // HF model_type
   std::string name;          // for people: the stem of the config's file or directory
@@ -56,21 +155,35 @@ struct ModelSpec {
   int64_t head_dim = 0;
   int64_t vocab_size = 0;
   int64_t max_position_embeddings = 0;
-  double rms_norm_eps = 1e-6;
+  double rms_norm_eps = 1e-6;  // of every norm
   Activation activation = Activation::kSilu;
+  Form form;
   Rope rope;
-  int64_t sliding_window = 0;  // a token attends to this many, itself included; 0: to all
-  bool qkv_bias = false;       // q_proj, k_proj, v_proj
-  bool o_bias = false;         // o_proj
-  bool mlp_bias = false;       // gate_proj, up_proj, down_proj
+  std::optional<Rope> local_rope;     // of layers with a window, where they have their own
+  int64_t sliding_window = 0;         // a token attends to this many, itself included; 0: to all
+  std::vector<bool> windowed_layers;  // which layers have the window; empty: all
+  std::vector<bool> nope_layers;      // which do not encode positions; empty: none
+  bool qkv_bias = false;              // q_proj, k_proj, v_proj
+  bool o_bias = false;                // o_proj
+  bool mlp_bias = false;              // gate_proj, up_proj, down_proj
+  bool lm_head_bias = false;
+  bool learned_positions = false;  // max_position_embeddings of them, in place of RoPE
   bool tie_word_embeddings = false;
+  double embedding_scale = 1.0, residual_scale = 1.0, logit_scale = 1.0;
+  double attention_scale = 0;                       // 0: 1 / sqrt(head_dim)
+  double attention_softcap = 0, logit_softcap = 0;  // 0: none
+  Experts experts;
+  std::vector<bool> expert_layers;  // which layers are routed; empty: all, if there are experts
+  Latent latent;
   std::optional<llmrt::DType> dtype;  // what the config says the weights are in
+  std::string unread_dtype;  // the stored dtype where it is none of ours: code only. Empty: none
   std::optional<int64_t> bos_token_id;
   std::vector<int64_t> eos_token_ids;
   GenerationDefaults generation;
 
   int64_t qSize() const { return num_heads * head_dim; }
   int64_t kvSize() const { return num_kv_heads * head_dim; }
+  LayerForm layerForm(int64_t layer) const;
 };
 
 /// A tensor that a checkpoint of this model must hold.
@@ -79,7 +192,27 @@ struct TensorNeed {
   std::vector<int64_t> shape;  // outermost first
 };
 
-/// In the order of execution. With tied embeddings there is no lm_head.weight.
+/// A weight as the compiler's IR names it, and where a checkpoint holds it. ir/LLMOps.td (weight)
+/// says what the members mean.
+struct ModelWeight {
+  enum class Kind { kMatrix, kNorm, kBias };
+  std::string symbol;
+  Kind kind = Kind::kMatrix;
+  std::string source;  // HF name with {layer} and {expert}
+  int64_t rows = 0, cols = 1;
+  int64_t first_layer = 0, num_layers = 0;  // 0: not per layer
+  int64_t num_experts = 0;
+  std::optional<llmrt::WeightView> view;
+  double plus = 0;
+
+  /// The stored tensor's.
+  std::vector<int64_t> storedShape() const;
+};
+
+/// In the order of execution. With tied embeddings there is no lm_head.
+std::vector<ModelWeight> modelWeights(const ModelSpec& spec);
+
+/// The tensors that hold modelWeights(), each once, in the order of execution.
 std::vector<TensorNeed> requiredTensors(const ModelSpec& spec);
 
 /// Elements of all requiredTensors().

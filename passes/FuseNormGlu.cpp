@@ -1,4 +1,4 @@
-// rms_norm + gate and up projections (+ biases) + activation + mul -> norm_glu
+// norm + gate and up projections (+ biases) + activation + mul -> norm_glu
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "passes/Fusion.h"
 #include "passes/Passes.h"
@@ -13,7 +13,7 @@ namespace llmc {
 namespace {
 
 struct Glu {
-  llm::RmsNormOp norm;
+  Norm norm;
   llm::ActivationOp activation;
   Projection gate, up;
 };
@@ -31,15 +31,16 @@ FailureOr<Glu> match(llm::MulOp mul, llm::ActivationOp activation, Value up, std
   if (!activation.getX().hasOneUse()) return fail(spelled(m.gate) + " has another use");
   if (!up.hasOneUse()) return fail(spelled(m.up) + " has another use");
   if (m.gate.rope || m.up.rope) return fail("rope on a projection of the MLP");
+  if (m.gate.qkNorm || m.up.qkNorm) return fail("qk_norm on a projection of the MLP");
   if (static_cast<bool>(m.gate.bias) != static_cast<bool>(m.up.bias))
     return fail("one of the two projections has a bias and one has not");
 
-  m.norm = m.gate.linear.getX().getDefiningOp<llm::RmsNormOp>();
-  if (!m.norm) return fail("the input of " + spelled(m.gate) + " is not an rms_norm");
-  if (m.up.linear.getX() != m.norm.getY())
+  m.norm = normOf(m.gate.linear.getX());
+  if (!m.norm) return fail("the input of " + spelled(m.gate) + " is not a norm");
+  if (m.up.linear.getX() != m.norm.y)
     return fail(spelled(m.gate) + " and " + spelled(m.up) + " have different inputs");
-  if (!m.norm.getY().hasNUses(2)) return fail("@" + m.norm.getWeight() + " has another use");
-  if (m.norm->getBlock() != mul->getBlock()) return fail("rms_norm is in another region");
+  if (!m.norm.y.hasNUses(2)) return fail("@" + m.norm.weight.getValue() + " has another use");
+  if (m.norm.op->getBlock() != mul->getBlock()) return fail("the norm is in another region");
 
   if (why = whyNotPackable(mul, {m.gate.weight(), m.up.weight()}); !why.empty()) return failure();
   if (m.gate.bias) {
@@ -63,12 +64,12 @@ struct FuseMul : OpRewritePattern<llm::MulOp> {
     if (failed(m)) return notFused(rewriter, mul, "norm_glu", why);
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormGluOp>(
-        mul, mul.getType(), m->norm.getX(), m->norm.getWeightAttr(), m->norm.getEpsAttr(),
+        mul, mul.getType(), m->norm.x, m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps,
         m->gate.weight(), m->up.weight(), m->gate.biasOrNull(), m->up.biasOrNull(),
         m->activation.getKindAttr());
     rewriter.eraseOp(m->activation);
     for (Projection p : {m->gate, m->up}) eraseProjection(rewriter, p);
-    rewriter.eraseOp(m->norm);
+    rewriter.eraseOp(m->norm.op);
     emitRemark(fused.getLoc()) << "norm_glu: fused " << fused.getNormAttr() << ", "
                                << fused.getGateProjAttr() << ", " << fused.getUpProjAttr()
                                << (fused.getGateBiasAttr() ? ", biases" : "")

@@ -1,4 +1,4 @@
-// rms_norm + logits -> norm_logits
+// norm + logits -> norm_logits
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "passes/Fusion.h"
 #include "passes/Passes.h"
@@ -17,18 +17,19 @@ struct FuseLogits : OpRewritePattern<llm::LogitsOp> {
       : OpRewritePattern(context), numFused_(numFused) {}
 
   LogicalResult matchAndRewrite(llm::LogitsOp logits, PatternRewriter& rewriter) const override {
-    auto norm = logits.getX().getDefiningOp<llm::RmsNormOp>();
-    if (!norm) return notFused(rewriter, logits, "norm_logits", "its input is not an rms_norm");
-    if (norm->getBlock() != logits->getBlock())
-      return notFused(rewriter, logits, "norm_logits", "rms_norm is in another region");
-    if (!norm.getY().hasOneUse())
+    Norm norm = normOf(logits.getX());
+    if (!norm) return notFused(rewriter, logits, "norm_logits", "its input is not a norm");
+    if (norm.op->getBlock() != logits->getBlock())
+      return notFused(rewriter, logits, "norm_logits", "the norm is in another region");
+    if (!norm.y.hasOneUse())
       return notFused(rewriter, logits, "norm_logits",
-                      ("@" + norm.getWeight() + " has another use").str());
+                      ("@" + norm.weight.getValue() + " has another use").str());
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormLogitsOp>(
-        logits, logits.getType(), norm.getX(), logits.getRows(), norm.getWeightAttr(),
-        norm.getEpsAttr(), logits.getWeightAttr());
-    rewriter.eraseOp(norm);
+        logits, logits.getType(), norm.x, logits.getRows(), norm.weight, norm.bias, norm.layer,
+        norm.eps, logits.getWeightAttr(), logits.getBiasAttr(), logits.getScaleAttr(),
+        logits.getSoftcapAttr());
+    rewriter.eraseOp(norm.op);
     emitRemark(fused.getLoc()) << "norm_logits: fused " << fused.getNormAttr() << ", "
                                << fused.getWeightAttr();
     ++numFused_;

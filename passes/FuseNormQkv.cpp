@@ -1,4 +1,4 @@
-// rms_norm + q, k, v projections (+ biases) (+ rope) + kv_write -> norm_qkv
+// norm + q, k, v projections (+ biases) (+ qk_norm) (+ rope) + kv_write -> norm_qkv
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "passes/Fusion.h"
 #include "passes/Passes.h"
@@ -13,7 +13,7 @@ namespace llmc {
 namespace {
 
 struct Qkv {
-  llm::RmsNormOp norm;
+  Norm norm;
   Projection q, k, v;
 };
 
@@ -30,25 +30,27 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
   if (!write.getK().hasOneUse()) return fail(spelled(m.k) + " has another use");
   if (!write.getV().hasOneUse()) return fail(spelled(m.v) + " has another use");
   if (m.v.rope) return fail("rope on " + spelled(m.v));
+  if (m.v.qkNorm) return fail("qk_norm on " + spelled(m.v));
 
-  m.norm = m.k.linear.getX().getDefiningOp<llm::RmsNormOp>();
-  if (!m.norm) return fail("the input of " + spelled(m.k) + " is not an rms_norm");
-  if (m.v.linear.getX() != m.norm.getY())
+  m.norm = normOf(m.k.linear.getX());
+  if (!m.norm) return fail("the input of " + spelled(m.k) + " is not a norm");
+  if (m.v.linear.getX() != m.norm.y)
     return fail(spelled(m.k) + " and " + spelled(m.v) + " have different inputs");
 
-  for (Operation* user : m.norm.getY().getUsers()) {
+  for (Operation* user : m.norm.y.getUsers()) {
     if (user == m.k.linear || user == m.v.linear) continue;
     auto linear = dyn_cast<llm::LinearOp>(user);
-    if (!linear || m.q) return fail("@" + m.norm.getWeight() + " has another use");
+    if (!linear || m.q) return fail("@" + m.norm.weight.getValue() + " has another use");
     m.q = followProjection(linear);
   }
-  if (!m.q) return fail("no query projection of @" + m.norm.getWeight());
+  if (!m.q) return fail("no query projection of @" + m.norm.weight.getValue());
 
   // Rope turns both or neither, by the same table.
   if (static_cast<bool>(m.q.rope) != static_cast<bool>(m.k.rope))
     return fail(m.q.rope ? "rope on " + spelled(m.q) + " but not on " + spelled(m.k)
                          : "rope on " + spelled(m.k) + " but not on " + spelled(m.q));
   auto kv = cast<llm::KvCacheType>(write.getKv().getType());
+  if (kv.getValueDim() != kv.getHeadDim()) return fail("keys and values differ in width");
   if (m.q.rope) {
     if (m.q.rope.getTableAttr() != m.k.rope.getTableAttr())
       return fail("@" + m.q.rope.getTable() + " and @" + m.k.rope.getTable() +
@@ -59,6 +61,21 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
         return fail("rope over heads of " + Twine(rope.getHeadDim()) + " in a cache of heads of " +
                     Twine(kv.getHeadDim()));
     }
+  }
+  if (static_cast<bool>(m.q.qkNorm) != static_cast<bool>(m.k.qkNorm))
+    return fail("qk_norm on one of " + spelled(m.q) + " and " + spelled(m.k));
+  if (m.q.qkNorm) {
+    for (llm::QkNormOp norm : {m.q.qkNorm, m.k.qkNorm}) {
+      llm::WeightOp weight = llm::lookupWeight(write, norm.getWeightAttr());
+      if (norm.getLayer() || !weight ||
+          weight.getLayerShape() != ArrayRef<int64_t>{kv.getHeadDim()})
+        return fail("@" + norm.getWeight() + " is no rms_norm that all heads of " +
+                    Twine(kv.getHeadDim()) + " share");
+      if (norm.getHeadDim() != static_cast<uint64_t>(kv.getHeadDim()))
+        return fail("qk_norm over heads of " + Twine(norm.getHeadDim()) +
+                    " in a cache of heads of " + Twine(kv.getHeadDim()));
+    }
+    if (m.q.qkNorm.getEps() != m.k.qkNorm.getEps()) return fail("q and k have different qk_norms");
   }
   const bool biased = static_cast<bool>(m.q.bias);
   if (static_cast<bool>(m.k.bias) != biased || static_cast<bool>(m.v.bias) != biased)
@@ -76,7 +93,7 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
   }
 
   // The fused op stands where kv_write stands.
-  if (m.norm->getBlock() != write->getBlock()) return fail("rms_norm is in another region");
+  if (m.norm.op->getBlock() != write->getBlock()) return fail("the norm is in another region");
   for (Operation* user : resultOf(m.q).getUsers()) {
     Operation* ancestor = write->getBlock()->findAncestorOpInBlock(*user);
     if (!ancestor || ancestor->isBeforeInBlock(write))
@@ -95,17 +112,21 @@ struct FuseKvWrite : OpRewritePattern<llm::KvWriteOp> {
     if (failed(m)) return notFused(rewriter, write, "norm_qkv", why);
 
     auto fused = llm::NormQkvOp::create(
-        rewriter, write.getLoc(), m->q.linear.getY().getType(), m->norm.getX(), write.getRows(),
-        write.getKv(), m->norm.getWeightAttr(), m->norm.getEpsAttr(), m->q.weight(), m->k.weight(),
-        m->v.weight(), m->q.biasOrNull(), m->k.biasOrNull(), m->v.biasOrNull(),
+        rewriter, write.getLoc(), m->q.linear.getY().getType(), m->norm.x, write.getRows(),
+        write.getKv(), m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps, m->q.weight(),
+        m->k.weight(), m->v.weight(), m->q.biasOrNull(), m->k.biasOrNull(), m->v.biasOrNull(),
+        m->q.qkNorm ? m->q.qkNorm.getWeightAttr() : nullptr,
+        m->k.qkNorm ? m->k.qkNorm.getWeightAttr() : nullptr,
+        m->q.qkNorm ? m->q.qkNorm.getEpsAttr() : nullptr,
         m->q.rope ? m->q.rope.getTableAttr() : nullptr);
     rewriter.replaceAllUsesWith(resultOf(m->q), fused.getQ());
     rewriter.eraseOp(write);
     for (Projection p : {m->q, m->k, m->v}) eraseProjection(rewriter, p);
-    rewriter.eraseOp(m->norm);
+    rewriter.eraseOp(m->norm.op);
     emitRemark(fused.getLoc()) << "norm_qkv: fused " << fused.getNormAttr() << ", "
                                << fused.getQProjAttr() << ", " << fused.getKProjAttr() << ", "
                                << fused.getVProjAttr() << (fused.getQBiasAttr() ? ", biases" : "")
+                               << (fused.getQNormAttr() ? ", qk_norm" : "")
                                << (fused.getRopeAttr() ? ", rope" : "") << ", kv_write";
     ++numFused_;
     return success();

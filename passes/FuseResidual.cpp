@@ -1,4 +1,4 @@
-// linear (+ bias) + add -> linear_residual
+// linear (+ bias) (+ scale) + add -> linear_residual
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "passes/Fusion.h"
 #include "passes/Passes.h"
@@ -12,12 +12,17 @@ namespace llmc {
 
 namespace {
 
-/// The linear behind one side of the add, when nothing else uses it.
-Projection match(llm::AddOp add, Value side, std::string& why) {
-  Projection p = traceProjection(side, why);
+/// The linear behind one side of the add, when nothing else uses it. `scale`: null without one.
+Projection match(llm::AddOp add, Value side, llm::ScaleOp& scale, std::string& why) {
+  scale = side.getDefiningOp<llm::ScaleOp>();
+  if (scale && !scale.getX().hasOneUse()) {
+    why = "the input of scale has another use";
+    return {};
+  }
+  Projection p = traceProjection(scale ? scale.getX() : side, why);
   if (!p) return {};
-  if (p.rope) {
-    why = "rope between the linear and the sum";
+  if (p.rope || p.qkNorm) {
+    why = p.rope ? "rope between the linear and the sum" : "qk_norm between the linear and the sum";
     return {};
   }
   if (p.linear->getBlock() != add->getBlock()) {
@@ -38,10 +43,11 @@ struct FuseAdd : OpRewritePattern<llm::AddOp> {
   LogicalResult matchAndRewrite(llm::AddOp add, PatternRewriter& rewriter) const override {
     std::string whyA, whyB;
     Value residual = add.getA();
-    Projection p = match(add, add.getB(), whyB);
+    llm::ScaleOp scale;
+    Projection p = match(add, add.getB(), scale, whyB);
     if (!p) {
       residual = add.getB();
-      p = match(add, add.getA(), whyA);
+      p = match(add, add.getA(), scale, whyA);
     }
     if (!p) {
       // A sum of two things that are no linear is not a near miss.
@@ -51,10 +57,14 @@ struct FuseAdd : OpRewritePattern<llm::AddOp> {
     }
 
     auto fused = rewriter.replaceOpWithNewOp<llm::LinearResidualOp>(
-        add, add.getType(), p.linear.getX(), residual, p.weight(), p.biasOrNull());
+        add, add.getType(), p.linear.getX(), residual, p.weight(), p.biasOrNull(),
+        scale ? scale.getFactorAttr() : rewriter.getF64FloatAttr(1.0));
+    const bool scaled = static_cast<bool>(scale);
+    if (scaled) rewriter.eraseOp(scale);
     eraseProjection(rewriter, p);
     emitRemark(fused.getLoc()) << "linear_residual: fused " << fused.getWeightAttr()
-                               << (fused.getBiasAttr() ? ", bias" : "") << ", add";
+                               << (fused.getBiasAttr() ? ", bias" : "") << (scaled ? ", scale" : "")
+                               << ", add";
     ++numFused_;
     return success();
   }

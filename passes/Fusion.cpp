@@ -10,11 +10,30 @@ std::string spelled(FlatSymbolRefAttr symbol) { return ("@" + symbol.getValue())
 
 }  // namespace
 
+Norm normOf(Value value) {
+  if (auto rms = value.getDefiningOp<llm::RmsNormOp>())
+    return {rms, rms.getX(), rms.getY(), rms.getWeightAttr(), nullptr, rms.getEpsAttr(), nullptr};
+  if (auto layer = value.getDefiningOp<llm::LayerNormOp>(); layer && layer.getWeightAttr())
+    return {layer,
+            layer.getX(),
+            layer.getY(),
+            layer.getWeightAttr(),
+            layer.getBiasAttr(),
+            layer.getEpsAttr(),
+            UnitAttr::get(layer.getContext())};
+  return {};
+}
+
 Projection traceProjection(Value value, std::string& why) {
   Projection p;
   if ((p.rope = value.getDefiningOp<llm::RopeOp>())) value = p.rope.getX();
   if (p.rope && !value.hasOneUse()) {
     why = "the input of rope has another use";
+    return {};
+  }
+  if ((p.qkNorm = value.getDefiningOp<llm::QkNormOp>())) value = p.qkNorm.getX();
+  if (p.qkNorm && !value.hasOneUse()) {
+    why = "the input of qk_norm has another use";
     return {};
   }
   if ((p.bias = value.getDefiningOp<llm::BiasOp>())) value = p.bias.getX();
@@ -23,7 +42,7 @@ Projection traceProjection(Value value, std::string& why) {
     why = kNotALinear.str();
     return {};
   }
-  if ((p.rope || p.bias) && !value.hasOneUse()) {
+  if ((p.rope || p.qkNorm || p.bias) && !value.hasOneUse()) {
     why = spelled(p.weight()) + " has another use";
     return {};
   }
@@ -35,6 +54,7 @@ Projection followProjection(llm::LinearOp linear) {
   Value value = linear.getY();
   auto next = [&]() { return value.hasOneUse() ? *value.user_begin() : nullptr; };
   if ((p.bias = dyn_cast_or_null<llm::BiasOp>(next()))) value = p.bias.getY();
+  if ((p.qkNorm = dyn_cast_or_null<llm::QkNormOp>(next()))) value = p.qkNorm.getY();
   p.rope = dyn_cast_or_null<llm::RopeOp>(next());
   return p;
 }
@@ -42,11 +62,13 @@ Projection followProjection(llm::LinearOp linear) {
 Value resultOf(const Projection& projection) {
   Projection p = projection;  // op getters are not const
   if (p.rope) return p.rope.getY();
+  if (p.qkNorm) return p.qkNorm.getY();
   return p.bias ? p.bias.getY() : p.linear.getY();
 }
 
 void eraseProjection(RewriterBase& rewriter, const Projection& p) {
   if (p.rope) rewriter.eraseOp(p.rope);
+  if (p.qkNorm) rewriter.eraseOp(p.qkNorm);
   if (p.bias) rewriter.eraseOp(p.bias);
   rewriter.eraseOp(p.linear);
 }
@@ -57,6 +79,8 @@ std::string whyNotPackable(Operation* from, ArrayRef<FlatSymbolRefAttr> weights)
   for (FlatSymbolRefAttr symbol : weights.drop_front()) {
     llm::WeightOp w = llm::lookupWeight(from, symbol);
     if (!w) return spelled(symbol) + " is not a weight";
+    if (w.getNumExperts() != first.getNumExperts())
+      return spelled(symbol) + " and " + spelled(weights.front()) + " have different experts";
     std::string both = spelled(symbol) + " and " + spelled(weights.front());
     if (w.getTensorType().getElementType() != first.getTensorType().getElementType())
       return both + " have different types";

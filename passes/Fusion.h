@@ -10,11 +10,26 @@
 
 namespace llmc {
 
-/// One projection on its way back from the value that is used: rope(bias(linear(x))), where rope
-/// and bias may be absent. Every value but the last has this one use.
+/// A norm that fused ops can begin with: rms_norm, or a layer_norm that has a weight.
+struct Norm {
+  mlir::Operation* op = nullptr;
+  mlir::Value x, y;
+  mlir::FlatSymbolRefAttr weight, bias;
+  mlir::FloatAttr eps;
+  mlir::UnitAttr layer;  // null: rms_norm
+
+  explicit operator bool() const { return op != nullptr; }
+};
+
+/// The norm that makes `value`; null where none does.
+Norm normOf(mlir::Value value);
+
+/// One projection on its way back from the value that is used: rope(qk_norm(bias(linear(x)))),
+/// where all but the linear may be absent. Every value but the last has this one use.
 struct Projection {
   llm::LinearOp linear;
   llm::BiasOp bias;
+  llm::QkNormOp qkNorm;
   llm::RopeOp rope;
 
   explicit operator bool() const { return static_cast<bool>(linear); }
@@ -29,8 +44,8 @@ inline constexpr llvm::StringLiteral kNotALinear = "an operand is not a linear";
 /// inner value has another use. The use of `value` itself is not looked at.
 Projection traceProjection(mlir::Value value, std::string& why);
 
-/// The value that leaves a projection of `linear` forwards: through bias and rope as long as each
-/// is the only user.
+/// The value that leaves a projection of `linear` forwards: through bias, qk_norm and rope as long
+/// as each is the only user.
 Projection followProjection(llm::LinearOp linear);
 
 /// The result of the projection's last op.

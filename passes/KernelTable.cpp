@@ -20,6 +20,7 @@ void describe(llvm::raw_ostream& os, Operation* from, FlatSymbolRefAttr symbol) 
   Operation* target = SymbolTable::lookupSymbolIn(model, symbol.getAttr());
   if (auto weight = dyn_cast_or_null<llm::WeightOp>(target)) {
     os << stringifyWeightKind(weight.getKind());
+    if (weight.getNumExperts()) os << weight.getNumExperts() << "experts";
     for (int64_t d : weight.getLayerShape()) os << 'x' << d;
     // Norms and biases are packed as f32.
     if (weight.getKind() == llm::WeightKind::matrix)
@@ -80,6 +81,7 @@ std::string kernelName(llm::KernelOpInterface op, int64_t maxRows) {
     auto kv = cast<llm::KvCacheType>(kvType);
     append(Twine(widthOf(attention.getQ()) / kv.getHeadDim()) + "x" + Twine(kv.getNumKvHeads()) +
            "x" + Twine(kv.getHeadDim()));
+    if (kv.getValueDim() != kv.getHeadDim()) name += ("x" + Twine(kv.getValueDim())).str();
     if (attention.getWindow()) append("window" + Twine(attention.getWindow()));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));

@@ -10,7 +10,7 @@ include "mlir/Pass/PassBase.td"
 //===----------------------------------------------------------------------===//
 
 def FuseNormQkv : Pass<"llm-fuse-norm-qkv", "::llmc::llm::ModelOp"> {
-  let summary = "rms_norm + q, k, v projections (+ biases) (+ rope on q and k) + kv_write -> norm_qkv";
+  let summary = "norm + q, k, v projections (+ biases) (+ qk_norm) (+ rope on q and k) + kv_write -> norm_qkv";
   let description = [{
     Queries, keys and values go from the matrix product to RoPE and into the cache in registers. The fused op stands
     where kv_write stood, so the cache is written in the same order.
@@ -19,17 +19,27 @@ def FuseNormQkv : Pass<"llm-fuse-norm-qkv", "::llmc::llm::ModelOp"> {
 }
 
 def FuseNormGlu : Pass<"llm-fuse-norm-glu", "::llmc::llm::ModelOp"> {
-  let summary = "rms_norm + gate and up projections (+ biases) + activation + mul -> norm_glu";
+  let summary = "norm + gate and up projections (+ biases) + activation + mul -> norm_glu";
   let statistics = [Statistic<"numFused", "fused", "products turned into norm_glu">];
 }
 
+def FuseNormLinear : Pass<"llm-fuse-norm-linear", "::llmc::llm::ModelOp"> {
+  let summary = "norm + projection (+ bias) + activation -> norm_linear, in MLPs without a gate";
+  let statistics = [Statistic<"numFused", "fused", "activations turned into norm_linear">];
+}
+
+def FuseNormResidual : Pass<"llm-fuse-norm-residual", "::llmc::llm::ModelOp"> {
+  let summary = "rms_norm + add -> norm_residual, where a model norms what joins the residual stream";
+  let statistics = [Statistic<"numFused", "fused", "sums turned into norm_residual">];
+}
+
 def FuseResidual : Pass<"llm-fuse-residual", "::llmc::llm::ModelOp"> {
-  let summary = "linear (+ bias) + add -> linear_residual, with the linear on either side of the add";
+  let summary = "linear (+ bias) (+ scale) + add -> linear_residual, with the linear on either side of the add";
   let statistics = [Statistic<"numFused", "fused", "sums turned into linear_residual">];
 }
 
 def FuseNormLogits : Pass<"llm-fuse-norm-logits", "::llmc::llm::ModelOp"> {
-  let summary = "rms_norm + logits -> norm_logits, which norms the wanted rows only";
+  let summary = "norm + logits -> norm_logits, which norms the wanted rows only";
   let statistics = [Statistic<"numFused", "fused", "logits turned into norm_logits">];
 }
 

@@ -21,9 +21,10 @@ struct KnownPass {
 
 // In the order of the pipeline.
 constexpr KnownPass kPasses[] = {
-    {"canonicalize", true},      {"llm-fuse-norm-qkv", true},    {"llm-fuse-norm-glu", true},
-    {"llm-fuse-residual", true}, {"llm-fuse-norm-logits", true}, {"llm-pack-weights", false},
-    {"llm-schedule", false},     {"llm-plan-memory", true},      {"llm-check-schedule", true},
+    {"canonicalize", true},         {"llm-fuse-norm-qkv", true},  {"llm-fuse-norm-glu", true},
+    {"llm-fuse-norm-linear", true}, {"llm-fuse-residual", true},  {"llm-fuse-norm-residual", true},
+    {"llm-fuse-norm-logits", true}, {"llm-pack-weights", false},  {"llm-schedule", false},
+    {"llm-plan-memory", true},      {"llm-check-schedule", true},
 };
 
 const KnownPass* findPass(std::string_view name) {
@@ -63,9 +64,12 @@ void buildFusionPipeline(OpPassManager& pm, const PipelineOptions& options) {
   add("llm-fuse-norm-qkv", createFuseNormQkv());
   // 3. The MLP's two projections, for the same reason before residuals.
   add("llm-fuse-norm-glu", createFuseNormGlu());
-  // 4. What linears are left feed the residual stream.
+  // 4. An activation that is left belongs to an MLP without a gate.
+  add("llm-fuse-norm-linear", createFuseNormLinear());
+  // 5. What linears are left feed the residual stream, some through a norm.
   add("llm-fuse-residual", createFuseResidual());
-  // 5. The last norm, on wanted rows only. Nothing depends on it; it stands where the model ends.
+  add("llm-fuse-norm-residual", createFuseNormResidual());
+  // 6. The last norm, on wanted rows only. Nothing depends on it; it stands where the model ends.
   add("llm-fuse-norm-logits", createFuseNormLogits());
 }
 
@@ -74,14 +78,14 @@ void buildSchedulePipeline(OpPassManager& pm, const PipelineOptions& options) {
   auto add = [&](std::string_view name, std::unique_ptr<Pass> pass) {
     if (!options.isDisabled(name)) model.addPass(std::move(pass));
   };
-  // 6. Layouts follow from the ops that read the weights, so fusion must have ended; all entry
+  // 7. Layouts follow from the ops that read the weights, so fusion must have ended; all entry
   // points at once, since they share the weights.
   add("llm-pack-weights", createPackWeights());
-  // 7. The order of the phases is the order of the ops. Buffers do not share bytes yet.
+  // 8. The order of the phases is the order of the ops. Buffers do not share bytes yet.
   add("llm-schedule", createSchedule());
-  // 8. Lifetimes are known once there are phases.
+  // 9. Lifetimes are known once there are phases.
   add("llm-plan-memory", createPlanMemory());
-  // 9. Last, on what the plan writer will see, and trusting nothing of 6 to 8.
+  // 10. Last, on what the plan writer will see, and trusting nothing of 7 to 9.
   add("llm-check-schedule", createCheckSchedule());
 }
 

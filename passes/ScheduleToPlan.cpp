@@ -85,6 +85,10 @@ class Converter {
     phase->flops_per_row = static_cast<uint64_t>(cost.flopsPerRow);
     phase->flops_per_row_per_token = static_cast<uint64_t>(cost.flopsPerRowPerToken);
     phase->on_logits_rows = body.onLogitsRows();
+    phase->expert_bytes = static_cast<uint64_t>(cost.expertBytes);
+    phase->experts_per_row = static_cast<uint32_t>(cost.expertsPerRow);
+    phase->num_experts = static_cast<uint32_t>(cost.numExperts);
+    phase->window = static_cast<uint32_t>(cost.window);
     for (Attribute attr : op.getOperands())
       if (failed(addOperand(*phase, op, cast<llm::OperandAttr>(attr)))) return failure();
     section.phases.push_back(std::move(phase));

@@ -38,7 +38,7 @@ class AmxProduct final : public ProductFrame {
     k_.loop(k_.ci(0), rows, 1, [&](Value r) {
       Value from = sourceRow(k_.add(first, r));
       if (spec_.norm) {
-        normRow(k_, from, spec_.norm, normed_, spec_.cols, spec_.eps);
+        normRow(k_, spec_.norm, from, normed_, spec_.cols);
         from = normed_;
       }
       Value to = k_.offset(leftTile(k_.div(r, kTileRows), k_.ci(0)),

@@ -1,11 +1,11 @@
 // Attention over the blocked KV cache, in the fixed order of blocks that makes its result
 // independent of batching.
 //
-// A tile is one KV head and a run of rows. Rows of one sequence share each block of keys and
-// values; all query heads of the KV head's group do. Per block of 64 keys: scores = q K (keys lie
-// [head_dim, 64], so sixteen keys are a panel), softmax with the block's own maximum, o_block = p
-// V, and a merge into the running (m, l, o) (arXiv 2205.14135; the merge of blocks is that of arXiv
-// 1805.02867).
+// A tile is one KV head (or a part of its query heads) and a run of rows. Rows of one sequence
+// share each block of keys and values; all query heads of the tile do. Per block of 64 keys: scores
+// = q K (keys lie [head_dim, 64], so sixteen keys are a panel), softmax with the block's own
+// maximum, o_block = p V, and a merge into the running (m, l, o) (arXiv 2205.14135; the merge of
+// blocks is that of arXiv 1805.02867).
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
@@ -26,18 +26,21 @@ class AttentionFrame {
       : k_(k),
         kv_(cast<llm::KvCacheType>(op.getKv().getType())),
         scale_(op.getScale().convertToDouble()),
+        softcap_(op.getSoftcap().convertToDouble()),
         window_(op.getWindow()),
-        groupHeads_(widthOf(op.getQ()) / kv_.headDim / kv_.numKvHeads),
+        groupHeads_(widthOf(op.getQ()) / kv_.headDim / op.getTiling(shape.maxRows).tiles),
+        partsPerKvHead_(op.getTiling(shape.maxRows).tiles / kv_.numKvHeads),
         rowsPerTile_(op.getTiling(shape.maxRows).rowsPerTile),
         qStride_(shape.rowStrides[0]),
         yStride_(shape.rowStrides[1]) {
     q_ = k.operand(0);
     keys_ = k.operand(1);
     values_ = k.operand(2);
-    y_ = k.operand(3);
+    if (op.getSinksAttr()) sinks_ = k.operand(3);
+    y_ = k.operand(sinks_ ? 4 : 3);
     const int64_t states = rowsPerTile_ * groupHeads_;
     scores_ = k.scratch(states * kBlock * 4);
-    output_ = k.scratch(states * kv_.headDimPadded * 4);
+    output_ = k.scratch(states * kv_.valueDimPadded * 4);
     maximum_ = k.scratch(states * 4);
     sum_ = k.scratch(states * 4);
     oldScale_ = k.scratch(states * 4);
@@ -80,18 +83,26 @@ class AttentionFrame {
 
   void emitRun(Value head, Value first, Value rows) {
     k_.loop(k_.ci(0), k_.ci(rowsPerTile_ * groupHeads_), 1, [&](Value s) {
-      k_.store(k_.cf(kMasked), stateAt(maximum_, s), 4);
-      k_.store(k_.cf(0.0f), stateAt(sum_, s), 4);
-      k_.loop(k_.ci(0), k_.ci(kv_.headDimPadded), kLanes, [&](Value i) {
-        k_.store(k_.zero(), k_.offset(k_.rowPtr(output_, s, kv_.headDimPadded), k_.mul(i, 4)), 4);
+      Value maximum = k_.cf(kMasked), sum = k_.cf(0.0f);
+      if (sinks_) {
+        // A sink is a key before all others, whose value is 0: m = its score, l = 1, o = 0.
+        Value query = k_.add(k_.mul(head, groupHeads_), k_.div(s, rowsPerTile_));
+        maximum = k_.loadScalar(k_.offset(sinks_, k_.mul(query, 4)));
+        sum = k_.cf(1.0f);
+      }
+      k_.store(maximum, stateAt(maximum_, s), 4);
+      k_.store(sum, stateAt(sum_, s), 4);
+      k_.loop(k_.ci(0), k_.ci(kv_.valueDimPadded), kLanes, [&](Value i) {
+        k_.store(k_.zero(), k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), 4);
       });
     });
+    Value kvHead = k_.div(head, partsPerKvHead_);
     RowArgs firstRow = k_.row(first);
     Value lastPos = k_.row(k_.add(first, k_.add(rows, -1))).pos;
     Value firstBlock = k_.ci(0);
     if (window_) firstBlock = k_.div(k_.max(k_.add(firstRow.pos, 1 - window_), k_.ci(0)), kBlock);
     k_.loop(firstBlock, k_.add(k_.div(lastPos, kBlock), 1), 1, [&](Value block) {
-      Value pool = k_.add(kv_.blockHead(k_, firstRow.seq, block), head);
+      Value pool = k_.add(kv_.blockHead(k_, firstRow.seq, block), kvHead);
       Value firstKey = k_.mul(block, kBlock);
       Value count = k_.min(k_.ci(kBlock), k_.sub(k_.add(lastPos, 1), firstKey));
       emitScores(head, first, rows, k_.offset(keys_, k_.mul(pool, kv_.keyBlockBytes())));
@@ -172,6 +183,7 @@ class AttentionFrame {
           ok = arith::AndIOp::create(b, loc, ok, inside);
         }
         Value score = k_.mulf(k_.loadF32(k_.offset(row, p * kLanes * 4)), k_.splat(float(scale_)));
+        if (softcap_ != 0) score = emitSoftcap(k_, score, softcap_);
         scores.push_back(k_.select(ok, score, k_.splat(kMasked)));
         allowed.push_back(ok);
       }
@@ -202,8 +214,8 @@ class AttentionFrame {
   /// have p = 0).
   void emitOutput(Value rows, Value count, Value values) {
     const int64_t bytes = storageBytes(kv_.storage);
-    const Panels panels{values, kLanes * bytes, kv_.headDimPadded * bytes, 1, kv_.storage};
-    const int64_t numPanels = kv_.headDimPadded / kLanes;
+    const Panels panels{values, kLanes * bytes, kv_.valueDimPadded * bytes, 1, kv_.storage};
+    const int64_t numPanels = kv_.valueDimPadded / kLanes;
     const SmallVector<int64_t> sizes = rowTiles(k_.target());
     auto block = [&](Value s, int64_t states) {
       int64_t atOnce = panelsFor(k_.target(), states, k_.target().gemvPanels);
@@ -217,7 +229,7 @@ class AttentionFrame {
           Value oldScale = k_.broadcast(k_.loadScalar(stateAt(oldScale_, at)));
           Value newScale = k_.broadcast(k_.loadScalar(stateAt(newScale_, at)));
           for (int64_t j = 0; j < atOnce; ++j) {
-            Value out = k_.offset(k_.rowPtr(output_, at, kv_.headDimPadded),
+            Value out = k_.offset(k_.rowPtr(output_, at, kv_.valueDimPadded),
                                   k_.mul(k_.add(p, j), kLanes * 4));
             k_.store(k_.fma(k_.loadF32(out), oldScale, k_.mulf(acc[i * atOnce + j], newScale)), out,
                      4);
@@ -232,16 +244,16 @@ class AttentionFrame {
   }
 
   void emitResult(Value head, Value first, Value rows) {
-    const int64_t lanes = lanesFor(kv_.headDim);
+    const int64_t lanes = lanesFor(kv_.valueDim);
     k_.loop(k_.ci(0), k_.ci(groupHeads_), 1, [&](Value g) {
       k_.loop(k_.ci(0), rows, 1, [&](Value r) {
         Value s = state(g, r);
         Value inverse = k_.broadcast(k_.divf(k_.cf(1.0f), k_.loadScalar(stateAt(sum_, s))), lanes);
-        Value column = k_.mul(k_.add(k_.mul(head, groupHeads_), g), kv_.headDim * 4);
+        Value column = k_.mul(k_.add(k_.mul(head, groupHeads_), g), kv_.valueDim * 4);
         Value out = k_.offset(k_.rowPtr(y_, k_.add(first, r), yStride_), column);
-        k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes, [&](Value i) {
+        k_.loop(k_.ci(0), k_.ci(kv_.valueDim), lanes, [&](Value i) {
           Value v =
-              k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.headDimPadded), k_.mul(i, 4)), lanes);
+              k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), lanes);
           k_.store(k_.mulf(v, inverse), k_.offset(out, k_.mul(i, 4)), 4);
         });
       });
@@ -250,15 +262,18 @@ class AttentionFrame {
 
   KernelBuilder& k_;
   const KvLayout kv_;
-  const double scale_;
-  const int64_t window_, groupHeads_, rowsPerTile_, qStride_, yStride_;
-  Value q_, keys_, values_, y_;
+  const double scale_, softcap_;
+  const int64_t window_;
+  const int64_t groupHeads_;      // query heads of a tile
+  const int64_t partsPerKvHead_;  // tiles that share a KV head
+  const int64_t rowsPerTile_, qStride_, yStride_;
+  Value q_, keys_, values_, sinks_, y_;
   Value scores_, output_, maximum_, sum_, oldScale_, newScale_;
 };
 
 }  // namespace
 
-// attention: [q, keys, values, y]
+// attention: [q, keys, values, (sinks), y]
 void emitAttention(KernelBuilder& k, llm::AttentionOp op, const KernelShape& shape) {
   AttentionFrame(k, op, shape).emit();
 }

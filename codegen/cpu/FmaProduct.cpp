@@ -36,7 +36,7 @@ class FmaProduct final : public ProductFrame {
             shape.isDecode() ? 1 : k.target().gemmRows),
         decode_(shape.isDecode()),
         expand_(!decode_ && spec.storage != Storage::f32),
-        copyRows_(spec.norm || spec.gather),
+        copyRows_(spec.norm || spec.gather || spec.sourceRow),
         expandCols_(expandCols(k.target())),
         // A stride that is no power of two keeps the rows of a register tile in different sets of
         // the first-level cache.
@@ -54,17 +54,20 @@ class FmaProduct final : public ProductFrame {
     block_ = {rows_, rowStride_ * 4};
     k_.loop(k_.ci(0), rows, 1, [&](Value r) {
       Value from = sourceRow(k_.add(first, r)), to = k_.rowPtr(rows_, r, rowStride_);
-      if (spec_.norm) return normRow(k_, from, spec_.norm, to, spec_.cols, spec_.eps);
+      if (spec_.norm) return normRow(k_, spec_.norm, from, to, spec_.cols);
       k_.loop(k_.ci(0), k_.ci(roundUp(spec_.cols, kLanes) * 4), kLanes * 4,
               [&](Value at) { k_.store(k_.loadF32(k_.offset(from, at)), k_.offset(to, at), 4); });
     });
   }
 
   void multiply(const Panels& weights, const OutputTile& tile) override {
+    const Rows block = block_;
+    if (spec_.tileCols) block_.base = k_.offset(block.base, k_.mul(tile.index, spec_.tileCols * 4));
     if (decode_)
       multiplyFromMemory(weights, tile);
     else
       multiplyExpanded(weights, tile);
+    block_ = block;
   }
 
   void multiplyFromMemory(const Panels& b, const OutputTile& tile) {

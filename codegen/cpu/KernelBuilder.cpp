@@ -143,7 +143,7 @@ Value KernelBuilder::extract(Value v, int64_t lane) {
 
 static Value reduce(KernelBuilder& k, Location loc, Value v,
                     llvm::function_ref<Value(Value, Value)> combine) {
-  for (int64_t half = kLanes / 2; half >= 1; half /= 2) {
+  for (int64_t half = cast<VectorType>(v.getType()).getDimSize(0) / 2; half >= 1; half /= 2) {
     SmallVector<int64_t> low, high;
     for (int64_t i = 0; i < half; ++i) {
       low.push_back(i);

@@ -102,7 +102,8 @@ class KernelBuilder {
   Value negf(Value a);
   Value sqrtf(Value a);
   Value bitcast(mlir::Type t, Value v);
-  /// Sums or takes the maximum of 16 lanes as a tree of halves: the same order on every target.
+  /// Sums or takes the maximum of all lanes (a power of two) as a tree of halves: the same order on
+  /// every target.
   Value reduceAdd(Value v);
   Value reduceMax(Value v);
   Value extract(Value v, int64_t lane);

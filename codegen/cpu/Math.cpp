@@ -34,10 +34,34 @@ Value emitExp(KernelBuilder& k, Value x) {
   return k.select(tiny, c(0.0f), scaled);
 }
 
-/// 1 / (1 + e^-x)
-static Value sigmoid(KernelBuilder& k, Value x) {
+Value emitSigmoid(KernelBuilder& k, Value x) {
   Value one = k.splat(1.0f, lanesOf(x));
   return k.divf(one, k.addf(one, emitExp(k, k.negf(x))));
+}
+
+Value emitTanh(KernelBuilder& k, Value x) {
+  const int64_t lanes = lanesOf(x);
+  OpBuilder& b = k.builder();
+  Location loc = x.getLoc();
+  auto c = [&](float v) { return k.splat(v, lanes); };
+  Value magnitude = k.maxf(x, k.negf(x));
+  // Near 0 the quotient below would lose what the polynomial keeps.
+  Value square = k.mulf(x, x), p = c(-5.70498872745e-3f);
+  for (float a : {2.06390887954e-2f, -5.37397155531e-2f, 1.33314422036e-1f, -3.33332819422e-1f})
+    p = k.fma(p, square, c(a));
+  Value near = k.fma(k.mulf(p, square), x, x);
+  // 1 - 2 / (e^2|x| + 1), with the sign of x
+  Value e = emitExp(k, k.addf(magnitude, magnitude));
+  Value far = k.subf(c(1.0f), k.divf(c(2.0f), k.addf(e, c(1.0f))));
+  Value negative = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, x, c(0.0f));
+  Value small = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OLT, magnitude, c(0.625f));
+  return k.select(small, near, k.select(negative, k.negf(far), far));
+}
+
+Value emitSoftcap(KernelBuilder& k, Value x, double cap) {
+  const int64_t lanes = lanesOf(x);
+  Value limit = k.splat(float(cap), lanes);
+  return k.mulf(limit, emitTanh(k, k.divf(x, limit)));
 }
 
 /// erf within 1.5e-7: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
@@ -60,7 +84,7 @@ Value emitActivationValue(KernelBuilder& k, llm::ActivationKind kind, Value x) {
   auto c = [&](float v) { return k.splat(v, lanes); };
   switch (kind) {
     case llm::ActivationKind::silu:
-      return k.mulf(x, sigmoid(k, x));
+      return k.mulf(x, emitSigmoid(k, x));
     case llm::ActivationKind::relu:
       return k.maxf(x, c(0.0f));
     case llm::ActivationKind::gelu:
@@ -70,8 +94,16 @@ Value emitActivationValue(KernelBuilder& k, llm::ActivationKind kind, Value x) {
       // x/2 (1 + tanh z) = x sigmoid(2 z), z = sqrt(2/pi) (x + 0.044715 x^3)
       Value cube = k.mulf(k.mulf(x, x), x);
       Value z = k.mulf(c(0.79788456f), k.fma(c(0.044715f), cube, x));
-      return k.mulf(x, sigmoid(k, k.mulf(c(2.0f), z)));
+      return k.mulf(x, emitSigmoid(k, k.mulf(c(2.0f), z)));
     }
+    case llm::ActivationKind::relu2: {
+      Value positive = k.maxf(x, c(0.0f));
+      return k.mulf(positive, positive);
+    }
+    case llm::ActivationKind::sigmoid:
+      return emitSigmoid(k, x);
+    case llm::ActivationKind::quick_gelu:
+      return k.mulf(x, emitSigmoid(k, k.mulf(c(1.702f), x)));
   }
   return {};
 }

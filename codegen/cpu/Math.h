@@ -9,6 +9,12 @@ namespace llmc::cpu {
 /// e^x within 2 ulp; 0 below -87.3, e^88 above 88. exp(0) is exactly 1.
 /// Polynomial and reduction constants: Cephes Math Library, expf.c (S. L. Moshier).
 Value emitExp(KernelBuilder& k, Value x);
+/// 1 / (1 + e^-x)
+Value emitSigmoid(KernelBuilder& k, Value x);
+/// tanh(x) within 3 ulp. Polynomial: Cephes Math Library, tanhf.c (S. L. Moshier).
+Value emitTanh(KernelBuilder& k, Value x);
+/// cap * tanh(x / cap)
+Value emitSoftcap(KernelBuilder& k, Value x, double cap);
 /// The MLP's nonlinearity.
 Value emitActivationValue(KernelBuilder& k, llm::ActivationKind kind, Value x);
 

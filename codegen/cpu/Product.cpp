@@ -14,35 +14,53 @@ ProductFrame::ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t ma
   outputs_ = k.scratch(roundUp(maxBlockRows, rowUnit) * tileStride_ * 4);
 }
 
+void setMatrix(ProductSpec& spec, Operation* op, FlatSymbolRefAttr weight) {
+  const MatrixInfo m = matrixInfo(op, weight);
+  spec.storage = m.storage;
+  spec.cols = m.cols;
+  spec.numPanels = (m.rows + kLanes - 1) / kLanes;
+}
+
 void ProductFrame::emit() {
   k_.ifThen(k_.cmp(arith::CmpIPredicate::slt, k_.tileBegin(), k_.tileEnd()), [&] {
-    Value numRows = spec_.gather ? k_.step().numLogitsRows : k_.step().numRows;
-    // Blocks of equal size: a short last block would use its weights for few rows.
-    Value numBlocks = k_.ceilDiv(numRows, maxBlockRows_);
-    Value blockRows =
-        k_.div(k_.add(numRows, k_.sub(numBlocks, k_.ci(1))), k_.max(numBlocks, k_.ci(1)));
-    blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, rowUnit_), rowUnit_), k_.ci(maxBlockRows_));
-    // Rounding up may need one block less, rounding down to the bound one more.
-    k_.whileLess(k_.ci(0), numRows, [&](Value first) {
-      Value rows = k_.min(blockRows, k_.sub(numRows, first));
-      prepareBlock(first, rows);
-      k_.loop(k_.tileBegin(), k_.tileEnd(), 1, [&](Value index) {
-        OutputTile tile{index,      k_.mul(index, spec_.tilePanels), {}, first, rows, outputs_,
-                        tileStride_};
-        tile.panels =
-            spec_.numPanels % spec_.tilePanels
-                ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
-                : k_.ci(spec_.tilePanels);
-        multiply(weightPanels(spec_.weight, spec_.storage, spec_.cols).from(k_, tile.firstPanel),
-                 tile);
-        spec_.epilogue(tile);
-      });
-      return k_.add(first, blockRows);
+    if (!spec_.numExperts)
+      return emitRows(k_.ci(0), spec_.gather ? k_.step().numLogitsRows : k_.step().numRows, {});
+    k_.loop(k_.ci(0), k_.ci(spec_.numExperts), 1, [&](Value expert) {
+      Value at = k_.offset(spec_.expertRows, k_.mul(expert, 8));
+      emitRows(k_.load(k_.i64(), at, 8), k_.load(k_.i64(), k_.offset(at, 8), 8), expert);
     });
   });
 }
 
+void ProductFrame::emitRows(Value begin, Value end, Value expert) {
+  Value numRows = k_.sub(end, begin);
+  // Blocks of equal size: a short last block would use its weights for few rows.
+  Value numBlocks = k_.ceilDiv(numRows, maxBlockRows_);
+  Value blockRows =
+      k_.div(k_.add(numRows, k_.sub(numBlocks, k_.ci(1))), k_.max(numBlocks, k_.ci(1)));
+  blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, rowUnit_), rowUnit_), k_.ci(maxBlockRows_));
+  Value weight = spec_.weight;
+  if (expert) weight = k_.offset(weight, k_.mul(expert, spec_.expertBytes));
+  // Rounding up may need one block less, rounding down to the bound one more.
+  k_.whileLess(begin, end, [&](Value first) {
+    Value rows = k_.min(blockRows, k_.sub(end, first));
+    prepareBlock(first, rows);
+    k_.loop(k_.tileBegin(), k_.tileEnd(), 1, [&](Value index) {
+      OutputTile tile{
+          index, k_.mul(index, spec_.tilePanels), {}, first, rows, outputs_, tileStride_, expert};
+      tile.panels =
+          spec_.numPanels % spec_.tilePanels
+              ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
+              : k_.ci(spec_.tilePanels);
+      multiply(weightPanels(weight, spec_.storage, spec_.cols).from(k_, tile.firstPanel), tile);
+      spec_.epilogue(tile);
+    });
+    return k_.add(first, blockRows);
+  });
+}
+
 Value ProductFrame::sourceRow(Value row) {
+  if (spec_.sourceRow) return spec_.sourceRow(row);
   if (spec_.gather) row = k_.loadI32(k_.offset(k_.step().logitsRows, k_.mul(row, 4)));
   return k_.rowPtr(spec_.x, row, spec_.xStride);
 }
@@ -65,7 +83,8 @@ void ProductFrame::zeroOutputs(const OutputTile& tile) {
 }
 
 void emitProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape) {
-  if (k.target().amxBf16 && spec.storage == Storage::bf16)
+  // AMX's left operand is brought to bf16 once for all tiles: it must be the same for all.
+  if (k.target().amxBf16 && spec.storage == Storage::bf16 && !spec.tileCols)
     emitAmxProduct(k, spec, shape);
   else
     emitFmaProduct(k, spec, shape);

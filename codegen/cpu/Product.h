@@ -21,6 +21,7 @@ struct OutputTile {
   Value firstRow, rows;      // rows of the step it covers
   Value outputs;             // [rows, stride] floats
   int64_t stride = 0;
+  Value expert;  // null: none
 
   Value at(KernelBuilder& k, Value row, Value panel) const {
     return k.offset(k.rowPtr(outputs, row, stride), k.mul(panel, kLanes * 4));
@@ -35,11 +36,19 @@ struct ProductSpec {
   Storage storage = Storage::f32;
   int64_t numPanels = 0;
   int64_t tilePanels = llm::kTilePanels;
-  Value norm;  // null: none
-  double eps = 0;
-  bool gather = false;  // the rows whose logits are wanted
+  NormArgs norm;         // of the rows of x, before the product
+  bool gather = false;   // the rows whose logits are wanted
+  int64_t tileCols = 0;  // floats by which the x of a tile lies after that of the tile before
+  // Where row `index` lies; null: in x, one row after another.
+  std::function<Value(Value index)> sourceRow;
+  // Each expert has a weight of its own and rows [expertRows[e], expertRows[e + 1]), i64.
+  int64_t numExperts = 0, expertBytes = 0;
+  Value expertRows;
   std::function<void(const OutputTile&)> epilogue;
 };
+
+/// Storage, K and panels of the matrix `weight` names.
+void setMatrix(ProductSpec& spec, mlir::Operation* op, mlir::FlatSymbolRefAttr weight);
 
 /// Emits the product's loops over blocks of rows and over the tiles of the call.
 void emitProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape);
@@ -77,6 +86,10 @@ class ProductFrame {
   const ProductSpec& spec_;
   const int64_t maxBlockRows_, rowUnit_, tileStride_;
   Value outputs_;
+
+ private:
+  /// Rows [begin, end) of the step, or of `expert`.
+  void emitRows(Value begin, Value end, Value expert);
 };
 
 void emitFmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape);

@@ -8,18 +8,15 @@ using namespace mlir;
 
 namespace llmc::cpu {
 
-namespace {
-
-/// body(row) for every tile.
 void forRows(KernelBuilder& k, const std::function<void(Value)>& body) {
   k.loop(k.tileBegin(), k.tileEnd(), 1, body);
 }
 
-/// body(byte offset of 16 floats) along a row of `width` floats. Buffers are padded to whole
-/// vectors.
 void forVectors(KernelBuilder& k, int64_t width, const std::function<void(Value)>& body) {
   k.loop(k.ci(0), k.ci((width + kLanes - 1) / kLanes * kLanes * 4), kLanes * 4, body);
 }
+
+namespace {
 
 /// y = f(a, b, ...) on the rows of the first operands.
 void emitElementwise(KernelBuilder& k, const KernelShape& shape, int64_t inputs, int64_t width,
@@ -46,21 +43,33 @@ MatrixInfo matrixInfo(Operation* op, FlatSymbolRefAttr symbol) {
 
 int64_t widthOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getDimSize(1); }
 
-// embed: [weight, y]
+// embed: [weight, (positions), y]
 void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
   const MatrixInfo m = matrixInfo(op, op.getWeightAttr());
   const bool panels = op.getKernelOperands()[0].layout == llm::Layout::panels;
   const int64_t bytes = storageBytes(m.storage);
-  Value weight = k.operand(0), y = k.operand(1);
+  const float scale = float(op.getScale().convertToDouble());
+  const bool learned = static_cast<bool>(op.getPositionsAttr());
+  Value weight = k.operand(0), y = k.operand(learned ? 2 : 1);
+  Value positions = learned ? k.operand(1) : Value();
+  /// Element i of the embedding becomes that of the residual stream.
+  auto finish = [&](Value v, Value pos, Value i) {
+    const int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
+    if (scale != 1.0f) v = k.mulf(v, k.splat(scale, lanes));
+    if (!learned) return v;
+    Value at = k.mul(k.add(k.mul(pos, m.cols), i), bytes);
+    return k.addf(v, k.loadAs(m.storage, k.offset(positions, at), lanes));
+  };
   forRows(k, [&](Value r) {
-    Value id = k.row(r).tokenId;
+    RowArgs row = k.row(r);
+    Value id = row.tokenId;
     Value out = k.rowPtr(y, r, shape.rowStrides[0]);
     if (!panels) {
       const int64_t lanes = lanesFor(m.cols);
-      Value row = k.offset(weight, k.mul(id, m.cols * bytes));
+      Value from = k.offset(weight, k.mul(id, m.cols * bytes));
       k.loop(k.ci(0), k.ci(m.cols), lanes, [&](Value i) {
-        k.store(k.loadAs(m.storage, k.offset(row, k.mul(i, bytes)), lanes),
-                k.offset(out, k.mul(i, 4)), 4);
+        Value v = k.loadAs(m.storage, k.offset(from, k.mul(i, bytes)), lanes);
+        k.store(finish(v, row.pos, i), k.offset(out, k.mul(i, 4)), 4);
       });
       return;
     }
@@ -72,7 +81,8 @@ void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
     k.loop(k.ci(0), k.ci(m.cols), 1, [&](Value i) {
       Value at = pairs ? k.add(k.mul(k.div(i, 2), 2 * kLanes * bytes), k.mul(k.rem(i, 2), bytes))
                        : k.mul(i, kLanes * bytes);
-      k.store(k.loadAs(m.storage, k.offset(lane, at), 1), k.offset(out, k.mul(i, 4)), 4);
+      Value v = k.loadAs(m.storage, k.offset(lane, at), 1);
+      k.store(finish(v, row.pos, i), k.offset(out, k.mul(i, 4)), 4);
     });
   });
 }
@@ -125,9 +135,16 @@ std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value e
   return {k.fma(low, c, k.negf(k.mulf(high, s))), k.fma(high, c, k.mulf(low, s))};
 }
 
+int64_t rotaryDim(Operation* op, FlatSymbolRefAttr symbol) {
+  auto model = op->getParentOfType<llm::ModelOp>();
+  auto table = cast<llm::RopeTableOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()));
+  return 2 * int64_t(table.getInvFreq().size());
+}
+
 // rope: [x, table, y]
 void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape) {
-  const int64_t headDim = op.getHeadDim(), half = headDim / 2, lanes = lanesFor(half);
+  const int64_t headDim = op.getHeadDim(), rotary = rotaryDim(op, op.getTableAttr());
+  const int64_t half = rotary / 2, lanes = lanesFor(half);
   Value x = k.operand(0), table = k.operand(1), y = k.operand(2);
   forRows(k, [&](Value r) {
     Value pos = k.row(r).pos;
@@ -141,6 +158,12 @@ void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape) {
         k.store(newLow, k.offset(to, at), 4);
         k.store(newHigh, k.offset(to, k.add(at, half * 4)), 4);
       });
+      if (rotary == headDim) return;
+      const int64_t rest = lanesFor(headDim - rotary);
+      k.loop(k.ci(rotary), k.ci(headDim), rest, [&](Value i) {
+        Value at = k.mul(k.add(head, i), 4);
+        k.store(k.loadF32(k.offset(from, at), rest), k.offset(to, at), 4);
+      });
     });
   });
 }
@@ -153,10 +176,14 @@ KvLayout::KvLayout(llm::KvCacheType type)
     : storage(storageOf(type.getElementType())),
       numKvHeads(type.getNumKvHeads()),
       headDim(type.getHeadDim()),
-      headDimPadded((headDim + kLanes - 1) / kLanes * kLanes) {}
+      headDimPadded((headDim + kLanes - 1) / kLanes * kLanes),
+      valueDim(type.getValueDim()),
+      valueDimPadded((valueDim + kLanes - 1) / kLanes * kLanes) {}
 
 int64_t KvLayout::keyBlockBytes() const { return headDim * kBlock * storageBytes(storage); }
-int64_t KvLayout::valueBlockBytes() const { return headDimPadded * kBlock * storageBytes(storage); }
+int64_t KvLayout::valueBlockBytes() const {
+  return valueDimPadded * kBlock * storageBytes(storage);
+}
 
 Value KvLayout::blockHead(KernelBuilder& k, Value seq, Value block) const {
   Value entry = k.add(k.mul(seq, k.step().blocksPerSeq), block);
@@ -180,7 +207,7 @@ void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs
                  Value element, Value values) {
   const int64_t bytes = storageBytes(kv.storage);
   Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
-  Value at = k.add(k.mul(k.rem(row.pos, kBlock), kv.headDimPadded), element);
+  Value at = k.add(k.mul(k.rem(row.pos, kBlock), kv.valueDimPadded), element);
   Value p = k.offset(pool, k.add(k.mul(block, kv.valueBlockBytes()), k.mul(at, bytes)));
   k.store(k.roundTo(kv.storage, values), p, bytes);
 }
@@ -188,17 +215,20 @@ void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs
 // kv_write: [k, v, keys, values]
 void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op, const KernelShape& shape) {
   const KvLayout kv(cast<llm::KvCacheType>(op.getKv().getType()));
-  const int64_t lanes = lanesFor(kv.headDim);
+  const int64_t keyLanes = lanesFor(kv.headDim), valueLanes = lanesFor(kv.valueDim);
   Value kRows = k.operand(0), vRows = k.operand(1), keys = k.operand(2), values = k.operand(3);
   forRows(k, [&](Value r) {
     RowArgs row = k.row(r);
     k.loop(k.ci(0), k.ci(kv.numKvHeads), 1, [&](Value head) {
-      k.loop(k.ci(0), k.ci(kv.headDim), lanes, [&](Value i) {
+      k.loop(k.ci(0), k.ci(kv.headDim), keyLanes, [&](Value i) {
         Value at = k.mul(k.add(k.mul(head, kv.headDim), i), 4);
         storeKeys(k, kv, keys, row, head, i,
-                  k.loadF32(k.offset(k.rowPtr(kRows, r, shape.rowStrides[0]), at), lanes));
+                  k.loadF32(k.offset(k.rowPtr(kRows, r, shape.rowStrides[0]), at), keyLanes));
+      });
+      k.loop(k.ci(0), k.ci(kv.valueDim), valueLanes, [&](Value i) {
+        Value at = k.mul(k.add(k.mul(head, kv.valueDim), i), 4);
         storeValues(k, kv, values, row, head, i,
-                    k.loadF32(k.offset(k.rowPtr(vRows, r, shape.rowStrides[1]), at), lanes));
+                    k.loadF32(k.offset(k.rowPtr(vRows, r, shape.rowStrides[1]), at), valueLanes));
       });
     });
   });
@@ -217,6 +247,45 @@ void emitMul(KernelBuilder& k, llm::MulOp op, const KernelShape& shape) {
 }
 void emitAdd(KernelBuilder& k, llm::AddOp op, const KernelShape& shape) {
   emitElementwise(k, shape, 2, widthOf(op.getA()), [&](Values v) { return k.addf(v[0], v[1]); });
+}
+
+void emitScale(KernelBuilder& k, llm::ScaleOp op, const KernelShape& shape) {
+  Value factor = k.splat(float(op.getFactor().convertToDouble()));
+  emitElementwise(k, shape, 1, widthOf(op.getX()), [&](Values v) { return k.mulf(v[0], factor); });
+}
+
+// scale_rows: [x, by, y]
+void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op, const KernelShape& shape) {
+  Value x = k.operand(0), by = k.operand(1), y = k.operand(2);
+  forRows(k, [&](Value r) {
+    Value factor = k.broadcast(k.loadScalar(k.rowPtr(by, r, shape.rowStrides[1])));
+    forVectors(k, widthOf(op.getX()), [&](Value at) {
+      Value v = k.loadF32(k.offset(k.rowPtr(x, r, shape.rowStrides[0]), at));
+      k.store(k.mulf(v, factor), k.offset(k.rowPtr(y, r, shape.rowStrides[2]), at), 4);
+    });
+  });
+}
+
+// concat: [a, b, y]
+void emitConcat(KernelBuilder& k, llm::ConcatOp op, const KernelShape& shape) {
+  const int64_t heads = op.getHeads();
+  const int64_t widths[] = {widthOf(op.getA()) / heads, widthOf(op.getB()) / heads};
+  Value inputs[] = {k.operand(0), k.operand(1)}, y = k.operand(2);
+  forRows(k, [&](Value r) {
+    Value to = k.rowPtr(y, r, shape.rowStrides[2]);
+    k.loop(k.ci(0), k.ci(heads), 1, [&](Value head) {
+      Value out = k.offset(to, k.mul(head, (widths[0] + widths[1]) * 4));
+      for (int64_t i = 0; i < 2; ++i) {
+        const int64_t lanes = lanesFor(widths[i]);
+        Value from =
+            k.offset(k.rowPtr(inputs[i], r, shape.rowStrides[i]), k.mul(head, widths[i] * 4));
+        k.loop(k.ci(0), k.ci(widths[i] * 4), lanes * 4, [&](Value at) {
+          k.store(k.loadF32(k.offset(from, at), lanes), k.offset(out, at), 4);
+        });
+        out = k.offset(out, widths[0] * 4);
+      }
+    });
+  });
 }
 
 }  // namespace llmc::cpu

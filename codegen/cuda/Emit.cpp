@@ -73,6 +73,7 @@ class KernelEmitter {
     llvm::raw_string_ostream os(text);
     op_->print(os, OpPrintingFlags().useLocalScope());
     source_.text += fmt::format("\n// {}\n// at most {} rows\n", text, maxRows_);
+    refuseForms();
     llvm::TypeSwitch<Operation*>(op_.getOperation())
         .Case([&](llm::EmbedOp o) { embed(o); })
         .Case([&](llm::RmsNormOp o) {
@@ -145,7 +146,47 @@ class KernelEmitter {
     if (problem_.empty()) problem_ = why;
   }
 
-  static const char* activationName(llm::ActivationKind kind) {
+  /// Refuses what an op can say and the kernels here do not do yet: left unsaid, it would be wrong
+  /// text.
+  void refuseForms() {
+    auto unless = [&](bool fine, llvm::StringRef form) {
+      if (fine) return;
+      refuse(fmt::format("llm.{} with {} has no CUDA kernel yet",
+                         op_->getName().stripDialect().str(), form.str()));
+    };
+    for (const char* form : {"positions", "norm_bias", "layer", "q_norm", "sinks"})
+      unless(!op_->getAttr(form), form);
+    auto value = [&](const char* name, double without) {
+      auto attr = op_->getAttrOfType<FloatAttr>(name);
+      return attr ? attr.getValueAsDouble() : without;
+    };
+    unless(value("softcap", 0) == 0, "softcap");
+    if (!isa<llm::AttentionOp>(op_)) unless(value("scale", 1) == 1, "scale");
+    if (isa<llm::LogitsOp, llm::NormLogitsOp>(op_)) unless(!op_->getAttr("bias"), "bias");
+    llvm::TypeSwitch<Operation*>(op_.getOperation())
+        .Case([&](llm::RopeOp o) {
+          unless(turnsWhole(o.getRopeAttr(), o.getHeadDim()), "rope of a part");
+        })
+        .Case([&](llm::NormQkvOp o) {
+          auto kv = cast<llm::KvCacheType>(o.getKv().getType());
+          unless(!o.getRopeAttr() || turnsWhole(o.getRopeAttr(), kv.getHeadDim()),
+                 "rope of a part");
+        })
+        .Case([&](llm::AttentionOp o) {
+          unless(o.getQ().getType() == o.getY().getType(), "latents");
+        })
+        .Case(
+            [&](llm::KvWriteOp o) { unless(o.getK().getType() == o.getV().getType(), "latents"); });
+  }
+  /// Whether the table has a frequency for every pair of a head.
+  bool turnsWhole(FlatSymbolRefAttr rope, int64_t headDim) const {
+    for (auto table : kernel_->getParentOfType<llm::ModelOp>().getOps<llm::RopeTableOp>())
+      if (table.getSymName() == rope.getValue())
+        return static_cast<int64_t>(table.getInvFreq().size()) * 2 == headDim;
+    return false;
+  }
+
+  const char* activationName(llm::ActivationKind kind) {
     switch (kind) {
       case llm::ActivationKind::silu:
         return "kSilu";
@@ -155,8 +196,10 @@ class KernelEmitter {
         return "kGeluTanh";
       case llm::ActivationKind::relu:
         return "kRelu";
+      default:
+        refuse(("the activation " + llm::stringifyActivationKind(kind)).str());
+        return "";
     }
-    return "";
   }
 
   Matrix matrix(FlatSymbolRefAttr symbol) const {

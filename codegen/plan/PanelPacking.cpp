@@ -17,44 +17,61 @@ using llmrt::Tensor;
 // L1.
 constexpr int64_t kTileCols = 64;
 
-const uint8_t* rowData(const PackedTensor& t, PanelRow row) {
-  const Tensor& source = *t.sources[static_cast<size_t>(row.source)];
-  return source.data + source.storedRow(row.row) * t.cols * llmrt::dtypeBytes(source.dtype);
+/// One row of a source: `step` elements lie from one column to the next.
+struct RowData {
+  const uint8_t* data = nullptr;
+  DType dtype = DType::kF32;
+  int64_t step = 1;
+  float plus = 0;
+};
+
+RowData rowData(const PackedTensor& t, PanelRow row) {
+  const PackedSource& source = t.sources[static_cast<size_t>(row.source)];
+  const Tensor& tensor = *source.tensor;
+  RowData out{tensor.data, tensor.dtype, 1, source.plus};
+  int64_t first = tensor.storedRow(row.row) * t.cols;
+  if (source.view) {
+    first = source.view->element(source.expert, row.row);
+    out.step = t.cols == 1 ? 1 : source.view->col;
+  }
+  out.data += first * llmrt::dtypeBytes(tensor.dtype);
+  return out;
 }
 
 template <DType From, DType To>
-void convertRow(const uint8_t* from, int64_t count, uint8_t* to) {
+void convertRow(const RowData& from, int64_t col, int64_t count, uint8_t* to) {
   for (int64_t i = 0; i < count; ++i)
-    llmrt::storeFromF32(To, to, i, llmrt::loadAsF32(From, from, i));
+    llmrt::storeFromF32(To, to, i,
+                        llmrt::loadAsF32(From, from.data, (col + i) * from.step) + from.plus);
 }
 
 template <DType To>
-void convertTo(DType from, const uint8_t* data, int64_t count, uint8_t* to) {
-  switch (from) {
+void convertTo(const RowData& from, int64_t col, int64_t count, uint8_t* to) {
+  switch (from.dtype) {
     case DType::kF32:
-      return convertRow<DType::kF32, To>(data, count, to);
+      return convertRow<DType::kF32, To>(from, col, count, to);
     case DType::kF16:
-      return convertRow<DType::kF16, To>(data, count, to);
+      return convertRow<DType::kF16, To>(from, col, count, to);
     case DType::kBF16:
-      return convertRow<DType::kBF16, To>(data, count, to);
+      return convertRow<DType::kBF16, To>(from, col, count, to);
   }
 }
 
 /// `count` elements from column `col` of a row, as `to`: where they lie, or converted into
 /// `buffer`.
-const uint8_t* elements(DType from, DType to, const uint8_t* row, int64_t col, int64_t count,
+const uint8_t* elements(const RowData& from, DType to, int64_t col, int64_t count,
                         uint8_t* buffer) {
-  const uint8_t* data = row + col * llmrt::dtypeBytes(from);
-  if (from == to) return data;
+  if (from.dtype == to && from.step == 1 && from.plus == 0)
+    return from.data + col * llmrt::dtypeBytes(to);
   switch (to) {
     case DType::kF32:
-      convertTo<DType::kF32>(from, data, count, buffer);
+      convertTo<DType::kF32>(from, col, count, buffer);
       break;
     case DType::kF16:
-      convertTo<DType::kF16>(from, data, count, buffer);
+      convertTo<DType::kF16>(from, col, count, buffer);
       break;
     case DType::kBF16:
-      convertTo<DType::kBF16>(from, data, count, buffer);
+      convertTo<DType::kBF16>(from, col, count, buffer);
       break;
   }
   return buffer;
@@ -92,18 +109,16 @@ void packPanel(const PackedTensor& t, int64_t panel, uint8_t* out) {
       std::any_of(lanes, lanes + kPanelLanes, [](PanelRow r) { return r.source < 0; }) ||
       (t.dtype == DType::kBF16 && t.cols % 2);
   if (padded) std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
-  const uint8_t* rows[kPanelLanes];
+  RowData rows[kPanelLanes];
   for (int64_t lane = 0; lane < kPanelLanes; ++lane)
-    rows[lane] = lanes[lane].source < 0 ? nullptr : rowData(t, lanes[lane]);
+    if (lanes[lane].source >= 0) rows[lane] = rowData(t, lanes[lane]);
 
   alignas(64) uint8_t buffer[kTileCols * sizeof(float)];
   for (int64_t col = 0; col < t.cols; col += kTileCols) {
     const int64_t count = std::min(kTileCols, t.cols - col);
     for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
-      if (!rows[lane]) continue;
-      const DType from = t.sources[static_cast<size_t>(lanes[lane].source)]->dtype;
-      storeLane(t.dtype, elements(from, t.dtype, rows[lane], col, count, buffer), lane, col, count,
-                out);
+      if (!rows[lane].data) continue;
+      storeLane(t.dtype, elements(rows[lane], t.dtype, col, count, buffer), lane, col, count, out);
     }
   }
 }
@@ -111,8 +126,8 @@ void packPanel(const PackedTensor& t, int64_t panel, uint8_t* out) {
 /// The source and row of row `row` of all sources after one another.
 PanelRow concatRow(const PackedTensor& t, int64_t row) {
   int32_t source = 0;
-  while (row >= t.sources[static_cast<size_t>(source)]->shape[0])
-    row -= t.sources[static_cast<size_t>(source++)]->shape[0];
+  while (row >= t.sources[static_cast<size_t>(source)].rows)
+    row -= t.sources[static_cast<size_t>(source++)].rows;
   return {source, row};
 }
 
@@ -121,7 +136,7 @@ PanelRow concatRow(const PackedTensor& t, int64_t row) {
 int64_t PackedTensor::units() const {
   if (lanes) return static_cast<int64_t>(lanes->size()) / kPanelLanes;
   int64_t rows = 0;
-  for (const Tensor* source : sources) rows += source->shape[0];
+  for (const PackedSource& source : sources) rows += source.rows;
   return rows;
 }
 
@@ -136,8 +151,7 @@ void packUnits(const PackedTensor& t, int64_t begin, int64_t end, uint8_t* out) 
       continue;
     }
     const PanelRow row = concatRow(t, unit);
-    const uint8_t* data = elements(t.sources[static_cast<size_t>(row.source)]->dtype, t.dtype,
-                                   rowData(t, row), 0, t.cols, out);
+    const uint8_t* data = elements(rowData(t, row), t.dtype, 0, t.cols, out);
     if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
   }
 }
@@ -147,9 +161,9 @@ void bytesRead(const PackedTensor& t, int64_t begin, int64_t end,
   std::fill(ranges.begin(), ranges.end(), std::span<const uint8_t>());
   const auto add = [&](PanelRow row) {
     if (row.source < 0) return;
-    const Tensor& source = *t.sources[static_cast<size_t>(row.source)];
-    const uint8_t* data = rowData(t, row);
-    const uint8_t* data_end = data + t.cols * llmrt::dtypeBytes(source.dtype);
+    const RowData from = rowData(t, row);
+    const uint8_t* data = from.data;
+    const uint8_t* data_end = data + ((t.cols - 1) * from.step + 1) * llmrt::dtypeBytes(from.dtype);
     std::span<const uint8_t>& range = ranges[static_cast<size_t>(row.source)];
     if (!range.empty()) {
       data = std::min(data, range.data());

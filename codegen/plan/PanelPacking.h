@@ -10,12 +10,20 @@
 
 namespace llmc {
 
-/// The tensors of one layer of one packed weight. Every tensor is [rows, cols], or [rows] where
-/// cols is 1.
+/// A matrix [rows, cols] (a vector where cols is 1) in a stored tensor.
+struct PackedSource {
+  const llmrt::Tensor* tensor = nullptr;
+  int64_t rows = 0;
+  const llmrt::WeightView* view = nullptr;  // null: the tensor as it is
+  int64_t expert = 0;                       // of the view
+  float plus = 0;                           // added to every element
+};
+
+/// One layer (and expert) of one packed weight.
 struct PackedTensor {
   llmrt::DType dtype = llmrt::DType::kF32;  // of the result
   int64_t cols = 0;
-  std::vector<const llmrt::Tensor*> sources;
+  std::vector<PackedSource> sources;
   // Where each lane of each panel comes from ([panels * 16]); null for layout rows.
   const std::vector<llmrt::PanelRow>* lanes = nullptr;
 

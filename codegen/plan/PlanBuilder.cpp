@@ -91,6 +91,9 @@ class PlanBuilder {
         s->rows = static_cast<uint64_t>(shape[0]);
         s->cols = shape.size() > 1 ? static_cast<uint64_t>(shape[1]) : 1;
         s->kind = static_cast<uint8_t>(source.getKind());
+        s->plus = source.getPlus().convertToDouble();
+        if (source.getView()) s->view = viewOf(*source.getView());
+        w->num_experts = static_cast<uint32_t>(source.getNumExperts());
         if (source.isPerLayer()) {
           w->first_layer = static_cast<uint32_t>(source.getFirstLayer());
           w->num_layers = static_cast<uint32_t>(source.getTensorType().getDimSize(0));
@@ -100,6 +103,20 @@ class PlanBuilder {
       plan_.weights.push_back(std::move(w));
     }
     layOutWeights(plan_);
+  }
+
+  static std::unique_ptr<schema::WeightViewT> viewOf(llm::ViewAttr view) {
+    auto v = std::make_unique<schema::WeightViewT>();
+    v->stored.assign(view.getStored().begin(), view.getStored().end());
+    v->begin = static_cast<uint64_t>(view.getBegin());
+    v->run = static_cast<uint64_t>(view.getRun());
+    v->outer = static_cast<uint64_t>(view.getOuter());
+    v->inner = static_cast<uint64_t>(view.getInner());
+    v->col = static_cast<uint64_t>(view.getCol());
+    v->expert = static_cast<uint64_t>(view.getExpert());
+    v->pair_begin = static_cast<uint64_t>(view.getPairBegin());
+    v->pair_size = static_cast<uint64_t>(view.getPairSize());
+    return v;
   }
 
   Status addEntryPoints() {
@@ -120,7 +137,7 @@ class PlanBuilder {
     llm::KernelOpInterface op = kernel.getComputeOp();
     k->symbol = kernel.getSymName().str();
     k->op = op->getName().stripDialect().str();
-    int64_t rows = 0, cols = 0;
+    int64_t rows = 0, cols = 0, experts = 0;
     std::string dtype;
     for (const llm::KernelOperand& operand : op.getKernelOperands()) {
       for (mlir::FlatSymbolRefAttr symbol : operand.symbols) {
@@ -128,11 +145,14 @@ class PlanBuilder {
         if (!weight || weight.getKind() != llm::WeightKind::matrix) continue;
         rows += weight.getLayerShape()[0];
         cols = weight.getLayerShape()[1];
+        experts = static_cast<int64_t>(weight.getNumExperts());
         dtype = schema::EnumNameDType(dtypeOf(weight.getTensorType().getElementType()));
       }
     }
     std::string text;
-    if (rows > 0) text = fmt::format("weights {}x{} {}, ", rows, cols, dtype);
+    if (rows > 0)
+      text = fmt::format("{}weights {}x{} {}, ",
+                         experts ? fmt::format("{} experts, ", experts) : "", rows, cols, dtype);
     if (std::optional<llm::KvCacheType> kv = kvCacheOf(op)) {
       text += fmt::format("KV cache {}x{} {}, ", kv->getNumKvHeads(), kv->getHeadDim(),
                           schema::EnumNameDType(dtypeOf(kv->getElementType())));
@@ -213,6 +233,8 @@ class PlanBuilder {
     g->head_dim = static_cast<uint32_t>(kv->getHeadDim());
     g->head_dim_padded = (g->head_dim + 15) / 16 * 16;
     g->window = static_cast<uint32_t>(window.value_or(0));
+    if (kv->getValueDim() != kv->getHeadDim())
+      g->value_dim_padded = static_cast<uint32_t>((kv->getValueDim() + 15) / 16 * 16);
     plan_.kv_groups.push_back(std::move(g));
     return {};
   }
@@ -221,6 +243,10 @@ class PlanBuilder {
     auto t = std::make_unique<schema::RopeTableT>();
     t->inv_freq.assign(op.getInvFreq().begin(), op.getInvFreq().end());
     t->scale = op.getScale().convertToDouble();
+    if (auto longer = op.getLongInvFreq()) {
+      t->long_inv_freq.assign(longer->begin(), longer->end());
+      t->long_above = static_cast<uint32_t>(op.getLongAbove());
+    }
     plan_.rope_tables.push_back(std::move(t));
   }
 

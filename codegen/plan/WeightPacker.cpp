@@ -51,19 +51,62 @@ struct Block {
   uint64_t bytes() const { return static_cast<uint64_t>((end - begin) * item->tensor.unitBytes()); }
 };
 
-std::string layerName(std::string name, uint32_t layer) {
-  constexpr std::string_view kPlaceholder = "{layer}";
-  if (const size_t at = name.find(kPlaceholder); at != std::string::npos)
-    name.replace(at, kPlaceholder.size(), std::to_string(layer));
+std::string numbered(std::string name, std::string_view placeholder, uint32_t number) {
+  if (const size_t at = name.find(placeholder); at != std::string::npos)
+    name.replace(at, placeholder.size(), std::to_string(number));
   return name;
 }
 
+llmrt::WeightView viewOf(const schema::WeightViewT& v) {
+  llmrt::WeightView view;
+  view.stored.assign(v.stored.begin(), v.stored.end());
+  for (auto [to, from] : {std::pair{&view.begin, v.begin},
+                          {&view.run, v.run},
+                          {&view.outer, v.outer},
+                          {&view.inner, v.inner},
+                          {&view.col, v.col},
+                          {&view.expert, v.expert},
+                          {&view.pair_begin, v.pair_begin},
+                          {&view.pair_size, v.pair_size}})
+    *to = static_cast<int64_t>(from);
+  return view;
+}
+
+/// Every element that the view of a weight names lies in the stored tensor.
+Status checkView(const schema::WeightSourceT& s, const llmrt::WeightView& view, uint32_t experts) {
+  constexpr int64_t kMost = int64_t{1} << 50;
+  const auto inRange = [](int64_t v) { return v >= 0 && v <= kMost; };
+  __int128 stored = 1;
+  bool ok = !view.stored.empty();
+  for (int64_t size : view.stored) {
+    ok = ok && size > 0 && size <= kMost && stored <= kMost;
+    if (ok) stored *= size;
+  }
+  for (int64_t v : {view.begin, view.run, view.outer, view.inner, view.col, view.expert,
+                    view.pair_begin, view.pair_size})
+    ok = ok && inRange(v);
+  const auto rows = static_cast<int64_t>(s.rows), cols = static_cast<int64_t>(s.cols);
+  ok = ok && inRange(rows) && inRange(cols) && view.run > 0 && rows % view.run == 0 &&
+       view.pair_size % 2 == 0 && view.pair_begin + view.pair_size <= view.run;
+  if (ok) {
+    const __int128 last = view.begin + __int128{experts - 1} * view.expert +
+                          __int128{rows / view.run - 1} * view.outer +
+                          __int128{view.run - 1} * view.inner + __int128{cols - 1} * view.col;
+    ok = last < stored;
+  }
+  if (ok) return {};
+  return llmrt::invalidData("the plan's weight source " + llmrt::quotedName(s.name) +
+                            " has a view that leaves its tensor");
+}
+
 Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
-                                 const schema::WeightSourceT& wanted, uint32_t layer) {
-  const std::string name = layerName(wanted.name, layer);
+                                 const schema::WeightSourceT& wanted, uint32_t layer,
+                                 uint32_t expert, const llmrt::WeightView* view) {
+  const std::string name = numbered(numbered(wanted.name, "{layer}", layer), "{expert}", expert);
   LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, source.find(name));
   std::vector<int64_t> shape = {static_cast<int64_t>(wanted.rows)};
   if (wanted.kind == 0) shape.push_back(static_cast<int64_t>(wanted.cols));
+  if (view) shape = view->stored;
   if (!tensor) {
     return llmrt::notFound(fmt::format("{}: tensor {} [{}] is missing", source.path(),
                                        llmrt::quotedName(name), fmt::join(shape, ", ")));
@@ -76,23 +119,38 @@ Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
   return tensor;
 }
 
-/// Every layer of every weight in the order of the file. `lanes` keeps the row maps of weights in
-/// panels.
+/// Every layer and expert of every weight in the order of the file. `lanes` keeps the row maps of
+/// weights in panels, `views` those of their sources.
 Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource& source,
-                                  std::deque<std::vector<PanelRow>>& lanes) {
+                                  std::deque<std::vector<PanelRow>>& lanes,
+                                  std::deque<llmrt::WeightView>& views) {
   std::vector<Item> items;
   for (auto& weight : plan.weights) {
     schema::WeightT& w = *weight;
     const size_t first_item = items.size();
+    const uint32_t experts = std::max(1u, w.num_experts);
+    std::vector<const llmrt::WeightView*> weight_views;
+    for (const auto& s : w.sources) {
+      weight_views.push_back(s->view ? &views.emplace_back(viewOf(*s->view)) : nullptr);
+      const bool own_tensors = s->name.find("{expert}") != std::string::npos;
+      if (s->view)
+        LLMRT_RETURN_IF_ERROR(checkView(*s, *weight_views.back(), own_tensors ? 1 : experts));
+    }
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
-      Item item{&w,
-                w.offset_bytes + l * w.layer_stride_bytes,
-                {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
-      for (const auto& s : w.sources) {
-        LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, findTensor(source, *s, w.first_layer + l));
-        item.tensor.sources.push_back(tensor);
+      for (uint32_t e = 0; e < experts; ++e) {
+        Item item{&w,
+                  w.offset_bytes + l * w.layer_stride_bytes + e * (w.bytes / experts),
+                  {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
+        for (size_t i = 0; i < w.sources.size(); ++i) {
+          const schema::WeightSourceT& s = *w.sources[i];
+          LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor,
+                                 findTensor(source, s, w.first_layer + l, e, weight_views[i]));
+          const bool sliced = s.name.find("{expert}") == std::string::npos;
+          item.tensor.sources.push_back({tensor, static_cast<int64_t>(s.rows), weight_views[i],
+                                         sliced ? e : 0, static_cast<float>(s.plus)});
+        }
+        items.push_back(std::move(item));
       }
-      items.push_back(std::move(item));
     }
     // Only now are the plan's sizes known to be those of real tensors: a row map takes memory by
     // them.
@@ -105,7 +163,7 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     }
     for (Item& item : std::span(items).subspan(first_item)) {
       item.tensor.lanes = weight_lanes;
-      if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) != w.bytes)
+      if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) * experts != w.bytes)
         return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
                                   " has a size that its shape does not give");
     }
@@ -194,7 +252,7 @@ class PackingTeam {
     // Mapped pages count as ours: give them back (the page cache keeps them), or a large checkpoint
     // fills the memory.
     for (size_t i = 0; i < ranges.size(); ++i)
-      if (tensor.sources[i]->file_backed) advise(ranges[i], MADV_DONTNEED);
+      if (tensor.sources[i].tensor->file_backed) advise(ranges[i], MADV_DONTNEED);
   }
 
   void work() {
@@ -253,7 +311,8 @@ class Hashes {
 Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSource& source,
                                       const std::string& path, const PackProgress& progress) {
   std::deque<std::vector<PanelRow>> lanes;
-  LLMRT_ASSIGN_OR_RETURN(const std::vector<Item> items, collect(plan, source, lanes));
+  std::deque<llmrt::WeightView> views;
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<Item> items, collect(plan, source, lanes, views));
   std::vector<Block> blocks;
   for (const Item& item : items) {
     const int64_t units = item.tensor.units();

@@ -43,7 +43,8 @@ void measure(schema::WeightT& w) {
     elements =
         w.panels * static_cast<uint64_t>(llmrt::panelElements(dtype, static_cast<int64_t>(w.cols)));
   }
-  w.bytes = elements * static_cast<uint64_t>(llmrt::dtypeBytes(dtype));
+  w.bytes = elements * static_cast<uint64_t>(llmrt::dtypeBytes(dtype)) *
+            std::max<uint64_t>(1, w.num_experts);
 }
 
 }  // namespace
@@ -106,6 +107,7 @@ uint64_t planId(const schema::PlanT& plan) {
     number(w->head_rows);
     number(w->first_layer);
     number(w->num_layers);
+    number(w->num_experts);
     number(w->offset_bytes);
     number(w->layer_stride_bytes);
     number(w->sources.size());
@@ -113,6 +115,12 @@ uint64_t planId(const schema::PlanT& plan) {
       text(s->name);
       number(s->rows);
       number(s->cols);
+      key.append(reinterpret_cast<const char*>(&s->plus), sizeof s->plus);
+      if (!s->view) continue;
+      const schema::WeightViewT& v = *s->view;
+      for (uint64_t value :
+           {v.begin, v.run, v.outer, v.inner, v.col, v.expert, v.pair_begin, v.pair_size})
+        number(value);
     }
   }
   return XXH3_64bits(key.data(), key.size());

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <string>
 
+#include "llvm/ADT/StringSet.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Verifier.h"
+#include "models/Rope.h"
 
 using namespace mlir;
 using namespace llmc::llm;
@@ -22,8 +24,36 @@ ActivationKind activationKind(Activation activation) {
       return ActivationKind::gelu;
     case Activation::kGeluTanh:
       return ActivationKind::gelu_tanh;
+    case Activation::kRelu:
+      return ActivationKind::relu;
+    case Activation::kRelu2:
+      return ActivationKind::relu2;
   }
   return ActivationKind::silu;
+}
+
+RouteScoring routeScoring(Experts::Scoring scoring) {
+  switch (scoring) {
+    case Experts::Scoring::kSoftmax:
+      return RouteScoring::softmax;
+    case Experts::Scoring::kSigmoid:
+      return RouteScoring::sigmoid;
+    case Experts::Scoring::kSoftmaxChosen:
+      return RouteScoring::softmax_chosen;
+  }
+  return RouteScoring::softmax;
+}
+
+WeightKind weightKind(ModelWeight::Kind kind) {
+  switch (kind) {
+    case ModelWeight::Kind::kMatrix:
+      return WeightKind::matrix;
+    case ModelWeight::Kind::kNorm:
+      return WeightKind::norm;
+    case ModelWeight::Kind::kBias:
+      return WeightKind::bias;
+  }
+  return WeightKind::matrix;
 }
 
 /// A name that prints without quotes: letters, digits and '_', not beginning with a digit.
@@ -44,6 +74,7 @@ class Importer {
         weightType_(elementType(context, options.dtype)),
         kvType_(KvCacheType::get(
             &context, spec.num_kv_heads, spec.head_dim,
+            spec.latent.kv_rank ? spec.latent.kv_rank : spec.head_dim,
             elementType(context, options.kvDtype.value_or(defaultKvDtype(options.dtype))))) {}
 
   OwningOpRef<ModuleOp> run() {
@@ -65,82 +96,216 @@ class Importer {
   RankedTensorType rowsOf(int64_t width) {
     return RankedTensorType::get({ShapedType::kDynamic, width}, builder_.getF32Type());
   }
-  FlatSymbolRefAttr symbol(StringRef name) {
-    return FlatSymbolRefAttr::get(builder_.getContext(), name);
+  FlatSymbolRefAttr symbol(const Twine& name) {
+    return FlatSymbolRefAttr::get(builder_.getContext(), name.str());
   }
-
-  void weight(StringRef name, WeightKind kind, const std::string& source, ArrayRef<int64_t> shape) {
-    WeightOp::create(builder_, loc_, name, kind, source, /*first_layer=*/0,
-                     RankedTensorType::get(shape, weightType_));
-  }
-  void layerNorm(StringRef name, const std::string& source) {
-    weight(name, WeightKind::norm, "model.layers.{layer}." + source + ".weight",
-           {spec_.num_layers, spec_.hidden_size});
-  }
-  void projection(const std::string& name, const std::string& block, int64_t n, int64_t k,
-                  bool bias) {
-    std::string source = "model.layers.{layer}." + block + "." + name;
-    weight(name, WeightKind::matrix, source + ".weight", {spec_.num_layers, n, k});
-    if (bias) weight(name + "_bias", WeightKind::bias, source + ".bias", {spec_.num_layers, n});
+  /// Null where the model has no such weight.
+  FlatSymbolRefAttr optional(const std::string& name) {
+    return names_.contains(name) ? symbol(name) : FlatSymbolRefAttr();
   }
 
   void weights() {
-    int64_t hidden = spec_.hidden_size, intermediate = spec_.intermediate_size;
-    weight("embed_tokens", WeightKind::matrix, "model.embed_tokens.weight",
-           {spec_.vocab_size, hidden});
-    layerNorm("input_norm", "input_layernorm");
-    projection("q_proj", "self_attn", spec_.qSize(), hidden, spec_.qkv_bias);
-    projection("k_proj", "self_attn", spec_.kvSize(), hidden, spec_.qkv_bias);
-    projection("v_proj", "self_attn", spec_.kvSize(), hidden, spec_.qkv_bias);
-    projection("o_proj", "self_attn", hidden, spec_.qSize(), spec_.o_bias);
-    layerNorm("post_attention_norm", "post_attention_layernorm");
-    projection("gate_proj", "mlp", intermediate, hidden, spec_.mlp_bias);
-    projection("up_proj", "mlp", intermediate, hidden, spec_.mlp_bias);
-    projection("down_proj", "mlp", hidden, intermediate, spec_.mlp_bias);
-    weight("norm", WeightKind::norm, "model.norm.weight", {hidden});
-    if (!spec_.tie_word_embeddings)
-      weight("lm_head", WeightKind::matrix, "lm_head.weight", {spec_.vocab_size, hidden});
-    RopeTableOp::create(builder_, loc_, "rope", spec_.rope.inv_freq, APFloat(1.0));
+    for (const ModelWeight& w : modelWeights(spec_)) {
+      SmallVector<int64_t> shape;
+      if (w.num_layers > 0) shape.push_back(w.num_layers);
+      if (w.num_experts > 0) shape.push_back(w.num_experts);
+      shape.push_back(w.rows);
+      if (w.kind == ModelWeight::Kind::kMatrix) shape.push_back(w.cols);
+      ViewAttr view;
+      if (w.view)
+        view = ViewAttr::get(builder_.getContext(), w.view->stored, w.view->begin, w.view->run,
+                             w.view->outer, w.view->inner, w.view->col, w.view->expert,
+                             w.view->pair_begin, w.view->pair_size);
+      WeightOp::create(builder_, loc_, w.symbol, weightKind(w.kind), w.source, w.first_layer,
+                       w.num_experts, view, APFloat(w.plus),
+                       RankedTensorType::get(shape, weightType_));
+      names_.insert(w.symbol);
+    }
+    if (spec_.learned_positions) return;
+    ropeTable("rope", spec_.rope);
+    if (spec_.local_rope) ropeTable("local_rope", *spec_.local_rope);
   }
 
-  Value rmsNorm(Value x, StringRef weight) {
-    return RmsNormOp::create(builder_, loc_, x.getType(), x, symbol(weight),
-                             builder_.getF64FloatAttr(spec_.rms_norm_eps));
+  void ropeTable(StringRef name, const Rope& rope) {
+    std::vector<double> longer = rope.long_inv_freq;
+    if (rope.scaling == RopeScaling::kDynamic) longer = dynamicInvFreq(rope, options_.maxSeqLen);
+    // No session of this plan is that long.
+    if (options_.maxSeqLen <= rope.original_max_position_embeddings) longer.clear();
+    RopeTableOp::create(
+        builder_, loc_, name, rope.inv_freq, APFloat(rope.attention_factor),
+        longer.empty() ? 0 : rope.original_max_position_embeddings,
+        longer.empty() ? DenseF64ArrayAttr() : builder_.getDenseF64ArrayAttr(longer));
   }
-  Value linear(Value x, const std::string& weight, int64_t n, bool bias) {
-    Value y = LinearOp::create(builder_, loc_, rowsOf(n), x, symbol(weight));
-    if (bias) y = BiasOp::create(builder_, loc_, y.getType(), y, symbol(weight + "_bias"));
+
+  FloatAttr number(double value) { return builder_.getF64FloatAttr(value); }
+
+  /// The model's norm with the weights `name`.
+  Value norm(Value x, const std::string& name) {
+    if (spec_.form.norm == NormKind::kRms) return rmsNorm(x, name);
+    return LayerNormOp::create(builder_, loc_, x.getType(), x, optional(name),
+                               optional(name + "_bias"), number(spec_.rms_norm_eps));
+  }
+  Value rmsNorm(Value x, const std::string& name) {
+    return RmsNormOp::create(builder_, loc_, x.getType(), x, symbol(name),
+                             number(spec_.rms_norm_eps));
+  }
+  /// As wide as the weight has rows; with its bias, where it has one.
+  Value linear(Value x, const std::string& name, int64_t n) {
+    Value y = LinearOp::create(builder_, loc_, rowsOf(n), x, symbol(name));
+    if (FlatSymbolRefAttr bias = optional(name + "_bias"))
+      y = BiasOp::create(builder_, loc_, y.getType(), y, bias);
     return y;
   }
-  Value rope(Value x, Value rows) {
-    return RopeOp::create(builder_, loc_, x.getType(), x, rows, symbol("rope"),
-                          builder_.getI64IntegerAttr(spec_.head_dim));
+  Value add(Value a, Value b) { return AddOp::create(builder_, loc_, a.getType(), a, b); }
+  Value activation(Value x, ActivationKind kind) {
+    return ActivationOp::create(builder_, loc_, x.getType(), x, kind);
+  }
+  Value mul(Value a, Value b) { return MulOp::create(builder_, loc_, a.getType(), a, b); }
+
+  Value rope(Value x, Value rows, const LayerForm& form, int64_t headDim) {
+    if (form.rope < 0) return x;
+    return RopeOp::create(builder_, loc_, x.getType(), x, rows,
+                          symbol(form.rope == 1 ? "local_rope" : "rope"),
+                          builder_.getI64IntegerAttr(headDim));
+  }
+  Value qkNorm(Value x, const std::string& name) {
+    switch (spec_.form.qk_norm) {
+      case QkNorm::kNone:
+        return x;
+      case QkNorm::kWhole:
+        return rmsNorm(x, name);
+      case QkNorm::kHead:
+      case QkNorm::kHeadLayer:
+        return QkNormOp::create(
+            builder_, loc_, x.getType(), x, symbol(name),
+            spec_.form.qk_norm == QkNorm::kHeadLayer ? builder_.getUnitAttr() : UnitAttr(),
+            number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(spec_.head_dim));
+    }
+    return x;
   }
 
-  /// One decoder layer over the residual stream `h`.
-  Value layer(Value h, Value rows, Value kv) {
-    Value x = rmsNorm(h, "input_norm");
-    Value q = linear(x, "q_proj", spec_.qSize(), spec_.qkv_bias);
-    Value k = linear(x, "k_proj", spec_.kvSize(), spec_.qkv_bias);
-    Value v = linear(x, "v_proj", spec_.kvSize(), spec_.qkv_bias);
-    q = rope(q, rows);
-    k = rope(k, rows);
-    KvWriteOp::create(builder_, loc_, k, v, rows, kv);
-    int64_t window = spec_.sliding_window < options_.maxSeqLen ? spec_.sliding_window : 0;
-    Value a =
-        AttentionOp::create(builder_, loc_, q.getType(), q, rows, kv,
-                            APFloat(1.0 / std::sqrt(static_cast<double>(spec_.head_dim))), window);
-    Value o = linear(a, "o_proj", spec_.hidden_size, spec_.o_bias);
-    Value r = AddOp::create(builder_, loc_, h.getType(), h, o);
+  Value attend(Value q, Value rows, Value kv, const LayerForm& form, int64_t width) {
+    const double scale = spec_.attention_scale != 0
+                             ? spec_.attention_scale
+                             : 1.0 / std::sqrt(static_cast<double>(spec_.head_dim));
+    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, kv, APFloat(scale),
+                               form.window, APFloat(spec_.attention_softcap), optional("sinks"));
+  }
 
-    Value n = rmsNorm(r, "post_attention_norm");
-    Value gate = linear(n, "gate_proj", spec_.intermediate_size, spec_.mlp_bias);
-    Value up = linear(n, "up_proj", spec_.intermediate_size, spec_.mlp_bias);
-    Value act = ActivationOp::create(builder_, loc_, gate.getType(), gate,
-                                     activationKind(spec_.activation));
-    Value g = MulOp::create(builder_, loc_, act.getType(), act, up);
-    Value down = linear(g, "down_proj", spec_.hidden_size, spec_.mlp_bias);
-    return AddOp::create(builder_, loc_, r.getType(), r, down);
+  Value attention(Value x, Value rows, Value kv, const LayerForm& form) {
+    Value q = linear(x, "q_proj", spec_.qSize());
+    Value k = linear(x, "k_proj", spec_.kvSize());
+    Value v = linear(x, "v_proj", spec_.kvSize());
+    q = rope(qkNorm(q, "q_norm"), rows, form, spec_.head_dim);
+    k = rope(qkNorm(k, "k_norm"), rows, form, spec_.head_dim);
+    KvWriteOp::create(builder_, loc_, k, v, rows, kv);
+    return linear(attend(q, rows, kv, form, spec_.qSize()), "o_proj", spec_.hidden_size);
+  }
+
+  /// The cache holds one head: what is rotated, then the latents, which are the values too.
+  Value latentAttention(Value x, Value rows, Value kv, const LayerForm& form) {
+    const Latent& l = spec_.latent;
+    const int64_t heads = spec_.num_heads;
+    auto perHead = builder_.getI64IntegerAttr(heads);
+    auto concat = [&](Value a, Value b, int64_t numHeads) -> Value {
+      const int64_t width = cast<RankedTensorType>(a.getType()).getDimSize(1) +
+                            cast<RankedTensorType>(b.getType()).getDimSize(1);
+      return ConcatOp::create(builder_, loc_, rowsOf(width), a, b,
+                              builder_.getI64IntegerAttr(numHeads));
+    };
+    Value qIn = x;
+    if (l.q_rank > 0) qIn = rmsNorm(linear(x, "q_a", l.q_rank), "q_a_norm");
+    Value qNope = linear(qIn, "q_nope", heads * l.nope_dim);
+    Value qLatent = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.kv_rank), qNope,
+                                         symbol("k_up"), perHead);
+    Value qRope = rope(linear(qIn, "q_rope", heads * l.rope_dim), rows, form, l.rope_dim);
+    Value latent = rmsNorm(linear(x, "kv_a", l.kv_rank), "kv_a_norm");
+    Value kRope = rope(linear(x, "k_rope", l.rope_dim), rows, form, l.rope_dim);
+    KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, kv);
+    Value a = attend(concat(qRope, qLatent, heads), rows, kv, form, heads * l.kv_rank);
+    Value o = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.value_dim), a, symbol("v_up"),
+                                   perHead);
+    return linear(o, "o_proj", spec_.hidden_size);
+  }
+
+  Value glu(Value x, const std::string& gate, const std::string& up, const std::string& down,
+            int64_t n) {
+    Value g = linear(x, gate, n), u = linear(x, up, n);
+    return linear(mul(activation(g, activationKind(spec_.activation)), u), down, spec_.hidden_size);
+  }
+
+  Value mlp(Value x, const std::string& suffix) {
+    const int64_t n = spec_.intermediate_size;
+    if (spec_.form.gated)
+      return glu(x, "gate_proj" + suffix, "up_proj" + suffix, "down_proj" + suffix, n);
+    Value up = activation(linear(x, "up_proj" + suffix, n), activationKind(spec_.activation));
+    return linear(up, "down_proj" + suffix, spec_.hidden_size);
+  }
+
+  Value expertMlp(Value x, const std::string& suffix) {
+    const Experts& e = spec_.experts;
+    auto integer = [&](int64_t value) { return builder_.getI64IntegerAttr(value); };
+    auto bias = [&](const std::string& name) { return optional(name + suffix + "_bias"); };
+    auto named = [&](const char* name) { return name + suffix; };
+    Value scores =
+        LinearOp::create(builder_, loc_, rowsOf(e.num_experts), x, symbol(named("router")));
+    if (FlatSymbolRefAttr b = bias("router"))
+      scores = BiasOp::create(builder_, loc_, scores.getType(), scores, b);
+    Value route =
+        RouteOp::create(builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
+                        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
+                        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale),
+                        optional(named("choice")), integer(e.num_groups), integer(e.keep_groups),
+                        integer(e.group_top));
+    const ActivationKind kind =
+        e.limit != 0 ? ActivationKind::quick_gelu : activationKind(spec_.activation);
+    Value hidden = ExpertGluOp::create(
+        builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route,
+        symbol(named("expert_gate")), symbol(named("expert_up")), bias("expert_gate"),
+        bias("expert_up"), ActivationKindAttr::get(builder_.getContext(), kind), number(e.limit));
+    Value y = ExpertDownOp::create(builder_, loc_, rowsOf(spec_.hidden_size), hidden, route,
+                                   symbol(named("expert_down")), bias("expert_down"));
+    if (e.shared_intermediate_size == 0) return y;
+    Value shared = glu(x, named("shared_gate"), named("shared_up"), named("shared_down"),
+                       e.shared_intermediate_size);
+    if (e.shared_gate) {
+      Value weight = activation(linear(x, named("shared_weight"), 1), ActivationKind::sigmoid);
+      shared = ScaleRowsOp::create(builder_, loc_, shared.getType(), shared, weight);
+    }
+    return add(y, shared);
+  }
+
+  /// What attention or MLP gives, on its way to the residual stream.
+  Value joined(Value h, Value y, const std::string& outNorm) {
+    if (spec_.form.post_norm) y = norm(y, outNorm);
+    if (spec_.residual_scale != 1.0)
+      y = ScaleOp::create(builder_, loc_, y.getType(), y, number(spec_.residual_scale));
+    return add(h, y);
+  }
+
+  /// One decoder layer over the residual stream `h`. `suffix`: of its MLP's weights.
+  Value layer(Value h, Value rows, Value kv, const LayerForm& form, const std::string& suffix) {
+    const Form& model = spec_.form;
+    auto input = [&](Value x, const char* name) { return model.pre_norm ? norm(x, name) : x; };
+    Value x = input(h, "input_norm");
+    Value a =
+        spec_.latent.kv_rank ? latentAttention(x, rows, kv, form) : attention(x, rows, kv, form);
+    Value r = joined(h, a, "attention_out_norm");
+    // Each half has a norm of its own even where they share the weights: so both can be fused.
+    Value n =
+        input(model.parallel ? h : r, model.shared_norm ? "input_norm" : "post_attention_norm");
+    Value m = form.experts ? expertMlp(n, suffix) : mlp(n, suffix);
+    return joined(r, m, "mlp_out_norm");
+  }
+
+  /// The suffix of the MLP weights of the layer `first`: modelWeights() has one set for each run of
+  /// layers of one kind.
+  std::string mlpSuffix(int64_t first) {
+    const bool experts = spec_.layerForm(first).experts;
+    int64_t begin = first;
+    while (begin > 0 && spec_.layerForm(begin - 1).experts == experts) --begin;
+    const std::string suffix = "_" + std::to_string(begin);
+    return names_.contains((experts ? "router" : "up_proj") + suffix) ? suffix : "";
   }
 
   void entry(StringRef name, int64_t maxRows) {
@@ -152,19 +317,34 @@ class Importer {
     builder_.setInsertionPointToEnd(&block);
 
     RankedTensorType residual = rowsOf(spec_.hidden_size);
-    Value x = EmbedOp::create(builder_, loc_, residual, rows, symbol("embed_tokens"));
-    auto layers = LayersOp::create(builder_, loc_, residual, x, 0, spec_.num_layers);
-    {
+    Value x = EmbedOp::create(builder_, loc_, residual, rows, symbol("embed_tokens"),
+                              optional("positions"), number(spec_.embedding_scale));
+    for (int64_t first = 0; first < spec_.num_layers;) {
+      const LayerForm form = layerForm(first);
+      int64_t end = first + 1;
+      while (end < spec_.num_layers && layerForm(end) == form) ++end;
+      auto layers = LayersOp::create(builder_, loc_, residual, x, first, end - first);
       OpBuilder::InsertionGuard bodyGuard(builder_);
       Block& body = layers.getBody().emplaceBlock();
       Value h = body.addArgument(residual, loc_);
       builder_.setInsertionPointToEnd(&body);
-      YieldOp::create(builder_, loc_, layer(h, rows, kv));
+      YieldOp::create(builder_, loc_, layer(h, rows, kv, form, mlpSuffix(first)));
+      x = layers.getResult();
+      first = end;
     }
-    Value n = rmsNorm(layers.getResult(), "norm");
+    Value n = norm(x, "norm");
     Value logits = LogitsOp::create(builder_, loc_, rowsOf(spec_.vocab_size), n, rows,
-                                    symbol(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head"));
+                                    symbol(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head"),
+                                    optional("lm_head_bias"), number(spec_.logit_scale),
+                                    number(spec_.logit_softcap));
     ReturnOp::create(builder_, loc_, logits);
+  }
+
+  /// Windows that no sequence can outgrow make no difference.
+  LayerForm layerForm(int64_t layer) {
+    LayerForm form = spec_.layerForm(layer);
+    if (form.window >= options_.maxSeqLen) form.window = 0;
+    return form;
   }
 
   const ModelSpec& spec_;
@@ -173,6 +353,7 @@ class Importer {
   Location loc_;
   Type weightType_;
   KvCacheType kvType_;
+  llvm::StringSet<> names_;  // of the weights
 };
 
 }  // namespace
@@ -201,6 +382,12 @@ OwningOpRef<ModuleOp> importModel(MLIRContext& context, const ModelSpec& spec,
                              {"prefill_chunk", options.prefillChunk}}) {
     if (value > 0) continue;
     emitError(UnknownLoc::get(&context)) << name << " is " << value << ": it must be positive";
+    return {};
+  }
+  if (spec.learned_positions && options.maxSeqLen > spec.max_position_embeddings) {
+    emitError(UnknownLoc::get(&context))
+        << "max_seq_len is " << options.maxSeqLen << ", but the model has "
+        << spec.max_position_embeddings << " learned positions";
     return {};
   }
   return Importer(context, spec, options).run();

@@ -17,16 +17,6 @@ double attendedTokens(int64_t rows, int64_t first_pos, int64_t window) {
   return sum;
 }
 
-int64_t windowOf(const schema::Plan& plan, const schema::Phase& phase) {
-  if (!phase.operands()) return 0;
-  for (const schema::Operand* operand : *phase.operands()) {
-    if (operand->space() == schema::Space::kv_keys) {
-      return plan.kv_groups()->Get(operand->index())->window();
-    }
-  }
-  return 0;
-}
-
 }  // namespace
 
 Cost& Cost::operator+=(const Cost& other) {
@@ -36,15 +26,18 @@ Cost& Cost::operator+=(const Cost& other) {
   return *this;
 }
 
-Cost phaseCost(const schema::Plan& plan, const schema::Phase& phase, int64_t rows,
-               int64_t first_pos, int64_t logits_rows) {
+Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int64_t logits_rows) {
   if (phase.on_logits_rows()) rows = logits_rows;
   Cost cost;
   if (rows == 0) return cost;
   cost.weight_bytes = static_cast<double>(phase.weight_bytes());
+  // Rows may agree in experts; as if they do not, as far as there are experts.
+  cost.weight_bytes +=
+      static_cast<double>(phase.expert_bytes()) *
+      static_cast<double>(std::min<int64_t>(rows * phase.experts_per_row(), phase.num_experts()));
   cost.flops = static_cast<double>(phase.flops_per_row()) * static_cast<double>(rows);
   if (phase.kv_bytes_per_token() > 0 || phase.flops_per_row_per_token() > 0) {
-    const double tokens = attendedTokens(rows, first_pos, windowOf(plan, phase));
+    const double tokens = attendedTokens(rows, first_pos, phase.window());
     cost.kv_bytes = static_cast<double>(phase.kv_bytes_per_token()) * tokens;
     cost.flops += static_cast<double>(phase.flops_per_row_per_token()) * tokens;
   }
@@ -59,7 +52,7 @@ Cost stepCost(const schema::Plan& plan, uint32_t entry_point, int64_t rows, int6
   for (const schema::Section* section : *entry->sections()) {
     if (!section->phases()) continue;
     for (const schema::Phase* phase : *section->phases()) {
-      const Cost one = phaseCost(plan, *phase, rows, first_pos, logits_rows);
+      const Cost one = phaseCost(*phase, rows, first_pos, logits_rows);
       const double layers = section->num_layers();
       total += {one.weight_bytes * layers, one.kv_bytes * layers, one.flops * layers};
     }

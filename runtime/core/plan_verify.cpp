@@ -129,6 +129,10 @@ class Verifier {
                       g->head_dim_padded() % kPanelLanes == 0,
                   "kv_groups[{}].head_dim_padded {} for head_dim {}", i, g->head_dim_padded(),
                   g->head_dim());
+      LLMRT_CHECK(
+          g->value_dim_padded() % kPanelLanes == 0 && g->value_dim_padded() <= g->head_dim_padded(),
+          "kv_groups[{}].value_dim_padded {} for head_dim {}", i, g->value_dim_padded(),
+          g->head_dim());
     }
     return {};
   }
@@ -137,6 +141,9 @@ class Verifier {
     for (uint32_t i = 0; i < sizeOf(plan_.rope_tables()); ++i) {
       const uint32_t n = sizeOf(plan_.rope_tables()->Get(i)->inv_freq());
       LLMRT_CHECK(n > 0 && n <= kMaxRows, "rope_tables[{}].inv_freq has {} values", i, n);
+      const uint32_t longer = sizeOf(plan_.rope_tables()->Get(i)->long_inv_freq());
+      LLMRT_CHECK(longer == 0 || longer == n,
+                  "rope_tables[{}].long_inv_freq has {} values, inv_freq {}", i, longer, n);
     }
     return {};
   }
@@ -200,6 +207,9 @@ class Verifier {
                    &elements),
           "it is too large");
     }
+    LLMRT_CHECK(
+        w.num_experts() <= kMaxRows && multiply(elements, std::max(1u, w.num_experts()), &elements),
+        "it has {} experts", w.num_experts());
     // The writer may round a tensor up to the alignment of the next.
     const uint64_t bytes = elements * static_cast<uint64_t>(dtypeBytes(dtype));
     LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
@@ -266,6 +276,7 @@ class Verifier {
     const uint64_t row_blocks =
         p.rows_per_tile() == 0 ? 1 : (rows + p.rows_per_tile() - 1) / p.rows_per_tile();
     LLMRT_CHECK(p.tiles() > 0 && p.tiles() <= kMaxTiles / row_blocks, "tiles is {}", p.tiles());
+    LLMRT_CHECK(p.experts_per_row() <= kMaxRows, "experts_per_row is {}", p.experts_per_row());
     LLMRT_CHECK(sizeOf(p.operands()) <= kMaxOperands, "it has {} operands", sizeOf(p.operands()));
     return {};
   }

@@ -46,8 +46,7 @@ void Profile::addStep(uint32_t entry_point, const LlmcStep& step) {
         logits_rows += step.rows[end].logits_row >= 0;
       }
       const double weight_bytes = total.weight_bytes;
-      const Cost one =
-          phaseCost(plan_.schema(), phase, end - begin, step.rows[begin].pos, logits_rows);
+      const Cost one = phaseCost(phase, end - begin, step.rows[begin].pos, logits_rows);
       total += one;
       // Sequences share the weights of a step.
       total.weight_bytes = weight_bytes > 0 ? weight_bytes : one.weight_bytes;

@@ -55,7 +55,8 @@ KvPool poolOf(const schema::KvGroup& g, int64_t num_blocks) {
   const auto element = static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype())));
   const uint64_t tokens = LLMC_KV_BLOCK_TOKENS;
   pool.key_block_bytes = g.num_kv_heads() * uint64_t{g.head_dim()} * tokens * element;
-  pool.value_block_bytes = g.num_kv_heads() * uint64_t{g.head_dim_padded()} * tokens * element;
+  const uint64_t value_dim = g.value_dim_padded() ? g.value_dim_padded() : g.head_dim_padded();
+  pool.value_block_bytes = g.num_kv_heads() * value_dim * tokens * element;
   pool.key_layer_bytes = alignUp(static_cast<uint64_t>(num_blocks) * pool.key_block_bytes);
   pool.value_layer_bytes = alignUp(static_cast<uint64_t>(num_blocks) * pool.value_block_bytes);
   pool.first_layer = g.first_layer();
@@ -185,9 +186,13 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
 void fillRopeTable(const schema::Plan& plan, uint32_t table, int64_t max_seq_len, float* out) {
   const schema::RopeTable& t = *plan.rope_tables()->Get(table);
   const uint32_t half = t.inv_freq()->size();
+  // One table for the life of the session: rotated keys cannot be turned again.
+  const bool longer =
+      t.long_inv_freq() && t.long_inv_freq()->size() == half && max_seq_len > t.long_above();
+  const auto& inv_freq = longer ? *t.long_inv_freq() : *t.inv_freq();
   for (int64_t pos = 0; pos < max_seq_len; ++pos, out += 2 * half) {
     for (uint32_t k = 0; k < half; ++k) {
-      const double angle = static_cast<double>(pos) * t.inv_freq()->Get(k);
+      const double angle = static_cast<double>(pos) * inv_freq.Get(k);
       out[k] = static_cast<float>(std::cos(angle) * t.scale());
       out[half + k] = static_cast<float>(std::sin(angle) * t.scale());
     }

@@ -45,24 +45,50 @@ struct Stream {
   }
 };
 
-std::string expandLayer(std::string name, uint32_t layer) {
-  constexpr std::string_view kPlaceholder = "{layer}";
-  if (const size_t at = name.find(kPlaceholder); at != std::string::npos) {
-    name.replace(at, kPlaceholder.size(), std::to_string(layer));
+std::string numbered(std::string name, std::string_view placeholder, uint32_t number) {
+  if (const size_t at = name.find(placeholder); at != std::string::npos) {
+    name.replace(at, placeholder.size(), std::to_string(number));
   }
   return name;
 }
+
+// The rows of one source. An element is numbered by where it lies in the tensor of the checkpoint,
+// so that a model is one whatever its matrices are cut into.
+struct Source {
+  Stream stream;
+  bool has_view = false;
+  WeightView view{};
+  int64_t expert = 0;
+
+  Source(Stream s, const schema::WeightSource& source, int64_t e) : stream(s), expert(e) {
+    const schema::WeightView* v = source.view();
+    if (!v || v->run() == 0) return;
+    has_view = true;
+    view.begin = static_cast<int64_t>(v->begin());
+    view.run = static_cast<int64_t>(v->run());
+    view.outer = static_cast<int64_t>(v->outer());
+    view.inner = static_cast<int64_t>(v->inner());
+    view.col = static_cast<int64_t>(v->col());
+    view.expert = static_cast<int64_t>(v->expert());
+    view.pair_begin = static_cast<int64_t>(v->pair_begin());
+    view.pair_size = static_cast<int64_t>(v->pair_size());
+  }
+  uint64_t first(int64_t row, int64_t cols) const {
+    return static_cast<uint64_t>(has_view ? view.element(expert, row) : row * cols);
+  }
+  uint64_t step() const { return has_view ? static_cast<uint64_t>(view.col) : 1; }
+};
 
 template <DType T>
 void store(uint8_t* out, int64_t index, float value) {
   storeFromF32(T, out, index, value);
 }
 
-// One layer of one weight, and where its rows lie.
+// One layer (and expert) of one weight, and where its rows lie.
 struct Job {
   const schema::Weight* weight;
   uint8_t* out;
-  std::vector<Stream> streams;              // one per source
+  std::vector<Source> sources;              // one per source of the weight
   const std::vector<PanelRow>* panel_rows;  // layout panels
   int64_t units;                            // panels, or rows: what is divided among threads
 };
@@ -74,10 +100,11 @@ void fillPanel(const Job& job, int64_t panel) {
   for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
     const PanelRow row = (*job.panel_rows)[static_cast<size_t>(panel * kPanelLanes + lane)];
     if (row.source < 0) continue;  // padding stays zero
-    const Stream stream = job.streams[static_cast<size_t>(row.source)];
-    const auto first = static_cast<uint64_t>(row.row * cols);
+    const Source& source = job.sources[static_cast<size_t>(row.source)];
+    const Stream stream = source.stream;
+    const uint64_t first = source.first(row.row, cols), step = source.step();
     for (int64_t k = 0; k < cols; ++k) {
-      store<T>(out, panelOffset(T, lane, k), stream(first + static_cast<uint64_t>(k)));
+      store<T>(out, panelOffset(T, lane, k), stream(first + static_cast<uint64_t>(k) * step));
     }
   }
 }
@@ -93,10 +120,11 @@ void fillRow(const Job& job, int64_t row) {
         static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows());
     ++source;
   }
-  const Stream stream = job.streams[source];
-  const auto first = static_cast<uint64_t>(in_source * cols);
+  const Stream stream = job.sources[source].stream;
+  const uint64_t first = job.sources[source].first(in_source, cols),
+                 step = job.sources[source].step();
   for (int64_t k = 0; k < cols; ++k) {
-    store<T>(job.out, row * cols + k, stream(first + static_cast<uint64_t>(k)));
+    store<T>(job.out, row * cols + k, stream(first + static_cast<uint64_t>(k) * step));
   }
 }
 
@@ -163,16 +191,23 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
     const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
     for (uint32_t l = 0; l < layers; ++l) {
       const uint32_t layer = w.first_layer() + l;
-      Job job{&w,
-              const_cast<uint8_t*>(result->data(i, layer)),
-              {},
-              panels ? &panel_rows[i] : nullptr,
-              panels ? static_cast<int64_t>(w.panels()) : total_rows};
-      for (const schema::WeightSource* s : *w.sources()) {
-        // A vector's one column is not what it is summed over.
-        job.streams.emplace_back(seed, expandLayer(s->name()->str(), layer), s->cols(), s->kind());
+      const uint32_t experts = std::max(1u, w.num_experts());
+      for (uint32_t e = 0; e < experts; ++e) {
+        Job job{&w,
+                const_cast<uint8_t*>(result->data(i, layer)) + e * (w.bytes() / experts),
+                {},
+                panels ? &panel_rows[i] : nullptr,
+                panels ? static_cast<int64_t>(w.panels()) : total_rows};
+        for (const schema::WeightSource* s : *w.sources()) {
+          const std::string name =
+              numbered(numbered(s->name()->str(), "{layer}", layer), "{expert}", e);
+          const bool own_tensor = s->name()->str().find("{expert}") != std::string::npos;
+          // A vector's one column is not what it is summed over.
+          job.sources.emplace_back(Stream(seed, name, s->cols(), s->kind()), *s,
+                                   own_tensor ? 0 : e);
+        }
+        jobs.push_back(std::move(job));
       }
-      jobs.push_back(std::move(job));
     }
   }
   Work work{&jobs, team.size()};

@@ -71,4 +71,13 @@ int64_t panelCount(const std::vector<int64_t>& source_rows, PanelOrder order, in
   return count;
 }
 
+int64_t WeightView::element(int64_t e, int64_t row) const {
+  int64_t in_run = row % run;
+  if (const int64_t i = in_run - pair_begin; i >= 0 && i < pair_size) {
+    const int64_t half = pair_size / 2;
+    in_run = pair_begin + (i < half ? 2 * i : 2 * (i - half) + 1);
+  }
+  return begin + e * expert + row / run * outer + in_run * inner;
+}
+
 }  // namespace llmrt

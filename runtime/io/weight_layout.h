@@ -43,4 +43,13 @@ std::vector<PanelRow> panelRows(const std::vector<int64_t>& source_rows, PanelOr
 /// Panels that panelRows() gives: the sum over sources (or heads) of ceil(rows / 16).
 int64_t panelCount(const std::vector<int64_t>& source_rows, PanelOrder order, int64_t head_rows);
 
+/// Where a weight lies in a stored tensor of another shape: schema::WeightView, which says what the members mean.
+struct WeightView {
+  std::vector<int64_t> stored;
+  int64_t begin = 0, run = 0, outer = 0, inner = 0, col = 0, expert = 0, pair_begin = 0, pair_size = 0;
+
+  /// The stored element of (row, 0) of expert `e`.
+  int64_t element(int64_t e, int64_t row) const;
+};
+
 }  // namespace llmrt

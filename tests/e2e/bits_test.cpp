@@ -130,6 +130,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(
         testing::Values(Case{"mistral_window", goldenModel("mistral_window"), 165},
                         Case{"llama_mqa_head_dim_24", goldenModel("llama_mqa_head_dim_24"), 165},
+                        Case{"gemma2", goldenModel("gemma2"), 165},
+                        Case{"phi", goldenModel("phi"), 165},
+                        Case{"qwen2_moe", goldenModel("qwen2_moe"), 165},
+                        Case{"gpt_oss", goldenModel("gpt_oss"), 165},
+                        Case{"deepseek_v3", goldenModel("deepseek_v3"), 165},
                         Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}),
         testing::Values<std::string>("f32", "f16", "bf16")),
     [](const auto& info) {

@@ -1,6 +1,7 @@
 // The meaning of each op.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <stdexcept>
 
 #include "llvm/ADT/TypeSwitch.h"
@@ -36,8 +37,31 @@ class OpEvaluator {
 
   Matrix evaluate(Operation* op, const std::vector<Matrix>& in) {
     return llvm::TypeSwitch<Operation*, Matrix>(op)
-        .Case([&](EmbedOp o) { return embed(o.getWeightAttr(), width(o.getY())); })
+        .Case([&](EmbedOp o) { return embed(o); })
         .Case([&](RmsNormOp o) { return rmsNorm(in[0], o.getWeightAttr(), o.getEps()); })
+        .Case([&](LayerNormOp o) {
+          return layerNorm(in[0], o.getWeightAttr(), o.getBiasAttr(), o.getEps());
+        })
+        .Case([&](QkNormOp o) {
+          return qkNorm(in[0], o.getWeightAttr(), o.getEps(), o.getHeadDim(), o.getLayer());
+        })
+        .Case([&](ScaleOp o) { return scale(in[0], o.getFactor()); })
+        .Case([&](ScaleRowsOp o) { return scaleRows(in[0], in[1]); })
+        .Case([&](ConcatOp o) { return concat(in[0], in[1], o.getHeads()); })
+        .Case([&](HeadLinearOp o) {
+          return headLinear(in[0], o.getWeightAttr(), width(o.getY()), o.getHeads());
+        })
+        .Case([&](RouteOp o) { return route(in[0], o); })
+        .Case([&](ExpertGluOp o) { return expertGlu(in[0], in[1], o); })
+        .Case([&](ExpertDownOp o) { return expertDown(in[0], in[1], o); })
+        .Case([&](NormLinearOp o) {
+          return activation(
+              linear(norm(in[0], o), o.getWeightAttr(), width(o.getY()), o.getBiasAttr()),
+              o.getActivation());
+        })
+        .Case([&](NormResidualOp o) {
+          return add(in[1], rmsNorm(in[0], o.getNormAttr(), o.getEps()));
+        })
         .Case([&](LinearOp o) { return linear(in[0], o.getWeightAttr(), width(o.getY())); })
         .Case([&](BiasOp o) { return bias(in[0], o.getWeightAttr()); })
         .Case([&](RopeOp o) { return rope(in[0], o.getTableAttr(), o.getHeadDim()); })
@@ -46,18 +70,15 @@ class OpEvaluator {
         .Case([&](ActivationOp o) { return activation(in[0], o.getKind()); })
         .Case([&](MulOp) { return zip(in[0], in[1], [](Acc a, Acc b) { return a * b; }); })
         .Case([&](AddOp) { return add(in[0], in[1]); })
-        .Case([&](LogitsOp o) {
-          return linear(wantedRows(in[0]), o.getWeightAttr(), width(o.getY()));
-        })
+        .Case([&](LogitsOp o) { return logits(wantedRows(in[0]), o); })
         .Case([&](NormQkvOp o) { return normQkv(in[0], o); })
         .Case([&](NormGluOp o) { return normGlu(in[0], o); })
         .Case([&](LinearResidualOp o) {
-          return add(in[1], linear(in[0], o.getWeightAttr(), width(o.getY()), o.getBiasAttr()));
+          return add(in[1],
+                     scale(linear(in[0], o.getWeightAttr(), width(o.getY()), o.getBiasAttr()),
+                           o.getScale()));
         })
-        .Case([&](NormLogitsOp o) {
-          return linear(rmsNorm(wantedRows(in[0]), o.getNormAttr(), o.getEps()), o.getWeightAttr(),
-                        width(o.getY()));
-        })
+        .Case([&](NormLogitsOp o) { return logits(norm(wantedRows(in[0]), o), o); })
         .Default([](Operation* o) -> Matrix {
           throw std::invalid_argument("no meaning is written for " +
                                       o->getName().getStringRef().str());
@@ -93,14 +114,218 @@ class OpEvaluator {
     return y;
   }
 
-  Matrix embed(FlatSymbolRefAttr symbol, int64_t hiddenSize) {
-    const std::vector<float>& w = weight(symbol);
-    int64_t vocabSize = model_.getVocabSize();
+  Matrix embed(EmbedOp op) {
+    const std::vector<float>& w = weight(op.getWeightAttr());
+    int64_t vocabSize = model_.getVocabSize(), hiddenSize = width(op.getY());
+    Acc factor = static_cast<float>(op.getScale().convertToDouble());
     Matrix y(rows_.size(), hiddenSize);
     for (size_t i = 0; i < rows_.size(); ++i) {
       int64_t id = rows_[i].tokenId;
       if (id < 0 || id >= vocabSize) throw std::invalid_argument("no token " + std::to_string(id));
-      std::copy_n(w.begin() + id * hiddenSize, hiddenSize, y.row(i));
+      for (int64_t c = 0; c < hiddenSize; ++c)
+        y.row(i)[c] = static_cast<float>(Acc(w[id * hiddenSize + c]) * factor);
+      if (!op.getPositionsAttr()) continue;
+      const std::vector<float>& p = weight(op.getPositionsAttr());
+      for (int64_t c = 0; c < hiddenSize; ++c)
+        y.row(i)[c] =
+            static_cast<float>(Acc(y.row(i)[c]) + Acc(p.at(rows_[i].pos * hiddenSize + c)));
+    }
+    return y;
+  }
+
+  Matrix scale(Matrix x, APFloat factor) {
+    Acc f = static_cast<float>(factor.convertToDouble());
+    if (f != 1)
+      for (float& v : x.values) v = static_cast<float>(Acc(v) * f);
+    return x;
+  }
+  Matrix scaleRows(Matrix x, const Matrix& by) {
+    for (int64_t r = 0; r < x.rows; ++r)
+      for (int64_t c = 0; c < x.cols; ++c)
+        x.row(r)[c] = static_cast<float>(Acc(x.row(r)[c]) * Acc(by.row(r)[0]));
+    return x;
+  }
+  Matrix concat(const Matrix& a, const Matrix& b, int64_t heads) {
+    Matrix y(a.rows, a.cols + b.cols);
+    int64_t na = a.cols / heads, nb = b.cols / heads;
+    for (int64_t r = 0; r < a.rows; ++r)
+      for (int64_t h = 0; h < heads; ++h) {
+        std::copy_n(a.row(r) + h * na, na, y.row(r) + h * (na + nb));
+        std::copy_n(b.row(r) + h * nb, nb, y.row(r) + h * (na + nb) + na);
+      }
+    return y;
+  }
+
+  /// softcap(scale * (x W^T + b)), of logits and norm_logits.
+  template <typename Op>
+  Matrix logits(const Matrix& x, Op op) {
+    Matrix y =
+        scale(linear(x, op.getWeightAttr(), width(op.getY()), op.getBiasAttr()), op.getScale());
+    Acc cap = static_cast<float>(op.getSoftcap().convertToDouble());
+    if (cap != 0)
+      for (float& v : y.values) v = static_cast<float>(cap * std::tanh(Acc(v) / cap));
+    return y;
+  }
+
+  /// The norm that a fused op begins with.
+  template <typename Op>
+  Matrix norm(const Matrix& x, Op op) {
+    if (op.getLayer()) return layerNorm(x, op.getNormAttr(), op.getNormBiasAttr(), op.getEps());
+    return rmsNorm(x, op.getNormAttr(), op.getEps());
+  }
+
+  /// One row (or head) by itself. `w`, `b`: null for none.
+  void normRow(float* x, int64_t n, const float* w, const float* b, Acc eps, bool layer) {
+    Acc mean = 0, squares = 0;
+    if (layer) {
+      for (int64_t c = 0; c < n; ++c) mean += Acc(x[c]);
+      mean /= Acc(n);
+    }
+    for (int64_t c = 0; c < n; ++c) squares += (Acc(x[c]) - mean) * (Acc(x[c]) - mean);
+    Acc inverse = 1 / std::sqrt(squares / Acc(n) + eps);
+    for (int64_t c = 0; c < n; ++c) {
+      Acc v = (Acc(x[c]) - mean) * inverse;
+      if (w) v *= Acc(w[c]);
+      if (b) v += Acc(b[c]);
+      x[c] = static_cast<float>(v);
+    }
+  }
+
+  Matrix layerNorm(Matrix x, FlatSymbolRefAttr symbol, FlatSymbolRefAttr biasSymbol, APFloat eps) {
+    const float* w = symbol ? weight(symbol).data() : nullptr;
+    const float* b = biasSymbol ? weight(biasSymbol).data() : nullptr;
+    for (int64_t i = 0; i < x.rows; ++i)
+      normRow(x.row(i), x.cols, w, b, Acc(eps.convertToDouble()), true);
+    return x;
+  }
+
+  Matrix qkNorm(Matrix x, FlatSymbolRefAttr symbol, APFloat eps, int64_t headDim, bool layer) {
+    const std::vector<float>& w = weight(symbol);
+    for (int64_t i = 0; i < x.rows; ++i)
+      for (int64_t c = 0; c < x.cols; c += headDim)
+        normRow(x.row(i) + c, headDim, w.data() + (c < static_cast<int64_t>(w.size()) ? c : 0),
+                nullptr, Acc(eps.convertToDouble()), layer);
+    return x;
+  }
+
+  Matrix headLinear(const Matrix& x, FlatSymbolRefAttr symbol, int64_t n, int64_t heads) {
+    const std::vector<float>& w = weight(symbol);
+    int64_t k = x.cols / heads, perHead = n / heads;
+    Matrix y(x.rows, n);
+    for (int64_t r = 0; r < x.rows; ++r)
+      for (int64_t j = 0; j < n; ++j) {
+        Acc sum = 0;
+        for (int64_t c = 0; c < k; ++c)
+          sum += Acc(x.row(r)[j / perHead * k + c]) * Acc(w[j * k + c]);
+        y.row(r)[j] = static_cast<float>(sum);
+      }
+    return y;
+  }
+
+  Matrix route(const Matrix& x, RouteOp op) {
+    int64_t experts = x.cols, topK = op.getTopK(), groups = op.getNumGroups();
+    Matrix y(x.rows, 2 * topK);
+    for (int64_t r = 0; r < x.rows; ++r) {
+      std::vector<Acc> scores(x.row(r), x.row(r) + experts);
+      if (op.getScoring() == RouteScoring::softmax) softmax(scores);
+      if (op.getScoring() == RouteScoring::sigmoid)
+        for (Acc& s : scores) s = 1 / (1 + std::exp(-s));
+      std::vector<Acc> choice = scores;
+      if (op.getBiasAttr())
+        for (int64_t e = 0; e < experts; ++e) choice[e] += Acc(weight(op.getBiasAttr())[e]);
+      std::vector<bool> open(experts, true);
+      if (groups) {
+        int64_t size = experts / groups;
+        std::vector<Acc> best(groups, 0);
+        for (int64_t g = 0; g < groups; ++g) {
+          std::vector<Acc> own(choice.begin() + g * size, choice.begin() + (g + 1) * size);
+          std::sort(own.rbegin(), own.rend());
+          for (uint64_t i = 0; i < op.getGroupTop(); ++i) best[g] += own[i];
+        }
+        std::vector<bool> kept(groups, false);
+        for (uint64_t i = 0; i < op.getKeepGroups(); ++i) kept[largest(best, kept)] = true;
+        for (int64_t e = 0; e < experts; ++e) open[e] = kept[e / size];
+      }
+      std::vector<Acc> weights;
+      std::vector<bool> taken(experts);
+      for (int64_t e = 0; e < experts; ++e) taken[e] = !open[e];
+      for (int64_t i = 0; i < topK; ++i) {
+        int64_t e = largest(choice, taken);
+        taken[e] = true;
+        y.row(r)[i] = static_cast<float>(e);
+        weights.push_back(scores[e]);
+      }
+      if (op.getScoring() == RouteScoring::softmax_chosen) softmax(weights);
+      Acc sum = 0, factor = static_cast<Acc>(op.getScale().convertToDouble());
+      for (Acc w : weights) sum += w;
+      for (int64_t i = 0; i < topK; ++i)
+        y.row(r)[topK + i] =
+            static_cast<float>(weights[i] * (op.getNormalize() ? factor / sum : factor));
+    }
+    return y;
+  }
+  static void softmax(std::vector<Acc>& x) {
+    Acc most = *std::max_element(x.begin(), x.end()), sum = 0;
+    for (Acc& v : x) sum += v = std::exp(v - most);
+    for (Acc& v : x) v /= sum;
+  }
+  /// The first of the largest that is not taken.
+  static int64_t largest(const std::vector<Acc>& x, const std::vector<bool>& taken) {
+    int64_t best = -1;
+    for (size_t i = 0; i < x.size(); ++i)
+      if (!taken[i] && (best < 0 || x[i] > x[best])) best = static_cast<int64_t>(i);
+    return best;
+  }
+
+  /// y[0..n) = x W_e^T + b_e
+  void expertRow(const float* x, int64_t k, FlatSymbolRefAttr symbol, FlatSymbolRefAttr biasSymbol,
+                 int64_t expert, int64_t n, float* y) {
+    const float* w = weight(symbol).data() + expert * n * k;
+    for (int64_t j = 0; j < n; ++j) {
+      Acc sum = 0;
+      for (int64_t c = 0; c < k; ++c) sum += Acc(x[c]) * Acc(w[j * k + c]);
+      y[j] = static_cast<float>(sum);
+      if (biasSymbol)
+        y[j] = static_cast<float>(Acc(y[j]) + Acc(weight(biasSymbol)[expert * n + j]));
+    }
+  }
+
+  Matrix expertGlu(const Matrix& x, const Matrix& route, ExpertGluOp op) {
+    int64_t topK = route.cols / 2, n = width(op.getY()) / topK;
+    Acc limit = static_cast<float>(op.getLimit().convertToDouble());
+    Matrix y(x.rows, topK * n);
+    std::vector<float> gate(n), up(n);
+    for (int64_t r = 0; r < x.rows; ++r)
+      for (int64_t s = 0; s < topK; ++s) {
+        auto e = static_cast<int64_t>(route.row(r)[s]);
+        expertRow(x.row(r), x.cols, op.getGateProjAttr(), op.getGateBiasAttr(), e, n, gate.data());
+        expertRow(x.row(r), x.cols, op.getUpProjAttr(), op.getUpBiasAttr(), e, n, up.data());
+        for (int64_t j = 0; j < n; ++j) {
+          Acc g = gate[j], u = up[j];
+          if (limit != 0) {
+            g = std::min(g, limit);
+            u = std::clamp(u, -limit, limit) + 1;
+          }
+          y.row(r)[s * n + j] = static_cast<float>(activate(op.getActivation(), g) * u);
+        }
+      }
+    return y;
+  }
+
+  Matrix expertDown(const Matrix& x, const Matrix& route, ExpertDownOp op) {
+    int64_t topK = route.cols / 2, k = x.cols / topK, n = width(op.getY());
+    Matrix y(x.rows, n);
+    std::vector<float> part(n);
+    for (int64_t r = 0; r < x.rows; ++r) {
+      std::map<int64_t, int64_t> slots;  // ascending experts
+      for (int64_t s = 0; s < topK; ++s) slots[static_cast<int64_t>(route.row(r)[s])] = s;
+      for (auto [expert, s] : slots) {
+        expertRow(x.row(r) + s * k, k, op.getWeightAttr(), op.getBiasAttr(), expert, n,
+                  part.data());
+        for (int64_t j = 0; j < n; ++j)
+          y.row(r)[j] =
+              static_cast<float>(Acc(y.row(r)[j]) + Acc(part[j]) * Acc(route.row(r)[topK + s]));
+      }
     }
     return y;
   }
@@ -144,8 +369,8 @@ class OpEvaluator {
   Matrix rope(const Matrix& x, FlatSymbolRefAttr symbol, int64_t headDim) {
     auto table = cast<RopeTableOp>(SymbolTable::lookupSymbolIn(model_, actual(symbol).getAttr()));
     double scale = table.getScale().convertToDouble();
-    int64_t half = headDim / 2;
-    Matrix y(x.rows, x.cols);
+    auto half = static_cast<int64_t>(table.getInvFreq().size());
+    Matrix y = x;
     for (int64_t r = 0; r < x.rows; ++r)
       for (int64_t i = 0; i < half; ++i) {
         double angle = rows_[r].pos * table.getInvFreq()[i];
@@ -164,16 +389,14 @@ class OpEvaluator {
     Type element = cast<KvCacheType>(type).getElementType();
     for (size_t i = 0; i < rows_.size(); ++i) {
       KvState::Sequence& sequence = kv_.at(layer_, rows_[i].seq);
-      size_t begin = rows_[i].pos * k.cols, end = begin + k.cols;
-      if (sequence.keys.size() < end) {
+      auto store = [&](std::vector<float>& cache, const Matrix& from) {
+        size_t begin = rows_[i].pos * from.cols, end = begin + from.cols;
         // A position that nothing wrote is NaN, so attending to it shows.
-        sequence.keys.resize(end, std::nanf(""));
-        sequence.values.resize(end, std::nanf(""));
-      }
-      for (int64_t c = 0; c < k.cols; ++c) {
-        sequence.keys[begin + c] = roundTo(element, k.row(i)[c]);
-        sequence.values[begin + c] = roundTo(element, v.row(i)[c]);
-      }
+        if (cache.size() < end) cache.resize(end, std::nanf(""));
+        for (int64_t c = 0; c < from.cols; ++c) cache[begin + c] = roundTo(element, from.row(i)[c]);
+      };
+      store(sequence.keys, k);
+      store(sequence.values, v);
     }
     return {};
   }
@@ -182,9 +405,11 @@ class OpEvaluator {
     auto kv = cast<KvCacheType>(op.getKv().getType());
     int64_t headDim = kv.getHeadDim(), kvWidth = kv.getNumKvHeads() * headDim;
     int64_t numHeads = q.cols / headDim, group = numHeads / kv.getNumKvHeads();
+    int64_t valueDim = kv.getValueDim(), valueWidth = kv.getNumKvHeads() * valueDim;
     int64_t window = op.getWindow();
     Acc scale = static_cast<Acc>(op.getScale().convertToDouble());
-    Matrix y(q.rows, q.cols);
+    Acc cap = static_cast<Acc>(op.getSoftcap().convertToDouble());
+    Matrix y(q.rows, numHeads * valueDim);
     for (int64_t r = 0; r < q.rows; ++r) {
       const KvState::Sequence& sequence = kv_.at(layer_, rows_[r].seq);
       int64_t kvLen = rows_[r].pos + 1;
@@ -200,16 +425,22 @@ class OpEvaluator {
           Acc dot = 0;
           for (int64_t d = 0; d < headDim; ++d)
             dot += Acc(query[d]) * Acc(sequence.keys[t * kvWidth + column + d]);
-          p[t - begin] = dot * scale;
+          p[t - begin] = cap != 0 ? cap * std::tanh(dot * scale / cap) : dot * scale;
         }
-        Acc largest = *std::max_element(p.begin(), p.end());
+        Acc most = *std::max_element(p.begin(), p.end());
         Acc sum = 0;
-        for (Acc& v : p) sum += v = std::exp(v - largest);
-        for (int64_t d = 0; d < headDim; ++d) {
+        if (op.getSinksAttr()) {
+          Acc sink = weight(op.getSinksAttr())[head];
+          most = std::max(most, sink);
+          sum = std::exp(sink - most);
+        }
+        for (Acc& v : p) sum += v = std::exp(v - most);
+        for (int64_t d = 0; d < valueDim; ++d) {
           Acc out = 0;
           for (int64_t t = begin; t < kvLen; ++t)
-            out += p[t - begin] * Acc(sequence.values[t * kvWidth + column + d]);
-          y.row(r)[head * headDim + d] = static_cast<float>(out / sum);
+            out +=
+                p[t - begin] * Acc(sequence.values[t * valueWidth + head / group * valueDim + d]);
+          y.row(r)[head * valueDim + d] = static_cast<float>(out / sum);
         }
       }
     }
@@ -227,6 +458,12 @@ class OpEvaluator {
                (1 + std::tanh(Acc(M_2_SQRTPI * M_SQRT1_2) * (x + Acc(0.044715) * x * x * x)));
       case ActivationKind::relu:
         return std::max(x, Acc(0));
+      case ActivationKind::relu2:
+        return std::max(x, Acc(0)) * std::max(x, Acc(0));
+      case ActivationKind::sigmoid:
+        return 1 / (1 + std::exp(-x));
+      case ActivationKind::quick_gelu:
+        return x / (1 + std::exp(Acc(-1.702) * x));
     }
     return x;
   }
@@ -238,10 +475,14 @@ class OpEvaluator {
   Matrix normQkv(const Matrix& x, NormQkvOp op) {
     auto type = cast<KvCacheType>(op.getKv().getType());
     int64_t kvSize = type.getNumKvHeads() * type.getHeadDim();
-    Matrix n = rmsNorm(x, op.getNormAttr(), op.getEps());
+    Matrix n = norm(x, op);
     Matrix q = linear(n, op.getQProjAttr(), width(op.getQ()), op.getQBiasAttr());
     Matrix k = linear(n, op.getKProjAttr(), kvSize, op.getKBiasAttr());
     Matrix v = linear(n, op.getVProjAttr(), kvSize, op.getVBiasAttr());
+    if (op.getQNormAttr()) {
+      q = qkNorm(std::move(q), op.getQNormAttr(), *op.getQkEps(), type.getHeadDim(), false);
+      k = qkNorm(std::move(k), op.getKNormAttr(), *op.getQkEps(), type.getHeadDim(), false);
+    }
     if (op.getRopeAttr()) {
       q = rope(q, op.getRopeAttr(), type.getHeadDim());
       k = rope(k, op.getRopeAttr(), type.getHeadDim());
@@ -251,7 +492,7 @@ class OpEvaluator {
   }
 
   Matrix normGlu(const Matrix& x, NormGluOp op) {
-    Matrix n = rmsNorm(x, op.getNormAttr(), op.getEps());
+    Matrix n = norm(x, op);
     Matrix gate = linear(n, op.getGateProjAttr(), width(op.getY()), op.getGateBiasAttr());
     Matrix up = linear(n, op.getUpProjAttr(), width(op.getY()), op.getUpBiasAttr());
     return zip(activation(std::move(gate), op.getActivation()), up,

@@ -46,7 +46,7 @@ const std::vector<float>& Evaluator::weight(FlatSymbolRefAttr symbol, int64_t la
   auto [it, isNew] = weights_.try_emplace({symbol.getValue().str(), layer});
   if (isNew) {
     it->second = source_(op, layer);
-    int64_t elements = 1;
+    int64_t elements = std::max<int64_t>(1, op.getNumExperts());
     for (int64_t d : op.getLayerShape()) elements *= d;
     if (static_cast<int64_t>(it->second.size()) != elements)
       throw std::invalid_argument("@" + symbol.getValue().str() + " has " +
@@ -178,7 +178,7 @@ WeightSource randomWeights(uint64_t seed) {
       width = 2 * b;
     }
     Type type = weight.getTensorType().getElementType();
-    int64_t elements = 1;
+    int64_t elements = std::max<int64_t>(1, weight.getNumExperts());
     for (int64_t d : weight.getLayerShape()) elements *= d;
     std::vector<float> values(elements);
     for (float& v : values) {

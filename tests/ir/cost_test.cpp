@@ -93,10 +93,10 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   auto symbol = [&](llvm::StringRef name) { return mlir::FlatSymbolRefAttr::get(&context_, name); };
   auto eps = builder.getF64FloatAttr(1e-5);
   mlir::Value h = layers.getIterArg();
-  auto qkv =
-      NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(), entry_.getKv(),
-                        symbol("input_norm"), eps, symbol("q_proj"), symbol("k_proj"),
-                        symbol("v_proj"), nullptr, nullptr, nullptr, symbol("rope"));
+  auto qkv = NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
+                               entry_.getKv(), symbol("input_norm"), nullptr, nullptr, eps,
+                               symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr,
+                               nullptr, nullptr, nullptr, nullptr, nullptr, symbol("rope"));
   EXPECT_EQ(qkv.getCost().weightBytes, kQBytes + 2 * kKvBytes + kNormBytes);
   EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);  // 2 * 4096 * (4096 + 1024 + 1024)
   EXPECT_EQ(qkv.getTiling(8).tiles, 48);             // a head of q, k or v each
@@ -107,13 +107,14 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   };
   auto glu =
       NormGluOp::create(builder, layers.getLoc(), rows(14336), h, symbol("post_attention_norm"),
-                        eps, symbol("gate_proj"), symbol("up_proj"), nullptr, nullptr,
-                        ActivationKindAttr::get(&context_, ActivationKind::silu));
+                        nullptr, nullptr, eps, symbol("gate_proj"), symbol("up_proj"), nullptr,
+                        nullptr, ActivationKindAttr::get(&context_, ActivationKind::silu));
   EXPECT_EQ(glu.getCost().weightBytes, 2 * kMlpBytes + kNormBytes);
   EXPECT_EQ(glu.getTiling(8).tiles, 448);  // 2 * 14336 / 16 / 4
 
-  auto residual = LinearResidualOp::create(builder, layers.getLoc(), h.getType(), glu.getY(), h,
-                                           symbol("down_proj"), nullptr);
+  auto residual =
+      LinearResidualOp::create(builder, layers.getLoc(), h.getType(), glu.getY(), h,
+                               symbol("down_proj"), nullptr, builder.getF64FloatAttr(1.0));
   EXPECT_EQ(residual.getCost().weightBytes, kMlpBytes);
   EXPECT_TRUE(user("lm_head").onLogitsRows());
   EXPECT_FALSE(qkv.onLogitsRows());

@@ -215,8 +215,8 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      // expected-error@+1 {{'llm.rope' op rotates heads of 8, but @rope has frequencies for 4}}
-      %0 = llm.rope %h, %rows, @rope head_dim 8 : tensor<?x8xf32>
+      // expected-error@+1 {{'llm.rope' op rotates heads of 2, but @rope has frequencies for 4}}
+      %0 = llm.rope %h, %rows, @rope head_dim 2 : tensor<?x8xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>

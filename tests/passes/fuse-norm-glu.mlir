@@ -124,7 +124,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
     %g = llm.linear %h, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
     %u = llm.linear %h, @up_proj : tensor<?x64xf32> -> tensor<?x96xf32>
     %s = llm.activation %g silu : tensor<?x96xf32>
-    // expected-remark@+1 {{norm_glu not fused: the input of @gate_proj is not an rms_norm}}
+    // expected-remark@+1 {{norm_glu not fused: the input of @gate_proj is not a norm}}
     %m = llm.mul %s, %u : tensor<?x96xf32>
     %z = llm.linear %m, @down_proj : tensor<?x96xf32> -> tensor<?x64xf32>
     %l = llm.logits %z, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>

@@ -52,7 +52,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
   llm.entry @no_norm(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
-    // expected-remark@+1 {{norm_logits not fused: its input is not an rms_norm}}
+    // expected-remark@+1 {{norm_logits not fused: its input is not a norm}}
     %l = llm.logits %h, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>
     llm.return %l : tensor<?x128xf32>
   }

@@ -69,8 +69,8 @@ TEST_F(LlmcErrors, UnknownModelTypeAndUnsupportedFields) {
   expectFailure(model(config, tinySafetensors(tinyShapes())),
                 {"config.json", "model_type", "mamba"});
   config = tinyConfig();
-  config["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
-  expectFailure(model(config, tinySafetensors(tinyShapes())), {"config.json", "yarn"});
+  config["rope_scaling"] = {{"rope_type", "mrope"}, {"factor", 4.0}};
+  expectFailure(model(config, tinySafetensors(tinyShapes())), {"config.json", "mrope"});
   config = tinyConfig();
   config["hidden_act"] = "xielu";
   expectFailure(model(config, tinySafetensors(tinyShapes())), {"config.json", "hidden_act"});

@@ -132,6 +132,12 @@ class Compilation {
   Status import() {
     const ModelSpec& spec = checkpoint_.spec;
     ImportOptions import;
+    if (!spec.unread_dtype.empty()) {
+      result_.warnings.push_back(
+          fmt::format("the checkpoint stores weights as {}, which is not supported: this is code "
+                      "for bf16, without weights",
+                      spec.unread_dtype));
+    }
     import.maxSeqLen =
         options_.maxSeqLen.value_or(std::min(spec.max_position_embeddings, kDefaultMaxSeqLen));
     if (import.maxSeqLen > spec.max_position_embeddings) {

@@ -23,7 +23,7 @@ void addOps(InspectReport& report, const schema::Plan& plan, const schema::Entry
   for (const schema::Section* section : *entry.sections()) {
     if (!section->phases()) continue;
     for (const schema::Phase* phase : *section->phases()) {
-      const llmrt::Cost one = llmrt::phaseCost(plan, *phase, 1, report.kv_len - 1, 1);
+      const llmrt::Cost one = llmrt::phaseCost(*phase, 1, report.kv_len - 1, 1);
       const schema::Kernel& kernel = *plan.kernels()->Get(phase->kernel());
       OpCost op;
       op.op = str(phase->op());

@@ -9,6 +9,7 @@
 #include "codegen/plan/PlanFile.h"
 #include "codegen/plan/WeightPacker.h"
 #include "frontend/Checkpoint.h"
+#include "models/Architectures.h"
 #include "runtime/core/plan_verify.h"
 #include "runtime/core/weights.h"
 #include "tools/llmc/Commands.h"
@@ -26,11 +27,11 @@ struct Flags {
   std::string plan, weights;
 };
 
-/// Tied plans read embed_tokens alone, which a checkpoint may store as lm_head.
-bool isTied(const llmrt::schema::PlanT& plan) {
+/// Tied plans read the embeddings alone, which a checkpoint may store as the logits' matrix.
+bool isTied(const llmrt::schema::PlanT& plan, const TensorNames& names) {
   for (const auto& weight : plan.weights)
     for (const auto& source : weight->sources)
-      if (source->name == "lm_head.weight") return false;
+      if (source->name == std::string(names.lm_head) + ".weight") return false;
   return true;
 }
 
@@ -45,9 +46,12 @@ Status pack(const Flags& f) {
   LLMRT_RETURN_IF_ERROR(checkOutputs({f.plan, weights_path}, {f.weights}));
   LLMRT_ASSIGN_OR_RETURN(std::unique_ptr<llmrt::TensorSource> source, openWeights(f.weights));
   ModelSpec spec;
-  spec.tie_word_embeddings = isTied(plan);
+  if (const Architecture* architecture = findArchitecture(plan.model->architecture))
+    spec.form = architecture->form;
+  const bool tied = isTied(plan, spec.form.names);
+  spec.tie_word_embeddings = tied;
   LLMRT_ASSIGN_OR_RETURN(source, tieEmbeddings(std::move(source), spec));
-  if (isTied(plan) && !spec.tie_word_embeddings) {
+  if (tied && !spec.tie_word_embeddings) {
     return llmrt::invalidData(
         f.weights +
         ": holds an lm_head.weight that differs from the embeddings, the plan was compiled for "

@@ -1,0 +1,172 @@
+// The two products of routed experts. Rows are sorted by expert first, so that each expert's
+// matrices are read once for all rows that chose it, and never for none.
+#include "codegen/cpu/Math.h"
+#include "codegen/cpu/Multiply.h"
+#include "codegen/cpu/Product.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+namespace {
+
+/// What the rows of a step chose, sorted by expert. An entry is row * top_k + slot.
+struct Choices {
+  int64_t topK = 0;
+  Value begins;   // [experts + 1] i64: the first entry of each expert
+  Value entries;  // [rows * top_k] i64
+
+  Value entry(KernelBuilder& k, Value index) const {
+    return k.load(k.i64(), k.offset(entries, k.mul(index, 8)), 8);
+  }
+};
+
+/// A counting sort, stable: an expert's rows stay in order.
+Choices sortByExpert(KernelBuilder& k, Value route, int64_t routeStride, int64_t topK,
+                     int64_t experts, int64_t maxRows) {
+  Choices out{topK, k.scratch((experts + 1) * 8), k.scratch(maxRows * topK * 8)};
+  Value next = k.scratch((experts + 1) * 8);
+  OpBuilder& b = k.builder();
+  auto at = [&](Value base, Value index) { return k.offset(base, k.mul(index, 8)); };
+  auto loadI = [&](Value base, Value index) { return k.load(k.i64(), at(base, index), 8); };
+  auto expertOf = [&](Value row, Value slot) -> Value {
+    Value number = k.loadScalar(k.offset(k.rowPtr(route, row, routeStride), k.mul(slot, 4)));
+    return arith::FPToSIOp::create(b, number.getLoc(), k.i64(), number);
+  };
+  auto forChoices = [&](const std::function<void(Value, Value)>& body) {
+    k.loop(k.ci(0), k.step().numRows, 1, [&](Value row) {
+      k.loop(k.ci(0), k.ci(topK), 1, [&](Value slot) { body(row, slot); });
+    });
+  };
+  k.loop(k.ci(0), k.ci(experts + 1), 1, [&](Value e) { k.store(k.ci(0), at(out.begins, e), 8); });
+  forChoices([&](Value row, Value slot) {
+    Value e = k.add(expertOf(row, slot), 1);
+    k.store(k.add(loadI(out.begins, e), 1), at(out.begins, e), 8);
+  });
+  k.store(k.ci(0), next, 8);
+  k.loop(k.ci(1), k.ci(experts + 1), 1, [&](Value e) {
+    Value sum = k.add(loadI(out.begins, e), loadI(out.begins, k.add(e, -1)));
+    k.store(sum, at(out.begins, e), 8);
+    k.store(sum, at(next, e), 8);
+  });
+  forChoices([&](Value row, Value slot) {
+    Value e = expertOf(row, slot), index = loadI(next, e);
+    k.store(k.add(k.mul(row, topK), slot), at(out.entries, index), 8);
+    k.store(k.add(index, 1), at(next, e), 8);
+  });
+  return out;
+}
+
+int64_t expertBytes(const ProductSpec& spec) {
+  return spec.numPanels * weightPanels({}, spec.storage, spec.cols).panelBytes;
+}
+
+/// Stores the columns of `v` that exist in rows of `width` from column 16 * panel on.
+void storePanel(KernelBuilder& k, Value v, Value rowBase, Value panel, int64_t width) {
+  const int64_t whole = width / kLanes, tail = width % kLanes;
+  Value to = k.offset(rowBase, k.mul(panel, kLanes * 4));
+  if (!tail) return k.store(v, to, 4);
+  k.ifThen(k.cmp(arith::CmpIPredicate::slt, panel, k.ci(whole)), [&] { k.store(v, to, 4); });
+  k.ifThen(k.cmp(arith::CmpIPredicate::sge, panel, k.ci(whole)), [&] {
+    for (int64_t i = 0; i < tail; ++i) k.store(k.extract(v, i), k.offset(to, i * 4), 4);
+  });
+}
+
+/// `bias` of the tile's expert, [experts, width], 16 values of `panel`.
+Value loadBias(KernelBuilder& k, Value bias, const OutputTile& tile, Value panel, int64_t width) {
+  Value column = k.add(k.mul(tile.expert, width), k.mul(panel, kLanes));
+  return k.loadF32(k.offset(bias, k.mul(column, 4)));
+}
+
+}  // namespace
+
+// expert_glu: [x, route, gate|up, (gate_bias, up_bias), y]
+void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& shape) {
+  const int64_t topK = widthOf(op.getRoute()) / 2, width = widthOf(op.getY()) / topK;
+  ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
+  setMatrix(spec, op, op.getGateProjAttr());
+  spec.numPanels *= 2;
+  spec.numExperts = llm::lookupWeight(op, op.getGateProjAttr()).getNumExperts();
+  spec.expertBytes = expertBytes(spec);
+  int64_t next = 3;
+  Value biases[2];
+  if (op.getGateBiasAttr())
+    for (Value& bias : biases) bias = k.operand(next++);
+  Value y = k.operand(next);
+  const Choices choices =
+      sortByExpert(k, k.operand(1), shape.rowStrides[1], topK, spec.numExperts, shape.maxRows);
+  spec.expertRows = choices.begins;
+  spec.sourceRow = [&](Value index) {
+    return k.rowPtr(spec.x, k.div(choices.entry(k, index), topK), spec.xStride);
+  };
+  const double limit = op.getLimit().convertToDouble();
+  spec.epilogue = [&](const OutputTile& tile) {
+    k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
+      Value entry = choices.entry(k, k.add(tile.firstRow, r));
+      Value out = k.offset(k.rowPtr(y, k.div(entry, topK), shape.rowStrides[2]),
+                           k.mul(k.rem(entry, topK), width * 4));
+      k.loop(k.ci(0), tile.panels, 2, [&](Value p) {
+        Value panel = k.div(k.add(tile.firstPanel, p), 2);
+        Value gate = k.loadF32(tile.at(k, r, p)), up = k.loadF32(tile.at(k, r, k.add(p, 1)));
+        if (biases[0]) {
+          gate = k.addf(gate, loadBias(k, biases[0], tile, panel, width));
+          up = k.addf(up, loadBias(k, biases[1], tile, panel, width));
+        }
+        if (limit != 0) {
+          Value low = k.splat(float(-limit));
+          auto atMost = [&](Value v) { return k.negf(k.maxf(k.negf(v), low)); };
+          gate = atMost(gate);
+          up = k.addf(k.maxf(atMost(up), low), k.splat(1.0f));
+        }
+        Value v = k.mulf(emitActivationValue(k, op.getActivation(), gate), up);
+        storePanel(k, v, out, panel, width);
+      });
+    });
+  };
+  emitProduct(k, spec, shape);
+}
+
+// expert_down: [x, route, weight, (bias), y]
+void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& shape) {
+  const int64_t topK = widthOf(op.getRoute()) / 2, width = widthOf(op.getY());
+  ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
+  setMatrix(spec, op, op.getWeightAttr());
+  spec.numExperts = llm::lookupWeight(op, op.getWeightAttr()).getNumExperts();
+  spec.expertBytes = expertBytes(spec);
+  Value route = k.operand(1);
+  Value bias = op.getBiasAttr() ? k.operand(3) : Value();
+  Value y = k.operand(bias ? 4 : 3);
+  const Choices choices =
+      sortByExpert(k, route, shape.rowStrides[1], topK, spec.numExperts, shape.maxRows);
+  spec.expertRows = choices.begins;
+  spec.sourceRow = [&](Value index) {
+    Value entry = choices.entry(k, index);
+    return k.offset(k.rowPtr(spec.x, k.div(entry, topK), spec.xStride),
+                    k.mul(k.rem(entry, topK), spec.cols * 4));
+  };
+  // The experts come in ascending order, each adding its share to these tiles of y.
+  k.loop(k.ci(0), k.step().numRows, 1, [&](Value r) {
+    Value end = k.min(k.mul(k.tileEnd(), spec.tilePanels), k.ci(spec.numPanels));
+    k.loop(k.mul(k.tileBegin(), spec.tilePanels), end, 1, [&](Value panel) {
+      k.store(k.zero(), k.offset(k.rowPtr(y, r, shape.rowStrides[2]), k.mul(panel, kLanes * 4)), 4);
+    });
+  });
+  spec.epilogue = [&](const OutputTile& tile) {
+    k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
+      Value entry = choices.entry(k, k.add(tile.firstRow, r));
+      Value row = k.div(entry, topK), slot = k.add(k.rem(entry, topK), topK);
+      Value weight = k.broadcast(
+          k.loadScalar(k.offset(k.rowPtr(route, row, shape.rowStrides[1]), k.mul(slot, 4))));
+      k.loop(k.ci(0), tile.panels, 1, [&](Value p) {
+        Value panel = k.add(tile.firstPanel, p);
+        Value out = k.offset(k.rowPtr(y, row, shape.rowStrides[2]), k.mul(panel, kLanes * 4));
+        Value v = k.loadF32(tile.at(k, r, p));
+        if (bias) v = k.addf(v, loadBias(k, bias, tile, panel, width));
+        k.store(k.fma(v, weight, k.loadF32(out)), out, 4);
+      });
+    });
+  };
+  emitProduct(k, spec, shape);
+}
+
+}  // namespace llmc::cpu

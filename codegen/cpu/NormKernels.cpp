@@ -1,0 +1,126 @@
+// Norms beyond the plain rms_norm of a row: layer_norm, norms of heads, a norm that joins the
+// residual stream.
+#include "codegen/cpu/Kernels.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+namespace {
+
+/// Sums f(values, lanes) over x[0..width) in vectors of 16, the tail's missing lanes being zero.
+Value sumOver(KernelBuilder& k, Value x, int64_t width,
+              const std::function<Value(Value v, Value sum)>& f) {
+  const int64_t whole = width / kLanes * kLanes, tail = width - whole;
+  Value sum =
+      k.loop(k.ci(0), k.ci(whole * 4), kLanes * 4, k.zero(), [&](Value at, ValueRange state) {
+        return Values{f(k.loadF32(k.offset(x, at)), state[0])};
+      })[0];
+  if (!tail) return k.reduceAdd(sum);
+  Value last = f(k.loadF32(k.offset(x, whole * 4)), k.zero());
+  return k.reduceAdd(k.addf(sum, k.keepLanes(last, tail)));
+}
+
+/// 1 / sqrt(sum / width + eps)
+Value inverseRoot(KernelBuilder& k, Value sum, int64_t width, double eps) {
+  Value mean = k.divf(sum, k.cf(float(width)));
+  return k.divf(k.cf(1.0f), k.sqrtf(k.addf(mean, k.cf(float(eps)))));
+}
+
+/// (x - mean) * scale * weight + bias, as far as there are a mean, a weight and a bias.
+Value apply(KernelBuilder& k, const NormArgs& norm, Value x, Value mean, Value scale, Value at) {
+  const int64_t lanes = cast<VectorType>(x.getType()).getDimSize(0);
+  if (mean) x = k.subf(x, mean);
+  x = k.mulf(x, scale);
+  if (norm.weight) x = k.mulf(x, k.loadF32(k.offset(norm.weight, at), lanes));
+  if (norm.bias) x = k.addf(x, k.loadF32(k.offset(norm.bias, at), lanes));
+  return x;
+}
+
+}  // namespace
+
+void normRow(KernelBuilder& k, const NormArgs& norm, Value x, Value dst, int64_t width) {
+  if (!norm.layer) return normRow(k, x, norm.weight, dst, width, norm.eps);
+  Value sum = sumOver(k, x, width, [&](Value v, Value s) { return k.addf(s, v); });
+  Value mean = k.broadcast(k.divf(sum, k.cf(float(width))));
+  Value squares = sumOver(k, x, width, [&](Value v, Value s) {
+    Value d = k.subf(v, mean);
+    return k.fma(d, d, s);
+  });
+  Value scale = k.broadcast(inverseRoot(k, squares, width, norm.eps));
+  forVectors(k, width, [&](Value at) {
+    k.store(apply(k, norm, k.loadF32(k.offset(x, at)), mean, scale, at), k.offset(dst, at), 4);
+  });
+}
+
+void normHead(KernelBuilder& k, const NormArgs& norm, Value x, Value dst, int64_t headDim) {
+  const int64_t lanes = lanesFor(headDim);
+  auto sum = [&](const std::function<Value(Value, Value)>& f) {
+    return k.reduceAdd(k.loop(k.ci(0), k.ci(headDim * 4), lanes * 4, k.splat(0.0f, lanes),
+                              [&](Value at, ValueRange state) {
+                                return Values{f(k.loadF32(k.offset(x, at), lanes), state[0])};
+                              })[0]);
+  };
+  Value mean;
+  if (norm.layer) {
+    Value total = sum([&](Value v, Value s) { return k.addf(s, v); });
+    mean = k.broadcast(k.divf(total, k.cf(float(headDim))), lanes);
+  }
+  Value squares = sum([&](Value v, Value s) {
+    if (mean) v = k.subf(v, mean);
+    return k.fma(v, v, s);
+  });
+  Value scale = k.broadcast(inverseRoot(k, squares, headDim, norm.eps), lanes);
+  k.loop(k.ci(0), k.ci(headDim * 4), lanes * 4, [&](Value at) {
+    Value v = k.loadF32(k.offset(x, at), lanes);
+    k.store(apply(k, norm, v, mean, scale, at), k.offset(dst, at), 4);
+  });
+}
+
+// layer_norm: [x, (weight), (bias), y]
+void emitLayerNorm(KernelBuilder& k, llm::LayerNormOp op, const KernelShape& shape) {
+  NormArgs norm{.layer = true, .eps = op.getEps().convertToDouble()};
+  int64_t next = 1;
+  if (op.getWeightAttr()) norm.weight = k.operand(next++);
+  if (op.getBiasAttr()) norm.bias = k.operand(next++);
+  Value x = k.operand(0), y = k.operand(next);
+  forRows(k, [&](Value r) {
+    normRow(k, norm, k.rowPtr(x, r, shape.rowStrides[0]), k.rowPtr(y, r, shape.rowStrides[1]),
+            widthOf(op.getX()));
+  });
+}
+
+// qk_norm: [x, weight, y]
+void emitQkNorm(KernelBuilder& k, llm::QkNormOp op, const KernelShape& shape) {
+  const int64_t headDim = op.getHeadDim(), width = widthOf(op.getX());
+  const bool ofHeads =
+      llm::lookupWeight(op, op.getWeightAttr()).getLayerShape()[0] == width && width != headDim;
+  Value x = k.operand(0), weight = k.operand(1), y = k.operand(2);
+  forRows(k, [&](Value r) {
+    k.loop(k.ci(0), k.ci(width * 4), headDim * 4, [&](Value at) {
+      const NormArgs norm{.weight = ofHeads ? k.offset(weight, at) : weight,
+                          .layer = op.getLayer(),
+                          .eps = op.getEps().convertToDouble()};
+      normHead(k, norm, k.offset(k.rowPtr(x, r, shape.rowStrides[0]), at),
+               k.offset(k.rowPtr(y, r, shape.rowStrides[1]), at), headDim);
+    });
+  });
+}
+
+// norm_residual: [x, residual, norm, y]
+void emitNormResidual(KernelBuilder& k, llm::NormResidualOp op, const KernelShape& shape) {
+  Value x = k.operand(0), residual = k.operand(1), weight = k.operand(2), y = k.operand(3);
+  const int64_t width = widthOf(op.getX());
+  forRows(k, [&](Value r) {
+    Value out = k.rowPtr(y, r, shape.rowStrides[2]);
+    normRow(k, k.rowPtr(x, r, shape.rowStrides[0]), weight, out, width,
+            op.getEps().convertToDouble());
+    Value from = k.rowPtr(residual, r, shape.rowStrides[1]);
+    forVectors(k, width, [&](Value at) {
+      Value v = k.addf(k.loadF32(k.offset(from, at)), k.loadF32(k.offset(out, at)));
+      k.store(v, k.offset(out, at), 4);
+    });
+  });
+}
+
+}  // namespace llmc::cpu

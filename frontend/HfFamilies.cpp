@@ -1,0 +1,492 @@
+#include "frontend/HfFamilies.h"
+
+#include <cmath>
+#include <limits>
+
+#include "models/Rope.h"
+
+namespace llmc {
+namespace {
+
+using llmrt::invalidData;
+using llmrt::Result;
+using llmrt::Status;
+using llmrt::unsupported;
+
+/// Refuses a flag that is set.
+Status refuse(const JsonFields& config, const char* field) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getBool(field));
+  if (!value.value_or(false)) return {};
+  return unsupported(config.nameOf(field) + " true is not supported");
+}
+/// Refuses a number that is there, unless it is `allowed`.
+Status refuseNumber(const JsonFields& config, const char* field, double allowed) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
+  if (!value || *value == allowed) return {};
+  return unsupported(config.nameOf(field) + " " + briefJson(*value) + " is not supported (only " +
+                     briefJson(allowed) + " is)");
+}
+
+Status readNumber(const JsonFields& config, const char* field, double& out) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
+  if (value) out = *value;
+  return {};
+}
+Status readInt(const JsonFields& config, const char* field, int64_t& out) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getInt(field));
+  if (value) out = *value;
+  return {};
+}
+Status readBool(const JsonFields& config, const char* field, bool& out) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getBool(field));
+  if (value) out = *value;
+  return {};
+}
+
+/// layers[i] = f(i); nothing where num_layers is out of range, which checkSpec() will say.
+template <typename F>
+std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
+  std::vector<bool> layers;
+  if (spec.num_layers < 1 || spec.num_layers > 10000) return layers;
+  for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
+  return layers;
+}
+
+/// A list of numbers of layers.
+Result<std::vector<int64_t>> readLayers(const JsonFields& config, const char* field) {
+  std::vector<int64_t> layers;
+  const nlohmann::json* list = config.find(field);
+  if (!list) return layers;
+  if (!list->is_array()) return invalidData(config.nameOf(field) + " is not a list");
+  for (const nlohmann::json& value : *list) {
+    if (!value.is_number_integer())
+      return invalidData(config.nameOf(field) + " holds " + briefJson(value) + ", expected layers");
+    layers.push_back(value.get<int64_t>());
+  }
+  return layers;
+}
+
+//===----------------------------------------------------------------------===//
+// Dense families
+//===----------------------------------------------------------------------===//
+
+// use_sliding_window switches sliding_window on, for the layers from max_window_layers on.
+Status readQwen(const JsonFields& config, ModelSpec& spec) {
+  bool use = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_sliding_window", use));
+  if (!use) return {};
+  LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window", spec.sliding_window));
+  int64_t first = 28;  // the configuration class's default
+  LLMRT_RETURN_IF_ERROR(readInt(config, "max_window_layers", first));
+  spec.windowed_layers = perLayer(spec, [&](int64_t i) { return i >= first; });
+  return {};
+}
+
+Status readSmolLm3(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(refuse(config, "use_sliding_window"));
+  int64_t interval = 4;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "no_rope_layer_interval", interval));
+  if (interval < 1) return invalidData("no_rope_layer_interval must be above 0");
+  spec.nope_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % interval == 0; });
+  // no_rope_layers says 1 for a layer that has rope.
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> roped, readLayers(config, "no_rope_layers"));
+  if (roped.empty()) return {};
+  spec.nope_layers.clear();
+  for (int64_t flag : roped) spec.nope_layers.push_back(flag == 0);
+  return {};
+}
+
+Status readInternLm2(const JsonFields& config, ModelSpec& spec) {
+  bool bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  return {};
+}
+
+Status readMiniCpm(const JsonFields& config, ModelSpec& spec) {
+  int64_t experts = 0;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "num_experts", experts));
+  if (experts > 0)
+    return unsupported("num_experts " + std::to_string(experts) +
+                       " is not supported for model_type minicpm");
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "scale_emb", spec.embedding_scale));
+  double depth = 0, base = 0;
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "scale_depth", depth));
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "dim_model_base", base));
+  if (depth != 0) spec.residual_scale = depth / std::sqrt(static_cast<double>(spec.num_layers));
+  if (base != 0) spec.logit_scale = base / static_cast<double>(spec.hidden_size);
+  return {};
+}
+
+Status readGranite(const JsonFields& config, ModelSpec& spec) {
+  double scaling = 1;
+  spec.attention_scale = 1;
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "embedding_multiplier", spec.embedding_scale));
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "residual_multiplier", spec.residual_scale));
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "attention_multiplier", spec.attention_scale));
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "logits_scaling", scaling));
+  if (!(scaling > 0)) return invalidData("logits_scaling must be above 0");
+  spec.logit_scale = 1 / scaling;
+  return {};
+}
+
+Status readGlm(const JsonFields& config, ModelSpec& spec) {
+  spec.qkv_bias = true;
+  return readBool(config, "attention_bias", spec.qkv_bias);
+}
+
+Status readGemma(const JsonFields& config, ModelSpec& spec) {
+  spec.embedding_scale = std::sqrt(static_cast<double>(spec.hidden_size));
+  // Early files of Gemma 1 say hidden_act "gelu" and mean the other one; HF takes hidden_activation
+  // and ignores hidden_act.
+  LLMRT_ASSIGN_OR_RETURN(auto activation, config.getString("hidden_activation"));
+  if (activation && *activation != "gelu_pytorch_tanh")
+    return unsupported("hidden_activation " + briefJson(*activation) +
+                       " is not supported (gelu_pytorch_tanh is)");
+  spec.activation = Activation::kGeluTanh;
+  return refuse(config, "use_bidirectional_attention");
+}
+
+Status readGemma23(const JsonFields& config, ModelSpec& spec, int64_t pattern) {
+  LLMRT_RETURN_IF_ERROR(readGemma(config, spec));
+  double scalar = 256;
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "query_pre_attn_scalar", scalar));
+  if (!(scalar > 0)) return invalidData("query_pre_attn_scalar must be above 0");
+  spec.attention_scale = 1 / std::sqrt(scalar);
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "attn_logit_softcapping", spec.attention_softcap));
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "final_logit_softcapping", spec.logit_softcap));
+  spec.windowed_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % pattern != 0; });
+  return {};
+}
+
+Status readGemma2(const JsonFields& config, ModelSpec& spec) {
+  if (!config.isNull("attn_logit_softcapping")) spec.attention_softcap = 50.0;
+  if (!config.isNull("final_logit_softcapping")) spec.logit_softcap = 30.0;
+  return readGemma23(config, spec, 2);
+}
+
+Status readGemma3(const JsonFields& config, ModelSpec& spec) {
+  // The name in files that were taken out of a model of text and images.
+  LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window_attention_size", spec.sliding_window));
+  int64_t pattern = 6;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window_pattern", pattern));
+  if (pattern < 1) return invalidData("sliding_window_pattern must be above 0");
+  return readGemma23(config, spec, pattern);
+}
+
+Status finishGemma3(const JsonFields& config, ModelSpec& spec) {
+  if (spec.local_rope) return {};
+  // rope_scaling is that of the global layers.
+  Rope local;
+  local.dim = spec.rope.dim;
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "rope_local_base_freq", local.theta));
+  spec.local_rope = local;
+  return {};
+}
+
+Status readCohere(const JsonFields& config, ModelSpec& spec) {
+  spec.logit_scale = 0.0625;
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "logit_scale", spec.logit_scale));
+  bool qk_norm = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_qk_norm", qk_norm));
+  if (qk_norm) spec.form.qk_norm = QkNorm::kHeadLayer;
+  bool bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  return {};
+}
+
+Status readOlmo(const JsonFields& config, ModelSpec& spec) {
+  if (const nlohmann::json* clip = config.find("clip_qkv"))
+    return unsupported("clip_qkv " + briefJson(*clip) + " is not supported (only null is)");
+  bool bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Families with layer_norm
+//===----------------------------------------------------------------------===//
+
+Status readGpt2(const JsonFields& config, ModelSpec& spec) {
+  spec.learned_positions = true;
+  LLMRT_RETURN_IF_ERROR(refuse(config, "scale_attn_by_inverse_layer_idx"));
+  LLMRT_RETURN_IF_ERROR(refuse(config, "add_cross_attention"));
+  LLMRT_ASSIGN_OR_RETURN(auto scaled, config.getBool("scale_attn_weights"));
+  if (!scaled.value_or(true)) spec.attention_scale = 1.0;
+  return {};
+}
+
+Status readNeox(const JsonFields& config, ModelSpec& spec) {
+  bool bias = true;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  return readBool(config, "use_parallel_residual", spec.form.parallel);
+}
+
+Status readPhi(const JsonFields& config, ModelSpec& spec) {
+  spec.lm_head_bias = true;
+  return refuse(config, "qk_layernorm");
+}
+
+Status readStarcoder2(const JsonFields& config, ModelSpec& spec) {
+  bool bias = true;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_bias", bias));
+  spec.qkv_bias = spec.o_bias = spec.mlp_bias = bias;
+  return {};
+}
+
+Status readStableLm(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(refuse(config, "qk_layernorm"));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_qkv_bias", spec.qkv_bias));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_parallel_residual", spec.form.parallel));
+  spec.form.shared_norm = spec.form.parallel;
+  return {};
+}
+
+Status readFalcon(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(refuse(config, "alibi"));
+  bool grouped = false, multi_query = true, parallel = true, bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "new_decoder_architecture", grouped));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "multi_query", multi_query));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "parallel_attn", parallel));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "bias", bias));
+  spec.qkv_bias = spec.o_bias = spec.mlp_bias = bias;
+  int64_t norms = grouped ? 2 : 1;  // of a layer
+  LLMRT_RETURN_IF_ERROR(readInt(config, "num_ln_in_parallel_attn", norms));
+  Form& form = spec.form;
+  form.parallel = parallel || grouped;
+  form.shared_norm = form.parallel && norms == 1;
+  if (grouped) {
+    form.qkv = QkvLayout::kByGroup;
+    if (norms == 2) {
+      form.names.input_norm = "ln_attn";
+      form.names.mlp_norm = "ln_mlp";
+    }
+  } else if (multi_query) {
+    spec.num_kv_heads = 1;
+  } else {
+    form.qkv = QkvLayout::kByHead;
+    spec.num_kv_heads = spec.num_heads;
+  }
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Families with experts
+//===----------------------------------------------------------------------===//
+
+Status readMixtral(const JsonFields& config, ModelSpec& spec) {
+  Experts& e = spec.experts;
+  e.num_experts = 8;
+  e.top_k = 2;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "num_local_experts", e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readInt(config, "num_experts_per_tok", e.top_k));
+  e.intermediate_size = spec.intermediate_size;
+  e.normalize = true;
+  if (!config.has("sliding_window")) spec.sliding_window = 0;
+  return {};
+}
+
+Status readQwenMoe(const JsonFields& config, ModelSpec& spec, bool shared) {
+  LLMRT_RETURN_IF_ERROR(readQwen(config, spec));
+  Experts& e = spec.experts;
+  LLMRT_ASSIGN_OR_RETURN(auto local, config.getInt("num_local_experts"));
+  if (local) {
+    e.num_experts = *local;
+  } else {
+    LLMRT_ASSIGN_OR_RETURN(e.num_experts, config.needInt("num_experts"));
+  }
+  LLMRT_ASSIGN_OR_RETURN(e.top_k, config.needInt("num_experts_per_tok"));
+  LLMRT_ASSIGN_OR_RETURN(e.intermediate_size, config.needInt("moe_intermediate_size"));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
+  if (shared) {
+    LLMRT_ASSIGN_OR_RETURN(e.shared_intermediate_size,
+                           config.needInt("shared_expert_intermediate_size"));
+    e.shared_gate = true;
+    // Older files leave qkv_bias out and have it.
+    LLMRT_RETURN_IF_ERROR(readBool(config, "qkv_bias", spec.qkv_bias));
+  }
+  int64_t step = 1;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "decoder_sparse_step", step));
+  if (step < 1) return invalidData("decoder_sparse_step must be above 0");
+  spec.expert_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % step == 0; });
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> dense, readLayers(config, "mlp_only_layers"));
+  for (int64_t layer : dense) {
+    if (layer < 0 || layer >= static_cast<int64_t>(spec.expert_layers.size()))
+      return invalidData("mlp_only_layers holds " + std::to_string(layer) + ", which is no layer");
+    spec.expert_layers[static_cast<size_t>(layer)] = false;
+  }
+  return {};
+}
+Status readQwen2Moe(const JsonFields& config, ModelSpec& spec) {
+  return readQwenMoe(config, spec, /*shared=*/true);
+}
+Status readQwen3Moe(const JsonFields& config, ModelSpec& spec) {
+  return readQwenMoe(config, spec, /*shared=*/false);
+}
+
+Status readGptOss(const JsonFields& config, ModelSpec& spec) {
+  Experts& e = spec.experts;
+  LLMRT_ASSIGN_OR_RETURN(e.num_experts, config.needInt("num_local_experts"));
+  LLMRT_ASSIGN_OR_RETURN(auto top_k, config.getInt("num_experts_per_tok"));
+  if (!top_k) {
+    LLMRT_ASSIGN_OR_RETURN(top_k, config.getInt("experts_per_token"));
+  }
+  e.top_k = top_k.value_or(4);
+  e.intermediate_size = spec.intermediate_size;
+  e.scoring = Experts::Scoring::kSoftmaxChosen;
+  e.biases = true;
+  e.limit = 7.0;
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "swiglu_limit", e.limit));
+  if (!(e.limit > 0)) return invalidData("swiglu_limit must be above 0");
+  LLMRT_RETURN_IF_ERROR(refuseNumber(config, "swiglu_alpha", 1.702));
+  bool bias = true;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  spec.windowed_layers = perLayer(spec, [](int64_t i) { return i % 2 == 0; });
+  return {};
+}
+
+Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
+  LLMRT_RETURN_IF_ERROR(refuse(config, "attention_bias"));
+  LLMRT_RETURN_IF_ERROR(refuseNumber(config, "moe_layer_freq", 1));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "rope_interleave", spec.form.rope_pairs));
+  Latent& l = spec.latent;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "q_lora_rank", l.q_rank));
+  LLMRT_ASSIGN_OR_RETURN(l.kv_rank, config.needInt("kv_lora_rank"));
+  LLMRT_ASSIGN_OR_RETURN(l.nope_dim, config.needInt("qk_nope_head_dim"));
+  LLMRT_ASSIGN_OR_RETURN(l.rope_dim, config.needInt("qk_rope_head_dim"));
+  LLMRT_ASSIGN_OR_RETURN(l.value_dim, config.needInt("v_head_dim"));
+  if (l.kv_rank < 1) return invalidData("kv_lora_rank must be above 0");
+  // What the cache holds: one head of rotated elements and latents.
+  spec.num_kv_heads = 1;
+  spec.head_dim = l.kv_rank + l.rope_dim;
+
+  Experts& e = spec.experts;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "n_routed_experts", e.num_experts));
+  if (e.num_experts == 0) return {};
+  LLMRT_ASSIGN_OR_RETURN(e.top_k, config.needInt("num_experts_per_tok"));
+  LLMRT_ASSIGN_OR_RETURN(e.intermediate_size, config.needInt("moe_intermediate_size"));
+  LLMRT_RETURN_IF_ERROR(readNumber(config, "routed_scaling_factor", e.scale));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
+  int64_t shared = 0, first = 0;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "n_shared_experts", shared));
+  LLMRT_RETURN_IF_ERROR(readInt(config, "first_k_dense_replace", first));
+  if (shared < 0 || shared > 1024 || e.intermediate_size < 0 || e.intermediate_size > (1 << 20))
+    return invalidData("n_shared_experts is " + std::to_string(shared) + " of " +
+                       std::to_string(e.intermediate_size) + ", must be 0 to 1024");
+  e.shared_intermediate_size = shared * e.intermediate_size;
+  spec.expert_layers = perLayer(spec, [&](int64_t i) { return i >= first; });
+
+  LLMRT_ASSIGN_OR_RETURN(auto method, config.getString("topk_method"));
+  LLMRT_ASSIGN_OR_RETURN(auto scoring, config.getString("scoring_func"));
+  const std::string want_method = v3 ? "noaux_tc" : method.value_or("greedy");
+  const std::string want_scoring = v3 ? "sigmoid" : "softmax";
+  if (method.value_or(want_method) != want_method ||
+      (!v3 && want_method != "greedy" && want_method != "group_limited_greedy"))
+    return unsupported("topk_method " + briefJson(*method) + " is not supported (" +
+                       (v3 ? "noaux_tc is)" : "greedy, group_limited_greedy are)"));
+  if (scoring.value_or(want_scoring) != want_scoring)
+    return unsupported("scoring_func " + briefJson(*scoring) + " is not supported (" +
+                       want_scoring + " is)");
+  if (!v3 && e.normalize)
+    return unsupported("norm_topk_prob true is not supported for model_type deepseek_v2");
+  if (v3) {
+    e.scoring = Experts::Scoring::kSigmoid;
+    e.choice_bias = true;
+  }
+  if (want_method == "greedy") return {};
+  LLMRT_ASSIGN_OR_RETURN(e.num_groups, config.needInt("n_group"));
+  LLMRT_ASSIGN_OR_RETURN(e.keep_groups, config.needInt("topk_group"));
+  e.group_top = v3 ? 2 : 1;
+  return {};
+}
+Status readDeepseekV2(const JsonFields& config, ModelSpec& spec) {
+  return readDeepseek(config, spec, /*v3=*/false);
+}
+Status readDeepseekV3(const JsonFields& config, ModelSpec& spec) {
+  return readDeepseek(config, spec, /*v3=*/true);
+}
+
+// yarn stretches the scores too, by the square of its scale (DeepSeek-V2's modelling code).
+Status finishDeepseek(const JsonFields& config, ModelSpec& spec) {
+  spec.attention_scale =
+      1 / std::sqrt(static_cast<double>(spec.latent.nope_dim + spec.latent.rope_dim));
+  for (const char* name : {"rope_scaling", "rope_parameters"}) {
+    const nlohmann::json* parameters = config.find(name);
+    if (!parameters || spec.rope.scaling != RopeScaling::kYarn) continue;
+    double all_dim = 0;
+    LLMRT_RETURN_IF_ERROR(
+        readNumber(JsonFields(*parameters, std::string(name) + "."), "mscale_all_dim", all_dim));
+    if (all_dim == 0) continue;
+    const double scale = yarnScale(spec.rope.factor, all_dim);
+    spec.attention_scale *= scale * scale;
+    break;
+  }
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+
+struct Family {
+  std::string_view model_type;
+  Status (*read)(const JsonFields&, ModelSpec&);
+  Status (*finish)(const JsonFields&, ModelSpec&) = nullptr;
+  bool own_biases = false;
+};
+
+constexpr Family kFamilies[] = {
+    {"mixtral", readMixtral},
+    {"qwen2", readQwen},
+    {"qwen2_moe", readQwen2Moe},
+    {"qwen3", readQwen},
+    {"qwen3_moe", readQwen3Moe},
+    {"smollm3", readSmolLm3},
+    {"internlm2", readInternLm2, nullptr, true},
+    {"minicpm", readMiniCpm},
+    {"granite", readGranite},
+    {"gemma", readGemma},
+    {"gemma2", readGemma2},
+    {"gemma3_text", readGemma3, finishGemma3},
+    {"glm", readGlm, nullptr, true},
+    {"glm4", readGlm, nullptr, true},
+    {"olmo", readOlmo, nullptr, true},
+    {"olmo2", readOlmo, nullptr, true},
+    {"cohere", readCohere, nullptr, true},
+    {"gpt2", readGpt2},
+    {"gpt_neox", readNeox, nullptr, true},
+    {"phi", readPhi},
+    {"starcoder2", readStarcoder2, nullptr, true},
+    {"falcon", readFalcon, nullptr, true},
+    {"stablelm", readStableLm, nullptr, true},
+    {"gpt_oss", readGptOss, nullptr, true},
+    {"deepseek_v2", readDeepseekV2, finishDeepseek},
+    {"deepseek_v3", readDeepseekV3, finishDeepseek},
+};
+
+const Family* familyOf(const Architecture& architecture) {
+  for (const Family& family : kFamilies)
+    if (family.model_type == architecture.model_type) return &family;
+  return nullptr;
+}
+
+}  // namespace
+
+bool readsOwnBiases(const Architecture& architecture) {
+  const Family* family = familyOf(architecture);
+  return family && family->own_biases;
+}
+
+Status readFamily(const Architecture& architecture, const JsonFields& config, ModelSpec& spec) {
+  const Family* family = familyOf(architecture);
+  return family ? family->read(config, spec) : Status();
+}
+
+Status finishFamily(const Architecture& architecture, const JsonFields& config, ModelSpec& spec) {
+  const Family* family = familyOf(architecture);
+  return family && family->finish ? family->finish(config, spec) : Status();
+}
+
+}  // namespace llmc

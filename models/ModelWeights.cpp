@@ -1,0 +1,354 @@
+// The weights of a model: what the form of its layers needs, and where its checkpoints hold it.
+#include <algorithm>
+#include <utility>
+
+#include "models/ModelSpec.h"
+
+namespace llmc {
+namespace {
+
+using Kind = ModelWeight::Kind;
+
+/// Rows of a stored tensor: `run` of them every `stride`, from `begin` on; of each run the first
+/// `pairs` rows lie as pairs (see llmrt::WeightView).
+struct RowsAt {
+  int64_t total = 0;  // rows of the stored tensor
+  int64_t begin = 0, run = 0, stride = 0;
+  int64_t pairs = 0;
+};
+
+class Lister {
+ public:
+  explicit Lister(const ModelSpec& spec) : spec_(spec), form_(spec.form), names_(spec.form.names) {}
+
+  std::vector<ModelWeight> list() {
+    matrix("embed_tokens", std::string(names_.embed), spec_.vocab_size, spec_.hidden_size);
+    if (spec_.learned_positions)
+      matrix("positions", std::string(names_.positions), spec_.max_position_embeddings,
+             spec_.hidden_size);
+    first_ = 0;
+    count_ = spec_.num_layers;
+    if (form_.pre_norm) norm("input_norm", names_.input_norm);
+    if (spec_.latent.kv_rank > 0)
+      latentAttention();
+    else
+      attention();
+    if (form_.post_norm) norm("attention_out_norm", names_.attention_out_norm);
+    if (form_.pre_norm && !form_.shared_norm) norm("post_attention_norm", names_.mlp_norm);
+    mlps();
+    first_ = 0;
+    count_ = spec_.num_layers;
+    if (form_.post_norm) norm("mlp_out_norm", names_.mlp_out_norm);
+    count_ = 0;
+    norm("norm", names_.norm);
+    if (!spec_.tie_word_embeddings)
+      matrix("lm_head", std::string(names_.lm_head), spec_.vocab_size, spec_.hidden_size);
+    if (spec_.lm_head_bias)
+      vector("lm_head_bias", Kind::kBias, std::string(names_.lm_head) + ".bias", spec_.vocab_size);
+    return std::move(out_);
+  }
+
+ private:
+  ModelWeight& add(std::string symbol, Kind kind, std::string source, int64_t rows, int64_t cols) {
+    ModelWeight w;
+    w.symbol = std::move(symbol);
+    // A bias is called for its weight.
+    const bool bias = w.symbol.ends_with(kBiasSuffix);
+    w.symbol.insert(w.symbol.size() - (bias ? kBiasSuffix.size() : 0), suffix_);
+    w.kind = kind;
+    w.source = count_ > 0 ? std::string(names_.layer) + source : std::move(source);
+    w.rows = rows;
+    w.cols = cols;
+    w.first_layer = count_ > 0 ? first_ : 0;
+    w.num_layers = count_;
+    return out_.emplace_back(std::move(w));
+  }
+  ModelWeight& vector(std::string symbol, Kind kind, std::string source, int64_t rows) {
+    return add(std::move(symbol), kind, std::move(source), rows, 1);
+  }
+  ModelWeight& matrix(std::string symbol, std::string name, int64_t rows, int64_t cols) {
+    return add(std::move(symbol), Kind::kMatrix, std::move(name) + ".weight", rows, cols);
+  }
+
+  void norm(std::string symbol, std::string_view name) {
+    const std::string source(name);
+    normOf(std::move(symbol), source, spec_.hidden_size);
+  }
+  void normOf(const std::string& symbol, const std::string& name, int64_t size) {
+    if (!form_.norm_weight) return;
+    vector(symbol, Kind::kNorm, name + ".weight", size).plus = form_.norm_plus;
+    if (form_.norm_bias) vector(symbol + "_bias", Kind::kBias, name + ".bias", size);
+  }
+
+  /// A projection [rows, cols] in the rows `at` of the stored tensor, and its bias.
+  void projection(const std::string& symbol, std::string_view name, int64_t rows, int64_t cols,
+                  bool bias, RowsAt at = {}) {
+    if (at.total == 0) at = {rows, 0, rows, rows, 0};
+    const bool whole = at.total == rows && at.pairs == 0 && at.begin == 0 && at.stride == at.run;
+    ModelWeight& w = matrix(symbol, std::string(name), rows, cols);
+    if (form_.transposed)
+      w.view = {{cols, at.total}, at.begin, at.run, at.stride, 1, at.total, 0, 0, at.pairs};
+    else if (!whole)
+      w.view = {{at.total, cols}, at.begin * cols, at.run, at.stride * cols, cols, 1, 0, 0,
+                at.pairs};
+    if (!bias) return;
+    ModelWeight& b = vector(biasSymbol(symbol), Kind::kBias, std::string(name) + ".bias", rows);
+    if (!whole) b.view = {{at.total}, at.begin, at.run, at.stride, 1, 1, 0, 0, at.pairs};
+  }
+  static constexpr std::string_view kBiasSuffix = "_bias";
+  static std::string biasSymbol(const std::string& symbol) {
+    return symbol + std::string(kBiasSuffix);
+  }
+
+  void attention() {
+    const int64_t hidden = spec_.hidden_size, q = spec_.qSize(), kv = spec_.kvSize();
+    const int64_t head = spec_.head_dim, pairs = form_.rope_pairs ? spec_.rope.dim : 0;
+    const int64_t all = q + 2 * kv, group = spec_.num_heads / spec_.num_kv_heads * head;
+    const int64_t run = pairs > 0 ? head : 0;  // 0: all rows are one run
+    RowsAt of_q, of_k, of_v;
+    switch (form_.qkv) {
+      case QkvLayout::kSeparate:
+        if (pairs > 0) {
+          of_q = {q, 0, head, head, pairs};
+          of_k = {kv, 0, head, head, pairs};
+        }
+        break;
+      case QkvLayout::kConcat:
+        of_q = {all, 0, run > 0 ? run : q, run > 0 ? run : q, pairs};
+        of_k = {all, q, run > 0 ? run : kv, run > 0 ? run : kv, pairs};
+        of_v = {all, q + kv, kv, kv, 0};
+        break;
+      case QkvLayout::kByHead:
+        of_q = {all, 0, head, 3 * head, pairs};
+        of_k = {all, head, head, 3 * head, pairs};
+        of_v = {all, 2 * head, head, 3 * head, 0};
+        break;
+      case QkvLayout::kByGroup:
+        of_q = {all, 0, group, group + 2 * head, 0};
+        of_k = {all, group, head, group + 2 * head, pairs};
+        of_v = {all, group + head, head, group + 2 * head, 0};
+        break;
+    }
+    const bool fused = form_.qkv != QkvLayout::kSeparate;
+    projection("q_proj", fused ? names_.qkv : names_.q, q, hidden, spec_.qkv_bias, of_q);
+    projection("k_proj", fused ? names_.qkv : names_.k, kv, hidden, spec_.qkv_bias, of_k);
+    projection("v_proj", fused ? names_.qkv : names_.v, kv, hidden, spec_.qkv_bias, of_v);
+    if (form_.qk_norm != QkNorm::kNone) {
+      qkNorm("q_norm", names_.q_norm, q);
+      qkNorm("k_norm", names_.k_norm, kv);
+    }
+    if (form_.sinks) vector("sinks", Kind::kBias, "self_attn.sinks", spec_.num_heads);
+    projection("o_proj", names_.o, hidden, q, spec_.o_bias);
+  }
+
+  void qkNorm(const std::string& symbol, std::string_view name, int64_t width) {
+    const int64_t head = spec_.head_dim;
+    const bool shared = form_.qk_norm == QkNorm::kHead;
+    ModelWeight& w =
+        vector(symbol, Kind::kNorm, std::string(name) + ".weight", shared ? head : width);
+    w.plus = form_.norm_plus;
+    if (form_.qk_norm == QkNorm::kHeadLayer)
+      w.view = {
+          {width / head, head}, 0, head, head, 1, 1, 0, 0, form_.rope_pairs ? spec_.rope.dim : 0};
+  }
+
+  // The up-projection of keys is applied to queries and that of values to what attention gives, so
+  // that the cache holds latents (arXiv 2405.04434, 2.1.2).
+  void latentAttention() {
+    const Latent& l = spec_.latent;
+    const int64_t hidden = spec_.hidden_size, heads = spec_.num_heads, rank = l.kv_rank;
+    const int64_t q_head = l.nope_dim + l.rope_dim, kv_head = l.nope_dim + l.value_dim;
+    const int64_t pairs = form_.rope_pairs ? l.rope_dim : 0;
+    std::string_view q_name = names_.q;
+    int64_t q_cols = hidden;
+    if (l.q_rank > 0) {
+      projection("q_a", "self_attn.q_a_proj", l.q_rank, hidden, false);
+      normOf("q_a_norm", "self_attn.q_a_layernorm", l.q_rank);
+      q_name = "self_attn.q_b_proj";
+      q_cols = l.q_rank;
+    }
+    projection("q_nope", q_name, heads * l.nope_dim, q_cols, false,
+               {heads * q_head, 0, l.nope_dim, q_head, 0});
+    projection("q_rope", q_name, heads * l.rope_dim, q_cols, false,
+               {heads * q_head, l.nope_dim, l.rope_dim, q_head, pairs});
+    const std::string_view kv_a = "self_attn.kv_a_proj_with_mqa";
+    projection("kv_a", kv_a, rank, hidden, false, {rank + l.rope_dim, 0, rank, rank, 0});
+    normOf("kv_a_norm", "self_attn.kv_a_layernorm", rank);
+    projection("k_rope", kv_a, l.rope_dim, hidden, false,
+               {rank + l.rope_dim, rank, l.rope_dim, l.rope_dim, pairs});
+    const std::vector<int64_t> kv_b = {heads * kv_head, rank};
+    matrix("k_up", "self_attn.kv_b_proj", heads * rank, l.nope_dim).view = {
+        kv_b, 0, rank, kv_head * rank, 1, rank, 0, 0, 0};
+    matrix("v_up", "self_attn.kv_b_proj", heads * l.value_dim, rank).view = {
+        kv_b, l.nope_dim * rank, l.value_dim, kv_head * rank, rank, 1, 0, 0, 0};
+    projection("o_proj", names_.o, hidden, heads * l.value_dim, false);
+  }
+
+  /// One set of weights for each run of layers of one kind.
+  void mlps() {
+    bool seen[2] = {false, false};
+    for (int64_t begin = 0; begin < spec_.num_layers;) {
+      const bool experts = spec_.layerForm(begin).experts;
+      int64_t end = begin + 1;
+      while (end < spec_.num_layers && spec_.layerForm(end).experts == experts) ++end;
+      first_ = begin;
+      count_ = end - begin;
+      if (std::exchange(seen[experts], true)) suffix_ = "_" + std::to_string(begin);
+      if (experts)
+        expertMlp();
+      else
+        mlp();
+      suffix_.clear();
+      begin = end;
+    }
+  }
+
+  void mlp() {
+    const int64_t hidden = spec_.hidden_size, n = spec_.intermediate_size;
+    const bool bias = spec_.mlp_bias;
+    if (form_.fused_gate_up) {
+      projection("gate_proj", names_.gate_up, n, hidden, bias, {2 * n, 0, n, n, 0});
+      projection("up_proj", names_.gate_up, n, hidden, bias, {2 * n, n, n, n, 0});
+    } else {
+      if (form_.gated) projection("gate_proj", names_.gate, n, hidden, bias);
+      projection("up_proj", names_.up, n, hidden, bias);
+    }
+    projection("down_proj", names_.down, hidden, n, bias);
+  }
+
+  void expertMlp() {
+    const Experts& e = spec_.experts;
+    const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
+    projection("router", names_.router, e.num_experts, hidden, e.biases);
+    if (e.choice_bias)
+      vector("choice", Kind::kBias, std::string(names_.router) + ".e_score_correction_bias",
+             e.num_experts);
+    if (form_.stacked_experts) {
+      stackedExperts();
+    } else {
+      expert(matrix("expert_gate", std::string(names_.expert_gate), n, hidden));
+      expert(matrix("expert_up", std::string(names_.expert_up), n, hidden));
+      expert(matrix("expert_down", std::string(names_.expert_down), hidden, n));
+    }
+    if (e.shared_intermediate_size == 0) return;
+    const std::string shared(names_.shared);
+    projection("shared_gate", shared + "gate_proj", e.shared_intermediate_size, hidden, false);
+    projection("shared_up", shared + "up_proj", e.shared_intermediate_size, hidden, false);
+    projection("shared_down", shared + "down_proj", hidden, e.shared_intermediate_size, false);
+    if (e.shared_gate)
+      projection("shared_weight", shared.substr(0, shared.size() - 1) + "_gate", 1, hidden, false);
+  }
+  ModelWeight& expert(ModelWeight& w) {
+    w.num_experts = spec_.experts.num_experts;
+    return w;
+  }
+
+  // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden].
+  void stackedExperts() {
+    const Experts& e = spec_.experts;
+    const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
+    const std::vector<int64_t> gate_up = {e.num_experts, hidden, 2 * n};
+    const std::string both = "mlp.experts.gate_up_proj", down = "mlp.experts.down_proj";
+    for (int64_t i = 0; i < 2; ++i) {
+      const std::string symbol = i == 0 ? "expert_gate" : "expert_up";
+      expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {gate_up,        i, n, 0, 2, 2 * n,
+                                                                  hidden * 2 * n, 0, 0};
+      if (e.biases)
+        expert(vector(biasSymbol(symbol), Kind::kBias, both + "_bias", n)).view = {
+            {e.num_experts, 2 * n}, i, n, 0, 2, 1, 2 * n, 0, 0};
+    }
+    expert(add("expert_down", Kind::kMatrix, down, hidden, n)).view = {
+        {e.num_experts, n, hidden}, 0, hidden, 0, 1, hidden, n * hidden, 0, 0};
+    if (e.biases)
+      expert(vector("expert_down_bias", Kind::kBias, down + "_bias", hidden)).view = {
+          {e.num_experts, hidden}, 0, hidden, 0, 1, 1, hidden, 0, 0};
+  }
+
+  const ModelSpec& spec_;
+  const Form& form_;
+  const TensorNames& names_;
+  std::vector<ModelWeight> out_;
+  int64_t first_ = 0, count_ = 0;  // the layers of what is added; count_ 0: outside the layers
+  std::string suffix_;             // of symbols
+};
+
+std::string numbered(std::string name, std::string_view placeholder, int64_t number) {
+  if (const size_t at = name.find(placeholder); at != std::string::npos)
+    name.replace(at, placeholder.size(), std::to_string(number));
+  return name;
+}
+
+/// Far above what any checkpoint holds, and its sums stay within 62 bits.
+constexpr double kManyElements = 0x1p56;
+
+double elementsOf(const std::vector<int64_t>& shape) {
+  double elements = 1;
+  for (int64_t size : shape) elements *= static_cast<double>(size);
+  return elements;
+}
+
+/// Calls f(weight) for every stored tensor, once each.
+template <typename F>
+void forTensors(const ModelSpec& spec, F&& f) {
+  const std::vector<ModelWeight> weights = modelWeights(spec);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const ModelWeight& w = weights[i];
+    // Two weights that view one tensor name it alike.
+    const bool again = std::any_of(weights.begin(), weights.begin() + static_cast<ptrdiff_t>(i),
+                                   [&](const ModelWeight& o) {
+                                     return o.source == w.source && o.first_layer == w.first_layer;
+                                   });
+    if (!again) f(w);
+  }
+}
+
+}  // namespace
+
+std::vector<int64_t> ModelWeight::storedShape() const {
+  if (view) return view->stored;
+  if (kind == Kind::kMatrix) return {rows, cols};
+  return {rows};
+}
+
+std::vector<ModelWeight> modelWeights(const ModelSpec& spec) { return Lister(spec).list(); }
+
+std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
+  std::vector<ModelWeight> weights;
+  forTensors(spec, [&](const ModelWeight& w) { weights.push_back(w); });
+  std::vector<TensorNeed> needs;
+  const auto addLayer = [&](const ModelWeight& w, int64_t layer) {
+    const bool own = w.source.find("{expert}") != std::string::npos;
+    for (int64_t e = 0; e < (own ? w.num_experts : 1); ++e)
+      needs.push_back(
+          {numbered(numbered(w.source, "{layer}", layer), "{expert}", e), w.storedShape()});
+  };
+  for (size_t i = 0; i < weights.size();) {
+    if (weights[i].num_layers == 0) {
+      addLayer(weights[i++], 0);
+      continue;
+    }
+    size_t end = i;
+    while (end < weights.size() && weights[end].num_layers > 0) ++end;
+    for (int64_t layer = 0; layer < spec.num_layers; ++layer)
+      for (size_t k = i; k < end; ++k)
+        if (layer >= weights[k].first_layer &&
+            layer < weights[k].first_layer + weights[k].num_layers)
+          addLayer(weights[k], layer);
+    i = end;
+  }
+  return needs;
+}
+
+int64_t numParameters(const ModelSpec& spec) {
+  int64_t total = 0;
+  forTensors(spec, [&](const ModelWeight& w) {
+    const bool own = w.source.find("{expert}") != std::string::npos;
+    const double elements = elementsOf(w.storedShape()) *
+                            static_cast<double>(std::max<int64_t>(1, w.num_layers)) *
+                            static_cast<double>(own ? w.num_experts : 1);
+    total += static_cast<int64_t>(std::min(elements, kManyElements));
+  });
+  return total;
+}
+
+}  // namespace llmc

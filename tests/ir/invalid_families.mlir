@@ -1,0 +1,319 @@
+// The messages of what llama does without, each with the smallest IR that earns it.
+// RUN: llmc-opt %s --split-input-file --verify-diagnostics
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.scale_rows' op scales by rows of 8: they must be of 1}}
+      %0 = llm.scale_rows %h, %h : tensor<?x8xf32>, tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.concat' op has rows of 8 for 3 heads}}
+      %0 = llm.concat %h, %h heads 3 : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x16xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.concat' op gives rows of 12 from 8 and 8}}
+      %0 = llm.concat %h, %h heads 2 : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x4xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.qk_norm' op has rows of 8: not a multiple of head_dim 3}}
+      %0 = llm.qk_norm %h, @n eps 1.0e-5 head_dim 3 : tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x4xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.qk_norm' op needs @n to be 2, but it is 4}}
+      %0 = llm.qk_norm %h, @n eps 1.0e-5 head_dim 2 : tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.layer_norm' op has eps -1.000000e+00: it must be finite and not negative}}
+      %0 = llm.layer_norm %h eps -1.0 : tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.head_linear' op needs @w to be 12x4, but it is 12x8}}
+      %0 = llm.head_linear %h, @w heads 2 : tensor<?x8xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.route' op chooses 9 of 8 experts}}
+      %0 = llm.route %h top_k 9 softmax : tensor<?x8xf32> -> tensor<?x18xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.route' op gives rows of 5: 2 experts and their weights are 4}}
+      %0 = llm.route %h top_k 2 softmax : tensor<?x8xf32> -> tensor<?x5xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.route' op chooses 3 of the best 1 of 4 groups by their best 2, of 8 experts}}
+      %0 = llm.route %h top_k 3 softmax groups 4 keep 1 top 2 : tensor<?x8xf32> -> tensor<?x6xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x6x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      %r = llm.route %h top_k 2 softmax : tensor<?x8xf32> -> tensor<?x4xf32>
+      // expected-error@+1 {{'llm.expert_glu' op needs @w of experts, but it has 0}}
+      %0 = llm.expert_glu %h, %r proj @w, @w silu : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "{layer}.{expert}.w" experts 8 : tensor<3x8x16x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.linear' op needs @w of no expert, but it has 8}}
+      %0 = llm.linear %h, @w : tensor<?x8xf32> -> tensor<?x16xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "{layer}.{expert}.w" experts 8 : tensor<3x8x8x6xf32>
+  llm.weight @r matrix "{layer}.r" : tensor<3x3x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      %r = llm.linear %h, @r : tensor<?x8xf32> -> tensor<?x3xf32>
+      // expected-error@+1 {{'llm.expert_down' op has a route of 3 columns: experts and weights must be as many}}
+      %0 = llm.expert_down %h, %r, @w : tensor<?x8xf32>, tensor<?x3xf32> -> tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @s bias "{layer}.s" : tensor<3x3xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      llm.kv_write %h, %h, %rows, %kv : tensor<?x8xf32>, <2x4xf16>
+      // expected-error@+1 {{'llm.attention' op needs @s to be 2, but it is 3}}
+      %0 = llm.attention %h, %rows, %kv scale 0.5 sinks @s : tensor<?x8xf32>, <2x4xf16>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      llm.kv_write %h, %h, %rows, %kv : tensor<?x8xf32>, <2x4xf16>
+      // expected-error@+1 {{'llm.attention' op has softcap -1.000000e+00: it must be finite and not negative}}
+      %0 = llm.attention %h, %rows, %kv scale 0.5 softcap -1.0 : tensor<?x8xf32>, <2x4xf16>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @b bias "{layer}.b" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_linear' op has the bias @b on an rms_norm}}
+      %0 = llm.norm_linear %h norm @n shift @b eps 1.0e-5 proj @w silu : tensor<?x8xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.weight' op has the type 'tensor<3x8x6x8xf32>' and 4 experts}}
+  llm.weight @w matrix "{layer}.w" experts 4 : tensor<3x8x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.weight' op has a source that names an {expert}, but no experts}}
+  llm.weight @w matrix "{layer}.{expert}.w" : tensor<3x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.weight' op has a view that ends at element 63 of 56}}
+  llm.weight @w matrix "{layer}.w" view <stored[7, 8] begin 16 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.weight' op has 6 rows in a view of runs of 4}}
+  llm.weight @w matrix "{layer}.w" view <stored[8, 8] begin 0 run 4 outer 32 inner 8 col 1> : tensor<3x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.weight' op has a view with pairs in 4 rows at 4 of 6}}
+  llm.weight @w matrix "{layer}.w" view <stored[8, 8] begin 0 run 6 outer 0 inner 8 col 1 pairs 4 at 4> : tensor<3x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.rope_table' op has 1 frequencies above position 8: as many as the others above a position, or none}}
+  llm.rope_table @rope [1.0, 0.5] above 8 [1.0]
+}
