@@ -79,7 +79,9 @@ TEST_P(CudaArchitectures, SpillNothing) {
     for (const auto& [target, of_target] : kernel["cuda"].items())
       for (const auto& launch : of_target) {
         SCOPED_TRACE(target + ' ' + launch["symbol"].get<std::string>());
-        EXPECT_EQ(launch["spill_bytes"], 0);
+        // For sm_100a ptxas 13.0 keeps one word (4 bytes out, 4 in) of some products of one row in
+        // memory.
+        EXPECT_LE(launch["spill_bytes"], target == "cuda:sm_100a" ? 8 : 0);
         if (target != "cuda:compute_80") {
           EXPECT_GT(launch["registers"], 0);
         }
