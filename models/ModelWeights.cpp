@@ -193,7 +193,8 @@ class Lister {
       while (end < spec_.num_layers && spec_.layerForm(end).experts == experts) ++end;
       first_ = begin;
       count_ = end - begin;
-      if (std::exchange(seen[experts], true)) suffix_ = "_" + std::to_string(begin);
+      if (std::exchange(seen[experts], true))
+        suffix_ = std::string("_").append(std::to_string(begin));
       if (experts)
         expertMlp();
       else

@@ -304,7 +304,7 @@ class Importer {
     const bool experts = spec_.layerForm(first).experts;
     int64_t begin = first;
     while (begin > 0 && spec_.layerForm(begin - 1).experts == experts) --begin;
-    const std::string suffix = "_" + std::to_string(begin);
+    const std::string suffix = std::string("_").append(std::to_string(begin));
     return names_.contains((experts ? "router" : "up_proj") + suffix) ? suffix : "";
   }
 
