@@ -45,10 +45,11 @@ class LlamaBench(Peer):
 class Script(Peer):
     """A script beside this file, run by a Python that has what it imports."""
 
-    def __init__(self, case, name, argv):
+    def __init__(self, case, name, argv, repeat, most_decoded):
         super().__init__(case, name)
-        self.argv = [*argv, "--threads", case.threads, "--depth", case.depth, "--repeat", case.repeat,
-                     "--decode" if case.kind == "decode" else "--prefill", case.tokens]
+        decode = ["--decode", min(case.tokens, most_decoded)]
+        self.argv = [*argv, "--threads", case.threads, "--depth", case.depth, "--repeat", repeat,
+                     *(decode if case.kind == "decode" else ["--prefill", case.tokens])]
 
     def pass_(self):
         report = json.loads(self.run(self.argv).stdout.splitlines()[-1])
@@ -70,8 +71,10 @@ def peers(case, setup, args):
                 found.append(LlamaBench(case, program, gguf, ik))
     if args.torch:
         argv = [args.torch, scripts / "torch_peer.py", setup.config(case), "--dtype", case.dtype]
-        found.append(Script(case, "PyTorch, eager", argv))
-        found.append(Script(case, "PyTorch, torch.compile", [*argv, "--compile"]))
+        # Where it has no kernels for a type it takes seconds for a token: fewer rounds and tokens than ours.
+        found.append(Script(case, "PyTorch, eager", argv, 1, 8))
+        found.append(Script(case, "PyTorch, torch.compile", [*argv, "--compile"], 1, 8))
     if args.openvino and openvino.exists():
-        found.append(Script(case, "OpenVINO", [args.openvino, scripts / "openvino_peer.py", openvino]))
+        argv = [args.openvino, scripts / "openvino_peer.py", openvino]
+        found.append(Script(case, "OpenVINO", argv, case.repeat, case.tokens))
     return found
