@@ -165,7 +165,7 @@ class KernelEmitter {
     if (isa<llm::LogitsOp, llm::NormLogitsOp>(op_)) unless(!op_->getAttr("bias"), "bias");
     llvm::TypeSwitch<Operation*>(op_.getOperation())
         .Case([&](llm::RopeOp o) {
-          unless(turnsWhole(o.getRopeAttr(), o.getHeadDim()), "rope of a part");
+          unless(turnsWhole(o.getTableAttr(), o.getHeadDim()), "rope of a part");
         })
         .Case([&](llm::NormQkvOp o) {
           auto kv = cast<llm::KvCacheType>(o.getKv().getType());
