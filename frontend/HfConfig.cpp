@@ -30,6 +30,8 @@ Result<Activation> parseActivation(const std::string& name) {
                      " is not supported (silu, gelu, gelu_pytorch_tanh, relu, relu2 are)");
 }
 
+constexpr int64_t kMostHeadDim = 1 << 16;
+
 Result<std::optional<llmrt::DType>> parseDtype(const JsonFields& config) {
   for (const char* field : {"dtype", "torch_dtype"}) {
     LLMRT_ASSIGN_OR_RETURN(auto text, config.getString(field));
@@ -89,13 +91,20 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
     return invalidData("partial_rotary_factor is " + briefJson(partial) +
                        ", must be above 0 and at most 1");
   const int64_t head_dim = spec.latent.kv_rank ? spec.latent.rope_dim : spec.head_dim;
+  if (head_dim > kMostHeadDim)
+    return invalidData("head_dim is " + std::to_string(head_dim) + ", must be at most " +
+                       std::to_string(kMostHeadDim));
   out.dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
+  if (head_dim >= 2 && out.dim < 2)
+    return invalidData("partial_rotary_factor " + briefJson(partial) + " leaves nothing to rotate");
 
   const char* type_field = rope.has("rope_type") ? "rope_type" : "type";
   LLMRT_ASSIGN_OR_RETURN(auto type, rope.getString(type_field));
   if (!type || *type == "default") return {};
   LLMRT_ASSIGN_OR_RETURN(auto outer_length, config.getInt("original_max_position_embeddings"));
   LLMRT_ASSIGN_OR_RETURN(auto inner_length, rope.getInt("original_max_position_embeddings"));
+  const bool phi3 = spec.architecture == "phi3";
+  if (phi3 && !outer_length) outer_length = 4096;  // the configuration class's default
   out.original_max_position_embeddings =
       outer_length ? *outer_length : inner_length.value_or(spec.max_position_embeddings);
   const double stretch =
@@ -103,7 +112,8 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
       static_cast<double>(std::max<int64_t>(1, out.original_max_position_embeddings));
   LLMRT_ASSIGN_OR_RETURN(auto attention_factor, rope.getNumber("attention_factor"));
 
-  if (*type == "longrope" || *type == "su") {
+  // Early files of Phi-3 call it so.
+  if (*type == "longrope" || *type == "su" || (phi3 && *type == "yarn")) {
     out.scaling = RopeScaling::kLongrope;
     LLMRT_ASSIGN_OR_RETURN(out.short_factor, rope.needNumbers("short_factor"));
     LLMRT_ASSIGN_OR_RETURN(out.long_factor, rope.needNumbers("long_factor"));
@@ -318,10 +328,6 @@ Status parseQuantization(const JsonFields& config, ModelSpec& spec) {
 }
 
 Status refuseUnsupported(const JsonFields& config) {
-  LLMRT_ASSIGN_OR_RETURN(auto pretraining_tp, config.getInt("pretraining_tp"));
-  if (pretraining_tp && *pretraining_tp != 1)
-    return unsupported("pretraining_tp " + std::to_string(*pretraining_tp) +
-                       " is not supported (only 1 is)");
   for (const char* part : {"text_config", "vision_config"}) {
     if (config.has(part))
       return unsupported(std::string(part) +

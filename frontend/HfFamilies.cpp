@@ -75,6 +75,7 @@ Status readQwen(const JsonFields& config, ModelSpec& spec) {
   bool use = false;
   LLMRT_RETURN_IF_ERROR(readBool(config, "use_sliding_window", use));
   if (!use) return {};
+  if (!config.isNull("sliding_window")) spec.sliding_window = 4096;  // the class's default
   LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window", spec.sliding_window));
   int64_t first = 28;  // the configuration class's default
   LLMRT_RETURN_IF_ERROR(readInt(config, "max_window_layers", first));
@@ -110,7 +111,7 @@ Status readMiniCpm(const JsonFields& config, ModelSpec& spec) {
     return unsupported("num_experts " + std::to_string(experts) +
                        " is not supported for model_type minicpm");
   LLMRT_RETURN_IF_ERROR(readNumber(config, "scale_emb", spec.embedding_scale));
-  double depth = 0, base = 0;
+  double depth = 1, base = 1;
   LLMRT_RETURN_IF_ERROR(readNumber(config, "scale_depth", depth));
   LLMRT_RETURN_IF_ERROR(readNumber(config, "dim_model_base", base));
   if (depth != 0) spec.residual_scale = depth / std::sqrt(static_cast<double>(spec.num_layers));
@@ -137,11 +138,16 @@ Status readGlm(const JsonFields& config, ModelSpec& spec) {
 
 Status readGemma(const JsonFields& config, ModelSpec& spec) {
   spec.embedding_scale = std::sqrt(static_cast<double>(spec.hidden_size));
-  // Early files of Gemma 1 say hidden_act "gelu" and mean the other one; HF takes hidden_activation
-  // and ignores hidden_act.
+  // Early files of Gemma 1 say hidden_act "gelu" and mean the other one; hidden_activation, where
+  // it is, goes before it.
   LLMRT_ASSIGN_OR_RETURN(auto activation, config.getString("hidden_activation"));
+  const char* field = activation ? "hidden_activation" : "hidden_act";
+  if (!activation) {
+    LLMRT_ASSIGN_OR_RETURN(activation, config.getString(field));
+    if (activation == "gelu") activation.reset();
+  }
   if (activation && *activation != "gelu_pytorch_tanh")
-    return unsupported("hidden_activation " + briefJson(*activation) +
+    return unsupported(std::string(field) + " " + briefJson(*activation) +
                        " is not supported (gelu_pytorch_tanh is)");
   spec.activation = Activation::kGeluTanh;
   return refuse(config, "use_bidirectional_attention");
@@ -359,19 +365,30 @@ Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
   LLMRT_ASSIGN_OR_RETURN(l.nope_dim, config.needInt("qk_nope_head_dim"));
   LLMRT_ASSIGN_OR_RETURN(l.rope_dim, config.needInt("qk_rope_head_dim"));
   LLMRT_ASSIGN_OR_RETURN(l.value_dim, config.needInt("v_head_dim"));
+  for (int64_t size : {l.q_rank, l.kv_rank, l.nope_dim, l.rope_dim, l.value_dim}) {
+    if (size < 0 || size > (1 << 16))
+      return invalidData(
+          "q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim or "
+          "v_head_dim is " +
+          std::to_string(size));
+  }
   if (l.kv_rank < 1) return invalidData("kv_lora_rank must be above 0");
   // What the cache holds: one head of rotated elements and latents.
   spec.num_kv_heads = 1;
   spec.head_dim = l.kv_rank + l.rope_dim;
 
+  // Defaults are the configuration classes'; a null means none.
   Experts& e = spec.experts;
+  e.num_experts = config.isNull("n_routed_experts") ? 0 : v3 ? 256 : 64;
   LLMRT_RETURN_IF_ERROR(readInt(config, "n_routed_experts", e.num_experts));
   if (e.num_experts == 0) return {};
+  e.normalize = v3;
+  if (v3) e.scale = 2.5;
   LLMRT_ASSIGN_OR_RETURN(e.top_k, config.needInt("num_experts_per_tok"));
   LLMRT_ASSIGN_OR_RETURN(e.intermediate_size, config.needInt("moe_intermediate_size"));
   LLMRT_RETURN_IF_ERROR(readNumber(config, "routed_scaling_factor", e.scale));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
-  int64_t shared = 0, first = 0;
+  int64_t shared = config.isNull("n_shared_experts") ? 0 : v3 ? 1 : 2, first = v3 ? 3 : 0;
   LLMRT_RETURN_IF_ERROR(readInt(config, "n_shared_experts", shared));
   LLMRT_RETURN_IF_ERROR(readInt(config, "first_k_dense_replace", first));
   if (shared < 0 || shared > 1024 || e.intermediate_size < 0 || e.intermediate_size > (1 << 20))

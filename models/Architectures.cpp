@@ -201,6 +201,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.qkv = QkvLayout::kByGroup, .names = internlm2Names()}},
     {.model_type = "minicpm",
      .class_name = "MiniCPMForCausalLM",
+     .default_tied = true,
      .default_bos = 1,
      .default_eos = 2,
      .has_biases = true},

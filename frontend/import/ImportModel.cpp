@@ -145,9 +145,9 @@ class Importer {
     return LayerNormOp::create(builder_, loc_, x.getType(), x, optional(name),
                                optional(name + "_bias"), number(spec_.rms_norm_eps));
   }
-  Value rmsNorm(Value x, const std::string& name) {
-    return RmsNormOp::create(builder_, loc_, x.getType(), x, symbol(name),
-                             number(spec_.rms_norm_eps));
+  Value rmsNorm(Value x, const std::string& name) { return rmsNorm(x, name, spec_.rms_norm_eps); }
+  Value rmsNorm(Value x, const std::string& name, double eps) {
+    return RmsNormOp::create(builder_, loc_, x.getType(), x, symbol(name), number(eps));
   }
   /// As wide as the weight has rows; with its bias, where it has one.
   Value linear(Value x, const std::string& name, int64_t n) {
@@ -213,13 +213,14 @@ class Importer {
       return ConcatOp::create(builder_, loc_, rowsOf(width), a, b,
                               builder_.getI64IntegerAttr(numHeads));
     };
+    constexpr double kEps = 1e-6;  // whatever the config's: the modelling code gives these none
     Value qIn = x;
-    if (l.q_rank > 0) qIn = rmsNorm(linear(x, "q_a", l.q_rank), "q_a_norm");
+    if (l.q_rank > 0) qIn = rmsNorm(linear(x, "q_a", l.q_rank), "q_a_norm", kEps);
     Value qNope = linear(qIn, "q_nope", heads * l.nope_dim);
     Value qLatent = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.kv_rank), qNope,
                                          symbol("k_up"), perHead);
     Value qRope = rope(linear(qIn, "q_rope", heads * l.rope_dim), rows, form, l.rope_dim);
-    Value latent = rmsNorm(linear(x, "kv_a", l.kv_rank), "kv_a_norm");
+    Value latent = rmsNorm(linear(x, "kv_a", l.kv_rank), "kv_a_norm", kEps);
     Value kRope = rope(linear(x, "k_rope", l.rope_dim), rows, form, l.rope_dim);
     KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, kv);
     Value a = attend(concat(qRope, qLatent, heads), rows, kv, form, heads * l.kv_rank);

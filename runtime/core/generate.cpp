@@ -1,5 +1,7 @@
 #include "runtime/core/generate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>
@@ -7,6 +9,7 @@
 
 #include "runtime/core/stop_strings.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/text/utf8.h"
 
 namespace llmrt {
 namespace {
@@ -122,6 +125,11 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
                                 int32_t seq) {
   const Clock::time_point start = Clock::now();
   const schema::Plan& plan = session.plan().schema();
+  for (const std::string& stop : options.stops) {
+    // Half a character would leave the other half in the text.
+    if (const size_t at = findInvalidUtf8(stop); at != stop.size())
+      return invalidArgument(fmt::format("a stop text (--stop) is not UTF-8 at byte {}", at));
+  }
   LLMRT_ASSIGN_OR_RETURN(Sampler sampler,
                          Sampler::create(session.plan().vocabSize(), options.sampler));
   GenerateResult result;

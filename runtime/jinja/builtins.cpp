@@ -11,13 +11,16 @@ namespace {
 class Function : public Object {
  public:
   using Body = std::function<Value(Budget&, const Arguments&)>;
-  explicit Function(Body body) : body_(std::move(body)) {}
+  /// `depth`: of what the body holds.
+  explicit Function(Body body, int depth = 0) : body_(std::move(body)), depth_(depth) {}
   std::string typeName() const override { return "function"; }
+  int depth() const override { return depth_; }
   bool callable() const override { return true; }
   Value call(Budget& budget, Arguments& arguments) override { return body_(budget, arguments); }
 
  private:
   Body body_;
+  int depth_;
 };
 
 Value range(Budget& budget, const Arguments& arguments) {
@@ -63,15 +66,19 @@ Value makeDict(Budget& budget, const Arguments& arguments) {
 
 class Cycler : public Object, public std::enable_shared_from_this<Cycler> {
  public:
-  explicit Cycler(std::vector<Value> items) : items_(std::move(items)) {}
+  explicit Cycler(std::vector<Value> items) : items_(std::move(items)) {
+    for (const Value& item : items_) depth_ = std::max(depth_, depthAbove(item.depth()));
+  }
   std::string typeName() const override { return "Cycler"; }
+  int depth() const override { return depth_; }
   std::optional<Value> attribute(const std::string& name) override {
     if (name == "current") return items_[position_];
     if (name != "next" && name != "reset") return std::nullopt;
     return Value::object(std::make_shared<Function>(
         [self = shared_from_this(), step = name == "next"](Budget&, const Arguments&) {
           return step ? self->next() : self->reset();
-        }));
+        },
+        depthAbove(depth_)));
   }
 
  private:
@@ -87,12 +94,15 @@ class Cycler : public Object, public std::enable_shared_from_this<Cycler> {
 
   std::vector<Value> items_;
   size_t position_ = 0;
+  int depth_ = 0;
 };
 
 class Joiner : public Object {
  public:
-  explicit Joiner(Value separator) : separator_(std::move(separator)) {}
+  explicit Joiner(Value separator)
+      : separator_(std::move(separator)), depth_(depthAbove(separator_.depth())) {}
   std::string typeName() const override { return "Joiner"; }
+  int depth() const override { return depth_; }
   bool callable() const override { return true; }
   Value call(Budget&, Arguments&) override {
     return std::exchange(used_, true) ? separator_ : Value::string("");
@@ -100,6 +110,7 @@ class Joiner : public Object {
 
  private:
   Value separator_;
+  int depth_;
   bool used_ = false;
 };
 

@@ -72,6 +72,7 @@ class LoopMethod : public Object {
   using Body = Value (*)(Budget&, Object& loop, Arguments&);
   LoopMethod(std::shared_ptr<Object> loop, Body body) : loop_(std::move(loop)), body_(body) {}
   std::string typeName() const override { return "method"; }
+  int depth() const override { return loop_->depth(); }
   bool callable() const override { return true; }
   Value call(Budget& budget, Arguments& arguments) override {
     return body_(budget, *loop_, arguments);
@@ -96,6 +97,7 @@ class Loop : public Object, public std::enable_shared_from_this<Loop> {
         depth_(depth) {}
 
   std::string typeName() const override { return "LoopContext"; }
+  int depth() const override { return sequence_->depth; }
   std::string repr() const override {
     return fmt::format("<LoopContext {}/{}>", index + 1, items_.size());
   }

@@ -17,8 +17,10 @@ using Function = Value (*)(Budget&, const Value& self, const Arguments&);
 
 class Method : public Object {
  public:
-  Method(Value self, Function function) : self_(std::move(self)), function_(function) {}
+  Method(Value self, Function function)
+      : self_(std::move(self)), function_(function), depth_(depthAbove(self_.depth())) {}
   std::string typeName() const override { return "builtin_function_or_method"; }
+  int depth() const override { return depth_; }
   bool callable() const override { return true; }
   Value call(Budget& budget, Arguments& arguments) override {
     return function_(budget, self_, arguments);
@@ -27,6 +29,7 @@ class Method : public Object {
  private:
   Value self_;
   Function function_;
+  int depth_;
 };
 
 // --- Strings. Results are markup where the string is.
@@ -292,8 +295,9 @@ Value pad(Budget& budget, const Value& self, const Arguments& arguments) {
 
 Value zeroFill(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("zfill", arguments, {"width"}, 1);
-  const int64_t padding = p.integer(0, 0) - *lengthOf(budget, self);
-  if (padding <= 0) return self;
+  const int64_t width = p.integer(0, 0), length = *lengthOf(budget, self);
+  if (width <= length) return self;
+  const int64_t padding = width - length;
   std::string_view text = self.asString();
   TextBuilder out(budget);
   if (text.starts_with('+') || text.starts_with('-')) {

@@ -285,7 +285,9 @@ Value roundNumber(Budget&, const Value& input, const Arguments& arguments) {
       const double scale = std::pow(10.0, static_cast<double>(-precision));
       rounded = std::nearbyint(input.asNumber() / scale) * scale;
     }
-    return input.isFloat() ? Value::number(rounded) : Value::integer(static_cast<int64_t>(rounded));
+    if (input.isFloat()) return Value::number(rounded);
+    if (std::fabs(rounded) >= 0x1p63) fail("round() gives an integer beyond 64 bits");
+    return Value::integer(static_cast<int64_t>(rounded));
   }
   if (method != "ceil" && method != "floor") fail("round() takes the method common, ceil or floor");
   const double scale = std::pow(10.0, static_cast<double>(precision));

@@ -16,11 +16,6 @@ namespace {
 // Whoever walks a value recurses, and so does its destruction.
 constexpr int kMaxDepth = 200;
 
-int depthAbove(int depth) {
-  if (depth >= kMaxDepth) fail(fmt::format("a value nests deeper than {}", kMaxDepth));
-  return depth + 1;
-}
-
 Value makeSequence(Sequence::Kind kind, std::vector<Value> items) {
   return Value::sequence({.kind = kind, .items = std::move(items)});
 }
@@ -133,6 +128,11 @@ bool dictsEqual(Budget& budget, const Dict& a, const Dict& b) {
 
 }  // namespace
 
+int depthAbove(int depth) {
+  if (depth >= kMaxDepth) fail(fmt::format("a value nests deeper than {}", kMaxDepth));
+  return depth + 1;
+}
+
 Value Value::none() { return Value(Held(None())); }
 Value Value::boolean(bool value) { return Value(Held(value)); }
 Value Value::integer(int64_t value) { return Value(Held(value)); }
@@ -229,6 +229,7 @@ std::string Value::typeName() const {
 int Value::depth() const {
   if (const Sequence* s = asSequence()) return s->depth;
   if (const Dict* d = asDict()) return d->depth();
+  if (const Object* o = asObject()) return o->depth();
   return 0;
 }
 

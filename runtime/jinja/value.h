@@ -139,8 +139,13 @@ class Object {
   virtual std::string repr() const;  // "<NAME object>"
   virtual std::optional<Value> attribute(const std::string&) { return std::nullopt; }
   virtual bool callable() const { return false; }
+  /// As Value::depth() of what it holds.
+  virtual int depth() const { return 0; }
   virtual Value call(Budget&, Arguments&);
 };
+
+/// The depth of what holds values of `depth`; fails beyond the bound.
+int depthAbove(int depth);
 
 bool isTrue(const Value& value);
 /// Python's ==.

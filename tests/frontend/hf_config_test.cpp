@@ -190,6 +190,11 @@ TEST(HfConfig, InverseFrequenciesAreThoseOfHf) {
   EXPECT_EQ(llama3.rope.inv_freq[17], 0x1.9731eep-14);
 }
 
+TEST(HfConfig, PretrainingTpChangesNothing) {
+  // As SmolLM3's config has it.
+  EXPECT_EQ(parsed(with(R"({"pretraining_tp": 2})")).num_layers, parsed(with(R"({})")).num_layers);
+}
+
 TEST(HfConfig, RefusesWhatIsNotSupportedByFieldAndValue) {
   struct Case {
     const char* fields;
@@ -223,7 +228,6 @@ TEST(HfConfig, RefusesWhatIsNotSupportedByFieldAndValue) {
       {R"({"head_dim": -2})", "head_dim is -2"},
       {R"({"rms_norm_eps": 0})", "rms_norm_eps is 0.0"},
       {R"({"hidden_act": "tanh"})", "hidden_act \"tanh\" is not supported"},
-      {R"({"pretraining_tp": 2})", "pretraining_tp 2 is not supported"},
       {R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor 0.5 is not supported"},
       {R"({"quantization_config": {"quant_method": "gptq"}})",
        "quantization_config with quant_method \"gptq\""},

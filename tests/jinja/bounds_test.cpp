@@ -54,6 +54,10 @@ TEST(Bounds, HostileTemplatesEndInAnError) {
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       "{% set ns = namespace(s='x') %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% "
       "endfor %}{{ ns.s }}",
+      "{% set ns = namespace(c=1) %}{% for i in range(100000) %}{% set ns.c = cycler(ns.c) %}{% "
+      "endfor %}",
+      "{% set ns = namespace(c=[]) %}{% for i in range(100000) %}{% set ns.c = [ns.c].count %}{% "
+      "endfor %}",
       "{% set ns = namespace(l=[]) %}{% for i in range(100000) %}{% set ns.l = [ns.l] %}{% endfor "
       "%}",
       "{% set ns = namespace(l=[1], m=[1]) %}{% for i in range(150) %}{% set ns.l = [ns.l, ns.l] %}"

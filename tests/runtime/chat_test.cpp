@@ -172,6 +172,7 @@ TEST(ChatTerminal, EndsAnAnswerWhereTheFlagsOrTheContextDo) {
   ASSERT_TRUE(terminal.waitForPrompt());
   terminal.type("hello\\\rthere\r");
   ASSERT_TRUE(terminal.waitFor("(ended by --max-tokens 5)")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt());
   terminal.type("/exit\r");
   EXPECT_EQ(terminal.wait(), 0) << terminal.shown();
 
@@ -181,11 +182,15 @@ TEST(ChatTerminal, EndsAnAnswerWhereTheFlagsOrTheContextDo) {
   full.type("hello\r");
   ASSERT_TRUE(full.waitFor("(the context of 30 tokens is full: /reset begins a new conversation)"))
       << full.shown();
+  ASSERT_TRUE(full.waitForPrompt());
   full.type("more\r");
   ASSERT_TRUE(full.waitFor("the conversation no longer fits")) << full.shown();
+  ASSERT_TRUE(full.waitForPrompt());
   full.type("/reset\r");
+  ASSERT_TRUE(full.waitForPrompt());
   full.type("hello\r");
   ASSERT_TRUE(full.waitFor("is full")) << full.shown();
+  ASSERT_TRUE(full.waitForPrompt());
   full.type("\x04");
   EXPECT_EQ(full.wait(), 0) << full.shown();
 }

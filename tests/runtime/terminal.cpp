@@ -84,7 +84,10 @@ int Terminal::wait() {
   while (readMore(1000)) {
   }
   int status = 0;
-  waitpid(pid_, &status, 0);
+  for (int i = 0; waitpid(pid_, &status, WNOHANG) == 0; ++i) {
+    if (i == 3000) kill(pid_, SIGKILL);  // it would wait for keys for ever
+    usleep(10'000);
+  }
   pid_ = -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }

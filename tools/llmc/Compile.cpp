@@ -190,6 +190,10 @@ class Compilation {
       }
       images.push_back(std::move(*image));
     }
+    if (images.empty() && emit != cpu::Emit::none)
+      return llmrt::invalidArgument(
+          "--emit llvm and --emit asm show code of CPU targets (--emit cuda and --emit ptx that of "
+          "CUDA targets): --target names none");
     return images;
   }
 

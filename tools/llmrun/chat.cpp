@@ -53,9 +53,14 @@ Result<jinja::Template> chatTemplate(const LoadedModel& model, const RunOptions&
 // What a model says, without what a terminal would obey.
 std::string printable(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte >= 0x20 && byte != 0x7f) || c == '\n' || c == '\t') out += c;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F are control characters too.
+    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      ++i;
+    } else if ((byte >= 0x20 && byte != 0x7f) || text[i] == '\n' || text[i] == '\t') {
+      out += text[i];
+    }
   }
   return out;
 }
@@ -164,7 +169,9 @@ class Chat {
     nlohmann::ordered_json messages = nlohmann::ordered_json::array();
     for (const ChatMessage& m : conversation_.messages())
       messages.push_back({{"role", m.role}, {"content", m.content}});
-    const std::string text = nlohmann::ordered_json{{"messages", messages}}.dump(2) + "\n";
+    const std::string text = nlohmann::ordered_json{{"messages", messages}}.dump(
+                                 2, ' ', false, nlohmann::json::error_handler_t::replace) +
+                             "\n";
     LLMRT_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
     LLMRT_RETURN_IF_ERROR(file.write(text.data(), text.size()));
     LLMRT_RETURN_IF_ERROR(file.commit());
