@@ -186,6 +186,14 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
   }
   return {};
 }
+std::pair<Value, Value> KernelBuilder::bf16Pairs(Value words) {
+  auto c = [&](uint32_t v) -> Value {
+    return arith::ConstantOp::create(b_, loc_,
+                                     DenseElementsAttr::get(vecI(kLanes, 32), int32_t(v)));
+  };
+  return {bitcast(vec(), arith::ShLIOp::create(b_, loc_, words, c(16))),
+          bitcast(vec(), arith::AndIOp::create(b_, loc_, words, c(0xffff0000)))};
+}
 
 Value KernelBuilder::roundTo(Storage s, Value v) {
   int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);

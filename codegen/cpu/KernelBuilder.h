@@ -115,6 +115,8 @@ class KernelBuilder {
   Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
   /// `lanes` stored values at ptr, as floats.
   Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
+  /// The low and the high bf16 of each of kLanes words, as floats.
+  std::pair<Value, Value> bf16Pairs(Value words);
   /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or
   /// bf16 as i16.
   Value roundTo(Storage s, Value v);
