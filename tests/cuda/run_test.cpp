@@ -99,7 +99,11 @@ INSTANTIATE_TEST_SUITE_P(
                     // positions, MLPs without a gate
                     Case{"cohere_qk_norm", "f32", "f32"}, Case{"gpt2", "f32", "f32"},
                     Case{"gpt_neox_sequential", "bf16", "bf16"}, Case{"phi", "f32", "f32"},
-                    Case{"falcon_40b", "f32", "f32"}),
+                    Case{"falcon_40b", "f32", "f32"},
+                    // experts: plain, beside a shared one, with biases and
+                    // sinks, after latents
+                    Case{"mixtral", "f32", "f32"}, Case{"qwen2_moe", "f32", "f32"},
+                    Case{"gpt_oss", "bf16", "bf16"}, Case{"deepseek_v3", "f32", "f32"}),
     [](const auto& info) { return info.param.model; });
 
 TEST(CudaRun, TellsTheDemosStory) {
