@@ -95,6 +95,10 @@ void KernelBuilder::prefetchToL2(Value p) {
   constexpr uint32_t kRead = 0, kSecondLevel = 2, kData = 1;
   LLVM::Prefetch::create(b_, loc_, p, kRead, kSecondLevel, kData);
 }
+void KernelBuilder::prefetchOnce(Value p) {
+  constexpr uint32_t kRead = 0, kNoReuse = 0, kData = 1;
+  LLVM::Prefetch::create(b_, loc_, p, kRead, kNoReuse, kData);
+}
 RowArgs KernelBuilder::row(Value index) {
   Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));
   return {loadI32(offset(p, offsetof(LlmcRow, token_id))),

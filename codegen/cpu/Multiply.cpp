@@ -109,19 +109,4 @@ void forBlocks(KernelBuilder& k, Value count, ArrayRef<int64_t> sizes, Value cap
   }
 }
 
-void expandPanels(KernelBuilder& k, const Panels& from, Value count, int64_t kCount, Value dst,
-                  int64_t stridePanels) {
-  const int64_t rowBytes = stridePanels * kLanes * 4;
-  k.loop(k.ci(0), count, 1, [&](Value p) {
-    Value src = k.offset(from.base, k.mul(p, from.panelBytes));
-    Value out = k.offset(dst, k.mul(p, kLanes * 4));
-    k.loop(k.ci(0), k.ci((kCount + from.kPerStep - 1) / from.kPerStep), 1, [&](Value s) {
-      Values values = loadStep(k, from, k.offset(src, k.mul(s, from.stepBytes)));
-      for (int64_t j = 0; j < from.kPerStep; ++j)
-        k.store(values[j], k.offset(out, k.add(k.mul(s, from.kPerStep * rowBytes), j * rowBytes)),
-                4);
-    });
-  });
-}
-
 }  // namespace llmc::cpu

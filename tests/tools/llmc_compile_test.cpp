@@ -108,7 +108,7 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
   const std::string bytes = readWhole(dir_.path("t.fb"));
   const auto* plan = llmrt::schema::GetPlan(bytes.data());
   for (const auto* entry : *plan->entry_points())
-    EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 8u);
+    EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 16u);
 }
 
 TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
