@@ -1,6 +1,6 @@
-// Products as chains of FMAs. Decode (few rows) multiplies weights straight from memory, several
-// panels at once; prefill expands a piece of a tile's weights to floats once and uses it for all
-// rows of the block.
+// Products as chains of FMAs. Weights are brought to floats in registers, as they are read: one or
+// two rows are over when the weights have been read; of more rows, a piece of the weights stays in
+// the cache for all of them.
 #include "codegen/cpu/Product.h"
 
 using namespace mlir;
@@ -9,43 +9,46 @@ namespace llmc::cpu {
 
 namespace {
 
-/// k values of a tile's weights that are expanded at a time: the panels of a register tile take
-/// half of the first-level cache (256 x 16 floats are 16 KB) and leave the rest to its rows.
-int64_t expandCols(const CpuTarget& target) {
-  return target.l1Bytes / 2 / (target.gemmPanels * kLanes * 4) / 64 * 64;
-}
-/// Rows of a block in prefill: those columns of them take three eighths of the second-level cache,
-/// beside the expanded tile and its outputs. More than 256 rows gain nothing: the weights are
-/// expanded seldom enough.
-int64_t blockRows(const CpuTarget& target) {
-  return std::min<int64_t>(target.l2Bytes * 3 / 8 / (expandCols(target) * 4), 256);
-}
-
 /// Rows up to which reading the weights is all that counts.
 constexpr int64_t kStreamedRows = 2;
-/// k values of a panel that stay in the cache for all blocks of a few rows: 64 KB of 16-bit
-/// weights.
-constexpr int64_t kPieceCols = 2048;
+
+/// How far ahead of its use a line of a stream is asked for: measured, 256 to 512 bytes gain 3-6 %.
+constexpr int64_t kAheadBytes = 512;
+
+/// k values of a piece. Few rows share a larger one, out of the second-level cache; of more, the
+/// rows and panels of a register tile fill the first level but for an eighth.
+int64_t pieceCols(const CpuTarget& target, const ProductSpec& spec, bool decode) {
+  if (decode) return 2048;
+  const Panels b = weightPanels({}, spec.storage, spec.cols);
+  const int64_t bytesPerK = target.gemmRows * 4 + target.gemmPanels * b.stepBytes / b.kPerStep;
+  return target.l1Bytes * 7 / 8 / bytesPerK / 64 * 64;
+}
+/// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache. More
+/// than 256 rows gain nothing: the weights are read seldom enough.
+int64_t blockRows(const CpuTarget& target, int64_t pieceCols) {
+  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * 4), 256);
+}
 
 class FmaProduct final : public ProductFrame {
  public:
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape)
-      : ProductFrame(
-            k, spec,
-            std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows : blockRows(k.target())),
-            shape.isDecode() ? 1 : k.target().gemmRows),
+      : FmaProduct(k, spec, shape, pieceCols(k.target(), spec, shape.isDecode())) {}
+
+ private:
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape, int64_t pieceCols)
+      : ProductFrame(k, spec,
+                     std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows
+                                                              : blockRows(k.target(), pieceCols)),
+                     shape.isDecode() ? 1 : k.target().gemmRows),
         decode_(shape.isDecode()),
-        expand_(!decode_ && spec.storage != Storage::f32),
         copyRows_(spec.norm || spec.gather || spec.sourceRow),
-        expandCols_(expandCols(k.target())),
+        pieceCols_(pieceCols),
         // A stride that is no power of two keeps the rows of a register tile in different sets of
         // the first-level cache.
         rowStride_(copyRows_ ? roundUp(spec.cols, kLanes) + kLanes : spec.xStride) {
     if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowStride_ * 4);
-    if (expand_) expanded_ = k.scratch(expandCols_ * tileStride_ * 4);
   }
 
- private:
   void prepareBlock(Value first, Value rows) override {
     if (!copyRows_) {
       block_ = {k_.rowPtr(spec_.x, first, spec_.xStride), rowStride_ * 4};
@@ -63,59 +66,71 @@ class FmaProduct final : public ProductFrame {
   void multiply(const Panels& weights, const OutputTile& tile) override {
     const Rows block = block_;
     if (spec_.tileCols) block_.base = k_.offset(block.base, k_.mul(tile.index, spec_.tileCols * 4));
-    if (decode_)
-      multiplyFromMemory(weights, tile);
-    else
-      multiplyExpanded(weights, tile);
+    if (decode_) {
+      auto few = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, k_.ci(kStreamedRows)); };
+      k_.ifThen(few(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
+      k_.ifThen(few(arith::CmpIPredicate::sgt), [&] { multiplyPieces(weights, tile); });
+    } else {
+      multiplyPieces(weights, tile);
+    }
     block_ = block;
   }
 
-  void multiplyFromMemory(const Panels& b, const OutputTile& tile) {
-    auto few = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, k_.ci(kStreamedRows)); };
-    k_.ifThen(few(arith::CmpIPredicate::sle), [&] { multiplyStreams(b, tile); });
-    k_.ifThen(few(arith::CmpIPredicate::sgt), [&] { multiplyPieces(b, tile); });
-  }
-
-  /// One or two rows: all is over when the weights have been read, for which several panels side by
-  /// side are several streams.
+  /// Several panels side by side are several streams.
   void multiplyStreams(const Panels& b, const OutputTile& tile) {
+    const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     forBlocks(k_, tile.rows, {kStreamedRows, 1}, [&](Value m, int64_t rows) {
       forPanels(
           tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
+            const Panels from = b.from(k_, p);
+            auto prefetch = [&](Value k) {
+              Value at = k_.offset(from.base, k_.add(k_.mul(k, bytesPerK), kAheadBytes));
+              prefetchSteps(at, from, panels, &KernelBuilder::prefetchOnce);
+            };
             Values acc(rows * panels, k_.zero());
-            acc = cpu::multiply(k_, rowsFrom(m), b.from(k_, p), rows, panels, spec_.cols, acc);
+            acc = cpu::multiply(k_, rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
             storeTile(tile, m, p, rows, panels, acc);
           });
     });
   }
 
-  /// More rows, and multiplying takes as long as reading: a piece of the panel stays in the cache
-  /// for blocks of rows as equal as they can be, and each block asks for its share of the piece
-  /// that comes next.
+  /// Four values of k of each panel, the first at `at`.
+  void prefetchSteps(Value at, const Panels& b, int64_t panels,
+                     void (KernelBuilder::*prefetch)(Value)) {
+    for (int64_t q = 0; q < panels; ++q)
+      for (int64_t line = 0; line < 4 * b.stepBytes / b.kPerStep; line += 64)
+        (k_.*prefetch)(k_.offset(at, q * b.panelBytes + line));
+  }
+
+  /// A piece of a panel stays in the cache for blocks of rows as equal as they can be, and each
+  /// block asks for its share of the piece that comes next.
   void multiplyPieces(const Panels& b, const OutputTile& tile) {
     zeroOutputs(tile);
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     const int64_t most = k_.target().gemmRows;
     Value numBlocks = k_.ceilDiv(tile.rows, most);
     Value blockRows = k_.div(k_.add(tile.rows, k_.add(numBlocks, -1)), numBlocks);
-    forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
-      auto piece = [&](Value k0, int64_t count) {
+    forPieces(pieceCols_, [&](Value k0, int64_t count) {
+      Value end = k_.add(k0, count);
+      Value nextPieces =
+          k_.offset(b.base, k_.select(k_.cmp(arith::CmpIPredicate::eq, end, k_.ci(spec_.cols)),
+                                      k_.mul(tile.panels, b.panelBytes), k_.mul(end, bytesPerK)));
+      forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
         Panels from = b.from(k_, p);
         from.base = k_.offset(from.base, k_.mul(k0, bytesPerK));
+        Value after = k_.add(p, panels);
+        Value next = k_.select(k_.cmp(arith::CmpIPredicate::slt, after, tile.panels),
+                               k_.offset(from.base, panels * b.panelBytes), nextPieces);
         forBlocks(k_, tile.rows, fewRowTiles(most), blockRows, [&](Value m, int64_t rows) {
-          Value next = k_.offset(from.base, k_.add(k_.div(k_.mul(m, count * bytesPerK), tile.rows),
-                                                   count * bytesPerK));
           Value share = k_.div(k_.ci(rows * bytesPerK << 8), tile.rows);
+          Value first = k_.offset(next, k_.div(k_.mul(m, count * bytesPerK), tile.rows));
           auto prefetch = [&](Value k) {
-            Value at = k_.offset(next, k_.div(k_.mul(k, share), 256));
-            for (int64_t q = 0; q < panels; ++q)
-              for (int64_t line = 0; line < 4 * bytesPerK; line += 64)
-                k_.prefetchToL2(k_.offset(at, q * b.panelBytes + line));
+            prefetchSteps(k_.offset(first, k_.div(k_.mul(k, share), 256)), b, panels,
+                          &KernelBuilder::prefetchToL2);
           };
           multiplyOnto(tile, m, p, rows, panels, from, k0, count, prefetch);
         });
-      };
-      forPieces(kPieceCols, piece);
+      });
     });
   }
   /// Row counts with a register tile of their own in multiplyPieces(): few enough for the code, and
@@ -125,23 +140,6 @@ class FmaProduct final : public ProductFrame {
     for (int64_t larger : {8, 12})
       if (larger <= most) sizes.insert(sizes.begin(), larger);
     return sizes;
-  }
-
-  void multiplyExpanded(const Panels& b, const OutputTile& tile) {
-    zeroOutputs(tile);
-    forPieces(expandCols_, [&](Value k0, int64_t count) {
-      Panels from = b;
-      from.base = k_.offset(b.base, k_.mul(k0, b.stepBytes / b.kPerStep));
-      if (expand_) {
-        expandPanels(k_, from, tile.panels, count, expanded_, spec_.tilePanels);
-        from = {expanded_, kLanes * 4, tileStride_ * 4, 1, Storage::f32};
-      }
-      forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
-        forBlocks(k_, tile.rows, rowTiles(k_.target()), [&](Value m, int64_t rows) {
-          multiplyOnto(tile, m, p, rows, panels, from.from(k_, p), k0, count);
-        });
-      });
-    });
   }
 
   /// body(first k, count) over K in pieces of `cols`, the last of which may be shorter.
@@ -176,9 +174,9 @@ class FmaProduct final : public ProductFrame {
         k_.store(acc[i * panels + q], tile.at(k_, k_.add(m, i), k_.add(p, q)), 4);
   }
 
-  const bool decode_, expand_, copyRows_;
-  const int64_t expandCols_, rowStride_;
-  Value rows_, expanded_;
+  const bool decode_, copyRows_;
+  const int64_t pieceCols_, rowStride_;
+  Value rows_;
   Rows block_;
 };
 

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/core/weight_view.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/schedule_check.h"
@@ -190,6 +192,14 @@ class Verifier {
       LLMRT_CHECK(s->kind() <= 2, "a source has kind {}", s->kind());
       LLMRT_CHECK(s->rows() > 0 && s->rows() < kMaxDimension, "a source has {} rows", s->rows());
       LLMRT_CHECK(s->cols() == w.cols(), "a source has {} columns, not {}", s->cols(), w.cols());
+      // Experts of one name each have a tensor each.
+      const bool own_tensors =
+          std::string_view(s->name()->c_str()).find("{expert}") != std::string_view::npos;
+      const int64_t experts = own_tensors ? 1 : std::max(1u, w.num_experts());
+      LLMRT_CHECK(!s->view() || viewOf(*s->view())
+                                    .isInside(static_cast<int64_t>(s->rows()),
+                                              static_cast<int64_t>(s->cols()), experts),
+                  "a source has a view that leaves its tensor");
       rows.push_back(static_cast<int64_t>(s->rows()));
       total_rows += s->rows();
       LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);

@@ -103,11 +103,16 @@ void CudaSession::place() {
     const schema::KvGroup& g = *p.kv_groups()->Get(i);
     Places::Pool pool;
     pool.first_layer = g.first_layer();
-    pool.layer_bytes = alignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
-                               g.num_kv_heads() * g.head_dim_padded() *
-                               static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
-    pool.keys = take(pool.layer_bytes * g.num_layers());
-    pool.values = take(pool.layer_bytes * g.num_layers());
+    const uint32_t value_dim = g.value_dim_padded() ? g.value_dim_padded() : g.head_dim_padded();
+    const auto layerBytes = [&](uint32_t dim) {
+      return alignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
+                     g.num_kv_heads() * dim *
+                     static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
+    };
+    pool.key_layer_bytes = layerBytes(g.head_dim_padded());
+    pool.value_layer_bytes = layerBytes(value_dim);
+    pool.keys = take(pool.key_layer_bytes * g.num_layers());
+    pool.values = take(pool.value_layer_bytes * g.num_layers());
     places_.pools.push_back(pool);
   }
   places_.end = at;
@@ -193,11 +198,13 @@ uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::O
       return base + places_.arena + entry.buffers()->Get(i)->offset_bytes();
     case schema::Space::weights:
       return weights_.address() + weights_layout_.at(i, layer);
-    case schema::Space::kv_keys:
+    case schema::Space::kv_keys: {
+      const Places::Pool& pool = places_.pools[i];
+      return base + pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;
+    }
     case schema::Space::kv_values: {
       const Places::Pool& pool = places_.pools[i];
-      return base + (operand.space() == schema::Space::kv_keys ? pool.keys : pool.values) +
-             (layer - pool.first_layer) * pool.layer_bytes;
+      return base + pool.values + (layer - pool.first_layer) * pool.value_layer_bytes;
     }
     case schema::Space::rope:
       return base + places_.rope[i];

@@ -66,7 +66,7 @@ class CudaSession : public DeviceSession {
              scratch = 0, end = 0;
     std::vector<uint64_t> rope;
     struct Pool {
-      uint64_t keys = 0, values = 0, layer_bytes = 0;
+      uint64_t keys = 0, values = 0, key_layer_bytes = 0, value_layer_bytes = 0;
       uint32_t first_layer = 0;
     };
     std::vector<Pool> pools;

@@ -86,14 +86,28 @@ TEST_P(CudaGolden, EqualsTransformersInOneChunk) {
   expectRun({}, run_["tolerance"].get<double>() + rounding * largest);
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaGolden,
-                         testing::Values(Case{"llama_gqa_biases", "f32", "f32"},
-                                         Case{"llama_rope_llama3", "f32", "f32"},
-                                         Case{"llama_mqa_head_dim_24", "f32", "f32"},
-                                         Case{"mistral_window", "f32", "f32"},
-                                         Case{"llama_head_dim_20_bf16", "bf16", "bf16"},
-                                         Case{"mistral_no_window_f16", "f16", "f16"}),
-                         [](const auto& info) { return info.param.model; });
+INSTANTIATE_TEST_SUITE_P(
+    , CudaGolden,
+    testing::Values(Case{"llama_gqa_biases", "f32", "f32"}, Case{"llama_rope_llama3", "f32", "f32"},
+                    Case{"llama_mqa_head_dim_24", "f32", "f32"},
+                    Case{"mistral_window", "f32", "f32"},
+                    Case{"llama_head_dim_20_bf16", "bf16", "bf16"},
+                    Case{"mistral_no_window_f16", "f16", "f16"},
+                    // qk-norm
+                    Case{"qwen3", "bf16", "bf16"},
+                    // softcaps, norms after, scales
+                    Case{"gemma2", "bf16", "bf16"}, Case{"gemma3", "f32", "f32"},
+                    Case{"granite", "f32", "f32"}, Case{"olmo2", "f32", "f32"},
+                    // layer norms, parallel residuals, parts that turn, learned
+                    // positions, MLPs without a gate
+                    Case{"cohere_qk_norm", "f32", "f32"}, Case{"gpt2", "f32", "f32"},
+                    Case{"gpt_neox_sequential", "bf16", "bf16"}, Case{"phi", "f32", "f32"},
+                    Case{"falcon_40b", "f32", "f32"},
+                    // experts: plain, beside a shared one, with biases and
+                    // sinks, after latents
+                    Case{"mixtral", "f32", "f32"}, Case{"qwen2_moe", "f32", "f32"},
+                    Case{"gpt_oss", "bf16", "bf16"}, Case{"deepseek_v3", "f32", "f32"}),
+    [](const auto& info) { return info.param.model; });
 
 TEST(CudaRun, TellsTheDemosStory) {
   const std::string plan =

@@ -329,6 +329,10 @@ template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int other) {
   return shim::shuffle(mask, v, shim::lane() ^ static_cast<unsigned>(other));
 }
+template <class T>
+T __shfl_sync(unsigned mask, T v, int from) {
+  return shim::shuffle(mask, v, static_cast<unsigned>(from));
+}
 inline unsigned atomicAdd(unsigned* p, unsigned v) { return std::exchange(*p, *p + v); }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
   return std::exchange(*p, *p + v);

@@ -144,6 +144,12 @@ class Compilation {
       result_.warnings.push_back(fmt::format(
           "--max-seq-len {}: the model was trained for {} positions, text beyond them may be poor",
           import.maxSeqLen, spec.max_position_embeddings));
+      if (spec.rope.scaling == RopeScaling::kDynamic) {
+        result_.warnings.push_back(
+            fmt::format("rope_scaling dynamic: sessions of more than {} tokens use the frequencies "
+                        "of {}, whatever the length of the text",
+                        spec.max_position_embeddings, import.maxSeqLen));
+      }
     }
     import.maxBatch = options_.maxBatch;
     import.prefillChunk = options_.prefillChunk;

@@ -4,13 +4,6 @@
 // query being one head of one row. Scores and outputs stay in registers (arXiv 2205.14135).
 // Queries, scaled, and probabilities are rounded to the cache's type; sums are f32.
 
-DEVICE u32 packPair(BF16, float low, float high) {
-  return static_cast<u32>(BF16::fromFloat(low)) | static_cast<u32>(BF16::fromFloat(high)) << 16;
-}
-DEVICE u32 packPair(F16, float low, float high) {
-  return static_cast<u32>(F16::fromFloat(low)) | static_cast<u32>(F16::fromFloat(high)) << 16;
-}
-
 template <class Pool, int kNumHeads, int kWindow, int kQStride, int kYStride>
 struct FlashAttention {
   typedef typename Pool::Type T;
@@ -39,7 +32,7 @@ struct FlashAttention {
 
   /// Block (KV head, kRows rows).
   static DEVICE void run(const Args& a, const float* q, const void* keys, const void* values,
-                         float* y, float scale) {
+                         float* y, float scale, float cap = 0, const float* sinks = nullptr) {
     u8* const shared = dynamicShared();
     letNextKernelBegin();
     waitForEarlierKernels();
@@ -53,16 +46,17 @@ struct FlashAttention {
       const int seq = step.rows[begin].seq;
       int stop = begin + 1;
       while (stop < end && step.rows[stop].seq == seq) ++stop;
-      oneSequence(shared, step, q, keys, values, y, scale, head, seq, first, begin, stop, warp, g,
-                  c, lane);
+      oneSequence(shared, step, q, keys, values, y, scale, cap, sinks, head, seq, first, begin,
+                  stop, warp, g, c, lane);
       begin = stop;
     }
   }
 
   /// Rows [begin, stop) of the block's, which begins at row `first`.
   static DEVICE void oneSequence(u8* shared, const Step& step, const float* q, const void* keys,
-                                 const void* values, float* y, float scale, int head, int seq,
-                                 int first, int begin, int stop, int warp, int g, int c, int lane) {
+                                 const void* values, float* y, float scale, float cap,
+                                 const float* sinks, int head, int seq, int first, int begin,
+                                 int stop, int warp, int g, int c, int lane) {
     // This thread's two queries, and the positions they attend to: [from, pos].
     int row[2], query_head[2], pos[2], from[2];
 #pragma unroll
@@ -86,6 +80,11 @@ struct FlashAttention {
         queries[k][j] = packPair(T(), low, high);
       }
     float out[kPadded / 8][4], largest[2] = {-infinity(), -infinity()}, sum[2] = {0, 0};
+    if (sinks) {  // a key before all others, whose value is 0
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+        if (pos[h] >= 0) largest[h] = sinks[query_head[h]], sum[h] = 1;
+    }
 #pragma unroll
     for (int n = 0; n < kPadded / 8; ++n)
 #pragma unroll
@@ -135,6 +134,7 @@ struct FlashAttention {
           for (int e = 0; e < 2; ++e) {
             const int key = block * kKeys + n * 8 + 2 * c + e;
             float& score = scores[n][2 * h + e];
+            score = softcap(score, cap);
             if (key > pos[h] || key < from[h]) score = -infinity();
             most = fmaxf(most, score);
           }
