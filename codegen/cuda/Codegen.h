@@ -23,9 +23,12 @@ struct Launch {
   int64_t rowsPerBlock = 0;
   int64_t tokensPerBlock = 0;
   int64_t dynamicSharedBytes = 0;
+  enum { kEverywhere, kWithWgmma, kWithoutWgmma } where = kEverywhere;  // CudaTarget::hasWgmma
+  bool alone = false;  // one block has a processor's registers to itself
 };
 
-/// The kernels of a model as CUDA C++: the same text for every architecture.
+/// The kernels of a model as CUDA C++: the same text for every architecture, but for what it says
+/// under LLMC_WGMMA.
 struct CudaSource {
   std::string text;
   std::vector<Launch> launches;

@@ -232,6 +232,8 @@ class Compilation {
     for (const cuda::CudaTarget* target : targets) {
       auto image = cuda::compileKernels(*source, *target);
       if (!image) return failure(image.takeError(), true);
+      for (const std::string& warning : image->binary.warnings)
+        result_.warnings.push_back(fmt::format("{}: {}", target->name, warning));
       if (options_.emit == Emit::kPtx)
         text.assign(image->binary.image.begin(), image->binary.image.end() - 1);
       images.push_back(std::move(*image));
