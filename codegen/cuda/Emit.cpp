@@ -20,7 +20,7 @@ const char kDeviceSources[] =
 
 constexpr int64_t kChunkTokens = 256;            // Attention::kChunk
 constexpr int64_t kMostHeadDim = 576;            // Attention's vectors fit in registers
-constexpr int64_t kMostFlashDim = 128;           // FlashAttention's outputs fit in registers
+constexpr int64_t kMostFlashDim = 256;           // FlashAttention's outputs fit in registers
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // productOnTensorCores' stages
 
@@ -30,6 +30,12 @@ struct NormAt {
   bool layer = false;
   double eps = 0;
 };
+
+/// FlashAttention::kSharedBytes.
+int64_t flashBytes(int64_t padded) {
+  const int64_t tile = LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16);
+  return padded > 128 ? 2 * tile + padded / 16 * 128 * 16 : 4 * tile;
+}
 
 /// As many blocks share a KV head's query heads (Attention::kParts) as leave each this many rounds.
 constexpr int64_t kRoundsPerPart = 4;
@@ -214,8 +220,10 @@ class KernelEmitter {
   }
 
   /// A __global__ function with `body`, launched as `launch` says (symbol and kernel are filled
-  /// in).
-  void function(const std::string& suffix, const std::string& body, Launch launch) {
+  /// in). `fewBlocks`: ptxas shall spend registers on it rather than spill a word or two so that
+  /// more blocks fit on a processor.
+  void function(const std::string& suffix, const std::string& body, Launch launch,
+                bool fewBlocks = false) {
     launch.kernel = index_;
     launch.symbol = kernel_.getSymName().str() + suffix;
     if (launch.maxRows == 0) launch.maxRows = maxRows_;
@@ -223,9 +231,9 @@ class KernelEmitter {
         symbolOf_.try_emplace(fmt::format("{} {}", launch.threads, body), launch.symbol);
     if (isNew) {
       source_.text += fmt::format(
-          "extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ Args "
+          "extern \"C\" __global__ void __launch_bounds__({}{}) {}(const __grid_constant__ Args "
           "args) {{\n  {}\n}}\n",
-          launch.threads, launch.symbol, body);
+          launch.threads, fewBlocks ? ", 1" : "", launch.symbol, body);
     } else {
       // A kernel of another bound on rows, say, came to the same code.
       launch.symbol = same->second;
@@ -403,7 +411,8 @@ class KernelEmitter {
                {.threads = 128,
                 .blocks = kv.getNumKvHeads(),
                 .rowsPerBlock = 64 / group,
-                .dynamicSharedBytes = 4 * LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16)});
+                .dynamicSharedBytes = flashBytes(padded)},
+               /*fewBlocks=*/true);
       return;
     }
     const int64_t blocks = kv.getNumKvHeads() * parts;
