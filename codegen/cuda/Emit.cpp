@@ -23,6 +23,9 @@ constexpr int64_t kMostHeadDim = 576;            // Attention's vectors fit in r
 constexpr int64_t kMostFlashDim = 256;           // FlashAttention's outputs fit in registers
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // productOnTensorCores' stages
+/// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
+int64_t wgmmaBytes(int64_t tokens) { return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64; }
+constexpr int64_t kHopperProcessors = 132;
 
 /// Where the norm of a product finds its weight and bias among the operands; -1: none.
 struct NormAt {
@@ -220,20 +223,22 @@ class KernelEmitter {
   }
 
   /// A __global__ function with `body`, launched as `launch` says (symbol and kernel are filled
-  /// in). `fewBlocks`: ptxas shall spend registers on it rather than spill a word or two so that
-  /// more blocks fit on a processor.
-  void function(const std::string& suffix, const std::string& body, Launch launch,
-                bool fewBlocks = false) {
+  /// in).
+  void function(const std::string& suffix, const std::string& body, Launch launch) {
     launch.kernel = index_;
     launch.symbol = kernel_.getSymName().str() + suffix;
     if (launch.maxRows == 0) launch.maxRows = maxRows_;
     const auto [same, isNew] =
         symbolOf_.try_emplace(fmt::format("{} {}", launch.threads, body), launch.symbol);
     if (isNew) {
+      const bool always = launch.where == Launch::kEverywhere;
       source_.text += fmt::format(
-          "extern \"C\" __global__ void __launch_bounds__({}{}) {}(const __grid_constant__ Args "
-          "args) {{\n  {}\n}}\n",
-          launch.threads, fewBlocks ? ", 1" : "", launch.symbol, body);
+          "{}extern \"C\" __global__ void __launch_bounds__({}{}) {}(const __grid_constant__ Args "
+          "args) {{\n  {}\n}}\n{}",
+          always                               ? ""
+          : launch.where == Launch::kWithWgmma ? "#ifdef LLMC_WGMMA\n"
+                                               : "#ifndef LLMC_WGMMA\n",
+          launch.threads, launch.alone ? ", 1" : "", launch.symbol, body, always ? "" : "#endif\n");
     } else {
       // A kernel of another bound on rows, say, came to the same code.
       launch.symbol = same->second;
@@ -333,7 +338,8 @@ class KernelEmitter {
     return !isDecode() && !gather && !m.type.isF32();
   }
   int64_t packedBytes(const Matrix& m, bool gather) const {
-    return onTensorCores(m, gather) ? ceilDiv(maxRows_, 16) * ceilDiv(m.cols, 16) * 512 : 0;
+    // Fragments of 16 rows, or tiles of 64 as wgmma has them.
+    return onTensorCores(m, gather) ? ceilDiv(maxRows_, 64) * 4 * ceilDiv(m.cols, 16) * 512 : 0;
   }
 
   /// A matrix product of operand 0. `weightAt`: an operand. `order`: how its panels lie.
@@ -350,17 +356,47 @@ class KernelEmitter {
                                          boolean(normAt.weight >= 0), normAt.layer ? ", true" : "");
     if (onTensorCores(m, gather)) {
       const std::string packed = fmt::format("args.scratch + {}", int64_t{LLMC_CUDA_COUNTER_BYTES});
+      const bool wgmma = m.cols % 64 == 0;  // whole stages
+      const auto other = wgmma ? Launch::kWithoutWgmma : Launch::kEverywhere;
+      if (wgmma) {
+        function("_tiles",
+                 fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps,
+                             packed, shift),
+                 {.threads = 256, .rowsPerBlock = 16, .where = Launch::kWithWgmma});
+        // Tiles of 256 rows read less per product; with so few rows that they would leave
+        // processors idle, tiles of 128 are twice as many.
+        const int64_t panelTiles = ceilDiv(numPanels, 8);
+        const int64_t few =
+            std::max<int64_t>(256 * (ceilDiv(kHopperProcessors, panelTiles) - 1), 128);
+        for (const int64_t tokens : {128, 256}) {
+          const bool small = tokens == 128;
+          if (!small && few >= maxRows_) break;
+          const Launch launch{.minRows = small ? 1 : few + 1,
+                              .maxRows = small ? std::min(few, maxRows_) : maxRows_,
+                              .threads = 384,
+                              .blocks = panelTiles,
+                              .rowsPerBlock = tokens,
+                              .dynamicSharedBytes = wgmmaBytes(tokens),
+                              .where = Launch::kWithWgmma,
+                              .alone = true};
+          function(fmt::format("_wgmma{}", tokens),
+                   fmt::format("productOnWgmma<{}, {}>(args, {}, {}, {});", spec, tokens, packed,
+                               any(weightAt), finish),
+                   launch);
+        }
+      }
       function("_pack",
                fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
                            shift),
-               {.threads = 256, .rowsPerBlock = 16});
+               {.threads = 256, .rowsPerBlock = 16, .where = other});
       function("_mma",
                fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec, packed,
                            any(weightAt), finish),
                {.threads = 128,
                 .blocks = ceilDiv(numPanels, 8),
                 .rowsPerBlock = 128,
-                .dynamicSharedBytes = kTensorTileBytes});
+                .dynamicSharedBytes = kTensorTileBytes,
+                .where = other});
       needScratch(packedBytes(m, gather));
       return;
     }
@@ -411,8 +447,8 @@ class KernelEmitter {
                {.threads = 128,
                 .blocks = kv.getNumKvHeads(),
                 .rowsPerBlock = 64 / group,
-                .dynamicSharedBytes = flashBytes(padded)},
-               /*fewBlocks=*/true);
+                .dynamicSharedBytes = flashBytes(padded),
+                .alone = true});
       return;
     }
     const int64_t blocks = kv.getNumKvHeads() * parts;
@@ -460,9 +496,9 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
         LLMC_CUDA_RELAYOUT_THREADS, llvm::StringRef(type).lower(), type, type);
   }
   source.text += fmt::format(
-      "extern \"C\" __global__ void __launch_bounds__({}) llmc_greedy(const __grid_constant__ "
-      "Greedy g) {{\n  chooseGreedily(g);\n}}\n",
-      LLMC_CUDA_GREEDY_THREADS);
+      "extern \"C\" __global__ void __launch_bounds__({}) llmc_sample(const __grid_constant__ "
+      "Sample s) {{\n  chooseToken(s);\n}}\n",
+      LLMC_CUDA_SAMPLE_THREADS);
   std::map<std::string, std::string> symbolOf;
   uint32_t index = 0;
   for (auto kernel : model.getOps<llm::KernelOp>())

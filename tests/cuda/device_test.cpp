@@ -11,7 +11,6 @@ namespace llmc::test {
 namespace {
 
 static_assert(sizeof(Args) == sizeof(LlmcCudaArgs) && sizeof(Relayout) == sizeof(LlmcCudaRelayout));
-static_assert(sizeof(Greedy) == sizeof(LlmcCudaGreedy));
 static_assert(sizeof(Row) == sizeof(LlmcRow) && sizeof(Step) == sizeof(LlmcStep));
 static_assert(offsetof(Row, logits_row) == offsetof(LlmcRow, logits_row));
 static_assert(offsetof(Step, num_rows) == offsetof(LlmcStep, num_rows));
@@ -52,7 +51,21 @@ double tolerance(const Expectation& e, int64_t cols, DType operand) {
          1e-30;
 }
 
-enum class Path { kOneRow, kFourRows, kDirect, kTensor };
+enum class Path { kOneRow, kFourRows, kDirect, kTensor, kWgmma };
+
+/// packRows and productOnWgmma; `rows`: of the product.
+template <class P, int kTokens, class Finish>
+void multiplyOnWgmma(const Args& args, int rows, const float* x, const float* norm, float eps,
+                     const void* weight, const Finish& finish) {
+  typedef ProductOnWgmma<P, kTokens, Finish> W;
+  const auto row_tiles = static_cast<size_t>((rows + 63) / 64);
+  Bytes packed(row_tiles * W::kSteps * W::kRowTileBytes);
+  std::fill_n(packed.data(), row_tiles * W::kSteps * W::kRowTileBytes, uint8_t{0xff});
+  launch({1, static_cast<unsigned>(rows + 15) / 16}, 256, 0,
+         [&] { packRows<P, true>(args, x, norm, eps, packed.data()); });
+  launch({(P::kPanels + 7) / 8, static_cast<unsigned>(rows + kTokens - 1) / kTokens}, W::kThreads,
+         W::kSharedBytes, [&] { productOnWgmma<P, kTokens>(args, packed.data(), weight, finish); });
+}
 
 template <class T, int kRows, int kCols, int kStride, bool kGather, bool kNorm>
 void expectProduct(Path path, int rows) {
@@ -78,7 +91,7 @@ void expectProduct(Path path, int rows) {
   const float* norms = kNorm ? norm.data() : nullptr;
   const float eps = 1e-5f;
   const void* weight = w.fragments->data();
-  const DType operand = path == Path::kTensor ? kDType<T> : DType::kF32;
+  const DType operand = path >= Path::kTensor ? kDType<T> : DType::kF32;
   switch (path) {
     case Path::kOneRow:
       launch({(kPanels + 1) / 2}, 256, P::kPaddedCols * 4, [&] {
@@ -105,6 +118,17 @@ void expectProduct(Path path, int rows) {
                [&] { packRows<P>(step.args, x.floats(), norms, eps, packed.data()); });
         launch({(kPanels + 7) / 8, static_cast<unsigned>(outputs + 127) / 128}, 128, 3 * 16384,
                [&] { productOnTensorCores<P>(step.args, packed.data(), weight, finish); });
+      }
+      break;
+    case Path::kWgmma:
+      if constexpr (T::kPerWord == 2 && kCols % 64 == 0 && !kGather) {
+        std::vector<std::vector<float>> all;
+        multiplyOnWgmma<P, 128>(step.args, rows, x.floats(), norms, eps, weight, finish);
+        all.emplace_back(y.floats(), y.floats() + outputs * kYStride);
+        // Bits do not depend on the tile.
+        multiplyOnWgmma<P, 256>(step.args, rows, x.floats(), norms, eps, weight, finish);
+        for (size_t i = 0; i < all[0].size(); ++i)
+          ASSERT_TRUE(all[0][i] == y.floats()[i] || std::isnan(all[0][i])) << i;
       }
       break;
   }
@@ -137,6 +161,12 @@ TEST(CudaProduct, EqualsAPlainLoopOnTensorCores) {
   expectProduct<BF16, 150, 112, 112, false, true>(Path::kTensor, 139);
   expectProduct<F16, 24, 50, 64, false, true>(Path::kTensor, 17);
   expectProduct<F16, 16, 200, 208, true, false>(Path::kTensor, 5);
+}
+
+TEST(CudaProduct, EqualsAPlainLoopOnWgmma) {
+  expectProduct<BF16, 128, 64, 64, false, false>(Path::kWgmma, 128);   // one whole tile, one stage
+  expectProduct<BF16, 150, 320, 336, false, true>(Path::kWgmma, 300);  // stages come round; edges
+  expectProduct<F16, 24, 128, 144, false, true>(Path::kWgmma, 17);
 }
 
 /// The same bits for one row and for four, for any grid.
@@ -188,7 +218,7 @@ TEST(CudaProduct, GluPairsGateAndUp) {
     }
 }
 
-template <class T, int kHeads, int kKvHeads, int kDim, bool kTensor>
+template <class T, int kHeads, int kKvHeads, int kDim, bool kTensor, bool kWgmma = false>
 void expectQkv(bool bias_too) {
   SCOPED_TRACE(testing::Message() << "head_dim " << kDim << " dtype " << llmrt::dtypeName(kDType<T>)
                                   << (kTensor ? " tensor" : ""));
@@ -218,7 +248,9 @@ void expectQkv(bool bias_too) {
   for (int i = 0; i < kRows * kK; ++i) x.floats()[i] = rounded(DType::kBF16, random());
   const FinishQkv<Pool, kHeads, true, true, kStride> finish{
       bias.data(), rope.data(), cache.keys.data(), cache.values.data(), q.floats()};
-  if constexpr (kTensor) {
+  if constexpr (kWgmma) {
+    multiplyOnWgmma<P, 128>(step.args, kRows, x.floats(), nullptr, 0, w.fragments->data(), finish);
+  } else if constexpr (kTensor) {
     Bytes packed(P::kBlocks * 512);
     launch({1, 1}, 256, 0, [&] { packRows<P>(step.args, x.floats(), nullptr, 0, packed.data()); });
     launch({(kPanels + 7) / 8, 1}, 128, 3 * 16384,
@@ -262,6 +294,7 @@ TEST(CudaProduct, QkvRotatesAndWritesTheCache) {
   expectQkv<BF16, 2, 2, 64, false>(false);
   expectQkv<F32, 2, 1, 8, false>(false);
   expectQkv<BF16, 4, 2, 24, true>(true);
+  expectQkv<BF16, 4, 2, 24, true, true>(true);
 }
 
 template <class T, int kHeads, int kKvHeads, int kDim, int kWindow>
@@ -364,28 +397,6 @@ TEST(CudaAttention, EqualsAPlainLoopWhateverTheSplit) {
   expectAttention<F16, 6, 2, 40, 70>({60,  61,  62,  63,  64,  65,  66,  130, 131, 132, 133, 134,
                                       135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146});
   expectAttention<BF16, 3, 3, 128, 0>({0, 1, 2, 190});
-}
-
-TEST(CudaGreedy, ChoosesTheLargestAndMovesOn) {
-  Random random;
-  constexpr int kVocab = 5000;
-  std::vector<float> logits(kVocab);
-  Row row{7, 40, 0, 0};
-  u64 best = 0, chosen[LLMC_CUDA_RING] = {};
-  u32 arrived = 0, steps = 0;
-  for (u32 turn = 0; turn < 70; ++turn) {
-    for (float& v : logits) v = random() - (turn % 2 ? 3 : 0);  // all negative every other time
-    logits[turn * 13] = NAN;
-    const u32 expected = (turn * 61 + 40) % kVocab;
-    logits[expected] = logits[kVocab - 1] = 5;  // of equals the first
-    const Greedy g{logits.data(), &row, &best, &arrived, chosen, &steps, kVocab};
-    launch({3}, LLMC_CUDA_GREEDY_THREADS, 0, [&] { chooseGreedily(g); });
-    ASSERT_EQ(static_cast<u32>(row.token_id), expected);
-    ASSERT_EQ(row.pos, static_cast<int>(41 + turn));
-    ASSERT_EQ(chosen[turn % LLMC_CUDA_RING], static_cast<u64>(turn) << 32 | expected);
-    ASSERT_EQ(best, 0u);
-    ASSERT_EQ(arrived, 0u);
-  }
 }
 
 TEST(CudaRows, NormEmbedRopeAndElementwise) {

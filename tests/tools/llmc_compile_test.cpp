@@ -119,6 +119,22 @@ TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
   EXPECT_THAT(ran.err, HasSubstr("warning: --max-seq-len 100"));
 }
 
+// Transformers turns to other frequencies as a text grows; keys that lie in a cache cannot.
+TEST_F(LlmcCompile, WarnsThatDynamicFrequenciesAreFixed) {
+  nlohmann::json config = tinyConfig();
+  config["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};
+  dir_.write("config.json", config.dump());
+  const auto warnings = [&](const char* max_seq_len) {
+    const Ran ran = llmc({"compile", dir_.path("config.json"), "--no-weights", "--emit", "ir",
+                          "--max-seq-len", max_seq_len});
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    return ran.err;
+  };
+  EXPECT_THAT(warnings("100"), HasSubstr("rope_scaling dynamic: sessions of more than 64 tokens "
+                                         "use the frequencies of 100"));
+  EXPECT_EQ(warnings("64"), "");
+}
+
 TEST_F(LlmcCompile, EmitPrintsEachStageAndWritesNoPlan) {
   const std::string model = tinyModel();
   const size_t before = dir_.entries();

@@ -88,10 +88,11 @@ Status measureDecode(Session& session, int64_t depth, int64_t count, Rounds& rou
   }
   session.truncate(0, depth);
   const Clock::time_point start = Clock::now();
-  if (session.decodesGreedilyAlone()) {
+  if (session.decodesAlone()) {
     // What a user of a device gets: the choice of each token is part of its time.
-    LLMRT_RETURN_IF_ERROR(
-        session.decodeGreedy(0, tokenAt(depth, vocab_size), count, [](int32_t) { return true; }));
+    LLMRT_ASSIGN_OR_RETURN(Sampler greedy, Sampler::create(vocab_size, {}));
+    LLMRT_RETURN_IF_ERROR(session.decodeAlone(0, tokenAt(depth, vocab_size), count, greedy,
+                                              [](int32_t) { return true; }));
   } else {
     for (int64_t i = 0; i < count; ++i) {
       LLMRT_RETURN_IF_ERROR(session.decode(0, tokenAt(depth + i, vocab_size)));

@@ -13,10 +13,25 @@ DEVICE u32 packPair(F16, float low, float high) {
   return static_cast<u32>(F16::fromFloat(low)) | static_cast<u32>(F16::fromFloat(high)) << 16;
 }
 
+/// v[j] of lane i (of four adjacent ones; `c` is this one's number) becomes v[i] of lane j.
+DEVICE void transposeFour(u32 (&v)[4], int c) {
+#pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (j & bit) continue;
+      const bool upper = c & bit;
+      const u32 other = __shfl_xor_sync(~0u, upper ? v[j] : v[j | bit], bit);
+      v[j] = upper ? other : v[j];
+      v[j | bit] = upper ? v[j | bit] : other;
+    }
+}
+
 /// Rows, normalised where P says so (`shift`: a layer norm's bias, if it has one), as fragments
 /// [ceil(rows / 16)][kBlocks][512 bytes] at `packed`. 256 threads make 16 rows; rows past the last
-/// are zeros.
-template <class P>
+/// are zeros. kTiles: as tiles for productOnWgmma, [ceil(rows / 64)][kCols / 64][64 rows of 128
+/// bytes].
+template <class P, bool kTiles = false>
 DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed,
                      const float* shift = nullptr) {
   typedef typename P::Weight T;
@@ -70,10 +85,17 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
       }
       words[j] = word;
     }
+    i64 at = (static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 512 + lane * 16;
+    if (kTiles) {
+      // Four lanes have 16 words of each of two rows; each takes 16 bytes of one.
+      transposeFour(words, c);
+      const int row = (first + g + 8 * (c % 2)) % 64;
+      at = (static_cast<i64>(first / 64) * (P::kBlocks / 4) + b / 4) * 8192 + row * 128 +
+           ((b % 4 * 2 + c / 2) ^ row % 8) * 16;
+    }
     uint4 quad;
     quad.x = words[0], quad.y = words[1], quad.z = words[2], quad.w = words[3];
-    reinterpret_cast<uint4*>(packed)[(static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 32 + lane] =
-        quad;
+    *reinterpret_cast<uint4*>(packed + at) = quad;
   }
 }
 

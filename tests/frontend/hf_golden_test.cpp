@@ -1,0 +1,90 @@
+// Small configs against what Hugging Face's configuration classes make of them
+// (tests/golden/configs.json, which tests/golden/README.md describes).
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "frontend/HfConfig.h"
+#include "models/Architectures.h"
+#include "runtime/io/json.h"
+
+namespace llmc {
+namespace {
+
+using nlohmann::json;
+
+json goldens() {
+  auto file = llmrt::readJsonFile(std::string(LLMC_GOLDEN_DIR) + "/configs.json");
+  EXPECT_TRUE(file.ok()) << file.status().message();
+  return file.ok() ? (*file)["cases"] : json::array();
+}
+
+Activation activationOf(const std::string& name) {
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "relu2") return Activation::kRelu2;
+  return name == "silu" ? Activation::kSilu : Activation::kGeluTanh;
+}
+
+// Frequencies come from a pow that is correctly rounded here and within a few units in PyTorch, and
+// attention factors from the same formula in double.
+void expectRope(const json& expected, const Rope& rope) {
+  EXPECT_NEAR(rope.attention_factor, expected["attention_factor"].get<double>(), 1e-15);
+  for (const auto& [name, got] :
+       {std::pair{"inv_freq", rope.inv_freq}, {"long_inv_freq", rope.long_inv_freq}}) {
+    const std::vector<double> want = expected.value(name, std::vector<double>());
+    ASSERT_EQ(got.size(), want.size()) << name;
+    for (size_t i = 0; i < want.size(); ++i)
+      EXPECT_NEAR(got[i], want[i], std::abs(want[i]) * 0x1p-21) << name << ' ' << i;
+  }
+}
+
+void expectSpec(const json& expected, const ModelSpec& spec) {
+  EXPECT_EQ(spec.intermediate_size, expected["intermediate_size"]);
+  if (!expected["num_kv_heads"].is_null()) {
+    EXPECT_EQ(spec.num_kv_heads, expected["num_kv_heads"]);
+    EXPECT_EQ(spec.head_dim, expected["head_dim"]);
+  }
+  EXPECT_EQ(spec.max_position_embeddings, expected["max_position_embeddings"]);
+  EXPECT_EQ(spec.rms_norm_eps, expected["eps"]);
+  EXPECT_EQ(spec.activation, activationOf(expected["activation"]));
+  EXPECT_EQ(spec.tie_word_embeddings, expected["tie_word_embeddings"]);
+  EXPECT_EQ(spec.bos_token_id ? json(*spec.bos_token_id) : json(), expected["bos"]);
+  EXPECT_EQ(json(spec.eos_token_ids), expected["eos"]);
+  const json& rope = expected["rope"];
+  EXPECT_EQ(spec.local_rope.has_value(), rope.contains("sliding_attention"));
+  for (int64_t i = 0; i < spec.num_layers; ++i) {
+    const auto at = static_cast<size_t>(i);
+    EXPECT_EQ(spec.layerForm(i).window, expected["windows"][at]) << "layer " << i;
+    const bool nope = expected["nope"].empty() ? rope.empty() : expected["nope"][at].get<bool>();
+    EXPECT_EQ(spec.layerForm(i).rope < 0, nope) << "layer " << i;
+    EXPECT_EQ(spec.layerForm(i).rope == 1, spec.local_rope && expected["windows"][at] != 0)
+        << "layer " << i;
+  }
+  if (rope.empty()) return;
+  expectRope(rope.contains("") ? rope[""] : rope["full_attention"], spec.rope);
+  if (spec.local_rope) expectRope(rope["sliding_attention"], *spec.local_rope);
+}
+
+TEST(HfGolden, ConfigsMeanWhatTransformersMakesOfThem) {
+  for (const json& golden : goldens()) {
+    SCOPED_TRACE(golden["name"]);
+    const auto spec = parseHfConfig(golden["config"], "config.json", "golden");
+    ASSERT_TRUE(spec.ok()) << spec.status().message();
+    expectSpec(golden["expected"], *spec);
+  }
+}
+
+TEST(HfGolden, EveryArchitectureOfTransformersIsThere) {
+  std::set<std::string> seen;
+  for (const json& golden : goldens()) seen.insert(golden["config"]["model_type"]);
+  for (const Architecture& architecture : architectures()) {
+    const std::string model_type(architecture.model_type);
+    // Transformers has no class of these.
+    if (model_type == "internlm2" || model_type == "minicpm") continue;
+    EXPECT_TRUE(seen.contains(model_type)) << model_type;
+  }
+}
+
+}  // namespace
+}  // namespace llmc
