@@ -24,7 +24,8 @@ struct Launch {
   int64_t tokensPerBlock = 0;
   int64_t dynamicSharedBytes = 0;
   enum { kEverywhere, kWithWgmma, kWithoutWgmma } where = kEverywhere;  // CudaTarget::hasWgmma
-  bool alone = false;  // one block has a processor's registers to itself
+  // One block may take all of a processor's registers: else ptxas spills a word so that more fit.
+  bool alone = false;
 };
 
 /// The kernels of a model as CUDA C++: the same text for every architecture, but for what it says

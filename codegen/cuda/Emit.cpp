@@ -20,7 +20,7 @@ const char kDeviceSources[] =
 
 constexpr int64_t kChunkTokens = 256;            // Attention::kChunk
 constexpr int64_t kMostHeadDim = 576;            // Attention's vectors fit in registers
-constexpr int64_t kMostFlashDim = 128;           // FlashAttention's outputs fit in registers
+constexpr int64_t kMostFlashDim = 256;           // FlashAttention's outputs fit in registers
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // productOnTensorCores' stages
 /// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
@@ -33,6 +33,12 @@ struct NormAt {
   bool layer = false;
   double eps = 0;
 };
+
+/// FlashAttention::kSharedBytes.
+int64_t flashBytes(int64_t padded) {
+  const int64_t tile = LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16);
+  return padded > 128 ? 2 * tile + padded / 16 * 128 * 16 : 4 * tile;
+}
 
 /// As many blocks share a KV head's query heads (Attention::kParts) as leave each this many rounds.
 constexpr int64_t kRoundsPerPart = 4;
@@ -441,7 +447,8 @@ class KernelEmitter {
                {.threads = 128,
                 .blocks = kv.getNumKvHeads(),
                 .rowsPerBlock = 64 / group,
-                .dynamicSharedBytes = 4 * LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16)});
+                .dynamicSharedBytes = flashBytes(padded),
+                .alone = true});
       return;
     }
     const int64_t blocks = kv.getNumKvHeads() * parts;

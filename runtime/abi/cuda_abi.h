@@ -6,7 +6,8 @@
  * those of kernel_abi.h, in device memory, with device pointers. Matrices lie in fragments
  * (codegen/cuda/device/prelude.cuh), made from the weights file's panels by the kernels
  * llmc_relayout_f32, _f16 and _bf16, which every image holds. The KV cache of a layer is two pools
- * of blocks [num_kv_heads, LLMC_KV_BLOCK_TOKENS, head_dim_padded], keys and values.
+ * of blocks [num_kv_heads, LLMC_KV_BLOCK_TOKENS, head_dim_padded], keys and values (these by
+ * value_dim_padded, where the plan gives one).
  */
 #ifndef LLMC_RUNTIME_ABI_CUDA_ABI_H
 #define LLMC_RUNTIME_ABI_CUDA_ABI_H

@@ -397,7 +397,7 @@ void expectAttention(std::vector<int> positions) {
                     scale, counters.data(), partials.data(), chunks, kCap, sinks.data());
          });
   for (u32 c : counters) EXPECT_EQ(c, 0u) << "a counter is not as it was";
-  constexpr bool kFlash = kDType<T> != DType::kF32 && kDim == kValueDim && kDim <= 128;
+  constexpr bool kFlash = kDType<T> != DType::kF32 && kDim == kValueDim && kDim <= 256;
   if constexpr (kFlash) {
     typedef FlashAttention<Pool, kHeads, kWindow, kQStride, kYStride> F;
     launch({Pool::kHeads, static_cast<unsigned>((rows + F::kRows - 1) / F::kRows)}, F::kThreads,
@@ -445,6 +445,7 @@ TEST(CudaForms, AttentionCapsSinksAndReadsLatents) {
   expectAttention<KvPool<BF16, 2, 64>, 4, 0, 1, 3>({0, 63, 300});
   expectAttention<KvPool<F16, 1, 24>, 6, 40, 2, 0>({38, 39, 40, 41, 42});  // two blocks a head
   expectAttention<KvPool<F32, 1, 20, 12>, 5, 0, 2, 2>({5, 257});
+  expectAttention<KvPool<BF16, 1, 152>, 3, 100, 1, 5>({60, 61, 128, 129, 230});
   expectAttention<KvPool<BF16, 1, 576, 512>, 6, 0, 3, 0>({1, 70});  // as DeepSeek-V3's
 }
 
