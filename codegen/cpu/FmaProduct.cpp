@@ -15,16 +15,20 @@ constexpr int64_t kStreamedRows = 2;
 /// How far ahead of its use a line of a stream is asked for: measured, 256 to 512 bytes gain 3-6 %.
 constexpr int64_t kAheadBytes = 512;
 
-/// k values of a piece. Few rows share a larger one, out of the second-level cache; of more, the
-/// rows and panels of a register tile fill the first level but for an eighth.
-int64_t pieceCols(const CpuTarget& target, const ProductSpec& spec, bool decode) {
-  if (decode) return 2048;
+/// k values of a piece for few rows: 64 KB of 16-bit weights and, with 16 rows, 128 KB of them
+/// leave half of the smallest second-level cache to the piece that comes next. 512 measured 5 %
+/// slower.
+constexpr int64_t kFewRowsPieceCols = 2048;
+/// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
+/// outputs, fill the first-level cache.
+int64_t manyRowsPieceCols(const CpuTarget& target, const ProductSpec& spec) {
   const Panels b = weightPanels({}, spec.storage, spec.cols);
   const int64_t bytesPerK = target.gemmRows * 4 + target.gemmPanels * b.stepBytes / b.kPerStep;
   return target.l1Bytes * 7 / 8 / bytesPerK / 64 * 64;
 }
-/// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache. More
-/// than 256 rows gain nothing: the weights are read seldom enough.
+/// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache, and
+/// the panels of a tile, one at a time, the rest. More than 256 rows gain nothing: the weights are
+/// read seldom enough.
 int64_t blockRows(const CpuTarget& target, int64_t pieceCols) {
   return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * 4), 256);
 }
@@ -32,7 +36,8 @@ int64_t blockRows(const CpuTarget& target, int64_t pieceCols) {
 class FmaProduct final : public ProductFrame {
  public:
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape)
-      : FmaProduct(k, spec, shape, pieceCols(k.target(), spec, shape.isDecode())) {}
+      : FmaProduct(k, spec, shape,
+                   shape.isDecode() ? kFewRowsPieceCols : manyRowsPieceCols(k.target(), spec)) {}
 
  private:
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape, int64_t pieceCols)
@@ -85,7 +90,7 @@ class FmaProduct final : public ProductFrame {
             const Panels from = b.from(k_, p);
             auto prefetch = [&](Value k) {
               Value at = k_.offset(from.base, k_.add(k_.mul(k, bytesPerK), kAheadBytes));
-              prefetchSteps(at, from, panels, &KernelBuilder::prefetchOnce);
+              prefetchPanels(at, from, panels, 4 * bytesPerK, &KernelBuilder::prefetchOnce);
             };
             Values acc(rows * panels, k_.zero());
             acc = cpu::multiply(k_, rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
@@ -94,23 +99,25 @@ class FmaProduct final : public ProductFrame {
     });
   }
 
-  /// Four values of k of each panel, the first at `at`.
-  void prefetchSteps(Value at, const Panels& b, int64_t panels,
-                     void (KernelBuilder::*prefetch)(Value)) {
+  /// `bytes` of each panel from `at` on.
+  void prefetchPanels(Value at, const Panels& b, int64_t panels, int64_t bytes,
+                      void (KernelBuilder::*prefetch)(Value)) {
     for (int64_t q = 0; q < panels; ++q)
-      for (int64_t line = 0; line < 4 * b.stepBytes / b.kPerStep; line += 64)
+      for (int64_t line = 0; line < bytes; line += 64)
         (k_.*prefetch)(k_.offset(at, q * b.panelBytes + line));
   }
 
-  /// A piece of a panel stays in the cache for blocks of rows as equal as they can be, and each
+  /// A piece of a panel stays in the cache for blocks of rows of much the same size, and each
   /// block asks for its share of the piece that comes next.
   void multiplyPieces(const Panels& b, const OutputTile& tile) {
     zeroOutputs(tile);
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
+    // Of every four values of k: one block's share may be all; of many blocks' it is within a line.
+    const int64_t bytes = decode_ ? 4 * bytesPerK : 64;
     const int64_t most = k_.target().gemmRows;
     Value numBlocks = k_.ceilDiv(tile.rows, most);
     Value blockRows = k_.div(k_.add(tile.rows, k_.add(numBlocks, -1)), numBlocks);
-    forPieces(pieceCols_, [&](Value k0, int64_t count) {
+    forPieces([&](Value k0, int64_t count) {
       Value end = k_.add(k0, count);
       Value nextPieces =
           k_.offset(b.base, k_.select(k_.cmp(arith::CmpIPredicate::eq, end, k_.ci(spec_.cols)),
@@ -125,8 +132,8 @@ class FmaProduct final : public ProductFrame {
           Value share = k_.div(k_.ci(rows * bytesPerK << 8), tile.rows);
           Value first = k_.offset(next, k_.div(k_.mul(m, count * bytesPerK), tile.rows));
           auto prefetch = [&](Value k) {
-            prefetchSteps(k_.offset(first, k_.div(k_.mul(k, share), 256)), b, panels,
-                          &KernelBuilder::prefetchToL2);
+            prefetchPanels(k_.offset(first, k_.div(k_.mul(k, share), 256)), b, panels, bytes,
+                           &KernelBuilder::prefetchToL2);
           };
           multiplyOnto(tile, m, p, rows, panels, from, k0, count, prefetch);
         });
@@ -134,7 +141,7 @@ class FmaProduct final : public ProductFrame {
     });
   }
   /// Row counts with a register tile of their own in multiplyPieces(): few enough for the code, and
-  /// enough for any count to be cut evenly.
+  /// enough to cut most counts evenly.
   static SmallVector<int64_t> fewRowTiles(int64_t most) {
     SmallVector<int64_t> sizes = {6, 5, 4, 3, 2, 1};
     for (int64_t larger : {8, 12})
@@ -142,10 +149,10 @@ class FmaProduct final : public ProductFrame {
     return sizes;
   }
 
-  /// body(first k, count) over K in pieces of `cols`, the last of which may be shorter.
-  void forPieces(int64_t cols, const std::function<void(Value, int64_t)>& body) {
-    const int64_t whole = spec_.cols / cols * cols;
-    k_.loop(k_.ci(0), k_.ci(whole), cols, [&](Value k0) { body(k0, cols); });
+  /// body(first k, count) over K in pieces, the last of which may be shorter.
+  void forPieces(const std::function<void(Value, int64_t)>& body) {
+    const int64_t whole = spec_.cols / pieceCols_ * pieceCols_;
+    k_.loop(k_.ci(0), k_.ci(whole), pieceCols_, [&](Value k0) { body(k0, pieceCols_); });
     if (spec_.cols > whole) body(k_.ci(whole), spec_.cols - whole);
   }
 
@@ -156,7 +163,7 @@ class FmaProduct final : public ProductFrame {
   /// outputs[m.., p..] += block[m.., k0..] * weights, over `count` values of k.
   void multiplyOnto(const OutputTile& tile, Value m, Value p, int64_t rows, int64_t panels,
                     const Panels& weights, Value k0, int64_t count,
-                    const std::function<void(Value)>& each = {}) {
+                    const std::function<void(Value)>& each) {
     Rows a = rowsFrom(m);
     a.base = k_.offset(a.base, k_.mul(k0, 4));
     Values acc;

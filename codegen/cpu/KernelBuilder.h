@@ -80,7 +80,7 @@ class KernelBuilder {
   Value loadI32(Value ptr);  // sign-extended to i64
   /// Asks for the 64 bytes at ptr to be brought to the second-level cache. Any address will do.
   void prefetchToL2(Value ptr);
-  /// The same to the first level, for bytes that are used once: they push nothing else out.
+  /// The same to the first level, for bytes that are used once: they are the first to go.
   void prefetchOnce(Value ptr);
   RowArgs row(Value index);
   /// A pointer to the row `index` of a buffer of floats with `stride` floats a row.
