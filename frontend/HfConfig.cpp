@@ -247,7 +247,8 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
   LLMRT_ASSIGN_OR_RETURN(auto intermediate, config.getInt(names.intermediate_size));
   if (intermediate) {
     spec.intermediate_size = *intermediate;
-  } else if (architecture.default_intermediate_size == -1 && spec.hidden_size <= (1 << 20)) {
+  } else if (architecture.default_intermediate_size == -1 && spec.hidden_size > 0 &&
+             spec.hidden_size <= (1 << 20)) {
     spec.intermediate_size = 4 * spec.hidden_size;
   } else {
     LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt(names.intermediate_size));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "frontend/HfConfig.h"
@@ -83,6 +84,50 @@ TEST(HfGolden, EveryArchitectureOfTransformersIsThere) {
     // Transformers has no class of these.
     if (model_type == "internlm2" || model_type == "minicpm") continue;
     EXPECT_TRUE(seen.contains(model_type)) << model_type;
+  }
+}
+
+/// `config` parses, into a spec whose tensors can be listed, or is refused in one line.
+void expectNoHarm(const json& config) {
+  const auto spec = parseHfConfig(config, "config.json", "hostile");
+  if (!spec.ok()) {
+    EXPECT_EQ(spec.status().message().find('\n'), std::string::npos);
+    return;
+  }
+  EXPECT_GT(numParameters(*spec), 0);
+  EXPECT_GT(modelWeights(*spec).size(), 0u);
+}
+
+// Each number of each config in turn; sums and products that overflow show under UBSan.
+TEST(HfGolden, NoNumberDoesHarm) {
+  const json hostile[] = {0,
+                          -1,
+                          3,
+                          int64_t{1} << 31,
+                          int64_t{1} << 62,
+                          std::numeric_limits<int64_t>::max(),
+                          std::numeric_limits<int64_t>::min(),
+                          1e-300,
+                          1e300};
+  for (const json& golden : goldens()) {
+    SCOPED_TRACE(golden["name"]);
+    for (const auto& [field, value] : golden["config"].items()) {
+      for (const json& number : hostile) {
+        SCOPED_TRACE(field + " " + number.dump());
+        json config = golden["config"];
+        if (value.is_number()) {
+          config[field] = number;
+          expectNoHarm(config);
+        }
+        if (!value.is_object()) continue;
+        for (const auto& [inner, inner_value] : value.items()) {
+          if (!inner_value.is_number()) continue;
+          config[field][inner] = number;
+          expectNoHarm(config);
+          config[field][inner] = inner_value;
+        }
+      }
+    }
   }
 }
 
