@@ -140,13 +140,16 @@ Result<TokenizerTable> readTokenizerTiktoken(std::string_view file, const Tokeni
   }
   LLMRT_ASSIGN_OR_RETURN(const Family* family, findFamily(ranks, config.className()));
   LLMRT_RETURN_IF_ERROR(builder.addScoredMerges(scores));
+  // The family's special tokens stand behind the ranks, whatever else the config adds: what it
+  // names at another id, or under another name at theirs, is what it says. A config with
+  // added_tokens_decoder names all of them.
+  const int64_t first_special = builder.size();
   LLMRT_RETURN_IF_ERROR(config.addTokens(builder));
-  // A config that names special tokens names all of them.
-  int64_t next = builder.size();
-  if (!config.has("added_tokens_decoder")) {
-    for (const std::string& special : family->specials) {
-      LLMRT_RETURN_IF_ERROR(builder.addAdded(next++, special, kAddedSpecial));
-    }
+  for (size_t i = 0; i < family->specials.size() && !config.has("added_tokens_decoder"); ++i) {
+    const int64_t id = first_special + static_cast<int64_t>(i);
+    const bool taken = id < builder.size() && !builder.spelling(static_cast<int32_t>(id)).empty();
+    if (taken || builder.hasAdded(family->specials[i])) continue;
+    LLMRT_RETURN_IF_ERROR(builder.addAdded(id, family->specials[i], kAddedSpecial));
   }
   builder.write(false, *table);
   table->ignore_merges = true;

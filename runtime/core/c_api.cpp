@@ -1,57 +1,41 @@
-// The C interface: handles, and a wall that no exception passes.
-#include <algorithm>
-#include <atomic>
-#include <cstddef>
-#include <cstring>
-#include <exception>
-#include <memory>
-#include <new>
-#include <optional>
+// The C interface, but for chats.
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "runtime/core/generate.h"
-#include "runtime/core/plan.h"
+#include "runtime/core/c_api_handles.h"
 #include "runtime/core/sampler.h"
-#include "runtime/core/session.h"
 #include "runtime/core/thread_team.h"
-#include "runtime/core/weights.h"
-#include "runtime/include/llmrt.h"
 #include "runtime/schema/plan_generated.h"
-#include "runtime/text/tokenizer.h"
 
-struct llmrt_plan {
-  std::unique_ptr<llmrt::Plan> plan;
-  std::optional<llmrt::Tokenizer> tokenizer;
-};
-struct llmrt_weights {
-  const llmrt_plan* plan;
-  std::unique_ptr<llmrt::Weights> weights;
-};
-struct llmrt_session {
-  const llmrt_plan* plan;
-  std::unique_ptr<llmrt::Session> session;
-  std::vector<llmrt::StepToken> step;  // room for llmrt_step
-};
 struct llmrt_sampler {
   llmrt::Sampler sampler;
   size_t vocab_size;
 };
 
+namespace llmrt::c_api {
 namespace {
 
-using llmrt::invalidArgument;
-using llmrt::Result;
-using llmrt::Status;
-
-static_assert(static_cast<int>(llmrt::StatusCode::kInternal) == LLMRT_INTERNAL &&
-                  static_cast<int>(llmrt::StatusCode::kCancelled) == LLMRT_CANCELLED,
+static_assert(static_cast<int>(StatusCode::kInternal) == LLMRT_INTERNAL &&
+                  static_cast<int>(StatusCode::kCancelled) == LLMRT_CANCELLED,
               "llmrt_status has StatusCode's values");
-static_assert(static_cast<int>(llmrt::FinishReason::kCancelled) == LLMRT_FINISH_CANCELLED,
+static_assert(static_cast<int>(FinishReason::kCancelled) == LLMRT_FINISH_CANCELLED,
               "llmrt_finish_reason has FinishReason's values");
 
 thread_local std::string last_error;
+
+SamplerOptions samplerOptions(const llmrt_sampler_options& o) {
+  return {.repetition_penalty = o.repetition_penalty,
+          .temperature = o.temperature,
+          .top_k = o.top_k,
+          .top_p = o.top_p,
+          .min_p = o.min_p,
+          .seed = o.seed};
+}
+
+}  // namespace
+
+const char* lastError() noexcept { return last_error.c_str(); }
 
 llmrt_status report(const Status& status) noexcept {
   if (status.ok()) return LLMRT_OK;
@@ -63,65 +47,46 @@ llmrt_status report(const Status& status) noexcept {
   return static_cast<llmrt_status>(status.code());
 }
 
-/// Runs `body`, a function that returns Status; exceptions of the C++ library become one too.
-template <typename Body>
-llmrt_status guarded(Body&& body) noexcept {
-  try {
-    return report(body());
-  } catch (const std::bad_alloc&) {
-    return report(llmrt::outOfMemory("out of memory"));
-  } catch (const std::exception& e) {
-    return report(llmrt::internalError(e.what()));
-  } catch (...) {
-    return report(llmrt::internalError("unknown exception"));
-  }
-}
-
-Status notNull(std::initializer_list<std::pair<const void*, const char*>> pointers) {
-  for (const auto& [pointer, name] : pointers) {
-    if (!pointer) return invalidArgument(std::string(name) + " is NULL");
-  }
-  return {};
-}
-
-/// The caller's options over the defaults: only the bytes that the caller's version of the struct
-/// has.
-template <typename T>
-Status readOptions(const T* given, T& options) {
-  if (!given) return {};
-  if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(T)) {
-    return invalidArgument("struct_size of an options struct is not set: call its _init function");
-  }
-  std::memcpy(&options, given, given->struct_size);
-  return {};
-}
-
-llmrt::SamplerOptions samplerOptions(const llmrt_sampler_options& o) {
-  return {.repetition_penalty = o.repetition_penalty,
-          .temperature = o.temperature,
-          .top_k = o.top_k,
-          .top_p = o.top_p,
-          .min_p = o.min_p,
-          .seed = o.seed};
-}
-
-Result<const llmrt::Tokenizer*> tokenizerOf(const llmrt_plan* plan) {
+Result<const Tokenizer*> tokenizerOf(const llmrt_plan* plan) {
   if (plan->tokenizer) return &*plan->tokenizer;
-  return llmrt::unsupported(plan->plan->path() + ": has no tokenizer");
+  return unsupported(plan->plan->path() + ": has no tokenizer");
 }
 
-template <typename T>
-void copyOut(const T* from, size_t size, T* to, size_t capacity, size_t* count) {
-  if (const size_t n = std::min(size, capacity); n > 0) std::memcpy(to, from, n * sizeof(T));
-  *count = size;
+Status CallersOptions::read(const llmrt_plan* plan, const llmrt_generate_options* options) {
+  llmrt_generate_options o;
+  llmrt_generate_options_init(&o);
+  LLMRT_RETURN_IF_ERROR(readOptions(options, o));
+  llmrt_sampler_options sampler;
+  llmrt_sampler_options_init(&sampler, plan);
+  LLMRT_RETURN_IF_ERROR(readOptions(o.sampler, sampler));
+  generate.max_tokens = o.max_tokens;
+  generate.sampler = samplerOptions(sampler);
+  generate.cancel = &cancel;
+  ignore_eos = o.ignore_eos != 0;
+  if (o.num_stops > 0) LLMRT_RETURN_IF_ERROR(notNull({{o.stops, "stops"}}));
+  for (size_t i = 0; i < o.num_stops; ++i) {
+    LLMRT_RETURN_IF_ERROR(notNull({{o.stops[i], "a stop string"}}));
+    generate.stops.emplace_back(o.stops[i]);
+  }
+  if (o.on_text) {
+    generate.on_text = [this, o](std::string_view text) {
+      if (o.on_text(o.user, text.data(), text.size()) != 0) cancel = true;
+    };
+  }
+  return {};
 }
 
-}  // namespace
+}  // namespace llmrt::c_api
+
+using llmrt::invalidArgument;
+using llmrt::Result;
+using llmrt::Status;
+using namespace llmrt::c_api;  // NOLINT: this file is its interface
 
 extern "C" {
 
 uint32_t llmrt_api_version(void) { return LLMRT_API_VERSION; }
-const char* llmrt_last_error(void) { return last_error.c_str(); }
+const char* llmrt_last_error(void) { return llmrt::c_api::lastError(); }
 
 llmrt_status llmrt_plan_open(const char* path, const char* cpu_target, llmrt_plan** out) {
   return guarded([&]() -> Status {
@@ -334,33 +299,14 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{session, "session"}, {prompt, "prompt"}, {count, "count"}}));
     if (capacity > 0) LLMRT_RETURN_IF_ERROR(notNull({{ids, "ids"}}));
-    llmrt_generate_options o;
-    llmrt_generate_options_init(&o);
-    LLMRT_RETURN_IF_ERROR(readOptions(options, o));
     const llmrt::Tokenizer* tokenizer =
         session->plan->tokenizer ? &*session->plan->tokenizer : nullptr;
-    std::atomic<bool> cancel{false};
-    llmrt::GenerateOptions generate;
-    generate.max_tokens = o.max_tokens;
-    llmrt_sampler_options sampler;
-    llmrt_sampler_options_init(&sampler, session->plan);
-    LLMRT_RETURN_IF_ERROR(readOptions(o.sampler, sampler));
-    generate.sampler = samplerOptions(sampler);
-    generate.cancel = &cancel;
-    if (!o.ignore_eos) generate.eos_ids = llmrt::defaultEosIds(*session->plan->plan, tokenizer);
-    if (o.num_stops > 0) LLMRT_RETURN_IF_ERROR(notNull({{o.stops, "stops"}}));
-    for (size_t i = 0; i < o.num_stops; ++i) {
-      LLMRT_RETURN_IF_ERROR(notNull({{o.stops[i], "a stop string"}}));
-      generate.stops.emplace_back(o.stops[i]);
-    }
-    if (o.on_text) {
-      generate.on_text = [&](std::string_view text) {
-        if (o.on_text(o.user, text.data(), text.size()) != 0) cancel = true;
-      };
-    }
+    CallersOptions o;
+    LLMRT_RETURN_IF_ERROR(o.read(session->plan, options));
+    if (!o.ignore_eos) o.generate.eos_ids = llmrt::defaultEosIds(*session->plan->plan, tokenizer);
     LLMRT_ASSIGN_OR_RETURN(
         const llmrt::GenerateResult result,
-        llmrt::generate(*session->session, tokenizer, {prompt, prompt_count}, generate, seq));
+        llmrt::generate(*session->session, tokenizer, {prompt, prompt_count}, o.generate, seq));
     copyOut(result.ids.data(), result.ids.size(), ids, capacity, count);
     if (reason) *reason = static_cast<llmrt_finish_reason>(result.finish_reason);
     return {};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "runtime/jinja/builders.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -13,31 +14,64 @@ constexpr int32_t kSeq = 0;
 
 }  // namespace
 
-jinja::Value chatContext(std::span<const ChatMessage> messages, bool add_generation_prompt,
-                         const Tokenizer* tokenizer) {
+Result<std::string> renderTemplate(const jinja::Template& chat_template,
+                                   const SpecialTokens& tokens, const jinja::Value& variables) {
   using jinja::Value;
-  std::vector<Value> list;
-  for (const ChatMessage& message : messages) {
-    jinja::Dict dict;
-    dict.set("role", Value::string(message.role));
-    dict.set("content", Value::string(message.content));
-    list.push_back(Value::dict(std::move(dict)));
+  jinja::Budget budget{jinja::Limits()};
+  Value all;
+  try {
+    jinja::Dict context;
+    if (tokens.bos) context.set(budget, "bos_token", Value::string(budget, *tokens.bos));
+    if (tokens.eos) context.set(budget, "eos_token", Value::string(budget, *tokens.eos));
+    for (const auto& [name, value] : variables.asDict()->entries())
+      context.set(budget, name, value);
+    all = Value::dict(budget, std::move(context));
+  } catch (const jinja::Failure& failure) {
+    return invalidArgument("a chat template's variables: " + failure.message);
   }
-  jinja::Dict context;
-  context.set("messages", Value::list(std::move(list)));
-  context.set("tools", Value::none());
-  context.set("documents", Value::none());
-  context.set("add_generation_prompt", Value::boolean(add_generation_prompt));
-  const auto setToken = [&](const char* name, int32_t id) {
-    if (id < 0) return;
-    const std::string text(tokenizer->piece(id));
-    if (isValidUtf8(text)) context.set(name, Value::string(text));
+  return chat_template.render(all, {.now = jinja::localTime(), .limits = {}});
+}
+
+Result<std::string> renderChat(const jinja::Template& chat_template,
+                               std::span<const ChatMessage> messages, const SpecialTokens& tokens,
+                               const jinja::Dict& variables) {
+  using jinja::Value;
+  jinja::Budget budget{jinja::Limits()};
+  Value all;
+  try {
+    jinja::Dict context;
+    jinja::ListBuilder list(budget);
+    for (const ChatMessage& message : messages) {
+      jinja::Dict dict;
+      dict.set(budget, "role", Value::string(budget, message.role));
+      dict.set(budget, "content", Value::string(budget, message.content));
+      list.add(Value::dict(budget, std::move(dict)));
+    }
+    context.set(budget, "messages", list.list());
+    context.set(budget, "tools", Value::none());
+    context.set(budget, "documents", Value::none());
+    context.set(budget, "add_generation_prompt", Value::boolean(true));
+    for (const auto& [name, value] : variables.entries()) context.set(budget, name, value);
+    all = Value::dict(budget, std::move(context));
+  } catch (const jinja::Failure& failure) {
+    return invalidArgument("a chat's messages: " + failure.message);
+  }
+  return renderTemplate(chat_template, tokens, all);
+}
+
+SpecialTokens specialTokens(const Tokenizer& tokenizer) {
+  const auto text = [&](int32_t id) -> std::optional<std::string> {
+    if (id < 0 || !isValidUtf8(tokenizer.piece(id))) return std::nullopt;
+    return std::string(tokenizer.piece(id));
   };
-  if (tokenizer) {
-    setToken("bos_token", tokenizer->bosId());
-    setToken("eos_token", tokenizer->eosId());
-  }
-  return Value::dict(std::move(context));
+  return {text(tokenizer.bosId()), text(tokenizer.eosId())};
+}
+
+std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer) {
+  std::vector<int32_t> ids = defaultEosIds(plan, &tokenizer);
+  const int32_t eos = tokenizer.eosId();
+  if (eos >= 0 && std::find(ids.begin(), ids.end(), eos) == ids.end()) ids.push_back(eos);
+  return ids;
 }
 
 Conversation::Conversation(Session& session, const Tokenizer& tokenizer,
@@ -52,8 +86,7 @@ void Conversation::reset() { messages_.resize(num_system_); }
 
 Result<std::vector<int32_t>> Conversation::promptIds() const {
   LLMRT_ASSIGN_OR_RETURN(const std::string text,
-                         template_.render(chatContext(messages_, true, &tokenizer_),
-                                          {.now = jinja::localTime(), .limits = {}}));
+                         renderChat(template_, messages_, specialTokens(tokenizer_)));
   // The template writes BOS itself, and the special tokens around each message.
   LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                          tokenizer_.encode(text, {.add_bos = false, .parse_special = true}));

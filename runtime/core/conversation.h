@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,10 +22,27 @@ struct ChatMessage {
   std::string content;
 };
 
-/// The variables Hugging Face gives a chat template: messages, add_generation_prompt, tools and
-/// documents (none), and the tokenizer's bos_token and eos_token where it has them (null: none).
-jinja::Value chatContext(std::span<const ChatMessage> messages, bool add_generation_prompt,
-                         const Tokenizer* tokenizer);
+/// The texts of the tokens that chat templates write themselves.
+struct SpecialTokens {
+  std::optional<std::string> bos, eos;  // absent: there is none
+};
+/// A tokenizer's; one that is not UTF-8 is none.
+SpecialTokens specialTokens(const Tokenizer& tokenizer);
+
+/// What a chat template makes of `variables`, a dict: those that Hugging Face's
+/// apply_chat_template() would give it. bos_token and eos_token are `tokens` where it has none.
+Result<std::string> renderTemplate(const jinja::Template& chat_template,
+                                   const SpecialTokens& tokens, const jinja::Value& variables);
+
+/// What it makes of messages and the head of the answer. `variables`, a dict, are more of them and
+/// win over these.
+Result<std::string> renderChat(const jinja::Template& chat_template,
+                               std::span<const ChatMessage> messages, const SpecialTokens& tokens,
+                               const jinja::Dict& variables = {});
+
+/// The ids that end an answer: the plan's EOS ids and the tokenizer's, which is a chat's end of
+/// turn where the config names another.
+std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer);
 
 /// Uses sequence 0 of a session, alone. All arguments must outlive it.
 class Conversation {

@@ -1,8 +1,8 @@
 /* llmrt: executes plans made by llmc. The stable C interface.
  *
  * Can: open a plan and its weights, run prompts and single tokens of several sequences, sample,
- * generate text, tokenize. Cannot: compile. A plan holds machine code: opening one is trusting it,
- * like running a program.
+ * generate text, tokenize, hold a conversation. Cannot: compile. A plan holds machine code: opening
+ * one is trusting it, like running a program.
  *
  * Conventions
  *  - Functions that can fail return llmrt_status, LLMRT_OK or an error; llmrt_last_error() then
@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised when a function or struct field is added. */
-#define LLMRT_API_VERSION 1
+#define LLMRT_API_VERSION 2
 
 typedef enum llmrt_status {
   LLMRT_OK = 0,
@@ -199,6 +199,57 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
                             size_t prompt_count, const llmrt_generate_options* options,
                             int32_t* ids, size_t capacity, size_t* count,
                             llmrt_finish_reason* reason);
+
+/* --- Chats
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct llmrt_chat_message {
+  const char* role;    /* "system", "user", "assistant", or what else the model's template knows */
+  const char* content; /* UTF-8 */
+} llmrt_chat_message;
+
+/* What the plan's chat template makes of a conversation and the head of the next answer: UTF-8
+ * without a terminating zero; capacity and count as above. The text has BOS and the special tokens
+ * written out: its ids are llmrt_tokenize(..., add_bos = 0, ...), to be continued by
+ * llmrt_generate(), or by llmrt_decode() until one of llmrt_eos_ids().
+ * variables_json: a JSON object of more variables of the template (tools, enable_thinking,
+ * add_generation_prompt: false, ...), which win over those made here; NULL: none. With "messages"
+ * in it, no others are needed. What the template raises is LLMRT_INVALID_ARGUMENT. */
+llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message* messages,
+                               size_t num_messages, const char* variables_json, char* text,
+                               size_t capacity, size_t* count);
+
+/* The ids that end an answer: those of the model's generation config, and the tokenizer's. Capacity
+ * and count as above. */
+llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity, size_t* count);
+
+/* A conversation that uses sequence 0 of a session, alone, and keeps its KV cache between turns:
+ * the tokens that a turn shares with what is in it are not run again. The session outlives it. */
+typedef struct llmrt_conversation llmrt_conversation;
+
+/* system: what it begins with; NULL or "": no such message. LLMRT_UNSUPPORTED where the plan has no
+ * tokenizer or no chat template. */
+llmrt_status llmrt_conversation_create(llmrt_session* session, const char* system,
+                                       llmrt_conversation** out);
+void llmrt_conversation_destroy(llmrt_conversation* conversation);
+
+typedef struct llmrt_answer {
+  size_t struct_size; /* set by the caller: sizeof(llmrt_answer) */
+  llmrt_finish_reason reason;
+  int64_t cached_tokens; /* of the conversation: in the KV cache already */
+  int64_t prompt_tokens; /* those that were run */
+  int64_t answer_tokens;
+  const char* text; /* valid until the conversation's next answer or its end */
+  size_t text_bytes;
+} llmrt_answer;
+/* The model's answer to `user`, UTF-8; also in pieces through options->on_text, which may cancel
+ * it. out may be NULL. What failed, or was cancelled before its first token, leaves the
+ * conversation as it was; a part of an answer stays in it. */
+llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const char* user,
+                                       const llmrt_generate_options* options, llmrt_answer* out);
+/* Back to the system message. */
+void llmrt_conversation_reset(llmrt_conversation* conversation);
 
 #ifdef __cplusplus
 }

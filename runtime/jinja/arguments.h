@@ -38,7 +38,7 @@ class Parameters {
   bool isNone(size_t i) const { return !has(i) || given_[i]->isNone(); }
   const Value& operator[](size_t i) const { return *given_[i]; }  // one that is there
 
-  Value valueOr(size_t i, Value otherwise) const { return has(i) ? *given_[i] : otherwise; }
+  Value valueOr(size_t i, const Value& otherwise) const { return has(i) ? *given_[i] : otherwise; }
   bool flag(size_t i, bool otherwise = false) const {
     return has(i) ? isTrue(*given_[i]) : otherwise;
   }

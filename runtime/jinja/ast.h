@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -107,6 +108,7 @@ struct Stmt {
 };
 
 struct Ast {
+  std::unique_ptr<Budget> budget = std::make_unique<Budget>(Limits());  // of the constants
   std::deque<Expr> exprs;
   std::deque<Stmt> stmts;
   std::vector<std::string> names;

@@ -4,17 +4,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace llmrt::jinja {
+
+class Heap;
 
 /// Far above what a conversation that fills any context needs, far below what would be noticed as a
 /// hang: a step is some tens of nanoseconds.
 struct Limits {
   uint64_t steps = 50'000'000;           // evaluated nodes, items visited, 32 bytes looked at
-  uint64_t memory_bytes = 512ull << 20;  // of all values made, also those that are gone again
+  uint64_t memory_bytes = 512ull << 20;  // of all values made; they live until the rendering ends
   int depth = 600;                       // expressions, statements and macro calls within another
 };
 
@@ -25,10 +27,15 @@ struct Failure {
 
 [[noreturn]] inline void fail(std::string message) { throw Failure{std::move(message)}; }
 
+/// What may still be spent, and the owner of everything that was made of it. Work is bounded
+/// because it is one of two kinds: looking at what is there is paid in steps, making something in
+/// bytes.
 class Budget {
  public:
-  explicit Budget(const Limits& limits)
-      : steps_(limits.steps), bytes_(limits.memory_bytes), max_depth_(limits.depth) {}
+  explicit Budget(const Limits& limits);
+  ~Budget();
+  Budget(const Budget&) = delete;
+  Budget& operator=(const Budget&) = delete;
 
   void step(uint64_t n = 1) {
     if (n > steps_) fail("the template runs for too long");
@@ -45,6 +52,7 @@ class Budget {
     if (bytes > 0 && count > bytes_ / bytes) fail("the template uses too much memory");
     reserve(count * bytes);
   }
+  Heap& heap() { return *heap_; }
 
   /// One level of recursion, as long as it lives.
   class Nesting {
@@ -66,27 +74,7 @@ class Budget {
  private:
   uint64_t steps_, bytes_;
   int max_depth_, depth_ = 0;
-};
-
-/// Text that is charged as it grows.
-class TextBuilder {
- public:
-  explicit TextBuilder(Budget& budget) : budget_(&budget) {}
-  void append(std::string_view text) {
-    budget_->reserve(text.size());
-    text_ += text;
-  }
-  void append(size_t count, char c) {
-    budget_->reserve(count);
-    text_.append(count, c);
-  }
-  Budget& budget() { return *budget_; }
-  const std::string& text() const { return text_; }
-  std::string take() { return std::exchange(text_, {}); }
-
- private:
-  Budget* budget_;
-  std::string text_;
+  std::unique_ptr<Heap> heap_;
 };
 
 }  // namespace llmrt::jinja

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 #include "runtime/jinja/arguments.h"
+#include "runtime/jinja/builders.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt::jinja {
@@ -11,16 +14,15 @@ namespace {
 class Function : public Object {
  public:
   using Body = std::function<Value(Budget&, const Arguments&)>;
-  /// `depth`: of what the body holds.
-  explicit Function(Body body, int depth = 0) : body_(std::move(body)), depth_(depth) {}
+  explicit Function(Body body) : body_(std::move(body)) {}
   std::string typeName() const override { return "function"; }
-  int depth() const override { return depth_; }
   bool callable() const override { return true; }
-  Value call(Budget& budget, Arguments& arguments) override { return body_(budget, arguments); }
+  Value call(Budget& budget, const Arguments& arguments) override {
+    return body_(budget, arguments);
+  }
 
  private:
   Body body_;
-  int depth_;
 };
 
 Value range(Budget& budget, const Arguments& arguments) {
@@ -34,14 +36,13 @@ Value range(Budget& budget, const Arguments& arguments) {
       (static_cast<double>(end) - static_cast<double>(begin)) / static_cast<double>(step);
   if (length > static_cast<double>(kMaxRange))
     fail(fmt::format("range() has more than {} items", kMaxRange));
-  Sequence range{.kind = Sequence::Kind::kRange, .items = {}};
-  if (length > 0) budget.reserve(static_cast<uint64_t>(length) + 1, sizeof(Value));
+  ListBuilder range(budget);
   for (int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-    range.items.push_back(Value::integer(i));
-    if (static_cast<int64_t>(range.items.size()) > kMaxRange) fail("range() has too many items");
+    range.add(Value::integer(i));
+    if (range.size() > kMaxRange) fail("range() has too many items");
     if (step > 0 ? i > INT64_MAX - step : i < INT64_MIN - step) break;
   }
-  return Value::sequence(std::move(range));
+  return range.range(begin, end, step);
 }
 
 void addPairs(Budget& budget, Dict& dict, const Value& pairs) {
@@ -49,39 +50,37 @@ void addPairs(Budget& budget, Dict& dict, const Value& pairs) {
     for (const auto& [key, value] : other->entries()) dict.set(budget, key, value);
     return;
   }
-  for (const Value& pair : iterate(budget, pairs)->items) {
-    const auto items = iterate(budget, pair);
-    if (items->items.size() != 2) fail("dict() takes pairs");
-    dict.set(budget, items->items[0], items->items[1]);
+  for (const Value& pair : iterate(budget, pairs)) {
+    const std::vector<Value>& items = iterate(budget, pair);
+    if (items.size() != 2) fail("dict() takes pairs");
+    dict.set(budget, items[0], items[1]);
   }
 }
 
-Value makeDict(Budget& budget, const Arguments& arguments) {
+Dict dictOf(Budget& budget, const Arguments& arguments) {
   Dict dict;
   if (arguments.positional.size() > 1) fail("dict() takes at most 1 argument");
   for (const Value& pairs : arguments.positional) addPairs(budget, dict, pairs);
-  for (const auto& [name, value] : arguments.named) dict.set(budget, Value::string(name), value);
-  return Value::dict(std::move(dict));
+  for (const auto& [name, value] : arguments.named) dict.set(budget, name, value);
+  return dict;
 }
 
-class Cycler : public Object, public std::enable_shared_from_this<Cycler> {
+class Cycler : public Object {
  public:
-  explicit Cycler(std::vector<Value> items) : items_(std::move(items)) {
-    for (const Value& item : items_) depth_ = std::max(depth_, depthAbove(item.depth()));
-  }
+  explicit Cycler(std::vector<Value> items) : items_(std::move(items)) {}
   std::string typeName() const override { return "Cycler"; }
-  int depth() const override { return depth_; }
-  std::optional<Value> attribute(const std::string& name) override {
+  std::optional<Value> attribute(Budget& budget, std::string_view name) override {
     if (name == "current") return items_[position_];
-    if (name != "next" && name != "reset") return std::nullopt;
-    return Value::object(std::make_shared<Function>(
-        [self = shared_from_this(), step = name == "next"](Budget&, const Arguments&) {
-          return step ? self->next() : self->reset();
-        },
-        depthAbove(depth_)));
+    if (name == "next") return method(budget, &Cycler::next);
+    if (name == "reset") return method(budget, &Cycler::reset);
+    return std::nullopt;
   }
 
  private:
+  Value method(Budget& budget, Value (Cycler::*method)()) {
+    return Value::object<Function>(
+        budget, [this, method](Budget&, const Arguments&) { return (this->*method)(); });
+  }
   Value next() {
     const Value item = items_[position_];
     position_ = (position_ + 1) % items_.size();
@@ -94,24 +93,17 @@ class Cycler : public Object, public std::enable_shared_from_this<Cycler> {
 
   std::vector<Value> items_;
   size_t position_ = 0;
-  int depth_ = 0;
 };
 
 class Joiner : public Object {
  public:
-  explicit Joiner(Value separator)
-      : separator_(std::move(separator)), depth_(depthAbove(separator_.depth())) {}
+  Joiner(const Value& separator, const Value& empty) : separator_(separator), next_(empty) {}
   std::string typeName() const override { return "Joiner"; }
-  int depth() const override { return depth_; }
   bool callable() const override { return true; }
-  Value call(Budget&, Arguments&) override {
-    return std::exchange(used_, true) ? separator_ : Value::string("");
-  }
+  Value call(Budget&, const Arguments&) override { return std::exchange(next_, separator_); }
 
  private:
-  Value separator_;
-  int depth_;
-  bool used_ = false;
+  Value separator_, next_;
 };
 
 // The C library's strftime() behind a check: each directive is one letter, perhaps behind a '-'.
@@ -138,54 +130,43 @@ Value formatTime(const std::tm& now, Budget& budget, const Arguments& arguments)
     out.append(
         std::string_view(buffer, std::strftime(buffer, sizeof buffer, directive.c_str(), &now)));
   }
-  return Value::string(out.take());
+  return out.value();
 }
 
 }  // namespace
 
-std::optional<Value> Namespace::attribute(const std::string& name) {
-  const Value* found = attributes_.find(name);
+std::optional<Value> Namespace::attribute(Budget& budget, std::string_view name) {
+  const Value* found = attributes_.find(budget, name);
   return found ? std::optional<Value>(*found) : std::nullopt;
 }
 
-void Namespace::set(Budget& budget, const std::string& name, Value value) {
-  attributes_.set(budget, Value::string(name), std::move(value));
-}
-
-void Namespace::setAll(Budget& budget, const Value& values) {
-  addPairs(budget, attributes_, values);
-}
-
-Value makeBuiltins(const std::tm& now,
-                   std::function<void(const std::shared_ptr<Object>&)> on_namespace) {
+Value makeBuiltins(Budget& budget, const std::tm& now) {
   Dict functions;
-  const auto add = [&functions](const char* name, Function::Body body) {
-    functions.set(name, Value::object(std::make_shared<Function>(std::move(body))));
+  const auto add = [&](const char* name, Function::Body body) {
+    functions.set(budget, name, Value::object<Function>(budget, std::move(body)));
   };
   add("range", range);
-  add("dict", makeDict);
-  add("namespace", [on_namespace](Budget& budget, const Arguments& arguments) {
-    auto made = std::make_shared<Namespace>();
-    made->setAll(budget, makeDict(budget, arguments));
-    on_namespace(made);
-    return Value::object(std::move(made));
+  add("dict",
+      [](Budget& b, const Arguments& arguments) { return Value::dict(b, dictOf(b, arguments)); });
+  add("namespace", [](Budget& b, const Arguments& arguments) {
+    return Value::object<Namespace>(b, dictOf(b, arguments));
   });
-  add("cycler", [](Budget&, const Arguments& arguments) {
+  add("cycler", [](Budget& b, const Arguments& arguments) {
     if (arguments.positional.empty()) fail("cycler() takes at least one item");
-    return Value::object(std::make_shared<Cycler>(arguments.positional));
+    b.reserve(arguments.positional.size(), sizeof(Value));
+    return Value::object<Cycler>(b, arguments.positional);
   });
-  add("joiner", [](Budget&, const Arguments& arguments) {
+  add("joiner", [](Budget& b, const Arguments& arguments) {
     const Parameters p("joiner", arguments, {"sep"});
-    return Value::object(std::make_shared<Joiner>(p.valueOr(0, Value::string(", "))));
+    return Value::object<Joiner>(b, p.valueOr(0, Value::string(b, ", ")), Value::string(b, ""));
   });
-  add("raise_exception", [](Budget& budget, const Arguments& arguments) -> Value {
+  add("raise_exception", [](Budget& b, const Arguments& arguments) -> Value {
     const Parameters p("raise_exception", arguments, {"message"}, 1);
-    fail(toString(budget, p[0]));
+    fail(std::string(toText(b, p[0]).asString()));
   });
-  add("strftime_now", [&now](Budget& budget, const Arguments& arguments) {
-    return formatTime(now, budget, arguments);
-  });
-  return Value::dict(std::move(functions));
+  add("strftime_now",
+      [&now](Budget& b, const Arguments& arguments) { return formatTime(now, b, arguments); });
+  return Value::dict(budget, std::move(functions));
 }
 
 }  // namespace llmrt::jinja

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <ctime>
-#include <functional>
-#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "runtime/jinja/value.h"
 
@@ -14,19 +15,18 @@ namespace llmrt::jinja {
 /// Attributes a template may set.
 class Namespace : public Object {
  public:
+  explicit Namespace(Dict attributes) : attributes_(std::move(attributes)) {}
   std::string typeName() const override { return "Namespace"; }
-  std::optional<Value> attribute(const std::string& name) override;
-  void set(Budget& budget, const std::string& name, Value value);
-  void setAll(Budget& budget, const Value& values);
-  void clear() { attributes_ = Dict(); }
+  std::optional<Value> attribute(Budget& budget, std::string_view name) override;
+  void set(Budget& budget, std::string_view name, const Value& value) {
+    attributes_.set(budget, name, value);
+  }
 
  private:
   Dict attributes_;
 };
 
-/// A dict of the functions. `now`: what strftime_now() formats. `on_namespace` learns of each
-/// namespace made: they can hold themselves.
-Value makeBuiltins(const std::tm& now,
-                   std::function<void(const std::shared_ptr<Object>&)> on_namespace);
+/// A dict of the functions. `now`: what strftime_now() formats.
+Value makeBuiltins(Budget& budget, const std::tm& now);
 
 }  // namespace llmrt::jinja

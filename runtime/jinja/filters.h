@@ -7,8 +7,27 @@
 
 namespace llmrt::jinja {
 
-using Filter = Value (*)(Budget&, const Value& input, const Arguments&);
-using Test = bool (*)(Budget&, const Value& input, const Arguments&);
+/// What stands behind `|`, `is` or a string's `.`. A call pays for one look at everything it is
+/// given; what looks more often, or into what a list holds, pays for that itself.
+template <typename Result>
+class Builtin {
+ public:
+  using Function = Result (*)(Budget&, const Value& input, const Arguments&);
+  constexpr Builtin(Function function) : function_(function) {}  // NOLINT: tables name functions
+
+  Result operator()(Budget& budget, const Value& input, const Arguments& arguments) const {
+    payForLook(budget, input);
+    for (const Value& value : arguments.positional) payForLook(budget, value);
+    for (const auto& [name, value] : arguments.named) payForLook(budget, value);
+    return function_(budget, input, arguments);
+  }
+  explicit operator bool() const { return function_ != nullptr; }
+
+ private:
+  Function function_;
+};
+using Filter = Builtin<Value>;
+using Test = Builtin<bool>;
 
 /// Null: there is none of that name.
 Filter findFilter(std::string_view name);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "runtime/jinja/builders.h"
 #include "runtime/jinja/operations.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
@@ -37,11 +38,10 @@ bool digitAt(std::string_view text, size_t i) {
   return i < text.size() && text[i] >= '0' && text[i] <= '9';
 }
 
-// 1234567 -> 1,234,567: the digits before a point or an exponent.
-std::string grouped(std::string digits, char separator) {
+// 1234567 -> 1,234,567: `digits` up to `end`, by `size`.
+std::string grouped(std::string digits, size_t end, size_t size, char separator) {
   if (separator == '\0') return digits;
-  size_t end = std::min(digits.find_first_of(".e"), digits.size());
-  while (end > 3) digits.insert(end -= 3, 1, separator);
+  while (end > size) digits.insert(end -= size, 1, separator);
   return digits;
 }
 
@@ -49,7 +49,11 @@ std::string digitsOf(uint64_t value, int base, bool upper) {
   char buffer[65];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, base);
   std::string digits(buffer, end.ptr);
-  return upper ? toUpper(digits) : digits;
+  if (upper) {
+    for (char& c : digits)
+      if (c >= 'a') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return digits;
 }
 
 std::string floatDigits(double value, const Spec& spec) {
@@ -57,13 +61,38 @@ std::string floatDigits(double value, const Spec& spec) {
   const int precision = static_cast<int>(spec.precision < 0 ? 6 : spec.precision);
   if (spec.precision > kMaxDigits) fail("a precision in a format is too large");
   char buffer[800];
-  const char* pattern = spec.type == 'e'   ? "%.*e"
-                        : spec.type == 'E' ? "%.*E"
-                        : spec.type == 'g' ? "%.*g"
-                        : spec.type == 'G' ? "%.*G"
-                                           : "%.*f";
-  const int n = std::snprintf(buffer, sizeof buffer, pattern, precision, value);
+  const char* pattern = spec.type == 'e'   ? "%#.*e"
+                        : spec.type == 'E' ? "%#.*E"
+                        : spec.type == 'g' ? "%#.*g"
+                        : spec.type == 'G' ? "%#.*G"
+                                           : "%#.*f";
+  std::string plain = pattern;
+  if (!spec.alternate) plain.erase(1, 1);
+  const int n = std::snprintf(buffer, sizeof buffer, plain.c_str(), precision, value);
   return std::string(buffer, static_cast<size_t>(std::clamp(n, 0, 799)));
+}
+
+// As 'g', but with a digit behind the point, for which the exponent comes one digit earlier.
+std::string generalDigits(double value, Spec spec) {
+  if (!std::isfinite(value)) return floatDigits(value, spec);
+  spec.precision = std::max<int64_t>(spec.precision, 1);
+  spec.type = 'e';
+  const int64_t precision = std::exchange(spec.precision, spec.precision - 1);
+  std::string digits = floatDigits(value, spec);
+  const size_t e = digits.find('e');
+  const int exponent = std::atoi(digits.c_str() + e + 1);
+  const bool scientific = exponent < -4 || exponent >= precision - 1;
+  const auto trim = [](std::string text) {
+    if (text.find('.') == std::string::npos) return text;
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.back() == '.') text.pop_back();
+    return text;
+  };
+  if (scientific) return trim(digits.substr(0, e)) + digits.substr(e);
+  spec.type = 'f';
+  spec.precision = std::max<int64_t>(precision - 1 - exponent, 1);
+  digits = trim(floatDigits(value, spec));
+  return digits.find('.') == std::string::npos ? digits + ".0" : digits;
 }
 
 void appendPadded(TextBuilder& out, std::string_view sign, std::string_view body, const Spec& spec,
@@ -72,7 +101,6 @@ void appendPadded(TextBuilder& out, std::string_view sign, std::string_view body
   const int64_t padding = std::max<int64_t>(0, spec.width - length);
   const char align = spec.align != '\0' ? spec.align : default_align;
   const int64_t left = align == '<' || align == '=' ? 0 : align == '^' ? padding / 2 : padding;
-  out.budget().reserve(static_cast<uint64_t>(padding));
   const auto fill = [&](int64_t count) {
     for (int64_t i = 0; i < count; ++i) out.append(spec.fill);
   };
@@ -91,6 +119,8 @@ void appendFormattedInteger(TextBuilder& out, int64_t value, const Spec& spec) {
   const uint64_t magnitude =
       value < 0 ? ~static_cast<uint64_t>(value) + 1 : static_cast<uint64_t>(value);
   std::string sign = signOf(value < 0, spec), digits;
+  const bool decimal = std::string_view("xXob").find(spec.type) == std::string_view::npos;
+  if (!decimal && spec.separator == ',') fail("a format groups hexadecimal digits with '_'");
   switch (spec.type) {
     case 'x':
     case 'X':
@@ -106,8 +136,14 @@ void appendFormattedInteger(TextBuilder& out, int64_t value, const Spec& spec) {
       if (spec.alternate) sign += "0b";
       break;
     default:
-      digits = grouped(digitsOf(magnitude, 10, false), spec.separator);
+      digits = digitsOf(magnitude, 10, false);
   }
+  if (spec.precision > kMaxDigits) fail("a precision in a format is too large");
+  if (const auto least = static_cast<size_t>(std::max<int64_t>(spec.precision, 0));
+      digits.size() < least)
+    digits.insert(0, least - digits.size(), '0');
+  const size_t end = digits.size();
+  digits = grouped(std::move(digits), end, decimal ? 3 : 4, spec.separator);
   appendPadded(out, sign, digits, spec, spec.zero ? '=' : '>');
 }
 
@@ -118,13 +154,46 @@ void appendFormattedFloat(TextBuilder& out, double value, const Spec& spec) {
     digits = floatDigits(std::fabs(value) * 100, spec) + "%";
   } else if (spec.type == '\0' && spec.precision < 0) {
     digits = floatText(std::fabs(value));
+  } else if (spec.type == '\0') {
+    digits = generalDigits(std::fabs(value), spec);
   } else {
-    Spec fixed = spec;
-    if (spec.type == '\0') fixed.type = 'g';
-    digits = floatDigits(std::fabs(value), fixed);
+    digits = floatDigits(std::fabs(value), spec);
   }
-  appendPadded(out, signOf(negative, spec), grouped(std::move(digits), spec.separator), spec,
-               spec.zero ? '=' : '>');
+  const size_t end = std::min(digits.find_first_of(".e%"), digits.size());
+  appendPadded(out, signOf(negative, spec), grouped(std::move(digits), end, 3, spec.separator),
+               spec, spec.zero ? '=' : '>');
+}
+
+Value reprOf(Budget& budget, const Value& value) {
+  TextBuilder out(budget);
+  appendRepr(out, value);
+  return out.value();
+}
+
+// ascii(): repr() with what is not ASCII as escapes.
+Value asciiOf(Budget& budget, const Value& value) {
+  const Value shown = reprOf(budget, value);
+  const std::string_view text = shown.asString();
+  TextBuilder out(budget);
+  for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
+    const auto code = static_cast<uint32_t>(codePointAt(text, i));
+    out.append(code < 0x80      ? std::string(1, text[i])
+               : code < 0x100   ? fmt::format("\\x{:02x}", code)
+               : code < 0x10000 ? fmt::format("\\u{:04x}", code)
+                                : fmt::format("\\U{:08x}", code));
+  }
+  return out.value();
+}
+
+// The character that an integer counts, or a string of one.
+Value characterOf(Budget& budget, const Value& value) {
+  if (value.isString() && countCodePoints(value.asString()) == 1) return value;
+  const auto code = value.asInteger();
+  if (!code || *code < 0 || *code > 0x10ffff || (*code >= 0xd800 && *code < 0xe000))
+    fail("a format takes a character, or the number of one");
+  TextBuilder out(budget);
+  out.append(static_cast<char32_t>(*code));
+  return out.value();
 }
 
 void appendFormattedText(TextBuilder& out, std::string_view text, const Spec& spec, char align) {
@@ -148,7 +217,7 @@ class PercentArguments {
   }
   Value named(Budget& budget, std::string_view name) {
     if (!value_.asDict()) fail("format requires a mapping");
-    const Value* found = value_.asDict()->find(budget, Value::string(std::string(name)));
+    const Value* found = value_.asDict()->find(budget, name);
     if (!found) fail(fmt::format("the format's '{}' is not given", name));
     used_ = 1;
     return *found;
@@ -168,21 +237,16 @@ void appendPercent(TextBuilder& out, const Value& value, Spec spec, bool markup)
   requireDefined(value);
   switch (spec.type) {
     case 's':
+    case 'a':
     case 'r': {
-      TextBuilder text(out.budget());
-      if (spec.type == 'r') {
-        appendRepr(text, value);
-      } else if (markup) {
-        text.append(escape(out.budget(), value).asString());
-      } else {
-        appendString(text, value);
-      }
-      return appendFormattedText(out, text.text(), spec, '>');
+      const Value text = spec.type == 'r'   ? reprOf(out.budget(), value)
+                         : spec.type == 'a' ? asciiOf(out.budget(), value)
+                         : markup           ? escape(out.budget(), value)
+                                            : toText(out.budget(), value);
+      return appendFormattedText(out, text.asString(), spec, '>');
     }
-    case 'c': {
-      if (!value.isString() || countCodePoints(value.asString()) != 1) fail("%c takes a character");
-      return appendFormattedText(out, value.asString(), spec, '>');
-    }
+    case 'c':
+      return appendFormattedText(out, characterOf(out.budget(), value).asString(), spec, '>');
     case 'd':
     case 'i':
     case 'u':
@@ -214,17 +278,28 @@ void appendPercent(TextBuilder& out, const Value& value, Spec spec, bool markup)
 
 // --- {}
 
-// "name.attribute[key]" of a replacement field. `next`: the number of the next unnamed field.
-Value fieldValue(Budget& budget, std::string_view field, const Arguments& arguments, size_t& next) {
+// Fields are numbered by the format, or one after another, but not both.
+struct Numbering {
+  size_t next = 0;
+  bool by_format = false;
+};
+
+// "name.attribute[key]" of a replacement field.
+Value fieldValue(Budget& budget, std::string_view field, const Arguments& arguments,
+                 Numbering& numbering) {
   const size_t name_end = std::min(field.find_first_of(".["), field.size());
   const std::string_view name = field.substr(0, name_end);
   Value value;
   if (name.empty() || digitAt(name, 0)) {
     size_t i = 0;
-    const auto index = name.empty() ? next++ : static_cast<size_t>(parseNumber(name, i));
+    if (name.empty() ? numbering.by_format : numbering.next > 0)
+      fail("a format numbers some of its fields, and others not");
+    numbering.by_format = !name.empty();
+    const auto index = name.empty() ? numbering.next++ : static_cast<size_t>(parseNumber(name, i));
     if (index >= arguments.positional.size()) fail("a replacement field has no argument");
     value = arguments.positional[index];
   } else {
+    budget.step(arguments.named.size() / 8);
     const auto found = std::find_if(arguments.named.begin(), arguments.named.end(),
                                     [name](const auto& a) { return a.first == name; });
     if (found == arguments.named.end()) fail(fmt::format("the format's '{}' is not given", name));
@@ -237,12 +312,12 @@ Value fieldValue(Budget& budget, std::string_view field, const Arguments& argume
     if (end == std::string_view::npos) fail("a replacement field has no ']'");
     const std::string_view key = field.substr(1, end - 1);
     if (!subscript) {
-      value = getAttribute(budget, value, std::string(key));
+      value = getAttribute(budget, value, key);
     } else if (digitAt(key, 0)) {
       size_t i = 0;
       value = getItem(budget, value, Value::integer(parseNumber(key, i)));
     } else {
-      value = getItem(budget, value, Value::string(std::string(key)));
+      value = getItem(budget, value, Value::string(budget, key));
     }
     requireDefined(value);
     field.remove_prefix(subscript ? end + 1 : end);
@@ -282,20 +357,27 @@ Spec parseSpec(std::string_view text) {
 
 void appendBraces(TextBuilder& out, const Value& value, std::string_view spec_text) {
   requireDefined(value);
-  const Spec spec = parseSpec(spec_text);
+  Spec spec = parseSpec(spec_text);
   const bool float_type =
       spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
+  if (spec.type == 'n' && value.isNumber()) spec.type = value.isFloat() ? 'g' : 'd';
+  if (value.isFloat() && spec.type != '\0' && !float_type && spec.type != 'g')
+    fail("a format specification does not fit its value");
   if (value.isFloat() || (value.isNumber() && float_type))
     return appendFormattedFloat(out, value.asNumber(), spec);
+  // A bool is an integer, but where nothing is specified.
   const bool integer_type =
-      spec.type == '\0' ? value.isInt()
-                        : std::string_view("dxXob").find(spec.type) != std::string_view::npos;
-  if (integer_type && value.asInteger())
-    return appendFormattedInteger(out, *value.asInteger(), spec);
+      spec.type == '\0' ? value.isInt() || (value.isBool() && !spec_text.empty())
+                        : std::string_view("cdxXob").find(spec.type) != std::string_view::npos;
+  if (integer_type && value.asInteger()) {
+    if (spec.precision >= 0) fail("an integer's format takes no precision");
+    if (spec.type != 'c') return appendFormattedInteger(out, *value.asInteger(), spec);
+    return appendFormattedText(out, characterOf(out.budget(), value).asString(), spec, '<');
+  }
   if (spec.type != '\0' && spec.type != 's') fail("a format specification does not fit its value");
-  if (!spec_text.empty() && !value.isString() && !value.isBool())
+  if (!spec_text.empty() && !value.isString())
     fail(fmt::format("'{}' takes no format specification", value.typeName()));
-  appendFormattedText(out, toString(out.budget(), value), spec, '<');
+  appendFormattedText(out, toText(out.budget(), value).asString(), spec, '<');
 }
 
 }  // namespace
@@ -325,68 +407,116 @@ Value formatPercent(Budget& budget, const Value& format, const Value& value) {
       if (text[i] == '#') spec.alternate = true;
       if (text[i] == '0') spec.zero = true;
     }
-    if (digitAt(text, i)) spec.width = parseNumber(text, i);
+    const auto numberAt = [&](int64_t absent) -> int64_t {
+      if (digitAt(text, i)) return parseNumber(text, i);
+      if (i >= text.size() || text[i] != '*') return absent;
+      ++i;
+      const auto given = arguments.next().asInteger();
+      if (!given || *given > INT32_MAX || *given < -INT32_MAX)
+        fail("* in a format takes an integer");
+      return *given;
+    };
+    spec.width = numberAt(0);
+    if (spec.width < 0) spec.align = '<', spec.width = -spec.width;
     if (i < text.size() && text[i] == '.') {
       ++i;
-      spec.precision = digitAt(text, i) ? parseNumber(text, i) : 0;
+      spec.precision = std::max<int64_t>(numberAt(0), 0);
     }
     if (i == text.size()) fail("a format ends within a conversion");
     spec.type = text[i];
     if (spec.type == '%') {
+      if (i > percent + 1) arguments.next();  // Python asks for one, and does not show it
       out.append("%");
       continue;
     }
-    const bool numeric = std::string_view("src").find(spec.type) == std::string_view::npos;
+    const bool numeric = std::string_view("srca").find(spec.type) == std::string_view::npos;
     if (spec.zero && numeric && spec.align == '\0') spec.fill = "0", spec.align = '=';
     appendPercent(out, name ? arguments.named(budget, *name) : arguments.next(), spec,
                   format.isMarkup());
   }
   if (!arguments.all()) fail("not all arguments were converted by the format string");
-  return Value::string(out.take(), format.isMarkup());
+  return out.value(format.isMarkup());
 }
 
-Value formatBraces(Budget& budget, const Value& format, const Arguments& arguments) {
-  const std::string_view text = format.asString();
-  TextBuilder out(budget);
-  size_t next = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    budget.step();
-    const size_t brace = text.find_first_of("{}", i);
-    out.append(text.substr(i, brace - i));
-    if (brace == std::string_view::npos) break;
-    i = brace;
-    if (i + 1 < text.size() && text[i + 1] == text[i]) {
-      out.append(text.substr(i++, 1));
-      continue;
+namespace {
+
+// The fields of a {} format, which may have fields of their own in their specification.
+class BraceFormatter {
+ public:
+  BraceFormatter(Budget& budget, const Arguments& arguments, bool markup)
+      : budget_(budget), arguments_(arguments), markup_(markup) {}
+
+  void append(TextBuilder& out, std::string_view text, bool within_spec = false) {
+    for (size_t i = 0; i < text.size(); ++i) {
+      budget_.step();
+      const size_t brace = text.find_first_of("{}", i);
+      out.append(text.substr(i, brace - i));
+      if (brace == std::string_view::npos) break;
+      i = brace;
+      if (!within_spec && i + 1 < text.size() && text[i + 1] == text[i]) {
+        out.append(text.substr(i++, 1));
+        continue;
+      }
+      const size_t end = text[i] == '{' ? fieldEnd(text, i) : std::string_view::npos;
+      if (end == std::string_view::npos ||
+          (within_spec && text.substr(i + 1, end - i - 1).find('{') != std::string_view::npos))
+        fail("a format has a brace without its partner");
+      appendField(out, text.substr(i + 1, end - i - 1));
+      i = end;
     }
-    const size_t end = text.find_first_of("{}", i + 1);
-    if (text[i] == '}' || end == std::string_view::npos || text[end] == '{')
-      fail("a format has a brace without its partner");
-    std::string_view field = text.substr(i + 1, end - i - 1), spec;
+  }
+
+ private:
+  static size_t fieldEnd(std::string_view text, size_t begin) {
+    int depth = 0;
+    for (size_t i = begin; i < text.size(); ++i) {
+      depth += text[i] == '{' ? 1 : text[i] == '}' ? -1 : 0;
+      if (depth == 0) return i;
+      if (depth > 2) break;
+    }
+    return std::string_view::npos;
+  }
+
+  void appendField(TextBuilder& out, std::string_view field) {
+    TextBuilder spec(budget_);
     if (const size_t colon = field.find(':'); colon != std::string_view::npos) {
-      spec = field.substr(colon + 1);
+      const std::string_view written = field.substr(colon + 1);
       field = field.substr(0, colon);
+      // As Python numbers them: the field before those of its specification.
+      const Value value = converted(field);
+      append(spec, written, true);
+      return appendBraces(out, value, spec.take());
     }
+    appendBraces(out, converted(field), "");
+  }
+
+  Value converted(std::string_view field) {
     char conversion = '\0';
     if (const size_t mark = field.find('!'); mark != std::string_view::npos) {
       const std::string_view after = field.substr(mark + 1);
-      if (after != "r" && after != "s") fail("a format has an unknown conversion");
+      if (after != "r" && after != "s" && after != "a") fail("a format has an unknown conversion");
       conversion = after[0];
       field = field.substr(0, mark);
     }
-    Value value = fieldValue(budget, field, arguments, next);
-    if (conversion == 'r') {
-      TextBuilder shown(budget);
-      appendRepr(shown, value);
-      value = Value::string(shown.take());
-    } else if (conversion == 's') {
-      value = Value::string(toString(budget, value));
-    }
-    if (format.isMarkup()) value = Value::string(std::string(escape(budget, value).asString()));
-    appendBraces(out, value, spec);
-    i = end;
+    Value value = fieldValue(budget_, field, arguments_, numbering_);
+    if (conversion == 'r') value = reprOf(budget_, value);
+    if (conversion == 'a') value = asciiOf(budget_, value);
+    if (conversion == 's') value = toText(budget_, value);
+    return markup_ ? Value::string(budget_, escape(budget_, value).asString()) : value;
   }
-  return Value::string(out.take(), format.isMarkup());
+
+  Budget& budget_;
+  const Arguments& arguments_;
+  const bool markup_;
+  Numbering numbering_;
+};
+
+}  // namespace
+
+Value formatBraces(Budget& budget, const Value& format, const Arguments& arguments) {
+  TextBuilder out(budget);
+  BraceFormatter(budget, arguments, format.isMarkup()).append(out, format.asString());
+  return out.value(format.isMarkup());
 }
 
 }  // namespace llmrt::jinja

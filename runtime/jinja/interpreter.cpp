@@ -12,19 +12,31 @@ namespace llmrt::jinja {
 
 class Interpreter::ScopeGuard {
  public:
-  ScopeGuard(Interpreter& interpreter, std::shared_ptr<Scope> parent)
-      : interpreter_(interpreter), before_(std::move(interpreter.scope_)) {
-    interpreter.scope_ = std::make_shared<Scope>();
-    interpreter.scope_->parent = std::move(parent);
+  ScopeGuard(Interpreter& interpreter, Scope* parent)
+      : interpreter_(interpreter), before_(interpreter.scope_) {
+    std::vector<Scope*>& unused = interpreter.free_scopes_;
+    if (unused.empty()) {
+      interpreter.budget_.reserve(sizeof(Scope) + sizeof(Scope*));
+      interpreter.scope_ = &interpreter.scopes_.emplace_back();
+    } else {
+      interpreter.scope_ = unused.back();
+      unused.pop_back();
+    }
+    interpreter.scope_->parent = parent;
   }
   explicit ScopeGuard(Interpreter& interpreter) : ScopeGuard(interpreter, interpreter.scope_) {}
-  ~ScopeGuard() { interpreter_.scope_ = std::move(before_); }
+  ~ScopeGuard() {
+    Scope* scope = std::exchange(interpreter_.scope_, before_);
+    if (scope->captured) return;
+    scope->variables.clear();
+    interpreter_.free_scopes_.push_back(scope);
+  }
   ScopeGuard(const ScopeGuard&) = delete;
   ScopeGuard& operator=(const ScopeGuard&) = delete;
 
  private:
   Interpreter& interpreter_;
-  std::shared_ptr<Scope> before_;
+  Scope* before_;
 };
 
 class Interpreter::OutputGuard {
@@ -36,7 +48,7 @@ class Interpreter::OutputGuard {
   ~OutputGuard() { interpreter_.out_ = before_; }
   OutputGuard(const OutputGuard&) = delete;
   OutputGuard& operator=(const OutputGuard&) = delete;
-  std::string take() { return text_.take(); }
+  TextBuilder& text() { return text_; }
 
  private:
   Interpreter& interpreter_;
@@ -46,63 +58,58 @@ class Interpreter::OutputGuard {
 
 class Macro : public Object {
  public:
-  Macro(Interpreter& interpreter, const MacroCode& code, std::shared_ptr<Scope> scope)
-      : interpreter_(interpreter), code_(code), scope_(std::move(scope)) {}
+  Macro(Interpreter& interpreter, const MacroCode& code, Scope* scope)
+      : interpreter_(interpreter), code_(code), scope_(scope) {}
   std::string typeName() const override { return "Macro"; }
   std::string repr() const override { return fmt::format("<Macro '{}'>", code_.name); }
   bool callable() const override { return true; }
-  std::optional<Value> attribute(const std::string& name) override {
-    if (name == "name") return Value::string(code_.name);
+  std::optional<Value> attribute(Budget& budget, std::string_view name) override {
+    if (name == "name") return Value::string(budget, code_.name);
     return std::nullopt;
   }
-  Value call(Budget&, Arguments& arguments) override {
+  Value call(Budget&, const Arguments& arguments) override {
     return interpreter_.callMacro(code_, scope_, arguments);
   }
 
  private:
   Interpreter& interpreter_;
   const MacroCode& code_;
-  std::shared_ptr<Scope> scope_;
+  Scope* scope_;
 };
+
+class Loop;
 
 namespace {
 
 class LoopMethod : public Object {
  public:
-  using Body = Value (*)(Budget&, Object& loop, Arguments&);
-  LoopMethod(std::shared_ptr<Object> loop, Body body) : loop_(std::move(loop)), body_(body) {}
+  using Body = Value (*)(Budget&, Loop& loop, const Arguments&);
+  LoopMethod(Loop& loop, Body body) : loop_(loop), body_(body) {}
   std::string typeName() const override { return "method"; }
-  int depth() const override { return loop_->depth(); }
   bool callable() const override { return true; }
-  Value call(Budget& budget, Arguments& arguments) override {
-    return body_(budget, *loop_, arguments);
+  Value call(Budget& budget, const Arguments& arguments) override {
+    return body_(budget, loop_, arguments);
   }
 
  private:
-  std::shared_ptr<Object> loop_;
+  Loop& loop_;
   Body body_;
 };
 
 }  // namespace
 
 /// The variable `loop`.
-class Loop : public Object, public std::enable_shared_from_this<Loop> {
+class Loop : public Object {
  public:
-  Loop(Interpreter& interpreter, const Stmt& stmt, std::shared_ptr<const Sequence> sequence,
-       int depth)
-      : interpreter_(interpreter),
-        stmt_(stmt),
-        sequence_(std::move(sequence)),
-        items_(sequence_->items),
-        depth_(depth) {}
+  Loop(Interpreter& interpreter, const Stmt& stmt, const std::vector<Value>& items, int depth)
+      : interpreter_(interpreter), stmt_(stmt), items_(items), depth_(depth) {}
 
   std::string typeName() const override { return "LoopContext"; }
-  int depth() const override { return sequence_->depth; }
   std::string repr() const override {
     return fmt::format("<LoopContext {}/{}>", index + 1, items_.size());
   }
 
-  std::optional<Value> attribute(const std::string& name) override {
+  std::optional<Value> attribute(Budget& budget, std::string_view name) override {
     const auto number = [](size_t n) { return Value::integer(static_cast<int64_t>(n)); };
     if (name == "index") return number(index + 1);
     if (name == "index0") return number(index);
@@ -114,38 +121,35 @@ class Loop : public Object, public std::enable_shared_from_this<Loop> {
     if (name == "depth") return number(static_cast<size_t>(depth_) + 1);
     if (name == "depth0") return number(static_cast<size_t>(depth_));
     if (name == "previtem")
-      return index > 0 ? items_[index - 1] : Value::undefined("there is no previous item");
+      return index > 0 ? items_[index - 1] : Value::undefined(budget, "there is no previous item");
     if (name == "nextitem")
       return index + 1 < items_.size() ? items_[index + 1]
-                                       : Value::undefined("there is no next item");
-    if (name == "cycle") return method(cycle);
-    if (name == "changed") return method(changed);
+                                       : Value::undefined(budget, "there is no next item");
+    if (name == "cycle") return Value::object<LoopMethod>(budget, *this, cycle);
+    if (name == "changed") return Value::object<LoopMethod>(budget, *this, changed);
     return std::nullopt;
   }
 
   bool callable() const override { return stmt_.recursive; }
-  Value call(Budget&, Arguments& arguments) override {
+  Value call(Budget&, const Arguments& arguments) override {
     if (arguments.positional.size() != 1) fail("loop() takes what to iterate");
     Interpreter::OutputGuard output(interpreter_);
     const Interpreter::ScopeGuard scope(interpreter_);
     interpreter_.runFor(stmt_, arguments.positional[0], depth_ + 1);
-    return Value::string(output.take());
+    return output.text().value();
   }
 
   size_t index = 0;
 
  private:
-  Value method(LoopMethod::Body body) {
-    return Value::object(std::make_shared<LoopMethod>(shared_from_this(), body));
-  }
-  static Value cycle(Budget&, Object& self, Arguments& arguments) {
+  static Value cycle(Budget&, Loop& loop, const Arguments& arguments) {
     if (arguments.positional.empty()) fail("loop.cycle() takes at least one item");
-    const size_t index = static_cast<Loop&>(self).index;
-    return arguments.positional[index % arguments.positional.size()];
+    return arguments.positional[loop.index % arguments.positional.size()];
   }
-  static Value changed(Budget& budget, Object& self, Arguments& arguments) {
-    auto& loop = static_cast<Loop&>(self);
-    const Value now = Value::tuple(arguments.positional);
+  static Value changed(Budget& budget, Loop& loop, const Arguments& arguments) {
+    ListBuilder given(budget);
+    given.addAll(arguments.positional);
+    const Value now = given.tuple();
     const bool same = loop.seen_ && equals(budget, *loop.seen_, now);
     loop.seen_ = now;
     return Value::boolean(!same);
@@ -153,19 +157,16 @@ class Loop : public Object, public std::enable_shared_from_this<Loop> {
 
   Interpreter& interpreter_;
   const Stmt& stmt_;
-  const std::shared_ptr<const Sequence> sequence_;
   const std::vector<Value>& items_;
   const int depth_;
   std::optional<Value> seen_;
 };
 
 Interpreter::Interpreter(const Ast& ast, const Value& context, const std::tm& now,
-                         const Limits& limits)
-    : ast_(ast), context_(context), budget_(limits), scope_(std::make_shared<Scope>()) {
-  captured_.push_back(scope_);
+                         const Limits& limits, int& line)
+    : ast_(ast), context_(context), budget_(limits), line_(line), scope_(&scopes_.emplace_back()) {
   globals_.resize(ast.names.size());
-  builtins_ = makeBuiltins(
-      now, [this](const std::shared_ptr<Object>& made) { namespaces_.push_back(made); });
+  builtins_ = makeBuiltins(budget_, now);
   const auto nameOf = [&ast](const char* name) {
     const auto found = ast.name_index.find(name);
     return found == ast.name_index.end() ? -1 : found->second;
@@ -176,16 +177,10 @@ Interpreter::Interpreter(const Ast& ast, const Value& context, const std::tm& no
   kwargs_name_ = nameOf("kwargs");
 }
 
-Interpreter::~Interpreter() {
-  for (const std::shared_ptr<Scope>& scope : captured_) scope->variables.clear();
-  for (const std::weak_ptr<Object>& made : namespaces_)
-    if (const auto object = made.lock()) static_cast<Namespace&>(*object).clear();
-}
-
 std::string Interpreter::run() {
   OutputGuard output(*this);
   execute(ast_.body);
-  return output.take();
+  return output.text().take();
 }
 
 // --- Statements
@@ -215,7 +210,7 @@ Interpreter::Flow Interpreter::execute(const Stmt& stmt) {
       assignTarget(*stmt.target, evaluate(*stmt.expr));
       break;
     case Stmt::Kind::kSetBlock:
-      assignTarget(*stmt.target, applyFilters(stmt.expr, Value::string(capture(stmt.body))));
+      assignTarget(*stmt.target, applyFilters(stmt.expr, capture(stmt.body)));
       break;
     case Stmt::Kind::kMacro:
       assign(stmt.target->name, makeMacro(stmt.macro));
@@ -224,7 +219,7 @@ Interpreter::Flow Interpreter::execute(const Stmt& stmt) {
       runCallBlock(stmt);
       break;
     case Stmt::Kind::kFilterBlock:
-      appendString(*out_, applyFilters(stmt.expr, Value::string(capture(stmt.body))));
+      appendString(*out_, applyFilters(stmt.expr, capture(stmt.body)));
       break;
     case Stmt::Kind::kWith:
       return runWith(stmt);
@@ -248,36 +243,37 @@ Interpreter::Flow Interpreter::runIf(const Stmt& stmt) {
 }
 
 Interpreter::Flow Interpreter::runWith(const Stmt& stmt) {
-  const std::vector<Value> values = evaluateAll(stmt.values);
+  ListBuilder values = evaluateAll(stmt.values);
   const ScopeGuard scope(*this);
-  for (size_t i = 0; i < values.size(); ++i) assignTarget(*stmt.branches[i].first, values[i]);
+  for (size_t i = 0; i < values.size(); ++i)
+    assignTarget(*stmt.branches[i].first, values.items()[i]);
   return execute(stmt.body);
 }
 
 Interpreter::Flow Interpreter::runFor(const Stmt& stmt, const Value& iterable, int depth) {
   const Budget::Nesting nesting(budget_);
-  std::shared_ptr<const Sequence> items = iterate(budget_, iterable);
+  const std::vector<Value>* items = &iterate(budget_, iterable);
   if (stmt.test) {
-    Sequence kept;
-    for (const Value& item : items->items) {
+    ListBuilder kept(budget_);
+    for (const Value& item : *items) {
       const ScopeGuard scope(*this);
       assignTarget(*stmt.target, item);
-      if (isTrue(evaluate(*stmt.test))) kept.items.push_back(item);
+      if (isTrue(evaluate(*stmt.test))) kept.add(item);
     }
-    items = Value::sequence(std::move(kept)).sharedSequence();
+    items = &kept.list().asSequence()->items;
   }
-  std::shared_ptr<Loop> loop;
-  if (loop_name_ >= 0) loop = std::make_shared<Loop>(*this, stmt, items, depth);
+  Value loop;
+  if (loop_name_ >= 0) loop = Value::object<Loop>(budget_, *this, stmt, *items, depth);
   // As Jinja2 compiles it: `else` runs unless a body came to its end, whatever left it early.
   bool finished = false;
-  for (size_t i = 0; i < items->items.size(); ++i) {
+  for (size_t i = 0; i < items->size(); ++i) {
     budget_.step();
     const ScopeGuard scope(*this);
-    if (loop) {
-      loop->index = i;
-      assign(loop_name_, Value::object(loop));
+    if (Object* object = loop.asObject()) {
+      static_cast<Loop*>(object)->index = i;
+      assign(loop_name_, loop);
     }
-    assignTarget(*stmt.target, items->items[i]);
+    assignTarget(*stmt.target, (*items)[i]);
     const Flow flow = execute(stmt.body);
     if (flow == Flow::kBreak) break;
     finished |= flow == Flow::kNext;
@@ -296,23 +292,25 @@ void Interpreter::runCallBlock(const Stmt& stmt) {
 }
 
 Value Interpreter::makeMacro(const MacroCode& code) {
-  for (const Scope* s = scope_.get(); s; s = s->parent.get()) budget_.step();
-  if (captured_.back() != scope_) captured_.push_back(scope_);
-  return Value::object(std::make_shared<Macro>(*this, code, scope_));
+  for (Scope* s = scope_; s; s = s->parent) {
+    budget_.step();
+    s->captured = true;
+  }
+  return Value::object<Macro>(budget_, *this, code, scope_);
 }
 
-Value Interpreter::callMacro(const MacroCode& code, const std::shared_ptr<Scope>& outer,
-                             Arguments& arguments) {
+Value Interpreter::callMacro(const MacroCode& code, Scope* outer, const Arguments& arguments) {
   const Budget::Nesting nesting(budget_);
   const int line = line_;
   const ScopeGuard scope(*this, outer);
   const size_t num_parameters = code.parameters.size();
-  std::vector<std::pair<std::string, Value>> rest;
+  Dict rest;  // what is for kwargs
   std::vector<const Value*> given(num_parameters);
-  Value caller = Value::undefined("no caller is defined");
+  Value caller = Value::undefined(budget_, "no caller is defined");
   for (size_t i = 0; i < std::min(num_parameters, arguments.positional.size()); ++i)
     given[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.named) {
+    budget_.step(1 + num_parameters / 8);
     size_t i = 0;
     while (i < num_parameters && ast_.names[static_cast<size_t>(code.parameters[i])] != name) ++i;
     if (i < num_parameters) {
@@ -323,7 +321,7 @@ Value Interpreter::callMacro(const MacroCode& code, const std::shared_ptr<Scope>
     } else if (kwargs_name_ < 0) {
       fail(fmt::format("macro '{}' takes no keyword argument '{}'", code.name, name));
     } else {
-      rest.emplace_back(name, value);
+      rest.set(budget_, name, value);
     }
   }
   if (arguments.positional.size() > num_parameters && varargs_name_ < 0) {
@@ -337,63 +335,71 @@ Value Interpreter::callMacro(const MacroCode& code, const std::shared_ptr<Scope>
     } else if (i >= first_default) {
       assign(name, evaluate(*code.defaults[i - first_default]));
     } else {
-      assign(name, Value::undefined(fmt::format("parameter '{}' was not provided",
-                                                ast_.names[static_cast<size_t>(name)])));
+      assign(name, Value::undefined(budget_, fmt::format("parameter '{}' was not provided",
+                                                         ast_.names[static_cast<size_t>(name)])));
     }
   }
   // A template that nowhere says one of these names has no use for it.
-  const auto assignSpecial = [&](int name, Value value) {
+  const auto assignSpecial = [&](int name, const Value& value) {
     const auto& parameters = code.parameters;
     if (name >= 0 && std::find(parameters.begin(), parameters.end(), name) == parameters.end())
-      assign(name, std::move(value));
+      assign(name, value);
   };
-  Dict named;
-  for (const auto& [name, value] : rest) named.set(budget_, Value::string(name), value);
-  const auto from = static_cast<ptrdiff_t>(std::min(num_parameters, arguments.positional.size()));
+  ListBuilder varargs(budget_);
+  for (size_t i = num_parameters; i < arguments.positional.size(); ++i)
+    varargs.add(arguments.positional[i]);
   assignSpecial(caller_name_, caller);
-  assignSpecial(varargs_name_,
-                Value::tuple({arguments.positional.begin() + from, arguments.positional.end()}));
-  assignSpecial(kwargs_name_, Value::dict(std::move(named)));
+  assignSpecial(varargs_name_, varargs.tuple());
+  assignSpecial(kwargs_name_, Value::dict(budget_, std::move(rest)));
   OutputGuard output(*this);
   execute(code.body);
   line_ = line;
-  return Value::string(output.take());
+  return output.text().value();
 }
 
-std::string Interpreter::capture(const Block& block) {
+Value Interpreter::capture(const Block& block) {
   OutputGuard output(*this);
   const ScopeGuard scope(*this);
   execute(block);
-  return output.take();
+  return output.text().value();
 }
 
 // --- Variables
 
 Value Interpreter::lookUp(int name) {
-  for (const Scope* scope = scope_.get(); scope; scope = scope->parent.get()) {
-    budget_.step(scope->variables.size() / 16);
+  size_t looked_at = 0;
+  for (const Scope* scope = scope_; scope; scope = scope->parent) {
+    looked_at += 1 + scope->variables.size();
     for (const auto& [variable, value] : scope->variables)
-      if (variable == name) return value;
+      if (variable == name) {
+        budget_.step(looked_at / 16);
+        return value;
+      }
   }
+  budget_.step(looked_at / 16);
   auto& [known, global] = globals_[static_cast<size_t>(name)];
   if (!known) {
     const std::string& text = ast_.names[static_cast<size_t>(name)];
-    const Value* found = context_.asDict()->find(text);
-    if (!found) found = builtins_.asDict()->find(text);
-    global = found ? *found : Value::undefined(fmt::format("'{}' is undefined", text));
+    const Value* found = context_.asDict()->find(budget_, text);
+    if (!found) found = builtins_.asDict()->find(budget_, text);
+    global = found ? *found : Value::undefined(budget_, fmt::format("'{}' is undefined", text));
     known = true;
   }
   return global;
 }
 
-void Interpreter::assign(int name, Value value) {
-  for (auto& [variable, held] : scope_->variables) {
+void Interpreter::assign(int name, const Value& value) {
+  auto& variables = scope_->variables;
+  budget_.step(variables.size() / 16);
+  for (auto& [variable, held] : variables) {
     if (variable == name) {
-      held = std::move(value);
+      held = value;
       return;
     }
   }
-  scope_->variables.emplace_back(name, std::move(value));
+  if (variables.size() == variables.capacity())
+    budget_.reserve(1 + variables.size(), sizeof(variables[0]));
+  variables.emplace_back(name, value);
 }
 
 void Interpreter::assignTarget(const Expr& target, const Value& value) {
@@ -404,11 +410,10 @@ void Interpreter::assignTarget(const Expr& target, const Value& value) {
     if (!made) fail("cannot assign attribute on non-namespace object");
     return made->set(budget_, target.text, value);
   }
-  const auto items = iterate(budget_, value);
-  if (items->items.size() != target.items.size()) {
-    fail(fmt::format("{} values to unpack, expected {}", items->items.size(), target.items.size()));
-  }
-  for (size_t i = 0; i < items->items.size(); ++i) assignTarget(*target.items[i], items->items[i]);
+  const std::vector<Value>& items = iterate(budget_, value);
+  if (items.size() != target.items.size())
+    fail(fmt::format("{} values to unpack, expected {}", items.size(), target.items.size()));
+  for (size_t i = 0; i < items.size(); ++i) assignTarget(*target.items[i], items[i]);
 }
 
 // --- Expressions
@@ -423,9 +428,9 @@ Value Interpreter::evaluate(const Expr& expr) {
     case Expr::Kind::kName:
       return lookUp(expr.name);
     case Expr::Kind::kList:
-      return Value::list(evaluateAll(expr.items));
+      return evaluateAll(expr.items).list();
     case Expr::Kind::kTuple:
-      return Value::tuple(evaluateAll(expr.items));
+      return evaluateAll(expr.items).tuple();
     case Expr::Kind::kDict:
       return evaluateDict(expr);
     case Expr::Kind::kAttribute:
@@ -457,7 +462,7 @@ Value Interpreter::evaluate(const Expr& expr) {
       if (isTrue(evaluate(*expr.second))) return evaluate(*expr.first);
       if (expr.third) return evaluate(*expr.third);
       return Value::undefined(
-          "the inline if-expression evaluated to false and no else section was defined");
+          budget_, "the inline if-expression evaluated to false and no else section was defined");
     default:
       return evaluateOperation(expr);
   }
@@ -480,7 +485,7 @@ Value Interpreter::evaluateOperation(const Expr& expr) {
     case Expr::Kind::kConcat: {
       TextBuilder text(budget_);
       for (const Expr* item : expr.items) appendString(text, evaluate(*item));
-      return Value::string(text.take());
+      return text.value();
     }
     default: {
       const Value left = evaluate(*expr.first);
@@ -492,9 +497,9 @@ Value Interpreter::evaluateOperation(const Expr& expr) {
 Value Interpreter::evaluateCompare(const Expr& expr) {
   Value left = evaluate(*expr.first);
   for (size_t i = 0; i < expr.items.size(); ++i) {
-    Value right = evaluate(*expr.items[i]);
+    const Value right = evaluate(*expr.items[i]);
     if (!applyComparison(budget_, expr.ops[i], left, right)) return Value::boolean(false);
-    left = std::move(right);
+    left = right;
   }
   return Value::boolean(true);
 }
@@ -510,15 +515,15 @@ Value Interpreter::evaluateSlice(const Expr& expr) {
 Value Interpreter::evaluateDict(const Expr& expr) {
   Dict dict;
   for (size_t i = 0; i < expr.items.size(); i += 2) {
-    Value key = evaluate(*expr.items[i]);
-    dict.set(budget_, std::move(key), evaluate(*expr.items[i + 1]));
+    const Value key = evaluate(*expr.items[i]);
+    dict.set(budget_, key, evaluate(*expr.items[i + 1]));
   }
-  return Value::dict(std::move(dict));
+  return Value::dict(budget_, std::move(dict));
 }
 
 Value Interpreter::evaluateCall(const Expr& expr) {
   const Value callee = evaluate(*expr.first);
-  Arguments arguments = evaluateArguments(expr);
+  const Arguments arguments = evaluateArguments(expr);
   line_ = expr.line;
   return call(budget_, callee, arguments);
 }
@@ -529,36 +534,36 @@ Value Interpreter::applyFilter(const Expr& expr, const Value& input) {
   return requireFilter(expr.text)(budget_, input, arguments);
 }
 
-Value Interpreter::applyFilters(const Expr* expr, Value text) {
+Value Interpreter::applyFilters(const Expr* expr, const Value& text) {
   if (!expr) return text;
   const Budget::Nesting nesting(budget_);
-  return applyFilter(*expr, applyFilters(expr->first, std::move(text)));
+  return applyFilter(*expr, applyFilters(expr->first, text));
 }
 
-std::vector<Value> Interpreter::evaluateAll(const std::vector<Expr*>& exprs) {
-  budget_.reserve(exprs.size(), sizeof(Value));
-  std::vector<Value> values;
-  values.reserve(exprs.size());
-  for (const Expr* expr : exprs) values.push_back(evaluate(*expr));
+ListBuilder Interpreter::evaluateAll(const std::vector<Expr*>& exprs) {
+  ListBuilder values(budget_);
+  for (const Expr* expr : exprs) values.add(evaluate(*expr));
   return values;
 }
 
 Arguments Interpreter::evaluateArguments(const Expr& expr) {
-  Arguments arguments{evaluateAll(expr.items), {}};
-  for (const auto& [name, value] : expr.named) arguments.named.emplace_back(name, evaluate(*value));
-  if (expr.star) {
-    const auto more = iterate(budget_, evaluate(*expr.star));
-    budget_.reserve(more->items.size(), sizeof(Value));
-    arguments.positional.insert(arguments.positional.end(), more->items.begin(), more->items.end());
-  }
+  ListBuilder positional = evaluateAll(expr.items);
+  Arguments arguments;
+  const auto addNamed = [&](std::string_view name, const Value& value) {
+    budget_.reserve(sizeof(arguments.named[0]));
+    arguments.named.emplace_back(name, value);
+  };
+  for (const auto& [name, value] : expr.named) addNamed(name, evaluate(*value));
+  if (expr.star) positional.addAll(iterate(budget_, evaluate(*expr.star)));
   if (expr.star_star) {
     const Value more = evaluate(*expr.star_star);
     if (!more.asDict()) fail("what stands behind ** must be a dict");
     for (const auto& [key, value] : more.asDict()->entries()) {
       if (!key.isString()) fail("keywords must be strings");
-      arguments.named.emplace_back(key.asString(), value);
+      addNamed(key.asString(), value);
     }
   }
+  arguments.positional = std::move(positional.items());
   return arguments;
 }
 

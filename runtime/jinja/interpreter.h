@@ -2,31 +2,31 @@
 #pragma once
 
 #include <ctime>
-#include <memory>
+#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "runtime/jinja/ast.h"
-#include "runtime/jinja/value.h"
+#include "runtime/jinja/builders.h"
 
 namespace llmrt::jinja {
 
 /// Variables of a block; what is not found is looked up around it.
 struct Scope {
-  std::shared_ptr<Scope> parent;
+  Scope* parent = nullptr;
   std::vector<std::pair<int, Value>> variables;  // name, value
+  bool captured = false;                         // by a macro, which may look into it later
 };
 
 class Interpreter {
  public:
-  /// `context` is a dict. All must outlive the interpreter, which runs once.
-  Interpreter(const Ast& ast, const Value& context, const std::tm& now, const Limits& limits);
-  ~Interpreter();
+  /// `context` is a dict; `line` tells where a Failure happened. All must outlive the interpreter,
+  /// which runs once.
+  Interpreter(const Ast& ast, const Value& context, const std::tm& now, const Limits& limits,
+              int& line);
 
-  /// The text; a Failure's line is then line().
   std::string run();
-  int line() const { return line_; }
 
  private:
   friend class Macro;
@@ -41,13 +41,13 @@ class Interpreter {
   Flow runFor(const Stmt& stmt, const Value& iterable, int depth);
   void runCallBlock(const Stmt& stmt);
   Value makeMacro(const MacroCode& code);
-  Value callMacro(const MacroCode& code, const std::shared_ptr<Scope>& scope, Arguments& arguments);
+  Value callMacro(const MacroCode& code, Scope* scope, const Arguments& arguments);
   /// What `block` prints, in a scope of its own.
-  std::string capture(const Block& block);
+  Value capture(const Block& block);
 
   // Variables
   Value lookUp(int name);
-  void assign(int name, Value value);
+  void assign(int name, const Value& value);
   void assignTarget(const Expr& target, const Value& value);
 
   // Expressions
@@ -59,8 +59,8 @@ class Interpreter {
   Value evaluateCall(const Expr& expr);
   Value applyFilter(const Expr& expr, const Value& input);
   /// A filter block's chain, whose first filter has no input of its own; null: no filter.
-  Value applyFilters(const Expr* expr, Value text);
-  std::vector<Value> evaluateAll(const std::vector<Expr*>& exprs);
+  Value applyFilters(const Expr* expr, const Value& text);
+  ListBuilder evaluateAll(const std::vector<Expr*>& exprs);
   Arguments evaluateArguments(const Expr& expr);
 
   /// One scope more, as long as it lives.
@@ -71,15 +71,14 @@ class Interpreter {
   const Ast& ast_;
   const Value& context_;
   Budget budget_;
-  int line_ = 0;
+  int& line_;
   TextBuilder* out_ = nullptr;
-  std::shared_ptr<Scope> scope_;
+  std::deque<Scope> scopes_;
+  std::vector<Scope*> free_scopes_;  // of these, those that nobody looks into any more
+  Scope* scope_;
   std::vector<std::pair<bool, Value>> globals_;  // by name: whether looked up, and what it is
   Value builtins_;                               // a dict
   int loop_name_, caller_name_, varargs_name_, kwargs_name_;
-  // Scopes that macros hold: they may hold the macros in turn. Emptied at the end, as namespaces.
-  std::vector<std::shared_ptr<Scope>> captured_;
-  std::vector<std::weak_ptr<Object>> namespaces_;
 };
 
 }  // namespace llmrt::jinja

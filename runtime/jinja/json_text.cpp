@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/io/json.h"
-#include "runtime/jinja/operations.h"
+#include "runtime/jinja/builders.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt::jinja {
@@ -31,7 +31,7 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
       return refuse("an integer does not fit in 64 bits");
     return add(Value::number(value));
   }
-  bool string(std::string& value) override { return add(Value::string(std::move(value))); }
+  bool string(std::string& value) override { return add(Value::string(budget(), value)); }
   bool binary(nlohmann::json::binary_t&) override { return refuse("binary data"); }
   bool start_object(size_t) override { return open(false); }
   bool start_array(size_t) override { return open(true); }
@@ -42,24 +42,24 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override {
     Dict dict = std::move(open_.back().dict);
     open_.pop_back();
-    return add(Value::dict(std::move(dict)));
+    return add(Value::dict(budget(), std::move(dict)));
   }
   bool end_array() override {
-    std::vector<Value> items = std::move(open_.back().items);
+    const Value list = open_.back().items.list();
     open_.pop_back();
-    return add(Value::list(std::move(items)));
+    return add(list);
   }
   bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) override {
     return refuse("malformed JSON: " + jsonErrorText(error));
   }
 
-  Value result;
+  Document result;
   std::string error;
 
  private:
   struct Open {
     bool is_list;
-    std::vector<Value> items;
+    ListBuilder items;
     Dict dict;
     std::string key;
   };
@@ -71,16 +71,17 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool open(bool is_list) {
     if (open_.size() >= kMaxDepth)
       return refuse(fmt::format("JSON nested deeper than {}", kMaxDepth));
-    open_.push_back({is_list, {}, {}, {}});
+    open_.push_back({is_list, ListBuilder(budget()), {}, {}});
     return true;
   }
-  bool add(Value value) {
+  Budget& budget() { return *result.budget; }
+  bool add(const Value& value) {
     if (open_.empty()) {
-      result = std::move(value);
+      result.value = value;
     } else if (open_.back().is_list) {
-      open_.back().items.push_back(std::move(value));
+      open_.back().items.add(value);
     } else {
-      open_.back().dict.set(std::move(open_.back().key), std::move(value));
+      open_.back().dict.set(budget(), open_.back().key, value);
     }
     return true;
   }
@@ -89,29 +90,29 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
 };
 
 void appendJsonString(TextBuilder& out, std::string_view text, bool ensure_ascii) {
-  std::string quoted = "\"";
+  out.append("\"");
   for (size_t i = 0; i < text.size();) {
     const char32_t c = codePointAt(text, i);
     const size_t length = utf8Length(static_cast<unsigned char>(text[i]));
     constexpr std::string_view kEscaped = "\"\\\n\r\t\f\b", kNames = "\"\\nrtfb";
     const size_t simple = c < 0x80 ? kEscaped.find(static_cast<char>(c)) : std::string_view::npos;
     if (simple != std::string_view::npos) {
-      quoted += {'\\', kNames[simple]};
+      out.append(1, '\\');
+      out.append(1, kNames[simple]);
     } else if (c < 0x20 || (ensure_ascii && c >= 0x7f)) {
       const auto code = static_cast<uint32_t>(c);
       if (code < 0x10000) {
-        quoted += fmt::format("\\u{:04x}", code);
+        out.append(fmt::format("\\u{:04x}", code));
       } else {
-        quoted += fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + ((code - 0x10000) >> 10),
-                              0xdc00 + ((code - 0x10000) & 0x3ff));
+        out.append(fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + ((code - 0x10000) >> 10),
+                               0xdc00 + ((code - 0x10000) & 0x3ff)));
       }
     } else {
-      quoted += text.substr(i, length);
+      out.append(text.substr(i, length));
     }
     i += length;
   }
-  quoted += '"';
-  out.append(quoted);
+  out.append("\"");
 }
 
 std::string numberText(const Value& value) {
@@ -164,6 +165,7 @@ class Writer {
   void writeDict(const Dict& dict, int depth) {
     if (dict.size() == 0) return out_.append("{}");
     std::vector<const std::pair<Value, Value>*> entries;
+    out_.budget().reserve(dict.size(), sizeof(entries[0]));
     for (const auto& entry : dict.entries()) entries.push_back(&entry);
     if (style_.sort_keys) {
       std::stable_sort(entries.begin(), entries.end(), [this](const auto* a, const auto* b) {
@@ -188,7 +190,7 @@ class Writer {
 
 }  // namespace
 
-Result<Value> parseJsonValue(std::string_view text, const std::string& name) {
+Result<Document> parseJsonValue(std::string_view text, const std::string& name) {
   ValueBuilder builder;
   try {
     if (nlohmann::json::sax_parse(text, &builder)) return std::move(builder.result);
@@ -200,10 +202,10 @@ Result<Value> parseJsonValue(std::string_view text, const std::string& name) {
   return invalidData(name + ": " + builder.error);
 }
 
-std::string jsonText(Budget& budget, const Value& value, const JsonStyle& style) {
+Value jsonText(Budget& budget, const Value& value, const JsonStyle& style) {
   TextBuilder out(budget);
   Writer(out, style).write(value, 0);
-  return out.take();
+  return out.value();
 }
 
 }  // namespace llmrt::jinja

@@ -11,7 +11,7 @@
 namespace llmrt::jinja {
 
 /// A JSON text's value, keys in their order. `name` starts the error message. Nesting at most 64.
-Result<Value> parseJsonValue(std::string_view text, const std::string& name);
+Result<Document> parseJsonValue(std::string_view text, const std::string& name);
 
 struct JsonStyle {
   std::optional<std::string> indent;  // absent: one line
@@ -19,6 +19,6 @@ struct JsonStyle {
   bool ensure_ascii = false, sort_keys = false;
 };
 /// json.dumps(); fails on what is not JSON.
-std::string jsonText(Budget& budget, const Value& value, const JsonStyle& style);
+Value jsonText(Budget& budget, const Value& value, const JsonStyle& style);
 
 }  // namespace llmrt::jinja

@@ -6,6 +6,8 @@
 #include <iterator>
 
 #include "runtime/jinja/arguments.h"
+#include "runtime/jinja/builders.h"
+#include "runtime/jinja/filters.h"
 #include "runtime/jinja/operations.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
@@ -13,37 +15,55 @@
 namespace llmrt::jinja {
 namespace {
 
-using Function = Value (*)(Budget&, const Value& self, const Arguments&);
+// As findText(), for the last one: Knuth, Morris and Pratt's algorithm from right to left, since
+// std::string_view::rfind() is quadratic on hostile text.
+size_t findTextFromRight(Budget& budget, std::string_view text, std::string_view needle) {
+  const size_t n = needle.size();
+  if (n == 0) return text.size();
+  const auto wanted = [&](size_t i) { return needle[n - 1 - i]; };
+  budget.reserve(n, sizeof(size_t));
+  std::vector<size_t> border(n);
+  for (size_t i = 1, k = 0; i < n; ++i) {
+    while (k > 0 && wanted(i) != wanted(k)) k = border[k - 1];
+    k += wanted(i) == wanted(k);
+    border[i] = k;
+  }
+  for (size_t i = text.size(), k = 0; i-- > 0;) {
+    while (k > 0 && text[i] != wanted(k)) k = border[k - 1];
+    k += text[i] == wanted(k);
+    if (k == n) return i;
+  }
+  return std::string_view::npos;
+}
+
+using Function = Builtin<Value>;
 
 class Method : public Object {
  public:
-  Method(Value self, Function function)
-      : self_(std::move(self)), function_(function), depth_(depthAbove(self_.depth())) {}
+  Method(const Value& self, Function function) : self_(self), function_(function) {}
   std::string typeName() const override { return "builtin_function_or_method"; }
-  int depth() const override { return depth_; }
   bool callable() const override { return true; }
-  Value call(Budget& budget, Arguments& arguments) override {
+  Value call(Budget& budget, const Arguments& arguments) override {
     return function_(budget, self_, arguments);
   }
 
  private:
   Value self_;
   Function function_;
-  int depth_;
 };
 
 // --- Strings. Results are markup where the string is.
 
-Value textLike(Budget& budget, const Value& self, std::string text) {
-  budget.reserve(text.size());
-  return Value::string(std::move(text), self.isMarkup());
+Value textLike(Budget& budget, const Value& self, std::string_view text) {
+  return Value::string(budget, text, self.isMarkup());
 }
 
-template <std::string (*kChange)(std::string_view)>
+template <void (*kAppendChanged)(TextBuilder&, std::string_view)>
 Value changeCase(Budget& budget, const Value& self, const Arguments& arguments) {
   Parameters("str", arguments, {});
-  budget.scan(self.asString().size());
-  return textLike(budget, self, kChange(self.asString()));
+  TextBuilder out(budget);
+  kAppendChanged(out, self.asString());
+  return out.value(self.isMarkup());
 }
 
 enum class Side { kLeft, kRight, kBoth };
@@ -51,99 +71,91 @@ enum class Side { kLeft, kRight, kBoth };
 template <Side kSide>
 Value strip(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("strip", arguments, {"chars"});
-  budget.scan(self.asString().size());
   std::string_view text = self.asString();
   if (p.isNone(0)) {
     if (kSide != Side::kRight) text = stripLeft(text);
     if (kSide != Side::kLeft) text = stripRight(text);
   } else {
-    budget.step(text.size() / 32 * (1 + p.text(0).size()));
-    if (kSide != Side::kRight) text = stripLeft(text, p.text(0));
-    if (kSide != Side::kLeft) text = stripRight(text, p.text(0));
+    budget.reserve(p.text(0).size(), sizeof(char32_t));
+    const CharacterSet characters(p.text(0));
+    if (kSide != Side::kRight) text = stripLeft(text, characters);
+    if (kSide != Side::kLeft) text = stripRight(text, characters);
   }
-  return textLike(budget, self, std::string(text));
+  return textLike(budget, self, text);
+}
+
+// Parts of `self` that are found from the right come in the opposite order.
+Value partsOf(ListBuilder& parts, bool from_right) {
+  if (from_right) std::reverse(parts.items().begin(), parts.items().end());
+  return parts.list();
 }
 
 // Words between white space, at most `most` splits from one end; the rest stays whole.
-std::vector<std::string_view> splitSpace(std::string_view text, int64_t most, bool from_right) {
-  std::vector<std::string_view> parts;
+Value splitSpace(Budget& budget, const Value& self, int64_t most, bool from_right) {
+  std::string_view text = self.asString();
+  ListBuilder parts(budget);
   for (text = from_right ? stripRight(text) : stripLeft(text); !text.empty();) {
     if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.push_back(text);
+      // What stays whole keeps the white space at its far end.
+      parts.add(textLike(budget, self, text));
       break;
     }
     size_t end = from_right ? text.size() : 0;
     if (from_right) {
       while (end > 0) {
-        size_t last = end - 1;
-        while (last > 0 && (static_cast<unsigned char>(text[last]) & 0xc0) == 0x80) --last;
+        const size_t last = previousCharacter(text, end);
         if (isSpace(codePointAt(text, last))) break;
         end = last;
       }
-      parts.push_back(text.substr(end));
+      parts.add(textLike(budget, self, text.substr(end)));
       text = stripRight(text.substr(0, end));
     } else {
       while (end < text.size() && !isSpace(codePointAt(text, end)))
         end += utf8Length(static_cast<unsigned char>(text[end]));
-      parts.push_back(text.substr(0, end));
+      parts.add(textLike(budget, self, text.substr(0, end)));
       text = stripLeft(text.substr(end));
     }
   }
-  // What stays whole keeps the white space at its far end.
-  if (from_right) std::reverse(parts.begin(), parts.end());
-  return parts;
+  return partsOf(parts, from_right);
 }
 
-std::vector<std::string_view> splitAt(std::string_view text, std::string_view separator,
-                                      int64_t most, bool from_right) {
-  std::vector<std::string_view> parts;
+Value splitAt(Budget& budget, const Value& self, std::string_view separator, int64_t most,
+              bool from_right) {
+  std::string_view text = self.asString();
+  ListBuilder parts(budget);
   const auto more = [&] { return most < 0 || static_cast<int64_t>(parts.size()) < most; };
-  if (!from_right) {
-    for (size_t at; more() && (at = findText(text, separator)) != std::string_view::npos;) {
-      parts.push_back(text.substr(0, at));
-      text.remove_prefix(at + separator.size());
-    }
-    parts.push_back(text);
-    return parts;
+  const auto find = [&] {
+    return from_right ? findTextFromRight(budget, text, separator) : findText(text, separator);
+  };
+  for (size_t at; more() && (at = find()) != std::string_view::npos;) {
+    const std::string_view before = text.substr(0, at), after = text.substr(at + separator.size());
+    parts.add(textLike(budget, self, from_right ? after : before));
+    text = from_right ? before : after;
   }
-  for (size_t at; more() && (at = text.rfind(separator)) != std::string_view::npos;) {
-    parts.push_back(text.substr(at + separator.size()));
-    text = text.substr(0, at);
-  }
-  parts.push_back(text);
-  std::reverse(parts.begin(), parts.end());
-  return parts;
-}
-
-Value listOfTexts(Budget& budget, const Value& self, const std::vector<std::string_view>& parts) {
-  budget.reserve(parts.size(), sizeof(Value) + sizeof(Text));
-  std::vector<Value> items;
-  for (std::string_view part : parts) items.push_back(textLike(budget, self, std::string(part)));
-  return Value::list(std::move(items));
+  parts.add(textLike(budget, self, text));
+  return partsOf(parts, from_right);
 }
 
 template <bool kFromRight>
 Value split(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("split", arguments, {"sep", "maxsplit"});
-  budget.scan(self.asString().size());
   const int64_t most = p.integer(1, -1);
-  if (p.isNone(0)) return listOfTexts(budget, self, splitSpace(self.asString(), most, kFromRight));
+  if (p.isNone(0)) return splitSpace(budget, self, most, kFromRight);
   if (p.text(0).empty()) fail("split() takes no empty separator");
-  if (kFromRight) budget.step(self.asString().size() / 32 * p.text(0).size());
-  return listOfTexts(budget, self, splitAt(self.asString(), p.text(0), most, kFromRight));
+  return splitAt(budget, self, p.text(0), most, kFromRight);
 }
 
 Value splitLines(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("splitlines", arguments, {"keepends"});
-  budget.step(self.asString().size());
   const std::string_view text = self.asString();
-  std::vector<std::string_view> lines;
+  ListBuilder lines(budget);
   for (size_t begin = 0; begin < text.size();) {
     const LineEnd line = findLineEnd(text, begin);
-    lines.push_back(text.substr(begin, (p.flag(0) ? line.next : line.end) - begin));
+    const size_t end = p.flag(0) ? line.next : line.end;
+    lines.add(textLike(budget, self, text.substr(begin, end - begin)));
     begin = line.next;
   }
-  return listOfTexts(budget, self, lines);
+  return lines.list();
 }
 
 template <bool kFromRight>
@@ -151,17 +163,15 @@ Value partition(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("partition", arguments, {"sep"}, 1);
   const std::string_view text = self.asString(), separator = p.text(0);
   if (separator.empty()) fail("partition() takes no empty separator");
-  budget.step(1 + text.size() / 32 * (kFromRight ? separator.size() : 1));
-  const size_t at = kFromRight ? text.rfind(separator) : findText(text, separator);
-  std::vector<std::string_view> parts = {text, "", ""};
-  if (at != std::string_view::npos) {
-    parts = {text.substr(0, at), separator, text.substr(at + separator.size())};
-  } else if (kFromRight) {
-    std::swap(parts[0], parts[2]);
+  const size_t at =
+      kFromRight ? findTextFromRight(budget, text, separator) : findText(text, separator);
+  const auto part = [&](std::string_view bytes) { return textLike(budget, self, bytes); };
+  if (at == std::string_view::npos) {
+    return kFromRight ? Value::tuple(budget, {part(""), part(""), part(text)})
+                      : Value::tuple(budget, {part(text), part(""), part("")});
   }
-  std::vector<Value> items;
-  for (std::string_view part : parts) items.push_back(textLike(budget, self, std::string(part)));
-  return Value::tuple(std::move(items));
+  return Value::tuple(budget, {part(text.substr(0, at)), part(separator),
+                               part(text.substr(at + separator.size()))});
 }
 
 Value replace(Budget& budget, const Value& self, const Arguments& arguments) {
@@ -172,7 +182,6 @@ Value replace(Budget& budget, const Value& self, const Arguments& arguments) {
   const std::string_view text = self.asString(), old = from.asString();
   int64_t left = p.integer(2, -1);
   TextBuilder out(budget);
-  budget.scan(text.size());
   size_t begin = 0;
   if (old.empty()) {  // Python puts the new text before each character and at the end
     for (; left != 0 && begin < text.size(); --left) {
@@ -192,12 +201,15 @@ Value replace(Budget& budget, const Value& self, const Arguments& arguments) {
     }
   }
   out.append(text.substr(begin));
-  return Value::string(out.take(), self.isMarkup());
+  return out.value(self.isMarkup());
 }
 
-// The part of a string between two positions counted in code points, as a slice has them.
-Value between(Budget& budget, const Value& self, const Parameters& p, size_t begin, size_t end) {
+// The part of a string between two positions counted in code points, as a slice has them; nullopt
+// where it would begin behind the string, which then has not even an empty part.
+std::optional<Value> between(Budget& budget, const Value& self, const Parameters& p, size_t begin,
+                             size_t end) {
   if (p.isNone(begin) && p.isNone(end)) return self;
+  if (!p.isNone(begin) && p.integer(begin, 0) > *lengthOf(budget, self)) return std::nullopt;
   const Value from = p.valueOr(begin, Value::none()), to = p.valueOr(end, Value::none());
   return getSlice(budget, self, &from, &to, nullptr);
 }
@@ -205,16 +217,17 @@ Value between(Budget& budget, const Value& self, const Parameters& p, size_t beg
 template <bool kEnd>
 Value startsOrEndsWith(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p(kEnd ? "endswith" : "startswith", arguments, {"affix", "start", "end"}, 1);
-  const Value part = between(budget, self, p, 1, 2);
+  const auto part = between(budget, self, p, 1, 2);
   const auto has = [&](const Value& affix) {
     requireDefined(affix);
     if (!affix.isString()) fail("startswith() and endswith() take strings");
-    return kEnd ? part.asString().ends_with(affix.asString())
-                : part.asString().starts_with(affix.asString());
+    payForLook(budget, affix);
+    if (!part) return false;
+    return kEnd ? part->asString().ends_with(affix.asString())
+                : part->asString().starts_with(affix.asString());
   };
   const Sequence* several = p[0].asSequence();
   if (!several || !several->isTuple()) return Value::boolean(has(p[0]));
-  budget.step(several->items.size());
   return Value::boolean(std::any_of(several->items.begin(), several->items.end(), has));
 }
 
@@ -223,10 +236,11 @@ enum class Search { kFind, kIndex };
 template <Search kSearch, bool kFromRight>
 Value find(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("find", arguments, {"sub", "start", "end"}, 1);
-  const Value part = between(budget, self, p, 1, 2);
-  const std::string_view text = part.asString(), needle = p.text(0);
-  budget.step(1 + text.size() / 32 * (kFromRight ? 1 + needle.size() : 1));
-  const size_t at = kFromRight ? text.rfind(needle) : findText(text, needle);
+  const auto part = between(budget, self, p, 1, 2);
+  const std::string_view needle = p.text(0), text = part ? part->asString() : "";
+  const size_t at = !part        ? std::string_view::npos
+                    : kFromRight ? findTextFromRight(budget, text, needle)
+                                 : findText(text, needle);
   if (at == std::string_view::npos) {
     if (kSearch == Search::kIndex) fail("substring not found");
     return Value::integer(-1);
@@ -238,13 +252,15 @@ Value find(Budget& budget, const Value& self, const Arguments& arguments) {
 
 Value count(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("count", arguments, {"sub", "start", "end"}, 1);
-  const Value part = between(budget, self, p, 1, 2);
-  const std::string_view text = part.asString(), needle = p.text(0);
-  budget.scan(text.size());
+  const auto part = between(budget, self, p, 1, 2);
+  if (!part) return Value::integer(0);
+  const std::string_view text = part->asString(), needle = p.text(0);
   int64_t n = 0;
   if (needle.empty()) return Value::integer(static_cast<int64_t>(countCodePoints(text)) + 1);
-  for (size_t at = 0; (at = findText(text, needle, at)) != std::string_view::npos; ++n)
+  for (size_t at = 0; (at = findText(text, needle, at)) != std::string_view::npos; ++n) {
+    budget.step();
     at += needle.size();
+  }
   return Value::integer(n);
 }
 
@@ -255,22 +271,22 @@ Value removeAffix(Budget& budget, const Value& self, const Arguments& arguments)
   const std::string_view affix = p.text(0);
   if (kPrefix && text.starts_with(affix)) text.remove_prefix(affix.size());
   if (!kPrefix && text.ends_with(affix)) text.remove_suffix(affix.size());
-  return textLike(budget, self, std::string(text));
+  return textLike(budget, self, text);
 }
 
 Value join(Budget& budget, const Value& self, const Arguments& arguments) {
   const Parameters p("join", arguments, {"iterable"}, 1);
-  const auto items = iterate(budget, p[0]);
+  const std::vector<Value>& items = iterate(budget, p[0]);
   TextBuilder out(budget);
-  for (size_t i = 0; i < items->items.size(); ++i) {
-    const Value& item = items->items[i];
-    if (!item.isString() && !self.isMarkup()) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Value& item = items[i];
+    budget.step();
+    if (!item.isString() && !self.isMarkup())
       fail(fmt::format("join() takes strings, not '{}'", item.typeName()));
-    }
     if (i > 0) out.append(self.asString());
     out.append(self.isMarkup() ? escape(budget, item).asString() : item.asString());
   }
-  return Value::string(out.take(), self.isMarkup());
+  return out.value(self.isMarkup());
 }
 
 template <Side kSide>
@@ -285,12 +301,11 @@ Value pad(Budget& budget, const Value& self, const Arguments& arguments) {
   const int64_t left = kSide == Side::kLeft    ? padding
                        : kSide == Side::kRight ? 0
                                                : padding / 2 + (padding & width & 1);
-  budget.reserve(static_cast<uint64_t>(padding), fill.size());
   TextBuilder out(budget);
   for (int64_t i = 0; i < left; ++i) out.append(fill);
   out.append(self.asString());
   for (int64_t i = left; i < padding; ++i) out.append(fill);
-  return Value::string(out.take(), self.isMarkup());
+  return out.value(self.isMarkup());
 }
 
 Value zeroFill(Budget& budget, const Value& self, const Arguments& arguments) {
@@ -306,29 +321,27 @@ Value zeroFill(Budget& budget, const Value& self, const Arguments& arguments) {
   }
   out.append(static_cast<size_t>(padding), '0');
   out.append(text);
-  return Value::string(out.take(), self.isMarkup());
+  return out.value(self.isMarkup());
 }
 
 // Whether every character is of a kind, and there is one.
 template <bool (*kIs)(char32_t)>
-Value all(Budget& budget, const Value& self, const Arguments& arguments) {
+Value all(Budget&, const Value& self, const Arguments& arguments) {
   Parameters("is", arguments, {});
   const std::string_view text = self.asString();
-  budget.scan(text.size());
   for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i])))
     if (!kIs(codePointAt(text, i))) return Value::boolean(false);
   return Value::boolean(!text.empty());
 }
 
-// Whether there are letters of one case and none of the other.
+// Whether there are letters of one case and none of another.
 template <bool (*kIs)(char32_t), bool (*kIsNot)(char32_t)>
-Value allCased(Budget& budget, const Value& self, const Arguments& arguments) {
+Value allCased(Budget&, const Value& self, const Arguments& arguments) {
   Parameters("is", arguments, {});
   const std::string_view text = self.asString();
-  budget.scan(text.size());
   bool found = false;
   for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
-    if (kIsNot(codePointAt(text, i))) return Value::boolean(false);
+    if (kIsNot(codePointAt(text, i)) || isTitle(codePointAt(text, i))) return Value::boolean(false);
     found |= kIs(codePointAt(text, i));
   }
   return Value::boolean(found);
@@ -368,14 +381,13 @@ template <Sequence::Kind kKind>
 Value dictView(Budget& budget, const Value& self, const Arguments& arguments) {
   Parameters("items", arguments, {});
   const auto& entries = self.asDict()->entries();
-  budget.reserve(entries.size(), 4 * sizeof(Value));
-  Sequence view{.kind = kKind, .items = {}};
+  ListBuilder view(budget);
   for (const auto& [key, value] : entries) {
-    view.items.push_back(kKind == Sequence::Kind::kKeys     ? key
-                         : kKind == Sequence::Kind::kValues ? value
-                                                            : Value::tuple({key, value}));
+    view.add(kKind == Sequence::Kind::kKeys     ? key
+             : kKind == Sequence::Kind::kValues ? value
+                                                : Value::tuple(budget, {key, value}));
   }
-  return Value::sequence(std::move(view));
+  return view.sequence(kKind);
 }
 
 struct Entry {
@@ -384,8 +396,8 @@ struct Entry {
 };
 
 constexpr Entry kStringMethods[] = {
-    {"capitalize", changeCase<toCapitalized>},
-    {"casefold", changeCase<toLower>},
+    {"capitalize", changeCase<appendCapitalized>},
+    {"casefold", changeCase<appendFolded>},
     {"center", pad<Side::kBoth>},
     {"count", count},
     {"endswith", startsOrEndsWith<true>},
@@ -395,14 +407,14 @@ constexpr Entry kStringMethods[] = {
     {"isalnum", all<isAlnum>},
     {"isalpha", all<isAlpha>},
     {"isdecimal", all<isDecimal>},
-    {"isdigit", all<isDecimal>},
+    {"isdigit", all<isDigit>},
     {"islower", allCased<isLower, isUpper>},
-    {"isnumeric", all<isDecimal>},
+    {"isnumeric", all<isNumeric>},
     {"isspace", all<isSpace>},
     {"isupper", allCased<isUpper, isLower>},
     {"join", join},
     {"ljust", pad<Side::kRight>},
-    {"lower", changeCase<toLower>},
+    {"lower", changeCase<appendLower>},
     {"lstrip", strip<Side::kLeft>},
     {"partition", partition<false>},
     {"removeprefix", removeAffix<true>},
@@ -418,9 +430,9 @@ constexpr Entry kStringMethods[] = {
     {"splitlines", splitLines},
     {"startswith", startsOrEndsWith<false>},
     {"strip", strip<Side::kBoth>},
-    {"swapcase", changeCase<toSwappedCase>},
-    {"title", changeCase<toTitle>},
-    {"upper", changeCase<toUpper>},
+    {"swapcase", changeCase<appendSwappedCase>},
+    {"title", changeCase<appendTitle>},
+    {"upper", changeCase<appendUpper>},
     {"zfill", zeroFill},
 };
 constexpr Entry kListMethods[] = {{"copy", copy}, {"count", listCount}, {"index", listIndex}};
@@ -441,7 +453,7 @@ template <size_t kSize>
 Function findMethod(const Entry (&entries)[kSize], std::string_view name) {
   const auto* found = std::find_if(std::begin(entries), std::end(entries),
                                    [name](const Entry& e) { return e.name == name; });
-  return found == std::end(entries) ? nullptr : found->function;
+  return found == std::end(entries) ? Function(nullptr) : found->function;
 }
 
 template <size_t kSize>
@@ -451,20 +463,25 @@ bool has(const std::string_view (&names)[kSize], std::string_view name) {
 
 }  // namespace
 
-std::optional<Value> boundMethod(const Value& object, std::string_view name) {
+std::optional<Value> boundMethod(Budget& budget, const Value& object, std::string_view name) {
   const Sequence* sequence = object.asSequence();
   const bool is_list = sequence && sequence->isList(), is_tuple = sequence && sequence->isTuple();
   if ((is_list && has(kListChanges, name)) || (object.asDict() && has(kDictChanges, name))) {
-    return Value::undefined(
-        fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.typeName()));
+    return Value::undefined(budget, fmt::format("access to attribute '{}' of '{}' object is unsafe",
+                                                name, object.typeName()));
   }
   const Function function = object.isString() ? findMethod(kStringMethods, name)
                             : object.asDict() ? findMethod(kDictMethods, name)
                             : is_list         ? findMethod(kListMethods, name)
                             : is_tuple        ? findMethod(kTupleMethods, name)
-                                              : nullptr;
+                                              : Function(nullptr);
   if (!function) return std::nullopt;
-  return Value::object(std::make_shared<Method>(object, function));
+  return Value::object<Method>(budget, object, function);
+}
+
+Value callMethod(Budget& budget, const Value& object, std::string_view name,
+                 const Arguments& arguments) {
+  return call(budget, *boundMethod(budget, object, name), arguments);
 }
 
 }  // namespace llmrt::jinja

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/jinja/builders.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
 
@@ -107,34 +108,28 @@ Value applyToNumbers(Operator op, double a, double b) {
 Value concatenate(Budget& budget, const Value& a, const Value& b) {
   if (a.isString()) {
     const bool markup = a.isMarkup() || b.isMarkup();
-    const Value left = markup ? escape(budget, a) : a;
-    const Value right = markup ? escape(budget, b) : b;
     TextBuilder out(budget);
-    out.append(left.asString());
-    out.append(right.asString());
-    return Value::string(out.take(), markup);
+    out.append((markup ? escape(budget, a) : a).asString());
+    out.append((markup ? escape(budget, b) : b).asString());
+    return out.value(markup);
   }
-  const Sequence &s = *a.asSequence(), &t = *b.asSequence();
-  budget.reserve(s.items.size() + t.items.size(), sizeof(Value));
-  Sequence joined{.kind = s.kind, .items = s.items};
-  joined.items.insert(joined.items.end(), t.items.begin(), t.items.end());
-  return Value::sequence(std::move(joined));
+  ListBuilder out(budget);
+  out.addAll(a.asSequence()->items);
+  out.addAll(b.asSequence()->items);
+  return out.sequence(a.asSequence()->kind);
 }
 
 Value repeat(Budget& budget, const Value& value, int64_t count) {
   const auto times = static_cast<uint64_t>(std::max<int64_t>(count, 0));
   if (value.isString()) {
-    budget.reserve(times, value.asString().size());
-    std::string text;
-    for (uint64_t i = 0; i < times && !value.asString().empty(); ++i) text += value.asString();
-    return Value::string(std::move(text), value.isMarkup());
+    TextBuilder out(budget);
+    for (uint64_t i = 0; i < times && !value.asString().empty(); ++i) out.append(value.asString());
+    return out.value(value.isMarkup());
   }
   const Sequence& s = *value.asSequence();
-  budget.reserve(times, s.items.size() * sizeof(Value));
-  Sequence repeated{.kind = s.kind, .items = {}};
-  for (uint64_t i = 0; i < times && !s.items.empty(); ++i)
-    repeated.items.insert(repeated.items.end(), s.items.begin(), s.items.end());
-  return Value::sequence(std::move(repeated));
+  ListBuilder out(budget);
+  for (uint64_t i = 0; i < times && !s.items.empty(); ++i) out.addAll(s.items);
+  return out.sequence(s.kind);
 }
 
 bool isListOrTuple(const Value& value) {
@@ -147,13 +142,15 @@ std::string ownerName(const Value& value) {
   return value.isNone() ? "None" : value.typeName() + " object";
 }
 
-Value noAttribute(const Value& object, std::string_view name) {
-  return Value::undefined(fmt::format("'{}' has no attribute '{}'", ownerName(object), name));
+Value noAttribute(Budget& budget, const Value& object, std::string_view name) {
+  budget.reserve(name.size());
+  return Value::undefined(budget,
+                          fmt::format("'{}' has no attribute '{}'", ownerName(object), name));
 }
 
 // Where a slice begins and ends, and how many items it has.
 struct SliceBounds {
-  int64_t begin, step, count;
+  int64_t begin, end, step, count;
 };
 
 std::optional<SliceBounds> sliceBounds(int64_t length, const Value* begin, const Value* end,
@@ -174,14 +171,14 @@ std::optional<SliceBounds> sliceBounds(int64_t length, const Value* begin, const
   const int64_t last = to ? clamped(*to) : stride > 0 ? high : low;
   const int64_t distance = stride > 0 ? last - first : first - last;
   const int64_t size = stride > 0 ? stride : -stride;
-  return SliceBounds{first, stride, distance > 0 ? (distance - 1) / size + 1 : 0};
+  return SliceBounds{first, last, stride, distance > 0 ? (distance - 1) / size + 1 : 0};
 }
 
 Value sliceString(Budget& budget, const Value& text, const SliceBounds& bounds) {
   const std::string_view bytes = text.asString();
   const auto begin = static_cast<size_t>(bounds.begin);
   const auto count = static_cast<size_t>(bounds.count);
-  if (count == 0) return Value::string("", text.isMarkup());
+  if (count == 0) return Value::string(budget, "", text.isMarkup());
   TextBuilder out(budget);
   if (bounds.step == 1) {
     if (text.isAscii()) {
@@ -191,18 +188,17 @@ Value sliceString(Budget& budget, const Value& text, const SliceBounds& bounds) 
       const std::string_view from = bytes.substr(offsetOfCodePoint(bytes, begin));
       out.append(from.substr(0, offsetOfCodePoint(from, count)));
     }
-    return Value::string(out.take(), text.isMarkup());
+    return out.value(text.isMarkup());
   }
-  budget.step(bytes.size());
-  std::vector<std::string_view> characters;
-  for (size_t i = 0; i < bytes.size();) {
-    const size_t length = utf8Length(static_cast<unsigned char>(bytes[i]));
-    characters.push_back(bytes.substr(i, length));
-    i += length;
+  budget.reserve(bytes.size(), sizeof(size_t));
+  std::vector<size_t> characters;  // where they begin
+  for (size_t i = 0; i < bytes.size(); i += utf8Length(static_cast<unsigned char>(bytes[i])))
+    characters.push_back(i);
+  for (int64_t i = 0; i < bounds.count; ++i) {
+    const size_t at = characters[static_cast<size_t>(bounds.begin + i * bounds.step)];
+    out.append(bytes.substr(at, utf8Length(static_cast<unsigned char>(bytes[at]))));
   }
-  for (int64_t i = 0; i < bounds.count; ++i)
-    out.append(characters[static_cast<size_t>(bounds.begin + i * bounds.step)]);
-  return Value::string(out.take(), text.isMarkup());
+  return out.value(text.isMarkup());
 }
 
 // The item a number selects, or nullopt.
@@ -214,7 +210,7 @@ std::optional<Value> itemAt(Budget& budget, const Value& object, int64_t index) 
   const int64_t length = *lengthOf(budget, object);
   if (index < 0) index += length;
   if (index < 0 || index >= length) return std::nullopt;
-  if (object.isString()) return sliceString(budget, object, {index, 1, 1});
+  if (object.isString()) return sliceString(budget, object, {index, index + 1, 1, 1});
   return object.asSequence()->items[static_cast<size_t>(index)];
 }
 
@@ -232,7 +228,9 @@ size_t findText(std::string_view text, std::string_view needle, size_t from) {
 Value escape(Budget& budget, const Value& value) {
   if (value.isMarkup()) return value;
   TextBuilder out(budget);
-  for (const char c : toString(budget, value)) {
+  const Value text = toText(budget, value);
+  budget.scan(text.asString().size());
+  for (const char c : text.asString()) {
     switch (c) {
       case '&':
         out.append("&amp;");
@@ -253,7 +251,7 @@ Value escape(Budget& budget, const Value& value) {
         out.append(1, c);
     }
   }
-  return Value::string(out.take(), true);
+  return out.value(true);
 }
 
 Value applyOperator(Budget& budget, Operator op, const Value& a, const Value& b) {
@@ -314,7 +312,7 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
   if (container.isString()) {
     if (!item.isString())
       fail(fmt::format("'in <string>' takes a string on its left, not '{}'", item.typeName()));
-    budget.scan(container.asString().size());
+    budget.scan(container.asString().size() + item.asString().size());
     return findText(container.asString(), item.asString()) != std::string_view::npos;
   }
   if (const Dict* dict = container.asDict()) return dict->find(budget, item) != nullptr;
@@ -322,29 +320,30 @@ bool contains(Budget& budget, const Value& container, const Value& item) {
     requireDefined(container);
     fail(fmt::format("argument of type '{}' is not iterable", container.typeName()));
   }
-  const auto items = iterate(budget, container);
-  return std::any_of(items->items.begin(), items->items.end(),
+  const std::vector<Value>& items = iterate(budget, container);
+  return std::any_of(items.begin(), items.end(),
                      [&](const Value& other) { return equals(budget, item, other); });
 }
 
-Value getAttribute(Budget& budget, const Value& object, const std::string& name) {
+Value getAttribute(Budget& budget, const Value& object, std::string_view name) {
   budget.step();
   requireDefined(object);
   if (name.starts_with("__") && name.ends_with("__")) {
-    return Value::undefined(
-        fmt::format("access to attribute '{}' of '{}' object is unsafe", name, object.typeName()));
+    budget.reserve(name.size());
+    return Value::undefined(budget, fmt::format("access to attribute '{}' of '{}' object is unsafe",
+                                                name, object.typeName()));
   }
-  if (auto method = boundMethod(object, name)) return *std::move(method);
+  if (const auto method = boundMethod(budget, object, name)) return *method;
   if (Object* o = object.asObject()) {
-    if (auto attribute = o->attribute(name)) return *std::move(attribute);
+    if (const auto attribute = o->attribute(budget, name)) return *attribute;
   }
   if (const Dict* dict = object.asDict()) {
-    if (const Value* found = dict->find(name)) return *found;
+    if (const Value* found = dict->find(budget, name)) return *found;
   }
   if (const Sequence* s = object.asSequence(); s && s->kind == Sequence::Kind::kGroup) {
     if (name == "grouper" || name == "list") return s->items[name == "list"];
   }
-  return noAttribute(object, name);
+  return noAttribute(budget, object, name);
 }
 
 Value getItem(Budget& budget, const Value& object, const Value& key) {
@@ -355,18 +354,19 @@ Value getItem(Budget& budget, const Value& object, const Value& key) {
     const Value* found = hashable ? dict->find(budget, key) : nullptr;
     if (found) return *found;
   } else if (const auto index = key.asInteger()) {
-    if (auto item = itemAt(budget, object, *index)) return *std::move(item);
+    if (const auto item = itemAt(budget, object, *index)) return *item;
   }
   if (key.isString()) {
-    const std::string name(key.asString());
+    const std::string_view name = key.asString();
     // What a dict has no key for may still be its method.
     if (!object.asDict()) return getAttribute(budget, object, name);
-    if (auto method = boundMethod(object, name)) return *std::move(method);
-    return noAttribute(object, name);
+    if (const auto method = boundMethod(budget, object, name)) return *method;
+    return noAttribute(budget, object, name);
   }
-  TextBuilder shown(budget);
-  appendRepr(shown, key);
-  return Value::undefined(fmt::format("{} has no element {}", ownerName(object), shown.text()));
+  TextBuilder reason(budget);
+  reason.append(ownerName(object) + " has no element ");
+  appendRepr(reason, key);
+  return Value::undefined(budget, reason.take());
 }
 
 Value getSlice(Budget& budget, const Value& object, const Value* begin, const Value* end,
@@ -381,14 +381,21 @@ Value getSlice(Budget& budget, const Value& object, const Value* begin, const Va
   if (!bounds) fail(fmt::format("'{}' object has no such slice", object.typeName()));
   if (object.isString()) return sliceString(budget, object, *bounds);
   const Sequence& s = *object.asSequence();
-  budget.reserve(static_cast<uint64_t>(bounds->count), sizeof(Value));
-  Sequence out{.kind = s.kind, .items = {}};
+  ListBuilder out(budget);
   for (int64_t i = 0; i < bounds->count; ++i)
-    out.items.push_back(s.items[static_cast<size_t>(bounds->begin + i * bounds->step)]);
-  return Value::sequence(std::move(out));
+    out.add(s.items[static_cast<size_t>(bounds->begin + i * bounds->step)]);
+  if (s.kind != Sequence::Kind::kRange) return out.sequence(s.kind);
+  // Wraps where Python's integers would go beyond 64 bits; only repr() shows it.
+  const auto at = [&](int64_t i) {
+    return static_cast<int64_t>(static_cast<uint64_t>(s.start) +
+                                static_cast<uint64_t>(i) * static_cast<uint64_t>(s.step));
+  };
+  return out.range(
+      at(bounds->begin), at(bounds->end),
+      static_cast<int64_t>(static_cast<uint64_t>(s.step) * static_cast<uint64_t>(bounds->step)));
 }
 
-Value call(Budget& budget, const Value& callee, Arguments& arguments) {
+Value call(Budget& budget, const Value& callee, const Arguments& arguments) {
   budget.step();
   requireDefined(callee);
   Object* object = callee.asObject();

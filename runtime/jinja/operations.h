@@ -3,7 +3,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "runtime/jinja/ast.h"
@@ -18,7 +17,7 @@ Value negate(const Value& value);
 bool contains(Budget& budget, const Value& container, const Value& item);
 
 /// object.name: attributes first, then keys; undefined where there is neither.
-Value getAttribute(Budget& budget, const Value& object, const std::string& name);
+Value getAttribute(Budget& budget, const Value& object, std::string_view name);
 /// object[key]: keys first, then attributes; undefined where there is neither.
 Value getItem(Budget& budget, const Value& object, const Value& key);
 /// object[begin:end:step]; null or None: left out.
@@ -27,9 +26,12 @@ Value getSlice(Budget& budget, const Value& object, const Value* begin, const Va
 
 /// The method `name` of a string, list, tuple or dict, bound to it; nullopt where there is none.
 /// Those that would change it are undefined.
-std::optional<Value> boundMethod(const Value& object, std::string_view name);
+std::optional<Value> boundMethod(Budget& budget, const Value& object, std::string_view name);
+/// object.name(...) of a method that there is.
+Value callMethod(Budget& budget, const Value& object, std::string_view name,
+                 const Arguments& arguments);
 
-Value call(Budget& budget, const Value& callee, Arguments& arguments);
+Value call(Budget& budget, const Value& callee, const Arguments& arguments);
 
 /// &, <, >, ' and " as entities; what is markup stays. The result is markup.
 Value escape(Budget& budget, const Value& value);

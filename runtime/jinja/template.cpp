@@ -62,11 +62,11 @@ Result<Template> Template::parse(std::string_view source, const std::string& nam
 
 Result<std::string> Template::render(const Value& context, const RenderOptions& options) const {
   if (!context.asDict()) return invalidArgument("a chat template's context must be a JSON object");
-  Interpreter interpreter(impl_->ast, context, options.now, options.limits);
+  int line = 1;
   try {
-    return interpreter.run();
+    return Interpreter(impl_->ast, context, options.now, options.limits, line).run();
   } catch (const Failure& failure) {
-    return failureAt(impl_->name, interpreter.line(), failure.message);
+    return failureAt(impl_->name, line, failure.message);
   } catch (const std::bad_alloc&) {
     return outOfMemory(impl_->name + ": not enough memory to render the chat template");
   }

@@ -31,8 +31,8 @@ class Template {
   Template& operator=(Template&&) noexcept;
   ~Template();
 
-  /// The text. `context`: a dict of the variables. What the template raises, does not know or would
-  /// do beyond its limits is kInvalidArgument.
+  /// The text. `context`: a dict of the variables, which is only read. What the template raises,
+  /// does not know or would do beyond its limits is kInvalidArgument.
   Result<std::string> render(const Value& context, const RenderOptions& options) const;
 
  private:

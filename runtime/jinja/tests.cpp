@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "runtime/jinja/arguments.h"
+#include "runtime/jinja/builders.h"
 #include "runtime/jinja/filters.h"
 #include "runtime/jinja/operations.h"
 
@@ -46,9 +47,9 @@ bool comparison(Budget& budget, const Value& value, const Arguments& arguments) 
   return applyComparison(budget, kOp, value, p[0]);
 }
 
-bool sameAs(Budget&, const Value& value, const Arguments& arguments) {
+bool sameAs(Budget& budget, const Value& value, const Arguments& arguments) {
   const Parameters p("sameas", arguments, {"other"}, 1);
-  return value.isSame(p[0]);
+  return value.isSame(budget, p[0]);
 }
 
 int64_t remainder(Budget& budget, const Value& value, const Value& divisor) {
@@ -74,9 +75,7 @@ bool divisibleBy(Budget& budget, const Value& value, const Arguments& arguments)
 template <bool kUpper>
 bool cased(Budget& budget, const Value& value, const Arguments& arguments) {
   Parameters("the test", arguments, {});
-  Arguments none;
-  const Value text = Value::string(toString(budget, value));
-  return isTrue(call(budget, *boundMethod(text, kUpper ? "isupper" : "islower"), none));
+  return isTrue(callMethod(budget, toText(budget, value), kUpper ? "isupper" : "islower", {}));
 }
 
 bool isFilter(Budget&, const Value& value, const Arguments&) {
@@ -137,7 +136,7 @@ constexpr Entry kTests[] = {
 Test findTest(std::string_view name) {
   const auto* found = std::find_if(std::begin(kTests), std::end(kTests),
                                    [name](const Entry& e) { return e.name == name; });
-  return found == std::end(kTests) ? nullptr : found->test;
+  return found == std::end(kTests) ? Test(nullptr) : found->test;
 }
 
 }  // namespace llmrt::jinja

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "runtime/jinja/arguments.h"
+#include "runtime/jinja/builders.h"
 #include "runtime/jinja/filters.h"
 #include "runtime/jinja/json_text.h"
 #include "runtime/jinja/operations.h"
@@ -17,16 +18,10 @@
 namespace llmrt::jinja {
 namespace {
 
-// The input as a string, markup where it is.
-Value asText(Budget& budget, const Value& input) {
-  return input.isString() ? input : Value::string(toString(budget, input));
-}
-
-// A method of strings as a filter: what it is called on becomes a string first.
+// A method of strings as a filter: what it is called on becomes a string first, markup where it is.
 Value callTextMethod(Budget& budget, const Value& input, const char* method,
                      const Arguments& arguments) {
-  Arguments copy = arguments;
-  return call(budget, *boundMethod(asText(budget, input), method), copy);
+  return callMethod(budget, toText(budget, input), method, arguments);
 }
 
 Value upper(Budget& b, const Value& input, const Arguments& a) {
@@ -50,10 +45,9 @@ Value center(Budget& budget, const Value& input, const Arguments& arguments) {
 // Jinja2's own idea of words: they begin behind spaces, dashes and opening brackets.
 Value title(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("title", arguments, {});
-  const Value source = asText(budget, input);
+  const Value source = toText(budget, input);
   const std::string_view text = source.asString();
-  budget.reserve(text.size());
-  std::string out;
+  TextBuilder out(budget);
   for (size_t i = 0; i < text.size();) {
     size_t end = i;
     const auto separates = [&](size_t at) {
@@ -64,34 +58,38 @@ Value title(Budget& budget, const Value& input, const Arguments& arguments) {
     while (end < text.size() && separates(end) == separator)
       end += utf8Length(static_cast<unsigned char>(text[end]));
     const size_t first = utf8Length(static_cast<unsigned char>(text[i]));
-    out += toUpper(text.substr(i, first));
-    out += toLower(text.substr(i + first, end - i - first));
+    appendUpper(out, text.substr(i, first));
+    appendLower(out, text.substr(i + first, end - i - first));
     i = end;
   }
-  return Value::string(std::move(out));
+  return out.value();
 }
 
 Value replace(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("replace", arguments, {"old", "new", "count"}, 2);
-  const auto plain = [&](const Value& v) { return Value::string(toString(budget, v)); };
+  const auto plain = [&](const Value& v) {
+    return Value::string(budget, toText(budget, v).asString());
+  };
   Arguments texts{{plain(p[0]), plain(p[1])}, {}};
   if (!p.isNone(2)) texts.positional.push_back(p[2]);
   return callTextMethod(budget, plain(input), "replace", texts);
 }
 
+Value spaces(Budget& budget, int64_t count) {
+  TextBuilder out(budget);
+  out.append(static_cast<size_t>(std::max<int64_t>(0, count)), ' ');
+  return out.value();
+}
+
 Value indent(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("indent", arguments, {"width", "first", "blank"});
-  const Value source = asText(budget, input);
-  std::string space;
-  if (p.has(0) && p[0].isString()) {
-    space = p[0].asString();
-  } else {
-    const int64_t width = std::max<int64_t>(0, p.integer(0, 4));
-    budget.reserve(static_cast<uint64_t>(width));
-    space.assign(static_cast<size_t>(width), ' ');
-  }
-  const std::string text = std::string(source.asString()) + "\n";
-  budget.scan(text.size());
+  const Value source = toText(budget, input);
+  const Value space_text = p.has(0) && p[0].isString() ? p[0] : spaces(budget, p.integer(0, 4));
+  const std::string_view space = space_text.asString();
+  TextBuilder with_newline(budget);
+  with_newline.append(source.asString());
+  with_newline.append("\n");
+  const std::string text = with_newline.take();
   TextBuilder out(budget);
   if (p.flag(1)) out.append(space);
   for (size_t begin = 0; begin < text.size();) {
@@ -103,12 +101,12 @@ Value indent(Budget& budget, const Value& input, const Arguments& arguments) {
     out.append(std::string_view(text).substr(begin, line.end - begin));
     begin = line.next;
   }
-  return Value::string(out.take(), source.isMarkup());
+  return out.value(source.isMarkup());
 }
 
 Value truncate(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("truncate", arguments, {"length", "killwords", "end", "leeway"});
-  const Value source = asText(budget, input);
+  const Value source = toText(budget, input);
   const std::string_view end = p.text(2, "...");
   const int64_t length = p.integer(0, 255), leeway = p.integer(3, 5);
   const auto end_length = static_cast<int64_t>(countCodePoints(end));
@@ -119,13 +117,16 @@ Value truncate(Budget& budget, const Value& input, const Arguments& arguments) {
   std::string_view kept =
       text.substr(0, offsetOfCodePoint(text, static_cast<size_t>(length - end_length)));
   if (!p.flag(1)) kept = kept.substr(0, kept.rfind(' '));
-  return Value::string(std::string(kept) + std::string(end), source.isMarkup());
+  TextBuilder out(budget);
+  out.append(kept);
+  out.append(end);
+  return out.value(source.isMarkup());
 }
 
 Value wordCount(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("wordcount", arguments, {});
-  const std::string text = toString(budget, input);
-  budget.scan(text.size());
+  const Value shown = toText(budget, input);
+  const std::string_view text = shown.asString();
   int64_t words = 0;
   bool in_word = false;
   for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
@@ -138,12 +139,12 @@ Value wordCount(Budget& budget, const Value& input, const Arguments& arguments) 
 
 Value string(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("string", arguments, {});
-  return asText(budget, input);
+  return toText(budget, input);
 }
 
 Value safe(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("safe", arguments, {});
-  return Value::string(toString(budget, input), true);
+  return Value::string(budget, toText(budget, input).asString(), true);
 }
 
 Value escapeFilter(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -153,19 +154,21 @@ Value escapeFilter(Budget& budget, const Value& input, const Arguments& argument
 
 Value forceEscape(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("forceescape", arguments, {});
-  return escape(budget, Value::string(toString(budget, input)));
+  return escape(budget, Value::string(budget, toText(budget, input).asString()));
 }
 
 Value format(Budget& budget, const Value& input, const Arguments& arguments) {
   if (!arguments.positional.empty() && !arguments.named.empty())
     fail("format() takes positional or named arguments, not both");
-  Value value = Value::tuple(arguments.positional);
+  const Value text = toText(budget, input);
   if (!arguments.named.empty()) {
     Dict named;
-    for (const auto& [name, argument] : arguments.named) named.set(name, argument);
-    value = Value::dict(std::move(named));
+    for (const auto& [name, argument] : arguments.named) named.set(budget, name, argument);
+    return formatPercent(budget, text, Value::dict(budget, std::move(named)));
   }
-  return formatPercent(budget, asText(budget, input), value);
+  ListBuilder values(budget);
+  values.addAll(arguments.positional);
+  return formatPercent(budget, text, values.tuple());
 }
 
 Value tojson(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -174,13 +177,7 @@ Value tojson(Budget& budget, const Value& input, const Arguments& arguments) {
   style.ensure_ascii = p.flag(0);
   style.sort_keys = p.flag(3);
   if (!p.isNone(1)) {
-    if (p[1].isString()) {
-      style.indent = std::string(p[1].asString());
-    } else {
-      const int64_t width = std::max<int64_t>(0, p.integer(1, 0));
-      budget.reserve(static_cast<uint64_t>(width));
-      style.indent = std::string(static_cast<size_t>(width), ' ');
-    }
+    style.indent = (p[1].isString() ? p[1] : spaces(budget, p.integer(1, 0))).asString();
     style.item_separator = ",";
   }
   if (!p.isNone(2)) {
@@ -191,26 +188,37 @@ Value tojson(Budget& budget, const Value& input, const Arguments& arguments) {
     style.item_separator = pair->items[0].asString();
     style.key_separator = pair->items[1].asString();
   }
-  return Value::string(jsonText(budget, input, style));
+  return jsonText(budget, input, style);
 }
 
-// A text's number in `base`; nullopt where it is none. Python's int(): spaces around, underscores.
-std::optional<int64_t> parseInteger(std::string_view text, int64_t base) {
-  text = stripRight(stripLeft(text));
-  const bool negative = text.starts_with('-');
-  if (negative || text.starts_with('+')) text.remove_prefix(1);
-  if (base != 10 && text.size() > 2 && text[0] == '0' &&
-      std::string_view("xXoObB").find(text[1]) != std::string_view::npos)
-    text.remove_prefix(2);
-  std::string digits = negative ? "-" : "";
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool inner = i > 0 && i + 1 < text.size() && text[i - 1] != '_';
-    if (text[i] != '_') {
-      digits += text[i];
-    } else if (!inner) {
-      return std::nullopt;
-    }
+// A number's text with the digits of any script as ASCII ones, and without the underscores that
+// Python allows between two of them. "?" stands for what cannot be in a number.
+std::string asciiNumber(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const char32_t c = codePointAt(text, i);
+    const bool behind_digit = i > 0 && isAlnum(codePointAt(text, previousCharacter(text, i)));
+    i += utf8Length(static_cast<unsigned char>(text[i]));
+    if (c == '_' && behind_digit && i < text.size() && isAlnum(codePointAt(text, i))) continue;
+    out += isDecimal(c)           ? static_cast<char>('0' + decimalValue(c))
+           : c < 0x80 && c != '_' ? static_cast<char>(c)
+                                  : '?';
   }
+  return out;
+}
+
+// A text's number in `base`; nullopt where it is none. Python's int(): spaces around.
+std::optional<int64_t> parseInteger(std::string_view text, int64_t base) {
+  std::string digits = asciiNumber(stripRight(stripLeft(text)));
+  const bool has_sign = digits.starts_with('-') || digits.starts_with('+');
+  const bool negative = digits.starts_with('-');
+  if (has_sign) digits.erase(0, 1);
+  const char prefix =
+      digits.size() > 2 && digits[0] == '0' ? static_cast<char>(digits[1] | 0x20) : '0';
+  if ((prefix == 'x' && base == 16) || (prefix == 'o' && base == 8) || (prefix == 'b' && base == 2))
+    digits.erase(0, 2);
+  if (digits.starts_with('-')) return std::nullopt;
+  if (negative) digits.insert(0, 1, '-');
   int64_t value = 0;
   const auto [end, error] =
       std::from_chars(digits.data(), digits.data() + digits.size(), value, static_cast<int>(base));
@@ -221,12 +229,14 @@ std::optional<int64_t> parseInteger(std::string_view text, int64_t base) {
 
 std::optional<double> parseFloat(std::string_view text) {
   text = stripRight(stripLeft(text));
-  const std::string lowered = toLower(text.substr(text.starts_with('-') || text.starts_with('+')));
-  const bool word = lowered == "inf" || lowered == "infinity" || lowered == "nan";
-  if (!word && lowered.find_first_not_of("0123456789.e+-_") != std::string::npos)
+  const std::string digits = asciiNumber(text);
+  std::string lowered = digits;
+  for (char& c : lowered) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const std::string_view unsigned_text =
+      std::string_view(lowered).substr(lowered.starts_with('-') || lowered.starts_with('+'));
+  const bool word = unsigned_text == "inf" || unsigned_text == "infinity" || unsigned_text == "nan";
+  if (!word && lowered.find_first_not_of("0123456789.e+-") != std::string::npos)
     return std::nullopt;
-  std::string digits(text);
-  std::erase(digits, '_');
   char* end = nullptr;
   const double value = std::strtod(digits.c_str(), &end);
   if (digits.empty() || end != digits.c_str() + digits.size()) return std::nullopt;
@@ -295,19 +305,20 @@ Value roundNumber(Budget&, const Value& input, const Arguments& arguments) {
   return Value::number((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
 
-Value defaultFilter(Budget&, const Value& input, const Arguments& arguments) {
+Value defaultFilter(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("default", arguments, {"default_value", "boolean"});
   const bool take = input.isUndefined() || (p.flag(1) && !isTrue(input));
-  return take ? p.valueOr(0, Value::string("")) : input;
+  return take ? p.valueOr(0, Value::string(budget, "")) : input;
 }
 
 Value attribute(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("attr", arguments, {"name"}, 1);
   requireDefined(input);
-  const std::string name(p.text(0));
-  if (auto method = boundMethod(input, name)) return *std::move(method);
+  const std::string_view name = p.text(0);
+  if (const auto method = boundMethod(budget, input, name)) return *method;
   if (input.asObject()) return getAttribute(budget, input, name);
-  return Value::undefined(fmt::format("'{} object' has no attribute '{}'", input.typeName(), name));
+  return Value::undefined(budget,
+                          fmt::format("'{} object' has no attribute '{}'", input.typeName(), name));
 }
 
 struct Entry {
@@ -346,7 +357,7 @@ constexpr Entry kFilters[] = {
 Filter findTextFilter(std::string_view name) {
   const auto* found = std::find_if(std::begin(kFilters), std::end(kFilters),
                                    [name](const Entry& e) { return e.name == name; });
-  return found == std::end(kFilters) ? nullptr : found->filter;
+  return found == std::end(kFilters) ? Filter(nullptr) : found->filter;
 }
 
 Filter findFilter(std::string_view name) {

@@ -5,18 +5,37 @@
 #include <algorithm>
 #include <iterator>
 
+#include "runtime/jinja/builders.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt::jinja {
 namespace {
 
-struct SpecialUppercase {
+struct Special {
   char32_t from;
   std::u32string_view to;
 };
-constexpr SpecialUppercase kSpecialUppercase[] = {
-#include "runtime/jinja/special_uppercase.inc"
+struct Range {
+  char32_t first, last;
 };
+#include "runtime/jinja/unicode_tables.inc"
+
+template <size_t kSize>
+bool isIn(const Range (&ranges)[kSize], char32_t c) {
+  const auto* after = std::upper_bound(std::begin(ranges), std::end(ranges), c,
+                                       [](char32_t x, const Range& r) { return x < r.first; });
+  return after != std::begin(ranges) && c <= after[-1].last;
+}
+
+// Appends what `specials` have for a character: false where they have nothing.
+template <size_t kSize>
+bool appendSpecial(const Special (&specials)[kSize], char32_t c, TextBuilder& out) {
+  const auto* found = std::lower_bound(std::begin(specials), std::end(specials), c,
+                                       [](const Special& s, char32_t x) { return s.from < x; });
+  if (found == std::end(specials) || found->from != c) return false;
+  for (char32_t to : found->to) out.append(to);
+  return true;
+}
 
 bool isContinuation(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
 
@@ -57,30 +76,24 @@ void forEach(std::string_view text, Visit visit) {
   }
 }
 
-void appendUpper(char32_t c, std::string& out) {
-  if (c >= 0xdf) {
-    const auto* found =
-        std::lower_bound(std::begin(kSpecialUppercase), std::end(kSpecialUppercase), c,
-                         [](const SpecialUppercase& s, char32_t x) { return s.from < x; });
-    if (found != std::end(kSpecialUppercase) && found->from == c) {
-      for (char32_t to : found->to) appendUtf8(to, out);
-      return;
-    }
-  }
-  appendUtf8(static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c))), out);
+void appendUpper(char32_t c, TextBuilder& out) {
+  if (c < 0xdf || !appendSpecial(kSpecialUpper, c, out))
+    out.append(static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c))));
 }
 
-void appendTitle(char32_t c, std::string& out) {
-  if (c == 0xdf) {
-    out += "Ss";
-    return;
-  }
-  appendUtf8(static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c))), out);
+void appendTitle(char32_t c, TextBuilder& out) {
+  if (c < 0xdf || !appendSpecial(kSpecialTitle, c, out))
+    out.append(static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c))));
 }
 
-bool isCased(char32_t c) {
-  return isUpper(c) || isLower(c) || categoryOf(c) == UTF8PROC_CATEGORY_LT;
+void appendFolded(char32_t c, TextBuilder& out) {
+  utf8proc_int32_t folded[4];  // at most 3
+  const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded, 4,
+                                         UTF8PROC_CASEFOLD, nullptr);
+  for (utf8proc_ssize_t i = 0; i < n; ++i) out.append(static_cast<char32_t>(folded[i]));
 }
+
+bool isCased(char32_t c) { return isUpper(c) || isLower(c) || isTitle(c); }
 
 bool isCaseIgnorable(char32_t c) {
   switch (categoryOf(c)) {
@@ -96,20 +109,21 @@ bool isCaseIgnorable(char32_t c) {
 }
 
 /// A sigma at the end of a word has a form of its own.
-bool isFinalSigma(std::string_view text, size_t begin, size_t end) {
-  std::string_view before = stripRightIf(text.substr(0, begin), isCaseIgnorable);
-  std::string_view after = stripLeftIf(text.substr(end), isCaseIgnorable);
+bool isFinalSigma(Budget& budget, std::string_view text, size_t begin, size_t end) {
+  const std::string_view before = stripRightIf(text.substr(0, begin), isCaseIgnorable);
+  const std::string_view after = stripLeftIf(text.substr(end), isCaseIgnorable);
+  budget.scan(text.size() - (end - begin) - before.size() - after.size());
   return !before.empty() && isCased(codePointAt(before, lastCharacter(before))) &&
          (after.empty() || !isCased(codePointAt(after, 0)));
 }
 
-void appendLower(std::string_view text, char32_t c, size_t begin, size_t end, std::string& out) {
+void appendLower(std::string_view text, char32_t c, size_t begin, size_t end, TextBuilder& out) {
   if (c == 0x130) {
-    out += "i\xCC\x87";
+    out.append("i\xCC\x87");
   } else if (c == 0x3a3) {
-    appendUtf8(isFinalSigma(text, begin, end) ? 0x3c2 : 0x3c3, out);
+    out.append(isFinalSigma(out.budget(), text, begin, end) ? U'\u03c2' : U'\u03c3');
   } else {
-    appendUtf8(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), out);
+    out.append(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
   }
 }
 
@@ -131,49 +145,47 @@ bool isSpace(char32_t c) { return isWhiteSpace(c) || (c >= 0x1c && c <= 0x1f); }
 std::string_view stripLeft(std::string_view text) { return stripLeftIf(text, isSpace); }
 std::string_view stripRight(std::string_view text) { return stripRightIf(text, isSpace); }
 
-std::string_view stripLeft(std::string_view text, std::string_view chars) {
-  return stripLeftIf(text, [chars](char32_t c) {
-    std::string one;
-    appendUtf8(c, one);
-    return chars.find(one) != std::string_view::npos;
-  });
+CharacterSet::CharacterSet(std::string_view characters) {
+  forEach(characters, [this](char32_t c, size_t, size_t) { characters_.push_back(c); });
+  std::sort(characters_.begin(), characters_.end());
+}
+bool CharacterSet::has(char32_t c) const {
+  return std::binary_search(characters_.begin(), characters_.end(), c);
 }
 
-std::string_view stripRight(std::string_view text, std::string_view chars) {
-  return stripRightIf(text, [chars](char32_t c) {
-    std::string one;
-    appendUtf8(c, one);
-    return chars.find(one) != std::string_view::npos;
-  });
+std::string_view stripLeft(std::string_view text, const CharacterSet& characters) {
+  return stripLeftIf(text, [&](char32_t c) { return characters.has(c); });
+}
+std::string_view stripRight(std::string_view text, const CharacterSet& characters) {
+  return stripRightIf(text, [&](char32_t c) { return characters.has(c); });
 }
 
-std::string toUpper(std::string_view text) {
-  std::string out;
+void appendUpper(TextBuilder& out, std::string_view text) {
   forEach(text, [&](char32_t c, size_t, size_t) { appendUpper(c, out); });
-  return out;
 }
 
-std::string toLower(std::string_view text) {
-  std::string out;
+void appendLower(TextBuilder& out, std::string_view text) {
   forEach(text,
           [&](char32_t c, size_t begin, size_t end) { appendLower(text, c, begin, end, out); });
-  return out;
 }
 
-std::string toSwappedCase(std::string_view text) {
-  std::string out;
+void appendFolded(TextBuilder& out, std::string_view text) {
+  forEach(text, [&](char32_t c, size_t, size_t) { appendFolded(c, out); });
+}
+
+void appendSwappedCase(TextBuilder& out, std::string_view text) {
   forEach(text, [&](char32_t c, size_t begin, size_t end) {
     if (isUpper(c)) {
       appendLower(text, c, begin, end, out);
-    } else {
+    } else if (isLower(c)) {
       appendUpper(c, out);
+    } else {
+      out.append(c);
     }
   });
-  return out;
 }
 
-std::string toTitle(std::string_view text) {
-  std::string out;
+void appendTitle(TextBuilder& out, std::string_view text) {
   bool in_word = false;
   forEach(text, [&](char32_t c, size_t begin, size_t end) {
     if (in_word) {
@@ -183,11 +195,9 @@ std::string toTitle(std::string_view text) {
     }
     in_word = isCased(c);
   });
-  return out;
 }
 
-std::string toCapitalized(std::string_view text) {
-  std::string out;
+void appendCapitalized(TextBuilder& out, std::string_view text) {
   forEach(text, [&](char32_t c, size_t begin, size_t end) {
     if (begin == 0) {
       appendTitle(c, out);
@@ -195,11 +205,11 @@ std::string toCapitalized(std::string_view text) {
       appendLower(text, c, begin, end, out);
     }
   });
-  return out;
 }
 
-bool isUpper(char32_t c) { return utf8proc_isupper(static_cast<utf8proc_int32_t>(c)) != 0; }
-bool isLower(char32_t c) { return utf8proc_islower(static_cast<utf8proc_int32_t>(c)) != 0; }
+bool isUpper(char32_t c) { return categoryOf(c) == UTF8PROC_CATEGORY_LU || isIn(kOtherUpper, c); }
+bool isLower(char32_t c) { return categoryOf(c) == UTF8PROC_CATEGORY_LL || isIn(kOtherLower, c); }
+bool isTitle(char32_t c) { return categoryOf(c) == UTF8PROC_CATEGORY_LT; }
 
 bool isAlpha(char32_t c) {
   switch (categoryOf(c)) {
@@ -215,12 +225,26 @@ bool isAlpha(char32_t c) {
 }
 
 bool isDecimal(char32_t c) { return categoryOf(c) == UTF8PROC_CATEGORY_ND; }
-
-bool isAlnum(char32_t c) {
-  const auto category = categoryOf(c);
-  return isAlpha(c) || category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
-         category == UTF8PROC_CATEGORY_NO;
+bool isDigit(char32_t c) { return isDecimal(c) || isIn(kOtherDigit, c); }
+bool isNumeric(char32_t c) {
+  switch (categoryOf(c)) {
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+      return true;
+    default:
+      return isIn(kOtherNumeric, c);
+  }
 }
+
+int decimalValue(char32_t c) {
+  // Unicode keeps decimal digits in runs of ten, from zero to nine; some runs are adjacent.
+  char32_t first = c;
+  while (first > 0 && isDecimal(first - 1)) --first;
+  return static_cast<int>((c - first) % 10);
+}
+
+bool isAlnum(char32_t c) { return isAlpha(c) || isNumeric(c); }
 
 bool isPrintable(char32_t c) {
   if (c == ' ') return true;

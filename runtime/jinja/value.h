@@ -1,7 +1,8 @@
-// The values of a template, with Python's meaning: what they are, print as, equal and compare to.
+// The values of a template, with Python's meaning: what they are, equal and compare to.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,33 +20,34 @@ class Dict;
 class Object;
 struct Sequence;
 struct Text;
-struct Missing;
 
-/// Immutable but for objects, cheap to copy.
+/// Immutable but for objects. What it points to is owned by the budget it was made of, which must
+/// outlive it.
 class Value {
  public:
   Value() = default;  // undefined, for no reason
-  static Value none();
-  static Value boolean(bool value);
-  static Value integer(int64_t value);
-  static Value number(double value);
-  /// `markup`: what the `safe` filter makes; text added to it is escaped, as MarkupSafe does.
-  static Value string(std::string text, bool markup = false);
-  static Value list(std::vector<Value> items);
-  static Value tuple(std::vector<Value> items);
-  static Value sequence(Sequence sequence);
-  static Value dict(Dict dict);
-  static Value object(std::shared_ptr<Object> object);
+  static Value none() { return Value(Held(None())); }
+  static Value boolean(bool value) { return Value(Held(value)); }
+  static Value integer(int64_t value) { return Value(Held(value)); }
+  static Value number(double value) { return Value(Held(value)); }
+  /// A copy of `text`. `markup`: what the `safe` filter makes; text added to it is escaped, as
+  /// MarkupSafe does. Longer texts and sequences are made by the builders (builders.h).
+  static Value string(Budget& budget, std::string_view text, bool markup = false);
+  static Value tuple(Budget& budget, std::initializer_list<Value> items);
+  static Value dict(Budget& budget, Dict dict);
+  /// A new object, made of `arguments`.
+  template <typename T, typename... Arguments>
+  static Value object(Budget& budget, Arguments&&... arguments);
   /// `reason`: the message of who uses it, "'x' is undefined".
-  static Value undefined(std::string reason);
+  static Value undefined(Budget& budget, std::string_view reason);
 
-  bool isUndefined() const { return held_.index() == 0; }
+  bool isUndefined() const { return std::holds_alternative<Missing>(held_); }
   bool isNone() const { return std::holds_alternative<None>(held_); }
   bool isBool() const { return std::holds_alternative<bool>(held_); }
   bool isInt() const { return std::holds_alternative<int64_t>(held_); }  // no bool
   bool isFloat() const { return std::holds_alternative<double>(held_); }
   bool isNumber() const { return isBool() || isInt() || isFloat(); }
-  bool isString() const { return std::holds_alternative<std::shared_ptr<const Text>>(held_); }
+  bool isString() const { return std::holds_alternative<const Text*>(held_); }
 
   bool asBool() const { return std::get<bool>(held_); }
   double asFloat() const { return std::get<double>(held_); }
@@ -54,33 +56,37 @@ class Value {
   bool isMarkup() const;              // of any value
   /// An int, or a bool, which Python takes for one.
   std::optional<int64_t> asInteger() const;
-  double asNumber() const;             // of a number
-  const Sequence* asSequence() const;  // null: is none; so the next two
-  const Dict* asDict() const;
-  Object* asObject() const;
-  std::shared_ptr<const Sequence> sharedSequence() const;
-  std::shared_ptr<Object> sharedObject() const;
+  double asNumber() const;                                                      // of a number
+  const Sequence* asSequence() const { return heldOrNull<const Sequence*>(); }  // null: is none
+  const Dict* asDict() const { return heldOrNull<const Dict*>(); }              // null: is none
+  Object* asObject() const { return heldOrNull<Object*>(); }                    // null: is none
   /// Why it is undefined.
-  std::string undefinedReason() const;
+  std::string_view undefinedReason() const;
   /// Whether both are the very same object, or equal None, True, False, undefined.
-  bool isSame(const Value& other) const;
+  bool isSame(Budget& budget, const Value& other) const;
 
   /// Python's name of the type, as its errors have it.
   std::string typeName() const;
-  /// Containers within containers; a string has none.
+  /// Lists, tuples and dicts within one another; a string has none, nor has an object: whoever
+  /// walks values goes no further than to it.
   int depth() const;
 
  private:
+  friend class TextBuilder;
+  friend class ListBuilder;
   struct None {};
-  using Held = std::variant<std::shared_ptr<const Missing>, None, bool, int64_t, double,
-                            std::shared_ptr<const Text>, std::shared_ptr<const Sequence>,
-                            std::shared_ptr<const Dict>, std::shared_ptr<Object>>;
-  explicit Value(Held held) : held_(std::move(held)) {}
+  struct Missing {
+    const Text* reason;  // may be null
+  };
+  using Held = std::variant<Missing, None, bool, int64_t, double, const Text*, const Sequence*,
+                            const Dict*, Object*>;
+  explicit Value(Held held) : held_(held) {}
+  template <typename T>
+  T heldOrNull() const {
+    const T* held = std::get_if<T>(&held_);
+    return held ? *held : nullptr;
+  }
   Held held_;
-};
-
-struct Missing {
-  std::string reason;
 };
 
 struct Text {
@@ -96,6 +102,7 @@ struct Sequence {
   int depth = 1;
   /// A generator gives its items once.
   mutable size_t next = 0;
+  int64_t start = 0, stop = 0, step = 1;  // of a range
 
   bool isList() const { return kind == Kind::kList; }
   /// A group is a tuple, too, of what `groupby` makes: (grouper, list).
@@ -108,10 +115,12 @@ struct Sequence {
 class Dict {
  public:
   /// Replaces the value of a key that is there. Fails on keys Python cannot hash.
-  void set(Budget& budget, Value key, Value value);
-  void set(std::string key, Value value);
+  void set(Budget& budget, const Value& key, const Value& value);
+  void set(Budget& budget, std::string_view key, const Value& value) {
+    set(budget, Value::string(budget, key), value);
+  }
   const Value* find(Budget& budget, const Value& key) const;
-  const Value* find(std::string_view key) const;
+  const Value* find(Budget& budget, std::string_view key) const;
 
   const std::vector<std::pair<Value, Value>>& entries() const { return entries_; }
   size_t size() const { return entries_.size(); }
@@ -119,16 +128,16 @@ class Dict {
 
  private:
   const size_t* indexOf(Budget& budget, size_t hash, const Value& key) const;
-  void insert(size_t hash, Value key, Value value);
 
   std::vector<std::pair<Value, Value>> entries_;
   std::unordered_multimap<size_t, size_t> index_;  // hash of a key -> entry
   int depth_ = 1;
 };
 
+/// Names live as long as the template, or as the values.
 struct Arguments {
   std::vector<Value> positional;
-  std::vector<std::pair<std::string, Value>> named;
+  std::vector<std::pair<std::string_view, Value>> named;
 };
 
 /// What is more than data: functions, macros, namespaces, loops.
@@ -137,12 +146,44 @@ class Object {
   virtual ~Object() = default;
   virtual std::string typeName() const = 0;
   virtual std::string repr() const;  // "<NAME object>"
-  virtual std::optional<Value> attribute(const std::string&) { return std::nullopt; }
+  virtual std::optional<Value> attribute(Budget&, std::string_view) { return std::nullopt; }
   virtual bool callable() const { return false; }
-  /// As Value::depth() of what it holds.
-  virtual int depth() const { return 0; }
-  virtual Value call(Budget&, Arguments&);
+  virtual Value call(Budget&, const Arguments&);
 };
+
+/// Owns what values point to. Nothing is freed before all is: what holds itself is no leak, and no
+/// chain of values is too long to be freed.
+class Heap {
+ public:
+  const Text* add(Text text) { return &texts_.emplace_back(std::move(text)); }
+  const Sequence* add(Sequence sequence) { return &sequences_.emplace_back(std::move(sequence)); }
+  const Dict* add(Dict dict) { return &dicts_.emplace_back(std::move(dict)); }
+  Object* add(std::unique_ptr<Object> object) {
+    return objects_.emplace_back(std::move(object)).get();
+  }
+
+ private:
+  std::deque<Text> texts_;
+  std::deque<Sequence> sequences_;
+  std::deque<Dict> dicts_;
+  std::deque<std::unique_ptr<Object>> objects_;
+};
+
+/// A value with what owns it, outside of a rendering.
+struct Document {
+  std::unique_ptr<Budget> budget = std::make_unique<Budget>(Limits());
+  Value value;
+};
+
+template <typename T, typename... Arguments>
+Value Value::object(Budget& budget, Arguments&&... arguments) {
+  budget.reserve(sizeof(T) + sizeof(std::unique_ptr<Object>));
+  Object* made = budget.heap().add(std::make_unique<T>(std::forward<Arguments>(arguments)...));
+  return Value(Held(made));
+}
+
+/// Pays for looking once at all that `value` holds itself: bytes of a string, items, entries.
+void payForLook(Budget& budget, const Value& value);
 
 /// The depth of what holds values of `depth`; fails beyond the bound.
 int depthAbove(int depth);
@@ -152,19 +193,12 @@ bool isTrue(const Value& value);
 bool equals(Budget& budget, const Value& a, const Value& b);
 /// Negative, zero, positive; fails where Python's < does.
 int compare(Budget& budget, const Value& a, const Value& b);
-/// Appends str(value).
-void appendString(TextBuilder& out, const Value& value);
-void appendRepr(TextBuilder& out, const Value& value);
-/// str(value). A string's own bytes: no copy is charged.
-std::string toString(Budget& budget, const Value& value);
-/// repr() of a float, as JSON has it too.
-std::string floatText(double value);
 
 /// Fails, with the reason, where `value` is undefined: most uses of it are an error.
 void requireDefined(const Value& value);
 /// The items of anything iterable: characters of a string, keys of a dict; a generator's are then
 /// gone. Fails on what is not iterable.
-std::shared_ptr<const Sequence> iterate(Budget& budget, const Value& value);
+const std::vector<Value>& iterate(Budget& budget, const Value& value);
 bool isIterable(const Value& value);
 /// len(value); nullopt where it has none.
 std::optional<int64_t> lengthOf(Budget& budget, const Value& value);

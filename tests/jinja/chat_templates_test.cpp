@@ -21,8 +21,8 @@ std::string material(const std::string& name) {
 Result<std::string> render(const std::string& source, const std::string& context,
                            const std::string& name) {
   LLMRT_ASSIGN_OR_RETURN(const Template parsed, Template::parse(source, name));
-  LLMRT_ASSIGN_OR_RETURN(const Value value, parseJsonValue(context, "context"));
-  return parsed.render(value, goldenOptions());
+  LLMRT_ASSIGN_OR_RETURN(const Document given, parseJsonValue(context, "context"));
+  return parsed.render(given.value, goldenOptions());
 }
 
 TEST(ChatTemplates, RenderAsJinja2) {

@@ -13,7 +13,7 @@ namespace {
 
 TEST(Snippets, RenderAsJinja2) {
   const auto golden = nlohmann::ordered_json::parse(readFile(JINJA_GOLDENS));
-  const Result<Value> context = parseJsonValue(golden["context"].dump(), "context");
+  const Result<Document> context = parseJsonValue(golden["context"].dump(), "context");
   ASSERT_TRUE(context.ok()) << context.status().message();
   ASSERT_GT(golden["snippets"].size(), 700u);
   for (const auto& snippet : golden["snippets"]) {
@@ -21,7 +21,7 @@ TEST(Snippets, RenderAsJinja2) {
     SCOPED_TRACE(source);
     const Result<Template> parsed = Template::parse(source, "t");
     const Result<std::string> text =
-        parsed.ok() ? parsed->render(*context, goldenOptions()) : parsed.status();
+        parsed.ok() ? parsed->render(context->value, goldenOptions()) : parsed.status();
     if (snippet.contains("error")) {
       EXPECT_FALSE(text.ok()) << "is " << *text << "\nshould fail: " << snippet["error"];
     } else if (text.ok()) {

@@ -38,6 +38,63 @@ static int32_t collect(void* user, const char* text, size_t bytes) {
   return --out->calls_left <= 0;
 }
 
+/* The plan's template writes "u hello!" for a user's message and "a " for the head of an answer. */
+static void check_chat(llmrt_plan* plan, llmrt_session* session, llmrt_generate_options* options) {
+  const llmrt_chat_message messages[] = {{"system", "be kind"}, {"user", "hello"}};
+  char text[64];
+  size_t bytes = 0, count = 0;
+  CHECK(llmrt_render_chat(plan, messages, 2, NULL, NULL, 0, &bytes) == LLMRT_OK && bytes == 20);
+  CHECK(llmrt_render_chat(plan, messages, 2, NULL, text, sizeof text, &bytes) == LLMRT_OK);
+  CHECK(bytes == 20 && memcmp(text, "s be kind!u hello!a ", 20) == 0);
+  CHECK(llmrt_render_chat(plan, messages, 2, "{\"add_generation_prompt\": false}", text,
+                          sizeof text, &bytes) == LLMRT_OK &&
+        bytes == 18);
+  CHECK(llmrt_render_chat(plan, NULL, 0, "{\"messages\": [{\"role\": \"user\", \"content\": 7}]}",
+                          text, sizeof text, &bytes) == LLMRT_OK);
+  CHECK(bytes == 6 && memcmp(text, "u 7!a ", 6) == 0);
+  CHECK(llmrt_render_chat(plan, messages, 2, "[]", text, sizeof text, &bytes) ==
+        LLMRT_INVALID_ARGUMENT);
+  CHECK(llmrt_render_chat(plan, messages, 2, "{", text, sizeof text, &bytes) == LLMRT_INVALID_DATA);
+  CHECK(strstr(llmrt_last_error(), "variables_json") != NULL && bytes == 6);
+  const llmrt_chat_message wrong = {"user", "\xff"};
+  CHECK(llmrt_render_chat(plan, &wrong, 1, NULL, text, sizeof text, &bytes) ==
+        LLMRT_INVALID_ARGUMENT);
+  CHECK(llmrt_render_chat(plan, NULL, 1, NULL, text, sizeof text, &bytes) ==
+        LLMRT_INVALID_ARGUMENT);
+  CHECK(llmrt_eos_ids(plan, NULL, 0, &count) == LLMRT_OK && count >= 1);
+
+  llmrt_conversation* chat = NULL;
+  CHECK(llmrt_conversation_create(session, "\xff", &chat) == LLMRT_INVALID_ARGUMENT && !chat);
+  CHECK(llmrt_conversation_create(session, "be kind", &chat) == LLMRT_OK);
+  if (!chat) return;
+  struct Text out = {.size = 0, .calls_left = 1000};
+  options->max_tokens = 5;
+  options->user = &out;
+  llmrt_answer first, second;
+  first.struct_size = 0;
+  CHECK(llmrt_conversation_answer(chat, "hello", options, &first) == LLMRT_INVALID_ARGUMENT);
+  first.struct_size = second.struct_size = sizeof first;
+  CHECK(llmrt_conversation_answer(chat, "hello", options, &first) == LLMRT_OK);
+  CHECK(first.reason == LLMRT_FINISH_LENGTH && first.answer_tokens == 5);
+  CHECK(first.cached_tokens == 0 && first.prompt_tokens == 20);
+  CHECK(out.size == first.text_bytes && memcmp(out.bytes, first.text, out.size) == 0);
+  /* The whole first turn is in the cache. */
+  CHECK(llmrt_conversation_answer(chat, "more", options, &second) == LLMRT_OK);
+  CHECK(second.cached_tokens >= first.prompt_tokens && second.prompt_tokens > 0);
+  /* Cancelled: the part of the answer stays, and counts. */
+  out.calls_left = 2;
+  CHECK(llmrt_conversation_answer(chat, "and", options, &second) == LLMRT_OK);
+  CHECK(second.reason == LLMRT_FINISH_CANCELLED && second.answer_tokens < 5);
+  llmrt_conversation_reset(chat);
+  out.size = 0, out.calls_left = 1000;
+  CHECK(llmrt_conversation_answer(chat, "hello", options, &second) == LLMRT_OK);
+  CHECK(second.cached_tokens == 19 && second.prompt_tokens == 1);
+  CHECK(llmrt_conversation_answer(chat, "\xff", options, NULL) == LLMRT_INVALID_ARGUMENT);
+  CHECK(llmrt_conversation_answer(NULL, "a", options, NULL) == LLMRT_INVALID_ARGUMENT);
+  llmrt_conversation_destroy(chat);
+  llmrt_conversation_destroy(NULL);
+}
+
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
   CHECK(llmrt_api_version() == LLMRT_API_VERSION);
@@ -147,6 +204,9 @@ int main(int argc, char** argv) {
   CHECK(llmrt_decode(session, 9, 1) == LLMRT_INVALID_ARGUMENT);
   CHECK(llmrt_step(session, step, 1000) == LLMRT_INVALID_ARGUMENT);
   CHECK(llmrt_prefill(NULL, 0, prompt, 1) == LLMRT_INVALID_ARGUMENT);
+
+  generate.sampler = NULL;
+  check_chat(plan, session, &generate);
 
   llmrt_sampler_destroy(sampler);
   llmrt_session_destroy(session);

@@ -177,18 +177,24 @@ TEST(SessionTruncate, LeavesNothingBehind) {
   EXPECT_EQ(session->kvLen(0), 1);
 }
 
-TEST(ChatContext, HasWhatTransformersGivesTemplates) {
+TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
   const Model model;
   const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
-  const auto text = [&](const Tokenizer* t) {
-    return *jinja::Template::parse(
-                "{{ messages }}{{ tools }}{{ documents }}{{ add_generation_prompt }}{{ bos_token "
-                "}}{{ eos_token }}",
-                "t")
-                ->render(chatContext(std::vector<ChatMessage>{{"user", "é"}}, true, t), {});
-  };
-  EXPECT_EQ(text(&tokenizer), "[{'role': 'user', 'content': 'é'}]NoneNoneTrue<s></s>");
-  EXPECT_EQ(text(nullptr), "[{'role': 'user', 'content': 'é'}]NoneNoneTrue");
+  const auto chat_template = jinja::Template::parse(
+      "{{ messages }}{{ tools }}{{ documents }}{{ add_generation_prompt }}{{ bos_token "
+      "}}{{ eos_token }}",
+      "t");
+  const std::vector<ChatMessage> messages = {{"user", "é"}};
+  EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(tokenizer)),
+            "[{'role': 'user', 'content': 'é'}]NoneNoneTrue<s></s>");
+  EXPECT_EQ(*renderChat(*chat_template, messages, {}),
+            "[{'role': 'user', 'content': 'é'}]NoneNoneTrue");
+  jinja::Document more;
+  jinja::Dict variables;
+  variables.set(*more.budget, "tools", jinja::Value::integer(1));
+  variables.set(*more.budget, "bos_token", jinja::Value::string(*more.budget, "mine"));
+  EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(tokenizer), variables),
+            "[{'role': 'user', 'content': 'é'}]1NoneTruemine</s>");
 }
 
 }  // namespace

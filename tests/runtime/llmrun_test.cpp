@@ -200,7 +200,11 @@ TEST(LlmrunBinary, IsSmallAndLinksNothingButTheCLibraries) {
 }
 
 TEST(CApi, WorksFromC) {
-  const Model model;
+  const Model model([](schema::PlanT& plan) {
+    plan.chat_template =
+        "{% for m in messages %}{{ m.role[0] }} {{ m.content }}!{% endfor %}"
+        "{% if add_generation_prompt %}a {% endif %}";
+  });
   const Output o = shell(std::string(C_API_TEST) + " " + model.path);
   EXPECT_EQ(o.status, 0) << o.err;
 }

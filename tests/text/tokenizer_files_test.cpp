@@ -164,6 +164,20 @@ TEST(TokenizerFiles, ARankFileIsKnownByItsSize) {
   EXPECT_EQ(llama3->piece(128255), "<|reserved_special_token_246|>");
 }
 
+TEST(TokenizerFiles, TokensAddedToARankFileMoveNoSpecialToken) {
+  testing::TempDir dir;
+  const std::string model = dir.write("tokenizer.model", rankFile(128000));
+  dir.write("added_tokens.json",
+            R"({"<|mine|>": 128300, "<|eot_id|>": 128009, "<|renamed|>": 128006})");
+  auto llama3 = load(dir.path());
+  ASSERT_TRUE(llama3.ok()) << llama3.status().message();
+  EXPECT_EQ(llama3->vocabSize(), 128301);
+  EXPECT_EQ(llama3->bosId(), 128000);
+  EXPECT_THAT(*llama3->encode("<|mine|><|eot_id|><|end_header_id|><|renamed|>"),
+              ::testing::ElementsAre(128000, 128300, 128009, 128007, 128006));
+  EXPECT_EQ(llama3->piece(128255), "<|reserved_special_token_246|>");
+}
+
 TEST(TokenizerFiles, ARankFileOfNoKnownModelIsRefused) {
   testing::TempDir dir;
   std::string model = dir.write("x.tiktoken", rankFile(0));

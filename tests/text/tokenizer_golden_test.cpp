@@ -154,6 +154,19 @@ double encodingSeconds(const llmrt::Tokenizer& tokenizer, const std::string& tex
 // Sixteen times the text takes sixteen times as long; 256 times where something is quadratic. The
 // bound of 64 and the 20 ms leave room for caches and the clock, not for that: at these sizes a
 // quadratic step takes over a second.
+// Cuts whose scores differ by less than a float can tell.
+TEST(TokenizerGoldenFiles, TiesOfUnigramModelsAreSentencePieces) {
+  const json golden = readJson(kGoldens.parent_path() / "unigram_ties.json");
+  for (const char* name : {"spm_unigram_nmt", "spm_unigram_bytes"}) {
+    auto tokenizer = load((kGoldens / (std::string(name) + ".model")).string());
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+    for (const json& tie : golden[name]) {
+      auto ids = tokenizer->encode(tie[0].get<std::string>(), {.add_bos = false});
+      EXPECT_EQ(*ids, tie[1].get<std::vector<int32_t>>()) << name << ": " << tie[0];
+    }
+  }
+}
+
 TEST(TokenizerGoldenFiles, HostileTextsTakeLinearTime) {
   const std::vector<std::string> units = {"a",
                                           "A",

@@ -6,6 +6,7 @@
 
 #include "frontend/ChatTemplate.h"
 #include "frontend/tokenizer/ImportTokenizer.h"
+#include "runtime/core/conversation.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/jinja/json_text.h"
@@ -27,8 +28,9 @@ struct Flags {
 };
 
 void setTokens(const llmrt::Tokenizer& tokenizer, ChatTemplate& out) {
-  if (tokenizer.bosId() >= 0) out.bos_token = tokenizer.piece(tokenizer.bosId());
-  if (tokenizer.eosId() >= 0) out.eos_token = tokenizer.piece(tokenizer.eosId());
+  llmrt::SpecialTokens tokens = llmrt::specialTokens(tokenizer);
+  out.bos_token = std::move(tokens.bos);
+  out.eos_token = std::move(tokens.eos);
 }
 
 Result<ChatTemplate> templateOfPlan(const std::string& path) {
@@ -78,18 +80,13 @@ Status render(const Flags& f) {
   LLMRT_ASSIGN_OR_RETURN(const auto parsed,
                          llmrt::jinja::Template::parse(chat_template.text, f.model));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile file, llmrt::MappedFile::open(f.context));
-  LLMRT_ASSIGN_OR_RETURN(const llmrt::jinja::Value given,
+  LLMRT_ASSIGN_OR_RETURN(const llmrt::jinja::Document given,
                          llmrt::jinja::parseJsonValue(file.text(), f.context));
-  if (!given.asDict()) return llmrt::invalidData(f.context + ": is not a JSON object");
-  llmrt::jinja::Dict context = *given.asDict();
-  const auto add = [&context](const char* name, const std::optional<std::string>& token) {
-    if (token && !context.find(name)) context.set(name, llmrt::jinja::Value::string(*token));
-  };
-  add("bos_token", chat_template.bos_token);
-  add("eos_token", chat_template.eos_token);
-  LLMRT_ASSIGN_OR_RETURN(const std::string text,
-                         parsed.render(llmrt::jinja::Value::dict(std::move(context)),
-                                       {.now = llmrt::jinja::localTime(), .limits = {}}));
+  if (!given.value.asDict()) return llmrt::invalidData(f.context + ": is not a JSON object");
+  LLMRT_ASSIGN_OR_RETURN(
+      const std::string text,
+      llmrt::renderTemplate(parsed, {chat_template.bos_token, chat_template.eos_token},
+                            given.value));
   std::cout << text << std::flush;
   return std::cout ? Status() : llmrt::ioError("cannot write to standard output");
 }
