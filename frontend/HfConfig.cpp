@@ -126,6 +126,13 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
           std::sqrt(1 + std::log(ratio) /
                             std::log(static_cast<double>(out.original_max_position_embeddings)));
     }
+    // Of Phi-3.5-MoE: scales of cos and sin for either length, in place of the one above.
+    for (const char* field : {"short_mscale", "long_mscale"}) {
+      LLMRT_ASSIGN_OR_RETURN(auto mscale, rope.getNumber(field));
+      if (mscale && std::abs(*mscale - out.attention_factor) > 1e-6 * out.attention_factor)
+        return unsupported(rope.nameOf(field) + " " + briefJson(*mscale) + " is not supported (" +
+                           briefJson(out.attention_factor) + ", the scale of these lengths, is)");
+    }
     return {};
   }
   if (*type == "yarn") {
@@ -168,7 +175,8 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
 }
 
 // rope_scaling, when not empty, wins over rope_parameters. Either may hold one set for layers with
-// a window and one for those without.
+// a window and one for those without; where layers with a window have rotary embeddings of their
+// own and there is one set, it is that of the others.
 Status parseRope(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
   LLMRT_ASSIGN_OR_RETURN(auto theta, config.getNumber("rope_theta"));
   if (!theta) {
@@ -182,6 +190,11 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
   const double factor = partial.value_or(architecture.default_partial_rotary_factor);
 
   const nlohmann::json* parameters = nullptr;
+  nlohmann::json defaults;
+  if (architecture.default_rope_parameters && !config.has("rope_parameters")) {
+    defaults = nlohmann::json::parse(architecture.default_rope_parameters);
+    parameters = &defaults;
+  }
   std::string name = "rope_scaling";
   for (const char* candidate : {"rope_scaling", "rope_parameters"}) {
     const nlohmann::json* value = config.find(candidate);
@@ -199,7 +212,7 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
     for (const auto& [key, value] : parameters->items()) {
       if (!value.is_object()) continue;
       nested = parameters;
-      if (!architecture.has_local_rope)
+      if (architecture.default_local_rope_theta == 0)
         return unsupported(name + "." + key +
                            ": rotary embeddings that differ by layer are not supported for "
                            "model_type " +
@@ -210,11 +223,18 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
                            "(full_attention and sliding_attention are)");
     }
   }
-  if (!nested)
+  if (architecture.default_local_rope_theta != 0) {
+    LLMRT_ASSIGN_OR_RETURN(auto local_theta, config.getNumber("rope_local_base_freq"));
+    spec.local_rope.emplace().theta = local_theta.value_or(architecture.default_local_rope_theta);
+  }
+  if (!nested) {
+    if (spec.local_rope)
+      LLMRT_RETURN_IF_ERROR(parseRopeParameters(config, architecture, nullptr, name + ".", factor,
+                                                spec, *spec.local_rope));
     return parseRopeParameters(config, architecture, parameters, name + ".", factor, spec,
                                spec.rope);
+  }
   const JsonFields kinds(*nested, name + ".");
-  spec.local_rope = spec.rope;
   LLMRT_RETURN_IF_ERROR(parseRopeParameters(config, architecture, kinds.find("full_attention"),
                                             name + ".full_attention.", factor, spec, spec.rope));
   return parseRopeParameters(config, architecture, kinds.find("sliding_attention"),
@@ -227,7 +247,8 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
   LLMRT_ASSIGN_OR_RETURN(auto intermediate, config.getInt(names.intermediate_size));
   if (intermediate) {
     spec.intermediate_size = *intermediate;
-  } else if (architecture.default_intermediate_size == -1 && spec.hidden_size <= (1 << 20)) {
+  } else if (architecture.default_intermediate_size == -1 && spec.hidden_size > 0 &&
+             spec.hidden_size <= (1 << 20)) {
     spec.intermediate_size = 4 * spec.hidden_size;
   } else {
     LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt(names.intermediate_size));
@@ -300,13 +321,19 @@ Status parseSlidingWindow(const JsonFields& config, const Architecture& architec
 /// layer_types, where a config lists them.
 Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
   const nlohmann::json* types = config.find("layer_types");
-  if (!types || spec.sliding_window == 0) return {};
+  if (!types) return {};
   if (!types->is_array()) return invalidData("layer_types is not a list");
+  if (static_cast<int64_t>(types->size()) != spec.num_layers)
+    return invalidData("layer_types has " + std::to_string(types->size()) +
+                       " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
   spec.windowed_layers.clear();
   for (const nlohmann::json& type : *types) {
     if (type != "full_attention" && type != "sliding_attention")
       return unsupported("layer_types holds " + briefJson(type) +
                          ", full_attention and sliding_attention are supported");
+    if (type == "sliding_attention" && spec.sliding_window == 0)
+      return invalidData(
+          "layer_types holds \"sliding_attention\", but the model has no sliding_window");
     spec.windowed_layers.push_back(type == "sliding_attention");
   }
   return {};
@@ -363,6 +390,8 @@ Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
 
   LLMRT_RETURN_IF_ERROR(parseQuantization(config, spec));
   LLMRT_RETURN_IF_ERROR(refuseUnsupported(config));
+  LLMRT_ASSIGN_OR_RETURN(spec.dtype, parseDtype(config));
+  if (!spec.unread_dtype.empty()) spec.dtype = llmrt::DType::kBF16;
   LLMRT_RETURN_IF_ERROR(parseSizes(config, *architecture, spec));
   LLMRT_ASSIGN_OR_RETURN(auto eps, config.getNumber(architecture->fields.eps));
   spec.rms_norm_eps = eps.value_or(architecture->default_rms_norm_eps);
@@ -377,8 +406,6 @@ Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
   LLMRT_RETURN_IF_ERROR(finishFamily(*architecture, config, spec));
   LLMRT_ASSIGN_OR_RETURN(auto tied, config.getBool("tie_word_embeddings"));
   spec.tie_word_embeddings = tied.value_or(architecture->default_tied);
-  LLMRT_ASSIGN_OR_RETURN(spec.dtype, parseDtype(config));
-  if (!spec.unread_dtype.empty()) spec.dtype = llmrt::DType::kBF16;
   // What the configuration class assumes; null means none.
   if (!config.isNull("bos_token_id") && architecture->default_bos >= 0)
     spec.bos_token_id = architecture->default_bos;

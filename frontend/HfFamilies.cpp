@@ -1,9 +1,10 @@
 #include "frontend/HfFamilies.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "models/Rope.h"
+#include "runtime/io/float_convert.h"
 
 namespace llmc {
 namespace {
@@ -89,11 +90,13 @@ Status readSmolLm3(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readInt(config, "no_rope_layer_interval", interval));
   if (interval < 1) return invalidData("no_rope_layer_interval must be above 0");
   spec.nope_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % interval == 0; });
-  // no_rope_layers says 1 for a layer that has rope.
+  if (!config.has("no_rope_layers")) return {};
+  // It says 1 for a layer that has rope, and may go on behind the last layer.
   LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> roped, readLayers(config, "no_rope_layers"));
-  if (roped.empty()) return {};
-  spec.nope_layers.clear();
-  for (int64_t flag : roped) spec.nope_layers.push_back(flag == 0);
+  if (roped.size() < spec.nope_layers.size())
+    return invalidData("no_rope_layers has " + std::to_string(roped.size()) +
+                       " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
+  for (size_t i = 0; i < spec.nope_layers.size(); ++i) spec.nope_layers[i] = roped[i] == 0;
   return {};
 }
 
@@ -110,6 +113,10 @@ Status readMiniCpm(const JsonFields& config, ModelSpec& spec) {
   if (experts > 0)
     return unsupported("num_experts " + std::to_string(experts) +
                        " is not supported for model_type minicpm");
+  if (config.has("sparse_config"))
+    return unsupported(
+        "sparse_config is not supported: attention to chosen blocks of the text (MiniCPM4); the "
+        "model is dense without it");
   LLMRT_RETURN_IF_ERROR(readNumber(config, "scale_emb", spec.embedding_scale));
   double depth = 1, base = 1;
   LLMRT_RETURN_IF_ERROR(readNumber(config, "scale_depth", depth));
@@ -127,17 +134,31 @@ Status readGranite(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readNumber(config, "attention_multiplier", spec.attention_scale));
   LLMRT_RETURN_IF_ERROR(readNumber(config, "logits_scaling", scaling));
   if (!(scaling > 0)) return invalidData("logits_scaling must be above 0");
+  if (!(spec.attention_scale > 0)) return invalidData("attention_multiplier must be above 0");
   spec.logit_scale = 1 / scaling;
   return {};
 }
 
 Status readGlm(const JsonFields& config, ModelSpec& spec) {
+  // The configuration class's default, for null too.
+  spec.eos_token_ids = {151329, 151336, 151338};
   spec.qkv_bias = true;
   return readBool(config, "attention_bias", spec.qkv_bias);
 }
 
+/// A number as a model in `dtype` holds it; in f32 where the config does not say.
+double roundedTo(std::optional<llmrt::DType> dtype, double value) {
+  const auto f32 = static_cast<float>(value);
+  if (dtype == llmrt::DType::kBF16) return llmrt::bf16ToF32(llmrt::f32ToBf16(f32));
+  if (dtype == llmrt::DType::kF16) return llmrt::f16ToF32(llmrt::f32ToF16(f32));
+  return f32;
+}
+
 Status readGemma(const JsonFields& config, ModelSpec& spec) {
-  spec.embedding_scale = std::sqrt(static_cast<double>(spec.hidden_size));
+  // modeling_gemma.py rounds embed_scale to the dtype of the weights, as the models were trained.
+  // It is that of the checkpoint here, whatever dtype a plan keeps the weights in.
+  spec.embedding_scale =
+      roundedTo(spec.dtype, std::sqrt(static_cast<double>(std::max<int64_t>(0, spec.hidden_size))));
   // Early files of Gemma 1 say hidden_act "gelu" and mean the other one; hidden_activation, where
   // it is, goes before it.
   LLMRT_ASSIGN_OR_RETURN(auto activation, config.getString("hidden_activation"));
@@ -178,16 +199,6 @@ Status readGemma3(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window_pattern", pattern));
   if (pattern < 1) return invalidData("sliding_window_pattern must be above 0");
   return readGemma23(config, spec, pattern);
-}
-
-Status finishGemma3(const JsonFields& config, ModelSpec& spec) {
-  if (spec.local_rope) return {};
-  // rope_scaling is that of the global layers.
-  Rope local;
-  local.dim = spec.rope.dim;
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "rope_local_base_freq", local.theta));
-  spec.local_rope = local;
-  return {};
 }
 
 Status readCohere(const JsonFields& config, ModelSpec& spec) {
@@ -466,7 +477,7 @@ constexpr Family kFamilies[] = {
     {"granite", readGranite},
     {"gemma", readGemma},
     {"gemma2", readGemma2},
-    {"gemma3_text", readGemma3, finishGemma3},
+    {"gemma3_text", readGemma3},
     {"glm", readGlm, nullptr, true},
     {"glm4", readGlm, nullptr, true},
     {"olmo", readOlmo, nullptr, true},

@@ -52,8 +52,7 @@ constexpr int64_t kAttentionRows = 16;
 /// Query heads that one tile of attention computes at most: what decode of few KV heads is split
 /// over threads by.
 constexpr int64_t kAttentionHeads = 16;
-/// An entry point with at most this many rows is compiled for decode: weights are read once, in
-/// registers.
+/// An entry point with at most this many rows is compiled for decode.
 constexpr int64_t kDecodeMaxRows = 16;
 
 }  // namespace llmc::llm

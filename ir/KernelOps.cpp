@@ -106,6 +106,22 @@ int64_t biasBytes(Op op) {
   return op.getBiasAttr() ? weightBytes(op, op.getBiasAttr()) : 0;
 }
 
+/// A norm and one matrix: [x, norm, (norm_bias), weight, (bias), y].
+template <typename Op>
+Operands normProduct(Op op) {
+  Operands operands = {input(op.getX())};
+  addNorm(operands, op);
+  operands.push_back(panelsOf({op.getWeightAttr()}));
+  if (op.getBiasAttr()) operands.push_back(vectorOf(op.getBiasAttr()));
+  operands.push_back(output(op.getY()));
+  return operands;
+}
+template <typename Op>
+Cost normProductCost(Op op) {
+  return {.weightBytes = normBytes(op) + weightBytes(op, op.getWeightAttr()) + biasBytes(op),
+          .flopsPerRow = matrixFlops(op, op.getWeightAttr())};
+}
+
 }  // namespace
 
 // embed: [weight, (positions), y]. The embedding lies as the logits' matrix does when the two are
@@ -395,19 +411,9 @@ Cost NormGluOp::getCost() {
 }
 
 // norm_linear: [x, norm, (norm_bias), weight, (bias), y]
-Operands NormLinearOp::getKernelOperands() {
-  Operands operands = {input(getX())};
-  addNorm(operands, *this);
-  operands.push_back(panelsOf({getWeightAttr()}));
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
-  return operands;
-}
+Operands NormLinearOp::getKernelOperands() { return normProduct(*this); }
 Tiling NormLinearOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
-Cost NormLinearOp::getCost() {
-  return {.weightBytes = normBytes(*this) + weightBytes(*this, getWeightAttr()) + biasBytes(*this),
-          .flopsPerRow = matrixFlops(*this, getWeightAttr())};
-}
+Cost NormLinearOp::getCost() { return normProductCost(*this); }
 
 // norm_residual: [x, residual, norm, y]
 Operands NormResidualOp::getKernelOperands() {
@@ -432,17 +438,7 @@ Cost LinearResidualOp::getCost() {
 }
 
 // norm_logits: [x, norm, (norm_bias), weight, (bias), y]
-Operands NormLogitsOp::getKernelOperands() {
-  Operands operands = {input(getX())};
-  addNorm(operands, *this);
-  operands.push_back(panelsOf({getWeightAttr()}));
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
-  return operands;
-}
+Operands NormLogitsOp::getKernelOperands() { return normProduct(*this); }
 Tiling NormLogitsOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
-Cost NormLogitsOp::getCost() {
-  return {.weightBytes = normBytes(*this) + weightBytes(*this, getWeightAttr()) + biasBytes(*this),
-          .flopsPerRow = matrixFlops(*this, getWeightAttr())};
-}
+Cost NormLogitsOp::getCost() { return normProductCost(*this); }
 bool NormLogitsOp::onLogitsRows() { return true; }

@@ -41,11 +41,12 @@ struct Architecture {
   const char* default_activation = "silu";
   bool default_tied = false;
   int64_t default_bos = -1, default_eos = -1;  // -1: none
+  double default_local_rope_theta = 0;  // of layers with a window; 0: they have that of the others
+  const char* default_rope_parameters = nullptr;  // JSON, where a config says nothing
 
   bool has_sliding_window = false;  // false: the field is ignored, as HF does
   bool has_biases = false;          // attention_bias and mlp_bias mean something
   bool has_partial_rotary = false;  // partial_rotary_factor does
-  bool has_local_rope = false;      // layers with a window may have rotary embeddings of their own
   bool qkv_bias = false;            // always there
   bool o_bias = false;
   bool mlp_bias = false;

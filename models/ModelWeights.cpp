@@ -1,5 +1,6 @@
 // The weights of a model: what the form of its layers needs, and where its checkpoints hold it.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "models/ModelSpec.h"
@@ -291,16 +292,10 @@ double elementsOf(const std::vector<int64_t>& shape) {
 /// Calls f(weight) for every stored tensor, once each.
 template <typename F>
 void forTensors(const ModelSpec& spec, F&& f) {
-  const std::vector<ModelWeight> weights = modelWeights(spec);
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const ModelWeight& w = weights[i];
-    // Two weights that view one tensor name it alike.
-    const bool again = std::any_of(weights.begin(), weights.begin() + static_cast<ptrdiff_t>(i),
-                                   [&](const ModelWeight& o) {
-                                     return o.source == w.source && o.first_layer == w.first_layer;
-                                   });
-    if (!again) f(w);
-  }
+  // Two weights that view one tensor name it alike.
+  std::set<std::pair<std::string, int64_t>> seen;
+  for (const ModelWeight& w : modelWeights(spec))
+    if (seen.emplace(w.source, w.first_layer).second) f(w);
 }
 
 }  // namespace
@@ -328,14 +323,12 @@ std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
       addLayer(weights[i++], 0);
       continue;
     }
-    size_t end = i;
-    while (end < weights.size() && weights[end].num_layers > 0) ++end;
-    for (int64_t layer = 0; layer < spec.num_layers; ++layer)
-      for (size_t k = i; k < end; ++k)
-        if (layer >= weights[k].first_layer &&
-            layer < weights[k].first_layer + weights[k].num_layers)
-          addLayer(weights[k], layer);
-    i = end;
+    std::vector<std::vector<const ModelWeight*>> of_layer(static_cast<size_t>(spec.num_layers));
+    for (; i < weights.size() && weights[i].num_layers > 0; ++i)
+      for (int64_t k = 0; k < weights[i].num_layers; ++k)
+        of_layer[static_cast<size_t>(weights[i].first_layer + k)].push_back(&weights[i]);
+    for (size_t layer = 0; layer < of_layer.size(); ++layer)
+      for (const ModelWeight* w : of_layer[layer]) addLayer(*w, static_cast<int64_t>(layer));
   }
   return needs;
 }

@@ -33,26 +33,15 @@ static void copyTile(KernelBuilder& k, Value from, int64_t fromStride, Value to,
   });
 }
 
-/// The two bf16 of each word, as floats.
-static std::pair<Value, Value> pairs(KernelBuilder& k, Value words) {
-  OpBuilder& b = k.builder();
-  Location loc = b.getUnknownLoc();
-  auto c = [&](int32_t v) -> Value {
-    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(k.vecI(kLanes, 32), v));
-  };
-  return {k.bitcast(k.vec(), arith::ShLIOp::create(b, loc, words, c(16))),
-          k.bitcast(k.vec(), arith::AndIOp::create(b, loc, words, c(int32_t(0xffff0000))))};
-}
-
 static Value emulatedDot(KernelBuilder& k, Value c, Value a, Value b) {
   k.loop(k.ci(0), k.ci(kTileRows), 1, [&](Value m) {
     Value row = k.offset(a, k.mul(m, kTileRowBytes));
     Values sums = k.loop(
         k.ci(0), k.ci(kTileCols / 2), 1, {k.zero(), k.zero()}, [&](Value pair, ValueRange state) {
           Value left = k.load(k.builder().getI32Type(), k.offset(row, k.mul(pair, 4)), 4);
-          auto [x0, x1] = pairs(k, k.broadcast(left));
+          auto [x0, x1] = k.bf16Pairs(k.broadcast(left));
           Value at = k.offset(b, k.mul(pair, kTileRowBytes));
-          auto [w0, w1] = pairs(k, k.load(k.vecI(kLanes, 32), at, 4));
+          auto [w0, w1] = k.bf16Pairs(k.load(k.vecI(kLanes, 32), at, 4));
           return Values{k.fma(x0, w0, state[0]), k.fma(x1, w1, state[1])};
         });
     Value out = k.offset(c, k.mul(m, kTileRowBytes));

@@ -1,6 +1,6 @@
-// Products as chains of FMAs. Decode (few rows) multiplies weights straight from memory, several
-// panels at once; prefill expands a piece of a tile's weights to floats once and uses it for all
-// rows of the block.
+// Products as chains of FMAs. Weights are brought to floats in registers, as they are read: one or
+// two rows are over when the weights have been read; of more rows, a piece of the weights stays in
+// the cache for all of them.
 #include "codegen/cpu/Product.h"
 
 using namespace mlir;
@@ -9,43 +9,51 @@ namespace llmc::cpu {
 
 namespace {
 
-/// k values of a tile's weights that are expanded at a time: the panels of a register tile take
-/// half of the first-level cache (256 x 16 floats are 16 KB) and leave the rest to its rows.
-int64_t expandCols(const CpuTarget& target) {
-  return target.l1Bytes / 2 / (target.gemmPanels * kLanes * 4) / 64 * 64;
-}
-/// Rows of a block in prefill: those columns of them take three eighths of the second-level cache,
-/// beside the expanded tile and its outputs. More than 256 rows gain nothing: the weights are
-/// expanded seldom enough.
-int64_t blockRows(const CpuTarget& target) {
-  return std::min<int64_t>(target.l2Bytes * 3 / 8 / (expandCols(target) * 4), 256);
-}
-
 /// Rows up to which reading the weights is all that counts.
 constexpr int64_t kStreamedRows = 2;
-/// k values of a panel that stay in the cache for all blocks of a few rows: 64 KB of 16-bit
-/// weights.
-constexpr int64_t kPieceCols = 2048;
+
+/// How far ahead of its use a line of a stream is asked for: measured, 256 to 512 bytes gain 3-6 %.
+constexpr int64_t kAheadBytes = 512;
+
+/// k values of a piece for few rows: 64 KB of 16-bit weights and, with 16 rows, 128 KB of them
+/// leave half of the smallest second-level cache to the piece that comes next. 512 measured 5 %
+/// slower.
+constexpr int64_t kFewRowsPieceCols = 2048;
+/// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
+/// outputs, fill the first-level cache.
+int64_t manyRowsPieceCols(const CpuTarget& target, const ProductSpec& spec) {
+  const Panels b = weightPanels({}, spec.storage, spec.cols);
+  const int64_t bytesPerK = target.gemmRows * 4 + target.gemmPanels * b.stepBytes / b.kPerStep;
+  return target.l1Bytes * 7 / 8 / bytesPerK / 64 * 64;
+}
+/// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache, and
+/// the panels of a tile, one at a time, the rest. More than 256 rows gain nothing: the weights are
+/// read seldom enough.
+int64_t blockRows(const CpuTarget& target, int64_t pieceCols) {
+  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * 4), 256);
+}
 
 class FmaProduct final : public ProductFrame {
  public:
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape)
-      : ProductFrame(
-            k, spec,
-            std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows : blockRows(k.target())),
-            shape.isDecode() ? 1 : k.target().gemmRows),
+      : FmaProduct(k, spec, shape,
+                   shape.isDecode() ? kFewRowsPieceCols : manyRowsPieceCols(k.target(), spec)) {}
+
+ private:
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape, int64_t pieceCols)
+      : ProductFrame(k, spec,
+                     std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows
+                                                              : blockRows(k.target(), pieceCols)),
+                     shape.isDecode() ? 1 : k.target().gemmRows),
         decode_(shape.isDecode()),
-        expand_(!decode_ && spec.storage != Storage::f32),
         copyRows_(spec.norm || spec.gather || spec.sourceRow),
-        expandCols_(expandCols(k.target())),
+        pieceCols_(pieceCols),
         // A stride that is no power of two keeps the rows of a register tile in different sets of
         // the first-level cache.
         rowStride_(copyRows_ ? roundUp(spec.cols, kLanes) + kLanes : spec.xStride) {
     if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowStride_ * 4);
-    if (expand_) expanded_ = k.scratch(expandCols_ * tileStride_ * 4);
   }
 
- private:
   void prepareBlock(Value first, Value rows) override {
     if (!copyRows_) {
       block_ = {k_.rowPtr(spec_.x, first, spec_.xStride), rowStride_ * 4};
@@ -63,63 +71,77 @@ class FmaProduct final : public ProductFrame {
   void multiply(const Panels& weights, const OutputTile& tile) override {
     const Rows block = block_;
     if (spec_.tileCols) block_.base = k_.offset(block.base, k_.mul(tile.index, spec_.tileCols * 4));
-    if (decode_)
-      multiplyFromMemory(weights, tile);
-    else
-      multiplyExpanded(weights, tile);
+    if (decode_) {
+      auto few = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, k_.ci(kStreamedRows)); };
+      k_.ifThen(few(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
+      k_.ifThen(few(arith::CmpIPredicate::sgt), [&] { multiplyPieces(weights, tile); });
+    } else {
+      multiplyPieces(weights, tile);
+    }
     block_ = block;
   }
 
-  void multiplyFromMemory(const Panels& b, const OutputTile& tile) {
-    auto few = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, k_.ci(kStreamedRows)); };
-    k_.ifThen(few(arith::CmpIPredicate::sle), [&] { multiplyStreams(b, tile); });
-    k_.ifThen(few(arith::CmpIPredicate::sgt), [&] { multiplyPieces(b, tile); });
-  }
-
-  /// One or two rows: all is over when the weights have been read, for which several panels side by
-  /// side are several streams.
+  /// Several panels side by side are several streams.
   void multiplyStreams(const Panels& b, const OutputTile& tile) {
+    const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     forBlocks(k_, tile.rows, {kStreamedRows, 1}, [&](Value m, int64_t rows) {
       forPanels(
           tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
+            const Panels from = b.from(k_, p);
+            auto prefetch = [&](Value k) {
+              Value at = k_.offset(from.base, k_.add(k_.mul(k, bytesPerK), kAheadBytes));
+              prefetchPanels(at, from, panels, 4 * bytesPerK, &KernelBuilder::prefetchOnce);
+            };
             Values acc(rows * panels, k_.zero());
-            acc = cpu::multiply(k_, rowsFrom(m), b.from(k_, p), rows, panels, spec_.cols, acc);
+            acc = cpu::multiply(k_, rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
             storeTile(tile, m, p, rows, panels, acc);
           });
     });
   }
 
-  /// More rows, and multiplying takes as long as reading: a piece of the panel stays in the cache
-  /// for blocks of rows as equal as they can be, and each block asks for its share of the piece
-  /// that comes next.
+  /// `bytes` of each panel from `at` on.
+  void prefetchPanels(Value at, const Panels& b, int64_t panels, int64_t bytes,
+                      void (KernelBuilder::*prefetch)(Value)) {
+    for (int64_t q = 0; q < panels; ++q)
+      for (int64_t line = 0; line < bytes; line += 64)
+        (k_.*prefetch)(k_.offset(at, q * b.panelBytes + line));
+  }
+
+  /// A piece of a panel stays in the cache for blocks of rows of much the same size, and each
+  /// block asks for its share of the piece that comes next.
   void multiplyPieces(const Panels& b, const OutputTile& tile) {
     zeroOutputs(tile);
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
+    // Of every four values of k: one block's share may be all; of many blocks' it is within a line.
+    const int64_t bytes = decode_ ? 4 * bytesPerK : 64;
     const int64_t most = k_.target().gemmRows;
     Value numBlocks = k_.ceilDiv(tile.rows, most);
     Value blockRows = k_.div(k_.add(tile.rows, k_.add(numBlocks, -1)), numBlocks);
-    forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
-      auto piece = [&](Value k0, int64_t count) {
+    forPieces([&](Value k0, int64_t count) {
+      Value end = k_.add(k0, count);
+      Value nextPieces =
+          k_.offset(b.base, k_.select(k_.cmp(arith::CmpIPredicate::eq, end, k_.ci(spec_.cols)),
+                                      k_.mul(tile.panels, b.panelBytes), k_.mul(end, bytesPerK)));
+      forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
         Panels from = b.from(k_, p);
         from.base = k_.offset(from.base, k_.mul(k0, bytesPerK));
+        Value after = k_.add(p, panels);
+        Value next = k_.select(k_.cmp(arith::CmpIPredicate::slt, after, tile.panels),
+                               k_.offset(from.base, panels * b.panelBytes), nextPieces);
         forBlocks(k_, tile.rows, fewRowTiles(most), blockRows, [&](Value m, int64_t rows) {
-          Value next = k_.offset(from.base, k_.add(k_.div(k_.mul(m, count * bytesPerK), tile.rows),
-                                                   count * bytesPerK));
           Value share = k_.div(k_.ci(rows * bytesPerK << 8), tile.rows);
+          Value first = k_.offset(next, k_.div(k_.mul(m, count * bytesPerK), tile.rows));
           auto prefetch = [&](Value k) {
-            Value at = k_.offset(next, k_.div(k_.mul(k, share), 256));
-            for (int64_t q = 0; q < panels; ++q)
-              for (int64_t line = 0; line < 4 * bytesPerK; line += 64)
-                k_.prefetchToL2(k_.offset(at, q * b.panelBytes + line));
+            prefetchPanels(k_.offset(first, k_.div(k_.mul(k, share), 256)), b, panels, bytes,
+                           &KernelBuilder::prefetchToL2);
           };
           multiplyOnto(tile, m, p, rows, panels, from, k0, count, prefetch);
         });
-      };
-      forPieces(kPieceCols, piece);
+      });
     });
   }
   /// Row counts with a register tile of their own in multiplyPieces(): few enough for the code, and
-  /// enough for any count to be cut evenly.
+  /// enough to cut most counts evenly.
   static SmallVector<int64_t> fewRowTiles(int64_t most) {
     SmallVector<int64_t> sizes = {6, 5, 4, 3, 2, 1};
     for (int64_t larger : {8, 12})
@@ -127,27 +149,10 @@ class FmaProduct final : public ProductFrame {
     return sizes;
   }
 
-  void multiplyExpanded(const Panels& b, const OutputTile& tile) {
-    zeroOutputs(tile);
-    forPieces(expandCols_, [&](Value k0, int64_t count) {
-      Panels from = b;
-      from.base = k_.offset(b.base, k_.mul(k0, b.stepBytes / b.kPerStep));
-      if (expand_) {
-        expandPanels(k_, from, tile.panels, count, expanded_, spec_.tilePanels);
-        from = {expanded_, kLanes * 4, tileStride_ * 4, 1, Storage::f32};
-      }
-      forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
-        forBlocks(k_, tile.rows, rowTiles(k_.target()), [&](Value m, int64_t rows) {
-          multiplyOnto(tile, m, p, rows, panels, from.from(k_, p), k0, count);
-        });
-      });
-    });
-  }
-
-  /// body(first k, count) over K in pieces of `cols`, the last of which may be shorter.
-  void forPieces(int64_t cols, const std::function<void(Value, int64_t)>& body) {
-    const int64_t whole = spec_.cols / cols * cols;
-    k_.loop(k_.ci(0), k_.ci(whole), cols, [&](Value k0) { body(k0, cols); });
+  /// body(first k, count) over K in pieces, the last of which may be shorter.
+  void forPieces(const std::function<void(Value, int64_t)>& body) {
+    const int64_t whole = spec_.cols / pieceCols_ * pieceCols_;
+    k_.loop(k_.ci(0), k_.ci(whole), pieceCols_, [&](Value k0) { body(k0, pieceCols_); });
     if (spec_.cols > whole) body(k_.ci(whole), spec_.cols - whole);
   }
 
@@ -158,7 +163,7 @@ class FmaProduct final : public ProductFrame {
   /// outputs[m.., p..] += block[m.., k0..] * weights, over `count` values of k.
   void multiplyOnto(const OutputTile& tile, Value m, Value p, int64_t rows, int64_t panels,
                     const Panels& weights, Value k0, int64_t count,
-                    const std::function<void(Value)>& each = {}) {
+                    const std::function<void(Value)>& each) {
     Rows a = rowsFrom(m);
     a.base = k_.offset(a.base, k_.mul(k0, 4));
     Values acc;
@@ -176,9 +181,9 @@ class FmaProduct final : public ProductFrame {
         k_.store(acc[i * panels + q], tile.at(k_, k_.add(m, i), k_.add(p, q)), 4);
   }
 
-  const bool decode_, expand_, copyRows_;
-  const int64_t expandCols_, rowStride_;
-  Value rows_, expanded_;
+  const bool decode_, copyRows_;
+  const int64_t pieceCols_, rowStride_;
+  Value rows_;
   Rows block_;
 };
 

@@ -95,6 +95,10 @@ void KernelBuilder::prefetchToL2(Value p) {
   constexpr uint32_t kRead = 0, kSecondLevel = 2, kData = 1;
   LLVM::Prefetch::create(b_, loc_, p, kRead, kSecondLevel, kData);
 }
+void KernelBuilder::prefetchOnce(Value p) {
+  constexpr uint32_t kRead = 0, kNoReuse = 0, kData = 1;
+  LLVM::Prefetch::create(b_, loc_, p, kRead, kNoReuse, kData);
+}
 RowArgs KernelBuilder::row(Value index) {
   Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));
   return {loadI32(offset(p, offsetof(LlmcRow, token_id))),
@@ -185,6 +189,14 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
     }
   }
   return {};
+}
+std::pair<Value, Value> KernelBuilder::bf16Pairs(Value words) {
+  auto c = [&](uint32_t v) -> Value {
+    return arith::ConstantOp::create(b_, loc_,
+                                     DenseElementsAttr::get(vecI(kLanes, 32), int32_t(v)));
+  };
+  return {bitcast(vec(), arith::ShLIOp::create(b_, loc_, words, c(16))),
+          bitcast(vec(), arith::AndIOp::create(b_, loc_, words, c(0xffff0000)))};
 }
 
 Value KernelBuilder::roundTo(Storage s, Value v) {

@@ -80,6 +80,8 @@ class KernelBuilder {
   Value loadI32(Value ptr);  // sign-extended to i64
   /// Asks for the 64 bytes at ptr to be brought to the second-level cache. Any address will do.
   void prefetchToL2(Value ptr);
+  /// The same to the first level, for bytes that are used once: they are the first to go.
+  void prefetchOnce(Value ptr);
   RowArgs row(Value index);
   /// A pointer to the row `index` of a buffer of floats with `stride` floats a row.
   Value rowPtr(Value base, Value index, int64_t stride) {
@@ -115,6 +117,8 @@ class KernelBuilder {
   Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
   /// `lanes` stored values at ptr, as floats.
   Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
+  /// The low and the high bf16 of each of kLanes words, as floats.
+  std::pair<Value, Value> bf16Pairs(Value words);
   /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or
   /// bf16 as i16.
   Value roundTo(Storage s, Value v);

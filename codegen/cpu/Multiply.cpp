@@ -25,16 +25,8 @@ Panels weightPanels(Value base, Storage storage, int64_t cols) {
 /// The values of one step of one panel: kPerStep vectors.
 static Values loadStep(KernelBuilder& k, const Panels& b, Value at) {
   if (b.kPerStep == 1) return {k.loadAs(b.storage, at)};
-  // Pairs of bf16: the even k is the low half of each word, the odd k the high half.
-  OpBuilder& builder = k.builder();
-  Location loc = at.getLoc();
-  auto c = [&](int32_t v) -> Value {
-    return arith::ConstantOp::create(builder, loc, DenseElementsAttr::get(k.vecI(kLanes, 32), v));
-  };
-  Value words = k.load(k.vecI(kLanes, 32), at, 4);
-  Value even = arith::ShLIOp::create(builder, loc, words, c(16));
-  Value odd = arith::AndIOp::create(builder, loc, words, c(int32_t(0xffff0000)));
-  return {k.bitcast(k.vec(), even), k.bitcast(k.vec(), odd)};
+  auto [even, odd] = k.bf16Pairs(k.load(k.vecI(kLanes, 32), at, 4));
+  return {even, odd};
 }
 
 /// One step: acc += a[:, kAt...] * b[kAt...]; `take` values of k of the step are used.
@@ -115,21 +107,6 @@ void forBlocks(KernelBuilder& k, Value count, ArrayRef<int64_t> sizes, Value cap
     k.loop(begin, end, size, [&](Value first) { body(first, size); });
     begin = end;
   }
-}
-
-void expandPanels(KernelBuilder& k, const Panels& from, Value count, int64_t kCount, Value dst,
-                  int64_t stridePanels) {
-  const int64_t rowBytes = stridePanels * kLanes * 4;
-  k.loop(k.ci(0), count, 1, [&](Value p) {
-    Value src = k.offset(from.base, k.mul(p, from.panelBytes));
-    Value out = k.offset(dst, k.mul(p, kLanes * 4));
-    k.loop(k.ci(0), k.ci((kCount + from.kPerStep - 1) / from.kPerStep), 1, [&](Value s) {
-      Values values = loadStep(k, from, k.offset(src, k.mul(s, from.stepBytes)));
-      for (int64_t j = 0; j < from.kPerStep; ++j)
-        k.store(values[j], k.offset(out, k.add(k.mul(s, from.kPerStep * rowBytes), j * rowBytes)),
-                4);
-    });
-  });
 }
 
 }  // namespace llmc::cpu

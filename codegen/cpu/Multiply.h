@@ -53,8 +53,4 @@ void forBlocks(KernelBuilder& k, Value count, llvm::ArrayRef<int64_t> sizes,
 void forBlocks(KernelBuilder& k, Value count, llvm::ArrayRef<int64_t> sizes, Value cap,
                const std::function<void(Value, int64_t)>& body);
 
-/// Writes panels [0, count) of k = 0..kCount-1 as floats to dst: [kCount, stridePanels * 16].
-void expandPanels(KernelBuilder& k, const Panels& from, Value count, int64_t kCount, Value dst,
-                  int64_t stridePanels);
-
 }  // namespace llmc::cpu

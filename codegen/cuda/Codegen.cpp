@@ -3,9 +3,15 @@
 namespace llmc::cuda {
 
 llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTarget& target) {
-  llvm::Expected<Binary> binary = compileCuda(source.text, target.arch);
+  const bool wgmma = target.hasWgmma();
+  llvm::Expected<Binary> binary =
+      compileCuda((wgmma ? "#define LLMC_WGMMA\n" : "") + source.text, target.arch);
   if (!binary) return binary.takeError();
-  return CudaImage{target.name, std::move(*binary), source.launches, source.scratchBytes};
+  CudaImage image{target.name, std::move(*binary), {}, source.scratchBytes};
+  for (const Launch& launch : source.launches)
+    if (launch.where != (wgmma ? Launch::kWithoutWgmma : Launch::kWithWgmma))
+      image.launches.push_back(launch);
+  return image;
 }
 
 }  // namespace llmc::cuda

@@ -23,9 +23,13 @@ struct Launch {
   int64_t rowsPerBlock = 0;
   int64_t tokensPerBlock = 0;
   int64_t dynamicSharedBytes = 0;
+  enum { kEverywhere, kWithWgmma, kWithoutWgmma } where = kEverywhere;  // CudaTarget::hasWgmma
+  // One block may take all of a processor's registers: else ptxas spills a word so that more fit.
+  bool alone = false;
 };
 
-/// The kernels of a model as CUDA C++: the same text for every architecture.
+/// The kernels of a model as CUDA C++: the same text for every architecture, but for what it says
+/// under LLMC_WGMMA.
 struct CudaSource {
   std::string text;
   std::vector<Launch> launches;

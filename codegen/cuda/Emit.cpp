@@ -1,12 +1,9 @@
 // llm.kernels as CUDA C++: each becomes one or more __global__ functions, which name a __device__
 // body of device/*.cuh and the constants that specialise it.
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
 #include <map>
 
-#include "codegen/cuda/Codegen.h"
+#include "codegen/cuda/KernelText.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/raw_ostream.h"
 #include "runtime/abi/cuda_abi.h"
@@ -21,38 +18,30 @@ const char kDeviceSources[] =
 #include "device_sources.inc"
     ;
 
-constexpr int64_t kChunkTokens = 256;  // Attention::kChunk
-/// Shared memory that a block may take for staged rows: two blocks fit where there are 160 KB and
-/// more, one everywhere.
-constexpr int64_t kStagedBytes = 64 << 10;
-constexpr int64_t kMostDynamicBytes = 96 << 10;  // of every GPU from sm_80 on
-constexpr int64_t kMostFlashDim = 128;           // FlashAttention's outputs fit in registers
+constexpr int64_t kChunkTokens = 256;            // Attention::kChunk
+constexpr int64_t kMostHeadDim = 576;            // Attention's vectors fit in registers
+constexpr int64_t kMostFlashDim = 256;           // FlashAttention's outputs fit in registers
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // productOnTensorCores' stages
+/// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
+int64_t wgmmaBytes(int64_t tokens) { return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64; }
+constexpr int64_t kHopperProcessors = 132;
 
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t width(Value v) { return cast<RankedTensorType>(v.getType()).getDimSize(1); }
-
-const char* storageName(Type type) {
-  if (type.isF32()) return "F32";
-  return type.isF16() ? "F16" : "BF16";
-}
-int64_t perWord(Type type) { return type.isF32() ? 1 : 2; }
-
-/// A float constant with all its digits.
-std::string number(double v) {
-  const std::string text = fmt::format("{:.9g}", static_cast<float>(v));
-  return text + (text.find_first_of(".e") == std::string::npos ? ".0f" : "f");
-}
-const char* boolean(bool v) { return v ? "true" : "false"; }
-std::string in(int64_t i) { return fmt::format("static_cast<const float*>(args.operands[{}])", i); }
-std::string out(int64_t i) { return fmt::format("static_cast<float*>(args.operands[{}])", i); }
-std::string any(int64_t i) { return fmt::format("args.operands[{}]", i); }
-
-struct Matrix {
-  Type type;
-  int64_t rows, cols;
+/// Where the norm of a product finds its weight and bias among the operands; -1: none.
+struct NormAt {
+  int64_t weight = -1, shift = -1;
+  bool layer = false;
+  double eps = 0;
 };
+
+/// FlashAttention::kSharedBytes.
+int64_t flashBytes(int64_t padded) {
+  const int64_t tile = LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16);
+  return padded > 128 ? 2 * tile + padded / 16 * 128 * 16 : 4 * tile;
+}
+
+/// As many blocks share a KV head's query heads (Attention::kParts) as leave each this many rounds.
+constexpr int64_t kRoundsPerPart = 4;
 
 /// One kernel's functions.
 class KernelEmitter {
@@ -73,7 +62,6 @@ class KernelEmitter {
     llvm::raw_string_ostream os(text);
     op_->print(os, OpPrintingFlags().useLocalScope());
     source_.text += fmt::format("\n// {}\n// at most {} rows\n", text, maxRows_);
-    refuseForms();
     llvm::TypeSwitch<Operation*>(op_.getOperation())
         .Case([&](llm::EmbedOp o) { embed(o); })
         .Case([&](llm::RmsNormOp o) {
@@ -82,14 +70,44 @@ class KernelEmitter {
                                 number(o.getEps().convertToDouble())),
                     256);
         })
+        .Case([&](llm::LayerNormOp o) {
+          int64_t next = 1;
+          const int64_t weight = o.getWeightAttr() ? next++ : -1,
+                        bias = o.getBiasAttr() ? next++ : -1;
+          rowKernel(fmt::format("layerNormRow<{}, {}, {}>(args, {}, {}, {}, {}, {});",
+                                width(o.getX()), strides_[0], strides_[1], in(0), in(weight),
+                                in(bias), out(next), number(o.getEps().convertToDouble())),
+                    256);
+        })
+        .Case([&](llm::NormResidualOp o) {
+          rowKernel(fmt::format("normResidualRow<{}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
+                                width(o.getX()), strides_[0], strides_[1], strides_[2], in(0),
+                                in(1), in(2), out(3), number(o.getEps().convertToDouble())),
+                    256);
+        })
+        .Case([&](llm::QkNormOp o) { qkNorm(o); })
         .Case([&](llm::LinearOp o) {
-          product(o.getX(), o.getWeightAttr(), "concat", 1, -1, 0, false,
+          product(o.getX(), o.getWeightAttr(), "concat", 1, {}, false,
                   fmt::format("FinishStore<{}, {}>{{{}}}", width(o.getY()), strides_[1], out(2)));
         })
         .Case([&](llm::BiasOp o) { elementwise(width(o.getX()), 0, "x + y"); })
+        .Case([&](llm::ScaleOp o) {
+          each(width(o.getX()), "x * " + number(o.getFactor().convertToDouble()));
+        })
+        .Case([&](llm::ScaleRowsOp o) {
+          rowKernel(fmt::format("scaleRow<{}, {}, {}, {}>(args, {}, {}, {});", width(o.getX()),
+                                strides_[0], strides_[1], strides_[2], in(0), in(1), out(2)));
+        })
+        .Case([&](llm::ConcatOp o) {
+          const auto heads = static_cast<int64_t>(o.getHeads());
+          rowKernel(fmt::format("concatRow<{}, {}, {}, {}, {}, {}>(args, {}, {}, {});", heads,
+                                width(o.getA()) / heads, width(o.getB()) / heads, strides_[0],
+                                strides_[1], strides_[2], in(0), in(1), out(2)));
+        })
         .Case([&](llm::RopeOp o) {
-          rowKernel(fmt::format("ropeRow<{}, {}, {}, {}>(args, {}, {}, {});", width(o.getX()),
-                                o.getHeadDim(), strides_[0], strides_[1], in(0), in(1), out(2)));
+          rowKernel(fmt::format("ropeRow<{}, {}, {}, {}, {}>(args, {}, {}, {});", width(o.getX()),
+                                o.getHeadDim(), rotaryDim(o.getTableAttr()), strides_[0],
+                                strides_[1], in(0), in(1), out(2)));
         })
         .Case([&](llm::KvWriteOp o) {
           rowKernel(fmt::format("kvWriteRow<{}, {}, {}>(args, {}, {}, {}, {});",
@@ -98,40 +116,53 @@ class KernelEmitter {
         })
         .Case([&](llm::AttentionOp o) { attention(o); })
         .Case([&](llm::ActivationOp o) {
-          rowKernel(
-              fmt::format("elementwiseRow<{0}, {1}, {1}, {2}>(args, {3}, {3}, {4}, [](float "
-                          "x, float) {{ return activate<{5}>(x); }});",
-                          width(o.getX()), strides_[0], strides_[1], in(0), out(1),
-                          activationName(o.getKind())));
+          each(width(o.getX()), fmt::format("activate<{}>(x)", activationName(o.getKind())));
         })
         .Case([&](llm::MulOp o) { elementwise(width(o.getA()), strides_[1], "x * y"); })
         .Case([&](llm::AddOp o) { elementwise(width(o.getA()), strides_[1], "x + y"); })
         .Case([&](llm::LogitsOp o) {
-          product(o.getX(), o.getWeightAttr(), "concat", 1, -1, 0, true,
-                  fmt::format("FinishStore<{}, {}>{{{}}}", width(o.getY()), strides_[1], out(2)));
+          int64_t next = 2;
+          product(o.getX(), o.getWeightAttr(), "concat", 1, {}, true, logitsFinish(o, next));
         })
         .Case([&](llm::NormQkvOp o) { normQkv(o); })
         .Case([&](llm::NormGluOp o) {
-          const bool bias = bool(o.getGateBiasAttr());
-          product(o.getX(), o.getGateProjAttr(), "interleave", 2, 1, o.getEps().convertToDouble(),
-                  false,
-                  fmt::format("FinishGlu<{}, {}, {}, {}>{{{}, {}}}",
-                              activationName(o.getActivation()), width(o.getY()), boolean(bias),
-                              strides_[1], bias ? in(3) : "nullptr", out(bias ? 4 : 3)));
+          int64_t next = 1;
+          const NormAt norm = normOf(o, next);
+          const int64_t weight = next++, bias = o.getGateBiasAttr() ? next++ : -1;
+          product(
+              o.getX(), o.getGateProjAttr(), "interleave", weight, norm, false,
+              fmt::format("FinishGlu<{}, {}, {}, {}>{{{}, {}}}", activationName(o.getActivation()),
+                          width(o.getY()), boolean(bias >= 0), strides_[1], in(bias), out(next)));
         })
+        .Case([&](llm::NormLinearOp o) {
+          int64_t next = 1;
+          const NormAt norm = normOf(o, next);
+          const int64_t weight = next++, bias = o.getBiasAttr() ? next++ : -1;
+          const std::string f = fmt::format("Activate<{}>", activationName(o.getActivation()));
+          product(o.getX(), o.getWeightAttr(), "concat", weight, norm, false,
+                  fmt::format("FinishEach<{}, {}, {}, {}>{{{}, {}, {{}}}}", width(o.getY()),
+                              boolean(bias >= 0), strides_[1], f, in(bias), out(next)));
+        })
+        .Case([&](llm::RouteOp o) { add(emitRoute(o, form())); })
+        .Case([&](llm::ExpertGluOp o) { add(emitExpertGlu(o, form())); })
+        .Case([&](llm::ExpertDownOp o) { add(emitExpertDown(o, form())); })
+        .Case([&](llm::HeadLinearOp o) { add(emitHeadLinear(o, form())); })
         .Case([&](llm::LinearResidualOp o) {
-          const bool bias = bool(o.getBiasAttr());
-          product(o.getX(), o.getWeightAttr(), "concat", 2, -1, 0, false,
-                  fmt::format("FinishResidual<{}, {}, {}, {}>{{{}, {}, {}}}", width(o.getY()),
-                              boolean(bias), strides_[1], strides_[2], in(1),
-                              bias ? in(3) : "nullptr", out(bias ? 4 : 3)));
+          const int64_t bias = o.getBiasAttr() ? 3 : -1;
+          product(o.getX(), o.getWeightAttr(), "concat", 2, {}, false,
+                  fmt::format("FinishResidual<{}, {}, {}, {}>{{{}, {}, {}, {}}}", width(o.getY()),
+                              boolean(bias >= 0), strides_[1], strides_[2], in(1), in(bias),
+                              number(o.getScale().convertToDouble()), out(bias < 0 ? 3 : 4)));
         })
         .Case([&](llm::NormLogitsOp o) {
-          product(o.getX(), o.getWeightAttr(), "concat", 2, 1, o.getEps().convertToDouble(), true,
-                  fmt::format("FinishStore<{}, {}>{{{}}}", width(o.getY()), strides_[1], out(3)));
+          int64_t next = 1;
+          const NormAt norm = normOf(o, next);
+          const int64_t weight = next++;
+          product(o.getX(), o.getWeightAttr(), "concat", weight, norm, true, logitsFinish(o, next));
         })
-        .Default([&](Operation* o) {
-          refuse("llm." + o->getName().stripDialect().str() + " has no CUDA kernel yet");
+        .Default([&](Operation* other) {
+          refuse(
+              fmt::format("llm.{} has no CUDA kernel yet", other->getName().stripDialect().str()));
         });
     if (op_.getKernelOperands().size() > LLMC_CUDA_MAX_OPERANDS) refuse("it has too many operands");
     if (maxRows_ > kMostRows) refuse(fmt::format("more than {} rows in a step", kMostRows));
@@ -141,75 +172,54 @@ class KernelEmitter {
   }
 
  private:
+  KernelForm form() const { return {strides_, maxRows_}; }
+  void add(Functions&& emitted) {
+    if (!emitted.problem.empty()) refuse(emitted.problem);
+    for (Function& f : emitted.functions) function(f.suffix, f.body, f.launch);
+    needScratch(emitted.scratchBytes);
+  }
   bool isDecode() const { return maxRows_ <= llm::kDecodeMaxRows; }
   void refuse(const std::string& why) {
     if (problem_.empty()) problem_ = why;
   }
 
-  /// Refuses what an op can say and the kernels here do not do yet: left unsaid, it would be wrong
-  /// text.
-  void refuseForms() {
-    auto unless = [&](bool fine, llvm::StringRef form) {
-      if (fine) return;
-      refuse(fmt::format("llm.{} with {} has no CUDA kernel yet",
-                         op_->getName().stripDialect().str(), form.str()));
-    };
-    for (const char* form : {"positions", "norm_bias", "layer", "q_norm", "sinks"})
-      unless(!op_->getAttr(form), form);
-    auto value = [&](const char* name, double without) {
-      auto attr = op_->getAttrOfType<FloatAttr>(name);
-      return attr ? attr.getValueAsDouble() : without;
-    };
-    unless(value("softcap", 0) == 0, "softcap");
-    if (!isa<llm::AttentionOp>(op_)) unless(value("scale", 1) == 1, "scale");
-    if (isa<llm::LogitsOp, llm::NormLogitsOp>(op_)) unless(!op_->getAttr("bias"), "bias");
-    llvm::TypeSwitch<Operation*>(op_.getOperation())
-        .Case([&](llm::RopeOp o) {
-          unless(turnsWhole(o.getTableAttr(), o.getHeadDim()), "rope of a part");
-        })
-        .Case([&](llm::NormQkvOp o) {
-          auto kv = cast<llm::KvCacheType>(o.getKv().getType());
-          unless(!o.getRopeAttr() || turnsWhole(o.getRopeAttr(), kv.getHeadDim()),
-                 "rope of a part");
-        })
-        .Case([&](llm::AttentionOp o) {
-          unless(o.getQ().getType() == o.getY().getType(), "latents");
-        })
-        .Case(
-            [&](llm::KvWriteOp o) { unless(o.getK().getType() == o.getV().getType(), "latents"); });
-  }
-  /// Whether the table has a frequency for every pair of a head.
-  bool turnsWhole(FlatSymbolRefAttr rope, int64_t headDim) const {
-    for (auto table : kernel_->getParentOfType<llm::ModelOp>().getOps<llm::RopeTableOp>())
-      if (table.getSymName() == rope.getValue())
-        return static_cast<int64_t>(table.getInvFreq().size()) * 2 == headDim;
-    return false;
+  /// How many elements of a head a table rotates.
+  int64_t rotaryDim(FlatSymbolRefAttr symbol) const {
+    auto model = kernel_->getParentOfType<llm::ModelOp>();
+    auto table = cast<llm::RopeTableOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()));
+    return 2 * static_cast<int64_t>(table.getInvFreq().size());
   }
 
-  const char* activationName(llm::ActivationKind kind) {
-    switch (kind) {
-      case llm::ActivationKind::silu:
-        return "kSilu";
-      case llm::ActivationKind::gelu:
-        return "kGelu";
-      case llm::ActivationKind::gelu_tanh:
-        return "kGeluTanh";
-      case llm::ActivationKind::relu:
-        return "kRelu";
-      default:
-        refuse(("the activation " + llm::stringifyActivationKind(kind)).str());
-        return "";
-    }
-  }
-
-  Matrix matrix(FlatSymbolRefAttr symbol) const {
-    llm::WeightOp w = llm::lookupWeight(op_, symbol);
-    return {w.getTensorType().getElementType(), w.getLayerShape()[0], w.getLayerShape()[1]};
-  }
+  Matrix matrix(FlatSymbolRefAttr symbol) const { return matrixOf(op_, symbol); }
   static std::string pool(Type kv) {
     auto type = cast<llm::KvCacheType>(kv);
-    return fmt::format("KvPool<{}, {}, {}>", storageName(type.getElementType()),
-                       type.getNumKvHeads(), type.getHeadDim());
+    const bool alike = type.getHeadDim() == type.getValueDim();
+    return fmt::format("KvPool<{}, {}, {}{}>", storageName(type.getElementType()),
+                       type.getNumKvHeads(), type.getHeadDim(),
+                       alike ? "" : fmt::format(", {}", type.getValueDim()));
+  }
+
+  /// A fused op's norm, whose weight is operand `next`; moves `next` past it.
+  template <typename Op>
+  static NormAt normOf(Op o, int64_t& next) {
+    NormAt norm;
+    norm.layer = o.getLayer();
+    norm.eps = o.getEps().convertToDouble();
+    norm.weight = next++;
+    if (o.getNormBiasAttr()) norm.shift = next++;
+    return norm;
+  }
+
+  /// Of logits and norm_logits, from operand `next` on.
+  template <typename Op>
+  std::string logitsFinish(Op o, int64_t& next) const {
+    const int64_t bias = o.getBiasAttr() ? next++ : -1;
+    const double scale = o.getScale().convertToDouble(), cap = o.getSoftcap().convertToDouble();
+    if (bias < 0 && scale == 1 && cap == 0)
+      return fmt::format("FinishStore<{}, {}>{{{}}}", width(o.getY()), strides_[1], out(next));
+    return fmt::format("FinishEach<{}, {}, {}, ScaleAndCap>{{{}, {}, {{{}, {}}}}}", width(o.getY()),
+                       boolean(bias >= 0), strides_[1], in(bias), out(next), number(scale),
+                       number(cap));
   }
 
   /// A __global__ function with `body`, launched as `launch` says (symbol and kernel are filled
@@ -221,10 +231,14 @@ class KernelEmitter {
     const auto [same, isNew] =
         symbolOf_.try_emplace(fmt::format("{} {}", launch.threads, body), launch.symbol);
     if (isNew) {
+      const bool always = launch.where == Launch::kEverywhere;
       source_.text += fmt::format(
-          "extern \"C\" __global__ void __launch_bounds__({}) {}(const __grid_constant__ Args "
-          "args) {{\n  {}\n}}\n",
-          launch.threads, launch.symbol, body);
+          "{}extern \"C\" __global__ void __launch_bounds__({}{}) {}(const __grid_constant__ Args "
+          "args) {{\n  {}\n}}\n{}",
+          always                               ? ""
+          : launch.where == Launch::kWithWgmma ? "#ifdef LLMC_WGMMA\n"
+                                               : "#ifndef LLMC_WGMMA\n",
+          launch.threads, launch.alone ? ", 1" : "", launch.symbol, body, always ? "" : "#endif\n");
     } else {
       // A kernel of another bound on rows, say, came to the same code.
       launch.symbol = same->second;
@@ -241,8 +255,19 @@ class KernelEmitter {
   void embed(llm::EmbedOp o) {
     const Matrix m = matrix(o.getWeightAttr());
     const bool fragments = op_.getKernelOperands()[0].layout == llm::Layout::panels;
-    rowKernel(fmt::format("embedRow<{}, {}, {}, {}>(args, {}, {});", storageName(m.type), m.cols,
-                          boolean(fragments), strides_[0], any(0), out(1)));
+    const int64_t positions = o.getPositionsAttr() ? 1 : -1;
+    rowKernel(fmt::format("embedRow<{}, {}, {}, {}>(args, {}, {}, {}, {});", storageName(m.type),
+                          m.cols, boolean(fragments), strides_[0], any(0),
+                          out(positions < 0 ? 1 : 2), number(o.getScale().convertToDouble()),
+                          any(positions)));
+  }
+
+  /// y = f(x), element by element.
+  void each(int64_t cols, const std::string& f) {
+    rowKernel(
+        fmt::format("elementwiseRow<{0}, {1}, {1}, {2}>(args, {3}, {3}, {4}, [](float x, "
+                    "float) {{ return {5}; }});",
+                    cols, strides_[0], strides_[1], in(0), out(1), f));
   }
 
   /// y = f(x, other) over rows of `cols`; other lies at a stride of 0 where it is one vector.
@@ -254,115 +279,194 @@ class KernelEmitter {
                     cols, strides_[0], otherStride, yStride, in(0), in(1), out(2), f));
   }
 
-  void normQkv(llm::NormQkvOp o) {
-    auto kv = cast<llm::KvCacheType>(o.getKv().getType());
-    const bool bias = bool(o.getQBiasAttr()), rope = bool(o.getRopeAttr());
-    const int64_t heads = width(o.getQ()) / kv.getHeadDim();
-    int64_t next = 3;
-    const std::string biasAt = bias ? in(next++) : "nullptr";
-    const std::string ropeAt = rope ? in(next++) : "nullptr";
-    product(o.getX(), o.getQProjAttr(), "heads", 2, 1, o.getEps().convertToDouble(), false,
-            fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}}}",
-                        pool(o.getKv().getType()), heads, boolean(bias), boolean(rope), strides_[1],
-                        biasAt, ropeAt, any(next), any(next + 1), out(next + 2)),
-            (heads + 2 * kv.getNumKvHeads()) * ceilDiv(kv.getHeadDim(), 16));
+  void qkNorm(llm::QkNormOp o) {
+    const int64_t cols = width(o.getX()), dim = o.getHeadDim();
+    const int64_t weights = llm::lookupWeight(o, o.getWeightAttr()).getLayerShape()[0];
+    Launch launch = perHead(cols / dim);
+    function(
+        "",
+        fmt::format(
+            "letNextKernelBegin();\n  waitForEarlierKernels();\n  qkNormRow<{}, {}, {}, {}, {}, "
+            "{}>(args, {}, {}, {}, {});",
+            cols, dim, boolean(o.getLayer()), weights == dim ? 0 : dim, strides_[0], strides_[1],
+            in(0), in(1), out(2), number(o.getEps().convertToDouble())),
+        launch);
+  }
+  /// Blocks with a warp for each of `heads` heads of a row: kHeadsPerBlock of the device sources.
+  static Launch perHead(int64_t heads) {
+    return {.threads = 128, .blocks = ceilDiv(heads, 4), .rowsPerBlock = 1};
   }
 
-  /// A matrix product of operand 0. `weightAt`, `normAt`: operands, -1: none. `order`: how its
-  /// panels lie. `numPanels` 0: those of the matrix, twice as many where two interleave.
+  void normQkv(llm::NormQkvOp o) {
+    auto kv = cast<llm::KvCacheType>(o.getKv().getType());
+    const int64_t dim = kv.getHeadDim(), heads = width(o.getQ()) / dim,
+                  allHeads = heads + 2 * kv.getNumKvHeads();
+    int64_t next = 1;
+    const NormAt norm = normOf(o, next);
+    const int64_t weight = next++, bias = o.getQBiasAttr() ? next++ : -1;
+    const int64_t headNorms = o.getQNormAttr() ? std::exchange(next, next + 2) : -1;
+    const int64_t rope = o.getRopeAttr() ? next++ : -1;
+    const int64_t rotary = rope >= 0 ? rotaryDim(o.getRopeAttr()) : 0;
+    const int64_t panels = allHeads * ceilDiv(dim, 16);
+    if (headNorms < 0 && (rotary == 0 || rotary == dim)) {
+      product(o.getX(), o.getQProjAttr(), "heads", weight, norm, false,
+              fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}}}",
+                          pool(o.getKv().getType()), heads, boolean(bias >= 0), boolean(rope >= 0),
+                          strides_[1], in(bias), in(rope), any(next), any(next + 1), out(next + 2)),
+              panels);
+      return;
+    }
+    // A panel is half of one half of a head: norms, and pairs that are not a half apart, need more.
+    const int64_t stride = allHeads * dim, packed = packedBytes(matrix(o.getQProjAttr()), false);
+    const std::string raw = fmt::format("reinterpret_cast<float*>(args.scratch + {})",
+                                        LLMC_CUDA_COUNTER_BYTES + packed);
+    product(o.getX(), o.getQProjAttr(), "heads", weight, norm, false,
+            fmt::format("FinishHeads<{}, {}>{{{}}}", dim, stride, raw), panels);
+    needScratch(packed + maxRows_ * stride * 4);
+    function(
+        "_heads",
+        fmt::format("finishHeads<{}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, {}, {});",
+                    pool(o.getKv().getType()), heads, rotary, stride, strides_[1], raw, in(bias),
+                    in(headNorms), in(headNorms < 0 ? -1 : headNorms + 1),
+                    number(headNorms < 0 ? 0 : o.getQkEps()->convertToDouble()), in(rope),
+                    any(next), any(next + 1), out(next + 2)),
+        perHead(allHeads));
+  }
+
+  /// Whether a product packs its rows and goes to tensor cores, and the scratch it takes for them.
+  bool onTensorCores(const Matrix& m, bool gather) const {
+    return !isDecode() && !gather && !m.type.isF32();
+  }
+  int64_t packedBytes(const Matrix& m, bool gather) const {
+    // Fragments of 16 rows, or tiles of 64 as wgmma has them.
+    return onTensorCores(m, gather) ? ceilDiv(maxRows_, 64) * 4 * ceilDiv(m.cols, 16) * 512 : 0;
+  }
+
+  /// A matrix product of operand 0. `weightAt`: an operand. `order`: how its panels lie.
+  /// `numPanels` 0: those of the matrix, twice as many where two interleave.
   void product(Value x, FlatSymbolRefAttr weight, llvm::StringRef order, int64_t weightAt,
-               int64_t normAt, double eps, bool gather, const std::string& finish,
+               const NormAt& normAt, bool gather, const std::string& finish,
                int64_t numPanels = 0) {
     const Matrix m = matrix(weight);
     if (numPanels == 0) numPanels = ceilDiv(m.rows, 16) * (order == "interleave" ? 2 : 1);
-    const std::string norm = normAt >= 0 ? in(normAt) : "nullptr";
-    const std::string spec =
-        fmt::format("Product<{}, {}, {}, {}, {}, {}>", storageName(m.type), m.cols, numPanels,
-                    strides_[0], boolean(gather), boolean(normAt >= 0));
-    if (!isDecode() && !gather && !m.type.isF32()) {
+    const std::string norm = in(normAt.weight), eps = number(normAt.eps);
+    const std::string shift = normAt.shift >= 0 ? ", " + in(normAt.shift) : "";
+    const std::string spec = fmt::format("Product<{}, {}, {}, {}, {}, {}{}>", storageName(m.type),
+                                         m.cols, numPanels, strides_[0], boolean(gather),
+                                         boolean(normAt.weight >= 0), normAt.layer ? ", true" : "");
+    if (onTensorCores(m, gather)) {
       const std::string packed = fmt::format("args.scratch + {}", int64_t{LLMC_CUDA_COUNTER_BYTES});
+      const bool wgmma = m.cols % 64 == 0;  // whole stages
+      const auto other = wgmma ? Launch::kWithoutWgmma : Launch::kEverywhere;
+      if (wgmma) {
+        function("_tiles",
+                 fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps,
+                             packed, shift),
+                 {.threads = 256, .rowsPerBlock = 16, .where = Launch::kWithWgmma});
+        // Tiles of 256 rows read less per product; with so few rows that they would leave
+        // processors idle, tiles of 128 are twice as many.
+        const int64_t panelTiles = ceilDiv(numPanels, 8);
+        const int64_t few =
+            std::max<int64_t>(256 * (ceilDiv(kHopperProcessors, panelTiles) - 1), 128);
+        for (const int64_t tokens : {128, 256}) {
+          const bool small = tokens == 128;
+          if (!small && few >= maxRows_) break;
+          const Launch launch{.minRows = small ? 1 : few + 1,
+                              .maxRows = small ? std::min(few, maxRows_) : maxRows_,
+                              .threads = 384,
+                              .blocks = panelTiles,
+                              .rowsPerBlock = tokens,
+                              .dynamicSharedBytes = wgmmaBytes(tokens),
+                              .where = Launch::kWithWgmma,
+                              .alone = true};
+          function(fmt::format("_wgmma{}", tokens),
+                   fmt::format("productOnWgmma<{}, {}>(args, {}, {}, {});", spec, tokens, packed,
+                               any(weightAt), finish),
+                   launch);
+        }
+      }
       function("_pack",
-               fmt::format("packRows<{}>(args, {}, {}, {}, {});", spec, in(0), norm, number(eps),
-                           packed),
-               {.threads = 256, .rowsPerBlock = 16});
+               fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
+                           shift),
+               {.threads = 256, .rowsPerBlock = 16, .where = other});
       function("_mma",
                fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec, packed,
                            any(weightAt), finish),
                {.threads = 128,
                 .blocks = ceilDiv(numPanels, 8),
                 .rowsPerBlock = 128,
-                .dynamicSharedBytes = kTensorTileBytes});
-      needScratch(ceilDiv(maxRows_, 16) * ceilDiv(m.cols, 16) * 512);
+                .dynamicSharedBytes = kTensorTileBytes,
+                .where = other});
+      needScratch(packedBytes(m, gather));
       return;
     }
     // One row alone, as decoding has it, and four at a time: an output's sum has the same order in
     // both.
     for (const int64_t rows : {1, 4}) {
       if (rows > 1 && maxRows_ == 1) break;
-      const int64_t blockCols = 8 * perWord(m.type);
-      const int64_t stagedBytes = rows * ceilDiv(m.cols, blockCols) * blockCols * 4;
-      const bool staged = stagedBytes <= kStagedBytes || m.cols % blockCols != 0;
-      if (staged && stagedBytes > kMostDynamicBytes) {
-        refuse(fmt::format("a matrix with {} columns, which is no multiple of {}, is too wide",
-                           m.cols, blockCols));
-      }
-      // Some thousand blocks keep every processor of a large GPU busy; more panels in a block
-      // share the staging of its rows.
-      const int64_t panelsPerBlock = std::clamp<int64_t>(numPanels / 1024, 1, 8);
+      const Staging staging = stagingOf(rows, m.cols, m.type, problem_);
+      const int64_t panels = panelsPerBlock(numPanels);
       // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32
       // weights).
       const bool spread = rows > 1 && !isDecode() && !gather;
       function(fmt::format("_{}row", rows),
-               fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {});", spec,
-                           rows, boolean(staged), panelsPerBlock, in(0), norm, number(eps),
-                           any(weightAt), finish),
+               fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec,
+                           rows, boolean(staging.staged), panels, in(0), norm, eps, any(weightAt),
+                           finish, shift),
                {.minRows = rows == 1 ? 1 : 2,
                 .maxRows = rows == 1 ? 1 : maxRows_,
                 .threads = 256,
-                .blocks = ceilDiv(numPanels, panelsPerBlock),
+                .blocks = ceilDiv(numPanels, panels),
                 .rowsPerBlock = spread ? rows : 0,
-                .dynamicSharedBytes = staged ? stagedBytes : 0});
+                .dynamicSharedBytes = staging.bytes});
     }
   }
 
   void attention(llm::AttentionOp o) {
     auto kv = cast<llm::KvCacheType>(o.getKv().getType());
     const int64_t heads = width(o.getQ()) / kv.getHeadDim();
-    const int64_t padded = ceilDiv(kv.getHeadDim(), 16) * 16;
-    if (padded > 256) refuse(fmt::format("attention with head_dim {}", kv.getHeadDim()));
-    const std::string spec = fmt::format("Attention<{}, {}, {}, {}, {}>", pool(o.getKv().getType()),
+    const int64_t padded = ceilDiv(kv.getHeadDim(), 16) * 16,
+                  valuePadded = ceilDiv(kv.getValueDim(), 16) * 16;
+    if (padded > kMostHeadDim) refuse(fmt::format("attention with head_dim {}", kv.getHeadDim()));
+    const int64_t sinks = o.getSinksAttr() ? 3 : -1;
+    const double cap = o.getSoftcap().convertToDouble();
+    const std::string spec = fmt::format("Attention<{}, {}, {}, {}, {}", pool(o.getKv().getType()),
                                          heads, int64_t(o.getWindow()), strides_[0], strides_[1]);
-    const std::string operands = fmt::format("args, {}, {}, {}, {}, {}", in(0), any(1), any(2),
-                                             out(3), number(o.getScale().convertToDouble()));
+    const std::string operands =
+        fmt::format("args, {}, {}, {}, {}, {}", in(0), any(1), any(2), out(sinks < 0 ? 3 : 4),
+                    number(o.getScale().convertToDouble()));
+    const std::string more =
+        sinks >= 0 || cap != 0 ? fmt::format(", {}, {}", number(cap), in(sinks)) : "";
     const int64_t group = heads / kv.getNumKvHeads();
-    if (!isDecode() && !kv.getElementType().isF32() && padded <= kMostFlashDim && group <= 64) {
-      function("_mma", fmt::format("Flash{}::run({});", spec, operands),
+    const int64_t together = std::min<int64_t>(group, padded > 256 ? 2 : 4);
+    const int64_t rounds = ceilDiv(group, together), parts = ceilDiv(rounds, kRoundsPerPart);
+    const std::string partsText = parts > 1 ? fmt::format(", {}", parts) : "";
+    if (!isDecode() && !kv.getElementType().isF32() && padded <= kMostFlashDim &&
+        kv.getHeadDim() == kv.getValueDim() && group <= 64) {
+      function("_mma", fmt::format("Flash{}>::run({}{});", spec, operands, more),
                {.threads = 128,
                 .blocks = kv.getNumKvHeads(),
                 .rowsPerBlock = 64 / group,
-                .dynamicSharedBytes = 4 * LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16)});
+                .dynamicSharedBytes = flashBytes(padded),
+                .alone = true});
       return;
     }
+    const int64_t blocks = kv.getNumKvHeads() * parts;
     if (!isDecode()) {
-      function("", fmt::format("{}::inTurn({});", spec, operands),
-               {.threads = 256, .blocks = kv.getNumKvHeads(), .rowsPerBlock = 1});
+      function("", fmt::format("{}{}>::inTurn({}{});", spec, partsText, operands, more),
+               {.threads = 256, .blocks = blocks, .rowsPerBlock = 1});
       return;
     }
-    if (maxRows_ * kv.getNumKvHeads() * 4 > LLMC_CUDA_COUNTER_BYTES)
+    if (maxRows_ * blocks * 4 > LLMC_CUDA_COUNTER_BYTES)
       refuse(fmt::format("attention with {} KV heads", kv.getNumKvHeads()));
     auto model = kernel_->getParentOfType<llm::ModelOp>();
     const int64_t chunks = ceilDiv(static_cast<int64_t>(model.getMaxSeqLen()), kChunkTokens);
-    const int64_t together = std::min<int64_t>(group, 4);
-    needScratch(maxRows_ * kv.getNumKvHeads() * chunks * ceilDiv(group, together) * together *
-                (2 + padded) * 4);
+    needScratch(maxRows_ * kv.getNumKvHeads() * chunks * rounds * together * (2 + valuePadded) * 4);
     function("",
-             fmt::format("{}::split({}, reinterpret_cast<u32*>(args.scratch), "
-                         "reinterpret_cast<float*>(args.scratch + {}), {});",
-                         spec, operands, int64_t{LLMC_CUDA_COUNTER_BYTES}, chunks),
-             {.threads = 256,
-              .blocks = kv.getNumKvHeads(),
-              .rowsPerBlock = 1,
-              .tokensPerBlock = kChunkTokens});
+             fmt::format("{}{}>::split({}, reinterpret_cast<u32*>(args.scratch), "
+                         "reinterpret_cast<float*>(args.scratch + {}), {}{});",
+                         spec, partsText, operands, int64_t{LLMC_CUDA_COUNTER_BYTES}, chunks, more),
+             {.threads = 256, .blocks = blocks, .rowsPerBlock = 1, .tokensPerBlock = kChunkTokens});
   }
 
   void needScratch(int64_t bytes) {
@@ -392,9 +496,9 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
         LLMC_CUDA_RELAYOUT_THREADS, llvm::StringRef(type).lower(), type, type);
   }
   source.text += fmt::format(
-      "extern \"C\" __global__ void __launch_bounds__({}) llmc_greedy(const __grid_constant__ "
-      "Greedy g) {{\n  chooseGreedily(g);\n}}\n",
-      LLMC_CUDA_GREEDY_THREADS);
+      "extern \"C\" __global__ void __launch_bounds__({}) llmc_sample(const __grid_constant__ "
+      "Sample s) {{\n  chooseToken(s);\n}}\n",
+      LLMC_CUDA_SAMPLE_THREADS);
   std::map<std::string, std::string> symbolOf;
   uint32_t index = 0;
   for (auto kernel : model.getOps<llm::KernelOp>())

@@ -135,6 +135,11 @@ llvm::Expected<Binary> compileCuda(const std::string& source, const std::string&
     return failure(fmt::format("NVRTC for {}: {}: {}", arch, nvrtc.errorString(error), log));
   if (binary.image.empty()) return failure(fmt::format("NVRTC for {} gave no code", arch));
   if (!ptx) binary.resources = parsePtxasLog(log);
+  std::istringstream lines(log);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.find("Potential Performance Loss");
+    if (at != std::string::npos) binary.warnings.push_back(line.substr(at));
+  }
   int major = 0, minor = 0;
   nvrtc.version(&major, &minor);
   // Drivers load machine code of any minor version of their major one; PTX must not be newer than

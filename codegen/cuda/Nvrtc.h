@@ -22,6 +22,7 @@ struct Binary {
   std::vector<uint8_t> image;                  // cubin, or PTX text with its final zero
   std::map<std::string, Resources> resources;  // by symbol
   uint32_t minDriver = 0;                      // as cuDriverGetVersion() counts: 13000
+  std::vector<std::string> warnings;           // of ptxas: code that waits where it need not
 };
 
 /// Whether NVRTC can be loaded; the error says how to get it.

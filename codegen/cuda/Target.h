@@ -12,6 +12,8 @@ struct CudaTarget {
   std::string name;  // as the plan and --target spell it: "cuda:sm_80"
   std::string arch;  // NVRTC's: "sm_80", or "compute_80" for PTX
   bool isPtx() const { return arch.starts_with("compute_"); }
+  /// Products of warpgroups, which no other architecture has.
+  bool hasWgmma() const { return arch == "sm_90a"; }
 };
 
 /// Null when there is no such target.

@@ -72,29 +72,8 @@ llmrt::WeightView viewOf(const schema::WeightViewT& v) {
   return view;
 }
 
-/// Every element that the view of a weight names lies in the stored tensor.
 Status checkView(const schema::WeightSourceT& s, const llmrt::WeightView& view, uint32_t experts) {
-  constexpr int64_t kMost = int64_t{1} << 50;
-  const auto inRange = [](int64_t v) { return v >= 0 && v <= kMost; };
-  __int128 stored = 1;
-  bool ok = !view.stored.empty();
-  for (int64_t size : view.stored) {
-    ok = ok && size > 0 && size <= kMost && stored <= kMost;
-    if (ok) stored *= size;
-  }
-  for (int64_t v : {view.begin, view.run, view.outer, view.inner, view.col, view.expert,
-                    view.pair_begin, view.pair_size})
-    ok = ok && inRange(v);
-  const auto rows = static_cast<int64_t>(s.rows), cols = static_cast<int64_t>(s.cols);
-  ok = ok && inRange(rows) && inRange(cols) && view.run > 0 && rows % view.run == 0 &&
-       view.pair_size % 2 == 0 && view.pair_begin + view.pair_size <= view.run;
-  if (ok) {
-    const __int128 last = view.begin + __int128{experts - 1} * view.expert +
-                          __int128{rows / view.run - 1} * view.outer +
-                          __int128{view.run - 1} * view.inner + __int128{cols - 1} * view.col;
-    ok = last < stored;
-  }
-  if (ok) return {};
+  if (view.isInside(static_cast<int64_t>(s.rows), static_cast<int64_t>(s.cols), experts)) return {};
   return llmrt::invalidData("the plan's weight source " + llmrt::quotedName(s.name) +
                             " has a view that leaves its tensor");
 }

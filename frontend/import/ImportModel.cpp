@@ -86,7 +86,9 @@ class Importer {
                                  spec_.vocab_size, options_.maxSeqLen, options_.maxBatch);
     builder_.setInsertionPointToEnd(&model.getBody().emplaceBlock());
     weights();
-    entry("decode", decodeRows(options_.maxBatch));
+    // One row per sequence, the tail of a prompt, speculated tokens. A larger batch takes several
+    // steps.
+    entry("decode", kDecodeMaxRows);
     entry("prefill", std::min(options_.prefillChunk, options_.maxSeqLen));
     if (failed(verify(*module))) return {};
     return module;
@@ -360,8 +362,6 @@ class Importer {
 }  // namespace
 
 llmrt::DType defaultKvDtype(llmrt::DType weights) { return weights; }
-
-int64_t decodeRows(int64_t maxBatch) { return std::clamp<int64_t>(maxBatch, 8, kDecodeMaxRows); }
 
 Type elementType(MLIRContext& context, llmrt::DType dtype) {
   switch (dtype) {

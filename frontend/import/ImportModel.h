@@ -22,11 +22,6 @@ struct ImportOptions {
 /// f32 with f32 weights, bf16 with bf16, otherwise f16.
 llmrt::DType defaultKvDtype(llmrt::DType weights);
 
-/// Rows of a step of @decode: one per sequence, at least 8 (the tail of a prompt, speculated
-/// tokens) and never more than llm::kDecodeMaxRows, above which kernels are compiled for prefill. A
-/// larger batch takes several steps.
-int64_t decodeRows(int64_t maxBatch);
-
 /// The f32, f16 or bf16 type of MLIR.
 mlir::Type elementType(mlir::MLIRContext& context, llmrt::DType dtype);
 

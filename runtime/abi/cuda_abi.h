@@ -6,18 +6,20 @@
  * those of kernel_abi.h, in device memory, with device pointers. Matrices lie in fragments
  * (codegen/cuda/device/prelude.cuh), made from the weights file's panels by the kernels
  * llmc_relayout_f32, _f16 and _bf16, which every image holds. The KV cache of a layer is two pools
- * of blocks [num_kv_heads, LLMC_KV_BLOCK_TOKENS, head_dim_padded], keys and values.
+ * of blocks [num_kv_heads, LLMC_KV_BLOCK_TOKENS, head_dim_padded], keys and values (these by
+ * value_dim_padded, where the plan gives one).
  */
 #ifndef LLMC_RUNTIME_ABI_CUDA_ABI_H
 #define LLMC_RUNTIME_ABI_CUDA_ABI_H
 
 #include "runtime/abi/kernel_abi.h"
 
-#define LLMC_CUDA_ABI_VERSION 1u
+#define LLMC_CUDA_ABI_VERSION 2u
 #define LLMC_CUDA_MAX_OPERANDS 12
 /* Scratch begins with counters that are 0 before and after every kernel; the rest is any kernel's.
  */
 #define LLMC_CUDA_COUNTER_BYTES 65536
+#define LLMC_CUDA_SAMPLE_MOST_BLOCKS 64
 /* Blocks of llmc_relayout_*. */
 #define LLMC_CUDA_RELAYOUT_THREADS 256
 
@@ -38,23 +40,41 @@ typedef struct LlmcCudaRelayout {
   int32_t head_rows;
 } LlmcCudaRelayout;
 
-/* The argument of llmc_greedy (blocks of LLMC_CUDA_GREEDY_THREADS): chooses the largest logit of
- * one row, tells the host, and makes `row` the next step's. */
-typedef struct LlmcCudaGreedy {
-  uint64_t logits;  /* f32 [vocab_size] */
-  uint64_t row;     /* LlmcRow: token_id becomes the chosen one, pos one more */
-  uint64_t best;    /* uint64_t, 0 before and after */
-  uint64_t arrived; /* uint32_t, 0 before and after */
-  uint64_t chosen;  /* uint64_t [LLMC_CUDA_RING] in memory of the host: (step << 32 | id) at step %
-                       LLMC_CUDA_RING */
-  uint64_t steps;   /* uint32_t: launches before this one */
+/* What llmc_sample knows of a sequence, in device memory: the host writes `options` before the
+ * first step and zeros behind them. */
+typedef struct LlmcCudaSampleState {
+  struct {
+    uint64_t random[4];  /* of xoshiro256**, drawn from once a token */
+    uint64_t top_p;      /* in units of 2^-64; 0: off */
+    uint64_t min_weight; /* of LLMC_SAMPLE_ONE */
+    float repetition_penalty;
+    float temperature; /* 0: greedy */
+    uint32_t top_k;    /* 0: off */
+    uint32_t steps;    /* tokens chosen so far */
+  } options;
+  uint64_t between[2 + 3 + 2048 + 2 * LLMC_CUDA_SAMPLE_MOST_BLOCKS]; /* the kernel's own */
+} LlmcCudaSampleState;
+
+/* The argument of llmc_sample (blocks of LLMC_CUDA_SAMPLE_THREADS, of which a grid has
+ * LLMC_CUDA_SAMPLE_MOST_BLOCKS at most): chooses the token of one row, tells the host, and makes
+ * `row` the next step's. A step launches the phases it needs, in ascending order: 0; with top_k 1
+ * and 2; with top_p 3, 4 and 5; 6 unless greedy. */
+typedef struct LlmcCudaSample {
+  uint64_t logits; /* f32 [vocab_size] */
+  uint64_t row;    /* LlmcRow: token_id becomes the chosen one, pos one more */
+  uint64_t state;  /* LlmcCudaSampleState */
+  uint64_t seen;   /* uint8_t [vocab_size]: 1 for tokens of the text so far, the chosen one too */
+  uint64_t chosen; /* uint64_t [LLMC_CUDA_RING] in memory of the host: (step << 32 | id) at step %
+                      LLMC_CUDA_RING */
   int64_t vocab_size;
-} LlmcCudaGreedy;
-#define LLMC_CUDA_GREEDY_THREADS 256
+  int64_t phase;
+} LlmcCudaSample;
+#define LLMC_CUDA_SAMPLE_THREADS 256
 #define LLMC_CUDA_RING 64
 
 #ifdef __cplusplus
-static_assert(sizeof(LlmcCudaGreedy) == 56, "arguments of kernels are ABI");
+static_assert(sizeof(LlmcCudaSample) == 56 && sizeof(LlmcCudaSampleState) == 17512,
+              "arguments of kernels are ABI");
 static_assert(sizeof(LlmcCudaArgs) == 112 && sizeof(LlmcCudaRelayout) == 40,
               "arguments of kernels are ABI");
 #endif

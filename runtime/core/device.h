@@ -14,7 +14,9 @@
 namespace llmrt {
 
 class Plan;
+class Profile;
 class Weights;
+struct SamplerState;
 namespace schema {
 struct Plan;
 }
@@ -25,6 +27,9 @@ struct DeviceSessionOptions {
   int64_t num_blocks = 0;       // of the KV cache
   int64_t max_rows = 0;         // of a step
   int64_t max_logits_rows = 0;  // of a step
+  /// Where every kernel's time goes, null: nowhere. Measured steps run their kernels one after the
+  /// other, with nothing queued ahead.
+  Profile* profile = nullptr;
 };
 
 /// One session's memory on a device, and its steps. Used by one thread at a time. Its kernels never
@@ -40,13 +45,15 @@ class DeviceSession {
   /// Logits of wanted row `i` of the last step: [vocab_size], valid until the next.
   virtual std::span<const float> logits(int64_t i) const = 0;
 
-  /// Greedy decoding of one sequence, with no work for the host between steps: queues a step of the
-  /// one row in `step`. Of the first step the row's token is given; later ones run on what the step
-  /// before chose, and only their position and block table are read. At most 2 may be queued.
-  virtual Status queueGreedy(uint32_t entry_point, const LlmcStep& step, bool first) = 0;
-  /// Waits for the earliest step that has not been taken; the token of its largest logit, the
-  /// lowest of equal ones.
-  virtual Result<int32_t> takeGreedy() = 0;
+  /// Decoding of one sequence, with no work for the host between steps: queues a step of the one
+  /// row in `step` and the choice of its token, which is what Sampler::sample() and accept() would
+  /// make of the same logits, bit for bit. Of the first step the row's token and the sampler's
+  /// state are given; later ones (`first` null) run on what the step before chose, and only their
+  /// position and block table are read. At most 2 may be queued.
+  virtual Status queueChoice(uint32_t entry_point, const LlmcStep& step,
+                             const SamplerState* first) = 0;
+  /// Waits for the earliest step that has not been taken; the token it chose.
+  virtual Result<int32_t> takeChoice() = 0;
   /// Waits for all that is queued.
   virtual Status finish() = 0;
 };

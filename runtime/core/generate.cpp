@@ -177,8 +177,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
     return !output.stopped();
   };
   // Where a device chooses the next token itself, the host only looks on.
-  const bool alone = session.decodesGreedilyAlone() && options.sampler.temperature == 0 &&
-                     options.sampler.repetition_penalty == 1 && options.top_logits == 0;
+  const bool alone = session.decodesAlone() && options.top_logits == 0;
   while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
     if (!result.ids.empty()) {
       const Clock::time_point step_start = Clock::now();
@@ -186,7 +185,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
         bool more = true;
         const int64_t left = most - static_cast<int64_t>(result.ids.size());
         LLMRT_RETURN_IF_ERROR(
-            session.decodeGreedy(seq, result.ids.back(), left, [&](int32_t token) {
+            session.decodeAlone(seq, result.ids.back(), left, sampler, [&](int32_t token) {
               countStep();
               return more = accept(token) && !cancelled();
             }));

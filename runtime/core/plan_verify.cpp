@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/core/weight_view.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/schedule_check.h"
@@ -31,6 +34,7 @@ constexpr uint64_t kMaxPhases = uint64_t{1} << 20;  // of a step, layers counted
 constexpr uint32_t kMaxBuffers = 4096;
 constexpr uint32_t kMaxOperands = 64;
 constexpr uint32_t kMaxNameBytes = 256;
+constexpr uint32_t kMaxLaunches = 16;  // of a kernel on a GPU
 
 /// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
 #define LLMRT_CHECK(condition, ...)                                 \
@@ -88,10 +92,18 @@ class Verifier {
       LLMRT_CHECK(sizeOf(t->name()) > 0, "targets[{}] has no name", i);
       LLMRT_CHECK(t->scratch_bytes() <= kMaxBytes >> 16, "targets[{}].scratch_bytes is {}", i,
                   t->scratch_bytes());
+      std::vector<uint32_t> launches(sizeOf(plan_.kernels()));
       for (uint32_t j = 0; j < sizeOf(t->cuda_launches()); ++j) {
-        if (Status s = verifyLaunch(*t->cuda_launches()->Get(j)); !s.ok())
+        const schema::CudaLaunch& launch = *t->cuda_launches()->Get(j);
+        if (Status s = verifyLaunch(launch); !s.ok())
           return std::move(s).withContext(fmt::format("targets[{}].cuda_launches[{}]", i, j));
+        LLMRT_CHECK(++launches[launch.kernel()] <= kMaxLaunches,
+                    "targets[{}].cuda_launches[{}]: kernel {} has more than {} launches", i, j,
+                    launch.kernel(), kMaxLaunches);
       }
+      LLMRT_CHECK(!t->cuda_launches() || t->scratch_bytes() >= LLMC_CUDA_COUNTER_BYTES,
+                  "targets[{}].scratch_bytes is {}: it begins with {} of counters", i,
+                  t->scratch_bytes(), LLMC_CUDA_COUNTER_BYTES);
     }
     return {};
   }
@@ -101,6 +113,9 @@ class Verifier {
     LLMRT_CHECK(l.kernel() < sizeOf(plan_.kernels()), "kernel {} of {}", l.kernel(),
                 sizeOf(plan_.kernels()));
     LLMRT_CHECK(isName(l.symbol()), "symbol is no name of printable characters");
+    // Those take other arguments, and are called by the runtime alone.
+    LLMRT_CHECK(!l.symbol()->string_view().starts_with("llmc_"), "symbol {} is not an op's",
+                l.symbol()->string_view());
     LLMRT_CHECK(l.min_rows() > 0 && l.min_rows() <= l.max_rows() && l.max_rows() <= kMaxRows,
                 "rows {} to {}", l.min_rows(), l.max_rows());
     LLMRT_CHECK(l.threads() > 0 && l.threads() <= 1024, "threads is {}", l.threads());
@@ -112,6 +127,7 @@ class Verifier {
                 "tokens_per_block is {}", l.tokens_per_block());
     LLMRT_CHECK(l.dynamic_shared_bytes() < 1 << 20, "dynamic_shared_bytes is {}",
                 l.dynamic_shared_bytes());
+    LLMRT_CHECK(l.shared_bytes() < 1 << 20, "shared_bytes is {}", l.shared_bytes());
     return {};
   }
 
@@ -176,6 +192,14 @@ class Verifier {
       LLMRT_CHECK(s->kind() <= 2, "a source has kind {}", s->kind());
       LLMRT_CHECK(s->rows() > 0 && s->rows() < kMaxDimension, "a source has {} rows", s->rows());
       LLMRT_CHECK(s->cols() == w.cols(), "a source has {} columns, not {}", s->cols(), w.cols());
+      // Experts of one name each have a tensor each.
+      const bool own_tensors =
+          std::string_view(s->name()->c_str()).find("{expert}") != std::string_view::npos;
+      const int64_t experts = own_tensors ? 1 : std::max(1u, w.num_experts());
+      LLMRT_CHECK(!s->view() || viewOf(*s->view())
+                                    .isInside(static_cast<int64_t>(s->rows()),
+                                              static_cast<int64_t>(s->cols()), experts),
+                  "a source has a view that leaves its tensor");
       rows.push_back(static_cast<int64_t>(s->rows()));
       total_rows += s->rows();
       LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);

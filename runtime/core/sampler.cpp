@@ -3,14 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
+
+#include "runtime/abi/sampling.h"
 
 namespace llmrt {
 
 Random::Random(uint64_t seed) {
-  for (uint64_t& word : state_) {
+  for (unsigned long long& word : state_) {
     uint64_t z = seed += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -18,17 +19,7 @@ Random::Random(uint64_t seed) {
   }
 }
 
-uint64_t Random::next() {
-  const uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
-  const uint64_t t = state_[1] << 17;
-  state_[2] ^= state_[0];
-  state_[3] ^= state_[1];
-  state_[1] ^= state_[2];
-  state_[0] ^= state_[3];
-  state_[2] ^= t;
-  state_[3] = std::rotl(state_[3], 45);
-  return result;
-}
+uint64_t Random::next() { return llmcNextRandom(state_.data()); }
 
 Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
     : options_(options), random_(options.seed), seen_(static_cast<size_t>(vocab_size)) {
@@ -36,6 +27,10 @@ Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
 }
 
 Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
+  if (vocab_size > LLMC_SAMPLE_MAX_VOCAB) {
+    return unsupported(fmt::format("a vocabulary of {} tokens: sampling takes {} at most",
+                                   vocab_size, LLMC_SAMPLE_MAX_VOCAB));
+  }
   // Written so that NaN fails too.
   if (!(o.temperature >= 0.0f && std::isfinite(o.temperature))) {
     return invalidArgument(
@@ -68,12 +63,27 @@ float Sampler::penalized(std::span<const float> logits, size_t id) const {
   return logit < 0.0f ? logit * options_.repetition_penalty : logit / options_.repetition_penalty;
 }
 
+SamplerState Sampler::state() const {
+  SamplerState s;
+  s.repetition_penalty = options_.repetition_penalty;
+  s.temperature = options_.temperature;
+  s.top_k = static_cast<uint32_t>(options_.top_k);
+  // A float is a whole number of units or its last bits are cut; 2^64 itself is off.
+  if (options_.top_p < 1.0f)
+    s.top_p = std::max<uint64_t>(static_cast<uint64_t>(std::ldexp(options_.top_p, 64)), 1);
+  s.min_weight = static_cast<uint64_t>(
+      std::ceil(static_cast<double>(options_.min_p) * static_cast<double>(LLMC_SAMPLE_ONE)));
+  s.random = random_.state();
+  s.seen = seen_;
+  return s;
+}
+
 int32_t Sampler::greedy(std::span<const float> logits) const {
   size_t best = 0;
   float best_logit = penalized(logits, 0);
   for (size_t id = 1; id < seen_.size(); ++id) {
     const float logit = penalized(logits, id);
-    if (logit > best_logit || std::isnan(best_logit)) {
+    if (logit > best_logit || (std::isnan(best_logit) && !std::isnan(logit))) {
       best = id;
       best_logit = logit;
     }
@@ -111,21 +121,22 @@ int32_t Sampler::sample(std::span<const float> logits) {
   for (const Candidate& c : candidates_) largest = std::max(largest, c.logit);
   if (!std::isfinite(largest))
     return std::min_element(candidates_.begin(), candidates_.end(), before)->id;
-  double total = 0;
+  const SamplerState state = this->state();
+  uint64_t total = 0;
   for (Candidate& c : candidates_) {
-    c.weight = std::exp(static_cast<double>(c.logit) - largest);
+    c.weight = llmcSampleWeight(c.logit, largest);
     total += c.weight;
   }
 
   size_t kept = candidates_.size();
-  if (options_.top_p < 1.0f) {
+  if (state.top_p > 0) {
     // Few tokens hold most of the probability: sort only as many as are needed, four times as many
     // at each attempt.
     in_order = false;
-    double sum = 0;
+    const uint64_t target = llmcMultiplyHigh(total, state.top_p);
+    uint64_t sum = 0;
     size_t sorted = 0;
-    for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < options_.top_p * total);
-         ++kept) {
+    for (kept = 0; kept < candidates_.size() && (kept == 0 || sum < target); ++kept) {
       if (kept == sorted) {
         sorted = std::min(candidates_.size(), std::max<size_t>(64, sorted * 4));
         std::partial_sort(candidates_.begin() + static_cast<ptrdiff_t>(kept),
@@ -136,25 +147,25 @@ int32_t Sampler::sample(std::span<const float> logits) {
     }
   }
   candidates_.erase(candidates_.begin() + static_cast<ptrdiff_t>(kept), candidates_.end());
-  if (options_.min_p > 0.0f) {
-    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(),
-                                     [&](const Candidate& c) { return c.weight < options_.min_p; }),
-                      candidates_.end());
+  if (state.min_weight > 0) {
+    candidates_.erase(
+        std::remove_if(candidates_.begin(), candidates_.end(),
+                       [&](const Candidate& c) { return c.weight < state.min_weight; }),
+        candidates_.end());
   }
 
-  // The order of candidates depends on the algorithms above: sum and draw in the order of ids.
+  // The order of candidates depends on the algorithms above: draw in the order of ids.
   if (!in_order) {
     std::sort(candidates_.begin(), candidates_.end(),
               [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
   }
   total = 0;
   for (const Candidate& c : candidates_) total += c.weight;
-  double left = random_.uniform() * total;
-  for (const Candidate& c : candidates_) {
-    left -= c.weight;
-    if (left < 0) return c.id;
-  }
-  return candidates_.back().id;  // rounding ate the last bit
+  // Below the total, which has the most probable token's weight at least.
+  uint64_t left = llmcMultiplyHigh(random_.next(), total);
+  auto chosen = candidates_.begin();
+  for (; chosen->weight <= left; ++chosen) left -= chosen->weight;
+  return chosen->id;
 }
 
 }  // namespace llmrt

@@ -27,14 +27,24 @@ class Random {
  public:
   explicit Random(uint64_t seed);
   uint64_t next();
-  /// In [0, 1), 53 bits.
-  double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+  const std::array<unsigned long long, 4>& state() const { return state_; }
 
  private:
-  std::array<uint64_t, 4> state_;
+  std::array<unsigned long long, 4> state_;
 };
 
-/// One sequence's sampler. Allocates when created, then never.
+/// All that a choice depends on but the logits, for a device that goes on where a sampler stands.
+struct SamplerState {
+  float repetition_penalty = 1, temperature = 0;
+  uint32_t top_k = 0;       // 0: off
+  uint64_t top_p = 0;       // in units of 2^-64; 0: off
+  uint64_t min_weight = 0;  // of LLMC_SAMPLE_ONE
+  std::array<unsigned long long, 4> random{};
+  std::span<const uint8_t> seen;  // [vocab_size], the sampler's own
+};
+
+/// One sequence's sampler. Allocates when created, then never. Probabilities are integers
+/// (abi/sampling.h): the same logits, options and seed give the same tokens on any processor.
 class Sampler {
  public:
   static Result<Sampler> create(int64_t vocab_size, const SamplerOptions& options);
@@ -43,14 +53,17 @@ class Sampler {
   void accept(int32_t token);
 
   /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all
-  /// are.
+  /// are: then 0.
   int32_t sample(std::span<const float> logits);
+
+  /// Until the next call of sample() or accept().
+  SamplerState state() const;
 
  private:
   struct Candidate {
     float logit;
     int32_t id;
-    double weight;  // exp(logit - largest): its probability but for a common factor
+    uint64_t weight;  // exp(logit - largest): its probability but for a common factor
   };
   Sampler(int64_t vocab_size, const SamplerOptions& options);
   float penalized(std::span<const float> logits, size_t id) const;

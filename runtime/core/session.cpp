@@ -39,8 +39,6 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
   for (const schema::EntryPoint* e : *plan.entry_points()) {
     max_rows = std::max<int64_t>(max_rows, e->max_rows());
   }
-  if (options.device && options.profile)
-    return unsupported("--profile: measures ops on --device cpu only");
   if (options.prefill_chunk == 0) options.prefill_chunk = max_rows;
   if (options.prefill_chunk < 1 || options.prefill_chunk > max_rows) {
     return invalidArgument(fmt::format("--prefill-chunk {}: the plan was compiled for 1 to {} rows",
@@ -144,6 +142,7 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   rows_.resize(static_cast<size_t>(max_rows_));
   chunk_.resize(rows_.size());
   logits_rows_.resize(static_cast<size_t>(max_logits_rows_));
+  if (options_.profile) profile_ = std::make_unique<Profile>(plan_);
   if (options_.device) {
     LLMRT_ASSIGN_OR_RETURN(device_,
                            options_.device->createSession(plan_, weights,
@@ -151,7 +150,8 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
                                                            .max_batch = options_.max_batch,
                                                            .num_blocks = blocks_.numBlocks(),
                                                            .max_rows = max_rows_,
-                                                           .max_logits_rows = max_logits_rows_}));
+                                                           .max_logits_rows = max_logits_rows_,
+                                                           .profile = profile_.get()}));
     return {};
   }
 
@@ -179,7 +179,6 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   for (uint32_t e = 0; e < p.entry_points()->size(); ++e) {
     schedules_.emplace_back(plan_, e, bound);
   }
-  if (options_.profile) profile_ = std::make_unique<Profile>(plan_, schedules_);
   return {};
 }
 
@@ -238,16 +237,15 @@ Status Session::decode(int32_t seq, int32_t token) {
   return step({&one, 1});
 }
 
-Status Session::decodeGreedy(int32_t seq, int32_t token, int64_t count,
-                             const std::function<bool(int32_t)>& on_token) {
+Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& sampler,
+                            const std::function<bool(int32_t)>& on_token) {
   const StepToken first{seq, token, true};
   LLMRT_RETURN_IF_ERROR(check({&first, 1}));
   count = std::min(count, options_.max_seq_len - kvLen(seq));
   if (!device_) {
     for (int64_t i = 0; i < count; ++i) {
       LLMRT_RETURN_IF_ERROR(decode(seq, token));
-      const std::span<const float> all = logits();
-      token = static_cast<int32_t>(std::max_element(all.begin(), all.end()) - all.begin());
+      token = sampler.sample(logits());
       if (!on_token(token)) break;
     }
     num_logits_rows_ = 0;
@@ -257,6 +255,7 @@ Status Session::decodeGreedy(int32_t seq, int32_t token, int64_t count,
   int64_t& kv_len = kv_len_[static_cast<size_t>(seq)];
   const int64_t begin = kv_len;
   int64_t queued = 0;
+  const SamplerState state = sampler.state();
   num_logits_rows_ = 0;
   logits_rows_[0] = 0;
   const auto steps = [&]() -> Status {
@@ -267,9 +266,10 @@ Status Session::decodeGreedy(int32_t seq, int32_t token, int64_t count,
         blocks_.grow(seq, pos + 1, [](int32_t) {});
         rows_[0] = {token, static_cast<int32_t>(pos), seq, 0};
         step_ = {rows_.data(), logits_rows_.data(), blocks_.tables(), 1, 1, blocks_.blocksPerSeq()};
-        LLMRT_RETURN_IF_ERROR(device_->queueGreedy(entry, step_, queued == 0));
+        LLMRT_RETURN_IF_ERROR(device_->queueChoice(entry, step_, queued == 0 ? &state : nullptr));
+        if (profile_) profile_->addStep(entry, step_);
       }
-      LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeGreedy());
+      LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
       ++kv_len;
       if (!on_token(chosen)) break;
     }
@@ -357,6 +357,7 @@ Status Session::execute(uint32_t entry_point) {
   num_logits_rows_ = 0;
   if (device_) {
     LLMRT_RETURN_IF_ERROR(device_->run(entry_point, step_));
+    if (profile_) profile_->addStep(entry_point, step_);
     num_logits_rows_ = step_.num_logits_rows;
     return {};
   }

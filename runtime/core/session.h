@@ -15,6 +15,7 @@
 #include "runtime/core/memory.h"
 #include "runtime/core/plan.h"
 #include "runtime/core/profile.h"
+#include "runtime/core/sampler.h"
 #include "runtime/core/schedule.h"
 #include "runtime/core/thread_team.h"
 #include "runtime/core/weights.h"
@@ -27,7 +28,7 @@ struct SessionOptions {
   int64_t max_seq_len = 0;    // 0: the plan's; not more than that
   int64_t max_batch = 1;      // sequences in flight, not more than the plan's
   int64_t prefill_chunk = 0;  // most rows of a prefill step; 0: as many as the plan allows
-  bool profile = false;       // measure every phase; read with profile(). Not on a device
+  bool profile = false;       // measure every phase; read with profile()
   Device* device = nullptr;   // null: this machine's CPUs. Must outlive the session
 };
 
@@ -71,14 +72,15 @@ class Session {
   /// Appends one token, whose logits are wanted.
   Status decode(int32_t seq, int32_t token);
 
-  /// Appends `token`, then the token of the largest logit (the lowest of equal ones), and so on:
-  /// `count` steps, or as many as the context has room for. Each chosen token is told to
-  /// `on_token`, which ends the run by returning false; that token is not appended. On a device no
-  /// host work lies between the steps. Leaves no logits.
-  Status decodeGreedy(int32_t seq, int32_t token, int64_t count,
-                      const std::function<bool(int32_t)>& on_token);
-  /// Whether decodeGreedy() is faster than decode() and a choice among logits().
-  bool decodesGreedilyAlone() const { return device_ != nullptr; }
+  /// Appends `token`, then the token that `sampler` chooses, and so on: `count` steps, or as many
+  /// as the context has room for. Each chosen token is told to `on_token`, which accept()s it and
+  /// ends the run by returning false; that token is not appended. On a device no host work lies
+  /// between the steps: it goes on from the sampler's state, which stays where it was. Leaves no
+  /// logits.
+  Status decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& sampler,
+                     const std::function<bool(int32_t)>& on_token);
+  /// Whether decodeAlone() is faster than decode() and a choice among logits().
+  bool decodesAlone() const { return device_ != nullptr; }
 
   /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent;
   /// they are appended to it in the given order. At most maxRows() tokens, of which maxLogitsRows()

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "runtime/core/thread_team.h"
+#include "runtime/core/weight_view.h"
 #include "runtime/core/weights.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/weight_layout.h"
@@ -56,27 +58,16 @@ std::string numbered(std::string name, std::string_view placeholder, uint32_t nu
 // so that a model is one whatever its matrices are cut into.
 struct Source {
   Stream stream;
-  bool has_view = false;
-  WeightView view{};
+  std::optional<WeightView> view;
   int64_t expert = 0;
 
   Source(Stream s, const schema::WeightSource& source, int64_t e) : stream(s), expert(e) {
-    const schema::WeightView* v = source.view();
-    if (!v || v->run() == 0) return;
-    has_view = true;
-    view.begin = static_cast<int64_t>(v->begin());
-    view.run = static_cast<int64_t>(v->run());
-    view.outer = static_cast<int64_t>(v->outer());
-    view.inner = static_cast<int64_t>(v->inner());
-    view.col = static_cast<int64_t>(v->col());
-    view.expert = static_cast<int64_t>(v->expert());
-    view.pair_begin = static_cast<int64_t>(v->pair_begin());
-    view.pair_size = static_cast<int64_t>(v->pair_size());
+    if (source.view()) view = viewOf(*source.view());
   }
   uint64_t first(int64_t row, int64_t cols) const {
-    return static_cast<uint64_t>(has_view ? view.element(expert, row) : row * cols);
+    return static_cast<uint64_t>(view ? view->element(expert, row) : row * cols);
   }
-  uint64_t step() const { return has_view ? static_cast<uint64_t>(view.col) : 1; }
+  uint64_t step() const { return view ? static_cast<uint64_t>(view->col) : 1; }
 };
 
 template <DType T>

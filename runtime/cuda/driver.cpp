@@ -50,6 +50,7 @@ Result<const Driver*> loadOnce() {
   find(driver.event_create, "cuEventCreate");
   find(driver.event_record, "cuEventRecord");
   find(driver.event_synchronize, "cuEventSynchronize");
+  find(driver.event_elapsed_ms, "cuEventElapsedTime");
   find(driver.event_destroy, "cuEventDestroy_v2");
   find(driver.launch, "cuLaunchKernel");
   find(driver.graph_create, "cuGraphCreate");

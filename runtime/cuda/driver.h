@@ -34,6 +34,7 @@ constexpr int kCuAttributeMinor = 76;
 constexpr int kCuFunctionMaxDynamicShared = 8;
 constexpr int kCuGraphNodeKernel = 0;
 constexpr unsigned kCuStreamNonBlocking = 1;
+constexpr int kCuGraphNodeEventRecord = 7;
 constexpr unsigned kCuEventDisableTiming = 2;
 
 /// CUgraphNodeParams with its kernel member (CUDA_KERNEL_NODE_PARAMS_v3).
@@ -52,6 +53,16 @@ struct CuKernelNodeParams {
   long long reserved2 = 0;
 };
 static_assert(sizeof(CuKernelNodeParams) == 16 + 29 * 8 + 8, "the driver's ABI");
+
+/// The same with its event record member.
+struct CuEventNodeParams {
+  int type = kCuGraphNodeEventRecord;
+  int reserved0[3] = {};
+  CuEvent event = nullptr;
+  long long rest_of_union[28] = {};
+  long long reserved2 = 0;
+};
+static_assert(sizeof(CuEventNodeParams) == sizeof(CuKernelNodeParams), "the driver's ABI");
 
 /// CUgraphEdgeData. Programmatic: the later kernel may begin before the earlier one has ended, and
 /// waits in its code.
@@ -91,6 +102,7 @@ struct Driver {
   CuResult (*event_create)(CuEvent*, unsigned) = nullptr;
   CuResult (*event_record)(CuEvent, CuStream) = nullptr;
   CuResult (*event_synchronize)(CuEvent) = nullptr;
+  CuResult (*event_elapsed_ms)(float*, CuEvent, CuEvent) = nullptr;
   CuResult (*event_destroy)(CuEvent) = nullptr;
   CuResult (*launch)(CuFunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                      unsigned, CuStream, void**, void**) = nullptr;
@@ -103,7 +115,7 @@ struct Driver {
   CuResult (*error_string)(CuResult, const char**) = nullptr;
   /// Null before CUDA 12.3: then steps are launched kernel by kernel.
   CuResult (*graph_add_node)(CuGraphNode*, CuGraph, const CuGraphNode*, const CuGraphEdge*, size_t,
-                             CuKernelNodeParams*) = nullptr;
+                             void*) = nullptr;
 
   /// Loads libcuda.so.1, once per process, and keeps it.
   static Result<const Driver*> load();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "runtime/core/profile.h"
+#include "runtime/core/sampler.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
@@ -20,8 +22,8 @@ uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlign
 constexpr uint32_t kMostGraphRows = 16;
 /// What a block may have of shared memory without asking.
 constexpr uint32_t kFreeSharedBytes = 48 << 10;
-constexpr unsigned kGreedyBlocks =
-    64;  // of llmc_greedy: a quarter of a megabyte of logits has several rounds for each
+/// llmc_sample's phases: which of them an option needs.
+constexpr uint32_t kTopKPhases = 0b110, kTopPPhases = 0b111000, kDrawPhase = 0b1000000;
 /// The smallest kv_len that launches are shaped for.
 constexpr int64_t kLeastKvLen = 256;
 
@@ -56,13 +58,17 @@ Status CudaSession::initialize(const Weights& weights) {
   LLMRT_ASSIGN_OR_RETURN(
       session_memory_,
       DeviceMemory::allocate(driver_, places_.end, "the KV cache and activations (--max-seq-len)"));
-  LLMRT_ASSIGN_OR_RETURN(step_, PinnedMemory::allocate(driver_, places_.greedy, "the row table"));
+  LLMRT_ASSIGN_OR_RETURN(step_, PinnedMemory::allocate(driver_, places_.sample, "the row table"));
   uint64_t logits_bytes = 0;
   for (const schema::EntryPoint* e : *plan_.schema().entry_points())
     logits_bytes = std::max(logits_bytes, e->buffers()->Get(e->logits_buffer())->bytes());
   LLMRT_ASSIGN_OR_RETURN(logits_, PinnedMemory::allocate(driver_, logits_bytes, "logits"));
   LLMRT_ASSIGN_OR_RETURN(
-      chosen_, PinnedMemory::allocate(driver_, LLMC_CUDA_RING * sizeof(uint64_t), "chosen tokens"));
+      chosen_,
+      PinnedMemory::allocate(driver_,
+                             LLMC_CUDA_RING * sizeof(uint64_t) + sizeof(LlmcCudaSampleState) +
+                                 static_cast<uint64_t>(plan_.vocabSize()),
+                             "chosen tokens"));
   // Counters begin at 0, and so does what pads a head's keys and values.
   LLMRT_CUDA_CHECK(driver_, driver_.fill(session_memory_.address(), 0, places_.end, stream),
                    "clearing the KV cache");
@@ -81,8 +87,8 @@ void CudaSession::place() {
   places_.rows = take(max_rows * sizeof(LlmcRow));
   places_.logits_rows = take(static_cast<uint64_t>(options_.max_logits_rows) * sizeof(int32_t));
   places_.block_tables = take(static_cast<uint64_t>(options_.num_blocks) * sizeof(int32_t));
-  places_.greedy = at;  // what lies before is mirrored on the host
-  take(sizeof(uint64_t) + 2 * sizeof(uint32_t));
+  places_.sample = take(sizeof(LlmcCudaSampleState));  // what lies before is mirrored on the host
+  places_.seen = take(static_cast<uint64_t>(plan_.vocabSize()));
   places_.arena = at;
   uint64_t arena_bytes = 0;
   for (const schema::EntryPoint* e : *p.entry_points())
@@ -97,11 +103,16 @@ void CudaSession::place() {
     const schema::KvGroup& g = *p.kv_groups()->Get(i);
     Places::Pool pool;
     pool.first_layer = g.first_layer();
-    pool.layer_bytes = alignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
-                               g.num_kv_heads() * g.head_dim_padded() *
-                               static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
-    pool.keys = take(pool.layer_bytes * g.num_layers());
-    pool.values = take(pool.layer_bytes * g.num_layers());
+    const uint32_t value_dim = g.value_dim_padded() ? g.value_dim_padded() : g.head_dim_padded();
+    const auto layerBytes = [&](uint32_t dim) {
+      return alignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
+                     g.num_kv_heads() * dim *
+                     static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
+    };
+    pool.key_layer_bytes = layerBytes(g.head_dim_padded());
+    pool.value_layer_bytes = layerBytes(value_dim);
+    pool.keys = take(pool.key_layer_bytes * g.num_layers());
+    pool.values = take(pool.value_layer_bytes * g.num_layers());
     places_.pools.push_back(pool);
   }
   places_.end = at;
@@ -145,7 +156,7 @@ Status CudaSession::loadKernels() {
   const char* const types[] = {"f32", "f16", "bf16"};
   for (int i = 0; i < 3; ++i)
     LLMRT_RETURN_IF_ERROR(find(&relayout_.by_dtype[i], fmt::format("llmc_relayout_{}", types[i])));
-  LLMRT_RETURN_IF_ERROR(find(&greedy_, "llmc_greedy"));
+  LLMRT_RETURN_IF_ERROR(find(&sample_, "llmc_sample"));
   for (const schema::CudaLaunch* launch : *target.cuda_launches()) {
     CuFunction function = nullptr;
     LLMRT_RETURN_IF_ERROR(find(&function, launch->symbol()->str()));
@@ -187,11 +198,13 @@ uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::O
       return base + places_.arena + entry.buffers()->Get(i)->offset_bytes();
     case schema::Space::weights:
       return weights_.address() + weights_layout_.at(i, layer);
-    case schema::Space::kv_keys:
+    case schema::Space::kv_keys: {
+      const Places::Pool& pool = places_.pools[i];
+      return base + pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;
+    }
     case schema::Space::kv_values: {
       const Places::Pool& pool = places_.pools[i];
-      return base + (operand.space() == schema::Space::kv_keys ? pool.keys : pool.values) +
-             (layer - pool.first_layer) * pool.layer_bytes;
+      return base + pool.values + (layer - pool.first_layer) * pool.value_layer_bytes;
     }
     case schema::Space::rope:
       return base + places_.rope[i];
@@ -200,9 +213,17 @@ uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::O
 }
 
 Status CudaSession::bindSchedules() {
+  const auto corrupt = [&](const schema::Phase& phase, const std::string& what) {
+    return invalidData(fmt::format("{}: is corrupt: its code for {}: {} {}", plan_.path(),
+                                   plan_.targetName(), quotedName(phase.op()->string_view()),
+                                   what));
+  };
   const auto& launches = *plan_.target().cuda_launches();
+  std::vector<std::vector<uint32_t>> of_kernel(plan_.schema().kernels()->size());
+  for (uint32_t i = 0; i < launches.size(); ++i) of_kernel[launches[i]->kernel()].push_back(i);
   for (const schema::EntryPoint* entry : *plan_.schema().entry_points()) {
     std::vector<BoundLaunch> bound;
+    size_t flat = 0;
     for (uint32_t s = 0; entry->sections() && s < entry->sections()->size(); ++s) {
       const schema::Section& section = *entry->sections()->Get(s);
       for (uint32_t l = 0; section.phases() && l < section.num_layers(); ++l) {
@@ -210,21 +231,29 @@ Status CudaSession::bindSchedules() {
           LlmcCudaArgs args{session_memory_.address() + places_.step,
                             session_memory_.address() + places_.scratch,
                             {}};
-          const uint32_t count = phase->operands() ? std::min<uint32_t>(phase->operands()->size(),
-                                                                        LLMC_CUDA_MAX_OPERANDS)
-                                                   : 0;
+          const uint32_t count = phase->operands() ? phase->operands()->size() : 0;
+          if (count > LLMC_CUDA_MAX_OPERANDS) {
+            return corrupt(*phase, fmt::format("has {} operands, kernels take {}", count,
+                                               LLMC_CUDA_MAX_OPERANDS));
+          }
           for (uint32_t i = 0; i < count; ++i)
             args.operands[i] =
                 addressOf(*entry, *phase->operands()->Get(i), section.first_layer() + l);
-          const size_t before = bound.size();
-          for (uint32_t i = 0; i < launches.size(); ++i)
-            if (launches[i]->kernel() == phase->kernel())
-              bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows()});
-          if (bound.size() == before) {
-            return invalidData(fmt::format("{}: is corrupt: its code for {} never launches {}",
-                                           plan_.path(), plan_.targetName(),
-                                           quotedName(phase->op()->string_view())));
+          // Every number of rows has a launch: without one, a step would leave out the op.
+          std::vector<std::pair<uint32_t, uint32_t>> bounds;
+          for (const uint32_t i : of_kernel[phase->kernel()]) {
+            bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows(), flat});
+            bounds.emplace_back(launches[i]->min_rows(), launches[i]->max_rows());
           }
+          std::sort(bounds.begin(), bounds.end());
+          uint32_t held = 0;
+          for (const auto& [first, last] : bounds)
+            if (first <= held + 1) held = std::max(held, last);
+          const uint32_t most =
+              phase->on_logits_rows() ? entry->max_logits_rows() : entry->max_rows();
+          if (held < most)
+            return corrupt(*phase, fmt::format("has no launch for {} rows of {}", held + 1, most));
+          ++flat;
         }
       }
     }
@@ -275,27 +304,54 @@ Status CudaSession::forLaunches(const Shape& shape, Body&& body) const {
     const schema::CudaLaunch& l = *bound.launch;
     const int64_t rows = bound.on_logits_rows ? shape.logits_rows : shape.rows;
     if (rows < l.min_rows() || rows > l.max_rows()) continue;
-    const unsigned grid[3] = {
-        l.blocks(), l.rows_per_block() ? ceilDiv(rows, l.rows_per_block()) : 1,
-        l.tokens_per_block() ? ceilDiv(shape.kv_len, l.tokens_per_block()) : 1};
-    LLMRT_RETURN_IF_ERROR(body(bound, grid));
+    LLMRT_RETURN_IF_ERROR(
+        body(KernelLaunch{bound.function,
+                          l.symbol()->c_str(),
+                          &bound.args,
+                          {l.blocks(), l.rows_per_block() ? ceilDiv(rows, l.rows_per_block()) : 1,
+                           l.tokens_per_block() ? ceilDiv(shape.kv_len, l.tokens_per_block()) : 1},
+                          l.threads(),
+                          l.dynamic_shared_bytes(),
+                          bound.phase}));
+  }
+  for (int phase = 0; phase < kSamplePhases; ++phase) {
+    if (!(shape.phases >> phase & 1)) continue;
+    LLMRT_RETURN_IF_ERROR(body(KernelLaunch{sample_,
+                                            "llmc_sample",
+                                            &sample_args_[phase],
+                                            {LLMC_CUDA_SAMPLE_MOST_BLOCKS, 1, 1},
+                                            LLMC_CUDA_SAMPLE_THREADS,
+                                            0,
+                                            Profile::kChoice}));
   }
   return {};
 }
 
+Result<CuEvent> CudaSession::timingEvent(size_t i) {
+  while (timing_events_.size() <= i) {
+    CuEvent event = nullptr;
+    LLMRT_CUDA_CHECK(driver_, driver_.event_create(&event, 0), "cuEventCreate");
+    timing_events_.emplace_back(event, driver_.event_destroy);
+  }
+  return timing_events_[i].get();
+}
+
 Status CudaSession::launchAll(const Shape& shape) {
-  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const BoundLaunch& bound, const unsigned(&grid)[3]) {
-    void* arguments[] = {const_cast<LlmcCudaArgs*>(&bound.args)};
+  size_t events = 0;
+  const auto recordTime = [&]() -> Status {
+    if (!options_.profile) return {};
+    LLMRT_ASSIGN_OR_RETURN(const CuEvent event, timingEvent(events++));
+    return driver_.check(driver_.event_record(event, stream_.get()), "cuEventRecord");
+  };
+  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const KernelLaunch& l) -> Status {
+    LLMRT_RETURN_IF_ERROR(recordTime());
+    void* arguments[] = {const_cast<void*>(l.argument)};
     return driver_.check(
-        driver_.launch(bound.function, grid[0], grid[1], grid[2], bound.launch->threads(), 1, 1,
-                       bound.launch->dynamic_shared_bytes(), stream_.get(), arguments, nullptr),
-        "launching " + bound.launch->symbol()->str());
+        driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
+                       l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
+        std::string("launching ") + l.symbol);
   }));
-  if (!shape.greedy) return {};
-  void* arguments[] = {&greedy_args_};
-  return driver_.check(driver_.launch(greedy_, kGreedyBlocks, 1, 1, LLMC_CUDA_GREEDY_THREADS, 1, 1,
-                                      0, stream_.get(), arguments, nullptr),
-                       "launching llmc_greedy");
+  return recordTime();
 }
 
 Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
@@ -306,53 +362,74 @@ Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
   // From sm_90 on a kernel may begin while the one before it ends: its first weights are then on
   // their way when its operands are ready. Every kernel waits for the one before, so the order
   // stays that of the schedule.
-  const bool programmatic = device_.capability() >= 90;
+  const bool programmatic = device_.capability() >= 90 && !options_.profile;
   CuGraphNode previous = nullptr;
-  const auto add = [&](CuKernelNodeParams& params, const std::string& symbol) {
+  const auto add = [&](void* params, const char* what) {
     CuGraphNode node = nullptr;
     const CuResult result = driver_.graph_add_node(
         &node, graph.get(), previous ? &previous : nullptr,
-        previous && programmatic ? &kCuProgrammaticEdge : nullptr, previous ? 1 : 0, &params);
+        previous && programmatic ? &kCuProgrammaticEdge : nullptr, previous ? 1 : 0, params);
     previous = node;
-    return driver_.check(result, "adding to a graph " + symbol);
+    return driver_.check(result, std::string("adding to a graph ") + what);
   };
-  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const BoundLaunch& bound, const unsigned(&grid)[3]) {
-    void* arguments[] = {const_cast<LlmcCudaArgs*>(&bound.args)};
+  size_t events = 0;
+  const auto recordTime = [&]() -> Status {
+    if (!options_.profile) return {};
+    CuEventNodeParams params;
+    LLMRT_ASSIGN_OR_RETURN(params.event, timingEvent(events++));
+    return add(&params, "an event");
+  };
+  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const KernelLaunch& l) -> Status {
+    LLMRT_RETURN_IF_ERROR(recordTime());
+    void* arguments[] = {const_cast<void*>(l.argument)};
     CuKernelNodeParams params;
-    params.function = bound.function;
-    std::copy_n(grid, 3, params.grid);
-    params.block[0] = bound.launch->threads();
-    params.dynamic_shared_bytes = bound.launch->dynamic_shared_bytes();
+    params.function = l.function;
+    std::copy_n(l.grid, 3, params.grid);
+    params.block[0] = l.threads;
+    params.dynamic_shared_bytes = l.dynamic_shared_bytes;
     params.arguments = arguments;
-    return add(params, bound.launch->symbol()->str());
+    return add(&params, l.symbol);
   }));
-  if (shape.greedy) {
-    void* arguments[] = {&greedy_args_};
-    CuKernelNodeParams params;
-    params.function = greedy_;
-    params.grid[0] = kGreedyBlocks;
-    params.block[0] = LLMC_CUDA_GREEDY_THREADS;
-    params.arguments = arguments;
-    LLMRT_RETURN_IF_ERROR(add(params, "llmc_greedy"));
-  }
+  LLMRT_RETURN_IF_ERROR(recordTime());
   CuGraphExec exec = nullptr;
   LLMRT_CUDA_CHECK(driver_, driver_.graph_instantiate(&exec, graph.get(), 0), "cuGraphInstantiate");
   return (graphs_[shape] = Owned<CuGraphExec>(exec, driver_.graph_exec_destroy)).get();
 }
 
+Status CudaSession::takeTimes(const Shape& shape) {
+  LLMRT_RETURN_IF_ERROR(finish());
+  size_t i = 0;
+  return forLaunches(shape, [&](const KernelLaunch& l) -> Status {
+    float ms = 0;
+    LLMRT_CUDA_CHECK(
+        driver_,
+        driver_.event_elapsed_ms(&ms, timing_events_[i].get(), timing_events_[i + 1].get()),
+        "cuEventElapsedTime");
+    ++i;
+    options_.profile->addKernelTime(shape.entry_point, l.phase, l.symbol, ms * 1e-3);
+    return {};
+  });
+}
+
 CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const LlmcStep& step,
-                                        bool greedy) const {
-  Shape shape{entry_point, step.num_rows, step.num_logits_rows, kLeastKvLen, greedy};
+                                        uint32_t phases) const {
+  Shape shape{entry_point, step.num_rows, step.num_logits_rows, kLeastKvLen, phases};
   for (int64_t i = 0; i < step.num_rows; ++i)
     while (shape.kv_len <= step.rows[i].pos) shape.kv_len *= 2;
+  // A plan's grids are verified up to its longest context.
+  shape.kv_len = std::min(shape.kv_len, std::max(options_.max_seq_len, kLeastKvLen));
   return shape;
 }
 
 Status CudaSession::start(const Shape& shape) {
   const uint32_t max_rows = plan_.schema().entry_points()->Get(shape.entry_point)->max_rows();
-  if (max_rows > kMostGraphRows || !driver_.graph_add_node) return launchAll(shape);
-  LLMRT_ASSIGN_OR_RETURN(CuGraphExec graph, graphFor(shape));
-  return driver_.check(driver_.graph_launch(graph, stream_.get()), "cuGraphLaunch");
+  if (max_rows > kMostGraphRows || !driver_.graph_add_node) {
+    LLMRT_RETURN_IF_ERROR(launchAll(shape));
+  } else {
+    LLMRT_ASSIGN_OR_RETURN(CuGraphExec graph, graphFor(shape));
+    LLMRT_CUDA_CHECK(driver_, driver_.graph_launch(graph, stream_.get()), "cuGraphLaunch");
+  }
+  return options_.profile ? takeTimes(shape) : Status();
 }
 
 Status CudaSession::run(uint32_t entry_point, const LlmcStep& step) {
@@ -360,7 +437,7 @@ Status CudaSession::run(uint32_t entry_point, const LlmcStep& step) {
   const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
   num_logits_rows_ = 0;
   LLMRT_RETURN_IF_ERROR(uploadStep(step));
-  LLMRT_RETURN_IF_ERROR(start(shapeOf(entry_point, step, false)));
+  LLMRT_RETURN_IF_ERROR(start(shapeOf(entry_point, step, 0)));
   const schema::Buffer& logits = *entry.buffers()->Get(entry.logits_buffer());
   logits_stride_ = logits.row_stride();
   if (step.num_logits_rows > 0) {
@@ -378,43 +455,70 @@ Status CudaSession::run(uint32_t entry_point, const LlmcStep& step) {
   return {};
 }
 
-Status CudaSession::queueGreedy(uint32_t entry_point, const LlmcStep& step, bool first) {
-  auto* const chosen = reinterpret_cast<volatile uint64_t*>(chosen_.data());
+Status CudaSession::queueChoice(uint32_t entry_point, const LlmcStep& step,
+                                const SamplerState* first) {
   num_logits_rows_ = 0;
   if (first) {
     LLMRT_RETURN_IF_ERROR(device_.use());
     LLMRT_RETURN_IF_ERROR(finish());
-    const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
-    const uint64_t base = session_memory_.address(), state = base + places_.greedy;
-    greedy_args_ = {
-        base + places_.arena + entry.buffers()->Get(entry.logits_buffer())->offset_bytes(),
-        base + places_.rows,
-        state,
-        state + sizeof(uint64_t),
-        reinterpret_cast<uint64_t>(chosen_.data()),
-        state + sizeof(uint64_t) + sizeof(uint32_t),
-        plan_.vocabSize()};
-    for (int i = 0; i < LLMC_CUDA_RING; ++i) chosen[i] = UINT64_MAX;
-    greedy_taken_ = 0;
-    LLMRT_CUDA_CHECK(driver_,
-                     driver_.fill(state, 0, sizeof(uint64_t) + 2 * sizeof(uint32_t), stream_.get()),
-                     "starting to decode");
+    LLMRT_RETURN_IF_ERROR(startChoosing(entry_point, *first));
     LLMRT_RETURN_IF_ERROR(uploadStep(step));
   } else {
     LLMRT_RETURN_IF_ERROR(uploadTables(step.block_tables));
   }
-  return start(shapeOf(entry_point, step, true));
+  return start(shapeOf(entry_point, step, sample_phases_));
 }
 
-Result<int32_t> CudaSession::takeGreedy() {
+Status CudaSession::startChoosing(uint32_t entry_point, const SamplerState& from) {
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
+  const uint64_t base = session_memory_.address();
+  sample_phases_ = 1;
+  if (from.temperature > 0) {
+    sample_phases_ |=
+        kDrawPhase | (from.top_k > 0 ? kTopKPhases : 0) | (from.top_p > 0 ? kTopPPhases : 0);
+  }
+  auto* const ring = reinterpret_cast<volatile uint64_t*>(chosen_.data());
+  for (int i = 0; i < LLMC_CUDA_RING; ++i) ring[i] = UINT64_MAX;
+  chosen_taken_ = 0;
+  for (int phase = 0; phase < kSamplePhases; ++phase) {
+    sample_args_[phase] = {
+        base + places_.arena + entry.buffers()->Get(entry.logits_buffer())->offset_bytes(),
+        base + places_.rows,
+        base + places_.sample,
+        base + places_.seen,
+        reinterpret_cast<uint64_t>(chosen_.data()),
+        plan_.vocabSize(),
+        phase};
+  }
+  auto* const state =
+      reinterpret_cast<LlmcCudaSampleState*>(chosen_.data() + LLMC_CUDA_RING * sizeof(uint64_t));
+  *state = {};
+  std::copy(from.random.begin(), from.random.end(), state->options.random);
+  state->options.top_p = from.top_p;
+  state->options.min_weight = from.min_weight;
+  state->options.repetition_penalty = from.repetition_penalty;
+  state->options.temperature = from.temperature;
+  // Of a greedy choice the first phase is the last: nothing is counted.
+  state->options.top_k = from.temperature > 0 ? from.top_k : 0;
+  auto* const seen = reinterpret_cast<uint8_t*>(state + 1);
+  std::copy(from.seen.begin(), from.seen.end(), seen);
+  LLMRT_CUDA_CHECK(
+      driver_, driver_.copy_to_device(base + places_.sample, state, sizeof *state, stream_.get()),
+      "starting to decode");
+  return driver_.check(
+      driver_.copy_to_device(base + places_.seen, seen, from.seen.size(), stream_.get()),
+      "starting to decode");
+}
+
+Result<int32_t> CudaSession::takeChoice() {
   const auto* const chosen = reinterpret_cast<const volatile uint64_t*>(chosen_.data());
   // The host is told through its own memory: that is microseconds sooner than the stream's end.
   constexpr int kLooks = 1 << 12;
   for (bool ended = false;;) {
     for (int i = 0; i < kLooks; ++i) {
-      const uint64_t value = chosen[greedy_taken_ % LLMC_CUDA_RING];
-      if (value >> 32 == greedy_taken_) {
-        ++greedy_taken_;
+      const uint64_t value = chosen[chosen_taken_ % LLMC_CUDA_RING];
+      if (value >> 32 == chosen_taken_) {
+        ++chosen_taken_;
         return static_cast<int32_t>(value & 0xffffffff);
       }
     }

@@ -29,33 +29,44 @@ class CudaSession : public DeviceSession {
 
   Status run(uint32_t entry_point, const LlmcStep& step) override;
   std::span<const float> logits(int64_t i) const override;
-  Status queueGreedy(uint32_t entry_point, const LlmcStep& step, bool first) override;
-  Result<int32_t> takeGreedy() override;
+  Status queueChoice(uint32_t entry_point, const LlmcStep& step,
+                     const SamplerState* first) override;
+  Result<int32_t> takeChoice() override;
   Status finish() override;
 
  private:
+  static constexpr int kSamplePhases = 7;  // LlmcCudaSample
   /// A launch of the schedule, bound to memory.
   struct BoundLaunch {
     CuFunction function = nullptr;
     const schema::CudaLaunch* launch = nullptr;
     LlmcCudaArgs args{};
     bool on_logits_rows = false;
+    size_t phase = 0;  // of the flat schedule
+  };
+  /// One launch of a step: of a kernel of the schedule, or of the choice of a token.
+  struct KernelLaunch {
+    CuFunction function = nullptr;
+    const char* symbol = "";
+    const void* argument = nullptr;
+    unsigned grid[3] = {1, 1, 1}, threads = 1, dynamic_shared_bytes = 0;
+    size_t phase = 0;  // or Profile::kChoice
   };
   /// What the shape of a step's launches depends on. `kv_len`: a power of two (or the longest
   /// context) that holds every sequence of the step.
   struct Shape {
     uint32_t entry_point = 0;
     int64_t rows = 0, logits_rows = 0, kv_len = 0;
-    bool greedy = false;  // with the choice of the next token at the end
+    uint32_t phases = 0;  // bits: the launches of llmc_sample that choose the next token at the end
     auto operator<=>(const Shape&) const = default;
   };
   /// Where things lie in session_memory_.
   struct Places {
-    uint64_t step = 0, rows = 0, logits_rows = 0, block_tables = 0, greedy = 0, arena = 0,
+    uint64_t step = 0, rows = 0, logits_rows = 0, block_tables = 0, sample = 0, seen = 0, arena = 0,
              scratch = 0, end = 0;
     std::vector<uint64_t> rope;
     struct Pool {
-      uint64_t keys = 0, values = 0, layer_bytes = 0;
+      uint64_t keys = 0, values = 0, key_layer_bytes = 0, value_layer_bytes = 0;
       uint32_t first_layer = 0;
     };
     std::vector<Pool> pools;
@@ -76,12 +87,17 @@ class CudaSession : public DeviceSession {
   uint64_t addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
                      uint32_t layer) const;
   Status uploadStep(const LlmcStep& step);
+  Status startChoosing(uint32_t entry_point, const SamplerState& from);
   Status uploadTables(const int32_t* tables);
-  Shape shapeOf(uint32_t entry_point, const LlmcStep& step, bool greedy) const;
+  Shape shapeOf(uint32_t entry_point, const LlmcStep& step, uint32_t phases) const;
   Status start(const Shape& shape);
   Status launchAll(const Shape& shape);
   Result<CuGraphExec> graphFor(const Shape& shape);
-  /// body(bound launch, grid) for every launch of a step of this shape, in order.
+  /// Of a step that has been started and is to be profiled: waits for it and takes its times.
+  Status takeTimes(const Shape& shape);
+  /// The i-th of the events between the launches of a profiled step.
+  Result<CuEvent> timingEvent(size_t i);
+  /// body(KernelLaunch) for every launch of a step of this shape, in order.
   template <typename Body>
   Status forLaunches(const Shape& shape, Body&& body) const;
 
@@ -98,9 +114,11 @@ class CudaSession : public DeviceSession {
   std::vector<CuFunction> functions_;  // of the target's launches
   DeviceMemory weights_, session_memory_;
   PinnedMemory step_, logits_, chosen_;
-  CuFunction greedy_ = nullptr;
-  LlmcCudaGreedy greedy_args_{};
-  uint32_t greedy_taken_ = 0;
+  std::vector<Owned<CuEvent>> timing_events_;
+  CuFunction sample_ = nullptr;
+  LlmcCudaSample sample_args_[kSamplePhases] = {};
+  uint32_t sample_phases_ = 0;  // those of the sequence at hand
+  uint32_t chosen_taken_ = 0;
   std::vector<std::vector<BoundLaunch>> schedules_;  // of each entry point
   std::map<Shape, Owned<CuGraphExec>> graphs_;
   bool tables_uploaded_ = false;

@@ -33,8 +33,9 @@ Cut cutOf(const schema::Weight& w) {
   const auto dtype = static_cast<DType>(w.dtype());
   const auto cols = static_cast<int64_t>(w.cols());
   const auto element = static_cast<uint64_t>(dtypeBytes(dtype));
+  const uint64_t experts = std::max<uint64_t>(w.num_experts(), 1);  // one after another
   if (w.layout() == schema::Layout::rows) {
-    for (const schema::WeightSource* s : *w.sources()) cut.units += s->rows();
+    for (const schema::WeightSource* s : *w.sources()) cut.units += s->rows() * experts;
     cut.unit_bytes = cut.device_unit_bytes = w.cols() * element;
     return cut;
   }
@@ -42,7 +43,7 @@ Cut cutOf(const schema::Weight& w) {
   if (w.order() == schema::PanelOrder::interleave) cut.panels_per_unit = 2;
   if (w.order() == schema::PanelOrder::heads) cut.panels_per_unit = (w.head_rows() + 15) / 16;
   const uint64_t block_cols = dtype == DType::kF32 ? 8 : 16;
-  cut.units = w.panels() / cut.panels_per_unit;
+  cut.units = w.panels() / cut.panels_per_unit * experts;
   cut.unit_bytes =
       cut.panels_per_unit * static_cast<uint64_t>(panelElements(dtype, cols)) * element;
   cut.device_unit_bytes = cut.panels_per_unit * ((w.cols() + block_cols - 1) / block_cols) * 512;

@@ -80,4 +80,23 @@ int64_t WeightView::element(int64_t e, int64_t row) const {
   return begin + e * expert + row / run * outer + in_run * inner;
 }
 
+bool WeightView::isInside(int64_t rows, int64_t cols, int64_t experts) const {
+  constexpr int64_t kMost = int64_t{1} << 50;
+  const auto inRange = [](int64_t v) { return v >= 0 && v <= kMost; };
+  __int128 elements = 1;
+  if (stored.empty()) return false;
+  for (int64_t size : stored) {
+    if (size < 1 || size > kMost || elements > kMost) return false;
+    elements *= size;
+  }
+  for (int64_t v : {begin, run, outer, inner, col, expert, pair_begin, pair_size})
+    if (!inRange(v)) return false;
+  if (!inRange(rows - 1) || !inRange(cols - 1) || !inRange(experts - 1)) return false;
+  if (run < 1 || rows % run != 0 || pair_size % 2 != 0 || pair_begin + pair_size > run)
+    return false;
+  const __int128 last = begin + __int128{experts - 1} * expert + __int128{rows / run - 1} * outer +
+                        __int128{run - 1} * inner + __int128{cols - 1} * col;
+  return last < elements;
+}
+
 }  // namespace llmrt

@@ -1,7 +1,9 @@
-// Where the elements of a checkpoint's tensors lie in a packed weight: the one place that knows the layouts.
+// Where the elements of a checkpoint's tensors lie in a packed weight: the one place that knows the
+// layouts.
 //
-// A panel holds 16 outputs (rows n of a [N, K] tensor) side by side, so that one vector load gives one k of sixteen
-// outputs. Element (lane, k) of panel p lies, in elements from the panel's start, at
+// A panel holds 16 outputs (rows n of a [N, K] tensor) side by side, so that one vector load gives
+// one k of sixteen outputs. Element (lane, k) of panel p lies, in elements from the panel's start,
+// at
 //   f32, f16:  k * 16 + lane                       [K][16]
 //   bf16:      (k / 2) * 32 + lane * 2 + k % 2     [ceil(K/2)][16][2], the order of AMX's B tile
 #pragma once
@@ -43,13 +45,18 @@ std::vector<PanelRow> panelRows(const std::vector<int64_t>& source_rows, PanelOr
 /// Panels that panelRows() gives: the sum over sources (or heads) of ceil(rows / 16).
 int64_t panelCount(const std::vector<int64_t>& source_rows, PanelOrder order, int64_t head_rows);
 
-/// Where a weight lies in a stored tensor of another shape: schema::WeightView, which says what the members mean.
+/// Where a weight lies in a stored tensor of another shape: schema::WeightView, which says what the
+/// members mean.
 struct WeightView {
   std::vector<int64_t> stored;
-  int64_t begin = 0, run = 0, outer = 0, inner = 0, col = 0, expert = 0, pair_begin = 0, pair_size = 0;
+  int64_t begin = 0, run = 0, outer = 0, inner = 0, col = 0, expert = 0, pair_begin = 0,
+          pair_size = 0;
 
-  /// The stored element of (row, 0) of expert `e`.
+  /// The stored element of (row, 0) of expert `e`. Defined where isInside() holds.
   int64_t element(int64_t e, int64_t row) const;
+  /// Every element of `experts` weights of [rows, cols] lies in the stored tensor, and no sum on
+  /// the way to it overflows. Any values are allowed.
+  bool isInside(int64_t rows, int64_t cols, int64_t experts) const;
 };
 
 }  // namespace llmrt

@@ -14,30 +14,42 @@ using llmrt::DType;
 struct Case {
   DType dtype;
   int64_t heads, kvHeads, headDim, window;
+  int64_t valueDim = 0;  // 0: headDim
+  double softcap = 0;    // 0: none
+  bool sinks = false;
+
+  int64_t valuesOfHead() const { return valueDim ? valueDim : headDim; }
 };
 
 std::string attentionModel(const Case& c) {
-  const int64_t kvWidth = c.kvHeads * c.headDim, width = c.heads * c.headDim;
-  const std::string kv = "!llm.kv_cache<" + std::to_string(c.kvHeads) + "x" +
-                         std::to_string(c.headDim) + "x" + typeName(c.dtype) + ">";
-  const std::string tk = "tensor<?x" + std::to_string(kvWidth) + "xf32>",
-                    tq = "tensor<?x" + std::to_string(width) + "xf32>";
+  const int64_t keyWidth = c.kvHeads * c.headDim, valueWidth = c.kvHeads * c.valuesOfHead();
+  const int64_t qWidth = c.heads * c.headDim, width = c.heads * c.valuesOfHead();
+  const std::string kv =
+      "!llm.kv_cache<" + std::to_string(c.kvHeads) + "x" + std::to_string(c.headDim) + "x" +
+      (c.valueDim ? std::to_string(c.valueDim) + "x" : "") + typeName(c.dtype) + ">";
+  auto tensor = [](int64_t w) { return "tensor<?x" + std::to_string(w) + "xf32>"; };
+  const std::string tk = tensor(keyWidth), tv = tensor(valueWidth), tq = tensor(qWidth),
+                    ty = tensor(width);
   auto stride = [](int64_t w) { return std::to_string((w + 15) / 16 * 16); };
   std::string text =
       "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads " +
       std::to_string(c.heads) + " num_kv_heads " + std::to_string(c.kvHeads) + " head_dim " +
       std::to_string(c.headDim) + " num_layers 1 vocab_size 64 max_seq_len 256 max_batch 2 {\n";
-  text += "  llm.kernel @write max_rows 512 row_strides [" + stride(kvWidth) + ", " +
-          stride(kvWidth) + "] {\n  ^bb0(%k: " + tk + ", %v: " + tk +
+  if (c.sinks)
+    text += "  llm.weight @sinks bias \"sinks\" : tensor<" + std::to_string(c.heads) + "xf32>\n";
+  text += "  llm.kernel @write max_rows 512 row_strides [" + stride(keyWidth) + ", " +
+          stride(valueWidth) + "] {\n  ^bb0(%k: " + tk + ", %v: " + tv +
           ", %rows: !llm.rows, %kv: " + kv + "):\n    llm.kv_write %k, %v, %rows, %kv : " + tk +
           ", " + kv + "\n    llm.yield\n  }\n";
   for (const char* name : {"decode", "prefill"})
     text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") +
-            " row_strides [" + stride(width) + ", " + stride(width) + "] {\n  ^bb0(%q: " + tq +
+            " row_strides [" + stride(qWidth) + ", " + stride(width) + "] {\n  ^bb0(%q: " + tq +
             ", %rows: !llm.rows, %kv: " + kv +
             "):\n    %y = llm.attention %q, %rows, %kv scale 0.25" +
-            (c.window ? " window " + std::to_string(c.window) : "") + " : " + tq + ", " + kv +
-            "\n    llm.yield %y : " + tq + "\n  }\n";
+            (c.window ? " window " + std::to_string(c.window) : "") +
+            (c.softcap ? " softcap " + std::to_string(c.softcap) : "") +
+            (c.sinks ? " sinks @sinks" : "") + " : " + tq + ", " + kv +
+            "\n    llm.yield %y : " + ty + "\n  }\n";
   return text + "}\n";
 }
 
@@ -46,9 +58,11 @@ class AttentionTest : public testing::TestWithParam<Case> {};
 TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
   const Case c = GetParam();
   constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS, kBlocksPerSeq = 4;
-  const int64_t width = c.heads * c.headDim, kvWidth = c.kvHeads * c.headDim;
-  const int64_t stride = (width + 15) / 16 * 16, kvStride = (kvWidth + 15) / 16 * 16;
-  const int64_t padded = (c.headDim + 15) / 16 * 16;
+  auto up = [](int64_t w) { return (w + 15) / 16 * 16; };
+  const int64_t valueDim = c.valuesOfHead(), width = c.heads * valueDim;
+  const int64_t qStride = up(c.heads * c.headDim), stride = up(width);
+  const int64_t keyStride = up(c.kvHeads * c.headDim), valueStride = up(c.kvHeads * valueDim);
+  const int64_t padded = up(valueDim);
   // Two sequences; blocks are handed out out of order.
   const std::vector<int64_t> lengths = {150, 67};
   const std::vector<int32_t> blockTables = {5, 0, 3, 6, 2, 7, 1, 4};
@@ -58,8 +72,10 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
   const int64_t numRows = int64_t(rows.size());
 
   std::mt19937 rng(7);
-  Buffer q(numRows * stride * 4), k(numRows * kvStride * 4), v(numRows * kvStride * 4);
-  for (auto [buffer, s] : {std::pair{&q, stride}, {&k, kvStride}, {&v, kvStride}}) {
+  Buffer q(numRows * qStride * 4), k(numRows * keyStride * 4), v(numRows * valueStride * 4);
+  Buffer sinks(up(c.heads) * 4);
+  for (int64_t h = 0; h < c.heads; ++h) sinks.floats()[h] = static_cast<float>(h) - 1;
+  for (auto [buffer, s] : {std::pair{&q, qStride}, {&k, keyStride}, {&v, valueStride}}) {
     std::vector<float> values = randomFloats(numRows * s, rng);
     for (float& f : values) f *= 3;
     std::copy(values.begin(), values.end(), buffer->floats());
@@ -86,12 +102,11 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
       part.rows = rows.data() + first;
       part.num_rows = count;
       const int64_t tiles = c.kvHeads * ((count + rowsPerTile - 1) / rowsPerTile);
-      kernels->run(symbol, part,
-                   {q.floats() + first * stride, keys.data(), values.data(), y.data()}, 0,
-                   tiles / 2);
-      kernels->run(symbol, part,
-                   {q.floats() + first * stride, keys.data(), values.data(), y.data()}, tiles / 2,
-                   tiles);
+      std::vector<void*> operands = {q.floats() + first * qStride, keys.data(), values.data()};
+      if (c.sinks) operands.push_back(sinks.data());
+      operands.push_back(y.data());
+      kernels->run(symbol, part, operands, 0, tiles / 2);
+      kernels->run(symbol, part, operands, tiles / 2, tiles);
       std::vector<float> out;
       for (int64_t m = 0; m < count; ++m)
         out.insert(out.end(), y.floats() + m * stride, y.floats() + m * stride + width);
@@ -110,23 +125,29 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
           for (int64_t j = from; j <= rows[r].pos; ++j) {
             double score = 0;
             for (int64_t d = 0; d < c.headDim; ++d)
-              score += double(q.floats()[r * stride + h * c.headDim + d]) *
-                       rounded(c.dtype, k.floats()[(start + j) * kvStride + kvh * c.headDim + d]);
-            p.push_back(score * 0.25);
+              score += double(q.floats()[r * qStride + h * c.headDim + d]) *
+                       rounded(c.dtype, k.floats()[(start + j) * keyStride + kvh * c.headDim + d]);
+            score *= 0.25;
+            p.push_back(c.softcap ? c.softcap * std::tanh(score / c.softcap) : score);
             most = std::max(most, p.back());
           }
+          // A sink takes part in the softmax and gives nothing.
+          const double sink = sinks.floats()[h];
+          if (c.sinks) most = std::max(most, sink);
           for (double& e : p) sum += e = std::exp(e - most);
-          for (int64_t d = 0; d < c.headDim; ++d) {
+          if (c.sinks) sum += std::exp(sink - most);
+          for (int64_t d = 0; d < valueDim; ++d) {
             double o = 0;
             for (size_t j = 0; j < p.size(); ++j)
-              o += p[j] * rounded(c.dtype,
-                                  v.floats()[(start + from + j) * kvStride + kvh * c.headDim + d]);
+              o +=
+                  p[j] * rounded(c.dtype,
+                                 v.floats()[(start + from + j) * valueStride + kvh * valueDim + d]);
             o /= sum;
             // Scores up to 9 * head_dim / 4 carry head_dim roundings each; e^s turns that into a
             // relative error of p.
             const double tolerance =
                 3 * (c.headDim * 9 * 0.25 * c.headDim * 0x1p-24 + 200 * 0x1p-24);
-            ASSERT_NEAR(all[r * width + h * c.headDim + d], o, tolerance)
+            ASSERT_NEAR(all[r * width + h * valueDim + d], o, tolerance)
                 << "row " << r << " head " << h << " d " << d;
           }
         }
@@ -136,11 +157,11 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
     if (c.dtype == DType::kF16) {
       // A value too large for the cache's type must not reach the rows before it, though they share
       // its block.
-      const float kept = v.floats()[149 * kvStride];
-      v.floats()[149 * kvStride] = 1e6f;
+      const float kept = v.floats()[149 * valueStride];
+      v.floats()[149 * valueStride] = 1e6f;
       kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
       EXPECT_EQ(run("prefill", 0, 150, llm::kAttentionRows)[148 * width], reference[148 * width]);
-      v.floats()[149 * kvStride] = kept;
+      v.floats()[149 * valueStride] = kept;
       kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
     }
     // One row at a time in decode, a ragged piece across both sequences in prefill.
@@ -156,18 +177,21 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
-                         testing::Values(Case{DType::kF32, 4, 2, 16, 0},
-                                         Case{DType::kF16, 8, 1, 24, 0},
-                                         Case{DType::kBF16, 6, 2, 20, 50},
-                                         Case{DType::kF32, 3, 3, 8, 64},
-                                         Case{DType::kBF16, 4, 1, 64, 0}),
-                         [](const auto& info) {
-                           const Case& c = info.param;
-                           return std::string(typeName(c.dtype)) + "_h" + std::to_string(c.heads) +
-                                  "_kv" + std::to_string(c.kvHeads) + "_d" +
-                                  std::to_string(c.headDim) + "_w" + std::to_string(c.window);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, AttentionTest,
+    testing::Values(Case{DType::kF32, 4, 2, 16, 0}, Case{DType::kF16, 8, 1, 24, 0},
+                    Case{DType::kBF16, 6, 2, 20, 50}, Case{DType::kF32, 3, 3, 8, 64},
+                    Case{DType::kBF16, 4, 1, 64, 0}, Case{DType::kF32, 4, 2, 16, 0, 0, 6.0, false},
+                    Case{DType::kBF16, 4, 2, 20, 50, 0, 6.0, true},
+                    Case{DType::kF16, 6, 3, 16, 33, 0, 0, true}, Case{DType::kF32, 4, 1, 28, 0, 20},
+                    Case{DType::kBF16, 16, 1, 40, 0, 32}),
+    [](const auto& info) {
+      const Case& c = info.param;
+      return std::string(typeName(c.dtype)) + "_h" + std::to_string(c.heads) + "_kv" +
+             std::to_string(c.kvHeads) + "_d" + std::to_string(c.headDim) + "_w" +
+             std::to_string(c.window) + (c.valueDim ? "_v" + std::to_string(c.valueDim) : "") +
+             (c.softcap ? "_softcap" : "") + (c.sinks ? "_sinks" : "");
+    });
 
 }  // namespace
 }  // namespace llmc::test

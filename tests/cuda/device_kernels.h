@@ -2,16 +2,23 @@
 #pragma once
 
 // The shim defines what the device sources are written in, and they build on each other.
+#define LLMC_WGMMA
 // clang-format off
 #include "tests/cuda/shim.h"
 #include "codegen/cuda/device/prelude.cuh"
 #include "codegen/cuda/device/relayout.cuh"
 #include "codegen/cuda/device/rows.cuh"
+#include "codegen/cuda/device/norms.cuh"
 #include "codegen/cuda/device/linear.cuh"
 #include "codegen/cuda/device/tensor.cuh"
+#include "codegen/cuda/device/grouped.cuh"
+#include "codegen/cuda/device/experts.cuh"
+#include "codegen/cuda/device/hopper.cuh"
+#include "codegen/cuda/device/wgmma.cuh"
 #include "codegen/cuda/device/attention.cuh"
 #include "codegen/cuda/device/flash.cuh"
-#include "codegen/cuda/device/greedy.cuh"
+#include "runtime/abi/sampling.h"
+#include "codegen/cuda/device/sample.cuh"
 // clang-format on
 
 namespace llmc::test {

@@ -2,124 +2,20 @@
 // their tiles.
 #include <gtest/gtest.h>
 
-#include <random>
 #include <vector>
 
 #include "runtime/abi/cuda_abi.h"
-#include "runtime/io/float_convert.h"
-#include "runtime/io/weight_layout.h"
-#include "tests/cuda/device_kernels.h"
+#include "tests/cuda/device_fixture.h"
 
 namespace llmc::test {
 namespace {
 
-using llmrt::DType;
-using llmrt::PanelOrder;
-
 static_assert(sizeof(Args) == sizeof(LlmcCudaArgs) && sizeof(Relayout) == sizeof(LlmcCudaRelayout));
-static_assert(sizeof(Greedy) == sizeof(LlmcCudaGreedy));
 static_assert(sizeof(Row) == sizeof(LlmcRow) && sizeof(Step) == sizeof(LlmcStep));
 static_assert(offsetof(Row, logits_row) == offsetof(LlmcRow, logits_row));
 static_assert(offsetof(Step, num_rows) == offsetof(LlmcStep, num_rows));
 static_assert(offsetof(Step, blocks_per_seq) == offsetof(LlmcStep, blocks_per_seq));
 static_assert(kBlockTokens == LLMC_KV_BLOCK_TOKENS);
-
-template <class T>
-constexpr DType kDType = DType::kF32;
-template <>
-constexpr DType kDType<F16> = DType::kF16;
-template <>
-constexpr DType kDType<BF16> = DType::kBF16;
-
-float rounded(DType dtype, float v) {
-  uint8_t bytes[4];
-  llmrt::storeFromF32(dtype, bytes, 0, v);
-  return llmrt::loadAsF32(dtype, bytes, 0);
-}
-
-struct Random {
-  std::mt19937 rng{20260101};
-  float operator()(float scale = 1) {
-    return scale * (static_cast<float>(rng() >> 8) * 0x1p-23f - 1);
-  }
-};
-
-/// 16-byte aligned, as the driver's memory is.
-struct alignas(64) Line {
-  uint8_t bytes[64];
-};
-struct Bytes {
-  std::vector<Line> lines;
-  explicit Bytes(size_t bytes) : lines((bytes + 63) / 64) {}
-  uint8_t* data() { return lines[0].bytes; }
-  float* floats() { return reinterpret_cast<float*>(data()); }
-};
-
-/// Matrices as the weights file has them, and as fragments made by the device's own relayout.
-template <class T>
-struct Weights {
-  std::vector<std::vector<float>> sources;  // [N][K] each, rounded
-  int64_t cols;
-  std::unique_ptr<Bytes> fragments;
-  int64_t panels;
-
-  Weights(std::vector<int64_t> rows, int64_t k, PanelOrder order, int64_t head_rows, Random& random)
-      : cols(k) {
-    for (int64_t n : rows) {
-      sources.emplace_back();
-      for (int64_t i = 0; i < n * k; ++i)
-        sources.back().push_back(
-            rounded(kDType<T>, random(1.7f / std::sqrt(static_cast<float>(k)))));
-    }
-    const auto lanes = llmrt::panelRows(rows, order, head_rows);
-    panels = static_cast<int64_t>(lanes.size()) / 16;
-    const int64_t elements = llmrt::panelElements(kDType<T>, k);
-    Bytes file(static_cast<size_t>(panels * elements * llmrt::dtypeBytes(kDType<T>)));
-    for (int64_t p = 0; p < panels; ++p)
-      for (int64_t lane = 0; lane < 16; ++lane) {
-        const llmrt::PanelRow from = lanes[static_cast<size_t>(p * 16 + lane)];
-        if (from.source < 0) continue;
-        for (int64_t c = 0; c < k; ++c)
-          llmrt::storeFromF32(
-              kDType<T>, file.data(), p * elements + llmrt::panelOffset(kDType<T>, lane, c),
-              sources[static_cast<size_t>(from.source)][static_cast<size_t>(from.row * k + c)]);
-      }
-    const int64_t block_cols = 8 * T::kPerWord;
-    fragments = std::make_unique<Bytes>(
-        static_cast<size_t>(panels * ((k + block_cols - 1) / block_cols) * 512));
-    const Relayout r{file.data(), fragments->data(),       panels,
-                     k,           static_cast<int>(order), static_cast<int>(head_rows)};
-    launch({3}, 256, 0, [&] {
-      if constexpr (kDType<T> == DType::kF32) relayout<T, FileF32>(r);
-      if constexpr (kDType<T> == DType::kF16) relayout<T, FileF16>(r);
-      if constexpr (kDType<T> == DType::kBF16) relayout<T, FileBF16>(r);
-    });
-  }
-};
-
-/// A step of `rows` rows; row i's logits are wanted where i % 3 == 1.
-struct TestStep {
-  std::vector<Row> rows;
-  std::vector<int> logits_rows, tables;
-  Step step{};
-  Args args{};
-
-  explicit TestStep(int count) {
-    for (int i = 0; i < count; ++i) {
-      rows.push_back({i, i, 0, i % 3 == 1 ? static_cast<int>(logits_rows.size()) : -1});
-      if (i % 3 == 1) logits_rows.push_back(i);
-    }
-    update();
-  }
-  void update() {
-    step.rows = rows.data();
-    step.logits_rows = logits_rows.data();
-    step.block_tables = tables.data();
-    step.num_rows = static_cast<i64>(rows.size());
-    step.num_logits_rows = static_cast<i64>(logits_rows.size());
-    args.step = &step;
-  }
-};
 
 struct Expectation {
   double value = 0, magnitude = 0;  // a sum and that of its terms' sizes
@@ -155,7 +51,21 @@ double tolerance(const Expectation& e, int64_t cols, DType operand) {
          1e-30;
 }
 
-enum class Path { kOneRow, kFourRows, kDirect, kTensor };
+enum class Path { kOneRow, kFourRows, kDirect, kTensor, kWgmma };
+
+/// packRows and productOnWgmma; `rows`: of the product.
+template <class P, int kTokens, class Finish>
+void multiplyOnWgmma(const Args& args, int rows, const float* x, const float* norm, float eps,
+                     const void* weight, const Finish& finish) {
+  typedef ProductOnWgmma<P, kTokens, Finish> W;
+  const auto row_tiles = static_cast<size_t>((rows + 63) / 64);
+  Bytes packed(row_tiles * W::kSteps * W::kRowTileBytes);
+  std::fill_n(packed.data(), row_tiles * W::kSteps * W::kRowTileBytes, uint8_t{0xff});
+  launch({1, static_cast<unsigned>(rows + 15) / 16}, 256, 0,
+         [&] { packRows<P, true>(args, x, norm, eps, packed.data()); });
+  launch({(P::kPanels + 7) / 8, static_cast<unsigned>(rows + kTokens - 1) / kTokens}, W::kThreads,
+         W::kSharedBytes, [&] { productOnWgmma<P, kTokens>(args, packed.data(), weight, finish); });
+}
 
 template <class T, int kRows, int kCols, int kStride, bool kGather, bool kNorm>
 void expectProduct(Path path, int rows) {
@@ -181,7 +91,7 @@ void expectProduct(Path path, int rows) {
   const float* norms = kNorm ? norm.data() : nullptr;
   const float eps = 1e-5f;
   const void* weight = w.fragments->data();
-  const DType operand = path == Path::kTensor ? kDType<T> : DType::kF32;
+  const DType operand = path >= Path::kTensor ? kDType<T> : DType::kF32;
   switch (path) {
     case Path::kOneRow:
       launch({(kPanels + 1) / 2}, 256, P::kPaddedCols * 4, [&] {
@@ -208,6 +118,17 @@ void expectProduct(Path path, int rows) {
                [&] { packRows<P>(step.args, x.floats(), norms, eps, packed.data()); });
         launch({(kPanels + 7) / 8, static_cast<unsigned>(outputs + 127) / 128}, 128, 3 * 16384,
                [&] { productOnTensorCores<P>(step.args, packed.data(), weight, finish); });
+      }
+      break;
+    case Path::kWgmma:
+      if constexpr (T::kPerWord == 2 && kCols % 64 == 0 && !kGather) {
+        std::vector<std::vector<float>> all;
+        multiplyOnWgmma<P, 128>(step.args, rows, x.floats(), norms, eps, weight, finish);
+        all.emplace_back(y.floats(), y.floats() + outputs * kYStride);
+        // Bits do not depend on the tile.
+        multiplyOnWgmma<P, 256>(step.args, rows, x.floats(), norms, eps, weight, finish);
+        for (size_t i = 0; i < all[0].size(); ++i)
+          ASSERT_TRUE(all[0][i] == y.floats()[i] || std::isnan(all[0][i])) << i;
       }
       break;
   }
@@ -240,6 +161,12 @@ TEST(CudaProduct, EqualsAPlainLoopOnTensorCores) {
   expectProduct<BF16, 150, 112, 112, false, true>(Path::kTensor, 139);
   expectProduct<F16, 24, 50, 64, false, true>(Path::kTensor, 17);
   expectProduct<F16, 16, 200, 208, true, false>(Path::kTensor, 5);
+}
+
+TEST(CudaProduct, EqualsAPlainLoopOnWgmma) {
+  expectProduct<BF16, 128, 64, 64, false, false>(Path::kWgmma, 128);   // one whole tile, one stage
+  expectProduct<BF16, 150, 320, 336, false, true>(Path::kWgmma, 300);  // stages come round; edges
+  expectProduct<F16, 24, 128, 144, false, true>(Path::kWgmma, 17);
 }
 
 /// The same bits for one row and for four, for any grid.
@@ -291,25 +218,7 @@ TEST(CudaProduct, GluPairsGateAndUp) {
     }
 }
 
-/// A cache of `Pool`, and the sequence's keys and values as they were rounded into it.
-template <class Pool>
-struct TestCache {
-  static constexpr DType kType = kDType<typename Pool::Type>;
-  Bytes keys, values;
-  int blocks;
-  explicit TestCache(int num_blocks)
-      : keys(bytes(num_blocks)), values(bytes(num_blocks)), blocks(num_blocks) {}
-  static size_t bytes(int num_blocks) {
-    return static_cast<size_t>(num_blocks) * Pool::kHeads * kBlockTokens * Pool::kPadded *
-           sizeof(typename Pool::Element);
-  }
-  float get(bool key, const Step& step, int seq, int pos, int head, int d) {
-    const auto* p = Pool::at(key ? keys.data() : values.data(), step, seq, pos, head);
-    return llmrt::loadAsF32(kType, reinterpret_cast<const uint8_t*>(p), d);
-  }
-};
-
-template <class T, int kHeads, int kKvHeads, int kDim, bool kTensor>
+template <class T, int kHeads, int kKvHeads, int kDim, bool kTensor, bool kWgmma = false>
 void expectQkv(bool bias_too) {
   SCOPED_TRACE(testing::Message() << "head_dim " << kDim << " dtype " << llmrt::dtypeName(kDType<T>)
                                   << (kTensor ? " tensor" : ""));
@@ -339,7 +248,9 @@ void expectQkv(bool bias_too) {
   for (int i = 0; i < kRows * kK; ++i) x.floats()[i] = rounded(DType::kBF16, random());
   const FinishQkv<Pool, kHeads, true, true, kStride> finish{
       bias.data(), rope.data(), cache.keys.data(), cache.values.data(), q.floats()};
-  if constexpr (kTensor) {
+  if constexpr (kWgmma) {
+    multiplyOnWgmma<P, 128>(step.args, kRows, x.floats(), nullptr, 0, w.fragments->data(), finish);
+  } else if constexpr (kTensor) {
     Bytes packed(P::kBlocks * 512);
     launch({1, 1}, 256, 0, [&] { packRows<P>(step.args, x.floats(), nullptr, 0, packed.data()); });
     launch({(kPanels + 7) / 8, 1}, 128, 3 * 16384,
@@ -383,6 +294,7 @@ TEST(CudaProduct, QkvRotatesAndWritesTheCache) {
   expectQkv<BF16, 2, 2, 64, false>(false);
   expectQkv<F32, 2, 1, 8, false>(false);
   expectQkv<BF16, 4, 2, 24, true>(true);
+  expectQkv<BF16, 4, 2, 24, true, true>(true);
 }
 
 template <class T, int kHeads, int kKvHeads, int kDim, int kWindow>
@@ -431,7 +343,7 @@ void expectAttention(std::vector<int> positions) {
     });
   for (u32 c : counters) EXPECT_EQ(c, 0u) << "a counter is not as it was";
   Bytes flash(static_cast<size_t>(rows) * kStride * 4);
-  if constexpr (kDType<T> != DType::kF32 && Pool::kPadded <= 128) {
+  if constexpr (kDType<T> != DType::kF32 && Pool::kPadded <= 256) {
     typedef FlashAttention<Pool, kHeads, kWindow, kStride, kStride> F;
     launch({kKvHeads, static_cast<unsigned>((rows + F::kRows - 1) / F::kRows)}, F::kThreads,
            F::kSharedBytes, [&] {
@@ -466,7 +378,7 @@ void expectAttention(std::vector<int> positions) {
             << "row " << m << " head " << head << " element " << d;
         // Queries and probabilities rounded to 8 (11) bits: scores of some 8 shift by 2^-6 at most,
         // and with them probabilities by that much of their size.
-        if (kDType<T> != DType::kF32 && Pool::kPadded <= 128) {
+        if (kDType<T> != DType::kF32 && Pool::kPadded <= 256) {
           ASSERT_NEAR(flash.floats()[at], expected, kDType<T> == DType::kBF16 ? 0.04 : 0.005)
               << "flash: row " << m << " head " << head << " element " << d;
         }
@@ -485,28 +397,6 @@ TEST(CudaAttention, EqualsAPlainLoopWhateverTheSplit) {
   expectAttention<F16, 6, 2, 40, 70>({60,  61,  62,  63,  64,  65,  66,  130, 131, 132, 133, 134,
                                       135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146});
   expectAttention<BF16, 3, 3, 128, 0>({0, 1, 2, 190});
-}
-
-TEST(CudaGreedy, ChoosesTheLargestAndMovesOn) {
-  Random random;
-  constexpr int kVocab = 5000;
-  std::vector<float> logits(kVocab);
-  Row row{7, 40, 0, 0};
-  u64 best = 0, chosen[LLMC_CUDA_RING] = {};
-  u32 arrived = 0, steps = 0;
-  for (u32 turn = 0; turn < 70; ++turn) {
-    for (float& v : logits) v = random() - (turn % 2 ? 3 : 0);  // all negative every other time
-    logits[turn * 13] = NAN;
-    const u32 expected = (turn * 61 + 40) % kVocab;
-    logits[expected] = logits[kVocab - 1] = 5;  // of equals the first
-    const Greedy g{logits.data(), &row, &best, &arrived, chosen, &steps, kVocab};
-    launch({3}, LLMC_CUDA_GREEDY_THREADS, 0, [&] { chooseGreedily(g); });
-    ASSERT_EQ(static_cast<u32>(row.token_id), expected);
-    ASSERT_EQ(row.pos, static_cast<int>(41 + turn));
-    ASSERT_EQ(chosen[turn % LLMC_CUDA_RING], static_cast<u64>(turn) << 32 | expected);
-    ASSERT_EQ(best, 0u);
-    ASSERT_EQ(arrived, 0u);
-  }
 }
 
 TEST(CudaRows, NormEmbedRopeAndElementwise) {

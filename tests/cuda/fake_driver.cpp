@@ -49,11 +49,13 @@ struct Function {
   Launch launch = nullptr;
   unsigned argument_bytes = 0;
   int most_dynamic = 48 << 10;
+  unsigned most_threads = 1024;
 };
 struct Node {
   const Function* function;
   std::vector<char> argument;
   unsigned grid[3], threads, dynamic;
+  double* event = nullptr;  // in place of a kernel
 };
 struct Graph {
   std::vector<Node> nodes;
@@ -62,6 +64,7 @@ struct Graph {
 
 std::map<void*, size_t> memory;  // what was handed out
 int64_t allocations = 0, launches = 0;
+double clock_ms = 0;  // a microsecond a block has run
 
 int allocate(void** out, size_t bytes) {
   if (++allocations == setting("FAIL_ALLOCATION", 0) || bytes == 0) return kOutOfMemory;
@@ -87,9 +90,14 @@ bool inside(const void* p, size_t bytes) {
 }
 
 int runNode(const Node& node) {
+  if (node.event) {
+    *node.event = clock_ms;
+    return 0;
+  }
+  clock_ms += 1e-3 * node.grid[0] * node.grid[1] * node.grid[2];
   if (++launches == setting("FAIL_LAUNCH", 0)) return kLaunchFailed;
   if (node.grid[0] == 0 || node.grid[1] == 0 || node.grid[2] == 0 || node.grid[1] > 65535 ||
-      node.grid[2] > 65535 || node.threads == 0 || node.threads > 1024 ||
+      node.grid[2] > 65535 || node.threads == 0 || node.threads > node.function->most_threads ||
       static_cast<int>(node.dynamic) > node.function->most_dynamic)
     return kInvalidValue;
   return node.function->launch(node.function->kernel, node.argument.data(),
@@ -100,16 +108,17 @@ int runNode(const Node& node) {
 
 Node makeNode(void* function, const unsigned grid[3], unsigned threads, unsigned dynamic,
               void** arguments) {
-  Node node{static_cast<Function*>(function), {}, {grid[0], grid[1], grid[2]}, threads, dynamic};
+  Node node{
+      static_cast<Function*>(function), {}, {grid[0], grid[1], grid[2]}, threads, dynamic, nullptr};
   const char* argument = static_cast<const char*>(arguments[0]);
   node.argument.assign(argument,
                        argument + node.function->argument_bytes);  // copied, as the driver does
   return node;
 }
 
-struct KernelNodeParams {  // CUgraphNodeParams of a kernel
+struct KernelNodeParams {  // CUgraphNodeParams of a kernel, or of an event (7)
   int type, reserved0[3];
-  void* function;
+  void* function;  // or the event
   unsigned grid[3], block[3], dynamic;
   void** arguments;
 };
@@ -198,8 +207,10 @@ int cuModuleGetFunction(void** out, void* module, const char* name) {
   f.kernel = reinterpret_cast<void (*)()>(kernel);
   f.launch = reinterpret_cast<Launch>(dlsym(library, "llmc_shim_launch"));
   f.argument_bytes = std::strncmp(name, "llmc_relayout", 13) == 0 ? 40
-                     : std::strcmp(name, "llmc_greedy") == 0      ? 56
+                     : std::strcmp(name, "llmc_sample") == 0      ? 56
                                                                   : 112;
+  const auto* threads = static_cast<const unsigned*>(dlsym(library, (f.name + "_threads").c_str()));
+  if (threads) f.most_threads = *threads;
   *out = &f;
   return f.launch ? 0 : kNotFound;
 }
@@ -242,13 +253,21 @@ int cuStreamDestroy_v2(void* stream) {
   return 0;
 }
 int cuEventCreate(void** event, unsigned) {
-  *event = new int;
+  *event = new double(-1);
   return 0;
 }
-int cuEventRecord(void*, void*) { return 0; }
+int cuEventRecord(void* event, void*) {
+  *static_cast<double*>(event) = clock_ms;
+  return 0;
+}
+int cuEventElapsedTime(float* ms, void* from, void* to) {
+  const double begin = *static_cast<double*>(from), end = *static_cast<double*>(to);
+  *ms = static_cast<float>(end - begin);
+  return begin < 0 || end < begin ? kInvalidValue : 0;
+}
 int cuEventSynchronize(void*) { return 0; }
 int cuEventDestroy_v2(void* event) {
-  delete static_cast<int*>(event);
+  delete static_cast<double*>(event);
   return 0;
 }
 
@@ -267,11 +286,17 @@ int cuGraphAddNode_v2(void** node, void* handle, void* const* after, const Edge*
                       size_t count, const KernelNodeParams* params) {
   auto& graph = *static_cast<Graph*>(handle);
   // Only chains: the first node has no predecessor, any other the one before.
-  if (params->type != 0 || count != (graph.nodes.empty() ? 0u : 1u)) return kInvalidValue;
+  if ((params->type != 0 && params->type != 7) || count != (graph.nodes.empty() ? 0u : 1u))
+    return kInvalidValue;
   if (count && reinterpret_cast<uintptr_t>(after[0]) != graph.nodes.size()) return kInvalidValue;
   if (count && edges) {
     if (edges[0].from_port != 1 || edges[0].type != 1) return kInvalidValue;
     ++graph.programmatic;
+  }
+  if (params->type == 7) {
+    graph.nodes.push_back({nullptr, {}, {}, 0, 0, static_cast<double*>(params->function)});
+    *node = reinterpret_cast<void*>(graph.nodes.size());
+    return 0;
   }
   graph.nodes.push_back(makeNode(params->function, params->grid, params->block[0], params->dynamic,
                                  params->arguments));

@@ -41,19 +41,28 @@ int runCompiler(const std::vector<std::string>& args, const std::string& log) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/// body(name, most threads) for each kernel.
+template <class Body>
+void forKernels(const std::string& source, Body body) {
+  const std::string marker = "extern \"C\" __global__ void __launch_bounds__(";
+  for (size_t at = 0; (at = source.find(marker, at)) != std::string::npos;) {
+    at += marker.size();
+    const int threads = std::atoi(source.c_str() + at);
+    at = source.find(") ", at) + 2;
+    body(source.substr(at, source.find('(', at) - at), threads);
+  }
+}
+
 // What ptxas would say of each kernel.
 std::string resourceLog(const std::string& source) {
   std::string log;
-  const std::string marker = "extern \"C\" __global__ void __launch_bounds__(";
-  for (size_t at = 0; (at = source.find(marker, at)) != std::string::npos;) {
-    at = source.find(") ", at) + 2;
-    const std::string name = source.substr(at, source.find('(', at) - at);
+  forKernels(source, [&](const std::string& name, int) {
     log +=
         "ptxas info    : Compiling entry function '" + name +
         "' for 'sm_80'\nptxas info    : Function properties for " + name +
         "\n    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n" +
         "ptxas info    : Used 42 registers, used 1 barriers, 1152 bytes smem, 464 bytes cmem[0]\n";
-  }
+  });
   return log;
 }
 
@@ -97,9 +106,15 @@ int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
   if (!mkdtemp(dir)) return 6;
   const std::string base = dir, unit = base + "/unit.cpp";
   std::ofstream(base + "/kernels.cu") << program.source;
+  std::string bounds;  // for the fake driver
+  forKernels(program.source, [&](const std::string& name, int threads) {
+    bounds +=
+        "extern \"C\" const unsigned " + name + "_threads = " + std::to_string(threads) + ";\n";
+  });
   std::ofstream(unit) << "#include \"" SHIM_DIR
                          "/shim.h\"\n#include \"kernels.cu\"\n#include \"" SHIM_DIR
-                         "/shim_launch.h\"\n";
+                         "/shim_launch.h\"\n"
+                      << bounds;
   std::vector<std::string> args = {SHIM_CXX, "-std=c++20",          "-O1", "-w", "-shared",
                                    "-fPIC",  "-fno-strict-aliasing"};
   if (*SHIM_SANITIZE) args.push_back("-fsanitize=" SHIM_SANITIZE);

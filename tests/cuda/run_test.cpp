@@ -5,6 +5,9 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <set>
+#include <sstream>
 
 #include "tests/cuda/fake_run.h"
 
@@ -83,14 +86,28 @@ TEST_P(CudaGolden, EqualsTransformersInOneChunk) {
   expectRun({}, run_["tolerance"].get<double>() + rounding * largest);
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaGolden,
-                         testing::Values(Case{"llama_gqa_biases", "f32", "f32"},
-                                         Case{"llama_rope_llama3", "f32", "f32"},
-                                         Case{"llama_mqa_head_dim_24", "f32", "f32"},
-                                         Case{"mistral_window", "f32", "f32"},
-                                         Case{"llama_head_dim_20_bf16", "bf16", "bf16"},
-                                         Case{"mistral_no_window_f16", "f16", "f16"}),
-                         [](const auto& info) { return info.param.model; });
+INSTANTIATE_TEST_SUITE_P(
+    , CudaGolden,
+    testing::Values(Case{"llama_gqa_biases", "f32", "f32"}, Case{"llama_rope_llama3", "f32", "f32"},
+                    Case{"llama_mqa_head_dim_24", "f32", "f32"},
+                    Case{"mistral_window", "f32", "f32"},
+                    Case{"llama_head_dim_20_bf16", "bf16", "bf16"},
+                    Case{"mistral_no_window_f16", "f16", "f16"},
+                    // qk-norm
+                    Case{"qwen3", "bf16", "bf16"},
+                    // softcaps, norms after, scales
+                    Case{"gemma2", "bf16", "bf16"}, Case{"gemma3", "f32", "f32"},
+                    Case{"granite", "f32", "f32"}, Case{"olmo2", "f32", "f32"},
+                    // layer norms, parallel residuals, parts that turn, learned
+                    // positions, MLPs without a gate
+                    Case{"cohere_qk_norm", "f32", "f32"}, Case{"gpt2", "f32", "f32"},
+                    Case{"gpt_neox_sequential", "bf16", "bf16"}, Case{"phi", "f32", "f32"},
+                    Case{"falcon_40b", "f32", "f32"},
+                    // experts: plain, beside a shared one, with biases and
+                    // sinks, after latents
+                    Case{"mixtral", "f32", "f32"}, Case{"qwen2_moe", "f32", "f32"},
+                    Case{"gpt_oss", "bf16", "bf16"}, Case{"deepseek_v3", "f32", "f32"}),
+    [](const auto& info) { return info.param.model; });
 
 TEST(CudaRun, TellsTheDemosStory) {
   const std::string plan =
@@ -117,6 +134,90 @@ TEST(CudaRun, TellsLlama2csStoryToTheLetter) {
   EXPECT_THAT(text, testing::StartsWith("Once upon a time" + json["text"].get<std::string>()));
 }
 
+// Sampling on the device, with no logits read back, tells the story that the host's sampler tells
+// from the same logits, whatever the options: of each the same seed, once with the logits shown
+// (--top-logits), which keeps the choice here.
+TEST(CudaRun, SamplesAloneWhatTheHostWouldSample) {
+  const std::string plan =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  const e2e::ScratchDir dir;
+  const struct {
+    Strings flags;
+    int launches;  // of llmc_sample in a step
+  } cases[] = {{{"--temperature", "1.1", "--seed", "7"}, 2},
+               {{"--temperature", "0.9", "--top-k", "20", "--seed", "8"}, 4},
+               {{"--temperature", "1.3", "--top-p", "0.8", "--min-p", "0.01", "--seed", "9"}, 5},
+               {{"--temperature", "1.2", "--top-k", "50", "--top-p", "0.9", "--repetition-penalty",
+                 "1.2", "--seed", "10"},
+                7},
+               {{"--temperature", "0", "--repetition-penalty", "1.3"}, 1}};
+  std::set<std::string> texts;
+  for (const auto& c : cases) {
+    SCOPED_TRACE(e2e::commandLine(c.flags));
+    Strings flags = {"--prompt", "Once upon a time", "-n", "12", "--ignore-eos"};
+    flags.insert(flags.end(), c.flags.begin(), c.flags.end());
+    const std::string log = dir / std::to_string(&c - cases);
+    const auto alone = runOnFake(plan, flags, {"LLMC_FAKE_CUDA_LOG=" + log});
+    flags.insert(flags.end(), {"--top-logits", "1"});
+    const auto here = runOnFake(plan, flags);
+    ASSERT_TRUE(alone.is_object() && here.is_object());
+    EXPECT_EQ(alone["ids"], here["ids"]);
+    texts.insert(alone["text"]);
+    // One graph, used for every step.
+    const std::string lines = e2e::readFile(log);
+    EXPECT_EQ(lines.find("graph "), lines.rfind("graph "));
+    int nodes = 0, without = 0;
+    std::sscanf(lines.c_str() + lines.find("graph "), "graph %d", &nodes);
+    const std::string greedy_log = dir / "greedy";
+    std::remove(greedy_log.c_str());
+    runOnFake(plan, {"--prompt", "Once upon a time", "-n", "2", "--ignore-eos"},
+              {"LLMC_FAKE_CUDA_LOG=" + greedy_log});
+    const std::string greedy = e2e::readFile(greedy_log);
+    std::sscanf(greedy.c_str() + greedy.find("graph "), "graph %d", &without);
+    EXPECT_EQ(nodes, without - 1 + c.launches);
+  }
+  EXPECT_GT(texts.size(), 3u) << "the options change nothing";
+}
+
+// The fake's kernels take a microsecond a block: the times of a step's kernels, and of its ops, add
+// up to the step.
+TEST(CudaRun, ProfilesEveryKernel) {
+  const std::string plan =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  const e2e::Output output =
+      runWithFakes({LLMRUN, plan, "--device", "cuda", "--profile", "--prompt-ids",
+                    "5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22", "-n", "4", "--ignore-eos",
+                    "--temperature", "1", "--top-k", "5"});
+  ASSERT_EQ(output.status, 0) << output.err;
+  std::istringstream lines(output.err);
+  std::map<std::string, double> step, ops, kernels;
+  std::map<std::string, int> counted;
+  std::string entry;
+  for (std::string line; std::getline(lines, line);) {
+    char name[100];
+    double us = 0;
+    int steps = 0;
+    if (line.rfind("    ", 0) == 0) {
+      ASSERT_EQ(std::sscanf(line.c_str(), " %99s %lf", name, &us), 2) << line;
+      kernels[entry] += us;
+      ++counted[name];
+    } else if (std::sscanf(line.c_str(), "%99[a-z]: %d steps, %lf us each", name, &steps, &us) ==
+               3) {
+      step[entry = name] = us;
+      EXPECT_EQ(steps, entry == "decode" ? 3 : 1) << line;
+    } else if (std::sscanf(line.c_str(), " %99s %lf", name, &us) == 2) {
+      ops[entry] += us;
+    }
+  }
+  for (const std::string name : {"decode", "prefill"}) {
+    EXPECT_GT(step[name], 10) << output.err;
+    EXPECT_NEAR(ops[name], step[name], 0.05) << output.err;
+    EXPECT_NEAR(kernels[name], step[name], 0.05) << output.err;
+  }
+  EXPECT_EQ(counted["llmc_sample"], 1) << output.err;
+  EXPECT_GT(counted.size(), 15u) << output.err;
+}
+
 // From compute capability 9.0 on, every kernel of a step's graph but the first may begin before the
 // one ahead has ended; and a step of a shape is built once.
 TEST(CudaRun, DecodesThroughOneGraphPerShape) {
@@ -140,7 +241,7 @@ TEST(CudaRun, DecodesThroughOneGraphPerShape) {
     std::sscanf(lines.c_str() + graph, "graph %d %d", &nodes, &programmatic);
     EXPECT_GT(nodes, 10);
     EXPECT_EQ(programmatic, capability == "90" ? nodes - 1 : 0);
-    EXPECT_THAT(lines, testing::HasSubstr("prefill_mma"));
+    EXPECT_THAT(lines, testing::HasSubstr(capability == "90" ? "_wgmma" : "_mma"));
   }
 }
 

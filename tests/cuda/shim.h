@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -34,12 +36,34 @@ struct ShimDim {
 
 namespace shim {
 
-enum class State { kReady, kWarpBarrier, kBlockBarrier, kDone };
+enum class State { kReady, kWarpBarrier, kBlockBarrier, kSpin, kDone };
 
 struct Copy {
   void* to;
   const void* from;
   bool valid;
+};
+
+/// A barrier in shared memory, in its 8 bytes.
+struct Barrier {
+  uint16_t arrivals, pending;  // a phase takes; are missing
+  int32_t bytes : 31;          // that are missing
+  uint32_t phase : 1;          // the parity of the phase at hand
+};
+static_assert(sizeof(Barrier) == 8);
+struct BulkCopy {
+  void* to;
+  const void* from;
+  int bytes;
+  Barrier* barrier;
+};
+/// A product of a warpgroup that has begun: done when it is waited for.
+struct Wgmma {
+  float (*decode)(uint16_t);
+  float* sums;
+  int columns;
+  uint4 a;
+  uint64_t b;
 };
 
 struct Fiber {
@@ -51,7 +75,8 @@ struct Fiber {
       {};  // what it offers in a shuffle; two, so that one barrier a shuffle is enough
   uint32_t operands[2][6] = {};  // of an mma
   unsigned exchanges = 0;
-  std::vector<std::vector<Copy>> copies;  // committed groups, then the open one
+  std::vector<std::vector<Copy>> copies;   // committed groups, then the open one
+  std::vector<std::vector<Wgmma>> wgmmas;  // the same
 };
 
 constexpr size_t kStackBytes = 256 << 10;
@@ -64,6 +89,8 @@ struct Block {
   void (*run)(void*) = nullptr;
   void* argument = nullptr;
   ShimDim block_index, grid;
+  std::vector<BulkCopy> bulk_copies;  // under way
+  bool progress = false;              // since the last look
 };
 inline Block block;
 
@@ -129,24 +156,30 @@ inline void prepare(Fiber& f) {
   f.stack_pointer = top;
   f.state = State::kReady;
   f.copies.assign(1, {});
+  f.wgmmas.assign(1, {});
 }
 
 /// Runs a warp until each of its threads waits for the block or has ended.
 inline void runWarp(unsigned first, unsigned last) {
+  for (unsigned i = first; i < last; ++i)
+    if (block.fibers[i].state == State::kSpin) block.fibers[i].state = State::kReady;
   for (;;) {
-    unsigned waiting = 0, wanted = 0, live = 0;
+    unsigned waiting = 0, wanted = 0, live = 0, spinning = 0;
     for (unsigned i = first; i < last; ++i) {
       Fiber& f = block.fibers[i];
       if (f.state == State::kReady) {
         block.current = i;
         llmc_shim_switch(&block.scheduler, f.stack_pointer);
+        if (f.state != State::kSpin) block.progress = true;
       }
+      spinning |= unsigned{f.state == State::kSpin} << (i - first);
       live |= unsigned{f.state != State::kDone} << (i - first);
       if (f.state != State::kWarpBarrier) continue;
       waiting |= 1u << (i - first);
       wanted |= f.mask;
     }
     if (!waiting) return;
+    if (wanted & spinning) return;  // they wait for another warp first
     block.current = first;
     if ((wanted & live) != waiting) fail("a warp's threads do not all reach a shuffle");
     for (unsigned i = first; i < last; ++i)
@@ -158,6 +191,7 @@ inline void runBlock() {
   for (unsigned i = 0; i < block.threads; ++i) prepare(block.fibers[i]);
   for (;;) {
     unsigned done = 0, waiting = 0;
+    block.progress = false;
     for (unsigned w = 0; w < block.threads; w += 32) runWarp(w, std::min(w + 32, block.threads));
     for (unsigned i = 0; i < block.threads; ++i) {
       done += block.fibers[i].state == State::kDone;
@@ -165,7 +199,10 @@ inline void runBlock() {
     }
     if (done == block.threads) return;
     // As on a GPU, threads that have ended count as arrived.
-    if (done + waiting != block.threads) fail("deadlock");
+    if (done + waiting != block.threads) {
+      if (!block.progress) fail("deadlock");
+      continue;
+    }
     for (unsigned i = 0; i < block.threads; ++i)
       if (block.fibers[i].state == State::kBlockBarrier) block.fibers[i].state = State::kReady;
   }
@@ -231,6 +268,49 @@ void mma(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1, Decode decode)
       d[i] = std::fma(element(g + i / 2 * 8, k, false), element(2 * c + i % 2, k, true), d[i]);
 }
 
+inline void endPhase(Barrier& b) {
+  if (b.pending != 0 || b.bytes != 0) return;
+  b.pending = b.arrivals;
+  b.phase ^= 1;
+}
+
+/// A warp's part of the oldest group of products: 16 rows each. The tile is read only now: whoever
+/// overwrites it before it is waited for is found out.
+inline void finishWgmmas() {
+  warpBarrier(~0u);
+  const unsigned g = lane() / 4, c = lane() % 4;
+  unsigned char* const shared = block.dynamic_shared.data();
+  const auto base = reinterpret_cast<uintptr_t>(shared);
+  const std::vector<Wgmma>& mine = self().wgmmas.front();
+  for (size_t i = 0; i < mine.size(); ++i) {
+    const uint64_t b = mine[i].b;
+    if (b >> 62 != 1 || (b >> 32 & 0x3fff) != 64)
+      fail("not an operand in rows of 128 bytes, swizzled");
+    const uintptr_t start = base + ((((b & 0x3fff) << 4) - base) & 0x3ffff);
+    for (int n = 0; n < mine[i].columns; ++n) {
+      if (static_cast<unsigned>(n % 8 / 2) != c) continue;
+      for (unsigned half = 0; half < 2; ++half) {
+        float& sum = mine[i].sums[n / 8 * 4 + half * 2 + n % 2];
+        for (unsigned k = 0; k < 16; ++k) {
+          const Wgmma& of_row = peer(g * 4 + k % 8 / 2).wgmmas.front()[i];
+          const uint32_t words[4] = {of_row.a.x, of_row.a.y, of_row.a.z, of_row.a.w};
+          const auto x = static_cast<uint16_t>(words[half + 2 * (k / 8)] >> (k % 2 * 16));
+          uintptr_t at = start + static_cast<unsigned>(n) / 8 * 1024 +
+                         static_cast<unsigned>(n) % 8 * 128 + k * 2;
+          at ^= (at >> 7 & 7) << 4;
+          uint16_t y;
+          if (at < base || at + 2 > base + block.dynamic_shared.size())
+            fail("a product reads outside shared memory");
+          std::memcpy(&y, reinterpret_cast<const void*>(at), 2);
+          sum = std::fma(mine[i].decode(x), mine[i].decode(y), sum);
+        }
+      }
+    }
+  }
+  warpBarrier(~0u);
+  self().wgmmas.erase(self().wgmmas.begin());
+}
+
 }  // namespace shim
 
 struct ShimThreadIndex {
@@ -250,7 +330,14 @@ template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int other) {
   return shim::shuffle(mask, v, shim::lane() ^ static_cast<unsigned>(other));
 }
+template <class T>
+T __shfl_sync(unsigned mask, T v, int from) {
+  return shim::shuffle(mask, v, static_cast<unsigned>(from));
+}
 inline unsigned atomicAdd(unsigned* p, unsigned v) { return std::exchange(*p, *p + v); }
+inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
+  return std::exchange(*p, *p + v);
+}
 inline unsigned long long atomicMax(unsigned long long* p, unsigned long long v) {
   return std::exchange(*p, std::max(*p, v));
 }
@@ -312,13 +399,78 @@ inline void loadTransposed(unsigned (&v)[4], const void* row) {
     }
   }
 }
+inline unsigned sharedAddress(const void* p) {
+  return static_cast<unsigned>(reinterpret_cast<uintptr_t>(p));
+}
+inline void barrierInit(unsigned long long* barrier, int arrivals) {
+  shim::Barrier b{static_cast<uint16_t>(arrivals), static_cast<uint16_t>(arrivals), 0, 0};
+  std::memcpy(barrier, &b, sizeof b);
+}
+inline void barrierFence() {}
+inline void barrierArrive(unsigned long long* barrier) {
+  auto& b = *reinterpret_cast<shim::Barrier*>(barrier);
+  if (b.pending == 0) shim::fail("more threads arrive at a barrier than it counts");
+  --b.pending;
+  shim::endPhase(b);
+}
+inline void barrierExpect(unsigned long long* barrier, int bytes) {
+  reinterpret_cast<shim::Barrier*>(barrier)->bytes += bytes;
+  barrierArrive(barrier);
+}
+inline void bulkCopy(void* to, const void* from, int bytes, unsigned long long* barrier) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0 ||
+      bytes % 16 != 0)
+    shim::fail("a bulk copy is not aligned");
+  std::memset(to, 0xff, static_cast<size_t>(bytes));  // NaN until it is waited for
+  shim::block.bulk_copies.push_back({to, from, bytes, reinterpret_cast<shim::Barrier*>(barrier)});
+}
+/// Copies arrive when someone waits for them.
+inline void barrierWait(unsigned long long* barrier, int parity) {
+  auto& b = *reinterpret_cast<shim::Barrier*>(barrier);
+  while (static_cast<int>(b.phase) == parity) {
+    auto& copies = shim::block.bulk_copies;
+    for (size_t i = 0; i < copies.size();) {
+      if (copies[i].barrier != &b) {
+        ++i;
+        continue;
+      }
+      std::memcpy(copies[i].to, copies[i].from, static_cast<size_t>(copies[i].bytes));
+      b.bytes -= copies[i].bytes;
+      copies.erase(copies.begin() + static_cast<std::ptrdiff_t>(i));
+      shim::block.progress = true;
+    }
+    shim::endPhase(b);
+    if (static_cast<int>(b.phase) == parity) shim::yield(shim::State::kSpin);
+  }
+}
+template <int>
+void takeRegisters() {}
+template <int>
+void giveRegisters() {}
+inline void wgmmaFence() {}
+inline void wgmmaCommit() { shim::self().wgmmas.emplace_back(); }
+template <int N>
+void wgmmaWait() {
+  while (shim::self().wgmmas.size() > N + 1) shim::finishWgmmas();
+}
+template <int kSums>
+void wgmmaKeep(float (&)[kSums]) {}
+struct BF16;
+template <class T, int kSums>
+void wgmma(T, float (&d)[kSums], const uint4& a, unsigned long long b) {
+  const bool bf16 = std::is_same_v<T, BF16>;
+  shim::self().wgmmas.back().push_back(
+      {bf16 ? +[](uint16_t v) { return shim::bitsToFloat(uint32_t{v} << 16); } : shim::halfToFloat,
+       d, 2 * kSums, a, b});
+}
 inline void fenceForHost() {}
 inline void waitForEarlierKernels() {}
 inline void letNextKernelBegin() {}
 
 /// Runs run(argument) as every thread of a grid.
-extern "C" void llmc_shim_run(const unsigned grid[3], unsigned threads,
-                              unsigned dynamic_shared_bytes, void (*run)(void*), void* argument) {
+extern "C" inline void llmc_shim_run(const unsigned grid[3], unsigned threads,
+                                     unsigned dynamic_shared_bytes, void (*run)(void*),
+                                     void* argument) {
   shim::Block& b = shim::block;
   if (b.fibers.size() < threads) b.fibers.resize(threads);
   b.threads = threads;

@@ -24,8 +24,8 @@ extern "C" int llmc_shim_launch(void (*kernel)(), const void* argument, unsigned
     shimLaunch<Args>(kernel, argument, grid, threads, dynamic_shared_bytes);
   else if (argument_bytes == sizeof(Relayout))
     shimLaunch<Relayout>(kernel, argument, grid, threads, dynamic_shared_bytes);
-  else if (argument_bytes == sizeof(Greedy))
-    shimLaunch<Greedy>(kernel, argument, grid, threads, dynamic_shared_bytes);
+  else if (argument_bytes == sizeof(Sample))
+    shimLaunch<Sample>(kernel, argument, grid, threads, dynamic_shared_bytes);
   else
     return 1;
   return 0;

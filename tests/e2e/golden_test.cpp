@@ -1,49 +1,34 @@
 // Tiny random models against Hugging Face Transformers in float64. tests/golden/README.md describes
-// the files; the tolerance in each is derived in the head of make_goldens.py, and greedy ids there
-// are certain beyond it.
+// the files; the tolerance in each is derived in the heads of the scripts that make them, and
+// greedy ids there are certain beyond it.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <filesystem>
+#include <set>
 
+#include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
-#include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"
 
 namespace e2e {
 namespace {
 
-namespace fs = std::filesystem;
-
-nlohmann::json goldenOf(const std::string& name) {
-  return nlohmann::json::parse(readFile(goldenModel(name) + "/golden.json"));
-}
-
-// The cases, or those whose checkpoint is in bf16 or f16.
-std::vector<std::string> goldenNames(bool narrow_only = false) {
+// The cases whose checkpoint is in bf16 or f16.
+std::vector<std::string> narrowNames() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(goldenModel(""))) {
-    // A folder without a model (the demo's) has a test of its own.
-    const std::string name = entry.path().filename().string();
-    if (!fs::exists(entry.path() / "golden.json") || !fs::exists(entry.path() / "config.json"))
-      continue;
-    if (!narrow_only || goldenOf(name)["stored_dtype"] != "f32") names.push_back(name);
-  }
-  std::sort(names.begin(), names.end());
+  for (const std::string& name : goldenNames())
+    if (goldenOf(name)["stored_dtype"] != "f32") names.push_back(name);
   return names;
 }
 
-struct Worst {
-  double error = -1, actual = 0, expected = 0;
-  std::string where;
-
-  void see(double a, double e, const std::string& at) {
-    const double difference = std::abs(a - e);
-    if (difference <= error) return;  // false for a NaN, which counts as the worst
-    *this = {std::isnan(difference) ? INFINITY : difference, a, e, at};
-  }
-};
+// One case of each architecture that has none in bf16.
+std::vector<std::string> wideNames() {
+  std::set<std::string> model_types;
+  for (const std::string& name : narrowNames()) model_types.insert(goldenModelType(name));
+  std::vector<std::string> names;
+  for (const std::string& name : goldenNames())
+    if (model_types.insert(goldenModelType(name)).second) names.push_back(name);
+  return names;
+}
 
 class Golden : public testing::TestWithParam<std::string> {
  protected:
@@ -55,55 +40,19 @@ class Golden : public testing::TestWithParam<std::string> {
   // llmrun, and every id.
   void expectRun(const std::string& weights, const std::string& kv) {
     SCOPED_TRACE("weights " + weights + ", KV cache " + kv);
-    const auto& runs = golden_["runs"];
-    const auto found = std::find_if(runs.begin(), runs.end(), [&](const auto& r) {
-      return r["weights_dtype"] == weights && r["kv_dtype"] == kv;
-    });
-    ASSERT_NE(found, runs.end());
+    const nlohmann::json* run = goldenRun(golden_, weights, kv);
+    ASSERT_TRUE(run);
     const std::string plan =
         compiledPlan(goldenModel(GetParam()), {"--dtype", weights, "--kv-dtype", kv});
     const RunningModel model(plan);
     ASSERT_TRUE(model.ok());
-    expectLogits(*found, model);
-    expectLlmrun(*found, plan);
+    const auto session = model.session({.threads = 2});
+    ASSERT_TRUE(session);
+    expectGoldenRun(*session, golden_, *run);
+    expectLlmrun(*run, plan);
   }
 
  private:
-  void expectLogits(const nlohmann::json& golden, const RunningModel& model) {
-    const Ids prompt = golden_["prompt_ids"], positions = golden_["positions"],
-              ids = golden["greedy_ids"];
-    const auto session = model.session({.threads = 2});
-    ASSERT_TRUE(session);
-    Worst worst;
-    Logits logits;
-    // The prompt goes in piece by piece, each ending where golden logits are.
-    for (size_t p = 0; p < positions.size(); ++p) {
-      const auto begin = static_cast<size_t>(session->kvLen(0)),
-                 end = static_cast<size_t>(positions[p]) + 1;
-      logits = prefill(*session, std::span(prompt).subspan(begin, end - begin));
-      const Logits expected = golden["logits"][p];
-      ASSERT_EQ(logits.size(), expected.size());
-      for (size_t v = 0; v < logits.size(); ++v) {
-        worst.see(logits[v], expected[v],
-                  "position " + std::to_string(positions[p]) + ", token " + std::to_string(v));
-      }
-    }
-    for (size_t s = 0; s < ids.size(); ++s) {
-      ASSERT_FALSE(logits.empty());
-      EXPECT_EQ(argmax(logits), ids[s]) << "step " << s;
-      for (const auto& [id, value] :
-           golden["steps"][s]["top"].get<std::vector<std::pair<int32_t, double>>>()) {
-        worst.see(logits[static_cast<size_t>(id)], value,
-                  "step " + std::to_string(s) + ", token " + std::to_string(id));
-      }
-      logits = decode(*session, ids[s]);
-    }
-    EXPECT_LE(worst.error, golden["tolerance"].get<double>())
-        << worst.where << ": " << worst.actual << ", golden " << worst.expected;
-    RecordProperty("worst_of_tolerance",
-                   std::to_string(worst.error / golden["tolerance"].get<double>()));
-  }
-
   void expectLlmrun(const nlohmann::json& golden, const std::string& plan) {
     const auto json = llmrunJson(plan, {"--prompt-ids", joined(golden_["prompt_ids"].get<Ids>()),
                                         "-n", "20", "--ignore-eos", "--top-logits", "5"});
@@ -132,14 +81,21 @@ class NarrowGolden : public Golden {};
 
 TEST_P(NarrowGolden, EqualsTransformersWithARoundedCache) { expectRun(stored(), stored()); }
 
-// bf16 and f16 widen to f32 exactly. (f32 kept as bf16 or f16 is no golden: ours leaves norms and
-// biases in f32.)
+// bf16 and f16 widen to f32 exactly.
 TEST_P(NarrowGolden, EqualsTransformersWidenedToF32) { expectRun("f32", "f32"); }
 
-INSTANTIATE_TEST_SUITE_P(, NarrowGolden, testing::ValuesIn(goldenNames(/*narrow_only=*/true)),
+INSTANTIATE_TEST_SUITE_P(, NarrowGolden, testing::ValuesIn(narrowNames()),
                          [](const auto& info) { return info.param; });
 
-TEST(GoldenFiles, ArePresent) { EXPECT_GE(goldenNames().size(), 12u); }
+// What --dtype bf16 makes of a checkpoint in f32: matrices and cache rounded, norms and biases not.
+class WideGolden : public Golden {};
+
+TEST_P(WideGolden, EqualsTransformersRoundedToBf16) { expectRun("bf16", "bf16"); }
+
+INSTANTIATE_TEST_SUITE_P(, WideGolden, testing::ValuesIn(wideNames()),
+                         [](const auto& info) { return info.param; });
+
+TEST(GoldenFiles, ArePresent) { EXPECT_GE(goldenNames().size(), 48u); }
 
 }  // namespace
 }  // namespace e2e

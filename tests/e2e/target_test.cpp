@@ -25,6 +25,17 @@ bool runsHere(const std::string& target) {
   return std::find(supported.begin(), supported.end(), target) != supported.end();
 }
 
+void expectSameBits(const Continuation& actual, const Continuation& expected) {
+  EXPECT_EQ(actual.ids, expected.ids);
+  ASSERT_EQ(actual.logits.size(), expected.logits.size());
+  for (size_t s = 0; s < actual.logits.size(); ++s) {
+    EXPECT_EQ(std::memcmp(actual.logits[s].data(), expected.logits[s].data(),
+                          actual.logits[s].size() * sizeof(float)),
+              0)
+        << "step " << s;
+  }
+}
+
 TEST(Target, IsTheBestOfThePlanThatThisMachineRuns) {
   const RunningModel model(compiledPlan(goldenModel("llama_mha"), {"--target", kTargets}));
   ASSERT_TRUE(model.ok());
@@ -51,16 +62,7 @@ TEST(Target, V4GivesTheBitsOfV3) {
     const Ids prompt = somePrompt(80, v3.plan->vocabSize());
     const auto a = v3.session({.threads = 1}), b = v4.session({.threads = 2, .prefill_chunk = 7});
     ASSERT_TRUE(a && b);
-    const Continuation expected = continueGreedily(*a, prompt, 8),
-                       actual = continueGreedily(*b, prompt, 8);
-    EXPECT_EQ(actual.ids, expected.ids);
-    ASSERT_EQ(actual.logits.size(), expected.logits.size());
-    for (size_t s = 0; s < actual.logits.size(); ++s) {
-      EXPECT_EQ(std::memcmp(actual.logits[s].data(), expected.logits[s].data(),
-                            actual.logits[s].size() * sizeof(float)),
-                0)
-          << "step " << s;
-    }
+    expectSameBits(continueGreedily(*b, prompt, 8), continueGreedily(*a, prompt, 8));
   }
 }
 
@@ -77,16 +79,8 @@ TEST(Target, AmxGivesTheSameBitsWhateverTheRowsAndThreads) {
     const auto a = amx.session({.threads = 1}), b = amx.session({.threads = 2, .prefill_chunk = 7}),
                c = v3.session({.threads = 1});
     ASSERT_TRUE(a && b && c);
-    const Continuation expected = continueGreedily(*a, prompt, 8),
-                       actual = continueGreedily(*b, prompt, 8);
-    EXPECT_EQ(actual.ids, expected.ids);
-    ASSERT_EQ(actual.logits.size(), expected.logits.size());
-    for (size_t s = 0; s < actual.logits.size(); ++s) {
-      EXPECT_EQ(std::memcmp(actual.logits[s].data(), expected.logits[s].data(),
-                            actual.logits[s].size() * sizeof(float)),
-                0)
-          << "step " << s;
-    }
+    const Continuation expected = continueGreedily(*a, prompt, 8);
+    expectSameBits(continueGreedily(*b, prompt, 8), expected);
     // Beside FMAs, AMX rounds the left operand of each product to bf16: a relative error of 2^-9,
     // independent in the four products of a layer and the logits', so that they add in squares. 4
     // stands for the largest of some hundred logits.

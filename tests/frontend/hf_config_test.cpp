@@ -303,15 +303,15 @@ TEST(HfConfig, ParameterCountOfLlama1B) {
 // What tells a family's models apart; the numbers themselves are held to goldens (tests/golden).
 TEST(HfConfig, FamiliesReadTheirOwnFields) {
   auto small = [](const std::string& fields) { return parsed(with(fields)); };
-  const ModelSpec qwen2 =
-      small(R"({"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1})");
+  const ModelSpec qwen2 = small(
+      R"({"model_type": "qwen2", "num_key_value_heads": 8, "sliding_window": 32, "max_window_layers": 1})");
   EXPECT_TRUE(qwen2.qkv_bias && !qwen2.o_bias);
   EXPECT_EQ(qwen2.sliding_window, 0) << "use_sliding_window is false";
-  EXPECT_EQ(small(R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 32,
-                      "max_window_layers": 1})")
+  EXPECT_EQ(small(R"({"model_type": "qwen2", "num_key_value_heads": 8, "use_sliding_window": true,
+                      "sliding_window": 32, "max_window_layers": 1})")
                 .windowed_layers,
             (std::vector<bool>{false, true}));
-  EXPECT_EQ(small(R"({"model_type": "qwen3"})").head_dim, 128);
+  EXPECT_EQ(small(R"({"model_type": "qwen3", "num_key_value_heads": 8})").head_dim, 128);
   EXPECT_EQ(small(R"({"model_type": "gemma2"})").windowed_layers, (std::vector<bool>{true, false}));
   EXPECT_EQ(small(R"({"model_type": "gemma2"})").attention_softcap, 50.0);
   const ModelSpec gemma3 = small(R"({"model_type": "gemma3_text", "rope_local_base_freq": 5000})");
@@ -327,6 +327,36 @@ TEST(HfConfig, FamiliesReadTheirOwnFields) {
   EXPECT_EQ(neox.rope.dim, 4);
   const ModelSpec granite = small(R"({"model_type": "granite", "logits_scaling": 8})");
   EXPECT_EQ(granite.logit_scale, 0.125);
+}
+
+// sqrt(1152) is 33.94; the nearest bf16 is 34.
+TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsWeights) {
+  const auto scale = [](const std::string& more) {
+    return parsed(with(R"({"model_type": "gemma3_text", "hidden_size": 1152)" + more + "}"))
+        .embedding_scale;
+  };
+  EXPECT_EQ(scale(R"(, "torch_dtype": "bfloat16")"), 34.0);
+  EXPECT_EQ(scale(R"(, "dtype": "float16")"), 33.9375);
+  EXPECT_EQ(scale(R"(, "dtype": "float32")"), std::sqrt(1152.0f));
+  EXPECT_EQ(scale(""), std::sqrt(1152.0f));
+}
+
+TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
+  const ModelSpec spec = parsed(with(R"({"model_type": "phi3", "head_dim": 4, "rope_scaling":
+      {"type": "longrope", "short_mscale": 1.0, "long_mscale": 1.0, "short_factor": [1, 1],
+       "long_factor": [2, 2]}})"));
+  EXPECT_EQ(spec.rope.attention_factor, 1.0);
+}
+
+// As many runs of layers as layers, each with weights of its own: a list of some 10^5 tensors.
+TEST(HfConfig, ListsTheTensorsOfManyRunsOfLayersInNoTime) {
+  json config = with(R"({"model_type": "qwen3_moe", "num_hidden_layers": 10000, "num_experts": 2,
+                         "num_experts_per_tok": 1, "moe_intermediate_size": 8,
+                         "decoder_sparse_step": 2, "num_key_value_heads": 8})");
+  const ModelSpec spec = parsed(config);
+  // q, k, v, o, their two norms, two of the layer; three of a dense MLP or a router and three of
+  // each expert; embeddings, norm and head.
+  EXPECT_EQ(requiredTensors(spec).size(), 10000u * 8 + 5000 * 3 + 5000 * 7 + 3);
 }
 
 // The files of Phi-4-mini say model_type phi4.
@@ -348,11 +378,24 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
       {R"({"model_type": "stablelm", "qk_layernorm": true})", "qk_layernorm true"},
       {R"({"model_type": "phi", "qk_layernorm": true})", "qk_layernorm true"},
       {R"({"model_type": "minicpm", "num_experts": 8})", "num_experts 8 is not supported"},
+      {R"({"model_type": "minicpm", "sparse_config": {"topk": 64}})",
+       "sparse_config is not supported"},
+      {R"({"model_type": "phi3", "head_dim": 4, "rope_scaling": {"type": "longrope", "short_mscale": 1.25,
+           "short_factor": [1, 1], "long_factor": [2, 2]}})",
+       "rope_scaling.short_mscale 1.25 is not supported (1.0, the scale"},
+      {R"({"model_type": "granite", "attention_multiplier": 0})",
+       "attention_multiplier must be above 0"},
       {R"({"model_type": "gemma3", "text_config": {}})", "text_config"},
       {R"({"model_type": "gemma2", "layer_types": ["chunked_attention", "full_attention"]})",
        "layer_types holds \"chunked_attention\""},
       {R"({"model_type": "gemma2", "layer_types": ["full_attention"]})",
-       "a list of layers has 1 entries, but num_hidden_layers is 2"},
+       "layer_types has 1 entries, but num_hidden_layers is 2"},
+      {R"({"model_type": "gemma2", "layer_types": []})",
+       "layer_types has 0 entries, but num_hidden_layers is 2"},
+      {R"({"layer_types": ["full_attention", "sliding_attention"]})",
+       "layer_types holds \"sliding_attention\", but the model has no sliding_window"},
+      {R"({"model_type": "smollm3", "num_key_value_heads": 8, "no_rope_layers": []})",
+       "no_rope_layers has 0 entries, but num_hidden_layers is 2"},
       {R"({"model_type": "qwen3_moe"})", "field num_experts is missing"},
       {R"({"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 5, "moe_intermediate_size": 8})",
        "num_experts_per_tok is 5, must be 1 to 4"},

@@ -2,7 +2,7 @@
 """Writes tests/golden/<case>/ for every family of models beyond llama and mistral: tiny random models, as
 Hugging Face Transformers saves them, and what it says of them.
 
-    python make_family_goldens.py             writes every case anew (about ten minutes on one core)
+    python make_family_goldens.py             writes every case anew (about half an hour on one core)
     python make_family_goldens.py NAME...     writes those
 
 The files are those of make_goldens.py (README.md); what differs is the oracle, which has to serve many
@@ -10,13 +10,23 @@ modelling files unchanged:
 
 The oracle
     Transformers' modelling code on weights in float64, with the attention function below registered
-    beside its own ("golden"): softmax in float64, and K and V rounded to the KV cache's dtype. Norms and
-    RoPE tables stay in float32 where that code computes them so, which errs by about 1e-7 of a value.
+    beside its own ("golden"): softmax in float64. Norms and RoPE tables stay in float32 where that code
+    computes them so, which errs by about 1e-7 of a value.
+
+    Weights in bf16 or f16: matrices are rounded to it, to nearest even; norms, biases and sinks, which
+    this project keeps in f32, stay as they are stored. A KV cache in bf16 or f16: Transformers' own cache,
+    which rounds what it is given (K after rotation and V; of latent attention, the latents).
+
+    One constant follows the dtype of a model: Gemma's scale of the embeddings, sqrt(hidden_size), is
+    rounded to that of the weights (modeling_gemma.py, embed_scale). Models are published, and were
+    trained, in the dtype they are stored in, so the scale here is that of the stored dtype in every run:
+    what dtype a user keeps the weights in does not change what the model is.
 
 The tolerance
-    1e-4 of the largest logit for what computes in float32; Transformers in float32 must stay within half
-    of it, and greedy ids are certain to ten times it. With a KV cache in bf16, half of what rounding the
-    cache changes is added (make_goldens.py derives it).
+    1e-4 of the largest logit for what computes in float32, whatever the dtype of the weights: it reads the
+    same rounded weights. With a KV cache in bf16 or f16, half of what rounding the cache changes is added
+    (make_goldens.py derives it). Transformers in float32 must stay within half of the tolerance, and greedy
+    ids are certain to ten times it (twice it with a rounded cache).
 
 InternLM2 and MiniCPM are not in Transformers. Their models are written from ones that compute the same:
 InternLM2's is Llama's with its tensors renamed and wqkv put together, MiniCPM's is Granite's, whose
@@ -33,28 +43,31 @@ import numpy
 import safetensors.torch
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from make_goldens import BOS, DTYPES, EOS, HERE, STEPS, TOP, compact
+from make_goldens import BOS, DTYPES, EOS, HERE, STEPS, TOP, compact, is_matrix
 
 RELATIVE = 1e-4
 VOCAB = 131
 
 
-class Cache:
-    dtype = "f32"
+class RoundedCache(DynamicCache):
+    def __init__(self, dtype):
+        super().__init__()
+        self.rounded = DTYPES[dtype]
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        rounded = [t.to(self.rounded).to(t.dtype) for t in (key_states, value_states)]
+        return super().update(*rounded, *args, **kwargs)
 
 
 def golden_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, softcap=None,
                      s_aux=None, **kwargs):
-    def cached(t):
-        return t if Cache.dtype == "f32" else t.to(DTYPES[Cache.dtype]).to(t.dtype)
-
     groups = query.shape[1] // key.shape[1]
-    key = cached(key).repeat_interleave(groups, dim=1)
-    value = cached(value).repeat_interleave(groups, dim=1)
+    key = key.repeat_interleave(groups, dim=1)
+    value = value.repeat_interleave(groups, dim=1)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query @ key.transpose(2, 3) * scaling
     if softcap is not None:
@@ -103,6 +116,7 @@ CASES = {
         original_max_position_embeddings=32, rope_parameters=longrope(12) | {"partial_rotary_factor": 0.75}),
     "smollm3": case("SmolLM3", "every second layer without rope", num_hidden_layers=4, no_rope_layer_interval=2),
     "internlm2": case("InternLM2", "wqkv by KV head; biases", attention_bias=True),
+    "arcee": case("Arcee", "relu2 without a gate"),
     "minicpm": case("MiniCPM", "scale_emb, scale_depth, dim_model_base"),
     "granite": case("Granite", "four multipliers", embedding_multiplier=3.0, attention_multiplier=0.2,
         residual_multiplier=0.5, logits_scaling=0.25),
@@ -195,7 +209,7 @@ def config_of(case):
                     attention_multiplier=(sizes["hidden_size"] // sizes["num_attention_heads"]) ** -0.5,
                     logits_scaling=sizes["hidden_size"] / MINICPM["dim_model_base"])
     config = getattr(transformers, family + "Config")(**(sizes | more))
-    # Falcon's attention takes no other function: its goldens have no rounded KV cache.
+    # Falcon's attention takes no other function; its own is in float64 too.
     config._attn_implementation = "eager" if family == "Falcon" else "golden"
     config._experts_implementation = "eager"  # the grouped product knows no float64
     return config
@@ -237,51 +251,55 @@ def new_model(case, seed):
     return model.to(DTYPES[case["stored"]]).eval()
 
 
-def converted(model, dtype):
+def converted(model, dtype, weights_dtype):
+    """The model with its matrices rounded to `weights_dtype`, to compute in `dtype`."""
     copy = AutoModelForCausalLM.from_config(model.config).eval()
     state = {k: v.to(torch.float32) for k, v in model.state_dict().items()}
+    for name, tensor in state.items():
+        if is_matrix(name, tensor):
+            state[name] = tensor.to(DTYPES[weights_dtype]).to(torch.float32)
     copy.load_state_dict(state)
     copy = copy.to(dtype)
-    # Inverse frequencies are float32 in Transformers whatever the model is.
+    stored_buffers = dict(model.named_buffers())
     for (name, b), (_, original) in zip(copy.named_buffers(), AutoModelForCausalLM.from_config(model.config).named_buffers()):
+        # Inverse frequencies are float32 in Transformers whatever the model is.
         if "inv_freq" in name:
             b.data = original.data.to(torch.float32)
+        if name.endswith("embed_scale"):
+            b.data = stored_buffers[name].data.to(dtype)
     return copy
 
 
-def logits_of(model, ids):
+def logits_of(model, ids, kv_dtype):
+    cache = None if kv_dtype == "f32" else RoundedCache(kv_dtype)
     with torch.no_grad():
-        return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].double()
+        return model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=cache is not None).logits[0].double()
 
 
 class Rejected(Exception):
     pass
 
 
-def greedy(model, prompt):
+def greedy(model, prompt, kv_dtype):
     ids, steps = list(prompt), []
     for _ in range(STEPS):
-        values, indices = logits_of(model, ids)[-1].topk(TOP)
+        values, indices = logits_of(model, ids, kv_dtype)[-1].topk(TOP)
         steps.append({"gap": (values[0] - values[1]).item(),
                       "top": [[i, v] for i, v in zip(indices.tolist(), values.tolist())]})
         ids.append(indices[0].item())
     return ids[len(prompt):], steps
 
 
-def run_of(exact, single, prompt, positions, weights_dtype, kv_dtype):
-    Cache.dtype = "f32"
-    plain = logits_of(exact, prompt)
-    float32_error = (logits_of(single, prompt) - plain).abs().max().item()
-    tolerance = RELATIVE * plain.abs().max().item()
-    Cache.dtype = kv_dtype
-    logits = logits_of(exact, prompt)
-    greedy_ids, steps = greedy(exact, prompt)
-    effect = (logits - plain).abs().max().item()
-    tolerance += effect / 2
-    Cache.dtype = "f32"
+def run_of(stored, prompt, positions, weights_dtype, kv_dtype):
+    exact, single = (converted(stored, dtype, weights_dtype) for dtype in (torch.float64, torch.float32))
+    logits = logits_of(exact, prompt, kv_dtype)
+    effect = (logits - logits_of(exact, prompt, "f32")).abs().max().item()
+    tolerance = RELATIVE * logits.abs().max().item() + effect / 2
+    float32_error = (logits_of(single, prompt, kv_dtype) - logits).abs().max().item()
     run = f"{weights_dtype}/{kv_dtype}"
     if float32_error > tolerance / 2:
         raise Rejected(f"{run}: float32 errs by {float32_error:.3g}, tolerance {tolerance:.3g}")
+    greedy_ids, steps = greedy(exact, prompt, kv_dtype)
     gap = min(step["gap"] for step in steps)
     if gap < (10 if kv_dtype == "f32" else 2) * tolerance:
         raise Rejected(f"{run}: gap {gap:.3g}, tolerance {tolerance:.3g}")
@@ -337,19 +355,16 @@ def internlm2_tensors(tensors, config):
 
 def write_case(name, case):
     length = case["length"]
-    runs = [("f32", "f32")]
-    if case["stored"] == "bf16":
-        runs = [("bf16", "f32"), ("f32", "f32")]
-        runs.append(("bf16", "bf16"))
+    # What is stored in bf16 widens exactly.
+    runs = [("bf16", "f32")] if case["stored"] == "bf16" else []
+    runs += [("f32", "f32"), ("bf16", "bf16"), ("f16", "f16")]
     for seed in range(1, 400):
         generator = numpy.random.default_rng(seed)
         prompt = [BOS] + generator.integers(3, VOCAB, length - 1).tolist()
         positions = sorted({0, 1, 15, 16, 17, 33, length // 2, length - 1})
         stored = new_model(case, seed)
-        exact, single = converted(stored, torch.float64), converted(stored, torch.float32)
         try:
-            # bf16 widens exactly: a run in f32 differs from one in bf16 in the KV cache alone.
-            done = [run_of(exact, single, prompt, positions, *run) for run in runs]
+            done = [run_of(stored, prompt, positions, *run) for run in runs]
         except Rejected as reason:
             print(f"{name}: seed {seed} rejected, {reason}", flush=True)
             continue

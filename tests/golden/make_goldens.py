@@ -224,13 +224,18 @@ def new_model(case, seed):
     return model.to(DTYPES[case["stored"]]).eval()
 
 
+def is_matrix(name, tensor):
+    """What this project keeps in the dtype of the weights; norms, biases and sinks it keeps in f32."""
+    return tensor.dim() >= 2 and "norm" not in name and "bias" not in name
+
+
 def rounded(model, dtype):
-    """The stored weights rounded to dtype (to nearest even), in float64."""
+    """The stored weights with their matrices rounded to dtype (to nearest even), in float64."""
     copy = type(model)(model.config).double().eval()
-    state = {
-        name: tensor.to(torch.float32).to(DTYPES[dtype]).double()
-        for name, tensor in model.state_dict().items()
-    }
+    state = {name: tensor.to(torch.float32) for name, tensor in model.state_dict().items()}
+    for name, tensor in state.items():
+        if is_matrix(name, tensor):
+            state[name] = tensor.to(DTYPES[dtype]).double()
     copy.load_state_dict(state)
     return copy
 

@@ -1,6 +1,8 @@
 """check_goldens.py goldens: every golden through llmrun --device cuda, row by row (f32 operands, the golden's own tolerance)
 and in one chunk (tensor cores: ids, and how far logits are). check_goldens.py compare: the same logits on CPU and GPU.
-A line of JSON each."""
+check_goldens.py wgmma: a prompt's logits through this architecture's tensor-core products and through mma.sync.
+check_goldens.py sample: tokens that the device chooses alone and that the host chooses from its logits. A line of JSON
+each."""
 import glob
 import json
 import subprocess
@@ -37,7 +39,7 @@ def goldens():
 
 
 def compare():
-    for plan in sorted(glob.glob("golden_*.fb")) + ["demo.fb"]:
+    for plan in [p for p in sorted(glob.glob("golden_*.fb")) if not p.endswith(".mma.fb")] + ["demo.fb"]:
         prompt = ",".join(str(3 + i * 7 % 40) for i in range(33))
         flags = ["--prompt-ids", prompt, "-n", "24", "--ignore-eos", "--top-logits", "8"]
         cpu, error = llmrun(plan, *flags)
@@ -51,4 +53,46 @@ def compare():
         print(json.dumps(line), flush=True)
 
 
-goldens() if sys.argv[1] == "goldens" else compare()
+def prompts(length, vocab):
+    return ",".join(str(3 + i * 7919 % (vocab - 3)) for i in range(length))
+
+
+# Both round the same operands to 16 bits; sums differ in order. A sum that lies at the edge of a rounding tips over here and
+# there, by 2^-8 of its size in bf16; what reaches the logits is some such steps, never a factor: 2^-5 of the largest.
+def wgmma():
+    cases = [("demo.fb", 200, []), ("1b.fb", 128000, ["--synthetic-weights", "--max-seq-len", "2048"]), ("7b.fb", 30000, ["--synthetic-weights", "--max-seq-len", "2048"])]
+    for plan, vocab, flags in cases:
+        for length in (5, 64, 129) + ((300, 1100, 2000) if flags else (250,)):
+            both = []
+            for path in (plan, plan.replace(".fb", ".mma.fb")):
+                both.append(llmrun(path, "--device", "cuda", "--prompt-ids", prompts(length, vocab), "-n", "1", "--ignore-eos", "--top-logits", "16", *flags))
+            line = {"step": "wgmma", "plan": plan, "prompt": length}
+            if both[0][0] is None or both[1][0] is None:
+                line["error"] = both[0][1] or both[1][1]
+            else:
+                mine, other = (dict(run["steps"][0]) for run, _ in both)
+                largest = max(abs(v) for v in other.values())
+                line.update(same_id=both[0][0]["ids"] == both[1][0]["ids"], shared_of_16=len(mine.keys() & other.keys()), largest=largest)
+                line["worst"] = max((abs(mine[i] - other[i]) for i in mine.keys() & other.keys()), default=float("inf"))
+                line["ok"] = line["worst"] <= largest / 32 and line["shared_of_16"] >= 8
+            print(json.dumps(line), flush=True)
+
+
+def sample():
+    options = (["--temperature", "1"], ["--temperature", "0.8", "--top-k", "40"], ["--temperature", "1.2", "--top-p", "0.9"],
+               ["--temperature", "0.9", "--top-k", "200", "--top-p", "0.95", "--min-p", "0.01", "--repetition-penalty", "1.1"],
+               ["--temperature", "0", "--repetition-penalty", "1.2"])
+    for plan, flags in (("demo.fb", []), ("1b.fb", ["--synthetic-weights", "--max-seq-len", "512"])):
+        for option in options:
+            run = ["--device", "cuda", "--prompt-ids", prompts(20, 500), "-n", "64", "--ignore-eos", "--seed", "5", *flags, *option]
+            alone, error = llmrun(plan, *run)
+            here, other_error = llmrun(plan, *run, "--top-logits", "1")
+            line = {"step": "sample", "plan": plan, "options": option}
+            if alone is None or here is None:
+                line["error"] = error or other_error
+            else:
+                line["ok"] = alone["ids"] == here["ids"]
+            print(json.dumps(line), flush=True)
+
+
+{"goldens": goldens, "compare": compare, "wgmma": wgmma, "sample": sample}[sys.argv[1]]()

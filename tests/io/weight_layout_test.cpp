@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <set>
 
 #include "runtime/io/tensor_source.h"
@@ -59,6 +60,39 @@ TEST(WeightLayout, PanelOffsetsFillAPanelWithoutHoles) {
   }
   EXPECT_EQ(panelElements(DType::kBF16, 5), 6 * 16);
   EXPECT_EQ(panelElements(DType::kF16, 5), 5 * 16);
+}
+
+TEST(WeightView, IsInsideWhereEveryElementIs) {
+  // The second of two matrices [6, 4] that lie after one another in rows of 8.
+  const WeightView good = {.stored = {6, 8},
+                           .begin = 4,
+                           .run = 3,
+                           .outer = 24,
+                           .inner = 8,
+                           .col = 1,
+                           .pair_begin = 0,
+                           .pair_size = 2};
+  EXPECT_TRUE(good.isInside(6, 4, 1));
+  EXPECT_EQ(good.element(0, 5), 4 + 5 * 8);
+  EXPECT_FALSE(good.isInside(6, 5, 1)) << "a column further";
+  EXPECT_FALSE(good.isInside(9, 4, 1)) << "a run further";
+  EXPECT_FALSE(good.isInside(5, 4, 1)) << "no whole runs";
+  EXPECT_TRUE(good.isInside(6, 4, 2)) << "experts share it";
+  const auto changed = [&](auto change) {
+    WeightView view = good;
+    change(view);
+    return view.isInside(6, 4, 2);
+  };
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  EXPECT_FALSE(changed([](WeightView& v) { v.expert = 1; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.stored.clear(); }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.stored = {0, 8}; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.stored = {kMost, kMost, kMost}; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.run = 0; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.begin = -1; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.inner = kMost; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.pair_size = 3; }));
+  EXPECT_FALSE(changed([](WeightView& v) { v.pair_begin = 2; }));
 }
 
 TEST(TensorSource, StoredRowUndoesTheInterleavingOfEachHead) {

@@ -109,6 +109,17 @@ struct Corruption {
   void (*change)(PlanT&);
 };
 
+// Of the second weight: its source as the whole of a tensor of its shape, seen through a view.
+schema::WeightViewT& viewSource(PlanT& p) {
+  schema::WeightSourceT& source = *p.weights[1]->sources[0];
+  source.view = std::make_unique<schema::WeightViewT>();
+  source.view->stored = {source.rows, source.cols};
+  source.view->run = source.rows;
+  source.view->inner = source.cols;
+  source.view->col = 1;
+  return *source.view;
+}
+
 schema::PhaseT& attention(PlanT& p) { return *p.entry_points[0]->sections[1]->phases[1]; }
 
 const Corruption kCorruptions[] = {
@@ -143,6 +154,14 @@ const Corruption kCorruptions[] = {
     {"weights[1]: a source has 31 columns", [](PlanT& p) { p.weights[1]->sources[0]->cols = 31; }},
     {"weights[1]: a source has 0 rows", [](PlanT& p) { p.weights[1]->sources[0]->rows = 0; }},
     {"weights[1]: a source has kind 3", [](PlanT& p) { p.weights[1]->sources[0]->kind = 3; }},
+    {"weights[1]: a source has a view that leaves its tensor",
+     [](PlanT& p) { viewSource(p).begin = 1; }},
+    {"weights[1]: a source has a view that leaves its tensor",
+     [](PlanT& p) { viewSource(p).run = 0; }},
+    {"weights[1]: a source has a view that leaves its tensor",
+     [](PlanT& p) { viewSource(p).stored.clear(); }},
+    {"weights[1]: a source has a view that leaves its tensor",
+     [](PlanT& p) { viewSource(p).col = ~0ull; }},
     {"weights[1]: bytes is 4160", [](PlanT& p) { p.weights[1]->bytes += 64; }},
     {"weights[1]: layer_stride_bytes is 64",
      [](PlanT& p) { p.weights[1]->layer_stride_bytes = 64; }},
@@ -235,6 +254,11 @@ TEST(Plan, RefusesEveryCorruptField) {
     EXPECT_THAT(s.message(), AllOf(HasSubstr("p.fb: is corrupt"), HasSubstr(c.message)));
     EXPECT_THAT(s.message(), testing::Not(HasSubstr("\n")));
   }
+}
+
+TEST(Plan, TakesAViewOfAWholeTensor) {
+  const Status s = openChanged([](PlanT& p) { viewSource(p); });
+  EXPECT_TRUE(s.ok()) << s.message();
 }
 
 TEST(Plan, RefusesEveryTruncation) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "runtime/abi/sampling.h"
 #include "tests/runtime/allocation_counter.h"
 
 namespace llmrt {
@@ -124,9 +125,20 @@ TEST(Random, IsXoshiro256StarStar) {
   Random random(0);
   const uint64_t s1 = 0x6e789e6aa1b965f4u * 5;
   EXPECT_EQ(random.next(), (s1 << 7 | s1 >> 57) * 9);
-  for (int i = 0; i < 1000; ++i) {
-    const double u = random.uniform();
-    EXPECT_TRUE(u >= 0 && u < 1);
+}
+
+// In units of 2^-40, over the whole range, against the C library's exponential.
+TEST(SampleWeight, IsTheExponential) {
+  EXPECT_EQ(llmcSampleWeight(3, 3), LLMC_SAMPLE_ONE);
+  EXPECT_EQ(llmcSampleWeight(-28, 0), 0u);
+  EXPECT_EQ(llmcSampleWeight(-3e38f, 3e38f), 0u);
+  uint64_t before = LLMC_SAMPLE_ONE;
+  for (float d = 0; d < 30; d += 0.0037f) {
+    const uint64_t weight = llmcSampleWeight(5 - d, 5);
+    const double exact = std::exp(double{5 - d} - 5) * static_cast<double>(LLMC_SAMPLE_ONE);
+    EXPECT_LE(weight, before) << d;
+    EXPECT_NEAR(static_cast<double>(weight), exact, 1.01) << d;
+    before = weight;
   }
 }
 
@@ -134,9 +146,8 @@ TEST(Sampler, SurvivesLogitsThatAreNotNumbers) {
   const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
   EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>{nan, 0, nan, -inf}), 1);
   EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>{0, 1, inf, 2}), 2);
-  const int32_t id =
-      sampler({.temperature = 1, .top_k = 2, .top_p = 0.5f}).sample(std::vector<float>(4, nan));
-  EXPECT_TRUE(id >= 0 && id < 4);
+  EXPECT_EQ(
+      sampler({.temperature = 1, .top_k = 2, .top_p = 0.5f}).sample(std::vector<float>(4, nan)), 0);
   EXPECT_EQ(sampler({.temperature = 1}).sample(std::vector<float>(4, -inf)), 0);
 }
 

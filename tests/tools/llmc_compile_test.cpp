@@ -108,7 +108,7 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
   const std::string bytes = readWhole(dir_.path("t.fb"));
   const auto* plan = llmrt::schema::GetPlan(bytes.data());
   for (const auto* entry : *plan->entry_points())
-    EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 8u);
+    EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 16u);
 }
 
 TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
@@ -117,6 +117,22 @@ TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
   EXPECT_EQ(ran.status, 0);
   EXPECT_EQ(ran.errLines(), 1u);
   EXPECT_THAT(ran.err, HasSubstr("warning: --max-seq-len 100"));
+}
+
+// Transformers turns to other frequencies as a text grows; keys that lie in a cache cannot.
+TEST_F(LlmcCompile, WarnsThatDynamicFrequenciesAreFixed) {
+  nlohmann::json config = tinyConfig();
+  config["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};
+  dir_.write("config.json", config.dump());
+  const auto warnings = [&](const char* max_seq_len) {
+    const Ran ran = llmc({"compile", dir_.path("config.json"), "--no-weights", "--emit", "ir",
+                          "--max-seq-len", max_seq_len});
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    return ran.err;
+  };
+  EXPECT_THAT(warnings("100"), HasSubstr("rope_scaling dynamic: sessions of more than 64 tokens "
+                                         "use the frequencies of 100"));
+  EXPECT_EQ(warnings("64"), "");
 }
 
 TEST_F(LlmcCompile, EmitPrintsEachStageAndWritesNoPlan) {

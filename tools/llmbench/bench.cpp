@@ -76,32 +76,31 @@ Status measurePrefill(Session& session, int64_t count, Rounds& rounds) {
   return {};
 }
 
-// Decodes behind `depth` tokens, or up to 3 % more: filling a deep context takes far longer than
-// decoding in it, so what the round before left serves again. The bytes are those of the real one.
+// Decodes behind `depth` tokens. Filling a deep context takes far longer than decoding in it, so
+// what the round before filled serves again.
 Status measureDecode(Session& session, int64_t depth, int64_t count, Rounds& rounds) {
   const schema::Plan& plan = session.plan().schema();
   const int64_t vocab_size = session.plan().vocabSize();
   const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
-  int64_t kv_len = session.kvLen(0);
-  if (kv_len < depth || kv_len > depth + depth / 32 ||
-      kv_len + count > session.options().max_seq_len) {
+  if (session.kvLen(0) < depth) {
     session.reset(0);
-    if (depth > 0) LLMRT_RETURN_IF_ERROR(session.prefill(0, tokens(depth, vocab_size)));
-    kv_len = depth;
+    LLMRT_RETURN_IF_ERROR(session.prefill(0, tokens(depth, vocab_size)));
   }
+  session.truncate(0, depth);
   const Clock::time_point start = Clock::now();
-  if (session.decodesGreedilyAlone()) {
+  if (session.decodesAlone()) {
     // What a user of a device gets: the choice of each token is part of its time.
-    LLMRT_RETURN_IF_ERROR(
-        session.decodeGreedy(0, tokenAt(kv_len, vocab_size), count, [](int32_t) { return true; }));
+    LLMRT_ASSIGN_OR_RETURN(Sampler greedy, Sampler::create(vocab_size, {}));
+    LLMRT_RETURN_IF_ERROR(session.decodeAlone(0, tokenAt(depth, vocab_size), count, greedy,
+                                              [](int32_t) { return true; }));
   } else {
     for (int64_t i = 0; i < count; ++i) {
-      LLMRT_RETURN_IF_ERROR(session.decode(0, tokenAt(kv_len + i, vocab_size)));
+      LLMRT_RETURN_IF_ERROR(session.decode(0, tokenAt(depth + i, vocab_size)));
     }
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   double bytes = 0;
-  for (int64_t i = 0; i < count; ++i) bytes += stepCost(plan, entry, 1, kv_len + i, 1).bytes();
+  for (int64_t i = 0; i < count; ++i) bytes += stepCost(plan, entry, 1, depth + i, 1).bytes();
   rounds.decode_tok_s.values.push_back(static_cast<double>(count) / seconds);
   rounds.decode_gb_s.values.push_back(bytes / seconds / 1e9);
   rounds.bytes_per_token = bytes / static_cast<double>(count);

@@ -144,6 +144,12 @@ class Compilation {
       result_.warnings.push_back(fmt::format(
           "--max-seq-len {}: the model was trained for {} positions, text beyond them may be poor",
           import.maxSeqLen, spec.max_position_embeddings));
+      if (spec.rope.scaling == RopeScaling::kDynamic) {
+        result_.warnings.push_back(
+            fmt::format("rope_scaling dynamic: sessions of more than {} tokens use the frequencies "
+                        "of {}, whatever the length of the text",
+                        spec.max_position_embeddings, import.maxSeqLen));
+      }
     }
     import.maxBatch = options_.maxBatch;
     import.prefillChunk = options_.prefillChunk;
@@ -226,6 +232,8 @@ class Compilation {
     for (const cuda::CudaTarget* target : targets) {
       auto image = cuda::compileKernels(*source, *target);
       if (!image) return failure(image.takeError(), true);
+      for (const std::string& warning : image->binary.warnings)
+        result_.warnings.push_back(fmt::format("{}: {}", target->name, warning));
       if (options_.emit == Emit::kPtx)
         text.assign(image->binary.image.begin(), image->binary.image.end() - 1);
       images.push_back(std::move(*image));

@@ -24,7 +24,9 @@ std::vector<int32_t> parseIds(const std::string& text) {
 
 void RunOptions::addTo(CLI::App& app) {
   model.addTo(app);
-  app.add_flag("--profile", profile, "Per-op time against its limit, on stderr after the run");
+  app.add_flag(
+      "--profile", profile,
+      "Per-op time against its limit, on stderr after the run; with --device cuda per kernel");
   app.add_flag("--json", json, "stdout is one line, a JSON object");
 
   auto* input = app.add_option_group("input", "At most one; stdin where none is given");

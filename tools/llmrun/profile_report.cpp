@@ -11,7 +11,40 @@
 
 namespace llmrt {
 
+namespace {
+
+/// Of a device: what its kernels took, one after the other; what their bytes and FLOPs came to.
+void printDeviceProfile(const Session& session, std::FILE* out) {
+  const std::vector<OpProfile> ops = session.profile()->ops();
+  for (size_t begin = 0; begin < ops.size();) {
+    size_t end = begin;
+    double total = 0;
+    for (; end < ops.size() && ops[end].entry_point == ops[begin].entry_point; ++end)
+      total += ops[end].seconds;
+    const auto steps = static_cast<double>(ops[begin].steps);
+    fmt::print(out, "{}: {} steps, {:.3f} us each\n  {:<40}{:>12}{:>8}{:>10}{:>12}\n",
+               ops[begin].entry_point, ops[begin].steps, total * 1e6 / steps, "op, its kernels",
+               "us/step", "share", "GB/s", "GFLOP/s");
+    for (; begin < end; ++begin) {
+      const OpProfile& op = ops[begin];
+      if (op.kernels.empty()) continue;
+      fmt::print(out, "  {:<40}{:>12.3f}{:>7.1f}%{:>10.1f}{:>12.1f}\n", op.op,
+                 op.seconds * 1e6 / steps, 100 * op.seconds / total,
+                 op.cost.bytes() / op.seconds / 1e9, op.cost.flops / op.seconds / 1e9);
+      for (const KernelProfile& kernel : op.kernels)
+        fmt::print(out, "    {:<38}{:>12.3f}{:>7.1f}%\n", kernel.symbol,
+                   kernel.seconds * 1e6 / steps, 100 * kernel.seconds / total);
+    }
+  }
+}
+
+}  // namespace
+
 Status printProfile(const Session& session, std::FILE* out) {
+  if (session.options().device) {
+    printDeviceProfile(session, out);
+    return {};
+  }
   const int threads = session.options().threads;
   LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter, BandwidthMeter::create(threads));
   LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());

@@ -5,33 +5,49 @@
 // chunks are merged in ascending order, by one block in turn or by the last of several to end, with
 // the same operations: the bits do not depend on how work is split.
 
-/// All query heads of KV head `head` for one row; a block of 256 threads.
-template <class Pool, int kNumHeads, int kWindow, int kQStride, int kYStride>
+/// Vectors of a cache as lanes read them.
+template <class Pool, int kWidth>
+struct CachedVectors {
+  static constexpr int kPerVector = 16 / sizeof(typename Pool::Element),
+                       kVectors = kWidth / kPerVector;
+  /// Lanes on one key: a power of two; a lane has kPerLane vectors of it.
+  static constexpr DEVICE int lanesFor(int vectors) {
+    return vectors >= 32 ? 32 : vectors >= 16 ? 16 : vectors >= 8 ? 8 : vectors >= 4 ? 4 : 2;
+  }
+  static constexpr int kLanes = lanesFor(kVectors), kPerLane = ceilDiv(kVectors, kLanes),
+                       kKeysAtOnce = 32 / kLanes;
+};
+
+/// The query heads of a KV head for one row, shared by kParts blocks of 256 threads. `cap`: scores
+/// s become cap tanh(s / cap), 0: they stay. `sinks`: a score per query head that has no value; may
+/// be null.
+template <class Pool, int kNumHeads, int kWindow, int kQStride, int kYStride, int kParts = 1>
 struct Attention {
   static constexpr int kChunk = 256, kThreads = 256, kWarps = 8;
   static constexpr int kDim = Pool::kDim, kPadded = Pool::kPadded,
                        kGroup = kNumHeads / Pool::kHeads;
-  /// Query heads that share each key they read, in registers.
-  static constexpr int kTogether = kGroup < 4 ? kGroup : 4;
+  static constexpr int kValueDim = Pool::kValueDim, kValuePadded = Pool::kValuePadded;
+  /// Query heads that share each key they read, in registers; latents are wide.
+  static constexpr int kMostTogether = kPadded > 256 ? 2 : 4,
+                       kTogether = kGroup < kMostTogether ? kGroup : kMostTogether;
   typedef typename Pool::Element Element;
-  static constexpr int kPerVector = 16 / sizeof(Element), kVectors = kPadded / kPerVector;
-  /// Lanes on one key: a power of two; a lane has kVectorsPerLane vectors of it.
-  static constexpr DEVICE int lanesFor(int vectors) {
-    return vectors >= 32 ? 32 : vectors >= 16 ? 16 : vectors >= 8 ? 8 : vectors >= 4 ? 4 : 2;
-  }
-  static constexpr int kLanes = lanesFor(kVectors), kVectorsPerLane = ceilDiv(kVectors, kLanes);
-  static constexpr int kKeysAtOnce = 32 / kLanes, kWarpKeys = kChunk / kWarps,
-                       kOutputs = ceilDiv(kTogether * kPadded, kThreads);
+  typedef CachedVectors<Pool, kPadded> Keys;
+  typedef CachedVectors<Pool, kValuePadded> Values;
+  static constexpr int kPerVector = Keys::kPerVector;
+  static constexpr int kWarpKeys = kChunk / kWarps,
+                       kOutputs = ceilDiv(kTogether * kValuePadded, kThreads);
+  static constexpr int kRounds = ceilDiv(kGroup, kTogether),
+                       kRoundsPerPart = ceilDiv(kRounds, kParts);
 
   struct Shared {
     float scores[kTogether][kChunk];
-    float output[kWarps][kTogether][kPadded];
+    float output[kWarps][kTogether][kValuePadded];
     float largest[kTogether], sum[kTogether];
     int last;
   };
 
-  /// (m, l, o) of some keys; a thread has elements threadIdx.x + i kThreads of [kTogether][kPadded]
-  /// of o.
+  /// (m, l, o) of some keys; a thread has elements threadIdx.x + i kThreads of
+  /// [kTogether][kValuePadded] of o.
   struct State {
     float largest[kTogether], sum[kTogether], output[kOutputs];
   };
@@ -47,35 +63,37 @@ struct Attention {
     }
   }
 
-  /// body(i, quad of the lane's vector j of key begin + i) for the keys of this warp that lie in
-  /// [from, to).
-  template <class Body>
+  /// body(i, quads of the lane's vectors of key begin + i) for the keys of this warp that lie in
+  /// [from, to). V: Keys or Values, kWidth: elements of one in the pool.
+  template <class V, int kWidth, class Body>
   static DEVICE void forKeys(const void* pool, const Step& step, int seq, int head, int chunk_begin,
                              int from, int to, Body body) {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, in_key = lane % kLanes,
-              key = lane / kLanes;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, in_key = lane % V::kLanes,
+              key = lane / V::kLanes;
     const int begin =
         chunk_begin + warp * kWarpKeys;  // within one block of the cache: 32 divides 64
     if (begin + kWarpKeys <= from || begin >= to) return;
-    const Element* keys = Pool::at(const_cast<void*>(pool), step, seq, begin, head);
-    constexpr int kSteps = kWarpKeys / kKeysAtOnce, kUnroll = kSteps < 8 ? kSteps : 8;
+    const Element* vectors =
+        Pool::template vectorAt<kWidth>(const_cast<void*>(pool), step, seq, begin, head);
+    constexpr int kSteps = kWarpKeys / V::kKeysAtOnce, kMost = V::kPerLane > 2 ? 2 : 8,
+                  kUnroll = kSteps < kMost ? kSteps : kMost;
     for (int s = 0; s < kSteps; s += kUnroll) {
-      uint4 quads[kUnroll][kVectorsPerLane];
+      uint4 quads[kUnroll][V::kPerLane];
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
-        const int i = (s + u) * kKeysAtOnce + key;
+        const int i = (s + u) * V::kKeysAtOnce + key;
         const bool valid = begin + i >= from && begin + i < to;
 #pragma unroll
-        for (int j = 0; j < kVectorsPerLane; ++j) {
-          const int v = in_key + j * kLanes;
+        for (int j = 0; j < V::kPerLane; ++j) {
+          const int v = in_key + j * V::kLanes;
           quads[u][j] = uint4();
-          if (valid && (kVectors % kLanes == 0 || v < kVectors))
-            quads[u][j] = *reinterpret_cast<const uint4*>(keys + i * kPadded + v * kPerVector);
+          if (valid && (V::kVectors % V::kLanes == 0 || v < V::kVectors))
+            quads[u][j] = *reinterpret_cast<const uint4*>(vectors + i * kWidth + v * kPerVector);
         }
       }
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u)
-        body(warp * kWarpKeys + (s + u) * kKeysAtOnce + key, quads[u]);
+        body(warp * kWarpKeys + (s + u) * V::kKeysAtOnce + key, quads[u]);
     }
   }
 
@@ -83,45 +101,47 @@ struct Attention {
   /// All threads call it.
   static DEVICE void chunkState(Shared& shared, const Step& step, const float* q, const void* keys,
                                 const void* values, int row, int seq, int head, int h0,
-                                int chunk_begin, int from, int to, float scale, State& state) {
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, in_key = lane % kLanes;
+                                int chunk_begin, int from, int to, float scale, float cap,
+                                State& state) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const float* query = q + static_cast<i64>(row) * kQStride + (head * kGroup + h0) * kDim;
     {
-      float mine[kTogether][kVectorsPerLane][kPerVector];
+      const int in_key = lane % Keys::kLanes;
+      float mine[kTogether][Keys::kPerLane][kPerVector];
 #pragma unroll
       for (int h = 0; h < kTogether; ++h)
 #pragma unroll
-        for (int j = 0; j < kVectorsPerLane; ++j)
+        for (int j = 0; j < Keys::kPerLane; ++j)
 #pragma unroll
           for (int e = 0; e < kPerVector; ++e) {
-            const int d = (in_key + j * kLanes) * kPerVector + e;
+            const int d = (in_key + j * Keys::kLanes) * kPerVector + e;
             mine[h][j][e] = d < kDim && h0 + h < kGroup ? query[h * kDim + d] * scale : 0.0f;
           }
       for (int i = threadIdx.x; i < kTogether * kChunk; i += kThreads)
         (&shared.scores[0][0])[i] = -infinity();
       __syncthreads();
-      forKeys(keys, step, seq, head, chunk_begin, from, to,
-              [&](int i, const uint4(&quads)[kVectorsPerLane]) {
-                float dots[kTogether];
+      forKeys<Keys, kPadded>(keys, step, seq, head, chunk_begin, from, to,
+                             [&](int i, const uint4(&quads)[Keys::kPerLane]) {
+                               float dots[kTogether];
 #pragma unroll
-                for (int h = 0; h < kTogether; ++h) dots[h] = 0;
+                               for (int h = 0; h < kTogether; ++h) dots[h] = 0;
 #pragma unroll
-                for (int j = 0; j < kVectorsPerLane; ++j) {
-                  float key[kPerVector];
-                  unpackVector(quads[j], key);
+                               for (int j = 0; j < Keys::kPerLane; ++j) {
+                                 float key[kPerVector];
+                                 unpackVector(quads[j], key);
 #pragma unroll
-                  for (int h = 0; h < kTogether; ++h)
+                                 for (int h = 0; h < kTogether; ++h)
 #pragma unroll
-                    for (int e = 0; e < kPerVector; ++e)
-                      dots[h] = fmaf(mine[h][j][e], key[e], dots[h]);
-                }
-                const bool inside = chunk_begin + i >= from && chunk_begin + i < to;
+                                   for (int e = 0; e < kPerVector; ++e)
+                                     dots[h] = fmaf(mine[h][j][e], key[e], dots[h]);
+                               }
+                               const bool inside = chunk_begin + i >= from && chunk_begin + i < to;
 #pragma unroll
-                for (int h = 0; h < kTogether; ++h) {
-                  const float dot = sumLanes<kLanes>(dots[h]);
-                  if (in_key == 0 && inside) shared.scores[h][i] = dot;
-                }
-              });
+                               for (int h = 0; h < kTogether; ++h) {
+                                 const float dot = sumLanes<Keys::kLanes>(dots[h]);
+                                 if (in_key == 0 && inside) shared.scores[h][i] = softcap(dot, cap);
+                               }
+                             });
     }
     __syncthreads();
     if (warp < kTogether) {  // one warp a head
@@ -142,37 +162,40 @@ struct Attention {
     }
     __syncthreads();
     {
-      float out[kTogether][kVectorsPerLane][kPerVector];
+      const int in_key = lane % Values::kLanes;
+      float out[kTogether][Values::kPerLane][kPerVector];
 #pragma unroll
       for (int h = 0; h < kTogether; ++h)
 #pragma unroll
-        for (int j = 0; j < kVectorsPerLane; ++j)
+        for (int j = 0; j < Values::kPerLane; ++j)
 #pragma unroll
           for (int e = 0; e < kPerVector; ++e) out[h][j][e] = 0;
-      forKeys(values, step, seq, head, chunk_begin, from, to,
-              [&](int i, const uint4(&quads)[kVectorsPerLane]) {
+      forKeys<Values, kValuePadded>(values, step, seq, head, chunk_begin, from, to,
+                                    [&](int i, const uint4(&quads)[Values::kPerLane]) {
 #pragma unroll
-                for (int j = 0; j < kVectorsPerLane; ++j) {
-                  float value[kPerVector];
-                  unpackVector(quads[j], value);
+                                      for (int j = 0; j < Values::kPerLane; ++j) {
+                                        float value[kPerVector];
+                                        unpackVector(quads[j], value);
 #pragma unroll
-                  for (int h = 0; h < kTogether; ++h)
+                                        for (int h = 0; h < kTogether; ++h)
 #pragma unroll
-                    for (int e = 0; e < kPerVector; ++e)
-                      out[h][j][e] = fmaf(shared.scores[h][i], value[e], out[h][j][e]);
-                }
-              });
+                                          for (int e = 0; e < kPerVector; ++e)
+                                            out[h][j][e] =
+                                                fmaf(shared.scores[h][i], value[e], out[h][j][e]);
+                                      }
+                                    });
 #pragma unroll
       for (int h = 0; h < kTogether; ++h)
 #pragma unroll
-        for (int j = 0; j < kVectorsPerLane; ++j)
+        for (int j = 0; j < Values::kPerLane; ++j)
 #pragma unroll
           for (int e = 0; e < kPerVector; ++e) {
             float v = out[h][j][e];
 #pragma unroll
-            for (int other = kLanes; other < 32; other *= 2) v += __shfl_xor_sync(~0u, v, other);
-            const int d = (in_key + j * kLanes) * kPerVector + e;
-            if (lane < kLanes && d < kPadded) shared.output[warp][h][d] = v;
+            for (int other = Values::kLanes; other < 32; other *= 2)
+              v += __shfl_xor_sync(~0u, v, other);
+            const int d = (in_key + j * Values::kLanes) * kPerVector + e;
+            if (lane < Values::kLanes && d < kValuePadded) shared.output[warp][h][d] = v;
           }
     }
     __syncthreads();
@@ -185,7 +208,7 @@ struct Attention {
     for (int i = 0; i < kOutputs; ++i) {
       const int at = threadIdx.x + i * kThreads;
       float sum = 0;
-      if (at < kTogether * kPadded)
+      if (at < kTogether * kValuePadded)
         for (int w = 0; w < kWarps; ++w) sum += (&shared.output[w][0][0])[at];
       state.output[i] = sum;
     }
@@ -204,7 +227,7 @@ struct Attention {
     }
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) {
-      const int head = (threadIdx.x + i * kThreads) / kPadded;
+      const int head = (threadIdx.x + i * kThreads) / kValuePadded;
       float old_one = 0, new_one = 0;  // selected, so that the arrays stay in registers
 #pragma unroll
       for (int h = 0; h < kTogether; ++h)
@@ -213,17 +236,24 @@ struct Attention {
     }
   }
 
-  static DEVICE void store(const State& state, float* y, int row, int head, int h0) {
+  static DEVICE void store(const State& state, const float* sinks, float* y, int row, int head,
+                           int h0) {
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i) {
-      const int at = threadIdx.x + i * kThreads, h = at / kPadded, d = at % kPadded;
-      float sum = 1;
+      const int at = threadIdx.x + i * kThreads, h = at / kValuePadded, d = at % kValuePadded;
+      if (h >= kTogether || h0 + h >= kGroup || d >= kValueDim) continue;
+      float sum = 1, largest = 0;
 #pragma unroll
       for (int k = 0; k < kTogether; ++k)
-        if (k == h) sum = state.sum[k];
-      if (h < kTogether && h0 + h < kGroup && d < kDim)
-        y[static_cast<i64>(row) * kYStride + (head * kGroup + h0 + h) * kDim + d] =
-            state.output[i] / sum;
+        if (k == h) sum = state.sum[k], largest = state.largest[k];
+      const int query = head * kGroup + h0 + h;
+      float v = state.output[i];
+      if (sinks) {  // one more key, whose value is 0
+        const float most = fmaxf(largest, sinks[query]), scale = exponential(largest - most);
+        v *= scale;
+        sum = sum * scale + exponential(sinks[query] - most);
+      }
+      y[static_cast<i64>(row) * kYStride + query * kValueDim + d] = v / sum;
     }
   }
 
@@ -231,58 +261,67 @@ struct Attention {
     return kWindow > 0 && pos + 1 > kWindow ? pos + 1 - kWindow : 0;
   }
 
-  /// Block (KV head, row): all chunks, one after the other.
+  /// Block (KV head and part of its query heads, row): all chunks, one after the other.
   static DEVICE void inTurn(const Args& a, const float* q, const void* keys, const void* values,
-                            float* y, float scale) {
+                            float* y, float scale, float cap = 0, const float* sinks = nullptr) {
     __shared__ Shared shared;
     letNextKernelBegin();
     waitForEarlierKernels();
     const Step& step = *a.step;
-    const int head = blockIdx.x, row = blockIdx.y;
+    const int head = blockIdx.x / kParts, part = blockIdx.x % kParts, row = blockIdx.y;
     if (row >= step.num_rows) return;
     const int pos = step.rows[row].pos, seq = step.rows[row].seq, from = firstKey(pos);
-    for (int h0 = 0; h0 < kGroup; h0 += kTogether) {
+    const int end = roundsEnd(part);
+    for (int round = part * kRoundsPerPart; round < end; ++round) {
+      const int h0 = round * kTogether;
       State state = {};
       for (int chunk = from / kChunk; chunk <= pos / kChunk; ++chunk) {
         State next = {};
         chunkState(shared, step, q, keys, values, row, seq, head, h0, chunk * kChunk, from, pos + 1,
-                   scale, next);
+                   scale, cap, next);
         if (chunk == from / kChunk)
           state = next;
         else
           merge(state, next);
       }
-      store(state, y, row, head, h0);
+      store(state, sinks, y, row, head, h0);
     }
   }
 
-  /// What a chunk leaves for the merge: [kTogether] m, [kTogether] l, [kTogether][kPadded] o, for
-  /// each h0.
-  static constexpr int kPartialFloats = kTogether * (2 + kPadded);
-  static constexpr int kRounds = ceilDiv(kGroup, kTogether);
+  /// Rounds of a part: [part * kRoundsPerPart, this).
+  static DEVICE int roundsEnd(int part) {
+    return (part + 1) * kRoundsPerPart < kRounds ? (part + 1) * kRoundsPerPart : kRounds;
+  }
 
-  /// Block (KV head, row, chunk): one chunk; the last block of a row and head to end merges them.
-  /// `counters`: [rows, KV heads], 0 before and after. `partials`: [rows, KV heads, chunks of the
-  /// longest sequence, kRounds, kPartialFloats].
+  /// What a chunk leaves for the merge: [kTogether] m, [kTogether] l, [kTogether][kValuePadded] o,
+  /// for each h0.
+  static constexpr int kPartialFloats = kTogether * (2 + kValuePadded);
+
+  /// Block (KV head and part, row, chunk): one chunk; the last block of a row, head and part to end
+  /// merges them. `counters`: [rows, KV heads, kParts], 0 before and after. `partials`: [rows, KV
+  /// heads, chunks of the longest sequence, kRounds, kPartialFloats].
   static DEVICE void split(const Args& a, const float* q, const void* keys, const void* values,
-                           float* y, float scale, u32* counters, float* partials, int max_chunks) {
+                           float* y, float scale, u32* counters, float* partials, int max_chunks,
+                           float cap = 0, const float* sinks = nullptr) {
     __shared__ Shared shared;
     letNextKernelBegin();
     waitForEarlierKernels();
     const Step& step = *a.step;
-    const int head = blockIdx.x, row = blockIdx.y, chunk = blockIdx.z;
+    const int head = blockIdx.x / kParts, part = blockIdx.x % kParts, row = blockIdx.y,
+              chunk = blockIdx.z;
     if (row >= step.num_rows) return;
     const int pos = step.rows[row].pos, seq = step.rows[row].seq, from = firstKey(pos);
     const int first = from / kChunk, last = pos / kChunk;
+    const int begin = part * kRoundsPerPart, end = roundsEnd(part);
     if (chunk < first || chunk > last) return;
     float* const mine = partials + (static_cast<i64>(row) * Pool::kHeads + head) * max_chunks *
                                        (kRounds * kPartialFloats);
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = begin; round < end; ++round) {
       State state = {};
       chunkState(shared, step, q, keys, values, row, seq, head, round * kTogether, chunk * kChunk,
-                 from, pos + 1, scale, state);
+                 from, pos + 1, scale, cap, state);
       if (first == last) {
-        store(state, y, row, head, round * kTogether);
+        store(state, sinks, y, row, head, round * kTogether);
         continue;
       }
       float* to = mine + (chunk * kRounds + round) * kPartialFloats;
@@ -294,13 +333,13 @@ struct Attention {
 #pragma unroll
       for (int i = 0; i < kOutputs; ++i) {
         const int at = threadIdx.x + i * kThreads;
-        if (at < kTogether * kPadded) to[2 * kTogether + at] = state.output[i];
+        if (at < kTogether * kValuePadded) to[2 * kTogether + at] = state.output[i];
       }
     }
     if (first == last) return;
     __threadfence();  // what this thread wrote, before the block is counted
     __syncthreads();
-    u32* const counter = counters + row * Pool::kHeads + head;
+    u32* const counter = counters + row * gridDim.x + blockIdx.x;
     if (threadIdx.x == 0) {
       shared.last = atomicAdd(counter, 1u) == static_cast<u32>(last - first);
       if (shared.last) *counter = 0;
@@ -308,7 +347,7 @@ struct Attention {
     __syncthreads();
     if (!shared.last) return;
     __threadfence();  // what the other blocks wrote, after they were counted
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = begin; round < end; ++round) {
       State state = {};
       for (int other = first; other <= last; ++other) {
         const volatile float* part = mine + (other * kRounds + round) * kPartialFloats;
@@ -319,14 +358,14 @@ struct Attention {
 #pragma unroll
         for (int i = 0; i < kOutputs; ++i) {
           const int at = threadIdx.x + i * kThreads;
-          next.output[i] = at < kTogether * kPadded ? part[2 * kTogether + at] : 0.0f;
+          next.output[i] = at < kTogether * kValuePadded ? part[2 * kTogether + at] : 0.0f;
         }
         if (other == first)
           state = next;
         else
           merge(state, next);
       }
-      store(state, y, row, head, round * kTogether);
+      store(state, sinks, y, row, head, round * kTogether);
     }
   }
 };

@@ -3,12 +3,14 @@
 // A finish is called as finish(step, row, panel, g, low, high) with outputs g and g + 8 of a panel
 // of one row. `row` is the row of x, or the logits row where rows are gathered.
 
-/// What a product is specialised to. kGather: the rows are those whose logits are wanted.
-template <class T, int kK, int kNumPanels, int kXRowStride, bool kGathered, bool kNormed>
+/// What a product is specialised to. kGather: the rows are those whose logits are wanted. kNorm:
+/// they are normalised first, by rms_norm, or by layer_norm where kLayer says so.
+template <class T, int kK, int kNumPanels, int kXRowStride, bool kGathered, bool kNormed,
+          bool kLayerNormed = false>
 struct Product {
   typedef T Weight;
   static constexpr int kCols = kK, kPanels = kNumPanels, kXStride = kXRowStride;
-  static constexpr bool kGather = kGathered, kNorm = kNormed;
+  static constexpr bool kGather = kGathered, kNorm = kNormed, kLayer = kLayerNormed;
   static constexpr int kBlockCols = 8 * T::kPerWord;  // values of k in a block of fragments
   static constexpr int kBlocks = ceilDiv(kK, kBlockCols);
   static constexpr int kPaddedCols = kBlocks * kBlockCols;
@@ -45,27 +47,66 @@ DEVICE void multiplyBlock(const uint4& quad, int k, int c, X x, float (&acc)[kRo
   }
 }
 
+/// The rows of a step as those of a product.
+template <class P>
+struct StepRows {
+  const Args& args;
+  const float* x;
+  /// How many there are, once they may be read.
+  DEVICE int begin() const {
+    letNextKernelBegin();
+    waitForEarlierKernels();
+    return P::rows(*args.step);
+  }
+  DEVICE const float* row(int m) const { return P::row(*args.step, x, m); }
+};
+
+/// sums[m] = the sum of f(m, k) over k, in every one of 256 threads; warps in ascending order.
+template <int kRows, int kCols, class F>
+DEVICE void sumOfRows(F f, float (&partial)[kRows][8], float (&sums)[kRows]) {
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) sums[m] = 0;
+  for (int k = threadIdx.x; k < kCols; k += 256) {
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) sums[m] += f(m, k);
+  }
+  __syncthreads();  // what an earlier call left has been read
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) {
+    const float sum = sumLanes<32>(sums[m]);
+    if (threadIdx.x % 32 == 0) partial[m][threadIdx.x / 32] = sum;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) {
+    sums[m] = 0;
+    for (int w = 0; w < 8; ++w) sums[m] += partial[m][w];
+  }
+}
+
 /// For few rows: kRows at a time, weights streamed from memory through registers. Blocks of 256
-/// threads; a block makes kPanelsPerBlock panels, its 8 warps share k in 8 contiguous pieces that
-/// are summed in ascending order. kStaged: x (times the norm's weights) is brought to shared
-/// memory, [kRows][kPaddedCols] floats; otherwise it is read where it lies. Each warp keeps 2 x
-/// kUnroll x 512 bytes of weights on their way: 32 KB a block at least, two blocks on a processor.
-template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Finish>
-DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, float eps,
-                             const void* weight, Finish finish) {
+/// threads; a block makes up to kPanelsPerBlock panels from `first` on, its 8 warps share k in 8
+/// contiguous pieces that are summed in ascending order. `rows` gives the rows, of which the block
+/// takes groups part, part + parts, ...; finish gets the number of a row there. kStaged: x (times
+/// the norm's weights; of a layer norm, whole) is brought to shared memory, [kRows][kPaddedCols]
+/// floats; otherwise it is read where it lies. Each warp keeps 2 x kUnroll x 512 bytes of weights
+/// on their way: 32 KB a block at least, two blocks on a processor.
+template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Rows, class Finish>
+DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, int parts,
+                            const float* norm, const float* shift, float eps, const void* weight,
+                            Finish finish) {
   typedef typename P::Weight T;
   constexpr int kThreads = 256, kWarps = 8, kUnroll = 8, kPer = T::kPerWord;
+  constexpr bool kScaled = P::kNorm && !P::kLayer;
   // Every warp's share is whole groups of kUnroll blocks: no load needs a condition.
   constexpr bool kEven = P::kBlocks % (kWarps * kUnroll) == 0;
   __shared__ float partial[2][kWarps][kRows][16];
   __shared__ float square_sums[kRows][kWarps];
   float* const staged = reinterpret_cast<float*>(dynamicShared());
 
-  const Step& step = *a.step;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   const int begin = P::kBlocks * warp / kWarps, end = P::kBlocks * (warp + 1) / kWarps;
   const int groups = ceilDiv(end - begin, kUnroll);
-  const int first = blockIdx.x * kPanelsPerBlock;
   const int count = P::kPanels - first < kPanelsPerBlock ? P::kPanels - first : kPanelsPerBlock;
 
   auto load = [&](uint4(&quads)[kUnroll], int panel, int group) {
@@ -79,44 +120,57 @@ DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, f
   // Weights depend on no earlier kernel: their first loads go out before anything is waited for.
   uint4 even[kUnroll], odd[kUnroll];
   load(even, first, 0);
-  letNextKernelBegin();
-  waitForEarlierKernels();
-
-  const int rows = P::rows(step);
-  for (int m0 = blockIdx.y * kRows; m0 < rows; m0 += gridDim.y * kRows) {
+  const int rows = source.begin();
+  for (int m0 = part * kRows; m0 < rows; m0 += parts * kRows) {
     const float* from[kRows];
 #pragma unroll
-    for (int m = 0; m < kRows; ++m) from[m] = P::row(step, x, m0 + m < rows ? m0 + m : rows - 1);
+    for (int m = 0; m < kRows; ++m) from[m] = source.row(m0 + m < rows ? m0 + m : rows - 1);
+    float mean[kRows], inverse[kRows];  // of a layer norm
+    if (P::kLayer) {
+      sumOfRows<kRows, P::kCols>([&](int m, int k) { return from[m][k]; }, square_sums, mean);
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) mean[m] /= P::kCols;
+      sumOfRows<kRows, P::kCols>(
+          [&](int m, int k) {
+            const float v = from[m][k] - mean[m];
+            return v * v;
+          },
+          square_sums, inverse);
+#pragma unroll
+      for (int m = 0; m < kRows; ++m) inverse[m] = 1.0f / sqrtf(inverse[m] / P::kCols + eps);
+    }
+    /// Element k of row m as it is multiplied; the scale of an rms norm comes after the product.
+    auto normalised = [&](int m, int k) {
+      const float v = from[m][k];
+      if (P::kLayer) return (v - mean[m]) * inverse[m] * norm[k] + (shift ? shift[k] : 0.0f);
+      return kScaled ? v * norm[k] : v;
+    };
     float squares[kRows];
 #pragma unroll
     for (int m = 0; m < kRows; ++m) squares[m] = 0;
-    if (kStaged || P::kNorm) {
+    if (kStaged || kScaled) {
       for (int k = threadIdx.x; k < P::kPaddedCols; k += kThreads) {
         const bool inside = P::kPaddedCols == P::kCols || k < P::kCols;
-        const float scale = P::kNorm && inside ? norm[k] : 1.0f;
 #pragma unroll
         for (int m = 0; m < kRows; ++m) {
-          const float v = inside ? from[m][k] : 0.0f;
-          if (P::kNorm) squares[m] = fmaf(v, v, squares[m]);
-          if (kStaged) staged[m * P::kPaddedCols + k] = v * scale;
+          if (kScaled && inside) squares[m] = fmaf(from[m][k], from[m][k], squares[m]);
+          if (kStaged) staged[m * P::kPaddedCols + k] = inside ? normalised(m, k) : 0.0f;
         }
       }
     }
-    if (P::kNorm) {
+    if (kScaled) {
 #pragma unroll
       for (int m = 0; m < kRows; ++m) {
         const float sum = sumLanes<32>(squares[m]);
         if (lane == 0) square_sums[m][warp] = sum;
       }
     }
-    if (kStaged || P::kNorm) __syncthreads();
+    if (kStaged || kScaled) __syncthreads();
 
     auto operand = [&](int m, int k, float(&values)[kPer]) {
 #pragma unroll
       for (int i = 0; i < kPer; ++i)
-        values[i] = kStaged    ? staged[m * P::kPaddedCols + k + i]
-                    : P::kNorm ? from[m][k + i] * norm[k + i]
-                               : from[m][k + i];
+        values[i] = kStaged ? staged[m * P::kPaddedCols + k + i] : normalised(m, k + i);
     };
     for (int i = 0; i < count; ++i) {
       float acc[kRows][2];
@@ -138,7 +192,7 @@ DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, f
       // The next panel's weights, or this block's first ones for more rows, travel during the sums.
       if (i + 1 < count)
         load(even, first + i + 1, 0);
-      else if (m0 + static_cast<int>(gridDim.y) * kRows < rows)
+      else if (m0 + parts * kRows < rows)
         load(even, first, 0);
 #pragma unroll
       for (int m = 0; m < kRows; ++m) {
@@ -157,9 +211,9 @@ DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, f
         for (int w = 0; w < kWarps; ++w) {
           low += partial[i % 2][w][m][n];
           high += partial[i % 2][w][m][n + 8];
-          if (P::kNorm) square_sum += square_sums[m][w];
+          if (kScaled) square_sum += square_sums[m][w];
         }
-        if (P::kNorm) {
+        if (kScaled) {
           const float scale = 1.0f / sqrtf(square_sum / P::kCols + eps);
           low *= scale;
           high *= scale;
@@ -169,6 +223,15 @@ DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, f
     }
     __syncthreads();  // the next rows overwrite what was staged and summed
   }
+}
+
+/// The rows of the step, spread over the grid's y. `shift`: a layer norm's bias, if it has one.
+template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Finish>
+DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, float eps,
+                             const void* weight, Finish finish, const float* shift = nullptr) {
+  multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(*a.step, StepRows<P>{a, x},
+                                                      blockIdx.x * kPanelsPerBlock, blockIdx.y,
+                                                      gridDim.y, norm, shift, eps, weight, finish);
 }
 
 /// y = the product.
@@ -182,18 +245,42 @@ struct FinishStore {
   }
 };
 
-/// y = residual + (product + bias).
+/// y = f(product + bias), element by element.
+template <int kWidth, bool kBias, int kStride, class F>
+struct FinishEach {
+  const float* bias;
+  float* y;
+  F f;
+  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+    const int n = panel * 16 + g;
+    float* to = y + static_cast<i64>(row) * kStride + n;
+    if (n < kWidth) to[0] = f(kBias ? low + bias[n] : low);
+    if (n + 8 < kWidth) to[8] = f(kBias ? high + bias[n + 8] : high);
+  }
+};
+template <int kKind>
+struct Activate {
+  DEVICE float operator()(float v) const { return activate<kKind>(v); }
+};
+/// What becomes of a logit: v * scale, then capped where there is a cap.
+struct ScaleAndCap {
+  float scale, cap;
+  DEVICE float operator()(float v) const { return softcap(v * scale, cap); }
+};
+
+/// y = residual + scale * (product + bias).
 template <int kWidth, bool kBias, int kResidualStride, int kStride>
 struct FinishResidual {
   const float* residual;
   const float* bias;
+  float scale;
   float* y;
   DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
     const int n = panel * 16 + g;
     const float* from = residual + static_cast<i64>(row) * kResidualStride + n;
     float* to = y + static_cast<i64>(row) * kStride + n;
-    if (n < kWidth) to[0] = from[0] + (kBias ? low + bias[n] : low);
-    if (n + 8 < kWidth) to[8] = from[8] + (kBias ? high + bias[n + 8] : high);
+    if (n < kWidth) to[0] = from[0] + scale * (kBias ? low + bias[n] : low);
+    if (n + 8 < kWidth) to[8] = from[8] + scale * (kBias ? high + bias[n + 8] : high);
   }
 };
 
@@ -210,6 +297,20 @@ struct FinishGlu {
       high += bias[kWidth + n];
     }
     y[static_cast<i64>(row) * kStride + n] = activate<kKind>(low) * high;
+  }
+};
+
+/// y = the product of a matrix in order heads: low is element i of its head, high element i + half.
+template <int kHeadDim, int kStride>
+struct FinishHeads {
+  float* y;
+  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+    constexpr int kHalf = (kHeadDim + 1) / 2, kHeadPanels = ceilDiv(kHeadDim, 16);
+    const int i = panel % kHeadPanels * 8 + g;
+    if (i >= kHalf) return;
+    float* to = y + static_cast<i64>(row) * kStride + panel / kHeadPanels * kHeadDim + i;
+    to[0] = low;
+    if (kHeadDim % 2 == 0 || i + kHalf < kHeadDim) to[kHalf] = high;
   }
 };
 

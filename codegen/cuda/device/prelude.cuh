@@ -195,7 +195,10 @@ DEVICE int fragmentWord(int kw, int n) { return ((n % 8) * 4 + kw % 4) * 4 + n /
 DEVICE float infinity() { return bitsToFloat(0x7f800000u); }
 DEVICE float exponential(float x) { return expf(x); }
 
-enum Activation { kSilu, kGelu, kGeluTanh, kRelu };
+/// c tanh(v / c), or v where c is 0.
+DEVICE float softcap(float v, float c) { return c == 0.0f ? v : c * tanhf(v / c); }
+
+enum Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2, kSigmoid, kQuickGelu };
 template <int kKind>
 DEVICE float activate(float x) {
   if (kKind == kSilu) return x / (1.0f + exponential(-x));
@@ -203,5 +206,8 @@ DEVICE float activate(float x) {
   // x/2 (1 + tanh z) = x / (1 + e^-2z)
   if (kKind == kGeluTanh)
     return x / (1.0f + exponential(-1.59576912f * (x + 0.044715f * x * x * x)));
-  return fmaxf(x, 0.0f);
+  if (kKind == kSigmoid) return 1.0f / (1.0f + exponential(-x));
+  if (kKind == kQuickGelu) return x / (1.0f + exponential(-1.702f * x));
+  const float positive = fmaxf(x, 0.0f);
+  return kKind == kRelu2 ? positive * positive : positive;
 }

@@ -2,18 +2,26 @@
 // off.
 
 /// The KV cache: per layer a pool of blocks, each [num_kv_heads, 64 tokens, head_dim_padded] of
-/// keys (values alike).
-template <class T, int kNumHeads, int kHeadDim>
+/// keys, and one of values, which may have another width (latents: arXiv 2405.04434).
+template <class T, int kNumHeads, int kHeadDim, int kValueHeadDim = kHeadDim>
 struct KvPool {
   typedef typename T::Element Element;
   typedef T Type;
-  static constexpr int kHeads = kNumHeads, kDim = kHeadDim;
-  static constexpr int kPadded = ceilDiv(kHeadDim, 16) * 16;
-  /// The vector of head `head` at position `pos` of sequence `seq`.
-  static DEVICE Element* at(void* pool, const Step& step, int seq, int pos, int head) {
+  static constexpr int kHeads = kNumHeads, kDim = kHeadDim, kValueDim = kValueHeadDim;
+  static constexpr int kPadded = ceilDiv(kHeadDim, 16) * 16,
+                       kValuePadded = ceilDiv(kValueHeadDim, 16) * 16;
+  /// The vector of head `head` at position `pos` of sequence `seq`, kWidth elements long.
+  template <int kWidth>
+  static DEVICE Element* vectorAt(void* pool, const Step& step, int seq, int pos, int head) {
     const i64 block = step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
     return static_cast<Element*>(pool) +
-           ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kPadded;
+           ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
+  }
+  static DEVICE Element* at(void* pool, const Step& step, int seq, int pos, int head) {
+    return vectorAt<kPadded>(pool, step, seq, pos, head);
+  }
+  static DEVICE Element* valueAt(void* pool, const Step& step, int seq, int pos, int head) {
+    return vectorAt<kValuePadded>(pool, step, seq, pos, head);
   }
 };
 
@@ -27,9 +35,11 @@ DEVICE void rotate(const float* table, int pos, int i, float& low, float& high) 
   high = b * c + a * s;
 }
 
-/// y[row] = weight[token]. kFragments: the weight lies as the logits' matrix does.
+/// y[row] = weight[token] * scale + positions[pos]; no positions where they are null. kFragments:
+/// the weight lies as the logits' matrix does.
 template <class T, int kCols, bool kFragments, int kStride>
-DEVICE void embedRow(const Args& a, const void* weight, float* y) {
+DEVICE void embedRow(const Args& a, const void* weight, float* y, float scale = 1,
+                     const void* positions = nullptr) {
   const Step& step = *a.step;
   const int row = blockIdx.y;
   if (row >= step.num_rows) return;
@@ -44,8 +54,12 @@ DEVICE void embedRow(const Args& a, const void* weight, float* y) {
                   kPer +
               k % kPer;
     }
-    y[static_cast<i64>(row) * kStride + k] =
-        T::load(static_cast<const typename T::Element*>(weight) + index);
+    float v = T::load(static_cast<const typename T::Element*>(weight) + index) * scale;
+    if (positions) {
+      const i64 at = static_cast<i64>(step.rows[row].pos) * kCols + k;
+      v += T::load(static_cast<const typename T::Element*>(positions) + at);
+    }
+    y[static_cast<i64>(row) * kStride + k] = v;
   }
 }
 
@@ -73,17 +87,21 @@ DEVICE void elementwiseRow(const Args& a, const float* x, const float* other, fl
     y[row * kYStride + k] = f(x[row * kXStride + k], other[row * kOtherStride + k]);
 }
 
-template <int kCols, int kHeadDim, int kXStride, int kYStride>
+/// Rotates the first kRotary elements of each head; those after it stay as they are.
+template <int kCols, int kHeadDim, int kRotary, int kXStride, int kYStride>
 DEVICE void ropeRow(const Args& a, const float* x, const float* table, float* y) {
   const i64 row = blockIdx.y;
   if (row >= a.step->num_rows) return;
-  constexpr int kHalf = kHeadDim / 2;
-  for (int t = threadIdx.x; t < kCols / 2; t += blockDim.x) {
-    const int at = t / kHalf * kHeadDim + t % kHalf;
-    float low = x[row * kXStride + at], high = x[row * kXStride + at + kHalf];
-    rotate<kHalf>(table, a.step->rows[row].pos, t % kHalf, low, high);
+  constexpr int kHalf = kRotary / 2, kParts = kHeadDim - kHalf;  // pairs, then single elements
+  for (int t = threadIdx.x; t < kCols / kHeadDim * kParts; t += blockDim.x) {
+    const int i = t % kParts, at = t / kParts * kHeadDim + (i < kHalf ? i : i + kHalf);
+    float low = x[row * kXStride + at];
+    if (i < kHalf) {
+      float high = x[row * kXStride + at + kHalf];
+      rotate<kHalf>(table, a.step->rows[row].pos, i, low, high);
+      y[row * kYStride + at + kHalf] = high;
+    }
     y[row * kYStride + at] = low;
-    y[row * kYStride + at + kHalf] = high;
   }
 }
 
@@ -93,11 +111,31 @@ DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, void* keys
   const Step& step = *a.step;
   if (row >= step.num_rows) return;
   const Row r = step.rows[row];
-  for (int i = threadIdx.x; i < Pool::kHeads * Pool::kDim; i += blockDim.x) {
-    const int head = i / Pool::kDim, e = i % Pool::kDim;
-    Pool::at(keys, step, r.seq, r.pos, head)[e] =
+  for (int i = threadIdx.x; i < Pool::kHeads * Pool::kDim; i += blockDim.x)
+    Pool::at(keys, step, r.seq, r.pos, i / Pool::kDim)[i % Pool::kDim] =
         Pool::Type::fromFloat(k[static_cast<i64>(row) * kKStride + i]);
-    Pool::at(values, step, r.seq, r.pos, head)[e] =
+  for (int i = threadIdx.x; i < Pool::kHeads * Pool::kValueDim; i += blockDim.x)
+    Pool::valueAt(values, step, r.seq, r.pos, i / Pool::kValueDim)[i % Pool::kValueDim] =
         Pool::Type::fromFloat(v[static_cast<i64>(row) * kVStride + i]);
+}
+
+/// y = x times the row's own factor.
+template <int kCols, int kXStride, int kByStride, int kYStride>
+DEVICE void scaleRow(const Args& a, const float* x, const float* by, float* y) {
+  const i64 row = blockIdx.y;
+  if (row >= a.step->num_rows) return;
+  for (int k = threadIdx.x; k < kCols; k += blockDim.x)
+    y[row * kYStride + k] = x[row * kXStride + k] * by[row * kByStride];
+}
+
+/// y: each head of a (kA elements), followed by the same head of b (kB).
+template <int kHeads, int kA, int kB, int kAStride, int kBStride, int kYStride>
+DEVICE void concatRow(const Args& args, const float* a, const float* b, float* y) {
+  const i64 row = blockIdx.y;
+  if (row >= args.step->num_rows) return;
+  for (int i = threadIdx.x; i < kHeads * (kA + kB); i += blockDim.x) {
+    const int head = i / (kA + kB), e = i % (kA + kB);
+    y[row * kYStride + i] =
+        e < kA ? a[row * kAStride + head * kA + e] : b[row * kBStride + head * kB + e - kA];
   }
 }

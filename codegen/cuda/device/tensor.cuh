@@ -6,12 +6,36 @@
 DEVICE void mma(BF16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaBf16(d, a, b0, b1); }
 DEVICE void mma(F16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaF16(d, a, b0, b1); }
 
-/// Rows, normalised where P says so, as fragments [ceil(rows / 16)][kBlocks][512 bytes] at
-/// `packed`. 256 threads make 16 rows; rows past the last are zeros.
-template <class P>
-DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed) {
+DEVICE u32 packPair(BF16, float low, float high) {
+  return static_cast<u32>(BF16::fromFloat(low)) | static_cast<u32>(BF16::fromFloat(high)) << 16;
+}
+DEVICE u32 packPair(F16, float low, float high) {
+  return static_cast<u32>(F16::fromFloat(low)) | static_cast<u32>(F16::fromFloat(high)) << 16;
+}
+
+/// v[j] of lane i (of four adjacent ones; `c` is this one's number) becomes v[i] of lane j.
+DEVICE void transposeFour(u32 (&v)[4], int c) {
+#pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (j & bit) continue;
+      const bool upper = c & bit;
+      const u32 other = __shfl_xor_sync(~0u, upper ? v[j] : v[j | bit], bit);
+      v[j] = upper ? other : v[j];
+      v[j | bit] = upper ? v[j | bit] : other;
+    }
+}
+
+/// Rows, normalised where P says so (`shift`: a layer norm's bias, if it has one), as fragments
+/// [ceil(rows / 16)][kBlocks][512 bytes] at `packed`. 256 threads make 16 rows; rows past the last
+/// are zeros. kTiles: as tiles for productOnWgmma, [ceil(rows / 64)][kCols / 64][64 rows of 128
+/// bytes].
+template <class P, bool kTiles = false>
+DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed,
+                     const float* shift = nullptr) {
   typedef typename P::Weight T;
-  __shared__ float scales[16];
+  __shared__ float means[16], scales[16];
   letNextKernelBegin();
   waitForEarlierKernels();
   const Step& step = *a.step;
@@ -20,13 +44,20 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   if (P::kNorm) {
     for (int m = warp; m < 16; m += 8) {
-      float sum = 0;
+      float mean = 0, sum = 0;
       if (first + m < rows) {
         const float* from = P::row(step, x, first + m);
-        for (int k = lane; k < P::kCols; k += 32) sum = fmaf(from[k], from[k], sum);
+        if (P::kLayer) {
+          for (int k = lane; k < P::kCols; k += 32) mean += from[k];
+          mean = sumLanes<32>(mean) / P::kCols;
+        }
+        for (int k = lane; k < P::kCols; k += 32) sum = fmaf(from[k] - mean, from[k] - mean, sum);
       }
       sum = sumLanes<32>(sum);
-      if (lane == 0) scales[m] = 1.0f / sqrtf(sum / P::kCols + eps);
+      if (lane == 0) {
+        means[m] = mean;
+        scales[m] = 1.0f / sqrtf(sum / P::kCols + eps);
+      }
     }
     __syncthreads();
   }
@@ -47,15 +78,24 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
       for (int i = 0; i < 2; ++i) {
         if (!valid[h] || (P::kPaddedCols != P::kCols && k + i >= P::kCols)) continue;
         float v = from[h][k + i];
+        if (P::kLayer) v -= means[g + 8 * h];
         if (P::kNorm) v = v * scales[g + 8 * h] * norm[k + i];
+        if (P::kLayer && shift) v += shift[k + i];
         word |= static_cast<u32>(T::fromFloat(v)) << (16 * i);
       }
       words[j] = word;
     }
+    i64 at = (static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 512 + lane * 16;
+    if (kTiles) {
+      // Four lanes have 16 words of each of two rows; each takes 16 bytes of one.
+      transposeFour(words, c);
+      const int row = (first + g + 8 * (c % 2)) % 64;
+      at = (static_cast<i64>(first / 64) * (P::kBlocks / 4) + b / 4) * 8192 + row * 128 +
+           ((b % 4 * 2 + c / 2) ^ row % 8) * 16;
+    }
     uint4 quad;
     quad.x = words[0], quad.y = words[1], quad.z = words[2], quad.w = words[3];
-    reinterpret_cast<uint4*>(packed)[(static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 32 + lane] =
-        quad;
+    *reinterpret_cast<uint4*>(packed + at) = quad;
   }
 }
 

@@ -1,0 +1,223 @@
+// Routed experts, and the products of single heads: launches of device/experts.cuh and grouped.cuh.
+#include <algorithm>
+
+#include "codegen/cuda/KernelText.h"
+#include "runtime/abi/cuda_abi.h"
+
+using namespace mlir;
+
+namespace llmc::cuda {
+
+namespace {
+
+/// Shared memory that a block may take for staged rows: two blocks fit where there are 160 KB and
+/// more, one everywhere.
+constexpr int64_t kStagedBytes = 64 << 10;
+constexpr int64_t kMostDynamicBytes = 96 << 10;    // of every GPU from sm_80 on
+constexpr int64_t kGroupedBytes = 3 * (12 << 10);  // groupedOnTensorCores' stages
+/// Rows of an expert that a block of expertsOfManyRows takes before it is worth another one.
+constexpr int64_t kRowsOfAPart = 64;
+
+/// One of the two products of routed experts.
+struct ExpertProduct {
+  Matrix matrix;
+  int64_t numPanels;  // of one expert
+  int64_t numExperts, topK;
+  std::string route;  // the device's Route
+  int64_t maxRows;
+
+  int64_t entries() const { return maxRows * topK; }
+  /// sortByExpert()'s: counts, then entries.
+  int64_t sortedBytes() const { return ceilDiv((numExperts + 1 + entries()) * 4, 16) * 16; }
+  std::string spec(int64_t xStride) const {
+    return fmt::format("Product<{}, {}, {}, {}, false, false>", storageName(matrix.type),
+                       matrix.cols, numPanels, xStride);
+  }
+};
+
+ExpertProduct productOf(Operation* op, FlatSymbolRefAttr weight, bool pairs, Value route,
+                        const KernelForm& form) {
+  ExpertProduct p;
+  p.matrix = matrixOf(op, weight);
+  p.numPanels = ceilDiv(p.matrix.rows, 16) * (pairs ? 2 : 1);
+  p.numExperts = static_cast<int64_t>(llm::lookupWeight(op, weight).getNumExperts());
+  p.topK = width(route) / 2;
+  p.route = fmt::format("Route<{}, {}, {}>{{{}}}", p.numExperts, p.topK, form.strides[1], in(1));
+  p.maxRows = form.maxRows;
+  return p;
+}
+
+/// The product of many rows: sorted by expert, each expert's on its own. `ownRows`: ExpertRows'.
+void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownRows,
+              const std::string& finish) {
+  const std::string begins =
+      fmt::format("reinterpret_cast<int*>(args.scratch + {})", int64_t{LLMC_CUDA_COUNTER_BYTES});
+  out.functions.push_back({"_sort",
+                           fmt::format("sortByExpert(args, {}, {});", p.route, begins),
+                           {.threads = 256, .blocks = p.numExperts}});
+  const std::string rows =
+      fmt::format("ExpertRows<{}, {}, {}, {}>", p.topK, p.matrix.cols, xStride, boolean(ownRows));
+  if (!p.matrix.type.isF32()) {
+    out.functions.push_back(
+        {"_mma",
+         fmt::format("groupedOnTensorCores<{}, {}, {}>(args, ExpertGroups<{}, {}>{{{}, {}}}, {}, "
+                     "{});",
+                     storageName(p.matrix.type), p.matrix.cols, p.numPanels, p.numExperts, rows,
+                     in(0), begins, any(2), finish),
+         {.threads = 128,
+          .blocks = ceilDiv(p.numPanels, 8),
+          .rowsPerBlock = 1,
+          .dynamicSharedBytes = kGroupedBytes}});
+    return;
+  }
+  const Staging staging = stagingOf(4, p.matrix.cols, p.matrix.type, out.problem);
+  const int64_t panels = panelsPerBlock(p.numPanels);
+  out.functions.push_back(
+      {"_many",
+       fmt::format("expertsOfManyRows<{}, 4, {}, {}, {}, {}>(args, {}, {}, {}, {});",
+                   p.spec(xStride), boolean(staging.staged), panels, p.numExperts, rows, in(0),
+                   begins, any(2), finish),
+       {.threads = 256,
+        .blocks = ceilDiv(p.numPanels, panels) * p.numExperts,
+        .rowsPerBlock = kRowsOfAPart,
+        .dynamicSharedBytes = staging.bytes}});
+}
+
+}  // namespace
+
+Staging stagingOf(int64_t rows, int64_t cols, Type type, std::string& problem) {
+  const int64_t blockCols = 8 * perWord(type);
+  const int64_t bytes = rows * ceilDiv(cols, blockCols) * blockCols * 4;
+  const bool staged = bytes <= kStagedBytes || cols % blockCols != 0;
+  if (staged && bytes > kMostDynamicBytes && problem.empty()) {
+    problem = fmt::format("a matrix with {} columns, which is no multiple of {}, is too wide", cols,
+                          blockCols);
+  }
+  return {rows, staged ? bytes : 0, staged};
+}
+
+int64_t panelsPerBlock(int64_t numPanels) { return std::clamp<int64_t>(numPanels / 1024, 1, 8); }
+
+Functions emitRoute(llm::RouteOp op, const KernelForm& form) {
+  const char* scoring = op.getScoring() == llm::RouteScoring::softmax   ? "kSoftmax"
+                        : op.getScoring() == llm::RouteScoring::sigmoid ? "kSigmoidScores"
+                                                                        : "kSoftmaxChosen";
+  const int64_t bias = op.getBiasAttr() ? 1 : -1;
+  Functions result;
+  result.functions.push_back(
+      {"",
+       fmt::format("letNextKernelBegin();\n  waitForEarlierKernels();\n  routeRow<{}, {}, {}, {}, "
+                   "{}, {}, {}, {}, {}>(args, {}, {}, {}, {});",
+                   width(op.getX()), op.getTopK(), scoring, boolean(op.getNormalize()),
+                   op.getNumGroups(), op.getKeepGroups(), op.getGroupTop(), form.strides[0],
+                   form.strides[1], in(0), in(bias), number(op.getScale().convertToDouble()),
+                   out(bias < 0 ? 1 : 2)),
+       {.threads = 32, .rowsPerBlock = 1}});
+  return result;
+}
+
+Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
+  const ExpertProduct p = productOf(op, op.getGateProjAttr(), true, op.getRoute(), form);
+  const int64_t bias = op.getGateBiasAttr() ? 3 : -1;
+  const std::string finish = fmt::format(
+      "FinishExpertGlu<{}, {}, {}, {}>{{{}, {}, {}, {}}}", activationName(op.getActivation()),
+      p.matrix.rows, p.topK, form.strides[2], in(bias), in(bias < 0 ? -1 : 4),
+      number(op.getLimit().convertToDouble()), out(bias < 0 ? 3 : 5));
+  Functions result;
+  if (!form.isDecode()) {
+    manyRows(result, p, form.strides[0], false, finish);
+    result.scratchBytes = p.sortedBytes();
+    return result;
+  }
+  for (const int64_t rows : {1, 4}) {
+    if (rows > 1 && form.maxRows == 1) break;
+    const Staging staging = stagingOf(rows, p.matrix.cols, p.matrix.type, result.problem);
+    const int64_t panels = panelsPerBlock(p.numPanels * p.topK);
+    const int64_t mostRows = rows == 1 ? 1 : form.maxRows;
+    result.functions.push_back(
+        {fmt::format("_{}row", rows),
+         fmt::format("expertsOfFewRows<{}, {}, {}, {}, {}>(args, {}, {}, {}, {});",
+                     p.spec(form.strides[0]), rows, boolean(staging.staged), panels, mostRows,
+                     in(0), p.route, any(2), finish),
+         {.minRows = rows == 1 ? 1 : 2,
+          .maxRows = mostRows,
+          .threads = 256,
+          .blocks = ceilDiv(p.numPanels, panels) * p.topK,
+          .rowsPerBlock = 1,
+          .dynamicSharedBytes = staging.bytes}});
+  }
+  return result;
+}
+
+Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
+  const ExpertProduct p = productOf(op, op.getWeightAttr(), false, op.getRoute(), form);
+  const int64_t bias = op.getBiasAttr() ? 3 : -1, y = bias < 0 ? 3 : 4;
+  Functions result;
+  if (form.isDecode()) {
+    // Unstaged operands are read where they lie, also those of a matrix that is no whole blocks.
+    const int64_t blockCols = 8 * perWord(p.matrix.type);
+    const int64_t bytes = p.topK * ceilDiv(p.matrix.cols, blockCols) * blockCols * 4;
+    const bool staged = bytes <= kStagedBytes;
+    result.functions.push_back(
+        {"",
+         fmt::format("expertDownOfOneRow<{}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
+                     p.spec(form.strides[0]), boolean(staged), p.matrix.rows, form.strides[2],
+                     in(0), p.route, any(2), in(bias), out(y)),
+         {.threads = 256,
+          .blocks = p.numPanels,
+          .rowsPerBlock = 1,
+          .dynamicSharedBytes = staged ? bytes : 0}});
+    return result;
+  }
+  const std::string products = fmt::format("reinterpret_cast<float*>(args.scratch + {})",
+                                           LLMC_CUDA_COUNTER_BYTES + p.sortedBytes());
+  manyRows(result, p, form.strides[0], true,
+           fmt::format("FinishEntry<{}>{{{}}}", p.matrix.rows, products));
+  result.functions.push_back(
+      {"_sum",
+       fmt::format("combineExperts<{}, {}>(args, {}, {}, {}, {});", p.matrix.rows, form.strides[2],
+                   p.route, products, in(bias), out(y)),
+       {.threads = 256, .rowsPerBlock = 1}});
+  result.scratchBytes = p.sortedBytes() + p.entries() * p.matrix.rows * 4;
+  return result;
+}
+
+Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
+  const Matrix m = matrixOf(op, op.getWeightAttr());
+  const auto heads = static_cast<int64_t>(op.getHeads());
+  const int64_t headRows = width(op.getY()) / heads, headPanels = ceilDiv(headRows, 16);
+  Functions result;
+  if (!form.isDecode() && !m.type.isF32()) {
+    result.functions.push_back(
+        {"_mma",
+         fmt::format("groupedOnTensorCores<{}, {}, {}>(args, HeadGroups<{}, {}, {}>{{{}, 0}}, {}, "
+                     "FinishHeadGroup<{}, {}>{{{}}});",
+                     storageName(m.type), m.cols, headPanels, heads, m.cols, form.strides[0], in(0),
+                     any(1), headRows, form.strides[1], out(2)),
+         {.threads = 128,
+          .blocks = ceilDiv(headPanels, 8),
+          .rowsPerBlock = 1,
+          .dynamicSharedBytes = kGroupedBytes}});
+    return result;
+  }
+  for (const int64_t rows : {1, 4}) {
+    if (rows > 1 && form.maxRows == 1) break;
+    const Staging staging = stagingOf(rows, m.cols, m.type, result.problem);
+    result.functions.push_back(
+        {fmt::format("_{}row", rows),
+         fmt::format("headProductOfFewRows<Product<{}, {}, {}, {}, false, false>, {}, {}, "
+                     "{}>(args, {}, {}, FinishHeads<{}, {}>{{{}}});",
+                     storageName(m.type), m.cols, heads * headPanels, form.strides[0], rows,
+                     boolean(staging.staged), headPanels, in(0), any(1), headRows, form.strides[1],
+                     out(2)),
+         {.minRows = rows == 1 ? 1 : 2,
+          .maxRows = rows == 1 ? 1 : form.maxRows,
+          .threads = 256,
+          .blocks = heads * headPanels,
+          .rowsPerBlock = rows,
+          .dynamicSharedBytes = staging.bytes}});
+  }
+  return result;
+}
+
+}  // namespace llmc::cuda

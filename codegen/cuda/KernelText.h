@@ -1,0 +1,110 @@
+// The pieces that the text of kernels is put together from.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "codegen/cuda/Codegen.h"
+
+namespace llmc::cuda {
+
+inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t width(mlir::Value v) {
+  return mlir::cast<mlir::RankedTensorType>(v.getType()).getDimSize(1);
+}
+
+inline const char* storageName(mlir::Type type) {
+  if (type.isF32()) return "F32";
+  return type.isF16() ? "F16" : "BF16";
+}
+inline int64_t perWord(mlir::Type type) { return type.isF32() ? 1 : 2; }
+
+/// A float constant with all its digits.
+inline std::string number(double v) {
+  const std::string text = fmt::format("{:.9g}", static_cast<float>(v));
+  return text + (text.find_first_of(".e") == std::string::npos ? ".0f" : "f");
+}
+inline const char* boolean(bool v) { return v ? "true" : "false"; }
+/// Operand `i` of a kernel as what it is; -1: null.
+inline std::string in(int64_t i) {
+  return i < 0 ? "nullptr" : fmt::format("static_cast<const float*>(args.operands[{}])", i);
+}
+inline std::string out(int64_t i) {
+  return fmt::format("static_cast<float*>(args.operands[{}])", i);
+}
+inline std::string any(int64_t i) {
+  return i < 0 ? "nullptr" : fmt::format("args.operands[{}]", i);
+}
+
+struct Matrix {
+  mlir::Type type;
+  int64_t rows, cols;  // of one layer and expert
+};
+inline Matrix matrixOf(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol) {
+  llm::WeightOp w = llm::lookupWeight(op, symbol);
+  return {w.getTensorType().getElementType(), w.getLayerShape()[0], w.getLayerShape()[1]};
+}
+
+inline const char* activationName(llm::ActivationKind kind) {
+  switch (kind) {
+    case llm::ActivationKind::silu:
+      return "kSilu";
+    case llm::ActivationKind::gelu:
+      return "kGelu";
+    case llm::ActivationKind::gelu_tanh:
+      return "kGeluTanh";
+    case llm::ActivationKind::relu:
+      return "kRelu";
+    case llm::ActivationKind::relu2:
+      return "kRelu2";
+    case llm::ActivationKind::sigmoid:
+      return "kSigmoid";
+    case llm::ActivationKind::quick_gelu:
+      return "kQuickGelu";
+  }
+  return "";
+}
+
+/// A __global__ function of a kernel; which kernel and the symbol come later.
+struct Function {
+  std::string suffix, body;
+  Launch launch;
+};
+
+/// What an op becomes: functions in the order they run, the scratch they share after the counters,
+/// and why it cannot be, if it cannot.
+struct Functions {
+  std::vector<Function> functions;
+  int64_t scratchBytes = 0;
+  std::string problem;
+};
+
+/// What a kernel is specialised to beside its op.
+struct KernelForm {
+  llvm::ArrayRef<int64_t> strides;
+  int64_t maxRows = 0;
+  bool isDecode() const { return maxRows <= llm::kDecodeMaxRows; }
+};
+
+/// How kernels for few rows take those: as many at a time, their bytes of shared memory, and
+/// whether they are staged there at all.
+struct Staging {
+  int64_t rows, bytes;
+  bool staged;
+};
+/// `cols` values of each of `rows` rows, in whole blocks of `type`'s fragments. A row that is no
+/// multiple of them must be staged; `problem` says so where it is too wide for that.
+Staging stagingOf(int64_t rows, int64_t cols, mlir::Type type, std::string& problem);
+/// Some thousand blocks keep every processor of a large GPU busy; more panels in a block share the
+/// staging of its rows.
+int64_t panelsPerBlock(int64_t numPanels);
+
+// Routed experts and the heads' products of latent attention (EmitExperts.cpp).
+Functions emitRoute(llm::RouteOp op, const KernelForm& form);
+Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form);
+Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form);
+Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form);
+
+}  // namespace llmc::cuda

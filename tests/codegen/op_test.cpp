@@ -1,0 +1,497 @@
+// The kernels of ops that came with families other than llama, against the evaluator: at and off
+// the edges of vectors and panels, for one row and for many. Every target gives the same bits.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernel_harness.h"
+#include "mlir/Parser/Parser.h"
+#include "runtime/io/float_convert.h"
+#include "tests/ir/Evaluator.h"
+
+namespace llmc::test {
+namespace {
+
+using llmrt::DType;
+
+constexpr int64_t kRows = 37;
+constexpr int32_t kVocab = 50;
+
+struct OpCase {
+  std::string name;
+  std::string weights;          // llm.weight lines
+  std::vector<int64_t> inputs;  // widths of %x and %r
+  std::string op;               // of %x, %r and %rows, without its types
+  std::string types;            // behind the colon
+  int64_t width = 0;            // of its result
+  /// Of an element: a chain of `terms` roundings, each of half an ulp of sums up to `most`.
+  int64_t terms = 1;
+  double most = 1;
+  int64_t experts = 0;  // above 0: %r is a route to so many
+
+  /// Decode has a kernel of its own; what goes row by row is one code for any number of rows.
+  bool isProduct() const { return weights.find(" matrix ") != std::string::npos; }
+};
+
+std::string tensor(int64_t width) { return "tensor<?x" + std::to_string(width) + "xf32>"; }
+std::string matrix(const char* name, int64_t n, int64_t k, const char* type, int64_t experts = 0) {
+  const std::string e = std::to_string(experts);
+  return std::string("  llm.weight @") + name + " matrix \"" + name + "\"" +
+         (experts ? " experts " + e : "") + " : tensor<" + (experts ? e + "x" : "") +
+         std::to_string(n) + "x" + std::to_string(k) + "x" + type + ">\n";
+}
+std::string vector(const char* name, const char* kind, int64_t n, int64_t experts = 0) {
+  const std::string e = std::to_string(experts);
+  return std::string("  llm.weight @") + name + " " + kind + " \"" + name + "\"" +
+         (experts ? " experts " + e : "") + " : tensor<" + (experts ? e + "x" : "") +
+         std::to_string(n) + "xf32>\n";
+}
+std::string to(int64_t from, int64_t width) { return tensor(from) + " -> " + tensor(width); }
+
+int64_t strideOf(int64_t width) { return (width + 15) / 16 * 16 + 16; }
+
+std::string modelOf(const OpCase& c) {
+  std::string text =
+      "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 "
+      "num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 50 max_seq_len 256 max_batch 1 {\n" +
+      c.weights;
+  std::string arguments, strides;
+  const char* names[] = {"%x", "%r"};
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    arguments += (i ? ", " : "") + std::string(names[i]) + ": " + tensor(c.inputs[i]);
+    strides += std::to_string(strideOf(c.inputs[i])) + ", ";
+  }
+  if (c.op.find("%rows") != std::string::npos)
+    arguments += std::string(arguments.empty() ? "" : ", ") + "%rows: !llm.rows";
+  strides += std::to_string(strideOf(c.width));
+  auto kernel = [&](const char* name, const char* maxRows) {
+    text += std::string("  llm.kernel @") + name + " max_rows " + maxRows + " row_strides [" +
+            strides + "] {\n  ^bb0(" + arguments + "):\n    %y = " + c.op + " : " + c.types +
+            "\n    llm.yield %y : " + tensor(c.width) + "\n  }\n";
+  };
+  kernel("prefill", "512");
+  if (c.isProduct()) kernel("decode", "16");
+  return text + "}\n";
+}
+
+DType dtypeOf(llm::WeightOp w) {
+  const mlir::Type type = w.getTensorType().getElementType();
+  if (w.getKind() != llm::WeightKind::matrix || type.isF32()) return DType::kF32;
+  return type.isBF16() ? DType::kBF16 : DType::kF16;
+}
+
+/// The weights of an operand as the weights file has them: expert after expert.
+std::unique_ptr<Buffer> pack(Evaluator& evaluator, llm::KernelOpInterface op,
+                             const llm::KernelOperand& operand) {
+  std::vector<const std::vector<float>*> values;
+  std::vector<int64_t> rows;
+  int64_t cols = 1, experts = 1;
+  DType dtype = DType::kF32;
+  for (mlir::FlatSymbolRefAttr symbol : operand.symbols) {
+    llm::WeightOp w = llm::lookupWeight(op, symbol);
+    values.push_back(&evaluator.weight(symbol, -1));
+    rows.push_back(w.getLayerShape()[0]);
+    if (w.getLayerShape().size() > 1) cols = w.getLayerShape()[1];
+    experts = std::max<int64_t>(1, w.getNumExperts());
+    dtype = dtypeOf(w);
+  }
+  const bool panels = operand.layout == llm::Layout::panels;
+  std::vector<llmrt::PanelRow> lanes;
+  if (panels) {
+    lanes = llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(operand.order), operand.headRows);
+  } else {
+    for (size_t s = 0; s < rows.size(); ++s)
+      for (int64_t r = 0; r < rows[s]; ++r) lanes.push_back({static_cast<int32_t>(s), r});
+  }
+  const int64_t unit = panels ? llmrt::panelElements(dtype, cols) / 16 : cols;
+  const int64_t block = static_cast<int64_t>(lanes.size()) * unit;
+  auto out = std::make_unique<Buffer>(static_cast<size_t>(experts * block) * 4);
+  for (int64_t e = 0; e < experts; ++e)
+    for (size_t lane = 0; lane < lanes.size(); ++lane) {
+      if (lanes[lane].source < 0) continue;
+      const auto source = static_cast<size_t>(lanes[lane].source);
+      const float* row = values[source]->data() + (e * rows[source] + lanes[lane].row) * cols;
+      const auto at = static_cast<int64_t>(lane);
+      for (int64_t k = 0; k < cols; ++k)
+        llmrt::storeFromF32(
+            dtype, static_cast<uint8_t*>(out->data()),
+            e * block + (panels ? at / 16 * 16 * unit + llmrt::panelOffset(dtype, at % 16, k)
+                                : at * cols + k),
+            row[k]);
+    }
+  return out;
+}
+
+Matrix randomMatrix(int64_t rows, int64_t cols, float scale, std::mt19937& rng) {
+  Matrix m(rows, cols);
+  m.values = randomFloats(static_cast<size_t>(rows * cols), rng);
+  for (float& v : m.values) v *= scale;
+  return m;
+}
+
+/// Different experts in each row, and weights.
+Matrix randomRoute(int64_t rows, int64_t width, int64_t experts, std::mt19937& rng) {
+  Matrix m = randomMatrix(rows, width, 1, rng);
+  std::vector<float> ids(static_cast<size_t>(experts));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (size_t e = 0; e < ids.size(); ++e) ids[e] = static_cast<float>(e);
+    std::shuffle(ids.begin(), ids.end(), rng);
+    std::copy_n(ids.begin(), width / 2, m.row(r));
+  }
+  return m;
+}
+
+class OpTest : public testing::TestWithParam<OpCase> {};
+
+TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
+  const OpCase& c = GetParam();
+  const std::string text = modelOf(c);
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  context.loadDialect<llm::LLMDialect>();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+  ASSERT_TRUE(module) << text;
+  llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
+  Evaluator evaluator(model, randomWeights(5));
+  auto kernelOp = [&](const char* name) {
+    return mlir::cast<llm::KernelOp>(mlir::SymbolTable::lookupSymbolIn(model, name)).getComputeOp();
+  };
+  llm::KernelOpInterface op = kernelOp("prefill");
+
+  std::mt19937 rng(20260101);
+  std::vector<Matrix> inputs;
+  for (size_t i = 0; i < c.inputs.size(); ++i)
+    inputs.push_back(i == 1 && c.experts ? randomRoute(kRows, c.inputs[i], c.experts, rng)
+                                         : randomMatrix(kRows, c.inputs[i], 2, rng));
+  // Every third row's logits are wanted.
+  std::vector<Row> rows;
+  std::vector<LlmcRow> abiRows;
+  std::vector<int32_t> logitsRows;
+  for (int32_t i = 0; i < kRows; ++i) {
+    const bool wanted = !op.onLogitsRows() || i % 3 == 1;
+    rows.push_back({i * 7 % kVocab, i, 0, wanted});
+    abiRows.push_back(
+        {i * 7 % kVocab, i, 0, wanted ? static_cast<int32_t>(logitsRows.size()) : -1});
+    if (wanted) logitsRows.push_back(i);
+  }
+  KvState kv;
+  const Matrix expected = evaluator.evaluateOp(op, inputs, rows, kv);
+  ASSERT_EQ(expected.cols, c.width);
+
+  std::vector<Buffer> buffers;
+  for (const Matrix& m : inputs) {
+    buffers.emplace_back(static_cast<size_t>(kRows * strideOf(m.cols) * 4));
+    std::fill_n(buffers.back().floats(), kRows * strideOf(m.cols), std::nanf(""));
+    for (int64_t r = 0; r < kRows; ++r)
+      std::copy_n(m.row(r), m.cols, buffers.back().floats() + r * strideOf(m.cols));
+  }
+  std::vector<std::unique_ptr<Buffer>> weights;
+  for (const llm::KernelOperand& operand : op.getKernelOperands())
+    if (operand.space == llm::Space::weights) weights.push_back(pack(evaluator, op, operand));
+
+  std::vector<float> reference;
+  for (const cpu::CpuTarget& target : runnableTargets()) {
+    SCOPED_TRACE(target.name);
+    if (target.amxBf16) continue;  // rounds its left operand: linear_test
+    auto kernels = LoadedKernels::compile(text, target);
+    ASSERT_TRUE(kernels);
+    // Rows `first` and the `count - 1` behind it.
+    auto run = [&](const char* symbol, int64_t maxRows, int64_t first, int64_t count) {
+      Buffer y(static_cast<size_t>(kRows * strideOf(c.width) * 4));
+      std::vector<void*> operands;
+      size_t input = 0, weight = 0;
+      for (const llm::KernelOperand& operand : op.getKernelOperands()) {
+        if (operand.space == llm::Space::weights)
+          operands.push_back(weights[weight++]->data());
+        else if (operand.access == llm::Access::write)
+          operands.push_back(y.data());
+        else {
+          operands.push_back(buffers[input].floats() + first * strideOf(c.inputs[input]));
+          ++input;
+        }
+      }
+      std::vector<LlmcRow> part(abiRows.begin() + first, abiRows.begin() + first + count);
+      std::vector<int32_t> wanted;
+      for (int64_t i = 0; i < count; ++i) {
+        if (part[static_cast<size_t>(i)].logits_row < 0) continue;
+        part[static_cast<size_t>(i)].logits_row = static_cast<int32_t>(wanted.size());
+        wanted.push_back(static_cast<int32_t>(i));
+      }
+      LlmcStep step{};
+      step.rows = part.data();
+      step.logits_rows = wanted.data();
+      step.num_rows = count;
+      step.num_logits_rows = static_cast<int64_t>(wanted.size());
+      const int64_t results = op.onLogitsRows() ? step.num_logits_rows : count;
+      const llm::Tiling tiling = kernelOp(symbol).getTiling(maxRows);
+      const int64_t tiles =
+          tiling.tiles *
+          (tiling.rowsPerTile ? (results + tiling.rowsPerTile - 1) / tiling.rowsPerTile : 1);
+      kernels->run(symbol, step, operands, 0, tiles / 2);
+      kernels->run(symbol, step, operands, tiles / 2, tiles);
+      std::vector<float> out;
+      for (int64_t r = 0; r < results; ++r)
+        out.insert(out.end(), y.floats() + r * strideOf(c.width),
+                   y.floats() + r * strideOf(c.width) + c.width);
+      return out;
+    };
+    const std::vector<float> all = run("prefill", 512, 0, kRows);
+    if (reference.empty()) {
+      reference = all;
+      ASSERT_EQ(all.size(), expected.values.size());
+      const double tolerance = static_cast<double>(c.terms) * 0x1p-24 * c.most;
+      for (size_t i = 0; i < all.size(); ++i)
+        ASSERT_LE(std::abs(all[i] - expected.values[i]), tolerance)
+            << "row " << i / static_cast<size_t>(c.width) << ", "
+            << i % static_cast<size_t>(c.width) << ": " << all[i] << " for " << expected.values[i];
+    }
+    EXPECT_EQ(all, reference) << "not the bits of the first target";
+    if (!c.isProduct()) continue;
+    if (op.onLogitsRows()) {
+      EXPECT_EQ(run("decode", 16, 0, 2),
+                std::vector<float>(reference.begin(), reference.begin() + c.width));
+      continue;
+    }
+    for (const auto& [first, count] : {std::pair{0, 1}, {5, 3}, {21, 16}})
+      EXPECT_EQ(run("decode", 16, first, count),
+                std::vector<float>(reference.begin() + first * c.width,
+                                   reference.begin() + (first + count) * c.width))
+          << "decode of " << count;
+  }
+}
+
+/// Sums over K inputs in [-2, 2) and weights in [-b, b), b = sqrt(3 / K): at most 2 sqrt(3 K).
+double sum(int64_t k) { return 2 * std::sqrt(3.0 * static_cast<double>(k)); }
+
+std::vector<OpCase> cases() {
+  std::vector<OpCase> out;
+  // Norms: K squares (of a layer norm, twice K terms); norms are up to 1.5, values in units of the
+  // deviation up to sqrt(K).
+  for (int64_t k : {33, 64}) {
+    const std::string n = std::to_string(k);
+    const double most = 1.5 * std::sqrt(static_cast<double>(k)) + 1;
+    out.push_back({"layer_norm_" + n,
+                   vector("w", "norm", k) + vector("b", "bias", k),
+                   {k},
+                   "llm.layer_norm %x weight @w bias @b eps 1.0e-5",
+                   tensor(k),
+                   k,
+                   2 * k + 16,
+                   most});
+    out.push_back({"layer_norm_plain_" + n,
+                   "",
+                   {k},
+                   "llm.layer_norm %x eps 1.0e-5",
+                   tensor(k),
+                   k,
+                   2 * k + 16,
+                   most});
+    out.push_back({"norm_residual_" + n,
+                   vector("w", "norm", k),
+                   {k, k},
+                   "llm.norm_residual %x, %r norm @w eps 1.0e-5",
+                   tensor(k),
+                   k,
+                   k + 16,
+                   most + 2});
+  }
+  out.push_back({"qk_norm",
+                 vector("w", "norm", 20),
+                 {60},
+                 "llm.qk_norm %x, @w eps 1.0e-5 head_dim 20",
+                 tensor(60),
+                 60,
+                 36,
+                 8});
+  out.push_back({"qk_norm_of_16",
+                 vector("w", "norm", 16),
+                 {48},
+                 "llm.qk_norm %x, @w eps 1.0e-5 head_dim 16",
+                 tensor(48),
+                 48,
+                 32,
+                 7});
+  out.push_back({"qk_norm_layer",
+                 vector("w", "norm", 60),
+                 {60},
+                 "llm.qk_norm %x, @w layer eps 1.0e-5 head_dim 20",
+                 tensor(60),
+                 60,
+                 56,
+                 8});
+  // Elementwise.
+  out.push_back({"scale", "", {35}, "llm.scale %x by 0.3", tensor(35), 35, 1, 0.6});
+  out.push_back({"scale_rows",
+                 "",
+                 {35, 1},
+                 "llm.scale_rows %x, %r",
+                 tensor(35) + ", " + tensor(1),
+                 35,
+                 1,
+                 4});
+  out.push_back({"concat",
+                 "",
+                 {15, 21},
+                 "llm.concat %x, %r heads 3",
+                 tensor(15) + ", " + tensor(21) + " -> " + tensor(36),
+                 36,
+                 0,
+                 0});
+  out.push_back({"concat_of_vectors",
+                 "",
+                 {32, 64},
+                 "llm.concat %x, %r heads 2",
+                 tensor(32) + ", " + tensor(64) + " -> " + tensor(96),
+                 96,
+                 0,
+                 0});
+  // exp and erf err by a few units.
+  for (const char* kind : {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "quick_gelu"})
+    out.push_back({std::string("activation_") + kind,
+                   "",
+                   {35},
+                   std::string("llm.activation %x ") + kind,
+                   tensor(35),
+                   35,
+                   16,
+                   4});
+  // Products: K terms; an activation between them has a slope below 1.2.
+  for (const char* type : {"f32", "bf16"}) {
+    const std::string t = type;
+    out.push_back({"head_linear_" + t,
+                   matrix("w", 3 * 33, 21, type),
+                   {63},
+                   "llm.head_linear %x, @w heads 3",
+                   to(63, 99),
+                   99,
+                   21,
+                   sum(21)});
+    out.push_back({"head_linear_of_vectors_" + t,
+                   matrix("w", 2 * 32, 16, type),
+                   {32},
+                   "llm.head_linear %x, @w heads 2",
+                   to(32, 64),
+                   64,
+                   16,
+                   sum(16)});
+    out.push_back({"linear_residual_" + t,
+                   matrix("w", 33, 70, type) + vector("b", "bias", 33),
+                   {70, 33},
+                   "llm.linear_residual %x, %r, @w bias @b scale 0.25",
+                   to(70, 33),
+                   33,
+                   72,
+                   sum(70)});
+    out.push_back({"norm_linear_" + t,
+                   matrix("w", 131, 33, type) + vector("b", "bias", 131) + vector("n", "norm", 33) +
+                       vector("s", "bias", 33),
+                   {33},
+                   "llm.norm_linear %x norm @n shift @s layer eps 1.0e-5 proj @w bias @b gelu",
+                   to(33, 131),
+                   131,
+                   3 * 33 + 32,
+                   9 * 1.2 * sum(33) / 2});
+    out.push_back({"logits_" + t,
+                   matrix("w", 50, 33, type) + vector("b", "bias", 50),
+                   {33},
+                   "llm.logits %x, %rows, @w bias @b scale 0.5 softcap 3.0",
+                   to(33, 50),
+                   50,
+                   33 + 32,
+                   sum(33)});
+    out.push_back({"norm_logits_" + t,
+                   matrix("w", 50, 33, type) + vector("n", "norm", 33) + vector("s", "bias", 33),
+                   {33},
+                   "llm.norm_logits %x, %rows norm @n shift @s layer eps 1.0e-5, @w softcap 3.0",
+                   to(33, 50),
+                   50,
+                   3 * 33 + 32,
+                   9 * sum(33) / 2});
+    out.push_back({"embed_" + t,
+                   matrix("w", 50, 33, type) + matrix("p", 256, 33, type),
+                   {},
+                   "llm.embed %rows, @w positions @p scale 5.5",
+                   tensor(33),
+                   33,
+                   2,
+                   2});
+    // gate * up: each up to sum(K), so that an error of one is as much of the other.
+    for (int64_t n : {20, 32}) {
+      const std::string size = t + "_" + std::to_string(n);
+      out.push_back({"expert_glu_" + size,
+                     matrix("g", n, 33, type, 5) + matrix("u", n, 33, type, 5),
+                     {33, 4},
+                     "llm.expert_glu %x, %r proj @g, @u silu",
+                     tensor(33) + ", " + tensor(4) + " -> " + tensor(2 * n),
+                     2 * n,
+                     33 + 16,
+                     2.4 * sum(33) * sum(33),
+                     5});
+      out.push_back({"expert_down_" + size,
+                     matrix("w", 33, n, type, 7),
+                     {3 * n, 6},
+                     "llm.expert_down %x, %r, @w",
+                     tensor(3 * n) + ", " + tensor(6) + " -> " + tensor(33),
+                     33,
+                     n + 6,
+                     3 * sum(n),
+                     7});
+    }
+    out.push_back({"expert_glu_clamped_" + t,
+                   matrix("g", 20, 33, type, 5) + matrix("u", 20, 33, type, 5) +
+                       vector("gb", "bias", 20, 5) + vector("ub", "bias", 20, 5),
+                   {33, 4},
+                   "llm.expert_glu %x, %r proj @g, @u bias @gb, @ub quick_gelu limit 1.5",
+                   tensor(33) + ", " + tensor(4) + " -> " + tensor(40),
+                   40,
+                   33 + 16,
+                   2.4 * 2.5 * sum(33),
+                   5});
+    out.push_back({"expert_down_bias_" + t,
+                   matrix("w", 33, 20, type, 5) + vector("b", "bias", 33, 5),
+                   {40, 4},
+                   "llm.expert_down %x, %r, @w bias @b",
+                   tensor(40) + ", " + tensor(4) + " -> " + tensor(33),
+                   33,
+                   20 + 6,
+                   2 * sum(20) + 1,
+                   5});
+  }
+  // Routes: ids are exact; weights are exp of differences up to 4, over a sum of all.
+  for (int64_t e : {7, 24, 70}) {
+    const std::string n = std::to_string(e);
+    out.push_back(
+        {"route_softmax_" + n, "", {e}, "llm.route %x top_k 3 softmax", to(e, 6), 6, e + 16, 1});
+    out.push_back({"route_softmax_chosen_" + n,
+                   "",
+                   {e},
+                   "llm.route %x top_k 2 softmax_chosen",
+                   to(e, 4),
+                   4,
+                   24,
+                   1});
+  }
+  out.push_back({"route_groups",
+                 vector("b", "bias", 24),
+                 {24},
+                 "llm.route %x top_k 4 sigmoid normalize scale 2.5 bias @b groups 4 keep 2 top 2",
+                 to(24, 8),
+                 8,
+                 32,
+                 2.5});
+  out.push_back({"route_groups_softmax",
+                 "",
+                 {40},
+                 "llm.route %x top_k 3 softmax scale 1.5 groups 5 keep 2 top 1",
+                 to(40, 6),
+                 6,
+                 64,
+                 1.5});
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(, OpTest, testing::ValuesIn(cases()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace llmc::test

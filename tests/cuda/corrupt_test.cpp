@@ -1,0 +1,142 @@
+// A plan whose launches lie: every field of cuda_launches, hostile, is one line and exit status 1.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+
+#include "runtime/schema/plan_generated.h"
+#include "tests/cuda/fake_run.h"
+
+namespace llmc::test {
+namespace {
+
+using llmrt::schema::CudaLaunchT;
+using llmrt::schema::PlanT;
+using testing::HasSubstr;
+
+/// The launches of the code that the fake GPU runs.
+std::vector<std::unique_ptr<CudaLaunchT>>& launches(PlanT& p) {
+  return std::find_if(p.targets.begin(), p.targets.end(),
+                      [](const auto& t) { return t->name == "cuda:sm_80"; })
+      ->get()
+      ->cuda_launches;
+}
+/// One that decoding a token cannot do without: a product of one row.
+CudaLaunchT& launch(PlanT& p) {
+  return **std::find_if(launches(p).begin(), launches(p).end(),
+                        [](const auto& l) { return l->symbol.ends_with("_1row"); });
+}
+
+struct Corruption {
+  const char* message;
+  std::function<void(PlanT&)> change;
+};
+
+const Corruption kCorruptions[] = {
+    {"]: kernel 4294967295 of", [](PlanT& p) { launch(p).kernel = ~0u; }},
+    {"has no launch for 1 rows of",
+     [](PlanT& p) { launch(p).kernel = launch(p).kernel == 0 ? 1 : 0; }},
+    {"]: symbol is no name", [](PlanT& p) { launch(p).symbol.clear(); }},
+    {"]: symbol is no name", [](PlanT& p) { launch(p).symbol = "two\nlines"; }},
+    {"]: symbol llmc_sample is not an op's", [](PlanT& p) { launch(p).symbol = "llmc_sample"; }},
+    {"]: symbol llmc_relayout_f32", [](PlanT& p) { launch(p).symbol = "llmc_relayout_f32"; }},
+    {"kernel \"no_such_kernel\": CUDA_ERROR_NOT_FOUND",
+     [](PlanT& p) { launch(p).symbol = "no_such_kernel"; }},
+    {"]: rows 0 to", [](PlanT& p) { launch(p).min_rows = 0; }},
+    {"]: rows 9 to 8", [](PlanT& p) { launch(p).min_rows = 9, launch(p).max_rows = 8; }},
+    {"to 4294967295", [](PlanT& p) { launch(p).max_rows = ~0u; }},
+    {"has no launch for 1 rows", [](PlanT& p) { launch(p).min_rows = launch(p).max_rows = 2; }},
+    {"has no launch for", [](PlanT& p) { launches(p).pop_back(); }},
+    // Then PTX is what is left, and the fake has no compiler for it.
+    {"cuda:compute_80: CUDA_ERROR_INVALID_IMAGE", [](PlanT& p) { launches(p).clear(); }},
+    {"]: threads is 0", [](PlanT& p) { launch(p).threads = 0; }},
+    {"]: threads is 1025", [](PlanT& p) { launch(p).threads = 1025; }},
+    {"]: blocks is 0", [](PlanT& p) { launch(p).blocks = 0; }},
+    {"]: blocks is 4294967295", [](PlanT& p) { launch(p).blocks = ~0u; }},
+    {"]: rows_per_block is 1 of 1048576 rows",
+     [](PlanT& p) { launch(p).rows_per_block = 1, launch(p).max_rows = 1 << 20; }},
+    {"]: tokens_per_block is 1",
+     [](PlanT& p) { launch(p).tokens_per_block = 1, p.model->max_seq_len = 1 << 20; }},
+    {"]: dynamic_shared_bytes is 4294967295",
+     [](PlanT& p) { launch(p).dynamic_shared_bytes = ~0u; }},
+    {"on Fake GPU: CUDA_ERROR_INVALID_VALUE",
+     [](PlanT& p) { launch(p).dynamic_shared_bytes = 900 << 10; }},
+    {"]: shared_bytes is 4294967295", [](PlanT& p) { launch(p).shared_bytes = ~0u; }},
+    {"has more than 16 launches",
+     [](PlanT& p) {
+       for (int i = 0; i < 17; ++i) launches(p).push_back(std::make_unique<CudaLaunchT>(launch(p)));
+     }},
+    {"has 13 operands, kernels take 12",
+     [](PlanT& p) {
+       auto& operands = p.entry_points[0]->sections[0]->phases[0]->operands;
+       auto reads = std::find_if(operands.begin(), operands.end(), [](const auto& o) {
+         return o->access == llmrt::schema::Access::read;
+       });
+       const llmrt::schema::OperandT one = **reads;
+       while (operands.size() < 13)
+         operands.push_back(std::make_unique<llmrt::schema::OperandT>(one));
+     }},
+    {"scratch_bytes is 0: it begins with 65536 of counters",
+     [](PlanT& p) {
+       for (auto& t : p.targets)
+         if (!t->cuda_launches.empty()) t->scratch_bytes = 0;
+     }},
+    {"has CUDA ABI version 77",
+     [](PlanT& p) {
+       for (auto& t : p.targets)
+         if (!t->cuda_launches.empty()) t->abi_version = 77;
+     }},
+};
+
+TEST(CudaCorrupt, EveryFieldOfALaunchIsRefusedInOneLine) {
+  const std::string good =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  ASSERT_NE(good, "");
+  const std::string bytes = e2e::readFile(good);
+  const e2e::ScratchDir dir;
+  const std::string bad = dir / "p.fb";
+  for (const Corruption& c : kCorruptions) {
+    SCOPED_TRACE(c.message);
+    std::unique_ptr<PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
+    c.change(*plan);
+    flatbuffers::FlatBufferBuilder builder;
+    FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
+    std::ofstream(bad, std::ios::binary)
+        .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
+               static_cast<std::streamsize>(builder.GetSize()));
+    const e2e::Output output =
+        runWithFakes({LLMRUN, bad, "--device", "cuda", "--synthetic-weights", "--prompt-ids",
+                      "1,2,3", "-n", "3", "--max-seq-len", "64"});
+    EXPECT_EQ(output.status, 1) << output.out;
+    EXPECT_THAT(output.err, HasSubstr(c.message));
+    EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+  }
+}
+
+// What cannot be told from the plan alone is the driver's to refuse, at the first step that
+// launches it.
+TEST(CudaCorrupt, ALaunchThatTheDriverRefusesIsOneLine) {
+  const std::string good =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  ASSERT_NE(good, "");
+  const std::string bytes = e2e::readFile(good);
+  const e2e::ScratchDir dir;
+  std::unique_ptr<PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
+  launch(*plan).threads = 1024;  // more than the kernel was compiled for
+  flatbuffers::FlatBufferBuilder builder;
+  FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
+  std::ofstream(dir / "p.fb", std::ios::binary)
+      .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
+             static_cast<std::streamsize>(builder.GetSize()));
+  const e2e::Output output =
+      runWithFakes({LLMRUN, dir / "p.fb", "--device", "cuda", "--synthetic-weights", "--prompt-ids",
+                    "1,2,3", "-n", "3"});
+  EXPECT_EQ(output.status, 1) << output.out;
+  EXPECT_THAT(output.err, HasSubstr("CUDA_ERROR_INVALID_VALUE"));
+  EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+}
+
+}  // namespace
+}  // namespace llmc::test

@@ -1,0 +1,149 @@
+// The device's choice of tokens under the shim: those of the host's sampler, one after the other,
+// to the last bit.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "runtime/abi/cuda_abi.h"
+#include "runtime/core/sampler.h"
+#include "tests/cuda/device_kernels.h"
+
+namespace llmc::test {
+namespace {
+
+using llmrt::SamplerOptions;
+
+static_assert(sizeof(Sample) == sizeof(LlmcCudaSample));
+static_assert(sizeof(SampleState) == sizeof(LlmcCudaSampleState));
+static_assert(offsetof(SampleState, best) == sizeof(LlmcCudaSampleState::options));
+static_assert(offsetof(SampleState, steps) == offsetof(LlmcCudaSampleState, options.steps));
+
+/// Tokens of one sequence, chosen as llmc_sample's launches do it.
+class DeviceSampler {
+ public:
+  explicit DeviceSampler(const llmrt::Sampler& from) {
+    const llmrt::SamplerState s = from.state();
+    std::copy(s.random.begin(), s.random.end(), state_.random);
+    state_.top_p = s.top_p;
+    state_.min_weight = s.min_weight;
+    state_.repetition_penalty = s.repetition_penalty;
+    state_.temperature = s.temperature;
+    state_.top_k = s.temperature > 0 ? s.top_k : 0;
+    seen_.assign(s.seen.begin(), s.seen.end());
+    phases_ = {kLargest};
+    if (s.temperature == 0) return;
+    if (s.top_k > 0) phases_.insert(phases_.end(), {kCount1, kCount2});
+    if (s.top_p > 0) phases_.insert(phases_.end(), {kWeigh0, kWeigh1, kWeigh2});
+    phases_.push_back(kDraw);
+  }
+
+  int32_t next(const std::vector<float>& logits, unsigned blocks) {
+    const u32 step = state_.steps;
+    const int pos = row_.pos;
+    for (const i64 phase : phases_) {
+      const Sample s{logits.data(), &row_, &state_,
+                     seen_.data(),  ring_, static_cast<i64>(logits.size()),
+                     phase};
+      launch({blocks}, LLMC_CUDA_SAMPLE_THREADS, 0, [&] { chooseToken(s); });
+    }
+    EXPECT_EQ(state_.steps, step + 1);
+    EXPECT_EQ(row_.pos, pos + 1);
+    EXPECT_EQ(ring_[step % LLMC_CUDA_RING],
+              static_cast<u64>(step) << 32 | static_cast<u32>(row_.token_id));
+    EXPECT_EQ(state_.arrived, 0u);
+    EXPECT_EQ(state_.best, 0u);
+    for (u64 bin : state_.bins) EXPECT_EQ(bin, 0u);
+    return row_.token_id;
+  }
+
+ private:
+  SampleState state_{};
+  std::vector<u8> seen_;
+  std::vector<i64> phases_;
+  Row row_{7, 40, 0, 0};
+  u64 ring_[LLMC_CUDA_RING] = {};
+};
+
+enum class Logits { kSpread, kFlat, kFewValues, kNotNumbers };
+
+void expectSameTokens(const SamplerOptions& options, Logits kind, int64_t vocab, int turns,
+                      unsigned blocks) {
+  SCOPED_TRACE(testing::Message() << "temperature " << options.temperature << " top_k "
+                                  << options.top_k << " top_p " << options.top_p << " min_p "
+                                  << options.min_p << " penalty " << options.repetition_penalty
+                                  << " logits " << static_cast<int>(kind) << " vocab " << vocab
+                                  << " blocks " << blocks);
+  auto host = llmrt::Sampler::create(vocab, options);
+  ASSERT_TRUE(host.ok());
+  host->accept(3);
+  DeviceSampler device(*host);
+  std::mt19937 rng(20260102);
+  std::vector<float> logits(static_cast<size_t>(vocab));
+  for (int turn = 0; turn < turns; ++turn) {
+    for (float& v : logits) {
+      const float uniform = static_cast<float>(rng() >> 8) * 0x1p-24f;
+      if (kind == Logits::kSpread) v = 24 * uniform - 14;
+      if (kind == Logits::kFlat) v = uniform * 0.01f;
+      if (kind == Logits::kFewValues) v = std::floor(uniform * 7) - 3;  // ties, zeros
+      if (kind == Logits::kFewValues && v == 0 && rng() % 2) v = -0.0f;
+      if (kind == Logits::kNotNumbers)
+        v = uniform < 0.3f ? NAN : uniform < 0.5f ? -INFINITY : 10 * uniform;
+    }
+    if (kind == Logits::kNotNumbers) {
+      if (turn % 4 == 1) logits[static_cast<size_t>(turn)] = INFINITY;
+      if (turn % 4 == 2) std::fill(logits.begin(), logits.end(), NAN);
+      if (turn % 4 == 3) std::fill(logits.begin() + turn, logits.end(), -INFINITY);
+      if (turn % 4 == 3) std::fill_n(logits.begin(), turn, NAN);
+    }
+    const int32_t expected = host->sample(logits);
+    host->accept(expected);
+    ASSERT_EQ(device.next(logits, blocks), expected) << "token " << turn;
+  }
+}
+
+TEST(CudaSample, ChoosesTheHostsTokens) {
+  const SamplerOptions all[] = {
+      {.temperature = 0},
+      {.repetition_penalty = 1.3f, .temperature = 0},
+      {.temperature = 1, .seed = 1},
+      {.temperature = 0.7f, .top_k = 5, .seed = 2},
+      {.temperature = 1.3f, .top_p = 0.9f, .seed = 3},
+      {.temperature = 1, .min_p = 0.1f, .seed = 4},
+      {.repetition_penalty = 1.5f,
+       .temperature = 0.8f,
+       .top_k = 40,
+       .top_p = 0.95f,
+       .min_p = 0.01f,
+       .seed = 5},
+      {.temperature = 2, .top_k = 2000, .top_p = 0.3f, .seed = 6},
+      {.temperature = 1, .top_p = 1e-6f, .seed = 7},
+      {.temperature = 1, .top_k = 1, .seed = 8},
+      {.repetition_penalty = 0.8f,
+       .temperature = 0.5f,
+       .top_k = 300,
+       .top_p = 0.5f,
+       .min_p = 0.5f,
+       .seed = 9},
+  };
+  for (const SamplerOptions& options : all)
+    for (const Logits kind :
+         {Logits::kSpread, Logits::kFlat, Logits::kFewValues, Logits::kNotNumbers})
+      expectSameTokens(options, kind, 1003, 9, 3);
+}
+
+TEST(CudaSample, WhateverTheVocabularyAndTheGrid) {
+  const SamplerOptions options{
+      .repetition_penalty = 1.1f, .temperature = 1, .top_k = 50, .top_p = 0.9f, .seed = 11};
+  for (const int64_t vocab : {4, 256, 777, 5000})
+    for (const unsigned blocks : {1u, 7u, 64u})
+      expectSameTokens(options, Logits::kSpread, vocab, 3, blocks);
+  expectSameTokens({.temperature = 1, .top_p = 0.999f, .seed = 12}, Logits::kFlat, 32000, 3, 64);
+}
+
+// The ring wraps.
+TEST(CudaSample, CountsItsSteps) {
+  expectSameTokens({.temperature = 1}, Logits::kSpread, 300, 70, 2);
+}
+
+}  // namespace
+}  // namespace llmc::test
