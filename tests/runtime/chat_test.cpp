@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -109,6 +110,15 @@ TEST(ChatPiped, SaysWhatIsWrongInOneLine) {
   EXPECT_EQ(o.status, 1);
 }
 
+TEST(ChatPiped, CtrlCEndsTheRunThatWaitsForALine) {
+  const Model model(addTemplate);
+  const int status =
+      std::system(("sleep 3 | timeout --signal=INT --preserve-status 1 " + std::string(LLMRUN) +
+                   " " + model.path + " --synthetic-weights --chat --threads 1")
+                      .c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+}
+
 TEST(ChatPiped, TheTemplateMayComeFromAFile) {
   const Model bare;
   example::writeFile(bare.dir / "t.jinja", {'h', 'i'});
@@ -162,6 +172,36 @@ TEST(ChatTerminal, IsAPleasantConversation) {
   ASSERT_TRUE(terminal.waitFor("(a new conversation)")) << terminal.shown();
   ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
   terminal.type("\x04");
+  EXPECT_EQ(terminal.wait(), 0) << terminal.shown();
+}
+
+// It comes between a line and its answer, within the answer, and behind it.
+TEST(ChatTerminal, NoInterruptIsLostAndNoneEndsTheProgram) {
+  const Model model([](schema::PlanT& p) {
+    addTemplate(p);
+    p.model->max_seq_len = 1 << 16;
+  });
+  Terminal terminal(
+      {LLMRUN, model.path, "--synthetic-weights", "--chat", "--threads", "1", "--ignore-eos"});
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
+  for (int i = 0; i < 40; ++i) {
+    terminal.type("a\r");
+    ASSERT_TRUE(terminal.waitFor("a\r\n")) << terminal.shown();  // the line is read
+    usleep(static_cast<useconds_t>(i) * 50);
+    terminal.interrupt();
+    ASSERT_TRUE(terminal.waitFor("(stopped)")) << terminal.shown();
+    ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
+    terminal.type("/reset\r");
+    ASSERT_TRUE(terminal.waitFor("(a new conversation)")) << terminal.shown();
+    ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
+  }
+  terminal.type("a\r");
+  ASSERT_TRUE(terminal.waitFor("a\r\n"));
+  ASSERT_TRUE(terminal.waitForMore());
+  for (int i = 0; i < 5; ++i) terminal.interrupt();  // impatient
+  ASSERT_TRUE(terminal.waitFor("(stopped)")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
+  terminal.type("/exit\r");
   EXPECT_EQ(terminal.wait(), 0) << terminal.shown();
 }
 

@@ -40,6 +40,8 @@ void Terminal::type(const std::string& keys) {
   ASSERT_EQ(write(fd_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
 }
 
+void Terminal::interrupt() { kill(pid_, SIGINT); }
+
 bool Terminal::readMore(int timeout_ms) {
   struct pollfd poll_fd = {fd_, POLLIN, 0};
   if (poll(&poll_fd, 1, timeout_ms) <= 0) return false;

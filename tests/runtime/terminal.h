@@ -13,6 +13,8 @@ class Terminal {
   ~Terminal();  // ends the program
 
   void type(const std::string& keys);
+  /// Ctrl-C as the program gets it, at any time: the key would also throw away what was typed.
+  void interrupt();
   /// Waits until `text` is shown, behind what was waited for before. False after 30 seconds, or
   /// when the program has ended.
   bool waitFor(const std::string& text);

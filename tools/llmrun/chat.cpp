@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "runtime/core/conversation.h"
 #include "runtime/io/atomic_file.h"
@@ -65,22 +64,39 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-// Lines that are messages, from a pipe or a file.
+// Lines that are messages, from a pipe or a file. Not through stdio, whose reads no signal ends.
 class PipedLines {
  public:
-  ~PipedLines() { std::free(line_); }
-  // False at the end, and when Ctrl-C came.
-  bool read(std::string& out) {
-    const ssize_t length = getline(&line_, &capacity_, stdin);
-    if (length < 0) return false;
-    out.assign(line_, static_cast<size_t>(length));
-    while (out.ends_with('\n') || out.ends_with('\r')) out.pop_back();
+  /// False at the end, and when Ctrl-C came.
+  Result<bool> read(std::string& out) {
+    for (;;) {
+      if (interrupted) return false;
+      if (const size_t end = waiting_.find('\n', searched_); end != std::string::npos) {
+        out = waiting_.substr(0, end);
+        waiting_.erase(0, end + 1);
+        searched_ = 0;
+        break;
+      }
+      searched_ = waiting_.size();
+      char bytes[4096];
+      if (!waitForInput()) return false;
+      const ssize_t n = ::read(STDIN_FILENO, bytes, sizeof bytes);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ioError(fmt::format("stdin: {}", std::strerror(errno)));
+      waiting_.append(bytes, static_cast<size_t>(n));
+      if (n > 0) continue;
+      if (waiting_.empty()) return false;
+      out = std::exchange(waiting_, {});  // the last line has no newline
+      searched_ = 0;
+      break;
+    }
+    while (out.ends_with('\r')) out.pop_back();
     return true;
   }
 
  private:
-  char* line_ = nullptr;
-  size_t capacity_ = 0;
+  std::string waiting_;
+  size_t searched_ = 0;  // how much of it has no newline
 };
 
 class Chat {
@@ -91,15 +107,12 @@ class Chat {
         conversation_(*model.session, *model.tokenizer, chat_template, o.system) {
     // Whatever the context holds: an answer ends by itself.
     options_ = generateOptions(model, o, model.session->options().max_seq_len);
-    // A chat's end of turn may be the tokenizer's EOS where the config names another.
-    const int32_t eos = model.tokenizer->eosId();
-    if (!o.ignore_eos && eos >= 0 &&
-        std::find(options_.eos_ids.begin(), options_.eos_ids.end(), eos) == options_.eos_ids.end())
-      options_.eos_ids.push_back(eos);
+    if (!o.ignore_eos) options_.eos_ids = chatEosIds(*model.plan, *model.tokenizer);
   }
 
   Result<int> runTerminal() {
     terminal_ = true;
+    catchInterrupts(SecondInterrupt::kIsAnother);
     LLMRT_ASSIGN_OR_RETURN(const auto editor, LineEditor::create());
     fmt::print("{}, a context of {} tokens. /help lists the commands.\n", modelName(),
                model_.session->options().max_seq_len);
@@ -117,18 +130,15 @@ class Chat {
   }
 
   Result<int> runPipe() {
+    catchInterrupts(SecondInterrupt::kEndsProcess);
     PipedLines lines;
     std::string line;
-    for (;;) {
-      catchInterrupt(/*ends_reads=*/true);
-      if (!lines.read(line)) break;
+    while (!ended_) {
+      LLMRT_ASSIGN_OR_RETURN(const bool more, lines.read(line));
+      if (!more) break;
       LLMRT_RETURN_IF_ERROR(handle(line));
-      if (ended_) return 0;
-      if (interrupted) return kExitInterrupted;
     }
-    if (interrupted) return kExitInterrupted;
-    if (std::ferror(stdin)) return ioError(fmt::format("stdin: {}", std::strerror(errno)));
-    return 0;
+    return interrupted ? kExitInterrupted : 0;
   }
 
  private:
@@ -192,7 +202,6 @@ class Chat {
         last = text.back();
       };
     }
-    catchInterrupt();
     LLMRT_ASSIGN_OR_RETURN(const Conversation::Answer answer, conversation_.answer(line, options_));
     ++options_.sampler.seed;  // or each answer would be drawn with the same numbers
     if (o_.json) {
@@ -211,7 +220,8 @@ class Chat {
 
   // Where the model did not end the answer itself.
   void explainEnd(const GenerateResult& result) {
-    if (result.finish_reason == FinishReason::kCancelled) fmt::print("(stopped)\n");
+    if (result.finish_reason == FinishReason::kCancelled && takeInterrupt())
+      fmt::print("(stopped)\n");
     if (result.finish_reason != FinishReason::kLength) return;
     if (o_.max_tokens && static_cast<int64_t>(result.ids.size()) >= *o_.max_tokens) {
       fmt::print("(ended by --max-tokens {})\n", *o_.max_tokens);

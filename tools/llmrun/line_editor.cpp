@@ -1,10 +1,8 @@
 #include "tools/llmrun/line_editor.h"
 
 #include <histedit.h>
-#include <poll.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
@@ -48,12 +46,12 @@ class EditLineEditor : public LineEditor {
   Input read() override {
     std::string text;
     for (continued_ = false;; continued_ = true) {
-      catchInterrupt();
       interrupt_ = false;
       el_resize(editor_);
       int count = 0;
       const char* line = el_gets(editor_, &count);
       if (interrupt_) {
+        takeInterrupt();
         std::fputs("\n", stdout);
         return {Kind::kInterrupt, ""};
       }
@@ -91,15 +89,10 @@ class EditLineEditor : public LineEditor {
   static int readCharacter(EditLine*, wchar_t* out) {
     std::string bytes;
     for (size_t length = 1; bytes.size() < length;) {
-      // Signals restart a read, so that none cuts a write short: wait where they do not. The bound
-      // is for one that comes just before the wait.
-      struct pollfd input = {STDIN_FILENO, POLLIN, 0};
-      const int ready = interrupted ? 0 : ::poll(&input, 1, 100);
-      if (interrupted) {
+      if (!waitForInput()) {
         *out = kCtrlC;
         return 1;
       }
-      if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
       char byte = 0;
       const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
       if (n <= 0) return static_cast<int>(n);

@@ -86,7 +86,7 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
       last = text.back();
     };
   }
-  catchInterrupt();
+  catchInterrupts(SecondInterrupt::kEndsProcess);
   LLMRT_ASSIGN_OR_RETURN(
       const GenerateResult result,
       generate(*model.session, model.tokenizerOrNull(), prompt, generate_options));
@@ -120,7 +120,7 @@ Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
   const auto progress = [&](int64_t done) {
     if (terminal) fmt::print(stderr, "\r{} / {} tokens", done, ids.size());
   };
-  catchInterrupt();
+  catchInterrupts(SecondInterrupt::kEndsProcess);
   Result<Perplexity> result = measurePerplexity(*model.session, ids, &interrupted, progress);
   if (terminal) fmt::print(stderr, "\n");
   if (!result.ok() && result.status().code() == StatusCode::kCancelled) return kExitInterrupted;
