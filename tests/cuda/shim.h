@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -435,7 +436,7 @@ inline void barrierWait(unsigned long long* barrier, int parity) {
       }
       std::memcpy(copies[i].to, copies[i].from, static_cast<size_t>(copies[i].bytes));
       b.bytes -= copies[i].bytes;
-      copies.erase(copies.begin() + static_cast<ptrdiff_t>(i));
+      copies.erase(copies.begin() + static_cast<std::ptrdiff_t>(i));
       shim::block.progress = true;
     }
     shim::endPhase(b);

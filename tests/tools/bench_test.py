@@ -29,6 +29,8 @@ if argument("--decode"):
     add("decode_tok_s", 1), add("decode_gb_s", 2), add("decode_limit_gb_s", 4)
 if argument("--prefill"):
     add("prefill_tok_s", 10), add("prefill_gflop_s", 20), add("prefill_limit_gflop_s", 25)
+if "--ablate" in sys.argv:
+    r["ablation"] = [{"decode_tok_s": 9, "decode_to_first": 0.9 - n / 10, "prefill_to_first": 0.99}]
 print(json.dumps(r))
 """
 LLAMA_BENCH = """#!/bin/sh
@@ -87,6 +89,18 @@ class Bench(unittest.TestCase):
         self.assertEqual(line["limit"]["name"], "one decode step")
         self.assertAlmostEqual(line["limit"]["spread"][1], 1e3 / 10, places=3)
         self.assertAlmostEqual(line["peers"][0]["ahead"], 1e3 * 4 / 8.0 / line["value"]["median"], places=3)
+
+    def test_a_plan_without_a_pass_is_a_share_of_the_whole(self):
+        done, (line,) = self.run_cases("1b-f16-t2-without-fuse-residual")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(line["without"], ["llm-fuse-residual"])
+        self.assertEqual(line["shares"]["decode"]["spread"], [0.8, 0.9])
+        self.assertIn("--ablate 1b-f16-llm-fuse-residual.fb", line["commands"][0])
+        line["other_cores"] = 0
+        maker = load(ROOT / "docs/make-performance-md")
+        performance, _ = maker.made(json.dumps(line) + "\n", maker.MARKS[0] + maker.MARKS[1])
+        self.assertIn("| Llama-3.2-1B | f16 | 2 | `llm-fuse-residual` | 85.0 % [80.0, 90.0] | 99.0 % [99.0, 99.0] | 128 |",
+                      performance)
 
     def test_a_peer_that_fails_is_left_out(self):
         program(self.dir / "llama-bench", "#!/bin/sh\necho no such model >&2\nexit 3\n")

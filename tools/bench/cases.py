@@ -14,11 +14,12 @@ class Case:
     model: str  # a key of MODELS
     dtype: str
     threads: int  # 0: the program decides
-    kind: str  # decode, prefill, rows, first-token, compile, pack
+    kind: str  # decode, prefill, rows, first-token, compile, pack, without
     tokens: int = 0  # decoded one by one, in the prompt, or at once; 0: the kind needs no number
     depth: int = 0  # tokens in the context before decoding
     repeat: int = 3  # rounds of one process; not more than 3, see measure.samples()
     passes: int = 2  # processes of each program, interleaved: ours, peer, ours, peer
+    without: tuple = ()  # passes that are left out, where the kind is that
 
     @property
     def name(self):
@@ -26,6 +27,7 @@ class Case:
             "decode": f"decode@{self.depth}" if self.depth else "decode",
             "prefill": f"prefill{self.tokens}",
             "rows": f"rows{self.tokens}",
+            "without": "without-" + ("fusion" if len(self.without) > 1 else "".join(self.without).removeprefix("llm-")),
         }.get(self.kind, self.kind)
         threads = f"t{self.threads}-" if self.threads else ""
         return f"{self.model}-{self.dtype}-{threads}{what}"
@@ -54,6 +56,14 @@ def both(model, dtype, threads):
     return [decode(model, dtype, threads), prefill(model, dtype, threads)]
 
 
+FUSIONS = ("llm-fuse-norm-qkv", "llm-fuse-norm-glu", "llm-fuse-residual", "llm-fuse-norm-logits")
+
+
+def ablation(model, dtype):
+    """Each fusion left out, and all."""
+    return [Case(model, dtype, 2, "without", 128, without=passes) for passes in [(f,) for f in FUSIONS] + [FUSIONS]]
+
+
 CASES = [
     *both("1b", "f16", 2),
     *both("1b", "bf16", 2),
@@ -63,6 +73,7 @@ CASES = [
     Case("7b", "bf16", 0, "compile"),
     *both("7b", "f16", 2),
     *deep("1b", "f16"),
+    *ablation("1b", "f16"),
     *both("7b", "bf16", 2),
     *deep("1b", "bf16"),
     *rows("1b", "bf16"),

@@ -124,12 +124,13 @@ class Setup:
     def config(self, case):
         return self.root / MODELS[case.model]
 
-    def plan(self, case):
+    def plan(self, case, without=()):
         """A plan of code alone, compiled once a run."""
-        plan = self.work / f"{case.model}-{case.dtype}.fb"
+        plan = self.work / f"{'-'.join([case.model, case.dtype, *without])}.fb"
         if plan not in self.made:
+            disable = ["--disable-pass", ",".join(without)] if without else []
             run([self.bin / "llmc", "compile", self.config(case), "-o", plan, "--no-weights", "--dtype", case.dtype,
-                 "--max-seq-len", MAX_SEQ_LEN])
+                 "--max-seq-len", MAX_SEQ_LEN, *disable])
             self.made.add(plan)
         return plan
 
@@ -189,6 +190,27 @@ class Llmbench(Measured):
             "limit": {**figure(self.limit, unit), "name": name},
             "ratio": round(statistics.median(self.rate) / statistics.median(self.limit), 4),
         }
+
+
+class Without(Measured):
+    """A plan with passes left out, its rounds in turn with those of the whole plan."""
+
+    def __init__(self, case, setup):
+        super().__init__(case)
+        self.shares = {"decode": [], "prefill": []}
+        self.argv = [setup.bin / "llmbench", setup.plan(case), "--ablate", setup.plan(case, case.without),
+                     "--synthetic-weights", "--prefill", case.tokens, "--decode", 16, "--threads", case.threads,
+                     "--repeat", case.repeat, "--json"]
+
+    def pass_(self):
+        (report,) = json.loads(self.run(self.argv).stdout)["ablation"]
+        self.values.append(report["decode_tok_s"])
+        for phase, shares in self.shares.items():
+            shares.append(report[f"{phase}_to_first"])
+
+    def extra(self):
+        return {"without": list(self.case.without),
+                "shares": {phase: figure(shares, "of the whole plan") for phase, shares in self.shares.items()}}
 
 
 class FirstToken(Measured):
@@ -271,7 +293,7 @@ class Pack(Measured):
 
 
 def ours(case, setup):
-    kinds = {"first-token": FirstToken, "compile": CompileTime, "pack": Pack}
+    kinds = {"without": Without, "first-token": FirstToken, "compile": CompileTime, "pack": Pack}
     return kinds.get(case.kind, Llmbench)(case, setup)
 
 
