@@ -62,15 +62,20 @@ TEST(CudaCompile, ShowsTheCompilersLogWhereItFails) {
               AllOf(HasSubstr("NVRTC for sm_80"), HasSubstr("llmc.cu(7): error: no such thing")));
 }
 
-/// Real NVRTC: every kernel of a model for these architectures; none spills. In three parts, which
-/// run at once.
-class CudaArchitectures : public testing::TestWithParam<const char*> {};
+struct ModelFor {
+  const char* model;
+  const char* targets;
+};
+
+/// Real NVRTC: every kernel of a model for these architectures; none spills. In parts, which run at
+/// once.
+class CudaArchitectures : public testing::TestWithParam<ModelFor> {};
 
 TEST_P(CudaArchitectures, SpillNothing) {
   const e2e::ScratchDir dir;
   const e2e::Output compiled =
-      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--no-weights", "--max-batch",
-                "4", "--target", GetParam(), "-o", dir / "p.fb"});
+      e2e::run({LLMC, "compile", sourcePath(GetParam().model), "--no-weights", "--dtype", "bf16",
+                "--max-batch", "4", "--target", GetParam().targets, "-o", dir / "p.fb"});
   if (compiled.err.find("NVRTC is not installed") != std::string::npos)
     GTEST_SKIP() << compiled.err;
   ASSERT_EQ(compiled.status, 0) << compiled.err;
@@ -96,21 +101,25 @@ TEST_P(CudaArchitectures, SpillNothing) {
         ++launches;
       }
   EXPECT_GE(launches, 60);
-  const bool hopper = std::string(GetParam()).find("sm_90a") != std::string::npos;
+  const bool hopper = std::string(GetParam().targets).find("sm_90a") != std::string::npos;
   EXPECT_EQ(wgmma, hopper ? 4 : 0) << "qkv, o, gate and up, down";
   EXPECT_EQ(compiled.err.find("warning"), std::string::npos) << compiled.err;
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaArchitectures,
-                         testing::Values("cuda:sm_80,cuda:sm_86", "cuda:sm_89,cuda:sm_90a",
-                                         "cuda:sm_100a,cuda:sm_120"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace_if(
-                               name.begin(), name.end(),
-                               [](unsigned char c) { return !std::isalnum(c); }, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    , CudaArchitectures,
+    testing::Values(ModelFor{"models/mistral.json", "cuda:sm_80,cuda:sm_86"},
+                    ModelFor{"models/mistral.json", "cuda:sm_89,cuda:sm_90a"},
+                    ModelFor{"models/mistral.json", "cuda:sm_100a,cuda:sm_120"},
+                    // experts, sinks, clamped products, biases everywhere
+                    ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"}),
+    [](const auto& info) {
+      const bool mistral = info.param.model[0] == 'm';
+      std::string name = std::string(mistral ? "" : "gpt_oss_") + info.param.targets;
+      std::replace_if(
+          name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace llmc::test
