@@ -28,7 +28,7 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   EXPECT_THAT(
       output.out,
       AllOf(HasSubstr("#ifdef LLMC_WGMMA\nextern \"C\" __global__ void __launch_bounds__(384, 1)"),
-            HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 256>(args")));
+            HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args")));
 }
 
 TEST(CudaCompile, KeepsTheCompilersReportInThePlan) {
@@ -97,7 +97,7 @@ TEST_P(CudaArchitectures, SpillNothing) {
         // 48 KB without asking; a block that asks gets 99 KB everywhere, on Hopper 227.
         EXPECT_LE(launch["shared_bytes"].get<int>() + launch["dynamic_shared_bytes"].get<int>(),
                   (target == "cuda:sm_90a" ? 227 : 99) << 10);
-        wgmma += launch["symbol"].get<std::string>().find("_wgmma256") != std::string::npos;
+        wgmma += launch["symbol"].get<std::string>().find("_wgmma128") != std::string::npos;
         ++launches;
       }
   EXPECT_GE(launches, 60);
