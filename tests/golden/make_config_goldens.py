@@ -5,6 +5,13 @@
 
 Every architecture that Transformers has appears with its sizes alone, so that each default is
 pinned; then the spellings of rotary embeddings and of lists of layers. README.md describes the file.
+
+The classes say everything but what Transformers' modelling files fill in, which this script states by hand:
+    windows             without layer_types: of all layers in mistral, mixtral, phi3 and starcoder2, else of none
+    num_kv_heads        1 in falcon (multi_query); num_attention_heads where a class has none
+    head_dim            hidden_size / num_attention_heads where a class has none
+    intermediate_size   4 * hidden_size where a class has none
+    eps                 1e-5 in olmo
 """
 
 import importlib

@@ -2,7 +2,7 @@
 """Writes tests/golden/<case>/ for every family of models beyond llama and mistral: tiny random models, as
 Hugging Face Transformers saves them, and what it says of them.
 
-    python make_family_goldens.py             writes every case anew (about half an hour on one core)
+    python make_family_goldens.py             writes every case anew (up to half an hour on one core)
     python make_family_goldens.py NAME...     writes those
 
 The files are those of make_goldens.py (README.md); what differs is the oracle, which has to serve many
