@@ -22,6 +22,8 @@ uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlign
 constexpr uint32_t kMostGraphRows = 16;
 /// What a block may have of shared memory without asking.
 constexpr uint32_t kFreeSharedBytes = 48 << 10;
+/// Of llmc_sample: four for each thread.
+constexpr int64_t kLogitsPerBlock = 4 * LLMC_CUDA_SAMPLE_THREADS;
 /// llmc_sample's phases: which of them an option needs.
 constexpr uint32_t kTopKPhases = 0b110, kTopPPhases = 0b111000, kDrawPhase = 0b1000000;
 /// The smallest kv_len that launches are shaped for.
@@ -314,12 +316,14 @@ Status CudaSession::forLaunches(const Shape& shape, Body&& body) const {
                           l.dynamic_shared_bytes(),
                           bound.phase}));
   }
+  const auto sample_blocks = static_cast<unsigned>(
+      std::clamp<int64_t>(plan_.vocabSize() / kLogitsPerBlock, 1, LLMC_CUDA_SAMPLE_MOST_BLOCKS));
   for (int phase = 0; phase < kSamplePhases; ++phase) {
     if (!(shape.phases >> phase & 1)) continue;
     LLMRT_RETURN_IF_ERROR(body(KernelLaunch{sample_,
                                             "llmc_sample",
                                             &sample_args_[phase],
-                                            {LLMC_CUDA_SAMPLE_MOST_BLOCKS, 1, 1},
+                                            {sample_blocks, 1, 1},
                                             LLMC_CUDA_SAMPLE_THREADS,
                                             0,
                                             Profile::kChoice}));

@@ -84,7 +84,8 @@ struct ProductOnWgmma {
       release(s);
     }
     if (kSteps % 2 == 1) {
-      // ptxas does not see that `even` is free here, and without this would wait after every product.
+      // ptxas does not see that `even` is free here, and without this would wait after every
+      // product.
       wgmmaWait<0>();
       begin(kSteps - 1, panel, lane, even, acc);
     }
