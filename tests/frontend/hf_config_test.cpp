@@ -330,7 +330,7 @@ TEST(HfConfig, FamiliesReadTheirOwnFields) {
 }
 
 // sqrt(1152) is 33.94; the nearest bf16 is 34.
-TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsWeights) {
+TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsConfig) {
   const auto scale = [](const std::string& more) {
     return parsed(with(R"({"model_type": "gemma3_text", "hidden_size": 1152)" + more + "}"))
         .embedding_scale;
@@ -338,7 +338,7 @@ TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsWeights) {
   EXPECT_EQ(scale(R"(, "torch_dtype": "bfloat16")"), 34.0);
   EXPECT_EQ(scale(R"(, "dtype": "float16")"), 33.9375);
   EXPECT_EQ(scale(R"(, "dtype": "float32")"), std::sqrt(1152.0f));
-  EXPECT_EQ(scale(""), std::sqrt(1152.0f));
+  EXPECT_EQ(scale(""), 34.0) << "what is compiled where neither config nor --dtype says";
 }
 
 TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
