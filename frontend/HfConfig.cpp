@@ -81,7 +81,10 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
   static const nlohmann::json kEmpty = nlohmann::json::object();
   const JsonFields rope(inner ? *inner : kEmpty, prefix);
   LLMRT_ASSIGN_OR_RETURN(auto theta, rope.getNumber("rope_theta"));
-  if (theta) out.theta = *theta;
+  if (theta) {
+    LLMRT_RETURN_IF_ERROR(checkPositive(rope.nameOf("rope_theta"), *theta));
+    out.theta = *theta;
+  }
   LLMRT_ASSIGN_OR_RETURN(auto inner_partial, rope.getNumber("partial_rotary_factor"));
   const double partial = inner_partial.value_or(partial_factor);
   if (partial != 1.0 && !architecture.has_partial_rotary)
@@ -120,6 +123,7 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
     LLMRT_ASSIGN_OR_RETURN(auto factor, rope.getNumber("factor"));
     const double ratio = factor.value_or(stretch);
     if (attention_factor) {
+      LLMRT_RETURN_IF_ERROR(checkPositive(rope.nameOf("attention_factor"), *attention_factor));
       out.attention_factor = *attention_factor;
     } else if (ratio > 1 && out.original_max_position_embeddings > 1) {
       out.attention_factor =
@@ -225,6 +229,7 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
   }
   if (architecture.default_local_rope_theta != 0) {
     LLMRT_ASSIGN_OR_RETURN(auto local_theta, config.getNumber("rope_local_base_freq"));
+    if (local_theta) LLMRT_RETURN_IF_ERROR(checkPositive("rope_local_base_freq", *local_theta));
     spec.local_rope.emplace().theta = local_theta.value_or(architecture.default_local_rope_theta);
   }
   if (!nested) {

@@ -4,21 +4,21 @@
 #include <nlohmann/json.hpp>
 
 namespace llmc {
-namespace {
 
 using llmrt::invalidData;
 using llmrt::Status;
+
+Status checkPositive(const std::string& field, double value) {
+  if (std::isfinite(value) && value > 0 && value <= 1e30) return {};
+  return invalidData(field + " is " + nlohmann::json(value).dump() + ", must be above 0");
+}
+
+namespace {
 
 Status checkRange(const char* field, int64_t value, int64_t most) {
   if (value >= 1 && value <= most) return {};
   return invalidData(std::string(field) + " is " + std::to_string(value) + ", must be 1 to " +
                      std::to_string(most));
-}
-
-Status checkPositive(const char* field, double value) {
-  if (std::isfinite(value) && value > 0 && value <= 1e30) return {};
-  return invalidData(std::string(field) + " is " + nlohmann::json(value).dump() +
-                     ", must be above 0");
 }
 
 // The weights of a plan may take 2^50 bytes; panels of 16 rows hold heads of 2 rows eight times as

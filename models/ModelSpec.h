@@ -181,6 +181,8 @@ struct ModelSpec {
   std::vector<int64_t> eos_token_ids;
   GenerationDefaults generation;
 
+  /// What a plan keeps the weights in unless it is told otherwise.
+  llmrt::DType defaultDtype() const { return dtype.value_or(llmrt::DType::kBF16); }
   int64_t qSize() const { return num_heads * head_dim; }
   int64_t kvSize() const { return num_kv_heads * head_dim; }
   LayerForm layerForm(int64_t layer) const;

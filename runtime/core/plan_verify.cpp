@@ -35,6 +35,8 @@ constexpr uint32_t kMaxBuffers = 4096;
 constexpr uint32_t kMaxOperands = 64;
 constexpr uint32_t kMaxNameBytes = 256;
 constexpr uint32_t kMaxLaunches = 16;  // of a kernel on a GPU
+// A target's launches are counted per kernel: many targets may be one and the same bytes.
+constexpr uint32_t kMaxTargets = 64;
 
 /// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
 #define LLMRT_CHECK(condition, ...)                                 \
@@ -87,6 +89,8 @@ class Verifier {
       LLMRT_CHECK(sizeOf(plan_.kernels()->Get(i)->symbol()) > 0, "kernels[{}] has no symbol", i);
     }
     LLMRT_CHECK(sizeOf(plan_.targets()) > 0, "targets is empty: the plan holds no code");
+    LLMRT_CHECK(sizeOf(plan_.targets()) <= kMaxTargets, "it has {} targets, at most {} are read",
+                sizeOf(plan_.targets()), kMaxTargets);
     for (uint32_t i = 0; i < sizeOf(plan_.targets()); ++i) {
       const schema::Target* t = plan_.targets()->Get(i);
       LLMRT_CHECK(sizeOf(t->name()) > 0, "targets[{}] has no name", i);

@@ -10,7 +10,6 @@
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/core/cost.h"
 #include "runtime/core/plan.h"
-#include "runtime/core/schedule.h"
 
 namespace llmrt {
 

@@ -156,7 +156,7 @@ TEST(CudaRun, SamplesAloneWhatTheHostWouldSample) {
             {"LLMC_FAKE_CUDA_LOG=" + greedy_log});
   const std::string greedy = e2e::readFile(greedy_log);
   int without = 0;
-  std::sscanf(greedy.c_str() + greedy.find("graph "), "graph %d", &without);
+  std::sscanf(greedy.c_str() + greedy.rfind("graph "), "graph %d", &without);
   std::set<std::string> texts;
   for (const auto& c : cases) {
     SCOPED_TRACE(e2e::commandLine(c.flags));
@@ -169,11 +169,12 @@ TEST(CudaRun, SamplesAloneWhatTheHostWouldSample) {
     ASSERT_TRUE(alone.is_object() && here.is_object());
     EXPECT_EQ(alone["ids"], here["ids"]);
     texts.insert(alone["text"]);
-    // One graph, used for every step.
+    // A graph for the prompt's rows, and one for every step after it.
     const std::string lines = e2e::readFile(log);
-    EXPECT_EQ(lines.find("graph "), lines.rfind("graph "));
+    const size_t steps = lines.rfind("graph ");
+    EXPECT_EQ(lines.find("graph ", lines.find("graph ") + 1), steps);
     int nodes = 0;
-    std::sscanf(lines.c_str() + lines.find("graph "), "graph %d", &nodes);
+    std::sscanf(lines.c_str() + steps, "graph %d", &nodes);
     EXPECT_EQ(nodes, without - 1 + c.launches);
   }
   EXPECT_GT(texts.size(), 3u) << "the options change nothing";

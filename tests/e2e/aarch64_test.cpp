@@ -10,8 +10,7 @@
 namespace e2e {
 namespace {
 
-[[maybe_unused]] void expectTheBitsOfThisMachine(const std::string& plan, const Ids& prompt,
-                                                 int count) {
+void expectTheBitsOfThisMachine(const std::string& plan, const Ids& prompt, int count) {
   const RunningModel model(plan);
   ASSERT_TRUE(model.ok());
   const auto session = model.session({.threads = 2});

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "frontend/HfConfig.h"
 #include "runtime/io/json.h"
@@ -330,7 +331,7 @@ TEST(HfConfig, FamiliesReadTheirOwnFields) {
 }
 
 // sqrt(1152) is 33.94; the nearest bf16 is 34.
-TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsWeights) {
+TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsConfig) {
   const auto scale = [](const std::string& more) {
     return parsed(with(R"({"model_type": "gemma3_text", "hidden_size": 1152)" + more + "}"))
         .embedding_scale;
@@ -338,7 +339,7 @@ TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsWeights) {
   EXPECT_EQ(scale(R"(, "torch_dtype": "bfloat16")"), 34.0);
   EXPECT_EQ(scale(R"(, "dtype": "float16")"), 33.9375);
   EXPECT_EQ(scale(R"(, "dtype": "float32")"), std::sqrt(1152.0f));
-  EXPECT_EQ(scale(""), std::sqrt(1152.0f));
+  EXPECT_EQ(scale(""), 34.0) << "what is compiled where neither config nor --dtype says";
 }
 
 TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
@@ -349,14 +350,17 @@ TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
 }
 
 // As many runs of layers as layers, each with weights of its own: a list of some 10^5 tensors.
-TEST(HfConfig, ListsTheTensorsOfManyRunsOfLayersInNoTime) {
+TEST(HfConfig, ListsEachTensorOfManyRunsOfLayersOnce) {
   json config = with(R"({"model_type": "qwen3_moe", "num_hidden_layers": 10000, "num_experts": 2,
                          "num_experts_per_tok": 1, "moe_intermediate_size": 8,
                          "decoder_sparse_step": 2, "num_key_value_heads": 8})");
   const ModelSpec spec = parsed(config);
   // q, k, v, o, their two norms, two of the layer; three of a dense MLP or a router and three of
   // each expert; embeddings, norm and head.
-  EXPECT_EQ(requiredTensors(spec).size(), 10000u * 8 + 5000 * 3 + 5000 * 7 + 3);
+  std::set<std::string> names;
+  for (const TensorNeed& need : requiredTensors(spec))
+    EXPECT_TRUE(names.insert(need.name).second) << need.name;
+  EXPECT_EQ(names.size(), 10000u * 8 + 5000 * 3 + 5000 * 7 + 3);
 }
 
 // The files of Phi-4-mini say model_type phi4.
@@ -383,6 +387,13 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
       {R"({"model_type": "phi3", "head_dim": 4, "rope_scaling": {"type": "longrope", "short_mscale": 1.25,
            "short_factor": [1, 1], "long_factor": [2, 2]}})",
        "rope_scaling.short_mscale 1.25 is not supported (1.0, the scale"},
+      {R"({"model_type": "phi3", "head_dim": 4, "rope_scaling": {"type": "longrope", "short_mscale": 1.0,
+           "attention_factor": 0, "short_factor": [1, 1], "long_factor": [2, 2]}})",
+       "rope_scaling.attention_factor is 0.0, must be above 0"},
+      {R"({"model_type": "gemma3_text", "rope_local_base_freq": -1})",
+       "rope_local_base_freq is -1.0, must be above 0"},
+      {R"({"model_type": "gemma3_text", "rope_parameters": {"sliding_attention": {"rope_theta": -1}}})",
+       "rope_parameters.sliding_attention.rope_theta is -1.0, must be above 0"},
       {R"({"model_type": "granite", "attention_multiplier": 0})",
        "attention_multiplier must be above 0"},
       {R"({"model_type": "gemma3", "text_config": {}})", "text_config"},

@@ -130,6 +130,10 @@ const Corruption kCorruptions[] = {
     {"model.num_layers", [](PlanT& p) { p.model->num_layers = 1 << 20; }},
     {"kernels[2] has no symbol", [](PlanT& p) { p.kernels[2]->symbol.clear(); }},
     {"targets is empty", [](PlanT& p) { p.targets.clear(); }},
+    {"it has 65 targets, at most 64 are read",
+     [](PlanT& p) {
+       while (p.targets.size() < 65) p.targets.push_back(std::make_unique<schema::TargetT>());
+     }},
     {"targets[0] has no name", [](PlanT& p) { p.targets[0]->name.clear(); }},
     {"targets[0].scratch_bytes", [](PlanT& p) { p.targets[0]->scratch_bytes = ~0ull; }},
     {"kv_groups[0].dtype", [](PlanT& p) { p.kv_groups[0]->dtype = static_cast<schema::DType>(9); }},

@@ -153,7 +153,7 @@ class Compilation {
     }
     import.maxBatch = options_.maxBatch;
     import.prefillChunk = options_.prefillChunk;
-    import.dtype = options_.dtype ? *options_.dtype : spec.dtype.value_or(llmrt::DType::kBF16);
+    import.dtype = options_.dtype.value_or(spec.defaultDtype());
     import.kvDtype = options_.kvDtype;
     module_ = importModel(context_, spec, import);
     return module_ ? Status() : errors_.status("importing the model");
