@@ -3,10 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 
-#include "runtime/schema/plan_generated.h"
 #include "tests/cuda/fake_run.h"
 
 namespace llmc::test {
@@ -42,7 +40,7 @@ const Corruption kCorruptions[] = {
     {"]: symbol is no name", [](PlanT& p) { launch(p).symbol = "two\nlines"; }},
     {"]: symbol llmc_sample is not an op's", [](PlanT& p) { launch(p).symbol = "llmc_sample"; }},
     {"]: symbol llmc_relayout_f32", [](PlanT& p) { launch(p).symbol = "llmc_relayout_f32"; }},
-    {"kernel \"no_such_kernel\": CUDA_ERROR_NOT_FOUND",
+    {"kernel 'no_such_kernel': CUDA_ERROR_NOT_FOUND",
      [](PlanT& p) { launch(p).symbol = "no_such_kernel"; }},
     {"]: rows 0 to", [](PlanT& p) { launch(p).min_rows = 0; }},
     {"]: rows 9 to 8", [](PlanT& p) { launch(p).min_rows = 9, launch(p).max_rows = 8; }},
@@ -61,7 +59,7 @@ const Corruption kCorruptions[] = {
      [](PlanT& p) { launch(p).tokens_per_block = 1, p.model->max_seq_len = 1 << 20; }},
     {"]: dynamic_shared_bytes is 4294967295",
      [](PlanT& p) { launch(p).dynamic_shared_bytes = ~0u; }},
-    {"on Fake GPU: CUDA_ERROR_INVALID_VALUE",
+    {"(Fake GPU): CUDA_ERROR_INVALID_VALUE",
      [](PlanT& p) { launch(p).dynamic_shared_bytes = 900 << 10; }},
     {"]: shared_bytes is 4294967295", [](PlanT& p) { launch(p).shared_bytes = ~0u; }},
     {"has more than 16 launches",
@@ -94,18 +92,11 @@ TEST(CudaCorrupt, EveryFieldOfALaunchIsRefusedInOneLine) {
   const std::string good =
       fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
   ASSERT_NE(good, "");
-  const std::string bytes = e2e::readFile(good);
   const e2e::ScratchDir dir;
   const std::string bad = dir / "p.fb";
   for (const Corruption& c : kCorruptions) {
     SCOPED_TRACE(c.message);
-    std::unique_ptr<PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
-    c.change(*plan);
-    flatbuffers::FlatBufferBuilder builder;
-    FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
-    std::ofstream(bad, std::ios::binary)
-        .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
-               static_cast<std::streamsize>(builder.GetSize()));
+    rewritePlan(good, bad, c.change);
     const e2e::Output output =
         runWithFakes({LLMRUN, bad, "--device", "cuda", "--synthetic-weights", "--prompt-ids",
                       "1,2,3", "-n", "3", "--max-seq-len", "64"});
@@ -121,15 +112,9 @@ TEST(CudaCorrupt, ALaunchThatTheDriverRefusesIsOneLine) {
   const std::string good =
       fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
   ASSERT_NE(good, "");
-  const std::string bytes = e2e::readFile(good);
   const e2e::ScratchDir dir;
-  std::unique_ptr<PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
-  launch(*plan).threads = 1024;  // more than the kernel was compiled for
-  flatbuffers::FlatBufferBuilder builder;
-  FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
-  std::ofstream(dir / "p.fb", std::ios::binary)
-      .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
-             static_cast<std::streamsize>(builder.GetSize()));
+  // More than the kernel was compiled for.
+  rewritePlan(good, dir / "p.fb", [](PlanT& p) { launch(p).threads = 1024; });
   const e2e::Output output =
       runWithFakes({LLMRUN, dir / "p.fb", "--device", "cuda", "--synthetic-weights", "--prompt-ids",
                     "1,2,3", "-n", "3"});
