@@ -22,7 +22,7 @@ constexpr int64_t kChunkTokens = 256;            // Attention::kChunk
 constexpr int64_t kMostHeadDim = 576;            // Attention's vectors fit in registers
 constexpr int64_t kMostFlashDim = 256;           // FlashAttention's outputs fit in registers
 constexpr int64_t kMostRows = 65535;             // of a grid's y
-constexpr int64_t kTensorTileBytes = 3 * 16384;  // productOnTensorCores' stages
+constexpr int64_t kTensorTileBytes = 3 * 16384;  // kTensorSharedBytes
 /// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
 int64_t wgmmaBytes(int64_t tokens) { return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64; }
 constexpr int64_t kHopperProcessors = 132;
@@ -379,10 +379,12 @@ class KernelEmitter {
                               .dynamicSharedBytes = wgmmaBytes(tokens),
                               .where = Launch::kWithWgmma,
                               .alone = true};
-          function(fmt::format("_wgmma{}", tokens),
-                   fmt::format("productOnWgmma<{}, {}>(args, {}, {}, {});", spec, tokens, packed,
-                               any(weightAt), finish),
-                   launch);
+          function(
+              fmt::format("_wgmma{}", tokens),
+              fmt::format("static_assert(ProductOnWgmma<{0}, {1}, int>::kSharedBytes == {2});\n  "
+                          "productOnWgmma<{0}, {1}>(args, {3}, {4}, {5});",
+                          spec, tokens, wgmmaBytes(tokens), packed, any(weightAt), finish),
+              launch);
         }
       }
       function("_pack",
@@ -443,12 +445,15 @@ class KernelEmitter {
     const std::string partsText = parts > 1 ? fmt::format(", {}", parts) : "";
     if (!isDecode() && !kv.getElementType().isF32() && padded <= kMostFlashDim &&
         kv.getHeadDim() == kv.getValueDim() && group <= 64) {
-      function("_mma", fmt::format("Flash{}>::run({}{});", spec, operands, more),
-               {.threads = 128,
-                .blocks = kv.getNumKvHeads(),
-                .rowsPerBlock = 64 / group,
-                .dynamicSharedBytes = flashBytes(padded),
-                .alone = true});
+      function(
+          "_mma",
+          fmt::format("static_assert(Flash{0}>::kSharedBytes == {1});\n  Flash{0}>::run({2}{3});",
+                      spec, flashBytes(padded), operands, more),
+          {.threads = 128,
+           .blocks = kv.getNumKvHeads(),
+           .rowsPerBlock = 64 / group,
+           .dynamicSharedBytes = flashBytes(padded),
+           .alone = true});
       return;
     }
     const int64_t blocks = kv.getNumKvHeads() * parts;
@@ -488,6 +493,10 @@ class KernelEmitter {
 llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
   CudaSource source;
   source.text = kDeviceSources;
+  // What launches ask for is what kernels use; of wgmma and attention each function says so itself.
+  source.text += fmt::format(
+      "\nstatic_assert(kTensorSharedBytes == {} && kGroupedStages * kGroupedStageBytes == {});\n",
+      kTensorTileBytes, kGroupedBytes);
   source.scratchBytes = LLMC_CUDA_COUNTER_BYTES;
   for (const char* type : {"F32", "F16", "BF16"}) {
     source.text += fmt::format(

@@ -101,6 +101,9 @@ Staging stagingOf(int64_t rows, int64_t cols, mlir::Type type, std::string& prob
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
 
+/// Of groupedOnTensorCores: its kGroupedStages, kGroupedStageBytes each.
+constexpr int64_t kGroupedBytes = 3 * (12 << 10);
+
 // Routed experts and the heads' products of latent attention (EmitExperts.cpp).
 Functions emitRoute(llm::RouteOp op, const KernelForm& form);
 Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form);

@@ -93,6 +93,7 @@ int32_t Sampler::greedy(std::span<const float> logits) const {
 
 int32_t Sampler::sample(std::span<const float> logits) {
   if (options_.temperature == 0.0f) return greedy(logits);
+  const uint64_t drawn = draw();
 
   // Most probable first, and the lower id of equals: a total order, so that the draw depends on
   // nothing else.
@@ -162,7 +163,7 @@ int32_t Sampler::sample(std::span<const float> logits) {
   total = 0;
   for (const Candidate& c : candidates_) total += c.weight;
   // Below the total, which has the most probable token's weight at least.
-  uint64_t left = llmcMultiplyHigh(random_.next(), total);
+  uint64_t left = llmcMultiplyHigh(drawn, total);
   auto chosen = candidates_.begin();
   for (; chosen->weight <= left; ++chosen) left -= chosen->weight;
   return chosen->id;

@@ -58,6 +58,8 @@ class Sampler {
 
   /// Until the next call of sample() or accept().
   SamplerState state() const;
+  /// As sample() leaves the sampler, after a device chose a token from state().
+  void sampledElsewhere() { draw(); }
 
  private:
   struct Candidate {
@@ -66,6 +68,8 @@ class Sampler {
     uint64_t weight;  // exp(logit - largest): its probability but for a common factor
   };
   Sampler(int64_t vocab_size, const SamplerOptions& options);
+  /// The random number of a token: one each unless greedy, whatever the logits.
+  uint64_t draw() { return options_.temperature == 0.0f ? 0 : random_.next(); }
   float penalized(std::span<const float> logits, size_t id) const;
   int32_t greedy(std::span<const float> logits) const;
 

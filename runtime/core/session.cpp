@@ -270,6 +270,7 @@ Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& 
         if (profile_) profile_->addStep(entry, step_);
       }
       LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
+      sampler.sampledElsewhere();
       ++kv_len;
       if (!on_token(chosen)) break;
     }

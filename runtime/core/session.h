@@ -75,8 +75,7 @@ class Session {
   /// Appends `token`, then the token that `sampler` chooses, and so on: `count` steps, or as many
   /// as the context has room for. Each chosen token is told to `on_token`, which accept()s it and
   /// ends the run by returning false; that token is not appended. On a device no host work lies
-  /// between the steps: it goes on from the sampler's state, which stays where it was. Leaves no
-  /// logits.
+  /// between the steps. `sampler` is left where the last token told leaves it. Leaves no logits.
   Status decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& sampler,
                      const std::function<bool(int32_t)>& on_token);
   /// Whether decodeAlone() is faster than decode() and a choice among logits().

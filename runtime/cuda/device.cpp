@@ -71,16 +71,34 @@ Status CudaDevice::use() const {
   return driver_.check(driver_.context_set(context_), name_ + ": cuCtxSetCurrent");
 }
 
-int targetRank(const std::string& target, int capability) {
+namespace {
+
+struct TargetName {
+  int arch = 0;  // 0: no CUDA target
+  bool is_ptx = false;
+  std::string suffix;
+};
+
+TargetName parseTarget(const std::string& target) {
   const size_t at = target.find('_');
-  if (!target.starts_with("cuda:") || at == std::string::npos) return 0;
-  int arch = 0;
+  if (!target.starts_with("cuda:") || at == std::string::npos) return {};
+  TargetName name;
   const char *begin = target.data() + at + 1, *end = target.data() + target.size();
-  const auto [next, error] = std::from_chars(begin, end, arch);
-  if (error != std::errc()) return 0;
-  const std::string suffix(next, end);
-  if (target.compare(5, at - 5, "compute") == 0)
-    return suffix.empty() && arch <= capability ? 1 : 0;
+  const auto [next, error] = std::from_chars(begin, end, name.arch);
+  if (error != std::errc()) return {};
+  name.is_ptx = target.compare(5, at - 5, "compute") == 0;
+  name.suffix.assign(next, end);
+  return name;
+}
+
+}  // namespace
+
+int targetCapability(const std::string& target) { return parseTarget(target).arch; }
+
+int targetRank(const std::string& target, int capability) {
+  const auto [arch, is_ptx, suffix] = parseTarget(target);
+  if (arch == 0) return 0;
+  if (is_ptx) return suffix.empty() && arch <= capability ? 1 : 0;
   const bool same_family = arch / 10 == capability / 10;
   if (suffix == "a") return arch == capability ? 1000 : 0;
   if (suffix == "f") return same_family && arch <= capability ? 900 : 0;

@@ -24,8 +24,6 @@ class CudaDevice : public Device {
   const Driver& driver() const { return driver_; }
   /// Makes the device's context the calling thread's.
   Status use() const;
-  /// Compute capability, 90 for 9.0.
-  int capability() const { return capability_; }
   int driverVersion() const { return driver_version_; }
 
  private:
@@ -35,8 +33,12 @@ class CudaDevice : public Device {
   CuDevice device_ = 0;
   CuContext context_ = nullptr;
   std::string name_;
-  int capability_ = 0, driver_version_ = 0;
+  int capability_ = 0, driver_version_ = 0;  // 90 for 9.0
 };
+
+/// The compute capability that code for `target` was compiled for: 80 of "cuda:sm_80" and of
+/// "cuda:compute_80"; 0: none.
+int targetCapability(const std::string& target);
 
 /// How well code for `target` ("cuda:sm_80") suits a GPU of compute capability `capability`: the
 /// larger the better, 0: it does not run there. Exact code for an "a" or "f" architecture comes

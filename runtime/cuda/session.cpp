@@ -20,8 +20,6 @@ uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlign
 /// Steps of entry points of at most this many rows are graphs, made once per shape; those of more
 /// are launched kernel by kernel, which costs little beside what they compute.
 constexpr uint32_t kMostGraphRows = 16;
-/// What a block may have of shared memory without asking.
-constexpr uint32_t kFreeSharedBytes = 48 << 10;
 /// Of llmc_sample: four for each thread.
 constexpr int64_t kLogitsPerBlock = 4 * LLMC_CUDA_SAMPLE_THREADS;
 /// llmc_sample's phases: which of them an option needs.
@@ -162,7 +160,9 @@ Status CudaSession::loadKernels() {
   for (const schema::CudaLaunch* launch : *target.cuda_launches()) {
     CuFunction function = nullptr;
     LLMRT_RETURN_IF_ERROR(find(&function, launch->symbol()->str()));
-    if (launch->dynamic_shared_bytes() + launch->shared_bytes() > kFreeSharedBytes) {
+    // A block has 48 KB without asking, less what the kernel itself declares: of PTX nobody knows
+    // that before the driver compiles it.
+    if (launch->dynamic_shared_bytes() > 0) {
       LLMRT_CUDA_CHECK(driver_,
                        driver_.function_set(function, kCuFunctionMaxDynamicShared,
                                             static_cast<int>(launch->dynamic_shared_bytes())),
@@ -365,8 +365,9 @@ Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
   const Owned<CuGraph> graph(raw, driver_.graph_destroy);
   // From sm_90 on a kernel may begin while the one before it ends: its first weights are then on
   // their way when its operands are ready. Every kernel waits for the one before, so the order
-  // stays that of the schedule.
-  const bool programmatic = device_.capability() >= 90 && !options_.profile;
+  // stays that of the schedule. Code for earlier ones (PTX of compute_80) does not wait by itself,
+  // whatever GPU it runs on.
+  const bool programmatic = targetCapability(plan_.targetName()) >= 90 && !options_.profile;
   CuGraphNode previous = nullptr;
   const auto add = [&](void* params, const char* what) {
     CuGraphNode node = nullptr;

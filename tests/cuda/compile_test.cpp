@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <fstream>
 #include <set>
 
 #include "tests/cuda/fake_run.h"
@@ -29,6 +30,22 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
       output.out,
       AllOf(HasSubstr("#ifdef LLMC_WGMMA\nextern \"C\" __global__ void __launch_bounds__(384, 1)"),
             HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args")));
+}
+
+// 6104 columns are no multiple of a block's 16, so four rows of them are staged: 95.5 KB, which
+// with what the kernel declares is more than the 99 KB of some GPUs.
+TEST(CudaCompile, RefusesRowsThatNotEveryGpuCanStage) {
+  const e2e::ScratchDir dir;
+  auto config = nlohmann::json::parse(e2e::readFile(sourcePath("models/mistral.json")));
+  for (const int cols : {5976, 6104}) {
+    config["intermediate_size"] = cols;
+    std::ofstream(dir / "m.json") << config;
+    const e2e::Output output = e2e::run({LLMC, "compile", dir / "m.json", "--emit", "cuda"});
+    EXPECT_EQ(output.status, cols == 5976 ? 0 : 1) << output.err;
+    if (cols == 6104) {
+      EXPECT_THAT(output.err, HasSubstr("a matrix with 6104 columns, which is no multiple of 16"));
+    }
+  }
 }
 
 TEST(CudaCompile, KeepsTheCompilersReportInThePlan) {

@@ -3,10 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 
-#include "runtime/schema/plan_generated.h"
 #include "tests/cuda/fake_run.h"
 
 namespace llmc::test {
@@ -94,18 +92,11 @@ TEST(CudaCorrupt, EveryFieldOfALaunchIsRefusedInOneLine) {
   const std::string good =
       fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
   ASSERT_NE(good, "");
-  const std::string bytes = e2e::readFile(good);
   const e2e::ScratchDir dir;
   const std::string bad = dir / "p.fb";
   for (const Corruption& c : kCorruptions) {
     SCOPED_TRACE(c.message);
-    std::unique_ptr<PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
-    c.change(*plan);
-    flatbuffers::FlatBufferBuilder builder;
-    FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
-    std::ofstream(bad, std::ios::binary)
-        .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
-               static_cast<std::streamsize>(builder.GetSize()));
+    rewritePlan(good, bad, c.change);
     const e2e::Output output =
         runWithFakes({LLMRUN, bad, "--device", "cuda", "--synthetic-weights", "--prompt-ids",
                       "1,2,3", "-n", "3", "--max-seq-len", "64"});
@@ -121,15 +112,9 @@ TEST(CudaCorrupt, ALaunchThatTheDriverRefusesIsOneLine) {
   const std::string good =
       fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
   ASSERT_NE(good, "");
-  const std::string bytes = e2e::readFile(good);
   const e2e::ScratchDir dir;
-  std::unique_ptr<PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
-  launch(*plan).threads = 1024;  // more than the kernel was compiled for
-  flatbuffers::FlatBufferBuilder builder;
-  FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
-  std::ofstream(dir / "p.fb", std::ios::binary)
-      .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
-             static_cast<std::streamsize>(builder.GetSize()));
+  // More than the kernel was compiled for.
+  rewritePlan(good, dir / "p.fb", [](PlanT& p) { launch(p).threads = 1024; });
   const e2e::Output output =
       runWithFakes({LLMRUN, dir / "p.fb", "--device", "cuda", "--synthetic-weights", "--prompt-ids",
                     "1,2,3", "-n", "3"});

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <fstream>
+#include <memory>
 
 namespace llmc::test {
 
@@ -47,6 +49,19 @@ std::string fakePlan(const std::string& model, Strings flags) {
   }
   close(lock);
   return result;
+}
+
+void rewritePlan(const std::string& from, const std::string& to,
+                 const std::function<void(llmrt::schema::PlanT&)>& change) {
+  const std::string bytes = e2e::readFile(from);
+  ASSERT_NE(bytes, "") << from;
+  std::unique_ptr<llmrt::schema::PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
+  change(*plan);
+  flatbuffers::FlatBufferBuilder builder;
+  FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
+  std::ofstream(to, std::ios::binary)
+      .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
+             static_cast<std::streamsize>(builder.GetSize()));
 }
 
 nlohmann::json runOnFake(const std::string& plan, const Strings& flags,

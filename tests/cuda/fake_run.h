@@ -1,10 +1,12 @@
 // llmc and llmrun as a user runs them, on a machine whose NVRTC and driver are the tests'.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "runtime/schema/plan_generated.h"
 #include "tests/e2e/process.h"
 
 namespace llmc::test {
@@ -18,6 +20,10 @@ e2e::Output runWithFakes(const Strings& args, const Strings& environment = {});
 /// share it; the plan's path,
 /// "" after a test failure.
 std::string fakePlan(const std::string& model, Strings flags);
+
+/// Writes the plan at `from` to `to` as `change` leaves it.
+void rewritePlan(const std::string& from, const std::string& to,
+                 const std::function<void(llmrt::schema::PlanT&)>& change);
 
 /// `llmrun PLAN --device cuda --json FLAGS`; null after a test failure.
 nlohmann::json runOnFake(const std::string& plan, const Strings& flags,

@@ -55,6 +55,7 @@ class DeviceSampler {
     for (u64 bin : state_.bins) EXPECT_EQ(bin, 0u);
     return row_.token_id;
   }
+  const u64* random() const { return state_.random; }
 
  private:
   SampleState state_{};
@@ -98,6 +99,8 @@ void expectSameTokens(const SamplerOptions& options, Logits kind, int64_t vocab,
     const int32_t expected = host->sample(logits);
     host->accept(expected);
     ASSERT_EQ(device.next(logits, blocks), expected) << "token " << turn;
+    const auto random = host->state().random;
+    ASSERT_TRUE(std::equal(random.begin(), random.end(), device.random())) << "token " << turn;
   }
 }
 

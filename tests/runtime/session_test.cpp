@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/core/sampler.h"
 #include "tests/runtime/allocation_counter.h"
 #include "tests/runtime/example_plan.h"
 
@@ -233,6 +234,42 @@ TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
   ASSERT_FALSE(r.ok());
   EXPECT_EQ(r.status().code(), StatusCode::kOutOfMemory);
   EXPECT_THAT(r.status().message(), HasSubstr("out of memory"));
+}
+
+/// A device that always chooses token 7, and does nothing else.
+class SevenDevice : public Device {
+  class Seven : public DeviceSession {
+    Status run(uint32_t, const LlmcStep&) override { return {}; }
+    std::span<const float> logits(int64_t) const override { return {}; }
+    Status queueChoice(uint32_t, const LlmcStep&, const SamplerState*) override { return {}; }
+    Result<int32_t> takeChoice() override { return 7; }
+    Status finish() override { return {}; }
+  };
+  std::string name() const override { return "seven"; }
+  Result<uint32_t> chooseTarget(const schema::Plan&) const override { return uint32_t{0}; }
+  Result<std::unique_ptr<DeviceSession>> createSession(const Plan&, const Weights&,
+                                                       const DeviceSessionOptions&) override {
+    return std::unique_ptr<DeviceSession>(std::make_unique<Seven>());
+  }
+};
+
+// Steps run ahead of the tokens that are told: they do not count.
+TEST(Session, DecodingAloneLeavesTheSamplerBehindTheLastTokenTold) {
+  const Model model;
+  SevenDevice device;
+  for (Device* where : {static_cast<Device*>(&device), static_cast<Device*>(nullptr)}) {
+    SCOPED_TRACE(where ? "device" : "CPU");
+    const auto session = model.session({.threads = 1, .device = where});
+    auto sampler = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
+    auto alone = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
+    ASSERT_TRUE(sampler.ok() && alone.ok());
+    int told = 0;
+    ASSERT_TRUE(session->decodeAlone(0, 5, 9, *alone, [&](int32_t) { return ++told < 4; }).ok());
+    EXPECT_EQ(told, 4);
+    const std::vector<float> flat(example::kVocab);
+    for (int i = 0; i < 4; ++i) sampler->sample(flat);
+    EXPECT_EQ(alone->state().random, sampler->state().random);
+  }
 }
 
 TEST(Session, ProfileGivesTimeAndCostOfEveryOp) {

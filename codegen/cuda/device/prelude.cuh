@@ -1,7 +1,7 @@
 // What every generated kernel is written in: fixed types, the kernel ABI, and each instruction that
-// C++ does not have as a named function. No CUDA header is included, so NVRTC needs none. Under
-// LLMC_CUDA_SHIM (tests/cuda/shim.h) the same text runs on a CPU: the shim defines what stands
-// between #ifndef and #endif here.
+// C++ does not have as a named function (those of sm_90a alone: hopper.cuh). No CUDA header is
+// included, so NVRTC needs none. Under LLMC_CUDA_SHIM (tests/cuda/shim.h) the same text runs on a
+// CPU: the shim defines what stands between #ifndef and #endif here.
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;

@@ -272,6 +272,8 @@ DEVICE void chooseToken(const Sample& s) {
     state.left = state.top_k;
     state.largest = floatOf(order);
     const bool finite = order > 0x007fffffu && order < 0xff800000u;
+    // A number is drawn for every token that is not greedy's, also where it decides nothing.
+    if (state.temperature != 0.0f && !finite) llmcNextRandom(state.random);
     if (state.temperature == 0.0f || !finite)
       sampler.choose(static_cast<i64>(0xffffffffu - static_cast<u32>(found)));
   }

@@ -99,6 +99,10 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
   }
 }
 
+constexpr int kTensorStages = 3, kTensorTilePanels = 8, kTensorStageBlocks = 2,
+              kTensorStageBytes = 2 * kTensorTilePanels * kTensorStageBlocks * 512,
+              kTensorSharedBytes = kTensorStages * kTensorStageBytes;
+
 /// 128 threads make 128 outputs (8 panels) of 128 rows: four warps of 64 x 64, whose 128 sums a
 /// thread keeps in registers. Stages of 32 values of k (16 KB) are copied two ahead of their use;
 /// three of them are 48 KB, so two blocks fit on every processor from sm_80 on. Blocks that share
@@ -107,8 +111,8 @@ template <class P, class Finish>
 DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* weight,
                                  Finish finish) {
   typedef typename P::Weight T;
-  constexpr int kStages = 3, kTilePanels = 8, kStageBlocks = 2,
-                kStageBytes = 2 * kTilePanels * kStageBlocks * 512;
+  constexpr int kStages = kTensorStages, kTilePanels = kTensorTilePanels,
+                kStageBlocks = kTensorStageBlocks, kStageBytes = kTensorStageBytes;
   constexpr int kSteps = ceilDiv(P::kBlocks, kStageBlocks);
   u8* const shared = dynamicShared();
   letNextKernelBegin();
