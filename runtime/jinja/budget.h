@@ -13,7 +13,8 @@ namespace llmrt::jinja {
 class Heap;
 
 /// Far above what a conversation that fills any context needs, far below what would be noticed as a
-/// hang: a step is from ten to some hundred nanoseconds, all of them are seconds.
+/// hang: a step is from ten to some hundred nanoseconds, all of them are seconds. The allocator
+/// holds up to 1.3 times the bytes of small values, 3 times those of a text or list that grows.
 struct Limits {
   uint64_t steps = 50'000'000;  // nodes run, items visited, characters' kinds, 32 bytes compared
   uint64_t memory_bytes = 512ull << 20;  // of all values made; they live until the rendering ends
