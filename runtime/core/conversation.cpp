@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 
 #include "runtime/jinja/builders.h"
 #include "runtime/text/utf8.h"
@@ -17,28 +18,28 @@ constexpr int32_t kSeq = 0;
 Result<std::string> renderTemplate(const jinja::Template& chat_template,
                                    const SpecialTokens& tokens, const jinja::Value& variables) {
   using jinja::Value;
-  jinja::Budget budget{jinja::Limits()};
-  Value all;
   try {
+    jinja::Budget budget{jinja::Limits()};
     jinja::Dict context;
     if (tokens.bos) context.set(budget, "bos_token", Value::string(budget, *tokens.bos));
     if (tokens.eos) context.set(budget, "eos_token", Value::string(budget, *tokens.eos));
     for (const auto& [name, value] : variables.asDict()->entries())
       context.set(budget, name, value);
-    all = Value::dict(budget, std::move(context));
+    const Value all = Value::dict(budget, std::move(context));
+    return chat_template.render(all, {.now = jinja::localTime(), .limits = {}});
   } catch (const jinja::Failure& failure) {
     return invalidArgument("a chat template's variables: " + failure.message);
+  } catch (const std::bad_alloc&) {
+    return outOfMemory("not enough memory for a chat template's variables");
   }
-  return chat_template.render(all, {.now = jinja::localTime(), .limits = {}});
 }
 
 Result<std::string> renderChat(const jinja::Template& chat_template,
                                std::span<const ChatMessage> messages, const SpecialTokens& tokens,
                                const jinja::Dict& variables) {
   using jinja::Value;
-  jinja::Budget budget{jinja::Limits()};
-  Value all;
   try {
+    jinja::Budget budget{jinja::Limits()};
     jinja::Dict context;
     jinja::ListBuilder list(budget);
     for (const ChatMessage& message : messages) {
@@ -52,11 +53,12 @@ Result<std::string> renderChat(const jinja::Template& chat_template,
     context.set(budget, "documents", Value::none());
     context.set(budget, "add_generation_prompt", Value::boolean(true));
     for (const auto& [name, value] : variables.entries()) context.set(budget, name, value);
-    all = Value::dict(budget, std::move(context));
+    return renderTemplate(chat_template, tokens, Value::dict(budget, std::move(context)));
   } catch (const jinja::Failure& failure) {
     return invalidArgument("a chat's messages: " + failure.message);
+  } catch (const std::bad_alloc&) {
+    return outOfMemory("not enough memory for a chat's messages");
   }
-  return renderTemplate(chat_template, tokens, all);
 }
 
 SpecialTokens specialTokens(const Tokenizer& tokenizer) {
@@ -104,6 +106,8 @@ Result<Conversation::Answer> Conversation::generateAnswer(GenerateOptions option
   Answer answer;
   LLMRT_ASSIGN_OR_RETURN(answer.prompt_ids, promptIds());
   const std::vector<int32_t>& prompt = answer.prompt_ids;
+  // Somebody else's doing, or that of an answer which threw.
+  if (session_.numChanges(kSeq) != num_changes_) cached_.clear();
   // At least one token must be run for its logits.
   const size_t most = std::min(cached_.size(), prompt.size() - 1);
   const auto common = static_cast<size_t>(
@@ -122,20 +126,25 @@ Result<Conversation::Answer> Conversation::generateAnswer(GenerateOptions option
   if (result.ok()) cached_.insert(cached_.end(), result->ids.begin(), result->ids.end());
   session_.truncate(kSeq, static_cast<int64_t>(cached_.size()));
   cached_.resize(static_cast<size_t>(session_.kvLen(kSeq)));
+  num_changes_ = session_.numChanges(kSeq);
   if (!result.ok()) return std::move(result).status();
   answer.result = *std::move(result);
   return answer;
 }
 
 Result<Conversation::Answer> Conversation::answer(std::string user, GenerateOptions options) {
+  struct Rollback {
+    std::vector<ChatMessage>& messages;
+    size_t size;
+    ~Rollback() { messages.resize(size); }
+  } rollback{messages_, messages_.size()};
   messages_.push_back({"user", std::move(user)});
   Result<Answer> answer = generateAnswer(std::move(options));
   if (!answer.ok() ||
-      (answer->result.finish_reason == FinishReason::kCancelled && answer->result.ids.empty())) {
-    messages_.pop_back();
+      (answer->result.finish_reason == FinishReason::kCancelled && answer->result.ids.empty()))
     return answer;
-  }
   messages_.push_back({"assistant", answer->result.text});
+  rollback.size = messages_.size();
   return answer;
 }
 

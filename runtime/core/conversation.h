@@ -44,7 +44,9 @@ Result<std::string> renderChat(const jinja::Template& chat_template,
 /// turn where the config names another.
 std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer);
 
-/// Uses sequence 0 of a session, alone. All arguments must outlive it.
+/// Uses sequence 0 of a session, which it clears at first. Who else uses that sequence, a reset or
+/// another conversation, only makes the next answer prefill all its tokens. All arguments must
+/// outlive it.
 class Conversation {
  public:
   /// `system`: what the conversation begins with; empty: no such message.
@@ -58,8 +60,8 @@ class Conversation {
   };
 
   /// The model's answer to `user`. Only tokens that differ from what the cache holds are prefilled.
-  /// `options.before` is set here. What failed, or was cancelled before its first token, leaves the
-  /// conversation as it was; a part of an answer stays in it.
+  /// `options.before` is set here. What failed, threw (options.on_text, memory), or was cancelled
+  /// before its first token leaves the conversation as it was; a part of an answer stays in it.
   Result<Answer> answer(std::string user, GenerateOptions options);
 
   /// Back to the system message.
@@ -75,8 +77,10 @@ class Conversation {
   const Tokenizer& tokenizer_;
   const jinja::Template& template_;
   std::vector<ChatMessage> messages_;
-  size_t num_system_;            // messages that reset() keeps
-  std::vector<int32_t> cached_;  // the tokens of sequence 0
+  size_t num_system_;  // messages that reset() keeps
+  // The tokens of sequence 0, as long as nobody else changed it.
+  std::vector<int32_t> cached_;
+  uint64_t num_changes_ = 0;  // the session's, when cached_ was right
 };
 
 }  // namespace llmrt

@@ -138,6 +138,7 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
     max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
   }
   kv_len_.resize(static_cast<size_t>(options_.max_batch));
+  num_changes_.resize(kv_len_.size());
   seen_.resize(kv_len_.size());
   rows_.resize(static_cast<size_t>(max_rows_));
   chunk_.resize(rows_.size());
@@ -272,6 +273,7 @@ Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& 
       LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
       sampler.sampledElsewhere();
       ++kv_len;
+      ++num_changes_[static_cast<size_t>(seq)];
       if (!on_token(chosen)) break;
     }
     return {};
@@ -347,7 +349,10 @@ Status Session::step(std::span<const StepToken> tokens) {
     for (const StepToken& t : tokens) dropStep(t.seq);
     return s;
   }
-  for (const StepToken& t : tokens) ++kv_len_[static_cast<size_t>(t.seq)];
+  for (const StepToken& t : tokens) {
+    ++kv_len_[static_cast<size_t>(t.seq)];
+    ++num_changes_[static_cast<size_t>(t.seq)];
+  }
   return {};
 }
 
@@ -462,11 +467,13 @@ void Session::reset(int32_t seq) {
   if (seq < 0 || seq >= options_.max_batch) return;
   blocks_.shrink(seq, 0);
   kv_len_[static_cast<size_t>(seq)] = 0;
+  ++num_changes_[static_cast<size_t>(seq)];
 }
 
 void Session::truncate(int32_t seq, int64_t tokens) {
   if (seq < 0 || seq >= options_.max_batch || tokens < 0 || tokens >= kvLen(seq)) return;
   kv_len_[static_cast<size_t>(seq)] = tokens;
+  ++num_changes_[static_cast<size_t>(seq)];
   dropStep(seq);
 }
 

@@ -96,6 +96,8 @@ class Session {
   /// Forgets a sequence's tokens but the first `tokens`, of those it has.
   void truncate(int32_t seq, int64_t tokens);
   int64_t kvLen(int32_t seq) const { return kv_len_[static_cast<size_t>(seq)]; }
+  /// Counts what changes a sequence's tokens: who knows them sees whether they are still the same.
+  uint64_t numChanges(int32_t seq) const { return num_changes_[static_cast<size_t>(seq)]; }
 
   const Plan& plan() const { return plan_; }
   const SessionOptions& options() const { return options_; }  // with the defaults filled in
@@ -133,6 +135,7 @@ class Session {
   int64_t max_rows_ = 0, max_logits_rows_ = 0;
 
   std::vector<int64_t> kv_len_;  // per sequence
+  std::vector<uint64_t> num_changes_;
   // The step in progress.
   std::vector<LlmcRow> rows_;
   std::vector<int32_t> logits_rows_;

@@ -8,10 +8,10 @@
  *  - Functions that can fail return llmrt_status, LLMRT_OK or an error; llmrt_last_error() then
  * gives one line that names the file, field or option and what to do. Outputs are untouched on
  * failure.
- *  - Handles are opaque. A plan outlives its weights and sessions, weights outlive their sessions.
- * close/destroy accept NULL.
+ *  - Handles are opaque. A plan outlives its weights, sessions and conversations, weights outlive
+ * their sessions, a session outlives its conversations. close/destroy accept NULL.
  *  - A plan and weights may be used by several threads at once; a session or sampler by one at a
- * time.
+ * time. A session and its conversations count as one.
  *  - Options structs begin with struct_size and are filled by their _init function, so that fields
  * can be appended: a program built against an older header keeps working.
  *  - No C++ exception leaves these functions; none of them exits or aborts.
@@ -224,12 +224,13 @@ llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message*
  * and count as above. */
 llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity, size_t* count);
 
-/* A conversation that uses sequence 0 of a session, alone, and keeps its KV cache between turns:
- * the tokens that a turn shares with what is in it are not run again. The session outlives it. */
+/* A conversation that uses sequence 0 of a session and keeps its KV cache between turns: the tokens
+ * that a turn shares with what is in it are not run again. Whatever else uses that sequence,
+ * another conversation too, costs the next answer its cached tokens. */
 typedef struct llmrt_conversation llmrt_conversation;
 
-/* system: what it begins with; NULL or "": no such message. LLMRT_UNSUPPORTED where the plan has no
- * tokenizer or no chat template. */
+/* Clears sequence 0. system: what it begins with; NULL or "": no such message. LLMRT_UNSUPPORTED
+ * where the plan has no tokenizer or no chat template. */
 llmrt_status llmrt_conversation_create(llmrt_session* session, const char* system,
                                        llmrt_conversation** out);
 void llmrt_conversation_destroy(llmrt_conversation* conversation);
@@ -240,7 +241,7 @@ typedef struct llmrt_answer {
   int64_t cached_tokens; /* of the conversation: in the KV cache already */
   int64_t prompt_tokens; /* those that were run */
   int64_t answer_tokens;
-  const char* text; /* valid until the conversation's next answer or its end */
+  const char* text; /* valid until the conversation's next answer or its end; a reset keeps it */
   size_t text_bytes;
 } llmrt_answer;
 /* The model's answer to `user`, UTF-8; also in pieces through options->on_text, which may cancel
@@ -248,7 +249,7 @@ typedef struct llmrt_answer {
  * conversation as it was; a part of an answer stays in it. */
 llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const char* user,
                                        const llmrt_generate_options* options, llmrt_answer* out);
-/* Back to the system message. */
+/* Back to the system message. The KV cache stays as it is until the next answer. */
 void llmrt_conversation_reset(llmrt_conversation* conversation);
 
 #ifdef __cplusplus

@@ -13,9 +13,10 @@ namespace llmrt::jinja {
 class Heap;
 
 /// Far above what a conversation that fills any context needs, far below what would be noticed as a
-/// hang: a step is some tens of nanoseconds.
+/// hang: a step is from ten to some hundred nanoseconds, all of them are seconds. The allocator
+/// holds up to 1.3 times the bytes of small values, 3 times those of a text or list that grows.
 struct Limits {
-  uint64_t steps = 50'000'000;           // evaluated nodes, items visited, 32 bytes looked at
+  uint64_t steps = 50'000'000;  // nodes run, items visited, characters' kinds, 32 bytes compared
   uint64_t memory_bytes = 512ull << 20;  // of all values made; they live until the rendering ends
   int depth = 600;                       // expressions, statements and macro calls within another
 };
@@ -41,7 +42,7 @@ class Budget {
     if (n > steps_) fail("the template runs for too long");
     steps_ -= n;
   }
-  /// Looking at `bytes` of text.
+  /// Comparing or searching `bytes` of text; looking up a character's kind costs a step each.
   void scan(size_t bytes) { step(1 + bytes / 32); }
   /// Before making something that large.
   void reserve(uint64_t bytes) {

@@ -7,8 +7,8 @@
 
 namespace llmrt::jinja {
 
-/// What stands behind `|`, `is` or a string's `.`. A call pays for one look at everything it is
-/// given; what looks more often, or into what a list holds, pays for that itself.
+/// What stands behind `|`, `is` or a string's `.`. A call pays for comparing once all it is given;
+/// what looks more often, into a list's items or up characters' kinds pays for that itself.
 template <typename Result>
 class Builtin {
  public:

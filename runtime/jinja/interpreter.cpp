@@ -14,13 +14,12 @@ class Interpreter::ScopeGuard {
  public:
   ScopeGuard(Interpreter& interpreter, Scope* parent)
       : interpreter_(interpreter), before_(interpreter.scope_) {
-    std::vector<Scope*>& unused = interpreter.free_scopes_;
-    if (unused.empty()) {
-      interpreter.budget_.reserve(sizeof(Scope) + sizeof(Scope*));
-      interpreter.scope_ = &interpreter.scopes_.emplace_back();
+    if (Scope* unused = interpreter.free_scopes_) {
+      interpreter.free_scopes_ = unused->parent;
+      interpreter.scope_ = unused;
     } else {
-      interpreter.scope_ = unused.back();
-      unused.pop_back();
+      interpreter.budget_.reserve(sizeof(Scope));
+      interpreter.scope_ = &interpreter.scopes_.emplace_back();
     }
     interpreter.scope_->parent = parent;
   }
@@ -29,7 +28,7 @@ class Interpreter::ScopeGuard {
     Scope* scope = std::exchange(interpreter_.scope_, before_);
     if (scope->captured) return;
     scope->variables.clear();
-    interpreter_.free_scopes_.push_back(scope);
+    scope->parent = std::exchange(interpreter_.free_scopes_, scope);
   }
   ScopeGuard(const ScopeGuard&) = delete;
   ScopeGuard& operator=(const ScopeGuard&) = delete;
@@ -305,6 +304,7 @@ Value Interpreter::callMacro(const MacroCode& code, Scope* outer, const Argument
   const ScopeGuard scope(*this, outer);
   const size_t num_parameters = code.parameters.size();
   Dict rest;  // what is for kwargs
+  budget_.reserve(num_parameters, sizeof(Value*));
   std::vector<const Value*> given(num_parameters);
   Value caller = Value::undefined(budget_, "no caller is defined");
   for (size_t i = 0; i < std::min(num_parameters, arguments.positional.size()); ++i)

@@ -74,7 +74,8 @@ class Interpreter {
   int& line_;
   TextBuilder* out_ = nullptr;
   std::deque<Scope> scopes_;
-  std::vector<Scope*> free_scopes_;  // of these, those that nobody looks into any more
+  // Of these, those that nobody looks into any more, each with the next one as its parent.
+  Scope* free_scopes_ = nullptr;
   Scope* scope_;
   std::vector<std::pair<bool, Value>> globals_;  // by name: whether looked up, and what it is
   Value builtins_;                               // a dict

@@ -80,6 +80,7 @@ Value strip(Budget& budget, const Value& self, const Arguments& arguments) {
     const CharacterSet characters(p.text(0));
     if (kSide != Side::kRight) text = stripLeft(text, characters);
     if (kSide != Side::kLeft) text = stripRight(text, characters);
+    budget.step(self.asString().size() - text.size());
   }
   return textLike(budget, self, text);
 }
@@ -326,21 +327,24 @@ Value zeroFill(Budget& budget, const Value& self, const Arguments& arguments) {
 
 // Whether every character is of a kind, and there is one.
 template <bool (*kIs)(char32_t)>
-Value all(Budget&, const Value& self, const Arguments& arguments) {
+Value all(Budget& budget, const Value& self, const Arguments& arguments) {
   Parameters("is", arguments, {});
   const std::string_view text = self.asString();
-  for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i])))
+  for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
+    budget.step();
     if (!kIs(codePointAt(text, i))) return Value::boolean(false);
+  }
   return Value::boolean(!text.empty());
 }
 
 // Whether there are letters of one case and none of another.
 template <bool (*kIs)(char32_t), bool (*kIsNot)(char32_t)>
-Value allCased(Budget&, const Value& self, const Arguments& arguments) {
+Value allCased(Budget& budget, const Value& self, const Arguments& arguments) {
   Parameters("is", arguments, {});
   const std::string_view text = self.asString();
   bool found = false;
   for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
+    budget.step();
     if (kIsNot(codePointAt(text, i)) || isTitle(codePointAt(text, i))) return Value::boolean(false);
     found |= kIs(codePointAt(text, i));
   }

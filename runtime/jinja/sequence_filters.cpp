@@ -6,12 +6,14 @@
 #include <charconv>
 #include <functional>
 #include <iterator>
+#include <optional>
 
 #include "runtime/jinja/arguments.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/jinja/filters.h"
 #include "runtime/jinja/operations.h"
 #include "runtime/jinja/unicode.h"
+#include "runtime/text/utf8.h"
 
 namespace llmrt::jinja {
 namespace {
@@ -72,22 +74,35 @@ Value length(Budget& budget, const Value& input, const Arguments& arguments) {
   return Value::integer(*length);
 }
 
+// The first or last item of what is iterable, without making all of them; nullopt: there is none.
+std::optional<Value> endOf(Budget& budget, const Value& input, bool first) {
+  if (input.isString() && !input.asString().empty()) {
+    const std::string_view text = input.asString();
+    const size_t begin = first ? 0 : previousCharacter(text, text.size());
+    const size_t length = utf8Length(static_cast<unsigned char>(text[begin]));
+    return Value::string(budget, text.substr(begin, length), input.isMarkup());
+  }
+  if (const Dict* dict = input.asDict(); dict && dict->size() > 0)
+    return first ? dict->entries().front().first : dict->entries().back().first;
+  const std::vector<Value>& items = iterate(budget, input);
+  if (items.empty()) return std::nullopt;
+  return first ? items.front() : items.back();
+}
+
 Value first(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("first", arguments, {});
   const Sequence* s = input.asSequence();
   if (s && s->isGenerator() && s->next < s->items.size()) return s->items[s->next++];
-  const std::vector<Value>& items = iterate(budget, input);
-  return items.empty() ? Value::undefined(budget, "no first item, the sequence was empty")
-                       : items.front();
+  if (const auto end = endOf(budget, input, true)) return *end;
+  return Value::undefined(budget, "no first item, the sequence was empty");
 }
 
 Value last(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("last", arguments, {});
   if (const Sequence* s = input.asSequence(); s && s->isGenerator())
     fail("'generator' object is not reversible");
-  const std::vector<Value>& items = iterate(budget, input);
-  return items.empty() ? Value::undefined(budget, "no last item, the sequence was empty")
-                       : items.back();
+  if (const auto end = endOf(budget, input, false)) return *end;
+  return Value::undefined(budget, "no last item, the sequence was empty");
 }
 
 Value join(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -231,8 +246,9 @@ Value map(Budget& budget, const Value& input, const Arguments& arguments) {
   if (!isTrue(input)) return generator(out);  // whatever it is
   if (arguments.positional.empty()) {
     const Parameters p("map", arguments, {"attribute", "default"}, 1);
+    const Value otherwise = p.isNone(1) ? Value() : p[1];  // none is no default
     for (const Value& item : itemsOf(budget, input))
-      out.add(attributeOf(budget, item, p[0], p.valueOr(1, Value())));
+      out.add(attributeOf(budget, item, p[0], otherwise));
   } else {
     if (!arguments.positional[0].isString()) fail("map() takes a filter's name");
     const Filter filter = requireFilter(arguments.positional[0].asString());
@@ -271,8 +287,9 @@ Value groupby(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("groupby", arguments, {"attribute", "default", "case_sensitive"}, 1);
   ListBuilder groups_of(budget), keys(budget);
   const std::vector<Value>& items = itemsOf(budget, input);
+  const Value otherwise = p.isNone(1) ? Value() : p[1];  // none is no default
   for (const Value& item : items) {
-    groups_of.add(attributeOf(budget, item, p[0], p.valueOr(1, Value())));
+    groups_of.add(attributeOf(budget, item, p[0], otherwise));
     keys.add(keyOf(budget, groups_of.items().back(), Value::none(), p.flag(2)));
   }
   const auto ordered = [&](const std::vector<Value>& values) {
@@ -282,10 +299,10 @@ Value groupby(Budget& budget, const Value& input, const Arguments& arguments) {
   ListBuilder sorted_keys = ordered(keys.items()), groups(budget);
   for (size_t begin = 0, end = 0; begin < members.size(); begin = end) {
     ListBuilder group(budget), pair(budget);
-    for (; end < members.size() &&
-           equals(budget, sorted_keys.items()[end], sorted_keys.items()[begin]);
-         ++end)
-      group.add(members.items()[end]);
+    do {  // a key is in its own group, though NaN equals nothing
+      group.add(members.items()[end++]);
+    } while (end < members.size() &&
+             equals(budget, sorted_keys.items()[end], sorted_keys.items()[begin]));
     pair.add(names.items()[begin]);
     pair.add(group.list());
     groups.add(pair.sequence(Sequence::Kind::kGroup));

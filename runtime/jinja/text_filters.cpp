@@ -130,6 +130,7 @@ Value wordCount(Budget& budget, const Value& input, const Arguments& arguments) 
   int64_t words = 0;
   bool in_word = false;
   for (size_t i = 0; i < text.size(); i += utf8Length(static_cast<unsigned char>(text[i]))) {
+    budget.step();
     const bool is_word = isAlnum(codePointAt(text, i)) || text[i] == '_';
     words += is_word && !in_word;
     in_word = is_word;
@@ -193,23 +194,29 @@ Value tojson(Budget& budget, const Value& input, const Arguments& arguments) {
 
 // A number's text with the digits of any script as ASCII ones, and without the underscores that
 // Python allows between two of them. "?" stands for what cannot be in a number.
-std::string asciiNumber(std::string_view text) {
+std::string asciiNumber(Budget& budget, std::string_view text) {
   std::string out;
-  for (size_t i = 0; i < text.size();) {
+  for (size_t i = 0, next; i < text.size(); i = next) {
+    budget.step();
     const char32_t c = codePointAt(text, i);
-    const bool behind_digit = i > 0 && isAlnum(codePointAt(text, previousCharacter(text, i)));
-    i += utf8Length(static_cast<unsigned char>(text[i]));
-    if (c == '_' && behind_digit && i < text.size() && isAlnum(codePointAt(text, i))) continue;
-    out += isDecimal(c)           ? static_cast<char>('0' + decimalValue(c))
-           : c < 0x80 && c != '_' ? static_cast<char>(c)
-                                  : '?';
+    next = i + utf8Length(static_cast<unsigned char>(text[i]));
+    if (c == '_') {
+      const bool between_digits = i > 0 && next < text.size() &&
+                                  isAlnum(codePointAt(text, previousCharacter(text, i))) &&
+                                  isAlnum(codePointAt(text, next));
+      if (!between_digits) out += '?';
+    } else if (c < 0x80) {
+      out += static_cast<char>(c);
+    } else {
+      out += isDecimal(c) ? static_cast<char>('0' + decimalValue(c)) : '?';
+    }
   }
   return out;
 }
 
 // A text's number in `base`; nullopt where it is none. Python's int(): spaces around.
-std::optional<int64_t> parseInteger(std::string_view text, int64_t base) {
-  std::string digits = asciiNumber(stripRight(stripLeft(text)));
+std::optional<int64_t> parseInteger(Budget& budget, std::string_view text, int64_t base) {
+  std::string digits = asciiNumber(budget, stripRight(stripLeft(text)));
   const bool has_sign = digits.starts_with('-') || digits.starts_with('+');
   const bool negative = digits.starts_with('-');
   if (has_sign) digits.erase(0, 1);
@@ -227,9 +234,9 @@ std::optional<int64_t> parseInteger(std::string_view text, int64_t base) {
   return value;
 }
 
-std::optional<double> parseFloat(std::string_view text) {
+std::optional<double> parseFloat(Budget& budget, std::string_view text) {
   text = stripRight(stripLeft(text));
-  const std::string digits = asciiNumber(text);
+  const std::string digits = asciiNumber(budget, text);
   std::string lowered = digits;
   for (char& c : lowered) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const std::string_view unsigned_text =
@@ -243,7 +250,7 @@ std::optional<double> parseFloat(std::string_view text) {
   return value;
 }
 
-Value toInteger(Budget&, const Value& input, const Arguments& arguments) {
+Value toInteger(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("int", arguments, {"default", "base"});
   const int64_t base = p.integer(1, 10);
   if (base < 2 || base > 36) fail("int() takes a base from 2 to 36");
@@ -252,20 +259,21 @@ Value toInteger(Budget&, const Value& input, const Arguments& arguments) {
   if (const auto integer = input.asInteger()) return Value::integer(*integer);
   if (input.isFloat()) number = input.asFloat();
   if (input.isString()) {
-    if (const auto integer = parseInteger(input.asString(), base)) return Value::integer(*integer);
-    number = parseFloat(input.asString());
+    if (const auto integer = parseInteger(budget, input.asString(), base))
+      return Value::integer(*integer);
+    number = parseFloat(budget, input.asString());
   }
   if (!number || !std::isfinite(*number)) return p.valueOr(0, Value::integer(0));
   if (std::fabs(*number) >= 0x1p63) fail("an integer does not fit in 64 bits");
   return Value::integer(static_cast<int64_t>(*number));
 }
 
-Value toFloat(Budget&, const Value& input, const Arguments& arguments) {
+Value toFloat(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("float", arguments, {"default"});
   requireDefined(input);
   std::optional<double> number;
   if (input.isNumber()) number = input.asNumber();
-  if (input.isString()) number = parseFloat(input.asString());
+  if (input.isString()) number = parseFloat(budget, input.asString());
   return number ? Value::number(*number) : p.valueOr(0, Value::number(0));
 }
 

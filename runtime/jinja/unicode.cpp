@@ -112,7 +112,7 @@ bool isCaseIgnorable(char32_t c) {
 bool isFinalSigma(Budget& budget, std::string_view text, size_t begin, size_t end) {
   const std::string_view before = stripRightIf(text.substr(0, begin), isCaseIgnorable);
   const std::string_view after = stripLeftIf(text.substr(end), isCaseIgnorable);
-  budget.scan(text.size() - (end - begin) - before.size() - after.size());
+  budget.step(text.size() - (end - begin) - before.size() - after.size());
   return !before.empty() && isCased(codePointAt(before, lastCharacter(before))) &&
          (after.empty() || !isCased(codePointAt(after, 0)));
 }
@@ -175,6 +175,7 @@ void appendFolded(TextBuilder& out, std::string_view text) {
 
 void appendSwappedCase(TextBuilder& out, std::string_view text) {
   forEach(text, [&](char32_t c, size_t begin, size_t end) {
+    out.budget().step();
     if (isUpper(c)) {
       appendLower(text, c, begin, end, out);
     } else if (isLower(c)) {
@@ -188,6 +189,7 @@ void appendSwappedCase(TextBuilder& out, std::string_view text) {
 void appendTitle(TextBuilder& out, std::string_view text) {
   bool in_word = false;
   forEach(text, [&](char32_t c, size_t begin, size_t end) {
+    out.budget().step();
     if (in_word) {
       appendLower(text, c, begin, end, out);
     } else {

@@ -14,6 +14,8 @@ namespace {
 
 // Whoever walks a value recurses.
 constexpr int kMaxDepth = 200;
+// What a dict allocates however small it is.
+constexpr uint64_t kFirstEntryBytes = 160;
 
 size_t hashText(Budget& budget, std::string_view text) {
   budget.scan(text.size());
@@ -169,7 +171,10 @@ void Dict::set(Budget& budget, const Value& key, const Value& value) {
     entries_[*index].second = value;
     return;
   }
-  budget.reserve(sizeof(entries_[0]) + 4 * sizeof(size_t));  // with the index's node
+  // With the index: its first buckets; a node and its share of the buckets for each entry. Vectors
+  // have room for twice as many entries.
+  if (entries_.empty()) budget.reserve(kFirstEntryBytes);
+  budget.reserve(2 * (sizeof(entries_[0]) + 4 * sizeof(size_t)));
   index_.emplace(hash, entries_.size());
   entries_.emplace_back(key, value);
 }
@@ -182,7 +187,7 @@ const Value* Dict::find(Budget& budget, const Value& key) const {
 const Value* Dict::find(Budget& budget, std::string_view key) const {
   const auto [begin, end] = index_.equal_range(hashText(budget, key));
   for (auto it = begin; it != end; ++it) {
-    budget.step();
+    budget.scan(key.size());
     const auto& entry = entries_[it->second];
     if (entry.first.isString() && entry.first.asString() == key) return &entry.second;
   }

@@ -231,6 +231,51 @@ TEST(Bounds, AllWorkIsPaidFor) {
   }
 }
 
+// Looking up what kind a character is costs as much as comparing some hundred bytes: it is a step
+// for each character looked at, whatever it is.
+TEST(Bounds, EachCharacterLookedUpIsAStep) {
+  constexpr int kCharacters = 100'000;
+  struct Case {
+    std::string character, expression;
+  };
+  const Case cases[] = {
+      {"!", "s.isupper()"},
+      {"!", "s.islower()"},
+      {"\xce\xa3", "s.isupper()"},
+      {" ", "s.isspace()"},
+      {"9", "s.isdecimal()"},
+      {"9", "s.isdigit()"},
+      {"\xd9\xa9", "s.isnumeric()"},
+      {"9", "s.isalnum()"},
+      {"\xce\xa3", "s.isalpha()"},
+      {"!", "s|wordcount"},
+      {"9", "s|wordcount"},
+      {"9", "s|float"},
+      {"\xd9\xa9", "s|float"},
+      {"_", "s|float"},
+      {"!", "s|int"},
+      {"0", "s|int"},
+      {"!", "s.strip('!' * 1000)|length"},
+      {"!", "s.lstrip('!' * 1000)|length"},
+      {"\xce\xa3", "s.rstrip('\xce\xa3!')|length"},
+      {"!", "s|trim('!')|length"},
+      {"!", "s.title()|length"},
+      {"!", "s.swapcase()|length"},
+      {"'", "(s ~ '\xce\xa3').lower()|length"},
+      {"'", "('a\xce\xa3' ~ s)|lower|length"},
+      {"'", "('a\xce\xa3' ~ s)|capitalize|length"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.character + " " + c.expression);
+    const std::string context = "{\"s\": \"" + repeated(c.character, kCharacters) + "\"}";
+    const std::string source = "{{ " + c.expression + " }}";
+    EXPECT_EQ(render(source, context, {.steps = kCharacters}).status().message(),
+              "t.jinja:1: the template runs for too long");
+    const auto text = render(source, context, {.steps = 3 * kCharacters});
+    EXPECT_TRUE(text.ok()) << text.status().message();
+  }
+}
+
 TEST(Bounds, LimitsAreTheCallers) {
   EXPECT_EQ(
       render("{% for i in range(1000) %}{% endfor %}", "{}", {.steps = 500}).status().message(),

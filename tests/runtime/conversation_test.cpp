@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
+
 #include "runtime/schema/plan_generated.h"
 #include "tests/runtime/example_plan.h"
 
@@ -132,6 +134,39 @@ TEST_F(ConversationTest, CancellingKeepsAPartOfAnAnswerOrNothing) {
   ASSERT_EQ(chat.messages().size(), 2u);
   EXPECT_EQ(chat.messages()[1].content, part.result.text);
   const Conversation::Answer next = ask(chat, "more");
+  EXPECT_EQ(next.result.ids, fresh(next.prompt_ids));
+}
+
+TEST_F(ConversationTest, WhatOthersDoWithTheSequenceChangesNoAnswer) {
+  Conversation chat = conversation();
+  ask(chat, "hello");
+  session->reset(0);
+  const Conversation::Answer after_reset = ask(chat, "more");
+  EXPECT_EQ(after_reset.cached_tokens, 0);
+  EXPECT_EQ(after_reset.result.ids, fresh(after_reset.prompt_ids));
+
+  // Another's tokens, as many as there were or more.
+  Conversation other = conversation("be kind");
+  ask(other, "what, then, is it that I see", {.max_tokens = 60});
+  const Conversation::Answer after_other = ask(chat, "I see");
+  EXPECT_EQ(after_other.cached_tokens, 0);
+  EXPECT_EQ(after_other.result.ids, fresh(after_other.prompt_ids));
+  const Conversation::Answer others = ask(other, "more");
+  EXPECT_EQ(others.result.ids, fresh(others.prompt_ids));
+}
+
+TEST_F(ConversationTest, WhatThrowsLeavesTheConversationAsItWas) {
+  Conversation chat = conversation();
+  ask(chat, "hello");
+  int tokens = 0;
+  GenerateOptions options{.max_tokens = 20};
+  options.on_text = [&](std::string_view) {
+    if (++tokens == 5) throw std::bad_alloc();
+  };
+  EXPECT_THROW((void)chat.answer("what, then?", options), std::bad_alloc);
+  EXPECT_EQ(chat.messages().size(), 2u);
+  const Conversation::Answer next = ask(chat, "more");
+  EXPECT_EQ(chat.messages().size(), 4u);
   EXPECT_EQ(next.result.ids, fresh(next.prompt_ids));
 }
 

@@ -144,7 +144,7 @@ class Chat {
  private:
   std::string modelName() const {
     const auto* name = model_.plan->schema().model()->name();
-    return name && name->size() > 0 ? printable(name->string_view()) : model_.plan->path();
+    return printable(name && name->size() > 0 ? name->string_view() : model_.plan->path());
   }
 
   Status handle(const std::string& line) {
@@ -199,10 +199,16 @@ class Chat {
         const std::string shown = terminal_ ? printable(text) : std::string(text);
         std::fwrite(shown.data(), 1, shown.size(), stdout);
         std::fflush(stdout);
-        last = text.back();
+        if (!shown.empty()) last = shown.back();
       };
     }
-    LLMRT_ASSIGN_OR_RETURN(const Conversation::Answer answer, conversation_.answer(line, options_));
+    Result<Conversation::Answer> answered = conversation_.answer(line, options_);
+    if (!answered.ok()) {
+      if (last != '\n') std::fputc('\n', stdout);  // behind a part of the answer
+      std::fflush(stdout);
+      return std::move(answered).status();
+    }
+    const Conversation::Answer& answer = *answered;
     ++options_.sampler.seed;  // or each answer would be drawn with the same numbers
     if (o_.json) {
       nlohmann::json json = resultJson(answer.prompt_ids, answer.result, o_.top_logits > 0);
