@@ -27,6 +27,31 @@ constexpr uint32_t kTopKPhases = 0b110, kTopPPhases = 0b111000, kDrawPhase = 0b1
 /// The smallest kv_len that launches are shaped for.
 constexpr int64_t kLeastKvLen = 256;
 
+/// What is wrong with the launches `of_kernel` of an op of 1 to `most_rows` rows, "" if nothing:
+/// every number of rows has as many as any other. With fewer, a step would leave out the op or a
+/// part of it.
+std::string launchProblem(const flatbuffers::Vector<flatbuffers::Offset<schema::CudaLaunch>>& all,
+                          const std::vector<uint32_t>& of_kernel, uint32_t most_rows) {
+  std::vector<uint32_t> steps = {1};  // numbers of rows where the launches change
+  for (const uint32_t i : of_kernel)
+    for (const uint32_t rows : {all[i]->min_rows(), all[i]->max_rows() + 1})
+      if (rows <= most_rows) steps.push_back(rows);
+  const auto countFor = [&](uint32_t rows) {
+    return std::count_if(of_kernel.begin(), of_kernel.end(), [&](uint32_t i) {
+      return all[i]->min_rows() <= rows && rows <= all[i]->max_rows();
+    });
+  };
+  std::sort(steps.begin(), steps.end());
+  for (const uint32_t rows : steps) {
+    if (countFor(rows) == 0) return fmt::format("has no launch for {} rows of {}", rows, most_rows);
+    if (countFor(rows) != countFor(1)) {
+      return fmt::format("has launches for 1 row and for {} rows that differ in number, {} and {}",
+                         rows, countFor(1), countFor(rows));
+    }
+  }
+  return "";
+}
+
 uint32_t ceilDiv(int64_t a, uint32_t b) { return static_cast<uint32_t>((a + b - 1) / b); }
 
 }  // namespace
@@ -241,20 +266,12 @@ Status CudaSession::bindSchedules() {
           for (uint32_t i = 0; i < count; ++i)
             args.operands[i] =
                 addressOf(*entry, *phase->operands()->Get(i), section.first_layer() + l);
-          // Every number of rows has a launch: without one, a step would leave out the op.
-          std::vector<std::pair<uint32_t, uint32_t>> bounds;
-          for (const uint32_t i : of_kernel[phase->kernel()]) {
+          for (const uint32_t i : of_kernel[phase->kernel()])
             bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows(), flat});
-            bounds.emplace_back(launches[i]->min_rows(), launches[i]->max_rows());
-          }
-          std::sort(bounds.begin(), bounds.end());
-          uint32_t held = 0;
-          for (const auto& [first, last] : bounds)
-            if (first <= held + 1) held = std::max(held, last);
-          const uint32_t most =
-              phase->on_logits_rows() ? entry->max_logits_rows() : entry->max_rows();
-          if (held < most)
-            return corrupt(*phase, fmt::format("has no launch for {} rows of {}", held + 1, most));
+          const std::string problem =
+              launchProblem(launches, of_kernel[phase->kernel()],
+                            phase->on_logits_rows() ? entry->max_logits_rows() : entry->max_rows());
+          if (!problem.empty()) return corrupt(*phase, problem);
           ++flat;
         }
       }

@@ -34,7 +34,7 @@ struct Corruption {
 
 const Corruption kCorruptions[] = {
     {"]: kernel 4294967295 of", [](PlanT& p) { launch(p).kernel = ~0u; }},
-    {"has no launch for 1 rows of",
+    {"for 1 row and for 2 rows that differ in number, 2 and 1",
      [](PlanT& p) { launch(p).kernel = launch(p).kernel == 0 ? 1 : 0; }},
     {"]: symbol is no name", [](PlanT& p) { launch(p).symbol.clear(); }},
     {"]: symbol is no name", [](PlanT& p) { launch(p).symbol = "two\nlines"; }},
@@ -47,6 +47,13 @@ const Corruption kCorruptions[] = {
     {"to 4294967295", [](PlanT& p) { launch(p).max_rows = ~0u; }},
     {"has no launch for 1 rows", [](PlanT& p) { launch(p).min_rows = launch(p).max_rows = 2; }},
     {"has no launch for", [](PlanT& p) { launches(p).pop_back(); }},
+    // Rows would be packed and not multiplied.
+    {"for 1 row and for 21 rows that differ in number, 2 and 1",
+     [](PlanT& p) {
+       auto packs = std::find_if(launches(p).begin(), launches(p).end(),
+                                 [](const auto& l) { return l->symbol.ends_with("_pack"); });
+       packs[1]->max_rows = 20;
+     }},
     // Then PTX is what is left, and the fake has no compiler for it.
     {"cuda:compute_80: CUDA_ERROR_INVALID_IMAGE", [](PlanT& p) { launches(p).clear(); }},
     {"]: threads is 0", [](PlanT& p) { launch(p).threads = 0; }},
