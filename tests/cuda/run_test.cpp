@@ -165,9 +165,7 @@ TEST(CudaRun, SamplesAloneWhatTheHostWouldSample) {
   const std::string greedy_log = dir / "greedy";
   runOnFake(plan, {"--prompt", "Once upon a time", "-n", "4", "--ignore-eos"},
             {"LLMC_FAKE_CUDA_LOG=" + greedy_log});
-  const std::string greedy = e2e::readFile(greedy_log);
-  int without = 0;
-  std::sscanf(greedy.c_str() + greedy.rfind("graph "), "graph %d", &without);
+  const auto [without, graphs] = graphOf(greedy_log);
   std::set<std::string> texts;
   for (const auto& c : cases) {
     SCOPED_TRACE(e2e::commandLine(c.flags));
@@ -180,13 +178,7 @@ TEST(CudaRun, SamplesAloneWhatTheHostWouldSample) {
     ASSERT_TRUE(alone.is_object() && here.is_object());
     EXPECT_EQ(alone["ids"], here["ids"]);
     texts.insert(alone["text"]);
-    // A graph for the prompt's rows, and one for every step after it.
-    const std::string lines = e2e::readFile(log);
-    const size_t steps = lines.rfind("graph ");
-    EXPECT_EQ(lines.find("graph ", lines.find("graph ") + 1), steps);
-    int nodes = 0;
-    std::sscanf(lines.c_str() + steps, "graph %d", &nodes);
-    EXPECT_EQ(nodes, without - 1 + c.launches);
+    EXPECT_EQ(graphOf(log), std::pair(without - 1 + c.launches, graphs));
   }
   EXPECT_GT(texts.size(), 3u) << "the options change nothing";
 }
