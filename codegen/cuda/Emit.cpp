@@ -238,7 +238,9 @@ class KernelEmitter {
           always                               ? ""
           : launch.where == Launch::kWithWgmma ? "#ifdef LLMC_WGMMA\n"
                                                : "#ifndef LLMC_WGMMA\n",
-          launch.threads, launch.alone ? ", 1" : "", launch.symbol, body, always ? "" : "#endif\n");
+          launch.threads,
+          launch.blocksPerProcessor ? fmt::format(", {}", launch.blocksPerProcessor) : "",
+          launch.symbol, body, always ? "" : "#endif\n");
     } else {
       // A kernel of another bound on rows, say, came to the same code.
       launch.symbol = same->second;
@@ -357,12 +359,16 @@ class KernelEmitter {
     if (onTensorCores(m, gather)) {
       const std::string packed = fmt::format("args.scratch + {}", int64_t{LLMC_CUDA_COUNTER_BYTES});
       const bool wgmma = m.cols % 64 == 0;  // whole stages
+      // 2048 rows are 128 blocks, one on a processor: parts of k are more, each of a few KB of a
+      // row. Every part of a row that is normalised reads all of it.
+      const int64_t packParts = ceilDiv(m.cols, normAt.weight >= 0 ? 2048 : 1024);
       const auto other = wgmma ? Launch::kWithoutWgmma : Launch::kEverywhere;
       if (wgmma) {
-        function("_tiles",
-                 fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps,
-                             packed, shift),
-                 {.threads = 256, .rowsPerBlock = 16, .where = Launch::kWithWgmma});
+        function(
+            "_tiles",
+            fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps,
+                        packed, shift),
+            {.threads = 256, .blocks = packParts, .rowsPerBlock = 16, .where = Launch::kWithWgmma});
         // Tiles of 256 rows read less per product; with so few rows that they would leave
         // processors idle, tiles of 128 are twice as many.
         const int64_t panelTiles = ceilDiv(numPanels, 8);
@@ -378,7 +384,7 @@ class KernelEmitter {
                               .rowsPerBlock = tokens,
                               .dynamicSharedBytes = wgmmaBytes(tokens),
                               .where = Launch::kWithWgmma,
-                              .alone = true};
+                              .blocksPerProcessor = 1};
           function(
               fmt::format("_wgmma{}", tokens),
               fmt::format("static_assert(ProductOnWgmma<{0}, {1}, int>::kSharedBytes == {2});\n  "
@@ -390,7 +396,7 @@ class KernelEmitter {
       function("_pack",
                fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
                            shift),
-               {.threads = 256, .rowsPerBlock = 16, .where = other});
+               {.threads = 256, .blocks = packParts, .rowsPerBlock = 16, .where = other});
       function("_mma",
                fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec, packed,
                            any(weightAt), finish),
@@ -398,7 +404,8 @@ class KernelEmitter {
                 .blocks = ceilDiv(numPanels, 8),
                 .rowsPerBlock = 128,
                 .dynamicSharedBytes = kTensorTileBytes,
-                .where = other});
+                .where = other,
+                .blocksPerProcessor = 2});
       needScratch(packedBytes(m, gather));
       return;
     }
@@ -420,7 +427,8 @@ class KernelEmitter {
                 .threads = 256,
                 .blocks = ceilDiv(numPanels, panels),
                 .rowsPerBlock = spread ? rows : 0,
-                .dynamicSharedBytes = staging.bytes});
+                .dynamicSharedBytes = staging.bytes,
+                .blocksPerProcessor = fewRowsBlocks(staging)});
     }
   }
 
@@ -453,7 +461,7 @@ class KernelEmitter {
            .blocks = kv.getNumKvHeads(),
            .rowsPerBlock = 64 / group,
            .dynamicSharedBytes = flashBytes(padded),
-           .alone = true});
+           .blocksPerProcessor = 1});
       return;
     }
     const int64_t blocks = kv.getNumKvHeads() * parts;

@@ -68,7 +68,8 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
          {.threads = 128,
           .blocks = ceilDiv(p.numPanels, 8),
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = kGroupedBytes}});
+          .dynamicSharedBytes = kGroupedBytes,
+          .blocksPerProcessor = 3}});
     return;
   }
   const Staging staging = stagingOf(4, p.matrix.cols, p.matrix.type, out.problem);
@@ -81,7 +82,8 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
        {.threads = 256,
         .blocks = ceilDiv(p.numPanels, panels) * p.numExperts,
         .rowsPerBlock = kRowsOfAPart,
-        .dynamicSharedBytes = staging.bytes}});
+        .dynamicSharedBytes = staging.bytes,
+        .blocksPerProcessor = fewRowsBlocks(staging)}});
 }
 
 }  // namespace
@@ -145,7 +147,8 @@ Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
           .threads = 256,
           .blocks = ceilDiv(p.numPanels, panels) * p.topK,
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = staging.bytes}});
+          .dynamicSharedBytes = staging.bytes,
+          .blocksPerProcessor = fewRowsBlocks(staging)}});
   }
   return result;
 }
@@ -167,7 +170,8 @@ Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
          {.threads = 256,
           .blocks = p.numPanels,
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = staged ? bytes : 0}});
+          .dynamicSharedBytes = staged ? bytes : 0,
+          .blocksPerProcessor = fewRowsBlocks({1, bytes, staged})}});
     return result;
   }
   const std::string products = fmt::format("reinterpret_cast<float*>(args.scratch + {})",
@@ -198,7 +202,8 @@ Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
          {.threads = 128,
           .blocks = ceilDiv(headPanels, 8),
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = kGroupedBytes}});
+          .dynamicSharedBytes = kGroupedBytes,
+          .blocksPerProcessor = 3}});
     return result;
   }
   for (const int64_t rows : {1, 4}) {
@@ -216,7 +221,8 @@ Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
           .threads = 256,
           .blocks = heads * headPanels,
           .rowsPerBlock = rows,
-          .dynamicSharedBytes = staging.bytes}});
+          .dynamicSharedBytes = staging.bytes,
+          .blocksPerProcessor = fewRowsBlocks(staging)}});
   }
   return result;
 }

@@ -97,6 +97,10 @@ struct Staging {
 /// `cols` values of each of `rows` rows, in whole blocks of `type`'s fragments. A row that is no
 /// multiple of them must be staged; `problem` says so where it is too wide for that.
 Staging stagingOf(int64_t rows, int64_t cols, mlir::Type type, std::string& problem);
+/// Launch::blocksPerProcessor of kernels that stream weights through registers: two leave a thread
+/// 128, half of them for weights on their way. Operands that are read where they lie, for several
+/// rows, take more than two blocks have.
+inline int64_t fewRowsBlocks(const Staging& s) { return s.staged || s.rows == 1 ? 2 : 1; }
 /// Some thousand blocks keep every processor of a large GPU busy; more panels in a block share the
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
