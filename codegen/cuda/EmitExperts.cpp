@@ -1,5 +1,4 @@
 // Routed experts, and the products of single heads: launches of device/experts.cuh and grouped.cuh.
-#include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
 #include "runtime/abi/cuda_abi.h"
@@ -10,12 +9,6 @@ namespace llmc::cuda {
 
 namespace {
 
-/// Shared memory that a block may take for staged rows: two blocks fit where there are 160 KB and
-/// more, one everywhere.
-constexpr int64_t kStagedBytes = 64 << 10;
-/// sm_86, sm_89 and sm_120 have the least, 99 KB; kernels that stage rows declare up to 5 KB
-/// themselves.
-constexpr int64_t kMostDynamicBytes = 94 << 10;
 /// Rows of an expert that a block of expertsOfManyRows takes before it is worth another one.
 constexpr int64_t kRowsOfAPart = 64;
 
@@ -87,19 +80,6 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
 }
 
 }  // namespace
-
-Staging stagingOf(int64_t rows, int64_t cols, Type type, std::string& problem) {
-  const int64_t blockCols = 8 * perWord(type);
-  const int64_t bytes = rows * ceilDiv(cols, blockCols) * blockCols * 4;
-  const bool staged = bytes <= kStagedBytes || cols % blockCols != 0;
-  if (staged && bytes > kMostDynamicBytes && problem.empty()) {
-    problem = fmt::format("a matrix with {} columns, which is no multiple of {}, is too wide", cols,
-                          blockCols);
-  }
-  return {rows, staged ? bytes : 0, staged};
-}
-
-int64_t panelsPerBlock(int64_t numPanels) { return std::clamp<int64_t>(numPanels / 1024, 1, 8); }
 
 Functions emitRoute(llm::RouteOp op, const KernelForm& form) {
   const char* scoring = op.getScoring() == llm::RouteScoring::softmax   ? "kSoftmax"
