@@ -111,14 +111,14 @@ void CudaSession::place() {
 Status CudaSession::checkMemory() const {
   size_t free = 0, total = 0;
   LLMRT_CUDA_CHECK(driver_, driver_.memory_info(&free, &total), "cuMemGetInfo");
-  const uint64_t needed =
-      weights_layout_.bytes + places_.end + 2 * uploadBufferBytes(plan_.schema());
+  const uint64_t upload_bytes = 2 * uploadBufferBytes(plan_.schema());
+  const uint64_t needed = weights_layout_.bytes + upload_bytes + places_.end;
   if (needed <= free) return {};
   return outOfMemory(
-      fmt::format("out of GPU memory: weights need {}, KV cache and activations (--max-seq-len "
-                  "lowers them) {}; {} has {} of {} free",
-                  sizeText(weights_layout_.bytes), sizeText(places_.end), device_.name(),
-                  sizeText(free), sizeText(total)));
+      fmt::format("out of GPU memory: weights need {} and {} to upload them, KV cache and "
+                  "activations (--max-seq-len lowers them) {}; {} has {} of {} free",
+                  sizeText(weights_layout_.bytes), sizeText(upload_bytes), sizeText(places_.end),
+                  device_.name(), sizeText(free), sizeText(total)));
 }
 
 Status CudaSession::loadKernels() {

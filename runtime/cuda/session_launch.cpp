@@ -246,7 +246,8 @@ Status CudaSession::start(const Shape& shape) {
     LLMRT_RETURN_IF_ERROR(launchAll(shape));
   } else {
     LLMRT_ASSIGN_OR_RETURN(CuGraphExec graph, graphFor(shape));
-    LLMRT_CUDA_CHECK(driver_, driver_.graph_launch(graph, stream_.get()), "cuGraphLaunch");
+    LLMRT_CUDA_CHECK(driver_, driver_.graph_launch(graph, stream_.get()),
+                     "a step on " + device_.name());
   }
   return options_.profile ? takeTimes(shape) : Status();
 }
