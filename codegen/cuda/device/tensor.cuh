@@ -90,17 +90,17 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
   auto colOf = [&](int b, int j) { return b * 16 + (c + 4 * (j / 2)) * 2; };
   auto inside = [&](int k) { return P::kPaddedCols == P::kCols || k < P::kCols; };
 #pragma unroll 1
-  for (int at_once = P::kBlocks * static_cast<int>(blockIdx.x) / static_cast<int>(gridDim.x) + warp;
-       at_once < end; at_once += 8 * kUnroll) {
+  for (int base = P::kBlocks * static_cast<int>(blockIdx.x) / static_cast<int>(gridDim.x) + warp;
+       base < end; base += 8 * kUnroll) {
     float values[kUnroll][4][2];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      if (at_once + 8 * u >= end) break;
+      if (base + 8 * u >= end) break;
 #pragma unroll
       for (int j = 0; j < 4; ++j)
 #pragma unroll
         for (int i = 0; i < 2; i += kPair) {
-          const int k = colOf(at_once + 8 * u, j) + i;
+          const int k = colOf(base + 8 * u, j) + i;
           float v[kPair] = {};
           if (valid[j % 2] && inside(k)) loadFloats(from[j % 2] + k, v);
           values[u][j][i] = v[0];
@@ -109,7 +109,7 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const int b = at_once + 8 * u;
+      const int b = base + 8 * u;
       if (b >= end) break;
       u32 words[4];
 #pragma unroll
