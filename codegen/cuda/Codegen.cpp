@@ -11,6 +11,16 @@ llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTar
   for (const Launch& launch : source.launches)
     if (launch.where != (wgmma ? Launch::kWithoutWgmma : Launch::kWithWgmma))
       image.launches.push_back(launch);
+  // Whoever runs the kernel can tell from this that none is missing.
+  for (Launch& launch : image.launches) {
+    for (const Launch& other : image.launches) {
+      if (other.kernel != launch.kernel || other.minRows > launch.minRows ||
+          launch.minRows > other.maxRows)
+        continue;
+      ++launch.parts;
+      launch.part += &other < &launch;
+    }
+  }
   return image;
 }
 

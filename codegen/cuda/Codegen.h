@@ -18,6 +18,7 @@ struct Launch {
   uint32_t kernel = 0;  // in the order of the model's llm.kernels
   std::string symbol;
   int64_t minRows = 1, maxRows = 0;
+  int64_t part = 0, parts = 0;  // of the launches for a number of rows
   int64_t threads = 0;
   int64_t blocks = 1;
   int64_t rowsPerBlock = 0;

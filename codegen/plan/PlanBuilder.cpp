@@ -193,6 +193,8 @@ class PlanBuilder {
       launch->blocks = static_cast<uint32_t>(from.blocks);
       launch->rows_per_block = static_cast<uint32_t>(from.rowsPerBlock);
       launch->tokens_per_block = static_cast<uint32_t>(from.tokensPerBlock);
+      launch->part = static_cast<uint32_t>(from.part);
+      launch->parts = static_cast<uint32_t>(from.parts);
       launch->dynamic_shared_bytes = static_cast<uint32_t>(from.dynamicSharedBytes);
       if (auto found = image.binary.resources.find(from.symbol);
           found != image.binary.resources.end()) {

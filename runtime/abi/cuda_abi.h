@@ -14,7 +14,7 @@
 
 #include "runtime/abi/kernel_abi.h"
 
-#define LLMC_CUDA_ABI_VERSION 2u
+#define LLMC_CUDA_ABI_VERSION 3u
 #define LLMC_CUDA_MAX_OPERANDS 12
 /* Scratch begins with counters that are 0 before and after every kernel; the rest is any kernel's.
  */

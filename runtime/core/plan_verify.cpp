@@ -122,6 +122,8 @@ class Verifier {
                 l.symbol()->string_view());
     LLMRT_CHECK(l.min_rows() > 0 && l.min_rows() <= l.max_rows() && l.max_rows() <= kMaxRows,
                 "rows {} to {}", l.min_rows(), l.max_rows());
+    LLMRT_CHECK(l.part() < l.parts() && l.parts() <= kMaxLaunches, "part {} of {}", l.part(),
+                l.parts());
     LLMRT_CHECK(l.threads() > 0 && l.threads() <= 1024, "threads is {}", l.threads());
     LLMRT_CHECK(l.blocks() > 0 && l.blocks() < kMaxDimension, "blocks is {}", l.blocks());
     LLMRT_CHECK(l.rows_per_block() == 0 || (l.max_rows() - 1) / l.rows_per_block() < 65535,

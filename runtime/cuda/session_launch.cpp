@@ -21,26 +21,29 @@ constexpr int64_t kLogitsPerBlock = 4 * LLMC_CUDA_SAMPLE_THREADS;
 constexpr int64_t kLeastKvLen = 256;
 
 /// What is wrong with the launches `of_kernel` of an op of 1 to `most_rows` rows, "" if nothing:
-/// every number of rows has as many as any other. With fewer, a step would leave out the op or a
-/// part of it.
+/// for every number of rows they are all parts of it, in order. Else a step would leave out the op,
+/// a part of it, or do one twice.
 std::string launchProblem(const flatbuffers::Vector<flatbuffers::Offset<schema::CudaLaunch>>& all,
                           const std::vector<uint32_t>& of_kernel, uint32_t most_rows) {
   std::vector<uint32_t> steps = {1};  // numbers of rows where the launches change
   for (const uint32_t i : of_kernel)
     for (const uint32_t rows : {all[i]->min_rows(), all[i]->max_rows() + 1})
       if (rows <= most_rows) steps.push_back(rows);
-  const auto countFor = [&](uint32_t rows) {
-    return std::count_if(of_kernel.begin(), of_kernel.end(), [&](uint32_t i) {
-      return all[i]->min_rows() <= rows && rows <= all[i]->max_rows();
-    });
-  };
   std::sort(steps.begin(), steps.end());
   for (const uint32_t rows : steps) {
-    if (countFor(rows) == 0) return fmt::format("has no launch for {} rows of {}", rows, most_rows);
-    if (countFor(rows) != countFor(1)) {
-      return fmt::format("has launches for 1 row and for {} rows that differ in number, {} and {}",
-                         rows, countFor(1), countFor(rows));
+    uint32_t count = 0, parts = 0;
+    for (const uint32_t i : of_kernel) {
+      const schema::CudaLaunch& launch = *all[i];
+      if (rows < launch.min_rows() || rows > launch.max_rows()) continue;
+      if (count == 0) parts = launch.parts();
+      if (launch.part() != count || launch.parts() != parts) {
+        return fmt::format("launch {} for {} rows says it is {} of {}", count + 1, rows,
+                           launch.part() + 1, launch.parts());
+      }
+      ++count;
     }
+    if (count == 0) return fmt::format("has no launch for {} rows of {}", rows, most_rows);
+    if (count != parts) return fmt::format("has {} of {} launches for {} rows", count, parts, rows);
   }
   return "";
 }

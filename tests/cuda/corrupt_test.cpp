@@ -27,6 +27,12 @@ CudaLaunchT& launch(PlanT& p) {
                         [](const auto& l) { return l->symbol.ends_with("_1row"); });
 }
 
+/// A product of many rows: what packs them, then what multiplies.
+std::vector<std::unique_ptr<CudaLaunchT>>::iterator prefillProduct(PlanT& p) {
+  return std::find_if(launches(p).begin(), launches(p).end(),
+                      [](const auto& l) { return l->symbol.ends_with("_pack"); });
+}
+
 struct Corruption {
   const char* message;
   std::function<void(PlanT&)> change;
@@ -34,7 +40,7 @@ struct Corruption {
 
 const Corruption kCorruptions[] = {
     {"]: kernel 4294967295 of", [](PlanT& p) { launch(p).kernel = ~0u; }},
-    {"for 1 row and for 2 rows that differ in number, 2 and 1",
+    {"launch 2 for 1 rows says it is 1 of 1",
      [](PlanT& p) { launch(p).kernel = launch(p).kernel == 0 ? 1 : 0; }},
     {"]: symbol is no name", [](PlanT& p) { launch(p).symbol.clear(); }},
     {"]: symbol is no name", [](PlanT& p) { launch(p).symbol = "two\nlines"; }},
@@ -48,12 +54,16 @@ const Corruption kCorruptions[] = {
     {"has no launch for 1 rows", [](PlanT& p) { launch(p).min_rows = launch(p).max_rows = 2; }},
     {"has no launch for", [](PlanT& p) { launches(p).pop_back(); }},
     // Rows would be packed and not multiplied.
-    {"for 1 row and for 21 rows that differ in number, 2 and 1",
-     [](PlanT& p) {
-       auto packs = std::find_if(launches(p).begin(), launches(p).end(),
-                                 [](const auto& l) { return l->symbol.ends_with("_pack"); });
-       packs[1]->max_rows = 20;
-     }},
+    {"has 1 of 2 launches for 21 rows", [](PlanT& p) { prefillProduct(p)[1]->max_rows = 20; }},
+    // Of no number of rows is the product there, or the packing.
+    {"has 1 of 2 launches for 1 rows", [](PlanT& p) { launches(p).erase(prefillProduct(p) + 1); }},
+    {"launch 1 for 1 rows says it is 2 of 2",
+     [](PlanT& p) { launches(p).erase(prefillProduct(p)); }},
+    {"launch 1 for 1 rows says it is 2 of 2",
+     [](PlanT& p) { std::iter_swap(prefillProduct(p), prefillProduct(p) + 1); }},
+    {"]: part 1 of 1", [](PlanT& p) { prefillProduct(p)[1]->parts = 1; }},
+    {"]: part 0 of 0", [](PlanT& p) { launch(p).parts = 0; }},
+    {"]: part 0 of 17", [](PlanT& p) { launch(p).parts = 17; }},
     // Then PTX is what is left, and the fake has no compiler for it.
     {"cuda:compute_80: CUDA_ERROR_INVALID_IMAGE", [](PlanT& p) { launches(p).clear(); }},
     {"]: threads is 0", [](PlanT& p) { launch(p).threads = 0; }},
