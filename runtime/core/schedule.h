@@ -1,6 +1,7 @@
 // An entry point bound to memory: a flat list of kernel calls that a step walks.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -37,12 +38,22 @@ struct BoundPhase {
   bool on_logits_rows = false;
   uint32_t section = 0, phase = 0;  // where it stands in the plan
   uint32_t layer = 0;
+  int64_t row_tile_bytes = 0;  // weights of a tile that a row needs; 0: none
 
   /// Tiles in a step: none where there is no row to work on.
   int64_t numTiles(const LlmcStep& step) const {
     const int64_t rows = on_logits_rows ? step.num_logits_rows : step.num_rows;
     if (rows == 0) return 0;
     return rows_per_tile == 0 ? tiles : tiles * ((rows + rows_per_tile - 1) / rows_per_tile);
+  }
+
+  /// The fewest tiles worth a kernel call of their own. A call brings the left operand of a
+  /// product, all rows of it, to where it multiplies from: 64 KB of weights for each row, up to 64
+  /// rows, keep that to a few percent.
+  int64_t leastTiles(const LlmcStep& step) const {
+    if (row_tile_bytes == 0) return 1;
+    const int64_t bytes = (int64_t{64} << 10) * std::min<int64_t>(step.num_rows, 64);
+    return std::max<int64_t>(bytes / row_tile_bytes, 1);
   }
 };
 
