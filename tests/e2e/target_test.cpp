@@ -72,8 +72,8 @@ class RoundingTarget : public testing::TestWithParam<const char*> {};
 TEST_P(RoundingTarget, GivesTheSameBitsWhateverTheRowsAndThreads) {
   const std::string target = GetParam();
   std::map<std::string, std::string> plans;
-  for (const char* name :
-       {"mistral_window_bf16", "llama_head_dim_20_bf16", "qwen3", "gpt_neox", "phi3"})
+  for (const char* name : {"mistral_window_bf16", "llama_head_dim_20_bf16", "qwen3", "gpt_neox",
+                           "phi3", "mixtral", "qwen2_moe"})
     plans[name] =
         compiledPlan(goldenModel(name), {"--dtype", "bf16", "--target", target + ",x86-64-v3"});
   if (!runsHere(target)) GTEST_SKIP() << "this machine does not run " << target;
