@@ -17,8 +17,8 @@ namespace llmc::cpu {
 namespace {
 
 constexpr int64_t kBlockPanels = kBlock / kLanes;
-/// Panels of values that are summed at once, if the registers allow: with one state, as many
-/// chains.
+/// Panels of values that are summed at once, if the registers allow: of one state, four independent
+/// chains of FMAs, as many as hide the latency of one.
 constexpr int64_t kValuePanels = 4;
 /// Stands for -infinity: smaller than any score, and its differences stay finite.
 constexpr float kMasked = -1e30f;

@@ -125,7 +125,8 @@ class KernelBuilder {
   /// 16 floats as bf16, to nearest with ties to even, for the left operand of a bf16 product.
   Value roundToBf16(Value v);
   /// a * b + c of 16 pairs of bf16, each in a word of a and b: the upper ones, then the lower ones,
-  /// each by an FMA.
+  /// each by an FMA. The instruction takes subnormals as zero and gives none; its emulation does
+  /// not.
   Value dotBf16(Value a, Value b, Value c);
 
   // Control flow.

@@ -84,6 +84,7 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
 
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 Value kCount, Values acc) {
+  assert(b.kPerStep == 1 && !a.bf16 && "a step of two values of k may go beyond kCount");
   return k.loop(k.ci(0), kCount, 1, acc, [&](Value k0, ValueRange state) {
     Values c(state.begin(), state.end());
     multiplyStep(k, a, k.offset(a.base, k.mul(k0, 4)), b, k.offset(b.base, k.mul(k0, b.stepBytes)),

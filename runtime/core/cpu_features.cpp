@@ -83,20 +83,19 @@ X86Levels detect() {
   const uint64_t v4_l7 = bit(16) | bit(17) | bit(28) | bit(30) | bit(31);  // AVX512 F DQ CD BW VL
   levels.v4 = levels.v3 && (xcr0 & kXcr0Avx512) == kXcr0Avx512 && has(l7.ebx, v4_l7);
 
-  // What -mcpu=znver4 and -mcpu=sapphirerapids let the compiler use in kernels.
-  const uint64_t ebx = bit(21);  // AVX512_IFMA
-  const uint64_t ecx = bit(1) | bit(6) | bit(8) | bit(9) | bit(10) | bit(11) | bit(12) |
-                       bit(14);  // VBMI VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ
-  const bool bf16 = levels.v4 && has(l7.ebx, ebx) && has(l7.ecx, ecx) && has(l7_1.eax, bit(5));
-  // Intel's CPUs run vdpbf16ps at half the rate of an FMA: it is no gain there.
-  levels.znver4 = bf16 && isAmd();
+  // AVX512_BF16. Intel's CPUs run vdpbf16ps at half the rate of an FMA: it is no gain there.
+  levels.znver4 = levels.v4 && has(l7_1.eax, bit(5)) && isAmd();
 
+  // What -mcpu=sapphirerapids lets the compiler use in kernels.
+  const uint64_t spr_ebx = bit(21);  // AVX512_IFMA
+  const uint64_t spr_ecx = bit(1) | bit(6) | bit(8) | bit(9) | bit(10) | bit(11) | bit(12) |
+                           bit(14);  // VBMI VBMI2 GFNI VAES VPCLMUL VNNI BITALG VPOPCNTDQ
   const uint64_t spr_edx =
       bit(22) | bit(23) | bit(24) | bit(25);  // AMX bf16, AVX512_FP16, AMX tile, int8
-  const uint64_t spr_l7_1 = bit(4);           // AVX-VNNI
+  const uint64_t spr_l7_1 = bit(4) | bit(5);  // AVX-VNNI, AVX512_BF16
   uint64_t permitted = 0;
-  levels.sapphirerapids = bf16 && (xcr0 & kXcr0Amx) == kXcr0Amx && has(l7.edx, spr_edx) &&
-                          has(l7_1.eax, spr_l7_1) &&
+  levels.sapphirerapids = levels.v4 && (xcr0 & kXcr0Amx) == kXcr0Amx && has(l7.ebx, spr_ebx) &&
+                          has(l7.ecx, spr_ecx) && has(l7.edx, spr_edx) && has(l7_1.eax, spr_l7_1) &&
                           syscall(SYS_arch_prctl, kArchGetXcompSupp, &permitted) == 0 &&
                           (permitted & kXcr0Amx) == kXcr0Amx;
   return levels;

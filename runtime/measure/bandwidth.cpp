@@ -15,8 +15,8 @@ namespace llmrt {
 namespace {
 
 constexpr uint64_t kLine = 64;
-// What is read at once: up to 16 streams, which 65 KB apart do not fall into the same cache sets
-// and memory banks.
+// What is read at once: up to 16 streams, 65 KB apart, since 64 KB apart all would fall into the
+// same set of the first-level cache.
 constexpr uint64_t kChunk = uint64_t{16 * 65} << 10;
 
 // 16 bytes: what every x86-64 and aarch64 loads at once. Wider vectors read no faster from memory.
@@ -72,13 +72,15 @@ Result<BandwidthMeter> BandwidthMeter::create(int threads) {
   const uint64_t cache =
       std::max(systemBytes(_SC_LEVEL3_CACHE_SIZE, 1), systemBytes(_SC_LEVEL2_CACHE_SIZE, 1));
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  const uint64_t wanted = std::max<uint64_t>(cache * 4, 256 * kChunk);
+  // Enough chunks for threads to help each other.
+  const uint64_t wanted =
+      std::max<uint64_t>(cache * 4, 64 * kChunk * static_cast<uint64_t>(std::max(threads, 1)));
   const uint64_t most = std::max<uint64_t>(systemBytes(_SC_AVPHYS_PAGES, page) / 8, 64 * kChunk);
   const uint64_t unit = kChunk * static_cast<uint64_t>(std::max(threads, 1));
 
   BandwidthMeter meter;
   meter.threads_ = std::max(threads, 1);
-  meter.bytes_ = std::max<uint64_t>(std::min(wanted, most) / unit, 1) * unit;
+  meter.bytes_ = std::max<uint64_t>((std::min(wanted, most) + unit - 1) / unit, 1) * unit;
   void* data =
       mmap(nullptr, meter.bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {

@@ -93,6 +93,19 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
           ASSERT_LE(error, tolerance)
               << "row " << m << " output " << n << ": " << all[m * s.n + n] << " for " << sum;
         }
+      if (order == cpu::Bf16Product::dot) {
+        for (int64_t m = 0; m < 8; ++m)
+          for (int64_t n = 0; n < s.n; ++n) {
+            float sum = 0;
+            auto add = [&](int64_t k) {
+              if (k < s.k)
+                sum = std::fma(rounded(DType::kBF16, values[m * s.k + k]), w.values[n * s.k + k],
+                               sum);
+            };
+            for (int64_t k = 0; k < s.k; k += 2) add(k + 1), add(k);
+            ASSERT_EQ(all[m * s.n + n], sum) << "row " << m << " output " << n << ": another order";
+          }
+      }
       // One product of two bf16 is exact.
       EXPECT_TRUE(worst > 0 || s.k == 1) << "nothing was compared";
     }

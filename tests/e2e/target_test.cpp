@@ -18,7 +18,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const char kTargets[] = "x86-64-v3,x86-64-v4,aarch64";
+const char kTargets[] = "x86-64-v3,x86-64-v4,znver4,aarch64";
 
 bool runsHere(const std::string& target) {
   const auto supported = llmrt::supportedCpuTargets();

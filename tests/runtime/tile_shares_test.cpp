@@ -13,7 +13,7 @@ namespace llmrt {
 namespace {
 
 struct Phase {
-  int64_t tiles, piece;
+  int64_t tiles, least;
 };
 
 // Runs all phases on a team, several times, and counts what became of each tile.
@@ -25,7 +25,7 @@ struct Walk {
 
   void operator()(int worker) {
     for (size_t p = 0; p < phases.size(); ++p) {
-      shares->forEach(phases[p].tiles, phases[p].piece, worker, [&](int64_t begin, int64_t end) {
+      shares->forEach(phases[p].tiles, phases[p].least, worker, [&](int64_t begin, int64_t end) {
         EXPECT_LT(begin, end);
         for (int64_t t = begin; t < end; ++t) ++runs[p][static_cast<size_t>(t)];
       });
@@ -40,7 +40,7 @@ TEST(TileShares, RunEachTileOnceInEveryPhaseForAnyNumberOfThreads) {
     TileShares shares(size);
     Walk walk{team.get(), &shares, {}, {}};
     for (int64_t tiles : {1, 2, 3, 7, 16, 48, 256, 1001})
-      for (int64_t piece : {1, 2, 5, 100, 2000}) walk.phases.push_back({tiles, piece});
+      for (int64_t least : {1, 2, 5, 100, 2000}) walk.phases.push_back({tiles, least});
     walk.phases.pop_back();  // an odd number: the next step begins with the other counter
     for (const Phase& phase : walk.phases)
       walk.runs.emplace_back(new std::atomic<int>[static_cast<size_t>(phase.tiles)]());
@@ -50,8 +50,8 @@ TEST(TileShares, RunEachTileOnceInEveryPhaseForAnyNumberOfThreads) {
     for (size_t p = 0; p < walk.phases.size(); ++p)
       for (int64_t t = 0; t < walk.phases[p].tiles; ++t)
         ASSERT_EQ(walk.runs[p][static_cast<size_t>(t)], steps)
-            << size << " threads, " << walk.phases[p].tiles << " tiles in pieces of "
-            << walk.phases[p].piece << ": tile " << t;
+            << size << " threads, " << walk.phases[p].tiles << " tiles, calls of at least "
+            << walk.phases[p].least << ": tile " << t;
   }
 }
 
@@ -59,12 +59,12 @@ TEST(TileShares, RunEachTileOnceInEveryPhaseForAnyNumberOfThreads) {
 struct Late {
   ThreadTeam* team;
   TileShares* shares;
-  int64_t piece;
+  int64_t least;
   std::atomic<bool> done{false};
   std::vector<int> runner = std::vector<int>(64, -1);
 
   void operator()(int worker) {
-    shares->forEach(64, piece, worker, [&](int64_t begin, int64_t end) {
+    shares->forEach(64, least, worker, [&](int64_t begin, int64_t end) {
       if (worker == 1 && begin == 32)
         while (!done) {
         }
