@@ -24,8 +24,9 @@ struct Launch {
   int64_t tokensPerBlock = 0;
   int64_t dynamicSharedBytes = 0;
   enum { kEverywhere, kWithWgmma, kWithoutWgmma } where = kEverywhere;  // CudaTarget::hasWgmma
-  // One block may take all of a processor's registers: else ptxas spills a word so that more fit.
-  bool alone = false;
+  // How many blocks are to fit on a processor; 0: as ptxas sees fit. It would rather fit more than
+  // keep every load that is on its way in registers, and spills a word for that.
+  int64_t blocksPerProcessor = 0;
 };
 
 /// The kernels of a model as CUDA C++: the same text for every architecture, but for what it says

@@ -18,9 +18,6 @@ const char kDeviceSources[] =
 #include "device_sources.inc"
     ;
 
-constexpr int64_t kChunkTokens = 256;            // Attention::kChunk
-constexpr int64_t kMostHeadDim = 576;            // Attention's vectors fit in registers
-constexpr int64_t kMostFlashDim = 256;           // FlashAttention's outputs fit in registers
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // kTensorSharedBytes
 /// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
@@ -33,15 +30,6 @@ struct NormAt {
   bool layer = false;
   double eps = 0;
 };
-
-/// FlashAttention::kSharedBytes.
-int64_t flashBytes(int64_t padded) {
-  const int64_t tile = LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16);
-  return padded > 128 ? 2 * tile + padded / 16 * 128 * 16 : 4 * tile;
-}
-
-/// As many blocks share a KV head's query heads (Attention::kParts) as leave each this many rounds.
-constexpr int64_t kRoundsPerPart = 4;
 
 /// One kernel's functions.
 class KernelEmitter {
@@ -111,10 +99,10 @@ class KernelEmitter {
         })
         .Case([&](llm::KvWriteOp o) {
           rowKernel(fmt::format("kvWriteRow<{}, {}, {}>(args, {}, {}, {}, {});",
-                                pool(o.getKv().getType()), strides_[0], strides_[1], in(0), in(1),
-                                any(2), any(3)));
+                                poolName(o.getKv().getType()), strides_[0], strides_[1], in(0),
+                                in(1), any(2), any(3)));
         })
-        .Case([&](llm::AttentionOp o) { attention(o); })
+        .Case([&](llm::AttentionOp o) { add(emitAttention(o, form())); })
         .Case([&](llm::ActivationOp o) {
           each(width(o.getX()), fmt::format("activate<{}>(x)", activationName(o.getKind())));
         })
@@ -191,14 +179,6 @@ class KernelEmitter {
   }
 
   Matrix matrix(FlatSymbolRefAttr symbol) const { return matrixOf(op_, symbol); }
-  static std::string pool(Type kv) {
-    auto type = cast<llm::KvCacheType>(kv);
-    const bool alike = type.getHeadDim() == type.getValueDim();
-    return fmt::format("KvPool<{}, {}, {}{}>", storageName(type.getElementType()),
-                       type.getNumKvHeads(), type.getHeadDim(),
-                       alike ? "" : fmt::format(", {}", type.getValueDim()));
-  }
-
   /// A fused op's norm, whose weight is operand `next`; moves `next` past it.
   template <typename Op>
   static NormAt normOf(Op o, int64_t& next) {
@@ -238,7 +218,9 @@ class KernelEmitter {
           always                               ? ""
           : launch.where == Launch::kWithWgmma ? "#ifdef LLMC_WGMMA\n"
                                                : "#ifndef LLMC_WGMMA\n",
-          launch.threads, launch.alone ? ", 1" : "", launch.symbol, body, always ? "" : "#endif\n");
+          launch.threads,
+          launch.blocksPerProcessor ? fmt::format(", {}", launch.blocksPerProcessor) : "",
+          launch.symbol, body, always ? "" : "#endif\n");
     } else {
       // A kernel of another bound on rows, say, came to the same code.
       launch.symbol = same->second;
@@ -309,11 +291,12 @@ class KernelEmitter {
     const int64_t rotary = rope >= 0 ? rotaryDim(o.getRopeAttr()) : 0;
     const int64_t panels = allHeads * ceilDiv(dim, 16);
     if (headNorms < 0 && (rotary == 0 || rotary == dim)) {
-      product(o.getX(), o.getQProjAttr(), "heads", weight, norm, false,
-              fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}}}",
-                          pool(o.getKv().getType()), heads, boolean(bias >= 0), boolean(rope >= 0),
-                          strides_[1], in(bias), in(rope), any(next), any(next + 1), out(next + 2)),
-              panels);
+      product(
+          o.getX(), o.getQProjAttr(), "heads", weight, norm, false,
+          fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}}}",
+                      poolName(o.getKv().getType()), heads, boolean(bias >= 0), boolean(rope >= 0),
+                      strides_[1], in(bias), in(rope), any(next), any(next + 1), out(next + 2)),
+          panels);
       return;
     }
     // A panel is half of one half of a head: norms, and pairs that are not a half apart, need more.
@@ -326,8 +309,8 @@ class KernelEmitter {
     function(
         "_heads",
         fmt::format("finishHeads<{}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, {}, {});",
-                    pool(o.getKv().getType()), heads, rotary, stride, strides_[1], raw, in(bias),
-                    in(headNorms), in(headNorms < 0 ? -1 : headNorms + 1),
+                    poolName(o.getKv().getType()), heads, rotary, stride, strides_[1], raw,
+                    in(bias), in(headNorms), in(headNorms < 0 ? -1 : headNorms + 1),
                     number(headNorms < 0 ? 0 : o.getQkEps()->convertToDouble()), in(rope),
                     any(next), any(next + 1), out(next + 2)),
         perHead(allHeads));
@@ -357,12 +340,16 @@ class KernelEmitter {
     if (onTensorCores(m, gather)) {
       const std::string packed = fmt::format("args.scratch + {}", int64_t{LLMC_CUDA_COUNTER_BYTES});
       const bool wgmma = m.cols % 64 == 0;  // whole stages
+      // 2048 rows are 128 blocks, one on a processor: parts of k are more, each of a few KB of a
+      // row. Every part of a row that is normalised reads all of it.
+      const int64_t packParts = ceilDiv(m.cols, normAt.weight >= 0 ? 2048 : 1024);
       const auto other = wgmma ? Launch::kWithoutWgmma : Launch::kEverywhere;
       if (wgmma) {
-        function("_tiles",
-                 fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps,
-                             packed, shift),
-                 {.threads = 256, .rowsPerBlock = 16, .where = Launch::kWithWgmma});
+        function(
+            "_tiles",
+            fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps,
+                        packed, shift),
+            {.threads = 256, .blocks = packParts, .rowsPerBlock = 16, .where = Launch::kWithWgmma});
         // Tiles of 256 rows read less per product; with so few rows that they would leave
         // processors idle, tiles of 128 are twice as many.
         const int64_t panelTiles = ceilDiv(numPanels, 8);
@@ -378,7 +365,7 @@ class KernelEmitter {
                               .rowsPerBlock = tokens,
                               .dynamicSharedBytes = wgmmaBytes(tokens),
                               .where = Launch::kWithWgmma,
-                              .alone = true};
+                              .blocksPerProcessor = 1};
           function(
               fmt::format("_wgmma{}", tokens),
               fmt::format("static_assert(ProductOnWgmma<{0}, {1}, int>::kSharedBytes == {2});\n  "
@@ -390,7 +377,7 @@ class KernelEmitter {
       function("_pack",
                fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
                            shift),
-               {.threads = 256, .rowsPerBlock = 16, .where = other});
+               {.threads = 256, .blocks = packParts, .rowsPerBlock = 16, .where = other});
       function("_mma",
                fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec, packed,
                            any(weightAt), finish),
@@ -398,7 +385,8 @@ class KernelEmitter {
                 .blocks = ceilDiv(numPanels, 8),
                 .rowsPerBlock = 128,
                 .dynamicSharedBytes = kTensorTileBytes,
-                .where = other});
+                .where = other,
+                .blocksPerProcessor = 2});
       needScratch(packedBytes(m, gather));
       return;
     }
@@ -420,58 +408,9 @@ class KernelEmitter {
                 .threads = 256,
                 .blocks = ceilDiv(numPanels, panels),
                 .rowsPerBlock = spread ? rows : 0,
-                .dynamicSharedBytes = staging.bytes});
+                .dynamicSharedBytes = staging.bytes,
+                .blocksPerProcessor = fewRowsBlocks(staging)});
     }
-  }
-
-  void attention(llm::AttentionOp o) {
-    auto kv = cast<llm::KvCacheType>(o.getKv().getType());
-    const int64_t heads = width(o.getQ()) / kv.getHeadDim();
-    const int64_t padded = ceilDiv(kv.getHeadDim(), 16) * 16,
-                  valuePadded = ceilDiv(kv.getValueDim(), 16) * 16;
-    if (padded > kMostHeadDim) refuse(fmt::format("attention with head_dim {}", kv.getHeadDim()));
-    const int64_t sinks = o.getSinksAttr() ? 3 : -1;
-    const double cap = o.getSoftcap().convertToDouble();
-    const std::string spec = fmt::format("Attention<{}, {}, {}, {}, {}", pool(o.getKv().getType()),
-                                         heads, int64_t(o.getWindow()), strides_[0], strides_[1]);
-    const std::string operands =
-        fmt::format("args, {}, {}, {}, {}, {}", in(0), any(1), any(2), out(sinks < 0 ? 3 : 4),
-                    number(o.getScale().convertToDouble()));
-    const std::string more =
-        sinks >= 0 || cap != 0 ? fmt::format(", {}, {}", number(cap), in(sinks)) : "";
-    const int64_t group = heads / kv.getNumKvHeads();
-    const int64_t together = std::min<int64_t>(group, padded > 256 ? 2 : 4);
-    const int64_t rounds = ceilDiv(group, together), parts = ceilDiv(rounds, kRoundsPerPart);
-    const std::string partsText = parts > 1 ? fmt::format(", {}", parts) : "";
-    if (!isDecode() && !kv.getElementType().isF32() && padded <= kMostFlashDim &&
-        kv.getHeadDim() == kv.getValueDim() && group <= 64) {
-      function(
-          "_mma",
-          fmt::format("static_assert(Flash{0}>::kSharedBytes == {1});\n  Flash{0}>::run({2}{3});",
-                      spec, flashBytes(padded), operands, more),
-          {.threads = 128,
-           .blocks = kv.getNumKvHeads(),
-           .rowsPerBlock = 64 / group,
-           .dynamicSharedBytes = flashBytes(padded),
-           .alone = true});
-      return;
-    }
-    const int64_t blocks = kv.getNumKvHeads() * parts;
-    if (!isDecode()) {
-      function("", fmt::format("{}{}>::inTurn({}{});", spec, partsText, operands, more),
-               {.threads = 256, .blocks = blocks, .rowsPerBlock = 1});
-      return;
-    }
-    if (maxRows_ * blocks * 4 > LLMC_CUDA_COUNTER_BYTES)
-      refuse(fmt::format("attention with {} KV heads", kv.getNumKvHeads()));
-    auto model = kernel_->getParentOfType<llm::ModelOp>();
-    const int64_t chunks = ceilDiv(static_cast<int64_t>(model.getMaxSeqLen()), kChunkTokens);
-    needScratch(maxRows_ * kv.getNumKvHeads() * chunks * rounds * together * (2 + valuePadded) * 4);
-    function("",
-             fmt::format("{}{}>::split({}, reinterpret_cast<u32*>(args.scratch), "
-                         "reinterpret_cast<float*>(args.scratch + {}), {}{});",
-                         spec, partsText, operands, int64_t{LLMC_CUDA_COUNTER_BYTES}, chunks, more),
-             {.threads = 256, .blocks = blocks, .rowsPerBlock = 1, .tokensPerBlock = kChunkTokens});
   }
 
   void needScratch(int64_t bytes) {

@@ -1,5 +1,4 @@
 // Routed experts, and the products of single heads: launches of device/experts.cuh and grouped.cuh.
-#include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
 #include "runtime/abi/cuda_abi.h"
@@ -10,12 +9,6 @@ namespace llmc::cuda {
 
 namespace {
 
-/// Shared memory that a block may take for staged rows: two blocks fit where there are 160 KB and
-/// more, one everywhere.
-constexpr int64_t kStagedBytes = 64 << 10;
-/// sm_86, sm_89 and sm_120 have the least, 99 KB; kernels that stage rows declare up to 5 KB
-/// themselves.
-constexpr int64_t kMostDynamicBytes = 94 << 10;
 /// Rows of an expert that a block of expertsOfManyRows takes before it is worth another one.
 constexpr int64_t kRowsOfAPart = 64;
 
@@ -68,7 +61,8 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
          {.threads = 128,
           .blocks = ceilDiv(p.numPanels, 8),
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = kGroupedBytes}});
+          .dynamicSharedBytes = kGroupedBytes,
+          .blocksPerProcessor = 3}});
     return;
   }
   const Staging staging = stagingOf(4, p.matrix.cols, p.matrix.type, out.problem);
@@ -81,23 +75,11 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
        {.threads = 256,
         .blocks = ceilDiv(p.numPanels, panels) * p.numExperts,
         .rowsPerBlock = kRowsOfAPart,
-        .dynamicSharedBytes = staging.bytes}});
+        .dynamicSharedBytes = staging.bytes,
+        .blocksPerProcessor = fewRowsBlocks(staging)}});
 }
 
 }  // namespace
-
-Staging stagingOf(int64_t rows, int64_t cols, Type type, std::string& problem) {
-  const int64_t blockCols = 8 * perWord(type);
-  const int64_t bytes = rows * ceilDiv(cols, blockCols) * blockCols * 4;
-  const bool staged = bytes <= kStagedBytes || cols % blockCols != 0;
-  if (staged && bytes > kMostDynamicBytes && problem.empty()) {
-    problem = fmt::format("a matrix with {} columns, which is no multiple of {}, is too wide", cols,
-                          blockCols);
-  }
-  return {rows, staged ? bytes : 0, staged};
-}
-
-int64_t panelsPerBlock(int64_t numPanels) { return std::clamp<int64_t>(numPanels / 1024, 1, 8); }
 
 Functions emitRoute(llm::RouteOp op, const KernelForm& form) {
   const char* scoring = op.getScoring() == llm::RouteScoring::softmax   ? "kSoftmax"
@@ -145,7 +127,8 @@ Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
           .threads = 256,
           .blocks = ceilDiv(p.numPanels, panels) * p.topK,
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = staging.bytes}});
+          .dynamicSharedBytes = staging.bytes,
+          .blocksPerProcessor = fewRowsBlocks(staging)}});
   }
   return result;
 }
@@ -167,7 +150,8 @@ Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
          {.threads = 256,
           .blocks = p.numPanels,
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = staged ? bytes : 0}});
+          .dynamicSharedBytes = staged ? bytes : 0,
+          .blocksPerProcessor = fewRowsBlocks({1, bytes, staged})}});
     return result;
   }
   const std::string products = fmt::format("reinterpret_cast<float*>(args.scratch + {})",
@@ -198,7 +182,8 @@ Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
          {.threads = 128,
           .blocks = ceilDiv(headPanels, 8),
           .rowsPerBlock = 1,
-          .dynamicSharedBytes = kGroupedBytes}});
+          .dynamicSharedBytes = kGroupedBytes,
+          .blocksPerProcessor = 3}});
     return result;
   }
   for (const int64_t rows : {1, 4}) {
@@ -216,7 +201,8 @@ Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
           .threads = 256,
           .blocks = heads * headPanels,
           .rowsPerBlock = rows,
-          .dynamicSharedBytes = staging.bytes}});
+          .dynamicSharedBytes = staging.bytes,
+          .blocksPerProcessor = fewRowsBlocks(staging)}});
   }
   return result;
 }

@@ -47,25 +47,9 @@ inline Matrix matrixOf(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol) {
   return {w.getTensorType().getElementType(), w.getLayerShape()[0], w.getLayerShape()[1]};
 }
 
-inline const char* activationName(llm::ActivationKind kind) {
-  switch (kind) {
-    case llm::ActivationKind::silu:
-      return "kSilu";
-    case llm::ActivationKind::gelu:
-      return "kGelu";
-    case llm::ActivationKind::gelu_tanh:
-      return "kGeluTanh";
-    case llm::ActivationKind::relu:
-      return "kRelu";
-    case llm::ActivationKind::relu2:
-      return "kRelu2";
-    case llm::ActivationKind::sigmoid:
-      return "kSigmoid";
-    case llm::ActivationKind::quick_gelu:
-      return "kQuickGelu";
-  }
-  return "";
-}
+const char* activationName(llm::ActivationKind kind);
+/// The device's KvPool of a !llm.kv_cache.
+std::string poolName(mlir::Type kv);
 
 /// A __global__ function of a kernel; which kernel and the symbol come later.
 struct Function {
@@ -94,9 +78,16 @@ struct Staging {
   int64_t rows, bytes;
   bool staged;
 };
+/// Shared memory that a block may take for staged rows: two blocks fit where there are 160 KB and
+/// more, one everywhere.
+constexpr int64_t kStagedBytes = 64 << 10;
 /// `cols` values of each of `rows` rows, in whole blocks of `type`'s fragments. A row that is no
 /// multiple of them must be staged; `problem` says so where it is too wide for that.
 Staging stagingOf(int64_t rows, int64_t cols, mlir::Type type, std::string& problem);
+/// Launch::blocksPerProcessor of kernels that stream weights through registers: two leave a thread
+/// 128, half of them for weights on their way. Operands that are read where they lie, for several
+/// rows, take more than two blocks have.
+int64_t fewRowsBlocks(const Staging& staging);
 /// Some thousand blocks keep every processor of a large GPU busy; more panels in a block share the
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
@@ -104,6 +95,8 @@ int64_t panelsPerBlock(int64_t numPanels);
 /// Of groupedOnTensorCores: its kGroupedStages, kGroupedStageBytes each.
 constexpr int64_t kGroupedBytes = 3 * (12 << 10);
 
+/// EmitAttention.cpp.
+Functions emitAttention(llm::AttentionOp op, const KernelForm& form);
 // Routed experts and the heads' products of latent attention (EmitExperts.cpp).
 Functions emitRoute(llm::RouteOp op, const KernelForm& form);
 Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form);

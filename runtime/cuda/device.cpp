@@ -46,7 +46,9 @@ Result<std::unique_ptr<CudaDevice>> CudaDevice::open(const std::string& spec) {
     return unsupported(fmt::format("--device {}: the NVIDIA driver finds no GPU", spec));
   if (ordinal >= count)
     return invalidArgument(
-        fmt::format("--device {}: this machine has {} GPU{}", spec, count, count == 1 ? "" : "s"));
+        count == 1 ? fmt::format("--device {}: this machine has 1 GPU, cuda:0", spec)
+                   : fmt::format("--device {}: this machine has {} GPUs, cuda:0 to cuda:{}", spec,
+                                 count, count - 1));
   LLMRT_RETURN_IF_ERROR(check(driver->device_get(&device->device_, ordinal), "cuDeviceGet"));
   char name[256] = {};
   LLMRT_RETURN_IF_ERROR(

@@ -6,8 +6,9 @@ namespace llmrt::cuda {
 
 std::string sizeText(uint64_t bytes) {
   const auto size = static_cast<double>(bytes);
-  return size >= 0x1p30 ? fmt::format("{:.1f} GiB", size / 0x1p30)
-                        : fmt::format("{:.1f} MiB", size / 0x1p20);
+  return size >= 0x1p30   ? fmt::format("{:.1f} GiB", size / 0x1p30)
+         : size >= 0x1p20 ? fmt::format("{:.1f} MiB", size / 0x1p20)
+                          : fmt::format("{:.1f} KiB", size / 0x1p10);
 }
 
 Result<DeviceMemory> DeviceMemory::allocate(const Driver& driver, uint64_t bytes,

@@ -9,7 +9,7 @@
 
 namespace llmrt::cuda {
 
-/// "12.3 GiB", or MiB where it is less than one.
+/// "12.3 GiB"; MiB or KiB where it is less than one.
 std::string sizeText(uint64_t bytes);
 
 /// Device memory.

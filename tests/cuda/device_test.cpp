@@ -166,6 +166,7 @@ TEST(CudaProduct, EqualsAPlainLoopOnTensorCores) {
 TEST(CudaProduct, EqualsAPlainLoopOnWgmma) {
   expectProduct<BF16, 128, 64, 64, false, false>(Path::kWgmma, 128);   // one whole tile, one stage
   expectProduct<BF16, 150, 320, 336, false, true>(Path::kWgmma, 300);  // stages come round; edges
+  expectProduct<BF16, 40, 576, 592, false, false>(Path::kWgmma, 70);   // and round again
   expectProduct<F16, 24, 128, 144, false, true>(Path::kWgmma, 17);
 }
 

@@ -39,7 +39,7 @@ TEST(CudaErrors, NoDevice) {
   EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_FAIL_INIT=1"}), HasSubstr("cuInit: CUDA_ERROR_NO_DEVICE"));
   EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_DEVICES=0"}), HasSubstr("finds no GPU"));
   EXPECT_THAT(errorOf({}, {"--device", "cuda:3"}),
-              HasSubstr("--device cuda:3: this machine has 1 GPU"));
+              HasSubstr("--device cuda:3: this machine has 1 GPU, cuda:0"));
   EXPECT_THAT(errorOf({}, {"--device", "cuda:x"}), HasSubstr("takes cpu, cuda or cuda:NUMBER"));
   EXPECT_THAT(errorOf({}, {"--device", "metal"}), HasSubstr("takes cpu, cuda or cuda:NUMBER"));
   EXPECT_THAT(errorOf({}, {"--device", "cuda", "--cpu-target", "x86-64-v3"}),
@@ -75,7 +75,8 @@ TEST(CudaErrors, EachAllocationThatFails) {
 TEST(CudaErrors, KernelsThatFail) {
   EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_FAIL_LAUNCH=1"}),
               HasSubstr("laying out weights: CUDA_ERROR_LAUNCH_FAILED"));
-  EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_FAIL_LAUNCH=40"}), HasSubstr("CUDA_ERROR_LAUNCH_FAILED"));
+  EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_FAIL_LAUNCH=40"}),
+              HasSubstr("a step on cuda:0 (Fake GPU): CUDA_ERROR_LAUNCH_FAILED"));
 }
 
 TEST(CudaTargets, AreRankedByHowWellTheyFit) {

@@ -2,8 +2,14 @@
 // in one shared object with them, which then exports llmc_shim_launch(). Blocks run one after the
 // other, a block's threads as fibers: shared memory, barriers, shuffles, cp.async and mma.sync have
 // the meaning they have on a GPU. What a GPU leaves undefined is made to show: data of a cp.async
-// that was not waited for is NaN, a barrier or shuffle that not all threads reach ends the process.
-// It cannot show races between blocks or weak memory order.
+// that was not waited for is NaN, a barrier or shuffle that not all threads reach ends the process,
+// and who comes first is drawn anew: the blocks of a grid, the warps of a block from one barrier to
+// the next, and the lanes of a warp. It cannot show weak memory order, nor two blocks that run at
+// once.
+//
+// LLMC_SHIM_ORDER=SEED: other orders (default 1); 0: all in ascending order.
+// LLMC_SHIM_SITES=FILE: a line "FILE:LINE KIND" for each barrier and wait that was reached.
+// LLMC_SHIM_SKIP=FILE:LINE: the one there does nothing (tests/cuda/skip_barriers).
 #pragma once
 
 #include <sys/mman.h>
@@ -15,6 +21,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <set>
+#include <source_location>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -29,6 +38,12 @@
 
 struct uint4 {
   unsigned x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
 };
 struct ShimDim {
   unsigned x = 1, y = 1, z = 1;
@@ -81,6 +96,56 @@ struct Fiber {
 
 constexpr size_t kStackBytes = 256 << 10;
 
+/// Who comes first. Launches of a process are numbered: each has orders of its own.
+class Order {
+ public:
+  Order() {
+    const char* text = std::getenv("LLMC_SHIM_ORDER");
+    state_ = text ? std::strtoull(text, nullptr, 10) : 1;
+  }
+  /// 0, 1, ..., count - 1 in some order.
+  const std::vector<unsigned>& of(unsigned count) {
+    order_.resize(count);
+    for (unsigned i = 0; i < count; ++i) order_[i] = i;
+    // One in four is ascending and one descending: the two that most mistakes need.
+    const unsigned form = state_ ? next() % 4 : 0;
+    if (form == 1) std::reverse(order_.begin(), order_.end());
+    if (form >= 2)
+      for (unsigned i = count; i > 1; --i) std::swap(order_[i - 1], order_[next() % i]);
+    return order_;
+  }
+
+ private:
+  unsigned next() {  // SplitMix64
+    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return static_cast<unsigned>(z >> 32);
+  }
+  uint64_t state_;
+  std::vector<unsigned> order_;
+};
+
+/// Whether the barrier or wait at a place of the text is the one to be left out. Notes the place
+/// where LLMC_SHIM_SITES asks for it.
+inline bool skipped(const std::source_location& at, const char* kind) {
+  static const char* const skip = std::getenv("LLMC_SHIM_SKIP");
+  static const char* const sites = std::getenv("LLMC_SHIM_SITES");
+  if (!skip && !sites) return false;
+  const char* slash = std::strrchr(at.file_name(), '/');
+  const std::string place =
+      std::string(slash ? slash + 1 : at.file_name()) + ':' + std::to_string(at.line());
+  static std::set<std::string> noted;
+  if (sites && noted.insert(place).second) {
+    if (std::FILE* file = std::fopen(sites, "a")) {
+      std::fprintf(file, "%s %s\n", place.c_str(), kind);
+      std::fclose(file);
+    }
+  }
+  return skip && place == skip;
+}
+using Place = std::source_location;
+
 struct Block {
   std::vector<Fiber> fibers;
   std::vector<unsigned char> dynamic_shared;
@@ -93,6 +158,7 @@ struct Block {
   bool progress = false;              // since the last look
 };
 inline Block block;
+inline Order block_order, warp_order, lane_order;
 
 // Saves the callee-saved registers and the stack pointer of one fiber and takes up another's.
 extern "C" void llmc_shim_switch(void** save, void* load);
@@ -165,7 +231,8 @@ inline void runWarp(unsigned first, unsigned last) {
     if (block.fibers[i].state == State::kSpin) block.fibers[i].state = State::kReady;
   for (;;) {
     unsigned waiting = 0, wanted = 0, live = 0, spinning = 0;
-    for (unsigned i = first; i < last; ++i) {
+    for (const unsigned lane : lane_order.of(last - first)) {
+      const unsigned i = first + lane;
       Fiber& f = block.fibers[i];
       if (f.state == State::kReady) {
         block.current = i;
@@ -192,7 +259,8 @@ inline void runBlock() {
   for (;;) {
     unsigned done = 0, waiting = 0;
     block.progress = false;
-    for (unsigned w = 0; w < block.threads; w += 32) runWarp(w, std::min(w + 32, block.threads));
+    for (const unsigned warp : warp_order.of((block.threads + 31) / 32))
+      runWarp(warp * 32, std::min(warp * 32 + 32, block.threads));
     for (unsigned i = 0; i < block.threads; ++i) {
       done += block.fibers[i].state == State::kDone;
       waiting += block.fibers[i].state == State::kBlockBarrier;
@@ -323,8 +391,12 @@ static const ShimThreadIndex threadIdx{};
 #define gridDim (shim::block.grid)
 #define blockDim (ShimDim{shim::block.threads})
 
-inline void __syncthreads() { shim::yield(shim::State::kBlockBarrier); }
-inline void __syncwarp() { shim::warpBarrier(~0u); }
+inline void __syncthreads(shim::Place at = shim::Place::current()) {
+  if (!shim::skipped(at, "block")) shim::yield(shim::State::kBlockBarrier);
+}
+inline void __syncwarp(shim::Place at = shim::Place::current()) {
+  if (!shim::skipped(at, "warp")) shim::warpBarrier(~0u);
+}
 inline void __threadfence() {}
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int other) {
@@ -366,7 +438,8 @@ inline void copyAsync16(void* shared, const void* global, bool valid) {
 }
 inline void commitCopies() { shim::self().copies.emplace_back(); }
 template <int N>
-void waitCopies() {
+void waitCopies(shim::Place at = shim::Place::current()) {
+  if (shim::skipped(at, "copies")) return;
   auto& groups = shim::self().copies;
   while (groups.size() > N + 1) {
     for (const shim::Copy& c : groups.front()) {
@@ -407,7 +480,8 @@ inline void barrierInit(unsigned long long* barrier, int arrivals) {
   std::memcpy(barrier, &b, sizeof b);
 }
 inline void barrierFence() {}
-inline void barrierArrive(unsigned long long* barrier) {
+inline void barrierArrive(unsigned long long* barrier, shim::Place at = shim::Place::current()) {
+  if (shim::skipped(at, "arrive")) return;
   auto& b = *reinterpret_cast<shim::Barrier*>(barrier);
   if (b.pending == 0) shim::fail("more threads arrive at a barrier than it counts");
   --b.pending;
@@ -425,7 +499,9 @@ inline void bulkCopy(void* to, const void* from, int bytes, unsigned long long* 
   shim::block.bulk_copies.push_back({to, from, bytes, reinterpret_cast<shim::Barrier*>(barrier)});
 }
 /// Copies arrive when someone waits for them.
-inline void barrierWait(unsigned long long* barrier, int parity) {
+inline void barrierWait(unsigned long long* barrier, int parity,
+                        shim::Place at = shim::Place::current()) {
+  if (shim::skipped(at, "phase")) return;
   auto& b = *reinterpret_cast<shim::Barrier*>(barrier);
   while (static_cast<int>(b.phase) == parity) {
     auto& copies = shim::block.bulk_copies;
@@ -442,6 +518,7 @@ inline void barrierWait(unsigned long long* barrier, int parity) {
     shim::endPhase(b);
     if (static_cast<int>(b.phase) == parity) shim::yield(shim::State::kSpin);
   }
+  shim::block.progress = true;  // also of a thread that waits again before it is looked at
 }
 template <int>
 void takeRegisters() {}
@@ -450,7 +527,8 @@ void giveRegisters() {}
 inline void wgmmaFence() {}
 inline void wgmmaCommit() { shim::self().wgmmas.emplace_back(); }
 template <int N>
-void wgmmaWait() {
+void wgmmaWait(shim::Place at = shim::Place::current()) {
+  if (shim::skipped(at, "products")) return;
   while (shim::self().wgmmas.size() > N + 1) shim::finishWgmmas();
 }
 template <int kSums>
@@ -477,12 +555,10 @@ extern "C" inline void llmc_shim_run(const unsigned grid[3], unsigned threads,
   b.run = run;
   b.argument = argument;
   b.grid = {grid[0], grid[1], grid[2]};
-  for (unsigned z = 0; z < grid[2]; ++z)
-    for (unsigned y = 0; y < grid[1]; ++y)
-      for (unsigned x = 0; x < grid[0]; ++x) {
-        // Aligned by the allocator to 16, as kernels may assume; NaN, as nothing has written it.
-        b.dynamic_shared.assign(dynamic_shared_bytes, 0xff);
-        b.block_index = {x, y, z};
-        shim::runBlock();
-      }
+  for (const unsigned i : shim::block_order.of(grid[0] * grid[1] * grid[2])) {
+    // Aligned by the allocator to 16, as kernels may assume; NaN, as nothing has written it.
+    b.dynamic_shared.assign(dynamic_shared_bytes, 0xff);
+    b.block_index = {i % grid[0], i / grid[0] % grid[1], i / grid[0] / grid[1]};
+    shim::runBlock();
+  }
 }

@@ -14,38 +14,43 @@ SHAPES = {
 
 
 def weight(rows, cols):
-    return torch.randn(rows, cols, device=DEVICE, dtype=DTYPE) / cols**0.5
+    return torch.nn.Parameter(torch.randn(rows, cols, device=DEVICE, dtype=DTYPE) / cols**0.5, requires_grad=False)
 
 
 class Decoder(torch.nn.Module):
     def __init__(self, layers, hidden, ffn, heads, kv_heads, head_dim, vocab, context):
         super().__init__()
-        self.h, self.kv, self.d = heads, kv_heads, head_dim
-        self.qkv = [weight((heads + 2 * kv_heads) * head_dim, hidden) for _ in range(layers)]
-        self.o = [weight(hidden, heads * head_dim) for _ in range(layers)]
-        self.gate_up = [weight(2 * ffn, hidden) for _ in range(layers)]
-        self.down = [weight(hidden, ffn) for _ in range(layers)]
-        self.norm = torch.ones(hidden, device=DEVICE, dtype=DTYPE)
+        self.h, self.kv, self.d, self.layers = heads, kv_heads, head_dim, layers
+        # Parameters and buffers: what CUDA graphs of torch.compile may read and write in place.
+        self.qkv = torch.nn.ParameterList(weight((heads + 2 * kv_heads) * head_dim, hidden) for _ in range(layers))
+        self.o = torch.nn.ParameterList(weight(hidden, heads * head_dim) for _ in range(layers))
+        self.gate_up = torch.nn.ParameterList(weight(2 * ffn, hidden) for _ in range(layers))
+        self.down = torch.nn.ParameterList(weight(hidden, ffn) for _ in range(layers))
+        self.norm = weight(1, hidden)
         self.embedding, self.head = weight(vocab, hidden), weight(vocab, hidden)
-        shape = (layers, 1, kv_heads, context, head_dim)
-        self.k, self.v = (torch.zeros(shape, device=DEVICE, dtype=DTYPE) for _ in range(2))
+        for name in ("k", "v"):
+            self.register_buffer(name, torch.zeros(layers, 1, kv_heads, context, head_dim, device=DEVICE, dtype=DTYPE))
 
-    def forward(self, ids, positions, mask):
+    def forward(self, ids, positions, mask=None):
+        """No mask: a prompt from position 0."""
         x = self.embedding[ids]
-        n = ids.shape[1]
-        for i in range(len(self.qkv)):
-            q, k, v = F.linear(F.rms_norm(x, (x.shape[-1],), self.norm), self.qkv[i]).view(1, n, -1, self.d).transpose(1, 2).split(
+        n, norm = ids.shape[1], self.norm[0]
+        for i in range(self.layers):
+            q, k, v = F.linear(F.rms_norm(x, (x.shape[-1],), norm), self.qkv[i]).view(1, n, -1, self.d).transpose(1, 2).split(
                 [self.h, self.kv, self.kv], dim=1)
             self.k[i].index_copy_(2, positions, k)
             self.v[i].index_copy_(2, positions, v)
-            a = F.scaled_dot_product_attention(q, self.k[i], self.v[i], attn_mask=mask, enable_gqa=True)
+            if mask is None:
+                a = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            else:
+                a = F.scaled_dot_product_attention(q, self.k[i], self.v[i], attn_mask=mask, enable_gqa=True)
             x = x + F.linear(a.transpose(1, 2).reshape(1, n, -1), self.o[i])
-            gate, up = F.linear(F.rms_norm(x, (x.shape[-1],), self.norm), self.gate_up[i]).chunk(2, dim=-1)
+            gate, up = F.linear(F.rms_norm(x, (x.shape[-1],), norm), self.gate_up[i]).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, self.down[i])
-        return F.linear(F.rms_norm(x[:, -1], (x.shape[-1],), self.norm), self.head).argmax(-1)
+        return F.linear(F.rms_norm(x[:, -1], (x.shape[-1],), norm), self.head).argmax(-1)
 
 
-def median_ms(body, repeats):
+def times_ms(body, repeats):
     for _ in range(3):
         body()
     times = []
@@ -56,7 +61,15 @@ def median_ms(body, repeats):
         end.record()
         end.synchronize()
         times.append(begin.elapsed_time(end))
-    return statistics.median(times)
+    return sorted(times)
+
+
+def measured(name, tokens, body, repeats):
+    try:
+        times = times_ms(body, repeats)
+        say(name=name, tok_s=tokens * 1e3 / statistics.median(times), spread=[tokens * 1e3 / times[-1], tokens * 1e3 / times[0]])
+    except Exception as error:  # a peer that fails is reported, not fatal
+        say(name=name, error=str(error)[:300])
 
 
 def say(**line):
@@ -65,21 +78,17 @@ def say(**line):
 
 with torch.inference_mode():
     a, b = (torch.randn(8192, 8192, device=DEVICE, dtype=DTYPE) for _ in range(2))
-    ms = median_ms(lambda: a @ b, 20)
-    say(name="matmul_8192", tflop_s=2 * 8192**3 / ms / 1e9)
-    for name, shape in SHAPES.items():
+    say(name="matmul_8192", tflop_s=2 * 8192**3 / statistics.median(times_ms(lambda: a @ b, 20)) / 1e9)
+    del a, b
+    for name, shape in reversed(SHAPES.items()):
         model = Decoder(**shape, context=2048)
-        ids = torch.zeros(1, 1, dtype=torch.long, device=DEVICE)
-        positions = torch.tensor([512], device=DEVICE)
-        mask = (torch.arange(2048, device=DEVICE) <= 512)[None, None, None]
-        say(name=f"{name}_decode_eager", tok_s=1e3 / median_ms(lambda: model(ids, positions, mask), 30))
-        try:
-            compiled = torch.compile(model, mode="reduce-overhead")
-            say(name=f"{name}_decode_compiled", tok_s=1e3 / median_ms(lambda: compiled(ids, positions, mask), 30))
-        except Exception as error:  # a peer that fails is reported, not fatal
-            say(name=f"{name}_decode_compiled", error=str(error)[:300])
-        ids = torch.zeros(1, 2048, dtype=torch.long, device=DEVICE)
-        positions = torch.arange(2048, device=DEVICE)
-        mask = torch.tril(torch.ones(2048, 2048, dtype=torch.bool, device=DEVICE))[None, None]
-        say(name=f"{name}_prefill_2048", tok_s=2048e3 / median_ms(lambda: model(ids, positions, mask), 5))
-        del model
+        long, prompt = torch.zeros(1, 2048, dtype=torch.long, device=DEVICE), torch.arange(2048, device=DEVICE)
+        measured(f"{name}_prefill_2048", 2048, lambda: model(long, prompt), 5)
+        ids, positions = torch.zeros(1, 1, dtype=torch.long, device=DEVICE), torch.tensor([128], device=DEVICE)
+        # The mean depth of the 256 tokens that llmbench decodes.
+        mask = (torch.arange(2048, device=DEVICE) <= 128)[None, None, None]
+        measured(f"{name}_decode_eager", 1, lambda: model(ids, positions, mask), 30)
+        compiled = torch.compile(model, mode="reduce-overhead")
+        measured(f"{name}_decode_compiled", 1, lambda: compiled(ids, positions, mask), 30)
+        del model, compiled
+        torch.cuda.empty_cache()

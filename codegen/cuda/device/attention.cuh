@@ -34,6 +34,7 @@ struct Attention {
   typedef CachedVectors<Pool, kPadded> Keys;
   typedef CachedVectors<Pool, kValuePadded> Values;
   static constexpr int kPerVector = Keys::kPerVector;
+  static_assert(kChunk == kThreads, "a warp's threads have the numbers of its keys");
   static constexpr int kWarpKeys = kChunk / kWarps,
                        kOutputs = ceilDiv(kTogether * kValuePadded, kThreads);
   static constexpr int kRounds = ceilDiv(kGroup, kTogether),
@@ -119,7 +120,7 @@ struct Attention {
           }
       for (int i = threadIdx.x; i < kTogether * kChunk; i += kThreads)
         (&shared.scores[0][0])[i] = -infinity();
-      __syncthreads();
+      __syncwarp();  // a warp has cleared the scores of its own keys
       forKeys<Keys, kPadded>(keys, step, seq, head, chunk_begin, from, to,
                              [&](int i, const uint4(&quads)[Keys::kPerLane]) {
                                float dots[kTogether];
@@ -212,7 +213,8 @@ struct Attention {
         for (int w = 0; w < kWarps; ++w) sum += (&shared.output[w][0][0])[at];
       state.output[i] = sum;
     }
-    __syncthreads();  // the next chunk overwrites what was read
+    // The next chunk writes what was read here behind a barrier of its own; its scores before, but
+    // those are its own warp's alone.
   }
 
   static DEVICE void merge(State& state, const State& next) {

@@ -47,6 +47,23 @@ DEVICE void multiplyBlock(const uint4& quad, int k, int c, X x, float (&acc)[kRo
   }
 }
 
+/// Floats at once: two are aligned to 8 bytes, four to 16.
+DEVICE void loadFloats(const float* p, float (&v)[1]) { v[0] = *p; }
+DEVICE void loadFloats(const float* p, float (&v)[2]) {
+  const float2 two = *reinterpret_cast<const float2*>(p);
+  v[0] = two.x, v[1] = two.y;
+}
+DEVICE void loadFloats(const float* p, float (&v)[4]) {
+  const float4 four = *reinterpret_cast<const float4*>(p);
+  v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+}
+DEVICE void storeFloats(float* p, const float (&v)[1]) { *p = v[0]; }
+DEVICE void storeFloats(float* p, const float (&v)[4]) {
+  float4 four;
+  four.x = v[0], four.y = v[1], four.z = v[2], four.w = v[3];
+  *reinterpret_cast<float4*>(p) = four;
+}
+
 /// The rows of a step as those of a product.
 template <class P>
 struct StepRows {
@@ -84,19 +101,32 @@ DEVICE void sumOfRows(F f, float (&partial)[kRows][8], float (&sums)[kRows]) {
   }
 }
 
+/// body(i, piece) for i in [0, kTogether), of pieces begin, begin + 256, ... below kPieces.
+template <int kPieces, int kTogether, class Body>
+DEVICE void forPieces(int begin, Body body) {
+#pragma unroll
+  for (int i = 0; i < kTogether; ++i) {
+    const int piece = begin + i * 256;
+    if (kPieces % (kTogether * 256) == 0 || piece < kPieces) body(i, piece);
+  }
+}
+
 /// For few rows: kRows at a time, weights streamed from memory through registers. Blocks of 256
 /// threads; a block makes up to kPanelsPerBlock panels from `first` on, its 8 warps share k in 8
 /// contiguous pieces that are summed in ascending order. `rows` gives the rows, of which the block
 /// takes groups part, part + parts, ...; finish gets the number of a row there. kStaged: x (times
 /// the norm's weights; of a layer norm, whole) is brought to shared memory, [kRows][kPaddedCols]
-/// floats; otherwise it is read where it lies. Each warp keeps 2 x kUnroll x 512 bytes of weights
-/// on their way: 32 KB a block at least, two blocks on a processor.
+/// floats; otherwise it is read where it lies. Each warp has kUnroll or 2 x kUnroll blocks of
+/// weights on their way: 32 to 64 KB a block where a row is alone, and two blocks fit on a
+/// processor.
 template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Rows, class Finish>
 DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, int parts,
                             const float* norm, const float* shift, float eps, const void* weight,
                             Finish finish) {
   typedef typename P::Weight T;
-  constexpr int kThreads = 256, kWarps = 8, kUnroll = 8, kPer = T::kPerWord;
+  // Of 128 registers a thread, one row has 64 for weights on their way; the sums and operands of
+  // four leave 32.
+  constexpr int kThreads = 256, kWarps = 8, kUnroll = kRows == 1 ? 8 : 4, kPer = T::kPerWord;
   constexpr bool kScaled = P::kNorm && !P::kLayer;
   // Every warp's share is whole groups of kUnroll blocks: no load needs a condition.
   constexpr bool kEven = P::kBlocks % (kWarps * kUnroll) == 0;
@@ -119,7 +149,11 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
   };
   // Weights depend on no earlier kernel: their first loads go out before anything is waited for.
   uint4 even[kUnroll], odd[kUnroll];
-  load(even, first, 0);
+  auto loadFirst = [&](int panel) {
+    load(even, panel, 0);
+    if (groups > 1) load(odd, panel, 1);
+  };
+  loadFirst(first);
   const int rows = source.begin();
   for (int m0 = part * kRows; m0 < rows; m0 += parts * kRows) {
     const float* from[kRows];
@@ -149,12 +183,43 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
 #pragma unroll
     for (int m = 0; m < kRows; ++m) squares[m] = 0;
     if (kStaged || kScaled) {
-      for (int k = threadIdx.x; k < P::kPaddedCols; k += kThreads) {
-        const bool inside = P::kPaddedCols == P::kCols || k < P::kCols;
+      // Several loads of 16 bytes at once: until this is done nothing is multiplied, and so no more
+      // weights are asked for.
+      constexpr int kWidth = P::kCols % 4 == 0 && P::kXStride % 4 == 0 ? 4 : 1;
+      constexpr int kPieces = P::kPaddedCols / kWidth, kEach = ceilDiv(kPieces, kThreads),
+                    kMost = kUnroll / (P::kNorm ? 2 : 1), kTogether = kEach < kMost ? kEach : kMost;
+      auto inside = [](int k) { return P::kPaddedCols == P::kCols || k < P::kCols; };
+#pragma unroll 1
+      for (int begin = threadIdx.x; begin < kPieces; begin += kTogether * kThreads) {
+        float weights[kTogether][kWidth] = {}, shifts[kTogether][kWidth] = {};
+        if (kStaged && P::kNorm) {
+          forPieces<kPieces, kTogether>(begin, [&](int i, int piece) {
+            if (!inside(piece * kWidth)) return;
+            loadFloats(norm + piece * kWidth, weights[i]);
+            if (P::kLayer && shift) loadFloats(shift + piece * kWidth, shifts[i]);
+          });
+        }
 #pragma unroll
         for (int m = 0; m < kRows; ++m) {
-          if (kScaled && inside) squares[m] = fmaf(from[m][k], from[m][k], squares[m]);
-          if (kStaged) staged[m * P::kPaddedCols + k] = inside ? normalised(m, k) : 0.0f;
+          float values[kTogether][kWidth] = {};
+          forPieces<kPieces, kTogether>(begin, [&](int i, int piece) {
+            if (inside(piece * kWidth)) loadFloats(from[m] + piece * kWidth, values[i]);
+          });
+          forPieces<kPieces, kTogether>(begin, [&](int i, int piece) {
+#pragma unroll
+            for (int e = 0; e < kWidth; ++e) {
+              float& v = values[i][e];
+              if (!inside(piece * kWidth)) {
+                v = 0;
+              } else if (kScaled) {
+                squares[m] = fmaf(v, v, squares[m]);
+                if (kStaged) v *= weights[i][e];
+              } else if (P::kLayer) {
+                v = (v - mean[m]) * inverse[m] * weights[i][e] + shifts[i][e];
+              }
+            }
+            if (kStaged) storeFloats(staged + m * P::kPaddedCols + piece * kWidth, values[i]);
+          });
         }
       }
     }
@@ -184,16 +249,16 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
             multiplyBlock<T, kRows>(quads[u], (b + u) * P::kBlockCols, c, operand, acc);
       };
       for (int group = 0; group < groups; group += 2) {
-        if (group + 1 < groups) load(odd, first + i, group + 1);
         multiply(even, group);
         if (group + 2 < groups) load(even, first + i, group + 2);
         if (group + 1 < groups) multiply(odd, group + 1);
+        if (group + 3 < groups) load(odd, first + i, group + 3);
       }
       // The next panel's weights, or this block's first ones for more rows, travel during the sums.
       if (i + 1 < count)
-        load(even, first + i + 1, 0);
+        loadFirst(first + i + 1);
       else if (m0 + parts * kRows < rows)
-        load(even, first, 0);
+        loadFirst(first);
 #pragma unroll
       for (int m = 0; m < kRows; ++m) {
         const float low = sumLanes<4>(acc[m][0]), high = sumLanes<4>(acc[m][1]);

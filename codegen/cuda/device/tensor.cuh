@@ -27,10 +27,24 @@ DEVICE void transposeFour(u32 (&v)[4], int c) {
     }
 }
 
+/// The sum over a row of f(sum so far, element), by a warp whose lanes take four elements in turn.
+template <int kCols, int kWidth, class F>
+DEVICE float sumOfRow(const float* x, F f) {
+  float sum = 0;
+#pragma unroll 8
+  for (int piece = threadIdx.x % 32; piece < kCols / kWidth; piece += 32) {
+    float v[kWidth];
+    loadFloats(x + piece * kWidth, v);
+#pragma unroll
+    for (int e = 0; e < kWidth; ++e) sum = f(sum, v[e]);
+  }
+  return sumLanes<32>(sum);
+}
+
 /// Rows, normalised where P says so (`shift`: a layer norm's bias, if it has one), as fragments
-/// [ceil(rows / 16)][kBlocks][512 bytes] at `packed`. 256 threads make 16 rows; rows past the last
-/// are zeros. kTiles: as tiles for productOnWgmma, [ceil(rows / 64)][kCols / 64][64 rows of 128
-/// bytes].
+/// [ceil(rows / 16)][kBlocks][512 bytes] at `packed`. Block (part of k, 16 rows), 256 threads; rows
+/// past the last are zeros. kTiles: as tiles for productOnWgmma, [ceil(rows / 64)][kCols / 64][64
+/// rows of 128 bytes].
 template <class P, bool kTiles = false>
 DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed,
                      const float* shift = nullptr) {
@@ -46,14 +60,15 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
     for (int m = warp; m < 16; m += 8) {
       float mean = 0, sum = 0;
       if (first + m < rows) {
+        constexpr int kWidth = P::kCols % 4 == 0 && P::kXStride % 4 == 0 ? 4 : 1;
         const float* from = P::row(step, x, first + m);
         if (P::kLayer) {
-          for (int k = lane; k < P::kCols; k += 32) mean += from[k];
-          mean = sumLanes<32>(mean) / P::kCols;
+          mean = sumOfRow<P::kCols, kWidth>(from, [](float s, float v) { return s + v; });
+          mean /= P::kCols;
         }
-        for (int k = lane; k < P::kCols; k += 32) sum = fmaf(from[k] - mean, from[k] - mean, sum);
+        sum = sumOfRow<P::kCols, kWidth>(
+            from, [mean](float s, float v) { return fmaf(v - mean, v - mean, s); });
       }
-      sum = sumLanes<32>(sum);
       if (lane == 0) {
         means[m] = mean;
         scales[m] = 1.0f / sqrtf(sum / P::kCols + eps);
@@ -68,34 +83,62 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
     valid[h] = first + g + 8 * h < rows;
     from[h] = P::row(step, x, valid[h] ? first + g + 8 * h : first);
   }
-  for (int b = warp; b < P::kBlocks; b += 8) {
-    u32 words[4];
+  // A warp has the values of kUnroll blocks on their way at once.
+  constexpr int kUnroll = 4, kPair = P::kCols % 2 == 0 && P::kXStride % 2 == 0 ? 2 : 1;
+  const int end = P::kBlocks * (static_cast<int>(blockIdx.x) + 1) / static_cast<int>(gridDim.x);
+  // Quad slot j of a block: row g + 8 (j % 2), word c + 4 (j / 2).
+  auto colOf = [&](int b, int j) { return b * 16 + (c + 4 * (j / 2)) * 2; };
+  auto inside = [&](int k) { return P::kPaddedCols == P::kCols || k < P::kCols; };
+#pragma unroll 1
+  for (int base = P::kBlocks * static_cast<int>(blockIdx.x) / static_cast<int>(gridDim.x) + warp;
+       base < end; base += 8 * kUnroll) {
+    float values[kUnroll][4][2];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {  // quad slot j: row g + 8 (j % 2), word c + 4 (j / 2)
-      const int h = j % 2, k = b * 16 + (c + 4 * (j / 2)) * 2;
-      u32 word = 0;
+    for (int u = 0; u < kUnroll; ++u) {
+      if (base + 8 * u >= end) break;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        if (!valid[h] || (P::kPaddedCols != P::kCols && k + i >= P::kCols)) continue;
-        float v = from[h][k + i];
-        if (P::kLayer) v -= means[g + 8 * h];
-        if (P::kNorm) v = v * scales[g + 8 * h] * norm[k + i];
-        if (P::kLayer && shift) v += shift[k + i];
-        word |= static_cast<u32>(T::fromFloat(v)) << (16 * i);
+      for (int j = 0; j < 4; ++j)
+#pragma unroll
+        for (int i = 0; i < 2; i += kPair) {
+          const int k = colOf(base + 8 * u, j) + i;
+          float v[kPair] = {};
+          if (valid[j % 2] && inside(k)) loadFloats(from[j % 2] + k, v);
+          values[u][j][i] = v[0];
+          if (kPair == 2) values[u][j][1] = v[kPair - 1];
+        }
+    }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const int b = base + 8 * u;
+      if (b >= end) break;
+      u32 words[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int h = j % 2, k = colOf(b, j);
+        u32 word = 0;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (!valid[h] || !inside(k + i)) continue;
+          float v = values[u][j][i];
+          if (P::kLayer) v -= means[g + 8 * h];
+          if (P::kNorm) v = v * scales[g + 8 * h] * norm[k + i];
+          if (P::kLayer && shift) v += shift[k + i];
+          word |= static_cast<u32>(T::fromFloat(v)) << (16 * i);
+        }
+        words[j] = word;
       }
-      words[j] = word;
+      i64 at = (static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 512 + lane * 16;
+      if (kTiles) {
+        // Four lanes have 16 words of each of two rows; each takes 16 bytes of one.
+        transposeFour(words, c);
+        const int row = (first + g + 8 * (c % 2)) % 64;
+        at = (static_cast<i64>(first / 64) * (P::kBlocks / 4) + b / 4) * 8192 + row * 128 +
+             ((b % 4 * 2 + c / 2) ^ row % 8) * 16;
+      }
+      uint4 quad;
+      quad.x = words[0], quad.y = words[1], quad.z = words[2], quad.w = words[3];
+      *reinterpret_cast<uint4*>(packed + at) = quad;
     }
-    i64 at = (static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 512 + lane * 16;
-    if (kTiles) {
-      // Four lanes have 16 words of each of two rows; each takes 16 bytes of one.
-      transposeFour(words, c);
-      const int row = (first + g + 8 * (c % 2)) % 64;
-      at = (static_cast<i64>(first / 64) * (P::kBlocks / 4) + b / 4) * 8192 + row * 128 +
-           ((b % 4 * 2 + c / 2) ^ row % 8) * 16;
-    }
-    uint4 quad;
-    quad.x = words[0], quad.y = words[1], quad.z = words[2], quad.w = words[3];
-    *reinterpret_cast<uint4*>(packed + at) = quad;
   }
 }
 

@@ -1,0 +1,255 @@
+// A session's launches: those of a plan bound to memory, and a step of them, as a graph or one
+// after the other.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "runtime/core/profile.h"
+#include "runtime/cuda/session.h"
+#include "runtime/io/printable.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt::cuda {
+namespace {
+
+/// Steps of entry points of at most this many rows are graphs, made once per shape; those of more
+/// are launched kernel by kernel, which costs little beside what they compute.
+constexpr uint32_t kMostGraphRows = 16;
+/// Of llmc_sample: four for each thread.
+constexpr int64_t kLogitsPerBlock = 4 * LLMC_CUDA_SAMPLE_THREADS;
+/// The smallest kv_len that launches are shaped for.
+constexpr int64_t kLeastKvLen = 256;
+
+/// What is wrong with the launches `of_kernel` of an op of 1 to `most_rows` rows, "" if nothing:
+/// every number of rows has as many as any other. With fewer, a step would leave out the op or a
+/// part of it.
+std::string launchProblem(const flatbuffers::Vector<flatbuffers::Offset<schema::CudaLaunch>>& all,
+                          const std::vector<uint32_t>& of_kernel, uint32_t most_rows) {
+  std::vector<uint32_t> steps = {1};  // numbers of rows where the launches change
+  for (const uint32_t i : of_kernel)
+    for (const uint32_t rows : {all[i]->min_rows(), all[i]->max_rows() + 1})
+      if (rows <= most_rows) steps.push_back(rows);
+  const auto countFor = [&](uint32_t rows) {
+    return std::count_if(of_kernel.begin(), of_kernel.end(), [&](uint32_t i) {
+      return all[i]->min_rows() <= rows && rows <= all[i]->max_rows();
+    });
+  };
+  std::sort(steps.begin(), steps.end());
+  for (const uint32_t rows : steps) {
+    if (countFor(rows) == 0) return fmt::format("has no launch for {} rows of {}", rows, most_rows);
+    if (countFor(rows) != countFor(1)) {
+      return fmt::format("has launches for 1 row and for {} rows that differ in number, {} and {}",
+                         rows, countFor(1), countFor(rows));
+    }
+  }
+  return "";
+}
+
+uint32_t ceilDiv(int64_t a, uint32_t b) { return static_cast<uint32_t>((a + b - 1) / b); }
+
+}  // namespace
+
+uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
+                                uint32_t layer) const {
+  const uint32_t i = operand.index();
+  const uint64_t base = session_memory_.address();
+  switch (operand.space()) {
+    case schema::Space::arena:
+      return base + places_.arena + entry.buffers()->Get(i)->offset_bytes();
+    case schema::Space::weights:
+      return weights_.address() + weights_layout_.at(i, layer);
+    case schema::Space::kv_keys: {
+      const Places::Pool& pool = places_.pools[i];
+      return base + pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;
+    }
+    case schema::Space::kv_values: {
+      const Places::Pool& pool = places_.pools[i];
+      return base + pool.values + (layer - pool.first_layer) * pool.value_layer_bytes;
+    }
+    case schema::Space::rope:
+      return base + places_.rope[i];
+  }
+  return 0;  // verified: no other space
+}
+
+Status CudaSession::bindSchedules() {
+  const auto corrupt = [&](const schema::Phase& phase, const std::string& what) {
+    return invalidData(fmt::format("{}: is corrupt: its code for {}: {} {}", plan_.path(),
+                                   plan_.targetName(), quotedName(phase.op()->string_view()),
+                                   what));
+  };
+  const auto& launches = *plan_.target().cuda_launches();
+  std::vector<std::vector<uint32_t>> of_kernel(plan_.schema().kernels()->size());
+  for (uint32_t i = 0; i < launches.size(); ++i) of_kernel[launches[i]->kernel()].push_back(i);
+  for (const schema::EntryPoint* entry : *plan_.schema().entry_points()) {
+    std::vector<BoundLaunch> bound;
+    size_t flat = 0;
+    for (uint32_t s = 0; entry->sections() && s < entry->sections()->size(); ++s) {
+      const schema::Section& section = *entry->sections()->Get(s);
+      for (uint32_t l = 0; section.phases() && l < section.num_layers(); ++l) {
+        for (const schema::Phase* phase : *section.phases()) {
+          LlmcCudaArgs args{session_memory_.address() + places_.step,
+                            session_memory_.address() + places_.scratch,
+                            {}};
+          const uint32_t count = phase->operands() ? phase->operands()->size() : 0;
+          if (count > LLMC_CUDA_MAX_OPERANDS) {
+            return corrupt(*phase, fmt::format("has {} operands, kernels take {}", count,
+                                               LLMC_CUDA_MAX_OPERANDS));
+          }
+          for (uint32_t i = 0; i < count; ++i)
+            args.operands[i] =
+                addressOf(*entry, *phase->operands()->Get(i), section.first_layer() + l);
+          for (const uint32_t i : of_kernel[phase->kernel()])
+            bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows(), flat});
+          const std::string problem =
+              launchProblem(launches, of_kernel[phase->kernel()],
+                            phase->on_logits_rows() ? entry->max_logits_rows() : entry->max_rows());
+          if (!problem.empty()) return corrupt(*phase, problem);
+          ++flat;
+        }
+      }
+    }
+    schedules_.push_back(std::move(bound));
+  }
+  return {};
+}
+
+template <typename Body>
+Status CudaSession::forLaunches(const Shape& shape, Body&& body) const {
+  for (const BoundLaunch& bound : schedules_[shape.entry_point]) {
+    const schema::CudaLaunch& l = *bound.launch;
+    const int64_t rows = bound.on_logits_rows ? shape.logits_rows : shape.rows;
+    if (rows < l.min_rows() || rows > l.max_rows()) continue;
+    LLMRT_RETURN_IF_ERROR(
+        body(KernelLaunch{bound.function,
+                          l.symbol()->c_str(),
+                          &bound.args,
+                          {l.blocks(), l.rows_per_block() ? ceilDiv(rows, l.rows_per_block()) : 1,
+                           l.tokens_per_block() ? ceilDiv(shape.kv_len, l.tokens_per_block()) : 1},
+                          l.threads(),
+                          l.dynamic_shared_bytes(),
+                          bound.phase}));
+  }
+  const auto sample_blocks = static_cast<unsigned>(
+      std::clamp<int64_t>(plan_.vocabSize() / kLogitsPerBlock, 1, LLMC_CUDA_SAMPLE_MOST_BLOCKS));
+  for (int phase = 0; phase < kSamplePhases; ++phase) {
+    if (!(shape.phases >> phase & 1)) continue;
+    LLMRT_RETURN_IF_ERROR(body(KernelLaunch{sample_,
+                                            "llmc_sample",
+                                            &sample_args_[phase],
+                                            {sample_blocks, 1, 1},
+                                            LLMC_CUDA_SAMPLE_THREADS,
+                                            0,
+                                            Profile::kChoice}));
+  }
+  return {};
+}
+
+Result<CuEvent> CudaSession::timingEvent(size_t i) {
+  while (timing_events_.size() <= i) {
+    CuEvent event = nullptr;
+    LLMRT_CUDA_CHECK(driver_, driver_.event_create(&event, 0), "cuEventCreate");
+    timing_events_.emplace_back(event, driver_.event_destroy);
+  }
+  return timing_events_[i].get();
+}
+
+Status CudaSession::launchAll(const Shape& shape) {
+  size_t events = 0;
+  const auto recordTime = [&]() -> Status {
+    if (!options_.profile) return {};
+    LLMRT_ASSIGN_OR_RETURN(const CuEvent event, timingEvent(events++));
+    return driver_.check(driver_.event_record(event, stream_.get()), "cuEventRecord");
+  };
+  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const KernelLaunch& l) -> Status {
+    LLMRT_RETURN_IF_ERROR(recordTime());
+    void* arguments[] = {const_cast<void*>(l.argument)};
+    return driver_.check(
+        driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
+                       l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
+        std::string("launching ") + l.symbol);
+  }));
+  return recordTime();
+}
+
+Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
+  if (auto found = graphs_.find(shape); found != graphs_.end()) return found->second.get();
+  CuGraph raw = nullptr;
+  LLMRT_CUDA_CHECK(driver_, driver_.graph_create(&raw, 0), "cuGraphCreate");
+  const Owned<CuGraph> graph(raw, driver_.graph_destroy);
+  // From sm_90 on a kernel may begin while the one before it ends: its first weights are then on
+  // their way when its operands are ready. Every kernel waits for the one before, so the order
+  // stays that of the schedule. Code for earlier ones (PTX of compute_80) does not wait by itself,
+  // whatever GPU it runs on.
+  const bool programmatic = targetCapability(plan_.targetName()) >= 90 && !options_.profile;
+  CuGraphNode previous = nullptr;
+  const auto add = [&](void* params, const char* what) {
+    CuGraphNode node = nullptr;
+    const CuResult result = driver_.graph_add_node(
+        &node, graph.get(), previous ? &previous : nullptr,
+        previous && programmatic ? &kCuProgrammaticEdge : nullptr, previous ? 1 : 0, params);
+    previous = node;
+    return driver_.check(result, std::string("adding to a graph ") + what);
+  };
+  size_t events = 0;
+  const auto recordTime = [&]() -> Status {
+    if (!options_.profile) return {};
+    CuEventNodeParams params;
+    LLMRT_ASSIGN_OR_RETURN(params.event, timingEvent(events++));
+    return add(&params, "an event");
+  };
+  LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const KernelLaunch& l) -> Status {
+    LLMRT_RETURN_IF_ERROR(recordTime());
+    void* arguments[] = {const_cast<void*>(l.argument)};
+    CuKernelNodeParams params;
+    params.function = l.function;
+    std::copy_n(l.grid, 3, params.grid);
+    params.block[0] = l.threads;
+    params.dynamic_shared_bytes = l.dynamic_shared_bytes;
+    params.arguments = arguments;
+    return add(&params, l.symbol);
+  }));
+  LLMRT_RETURN_IF_ERROR(recordTime());
+  CuGraphExec exec = nullptr;
+  LLMRT_CUDA_CHECK(driver_, driver_.graph_instantiate(&exec, graph.get(), 0), "cuGraphInstantiate");
+  return (graphs_[shape] = Owned<CuGraphExec>(exec, driver_.graph_exec_destroy)).get();
+}
+
+Status CudaSession::takeTimes(const Shape& shape) {
+  LLMRT_RETURN_IF_ERROR(finish());
+  size_t i = 0;
+  return forLaunches(shape, [&](const KernelLaunch& l) -> Status {
+    float ms = 0;
+    LLMRT_CUDA_CHECK(
+        driver_,
+        driver_.event_elapsed_ms(&ms, timing_events_[i].get(), timing_events_[i + 1].get()),
+        "cuEventElapsedTime");
+    ++i;
+    options_.profile->addKernelTime(shape.entry_point, l.phase, l.symbol, ms * 1e-3);
+    return {};
+  });
+}
+
+CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const LlmcStep& step,
+                                        uint32_t phases) const {
+  Shape shape{entry_point, step.num_rows, step.num_logits_rows, kLeastKvLen, phases};
+  for (int64_t i = 0; i < step.num_rows; ++i)
+    while (shape.kv_len <= step.rows[i].pos) shape.kv_len *= 2;
+  // A plan's grids are verified up to its longest context.
+  shape.kv_len = std::min(shape.kv_len, std::max(options_.max_seq_len, kLeastKvLen));
+  return shape;
+}
+
+Status CudaSession::start(const Shape& shape) {
+  const uint32_t max_rows = plan_.schema().entry_points()->Get(shape.entry_point)->max_rows();
+  if (max_rows > kMostGraphRows || !driver_.graph_add_node) {
+    LLMRT_RETURN_IF_ERROR(launchAll(shape));
+  } else {
+    LLMRT_ASSIGN_OR_RETURN(CuGraphExec graph, graphFor(shape));
+    LLMRT_CUDA_CHECK(driver_, driver_.graph_launch(graph, stream_.get()),
+                     "a step on " + device_.name());
+  }
+  return options_.profile ? takeTimes(shape) : Status();
+}
+
+}  // namespace llmrt::cuda
