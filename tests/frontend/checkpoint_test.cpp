@@ -148,8 +148,7 @@ TEST(Checkpoint, PartsMayLieElsewhere) {
   EXPECT_EQ(checkpoint->spec.name, "small");
   EXPECT_EQ(checkpoint->tokenizer.path, parts.path("tokenizer.json"));
   options.tokenizer = parts.path("tokenizer.json");
-  EXPECT_EQ(openCheckpoint(model.path("small.json"), options)->tokenizer.kind,
-            Kind::kFile);
+  EXPECT_EQ(openCheckpoint(model.path("small.json"), options)->tokenizer.kind, Kind::kFile);
   options.tokenizer = model.path();
   EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("holds no tokenizer"));
   options.tokenizer = model.path("none");
