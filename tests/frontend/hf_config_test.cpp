@@ -334,7 +334,7 @@ TEST(HfConfig, FamiliesReadTheirOwnFields) {
 TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsConfig) {
   const auto scale = [](const std::string& more) {
     return parsed(with(R"({"model_type": "gemma3_text", "hidden_size": 1152)" + more + "}"))
-        .embedding_scale;
+        .embeddingScale();
   };
   EXPECT_EQ(scale(R"(, "torch_dtype": "bfloat16")"), 34.0);
   EXPECT_EQ(scale(R"(, "dtype": "float16")"), 33.9375);
