@@ -214,6 +214,20 @@ TEST(SessionTruncate, LeavesNothingBehind) {
   EXPECT_EQ(session->kvLen(0), 1);
 }
 
+// Configs name what ends a text; what ends a turn may be the tokenizer's alone.
+TEST(ChatEosIds, AreTheConfigsAndTheTokenizers) {
+  const auto ids = [](const std::vector<int32_t>& config) {
+    const Model model([&](schema::PlanT& p) {
+      p.generation = std::make_unique<schema::GenerationT>();
+      p.generation->eos_token_ids = config;
+    });
+    return chatEosIds(*model.plan, *Tokenizer::create(model.plan->schema().tokenizer()));
+  };
+  EXPECT_THAT(ids({7, 8}), testing::ElementsAre(7, 8, 1));
+  EXPECT_THAT(ids({1, 7}), testing::ElementsAre(1, 7));
+  EXPECT_THAT(ids({}), testing::ElementsAre(1));
+}
+
 TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
   const Model model;
   const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
