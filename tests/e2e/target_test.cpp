@@ -67,25 +67,6 @@ TEST(Target, V4GivesTheBitsOfV3) {
   }
 }
 
-// In bf16; the other dtypes and unfused plans: every_target.
-class EveryArchitecture : public testing::TestWithParam<std::string> {};
-
-TEST_P(EveryArchitecture, V4GivesTheBitsOfV3) {
-  if (!runsHere("x86-64-v4")) GTEST_SKIP() << "this machine does not run x86-64-v4";
-  const std::string plan =
-      compiledPlan(goldenModel(GetParam()),
-                   {"--dtype", "bf16", "--kv-dtype", "bf16", "--target", "x86-64-v3,x86-64-v4"});
-  const RunningModel v3(plan, "x86-64-v3"), v4(plan, "x86-64-v4");
-  ASSERT_TRUE(v3.ok() && v4.ok());
-  const Ids prompt = goldenOf(GetParam())["prompt_ids"];
-  const auto a = v3.session({.threads = 1}), b = v4.session({.threads = 2, .prefill_chunk = 29});
-  ASSERT_TRUE(a && b);
-  expectSameBits(continueGreedily(*b, prompt, 4), continueGreedily(*a, prompt, 4));
-}
-
-INSTANTIATE_TEST_SUITE_P(Target, EveryArchitecture, testing::ValuesIn(withEveryArchitecture()),
-                         [](const auto& info) { return info.param; });
-
 TEST(Target, AmxGivesTheSameBitsWhateverTheRowsAndThreads) {
   std::map<std::string, std::string> plans;
   for (const char* name : {"mistral_window_bf16", "llama_head_dim_20_bf16"})
@@ -141,6 +122,25 @@ TEST(Target, ThatThePlanLacksIsRefused) {
   EXPECT_EQ(output.status, 1);
   EXPECT_THAT(output.err, HasSubstr("--cpu-target asks for sapphirerapids"));
 }
+
+// In bf16; the other dtypes and unfused plans: every_target.
+class EveryArchitecture : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryArchitecture, V4GivesTheBitsOfV3) {
+  if (!runsHere("x86-64-v4")) GTEST_SKIP() << "this machine does not run x86-64-v4";
+  const std::string plan =
+      compiledPlan(goldenModel(GetParam()),
+                   {"--dtype", "bf16", "--kv-dtype", "bf16", "--target", "x86-64-v3,x86-64-v4"});
+  const RunningModel v3(plan, "x86-64-v3"), v4(plan, "x86-64-v4");
+  ASSERT_TRUE(v3.ok() && v4.ok());
+  const Ids prompt = goldenOf(GetParam())["prompt_ids"];
+  const auto a = v3.session({.threads = 1}), b = v4.session({.threads = 2, .prefill_chunk = 29});
+  ASSERT_TRUE(a && b);
+  expectSameBits(continueGreedily(*b, prompt, 4), continueGreedily(*a, prompt, 4));
+}
+
+INSTANTIATE_TEST_SUITE_P(Target, EveryArchitecture, testing::ValuesIn(withEveryArchitecture()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace e2e
