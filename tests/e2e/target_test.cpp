@@ -9,6 +9,7 @@
 
 #include "runtime/core/cpu_features.h"
 #include "runtime/schema/plan_generated.h"
+#include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"
@@ -130,6 +131,25 @@ TEST(Target, ThatThePlanLacksIsRefused) {
   EXPECT_EQ(output.status, 1);
   EXPECT_THAT(output.err, HasSubstr("--cpu-target asks for sapphirerapids"));
 }
+
+// In bf16; the other dtypes and unfused plans: every_target.
+class EveryArchitecture : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryArchitecture, V4GivesTheBitsOfV3) {
+  if (!runsHere("x86-64-v4")) GTEST_SKIP() << "this machine does not run x86-64-v4";
+  const std::string plan =
+      compiledPlan(goldenModel(GetParam()),
+                   {"--dtype", "bf16", "--kv-dtype", "bf16", "--target", "x86-64-v3,x86-64-v4"});
+  const RunningModel v3(plan, "x86-64-v3"), v4(plan, "x86-64-v4");
+  ASSERT_TRUE(v3.ok() && v4.ok());
+  const Ids prompt = goldenOf(GetParam())["prompt_ids"];
+  const auto a = v3.session({.threads = 1}), b = v4.session({.threads = 2, .prefill_chunk = 29});
+  ASSERT_TRUE(a && b);
+  expectSameBits(continueGreedily(*b, prompt, 4), continueGreedily(*a, prompt, 4));
+}
+
+INSTANTIATE_TEST_SUITE_P(Target, EveryArchitecture, testing::ValuesIn(withEveryArchitecture()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace e2e
