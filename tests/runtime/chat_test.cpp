@@ -134,10 +134,10 @@ TEST(ChatPiped, AnErrorWithinAnAnswerLeavesAWholeLine) {
 
 TEST(ChatPiped, CtrlCEndsTheRunThatWaitsForALine) {
   const Model model(addTemplate);
-  const int status =
-      std::system(("sleep 3 | timeout --signal=INT --preserve-status 1 " + std::string(LLMRUN) +
-                   " " + model.path + " --synthetic-weights --chat --threads 1")
-                      .c_str());
+  const int status = std::system(
+      ("sleep 3 | timeout --foreground --signal=INT --preserve-status 1 " + std::string(LLMRUN) +
+       " " + model.path + " --synthetic-weights --chat --threads 1")
+          .c_str());
   EXPECT_EQ(WEXITSTATUS(status), 130);
 }
 
