@@ -88,7 +88,11 @@ Status readTokenizer(const std::string& path, Checkpoint& out) {
 
 Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.weights, tieEmbeddings(std::move(weights), out.spec));
-  return checkTensors(out.spec, *out.weights);
+  LLMRT_RETURN_IF_ERROR(checkTensors(out.spec, *out.weights));
+  LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* embeddings,
+                         out.weights->find(std::string(out.spec.form.names.embed) + ".weight"));
+  out.spec.stored_dtype = embeddings->dtype;
+  return {};
 }
 
 Status openGguf(const std::string& path, const CheckpointOptions& options, Checkpoint& out) {

@@ -1,7 +1,11 @@
 #include "frontend/GgufConfig.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <utility>
 
+#include "frontend/HfConfig.h"
 #include "models/Architectures.h"
 #include "models/CheckSpec.h"
 #include "models/Rope.h"
@@ -36,9 +40,13 @@ class GgufConfigParser {
                          " is not supported (known: " + knownGgufArchitectures() + ")");
     prefix_ = std::string(*architecture) + ".";
     spec_.architecture = entry->model_type;
+    spec_.form = entry->form;
+    spec_.form.norm_plus = 0;  // convert_hf_to_gguf.py adds it
+    LLMRT_ASSIGN_OR_RETURN(spec_.activation, parseActivation(entry->default_activation));
     LLMRT_RETURN_IF_ERROR(refuseUnsupported());
     LLMRT_RETURN_IF_ERROR(parseSizes());
-    LLMRT_RETURN_IF_ERROR(parseRope());
+    LLMRT_RETURN_IF_ERROR(parseScales());
+    LLMRT_RETURN_IF_ERROR(parseRope(*entry));
     LLMRT_RETURN_IF_ERROR(parseSpecialTokens());
     readTensorFacts();
     LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
@@ -58,11 +66,33 @@ class GgufConfigParser {
     if (experts.value_or(0) > 0)
       return unsupported("metadata " + quotedName(prefix_ + "expert_count") + " " +
                          std::to_string(*experts) + " is not supported (mixtures of experts)");
-    for (const char* key :
-         {"logit_scale", "embedding_scale", "residual_scale", "attention.scale"}) {
-      if (file_.has(prefix_ + key))
-        return unsupported("metadata " + quotedName(prefix_ + key) + " is not supported");
+    // Of Olmo 3, which says olmo2.
+    if (const std::string key = prefix_ + "attention.sliding_window_pattern"; file_.has(key))
+      return unsupported("metadata " + quotedName(key) + " is not supported");
+    return {};
+  }
+
+  // Granite's; Gemma's files leave theirs out.
+  Status parseScales() {
+    if (spec_.architecture == "gemma") {
+      spec_.embedding_scale =
+          std::sqrt(static_cast<double>(std::max<int64_t>(0, spec_.hidden_size)));
+      spec_.rounds_embedding_scale = true;
     }
+    double logits = 1;
+    const std::pair<const char*, double*> scales[] = {{"embedding_scale", &spec_.embedding_scale},
+                                                      {"residual_scale", &spec_.residual_scale},
+                                                      {"attention.scale", &spec_.attention_scale},
+                                                      {"logit_scale", &logits}};
+    for (const auto& [key, scale] : scales) {
+      LLMRT_ASSIGN_OR_RETURN(auto value, file_.getFloat(prefix_ + key));
+      if (!value) continue;
+      if (spec_.architecture != "granite")
+        return unsupported("metadata " + quotedName(prefix_ + key) + " is not supported");
+      LLMRT_RETURN_IF_ERROR(checkPositive("metadata " + quotedName(prefix_ + key), *value));
+      *scale = *value;
+    }
+    spec_.logit_scale = 1 / logits;
     return {};
   }
 
@@ -106,15 +136,18 @@ class GgufConfigParser {
     return {};
   }
 
-  Status parseRope() {
+  Status parseRope(const Architecture& architecture) {
     LLMRT_ASSIGN_OR_RETURN(auto dimensions, file_.getInt(prefix_ + "rope.dimension_count"));
-    if (dimensions.value_or(spec_.head_dim) != spec_.head_dim)
+    spec_.rope.dim = dimensions.value_or(spec_.head_dim);
+    if (dimensions &&
+        (*dimensions < 1 || (*dimensions != spec_.head_dim && !architecture.has_partial_rotary)))
       return unsupported("metadata " + quotedName(prefix_ + "rope.dimension_count") + " " +
                          std::to_string(*dimensions) + " is not supported: heads have " +
                          std::to_string(spec_.head_dim));
     LLMRT_ASSIGN_OR_RETURN(auto theta, file_.getFloat(prefix_ + "rope.freq_base"));
     spec_.rope.theta = theta.value_or(10000.0);
 
+    if (file_.findTensor("rope_factors_long.weight")) return parseLongrope();
     LLMRT_ASSIGN_OR_RETURN(auto type, file_.getString(prefix_ + "rope.scaling.type"));
     LLMRT_ASSIGN_OR_RETURN(auto factor, file_.getFloat(prefix_ + "rope.scaling.factor"));
     LLMRT_ASSIGN_OR_RETURN(auto old_factor, file_.getFloat(prefix_ + "rope.scale_linear"));
@@ -127,6 +160,38 @@ class GgufConfigParser {
     spec_.rope.scaling = RopeScaling::kLinear;
     spec_.rope.factor = *factor;
     return {};
+  }
+
+  // Phi-3's factors are tensors, each for the frequency that it divides.
+  Status parseLongrope() {
+    Rope& rope = spec_.rope;
+    rope.scaling = RopeScaling::kLongrope;
+    LLMRT_ASSIGN_OR_RETURN(rope.original_max_position_embeddings,
+                           needInt("rope.scaling.original_context_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto attention, file_.getFloat(prefix_ + "rope.scaling.attn_factor"));
+    rope.attention_factor = attention.value_or(1.0);
+    LLMRT_ASSIGN_OR_RETURN(rope.short_factor, ropeFactors("rope_factors_short.weight"));
+    LLMRT_ASSIGN_OR_RETURN(rope.long_factor, ropeFactors("rope_factors_long.weight"));
+    return {};
+  }
+
+  // A tensor of one factor above 0 for each frequency; empty where there is none.
+  Result<std::vector<double>> ropeFactors(const char* name) const {
+    std::vector<double> out;
+    const GgufTensor* factors = file_.findTensor(name);
+    if (!factors) return out;
+    const int64_t count = spec_.rope.dim / 2;
+    if (factors->type != kGgmlF32 || factors->shape != std::vector<int64_t>{count})
+      return invalidData("tensor " + quotedName(name) + " must be f32 [" + std::to_string(count) +
+                         "]");
+    for (int64_t i = 0; i < count; ++i) {
+      const float factor = llmrt::loadAsF32(llmrt::DType::kF32, factors->data, i);
+      if (!(factor > 0 && factor < 1e30f))
+        return invalidData("tensor " + quotedName(name) +
+                           " holds a factor that is not above 0, at " + std::to_string(i));
+      out.push_back(factor);
+    }
+    return out;
   }
 
   // Absent ids have llama.cpp's defaults for SentencePiece vocabularies; 2^32 - 1 means none.
@@ -157,12 +222,15 @@ class GgufConfigParser {
   }
 
   void readTensorFacts() {
-    spec_.qkv_bias = file_.findTensor("blk.0.attn_q.bias") != nullptr;
-    spec_.o_bias = file_.findTensor("blk.0.attn_output.bias") != nullptr;
-    spec_.mlp_bias = file_.findTensor("blk.0.ffn_gate.bias") != nullptr;
+    const auto holds = [this](const char* name) { return file_.findTensor(name) != nullptr; };
+    spec_.qkv_bias = holds("blk.0.attn_q.bias") || holds("blk.0.attn_qkv.bias");
+    spec_.o_bias = holds("blk.0.attn_output.bias");
+    spec_.mlp_bias = holds("blk.0.ffn_gate.bias") || holds("blk.0.ffn_up.bias");
     // A vocabulary-only file says nothing about its embeddings.
     spec_.tie_word_embeddings = !file_.tensors().empty() && !file_.findTensor("output.weight");
-    if (const GgufTensor* weight = file_.findTensor("blk.0.attn_q.weight")) {
+    const GgufTensor* weight = file_.findTensor("blk.0.attn_q.weight");
+    if (!weight) weight = file_.findTensor("blk.0.attn_qkv.weight");
+    if (weight) {
       if (weight->type == kGgmlF32) spec_.dtype = llmrt::DType::kF32;
       if (weight->type == kGgmlF16) spec_.dtype = llmrt::DType::kF16;
       if (weight->type == kGgmlBF16) spec_.dtype = llmrt::DType::kBF16;
@@ -172,18 +240,10 @@ class GgufConfigParser {
   // The factors that Llama 3's scaling comes to, one per frequency; ggml divides each angle by its
   // factor.
   Status applyRopeFreqs() {
-    const GgufTensor* factors = file_.findTensor("rope_freqs.weight");
-    if (!factors) return {};
-    const int64_t count = spec_.head_dim / 2;
-    if (factors->type != kGgmlF32 || factors->shape != std::vector<int64_t>{count})
-      return invalidData("tensor 'rope_freqs.weight' must be f32 [" + std::to_string(count) + "]");
-    for (int64_t i = 0; i < count; ++i) {
-      const float factor = llmrt::loadAsF32(llmrt::DType::kF32, factors->data, i);
-      if (!(factor > 0 && factor < 1e30f))
-        return invalidData("tensor 'rope_freqs.weight' holds a factor that is not above 0, at " +
-                           std::to_string(i));
-      double& inv_freq = spec_.rope.inv_freq[static_cast<size_t>(i)];
-      inv_freq = static_cast<float>(inv_freq) / factor;
+    LLMRT_ASSIGN_OR_RETURN(const std::vector<double> factors, ropeFactors("rope_freqs.weight"));
+    for (size_t i = 0; i < factors.size(); ++i) {
+      double& inv_freq = spec_.rope.inv_freq[i];
+      inv_freq = static_cast<float>(inv_freq) / static_cast<float>(factors[i]);
     }
     return {};
   }

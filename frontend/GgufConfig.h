@@ -9,10 +9,11 @@
 
 namespace llmc {
 
-/// Reads the keys of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md for
-/// general.architecture llama and mistral. What metadata does not say follows from the tensors:
-/// biases and tied embeddings from which tensors there are, scaled frequencies from
-/// rope_freqs.weight. What is not supported is refused, naming key and value.
+/// Reads the keys of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md for the architectures
+/// that models/Architectures.cpp names for them. What metadata does not say follows from the
+/// tensors: biases and tied embeddings from which tensors there are, scaled frequencies from
+/// rope_freqs.weight and rope_factors_*.weight. What is not supported is refused, naming key and
+/// value.
 llmrt::Result<ModelSpec> parseGgufConfig(const llmrt::GgufFile& file, std::string name);
 
 }  // namespace llmc

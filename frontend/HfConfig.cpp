@@ -18,21 +18,15 @@ using llmrt::Result;
 using llmrt::Status;
 using llmrt::unsupported;
 
-// transformers' activations.py, ACT2FN: the names that mean one of ours.
-Result<Activation> parseActivation(const std::string& name) {
-  if (name == "silu" || name == "swish") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast")
-    return Activation::kGeluTanh;
-  if (name == "relu") return Activation::kRelu;
-  if (name == "relu2") return Activation::kRelu2;
-  return unsupported("hidden_act " + briefJson(name) +
-                     " is not supported (silu, gelu, gelu_pytorch_tanh, relu, relu2 are)");
-}
-
 constexpr int64_t kMostHeadDim = 1 << 16;
 
-Result<std::optional<llmrt::DType>> parseDtype(const JsonFields& config) {
+// Weights stored in a type that cannot be read leave the code: it is compiled for bf16.
+llmrt::DType unreadDtype(const std::string& name, ModelSpec& spec) {
+  spec.unread_dtype = name;
+  return llmrt::DType::kBF16;
+}
+
+Result<std::optional<llmrt::DType>> parseDtype(const JsonFields& config, ModelSpec& spec) {
   for (const char* field : {"dtype", "torch_dtype"}) {
     LLMRT_ASSIGN_OR_RETURN(auto text, config.getString(field));
     if (!text) continue;
@@ -40,6 +34,7 @@ Result<std::optional<llmrt::DType>> parseDtype(const JsonFields& config) {
     if (name == "float32") return std::optional(llmrt::DType::kF32);
     if (name == "float16") return std::optional(llmrt::DType::kF16);
     if (name == "bfloat16") return std::optional(llmrt::DType::kBF16);
+    if (name.starts_with("float8")) return std::optional(unreadDtype("fp8", spec));
     return unsupported(std::string(field) + " " + briefJson(*text) +
                        " is not supported (float32, float16, bfloat16 are)");
   }
@@ -94,9 +89,7 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
     return invalidData("partial_rotary_factor is " + briefJson(partial) +
                        ", must be above 0 and at most 1");
   const int64_t head_dim = spec.latent.kv_rank ? spec.latent.rope_dim : spec.head_dim;
-  if (head_dim > kMostHeadDim)
-    return invalidData("head_dim is " + std::to_string(head_dim) + ", must be at most " +
-                       std::to_string(kMostHeadDim));
+  if (head_dim > kMostHeadDim) return {};  // checkSpec() says which field makes it so
   out.dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
   if (head_dim >= 2 && out.dim < 2)
     return invalidData("partial_rotary_factor " + briefJson(partial) + " leaves nothing to rotate");
@@ -344,14 +337,14 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
-// Weights stored in a type we cannot read leave the code: it is compiled for bf16.
 Status parseQuantization(const JsonFields& config, ModelSpec& spec) {
   const nlohmann::json* quantization = config.find("quantization_config");
   if (!quantization) return {};
   const bool named = quantization->is_object() && quantization->contains("quant_method");
   const nlohmann::json method = named ? (*quantization)["quant_method"] : nlohmann::json();
-  if (method == "fp8") {
-    spec.unread_dtype = "fp8";
+  for (const std::string unread : {"fp8", "fbgemm_fp8", "mxfp4"}) {
+    if (method != unread) continue;
+    spec.dtype = unreadDtype(unread, spec);
     return {};
   }
   return unsupported("quantization_config" +
@@ -393,10 +386,9 @@ Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
   spec.architecture = architecture->model_type;
   spec.form = architecture->form;
 
-  LLMRT_RETURN_IF_ERROR(parseQuantization(config, spec));
   LLMRT_RETURN_IF_ERROR(refuseUnsupported(config));
-  LLMRT_ASSIGN_OR_RETURN(spec.dtype, parseDtype(config));
-  if (!spec.unread_dtype.empty()) spec.dtype = llmrt::DType::kBF16;
+  LLMRT_ASSIGN_OR_RETURN(spec.dtype, parseDtype(config, spec));
+  LLMRT_RETURN_IF_ERROR(parseQuantization(config, spec));
   LLMRT_RETURN_IF_ERROR(parseSizes(config, *architecture, spec));
   LLMRT_ASSIGN_OR_RETURN(auto eps, config.getNumber(architecture->fields.eps));
   spec.rms_norm_eps = eps.value_or(architecture->default_rms_norm_eps);
@@ -454,6 +446,18 @@ Status parseGeneration(const nlohmann::json& json, ModelSpec& spec) {
 }
 
 }  // namespace
+
+// transformers' activations.py, ACT2FN: the names that mean one of ours.
+Result<Activation> parseActivation(const std::string& name) {
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast")
+    return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  if (name == "relu2") return Activation::kRelu2;
+  return unsupported("hidden_act " + briefJson(name) +
+                     " is not supported (silu, gelu, gelu_pytorch_tanh, relu, relu2 are)");
+}
 
 Result<ModelSpec> parseHfConfig(const nlohmann::json& config, const std::string& path,
                                 std::string name) {

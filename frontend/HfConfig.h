@@ -9,6 +9,9 @@
 
 namespace llmc {
 
+/// "silu", "gelu_new", ...: transformers' names.
+llmrt::Result<Activation> parseActivation(const std::string& name);
+
 /// Reads a parsed config.json the way HF transformers v5 does: both spellings of fields
 /// (torch_dtype and dtype, rope_scaling and rope_parameters, type and rope_type), null as absent,
 /// the defaults of the model_type's configuration class. What it does not support it refuses,

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "models/Rope.h"
-#include "runtime/io/float_convert.h"
 
 namespace llmc {
 namespace {
@@ -146,19 +145,11 @@ Status readGlm(const JsonFields& config, ModelSpec& spec) {
   return readBool(config, "attention_bias", spec.qkv_bias);
 }
 
-/// A number as a model in `dtype` holds it.
-double roundedTo(llmrt::DType dtype, double value) {
-  const auto f32 = static_cast<float>(value);
-  if (dtype == llmrt::DType::kBF16) return llmrt::bf16ToF32(llmrt::f32ToBf16(f32));
-  if (dtype == llmrt::DType::kF16) return llmrt::f16ToF32(llmrt::f32ToF16(f32));
-  return f32;
-}
-
 Status readGemma(const JsonFields& config, ModelSpec& spec) {
-  // modeling_gemma.py rounds embed_scale to the dtype of the weights, as the models were trained.
-  // It is the config's dtype here, or what stands in for it, whatever --dtype a plan is made with.
-  spec.embedding_scale = roundedTo(
-      spec.defaultDtype(), std::sqrt(static_cast<double>(std::max<int64_t>(0, spec.hidden_size))));
+  // modeling_gemma.py rounds embed_scale to the dtype of the weights, as the models were trained:
+  // the config's, or else the checkpoint's, whatever --dtype a plan is made with.
+  spec.embedding_scale = std::sqrt(static_cast<double>(std::max<int64_t>(0, spec.hidden_size)));
+  spec.rounds_embedding_scale = true;
   // Early files of Gemma 1 say hidden_act "gelu" and mean the other one; hidden_activation, where
   // it is, goes before it.
   LLMRT_ASSIGN_OR_RETURN(auto activation, config.getString("hidden_activation"));

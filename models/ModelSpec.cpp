@@ -1,5 +1,7 @@
 #include "models/ModelSpec.h"
 
+#include "runtime/io/float_convert.h"
+
 namespace llmc {
 
 const char* activationName(Activation activation) {
@@ -34,6 +36,19 @@ const char* ropeScalingName(RopeScaling scaling) {
       return "dynamic";
   }
   return "unknown scaling";
+}
+
+double ModelSpec::embeddingScale() const {
+  if (!rounds_embedding_scale) return embedding_scale;
+  const auto f32 = static_cast<float>(embedding_scale);
+  switch (dtype ? *dtype : stored_dtype.value_or(defaultDtype())) {
+    case llmrt::DType::kBF16:
+      return llmrt::bf16ToF32(llmrt::f32ToBf16(f32));
+    case llmrt::DType::kF16:
+      return llmrt::f16ToF32(llmrt::f32ToF16(f32));
+    default:
+      return f32;
+  }
 }
 
 LayerForm ModelSpec::layerForm(int64_t layer) const {

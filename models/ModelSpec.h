@@ -170,12 +170,14 @@ struct ModelSpec {
   bool learned_positions = false;  // max_position_embeddings of them, in place of RoPE
   bool tie_word_embeddings = false;
   double embedding_scale = 1.0, residual_scale = 1.0, logit_scale = 1.0;
+  bool rounds_embedding_scale = false;              // to the dtype of the weights (Gemma)
   double attention_scale = 0;                       // 0: 1 / sqrt(head_dim)
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
   Experts experts;
   std::vector<bool> expert_layers;  // which layers are routed; empty: all, if there are experts
   Latent latent;
-  std::optional<llmrt::DType> dtype;  // what the config says the weights are in
+  std::optional<llmrt::DType> dtype;         // what the config says the weights are in
+  std::optional<llmrt::DType> stored_dtype;  // what the embeddings are in, once weights are opened
   std::string unread_dtype;  // the stored dtype where it is none of ours: code only. Empty: none
   std::optional<int64_t> bos_token_id;
   std::vector<int64_t> eos_token_ids;
@@ -183,6 +185,8 @@ struct ModelSpec {
 
   /// What a plan keeps the weights in unless it is told otherwise.
   llmrt::DType defaultDtype() const { return dtype.value_or(llmrt::DType::kBF16); }
+  /// embedding_scale as the model was trained with it.
+  double embeddingScale() const;
   int64_t qSize() const { return num_heads * head_dim; }
   int64_t kvSize() const { return num_kv_heads * head_dim; }
   LayerForm layerForm(int64_t layer) const;

@@ -55,7 +55,7 @@ static Value emulatedDot(KernelBuilder& k, Value c, Value a, Value b) {
 //===----------------------------------------------------------------------===//
 
 Value tileLoad(KernelBuilder& k, Value ptr, int64_t strideBytes) {
-  if (k.target().emulateAmx) {
+  if (k.target().emulateBf16Product) {
     Value tile = k.scratch(kTileBytes);
     copyTile(k, ptr, strideBytes, tile, kTileRowBytes);
     return tile;
@@ -64,7 +64,7 @@ Value tileLoad(KernelBuilder& k, Value ptr, int64_t strideBytes) {
 }
 
 void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes) {
-  if (k.target().emulateAmx) return copyTile(k, tile, kTileRowBytes, ptr, strideBytes);
+  if (k.target().emulateBf16Product) return copyTile(k, tile, kTileRowBytes, ptr, strideBytes);
   OpBuilder& b = k.builder();
   LLVM::CallIntrinsicOp::create(
       b, b.getUnknownLoc(), intrinsic(k, "tilestored64"),
@@ -72,16 +72,9 @@ void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes) {
 }
 
 Value tileDot(KernelBuilder& k, Value c, Value a, Value b) {
-  if (k.target().emulateAmx) return emulatedDot(k, c, a, b);
+  if (k.target().emulateBf16Product) return emulatedDot(k, c, a, b);
   return tile(k, "tdpbf16ps",
               {i16(k, kTileRows), i16(k, kTileRowBytes), i16(k, kTileRowBytes), c, a, b});
-}
-
-Value roundToBf16(KernelBuilder& k, Value v) {
-  if (k.target().emulateAmx) return k.roundTo(Storage::bf16, v);
-  // Whoever has AMX has an instruction for this.
-  auto type = VectorType::get({kLanes}, k.builder().getBF16Type());
-  return arith::TruncFOp::create(k.builder(), v.getLoc(), type, v);
 }
 
 }  // namespace llmc::cpu

@@ -22,7 +22,4 @@ void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes);
 /// order from zero; a row's result does not depend on the other rows.
 Value tileDot(KernelBuilder& k, Value c, Value a, Value b);
 
-/// 16 floats as bf16, to nearest with ties to even.
-Value roundToBf16(KernelBuilder& k, Value v);
-
 }  // namespace llmc::cpu

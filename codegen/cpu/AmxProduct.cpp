@@ -49,7 +49,7 @@ class AmxProduct final : public ProductFrame {
         Value v = columns == kLanes ? k_.loadF32(at)
                   : columns > 0     ? k_.keepLanes(k_.loadF32(at), columns)
                                     : k_.zero();
-        k_.store(roundToBf16(k_, v),
+        k_.store(k_.roundToBf16(v),
                  k_.offset(to, k_.add(k_.mul(step, kTileBytes), h * kTileRowBytes / 2)), 2);
       };
       k_.loop(k_.ci(0), k_.ci(wholeSteps_), 1, [&](Value step) {

@@ -17,6 +17,9 @@ namespace llmc::cpu {
 namespace {
 
 constexpr int64_t kBlockPanels = kBlock / kLanes;
+/// Panels of values that are summed at once, if the registers allow: of one state, four independent
+/// chains of FMAs, as many as hide the latency of one.
+constexpr int64_t kValuePanels = 4;
 /// Stands for -infinity: smaller than any score, and its differences stay finite.
 constexpr float kMasked = -1e30f;
 
@@ -218,7 +221,7 @@ class AttentionFrame {
     const int64_t numPanels = kv_.valueDimPadded / kLanes;
     const SmallVector<int64_t> sizes = rowTiles(k_.target());
     auto block = [&](Value s, int64_t states) {
-      int64_t atOnce = panelsFor(k_.target(), states, k_.target().gemvPanels);
+      int64_t atOnce = panelsFor(k_.target(), states, kValuePanels);
       while (numPanels % atOnce) atOnce /= 2;
       k_.loop(k_.ci(0), k_.ci(numPanels), atOnce, [&](Value p) {
         Values acc(states * atOnce, k_.zero());

@@ -1,6 +1,7 @@
-// Products as chains of FMAs. Weights are brought to floats in registers, as they are read: one or
-// two rows are over when the weights have been read; of more rows, a piece of the weights stays in
-// the cache for all of them.
+// Products as chains of FMAs, to which weights are brought as floats in registers as they are read,
+// or of dot products of pairs, where weights and left operand are bf16. One or two rows are over
+// when the weights have been read; of more rows, a piece of the weights stays in the cache for all
+// of them.
 #include "codegen/cpu/Product.h"
 
 using namespace mlir;
@@ -12,25 +13,28 @@ namespace {
 /// Rows up to which reading the weights is all that counts.
 constexpr int64_t kStreamedRows = 2;
 
-/// How far ahead of its use a line of a stream is asked for: measured, 256 to 512 bytes gain 3-6 %.
-constexpr int64_t kAheadBytes = 512;
-
 /// k values of a piece for few rows: 64 KB of 16-bit weights and, with 16 rows, 128 KB of them
 /// leave half of the smallest second-level cache to the piece that comes next. 512 measured 5 %
 /// slower.
 constexpr int64_t kFewRowsPieceCols = 2048;
+
+/// Bytes of one value of the left operand.
+int64_t leftBytes(const CpuTarget& target, const ProductSpec& spec) {
+  return spec.roundsLeft(target) ? 2 : 4;
+}
 /// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
 /// outputs, fill the first-level cache.
 int64_t manyRowsPieceCols(const CpuTarget& target, const ProductSpec& spec) {
   const Panels b = weightPanels({}, spec.storage, spec.cols);
-  const int64_t bytesPerK = target.gemmRows * 4 + target.gemmPanels * b.stepBytes / b.kPerStep;
+  const int64_t bytesPerK =
+      target.gemmRows * leftBytes(target, spec) + target.gemmPanels * b.stepBytes / b.kPerStep;
   return target.l1Bytes * 7 / 8 / bytesPerK / 64 * 64;
 }
 /// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache, and
 /// the panels of a tile, one at a time, the rest. More than 256 rows gain nothing: the weights are
 /// read seldom enough.
-int64_t blockRows(const CpuTarget& target, int64_t pieceCols) {
-  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * 4), 256);
+int64_t blockRows(const CpuTarget& target, const ProductSpec& spec, int64_t pieceCols) {
+  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * leftBytes(target, spec)), 256);
 }
 
 class FmaProduct final : public ProductFrame {
@@ -41,31 +45,53 @@ class FmaProduct final : public ProductFrame {
 
  private:
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape, int64_t pieceCols)
-      : ProductFrame(k, spec,
-                     std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows
-                                                              : blockRows(k.target(), pieceCols)),
-                     shape.isDecode() ? 1 : k.target().gemmRows),
+      : ProductFrame(
+            k, spec,
+            std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows
+                                                     : blockRows(k.target(), spec, pieceCols)),
+            shape.isDecode() ? 1 : k.target().gemmRows),
         decode_(shape.isDecode()),
-        copyRows_(spec.norm || spec.gather || spec.sourceRow),
+        rounds_(spec.roundsLeft(k.target())),
+        copyRows_(rounds_ || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols),
         // A stride that is no power of two keeps the rows of a register tile in different sets of
         // the first-level cache.
-        rowStride_(copyRows_ ? roundUp(spec.cols, kLanes) + kLanes : spec.xStride) {
-    if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowStride_ * 4);
+        rowBytes_(copyRows_ ? roundUp(spec.cols * leftBytes(k.target(), spec), 64) + 64
+                            : spec.xStride * 4) {
+    if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowBytes_);
+    if (rounds_ && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
   }
 
   void prepareBlock(Value first, Value rows) override {
     if (!copyRows_) {
-      block_ = {k_.rowPtr(spec_.x, first, spec_.xStride), rowStride_ * 4};
+      block_ = {k_.rowPtr(spec_.x, first, spec_.xStride), rowBytes_};
       return;
     }
-    block_ = {rows_, rowStride_ * 4};
+    block_ = {rows_, rowBytes_, rounds_};
     k_.loop(k_.ci(0), rows, 1, [&](Value r) {
-      Value from = sourceRow(k_.add(first, r)), to = k_.rowPtr(rows_, r, rowStride_);
+      Value from = sourceRow(k_.add(first, r)), to = k_.offset(rows_, k_.mul(r, rowBytes_));
+      if (rounds_) return roundRow(from, to);
       if (spec_.norm) return normRow(k_, spec_.norm, from, to, spec_.cols);
       k_.loop(k_.ci(0), k_.ci(roundUp(spec_.cols, kLanes) * 4), kLanes * 4,
               [&](Value at) { k_.store(k_.loadF32(k_.offset(from, at)), k_.offset(to, at), 4); });
     });
+  }
+
+  /// One row of x, after its norm, as bf16.
+  void roundRow(Value from, Value to) {
+    if (spec_.norm) {
+      normRow(k_, spec_.norm, from, normed_, spec_.cols);
+      from = normed_;
+    }
+    auto round = [&](Value column, int64_t columns) {
+      Value v = k_.loadF32(k_.offset(from, k_.mul(column, 4)));
+      // Beyond the last column lies what belongs to nobody.
+      if (columns < kLanes) v = k_.keepLanes(v, columns);
+      k_.store(k_.roundToBf16(v), k_.offset(to, k_.mul(column, 2)), 2);
+    };
+    const int64_t whole = spec_.cols / kLanes * kLanes;
+    k_.loop(k_.ci(0), k_.ci(whole), kLanes, [&](Value column) { round(column, kLanes); });
+    if (whole != spec_.cols) round(k_.ci(whole), spec_.cols - whole);
   }
 
   void multiply(const Panels& weights, const OutputTile& tile) override {
@@ -81,16 +107,21 @@ class FmaProduct final : public ProductFrame {
     block_ = block;
   }
 
-  /// Several panels side by side are several streams.
+  /// Several panels side by side are several streams. What is asked for ahead goes on, at the end
+  /// of a panel, with the one that its stream comes to next.
   void multiplyStreams(const Panels& b, const OutputTile& tile) {
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     forBlocks(k_, tile.rows, {kStreamedRows, 1}, [&](Value m, int64_t rows) {
       forPanels(
           tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
             const Panels from = b.from(k_, p);
+            const int64_t ahead = k_.target().streamAheadBytes / panels;
             auto prefetch = [&](Value k) {
-              Value at = k_.offset(from.base, k_.add(k_.mul(k, bytesPerK), kAheadBytes));
-              prefetchPanels(at, from, panels, 4 * bytesPerK, &KernelBuilder::prefetchOnce);
+              Value at = k_.add(k_.mul(k, bytesPerK), ahead);
+              Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(b.panelBytes));
+              at = k_.add(at, k_.select(over, k_.ci((panels - 1) * b.panelBytes), k_.ci(0)));
+              prefetchPanels(k_.offset(from.base, at), from, panels, 4 * bytesPerK,
+                             &KernelBuilder::prefetchOnce);
             };
             Values acc(rows * panels, k_.zero());
             acc = cpu::multiply(k_, rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
@@ -157,7 +188,9 @@ class FmaProduct final : public ProductFrame {
   }
 
   Rows rowsFrom(Value m) {
-    return {k_.offset(block_.base, k_.mul(m, block_.strideBytes)), block_.strideBytes};
+    Rows rows = block_;
+    rows.base = k_.offset(block_.base, k_.mul(m, block_.strideBytes));
+    return rows;
   }
 
   /// outputs[m.., p..] += block[m.., k0..] * weights, over `count` values of k.
@@ -165,7 +198,7 @@ class FmaProduct final : public ProductFrame {
                     const Panels& weights, Value k0, int64_t count,
                     const std::function<void(Value)>& each) {
     Rows a = rowsFrom(m);
-    a.base = k_.offset(a.base, k_.mul(k0, 4));
+    a.base = k_.offset(a.base, k_.mul(k0, a.bytesPerK()));
     Values acc;
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t q = 0; q < panels; ++q)
@@ -181,9 +214,9 @@ class FmaProduct final : public ProductFrame {
         k_.store(acc[i * panels + q], tile.at(k_, k_.add(m, i), k_.add(p, q)), 4);
   }
 
-  const bool decode_, copyRows_;
-  const int64_t pieceCols_, rowStride_;
-  Value rows_;
+  const bool decode_, rounds_, copyRows_;
+  const int64_t pieceCols_, rowBytes_;
+  Value rows_, normed_;
   Rows block_;
 };
 

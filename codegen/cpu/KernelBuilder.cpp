@@ -225,6 +225,25 @@ Value KernelBuilder::roundTo(Storage s, Value v) {
   return {};
 }
 
+Value KernelBuilder::roundToBf16(Value v) {
+  if (target_.emulateBf16Product) return roundTo(Storage::bf16, v);
+  // Whoever multiplies bf16 has an instruction for this.
+  return arith::TruncFOp::create(b_, loc_, VectorType::get({kLanes}, b_.getBF16Type()), v);
+}
+
+Value KernelBuilder::dotBf16(Value a, Value b, Value c) {
+  if (target_.emulateBf16Product) {
+    auto [aLow, aHigh] = bf16Pairs(a);
+    auto [bLow, bHigh] = bf16Pairs(b);
+    return fma(aLow, bLow, fma(aHigh, bHigh, c));
+  }
+  auto pairs = VectorType::get({2 * kLanes}, b_.getBF16Type());
+  return LLVM::CallIntrinsicOp::create(b_, loc_, vec(),
+                                       b_.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
+                                       ValueRange{c, bitcast(pairs, a), bitcast(pairs, b)})
+      .getResult(0);
+}
+
 //===----------------------------------------------------------------------===//
 // Control flow
 //===----------------------------------------------------------------------===//

@@ -29,15 +29,30 @@ static Values loadStep(KernelBuilder& k, const Panels& b, Value at) {
   return {even, odd};
 }
 
-/// One step: acc += a[:, kAt...] * b[kAt...]; `take` values of k of the step are used.
-static void multiplyStep(KernelBuilder& k, Value a, int64_t aStrideBytes, const Panels& b, Value at,
+/// One step: acc += a[:, kAt...] * b[kAt...]; `take` values of k of the step are used, of rows of
+/// bf16 all.
+static void multiplyStep(KernelBuilder& k, const Rows& rowsOfA, Value a, const Panels& b, Value at,
                          int64_t rows, int64_t panels, int64_t take, Values& acc) {
+  if (rowsOfA.bf16) {
+    Values weights;
+    for (int64_t q = 0; q < panels; ++q)
+      weights.push_back(k.load(k.vecI(kLanes, 32), k.offset(at, q * b.panelBytes), 4));
+    for (int64_t i = 0; i < rows; ++i) {
+      Value pair = k.load(k.builder().getI32Type(), k.offset(a, i * rowsOfA.strideBytes), 4);
+      Value x = k.broadcast(pair);
+      for (int64_t q = 0; q < panels; ++q) {
+        Value& c = acc[i * panels + q];
+        c = k.dotBf16(weights[q], x, c);
+      }
+    }
+    return;
+  }
   SmallVector<Values> weights;
   for (int64_t q = 0; q < panels; ++q)
     weights.push_back(loadStep(k, b, k.offset(at, q * b.panelBytes)));
   for (int64_t j = 0; j < take; ++j) {
     for (int64_t i = 0; i < rows; ++i) {
-      Value x = k.broadcast(k.loadScalar(k.offset(a, i * aStrideBytes + j * 4)));
+      Value x = k.broadcast(k.loadScalar(k.offset(a, i * rowsOfA.strideBytes + j * 4)));
       for (int64_t q = 0; q < panels; ++q) {
         Value& c = acc[i * panels + q];
         c = k.fma(weights[q][j], x, c);
@@ -52,10 +67,10 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
   constexpr int64_t kUnroll = 4;
   const int64_t main = kCount / kUnroll * kUnroll;
   auto step = [&](Value k0, int64_t first, int64_t count, Values& c) {
-    Value aAt = k.offset(a.base, k.add(k.mul(k0, 4), first * 4));
+    Value aAt = k.offset(a.base, k.add(k.mul(k0, a.bytesPerK()), first * a.bytesPerK()));
     Value bAt = k.offset(
         b.base, k.add(k.mul(k0, b.stepBytes / b.kPerStep), first / b.kPerStep * b.stepBytes));
-    multiplyStep(k, aAt, a.strideBytes, b, bAt, rows, panels, std::min(count, b.kPerStep), c);
+    multiplyStep(k, a, aAt, b, bAt, rows, panels, std::min(count, b.kPerStep), c);
   };
   acc = k.loop(k.ci(0), k.ci(main), kUnroll, acc, [&](Value k0, ValueRange state) {
     Values c(state.begin(), state.end());
@@ -69,10 +84,11 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
 
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 Value kCount, Values acc) {
+  assert(b.kPerStep == 1 && !a.bf16 && "a step of two values of k may go beyond kCount");
   return k.loop(k.ci(0), kCount, 1, acc, [&](Value k0, ValueRange state) {
     Values c(state.begin(), state.end());
-    multiplyStep(k, k.offset(a.base, k.mul(k0, 4)), a.strideBytes, b,
-                 k.offset(b.base, k.mul(k0, b.stepBytes)), rows, panels, 1, c);
+    multiplyStep(k, a, k.offset(a.base, k.mul(k0, 4)), b, k.offset(b.base, k.mul(k0, b.stepBytes)),
+                 rows, panels, 1, c);
     return c;
   });
 }

@@ -21,19 +21,23 @@ struct Panels {
 /// Weights in panels as runtime/io/weight_layout.h lays them out.
 Panels weightPanels(Value base, Storage storage, int64_t cols);
 
-/// The left-hand operand: rows of floats.
+/// The left-hand operand: rows of floats, or of bf16 for weights in bf16 (zero behind an odd K).
 struct Rows {
   Value base;
   int64_t strideBytes = 0;
+  bool bf16 = false;
+
+  int64_t bytesPerK() const { return bf16 ? 2 : 4; }
 };
 
 /// Accumulators of a tile: [rows, panels] vectors, row by row.
 /// Returns acc + a[0..rows) * b[0..panels), summed over k = 0, 1, ..., kCount - 1 in one chain of
-/// FMAs per output: the order all kernels of the float targets share. `each`, where given, is
-/// called with k = 0, 4, 8, ... before those four values of k are used.
+/// FMAs per output: the order all kernels share but those that round their left operand. Rows of
+/// bf16 are multiplied by KernelBuilder::dotBf16(), a chain of k = 1, 0, 3, 2, ... `each`, where
+/// given, is called with k = 0, 4, 8, ... before those four values of k are used.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 int64_t kCount, Values acc, const std::function<void(Value)>& each = {});
-/// The same where kCount is known at run time only. Needs kPerStep == 1.
+/// The same where kCount is known at run time only. Needs kPerStep == 1 and rows of floats.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 Value kCount, Values acc);
 

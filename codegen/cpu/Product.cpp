@@ -14,6 +14,11 @@ ProductFrame::ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t ma
   outputs_ = k.scratch(roundUp(maxBlockRows, rowUnit) * tileStride_ * 4);
 }
 
+bool ProductSpec::roundsLeft(const CpuTarget& target) const {
+  // It is rounded once for all tiles: it must be the same for all.
+  return target.bf16Product != Bf16Product::fma && storage == Storage::bf16 && !tileCols;
+}
+
 void setMatrix(ProductSpec& spec, Operation* op, FlatSymbolRefAttr weight) {
   const MatrixInfo m = matrixInfo(op, weight);
   spec.storage = m.storage;
@@ -83,8 +88,7 @@ void ProductFrame::zeroOutputs(const OutputTile& tile) {
 }
 
 void emitProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape) {
-  // AMX's left operand is brought to bf16 once for all tiles: it must be the same for all.
-  if (k.target().amxBf16 && spec.storage == Storage::bf16 && !spec.tileCols)
+  if (spec.roundsLeft(k.target()) && k.target().bf16Product == Bf16Product::amx)
     emitAmxProduct(k, spec, shape);
   else
     emitFmaProduct(k, spec, shape);

@@ -3,8 +3,8 @@
 // One frame serves all: rows are walked in blocks that fit the cache, each thread brings its own
 // copy of a block of the left operand into scratch where something is fused in or its type differs,
 // and every tile of outputs is finished by an epilogue while it is still in the first-level cache.
-// How a tile is multiplied is the target's matter: chains of FMAs (FmaProduct.cpp), or AMX tiles
-// for weights in bf16 (AmxProduct.cpp).
+// How a tile is multiplied is the target's matter: chains of FMAs or of dot products of bf16 pairs
+// (FmaProduct.cpp), or AMX tiles for weights in bf16 (AmxProduct.cpp).
 #pragma once
 
 #include <functional>
@@ -45,6 +45,9 @@ struct ProductSpec {
   int64_t numExperts = 0, expertBytes = 0;
   Value expertRows;
   std::function<void(const OutputTile&)> epilogue;
+
+  /// The left operand is rounded to bf16, and multiplied in the order of the target's bf16Product.
+  bool roundsLeft(const CpuTarget& target) const;
 };
 
 /// Storage, K and panels of the matrix `weight` names.

@@ -10,9 +10,17 @@
 
 namespace llmc::cpu {
 
+/// How a product of weights in bf16 is summed.
+enum class Bf16Product {
+  fma,  // as floats, in ascending order of k, like all other weights
+  // By instructions that take the left operand rounded to bf16 too:
+  dot,  // vdpbf16ps: per pair of k the odd one, then the even one, each by an FMA
+  amx,  // tdpbf16ps: per 32 k the even ones and the odd ones, each from zero, and both sums added
+};
+
 /// Kernels are written on vectors of 16 floats whatever the target; LLVM splits them over its
-/// registers. All targets without AMX therefore sum in the same order and give the same bits, and
-/// so do those with it for weights that are not bf16.
+/// registers. All targets whose bf16Product is fma therefore sum in the same order and give the
+/// same bits, and so do the others for weights that are not bf16.
 struct CpuTarget {
   std::string name;  // as the plan and --target spell it
   std::string triple;
@@ -29,12 +37,13 @@ struct CpuTarget {
   int64_t gemmPanels = 1;
   /// Panels whose weights are streamed at once when there is one row.
   int64_t gemvPanels = 4;
+  /// Bytes a thread asks for ahead of their use when it streams weights, over all of its streams.
+  int64_t streamAheadBytes = 2 << 10;
 
-  /// bf16 weights are multiplied by AMX, with the left operand rounded to bf16: another order of
-  /// summation than the FMA targets have.
-  bool amxBf16 = false;
-  /// For tests on machines without AMX: its instructions become loops of the same order. Slow.
-  bool emulateAmx = false;
+  Bf16Product bf16Product = Bf16Product::fma;
+  /// For tests on machines without the instructions of bf16Product: they become others of the same
+  /// order. Slow.
+  bool emulateBf16Product = false;
 };
 
 /// Null when there is no such target.

@@ -62,7 +62,7 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
           .blocks = ceilDiv(p.numPanels, 8),
           .rowsPerBlock = 1,
           .dynamicSharedBytes = kGroupedBytes,
-          .blocksPerProcessor = 3}});
+          .blocksPerProcessor = 2}});
     return;
   }
   const Staging staging = stagingOf(4, p.matrix.cols, p.matrix.type, out.problem);
@@ -183,7 +183,7 @@ Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
           .blocks = ceilDiv(headPanels, 8),
           .rowsPerBlock = 1,
           .dynamicSharedBytes = kGroupedBytes,
-          .blocksPerProcessor = 3}});
+          .blocksPerProcessor = 2}});
     return result;
   }
   for (const int64_t rows : {1, 4}) {

@@ -321,7 +321,7 @@ class Importer {
 
     RankedTensorType residual = rowsOf(spec_.hidden_size);
     Value x = EmbedOp::create(builder_, loc_, residual, rows, symbol("embed_tokens"),
-                              optional("positions"), number(spec_.embedding_scale));
+                              optional("positions"), number(spec_.embeddingScale()));
     for (int64_t first = 0; first < spec_.num_layers;) {
       const LayerForm form = layerForm(first);
       int64_t end = first + 1;

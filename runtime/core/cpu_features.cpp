@@ -14,8 +14,8 @@
 namespace llmrt {
 
 const std::vector<std::string>& knownCpuTargets() {
-  static const std::vector<std::string> names = {"sapphirerapids", "x86-64-v4", "x86-64-v3",
-                                                 "aarch64"};
+  static const std::vector<std::string> names = {"sapphirerapids", "znver4", "x86-64-v4",
+                                                 "x86-64-v3", "aarch64"};
   return names;
 }
 
@@ -54,8 +54,14 @@ uint64_t readXcr0() {
   return uint64_t{high} << 32 | low;
 }
 
+bool isAmd() {
+  const Leaf vendor = cpuid(0, 0);  // "AuthenticAMD", four letters a register
+  return vendor.ebx == signature_AMD_ebx && vendor.edx == signature_AMD_edx &&
+         vendor.ecx == signature_AMD_ecx;
+}
+
 struct X86Levels {
-  bool v3 = false, v4 = false, sapphirerapids = false;
+  bool v3 = false, v4 = false, znver4 = false, sapphirerapids = false;
 };
 
 X86Levels detect() {
@@ -76,6 +82,9 @@ X86Levels detect() {
 
   const uint64_t v4_l7 = bit(16) | bit(17) | bit(28) | bit(30) | bit(31);  // AVX512 F DQ CD BW VL
   levels.v4 = levels.v3 && (xcr0 & kXcr0Avx512) == kXcr0Avx512 && has(l7.ebx, v4_l7);
+
+  // AVX512_BF16. Intel's CPUs run vdpbf16ps at half the rate of an FMA: it is no gain there.
+  levels.znver4 = levels.v4 && has(l7_1.eax, bit(5)) && isAmd();
 
   // What -mcpu=sapphirerapids lets the compiler use in kernels.
   const uint64_t spr_ebx = bit(21);  // AVX512_IFMA
@@ -98,6 +107,7 @@ std::vector<std::string> supportedCpuTargets() {
   const X86Levels levels = detect();
   std::vector<std::string> names;
   if (levels.sapphirerapids) names.push_back("sapphirerapids");
+  if (levels.znver4) names.push_back("znver4");
   if (levels.v4) names.push_back("x86-64-v4");
   if (levels.v3) names.push_back("x86-64-v3");
   return names;

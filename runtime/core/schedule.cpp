@@ -51,6 +51,12 @@ Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory)
         bound.section = s;
         bound.phase = p;
         bound.layer = layer;
+        bound.is_experts = phase.num_experts() > 0;
+        if (phase.rows_per_tile() == 0 && phase.tiles() > 0) {
+          const uint64_t bytes =
+              phase.weight_bytes() + phase.expert_bytes() * phase.experts_per_row();
+          bound.row_tile_bytes = static_cast<int64_t>(bytes / phase.tiles());
+        }
         first_operand.push_back(operands_.size());
         if (phase.operands()) {
           for (const schema::Operand* operand : *phase.operands()) {

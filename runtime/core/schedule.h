@@ -1,6 +1,7 @@
 // An entry point bound to memory: a flat list of kernel calls that a step walks.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -37,12 +38,26 @@ struct BoundPhase {
   bool on_logits_rows = false;
   uint32_t section = 0, phase = 0;  // where it stands in the plan
   uint32_t layer = 0;
+  int64_t row_tile_bytes = 0;  // of a product: weights of a tile that a row needs; else 0
+  bool is_experts = false;
 
+  int64_t numRows(const LlmcStep& step) const {
+    return on_logits_rows ? step.num_logits_rows : step.num_rows;
+  }
   /// Tiles in a step: none where there is no row to work on.
   int64_t numTiles(const LlmcStep& step) const {
-    const int64_t rows = on_logits_rows ? step.num_logits_rows : step.num_rows;
+    const int64_t rows = numRows(step);
     if (rows == 0) return 0;
     return rows_per_tile == 0 ? tiles : tiles * ((rows + rows_per_tile - 1) / rows_per_tile);
+  }
+
+  /// The fewest tiles worth a kernel call of their own. A call brings the left operand of a
+  /// product, all rows of it, to where it multiplies from: 64 KB of weights for each row, up to 64
+  /// rows, keep that to a few percent. For experts, each call also sorts the rows by their choices.
+  int64_t leastTiles(const LlmcStep& step) const {
+    if (row_tile_bytes == 0) return 1;
+    const int64_t row_bytes = int64_t{is_experts ? 256 : 64} << 10;
+    return std::max<int64_t>(row_bytes * std::min<int64_t>(numRows(step), 64) / row_tile_bytes, 1);
   }
 };
 

@@ -133,6 +133,7 @@ Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights
 Status Session::initialize(const Weights& weights, const SessionMemory& memory) {
   const schema::Plan& p = plan_.schema();
   LLMRT_ASSIGN_OR_RETURN(team_, ThreadTeam::create(options_.device ? 1 : options_.threads));
+  tile_shares_ = std::make_unique<TileShares>(team_->size());
   for (const schema::EntryPoint* entry : *p.entry_points()) {
     max_rows_ = std::max<int64_t>(max_rows_, entry->max_rows());
     max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
@@ -388,7 +389,6 @@ void Session::runPhases(int worker) {
   using Clock = std::chrono::steady_clock;
   const std::vector<BoundPhase>& phases = schedules_[running_].phases();
   void* const scratch = scratch_ + static_cast<uint64_t>(worker) * scratch_stride_;
-  const int64_t threads = team_->size();
   const bool timed = profile_ && worker == 0;
   Clock::time_point start;
   if (timed) start = Clock::now();
@@ -396,16 +396,14 @@ void Session::runPhases(int worker) {
     const BoundPhase& phase = phases[i];
     const int64_t tiles = phase.numTiles(step_);
     if (tiles == 0) continue;  // for every thread alike
-    // Contiguous shares: each thread streams one region of the weights, the same in every step.
-    const int64_t begin = tiles * worker / threads;
-    const int64_t end = tiles * (worker + 1) / threads;
-    if (begin < end && failure_.load(std::memory_order_relaxed) == 0) {
+    tile_shares_->forEach(tiles, phase.leastTiles(step_), worker, [&](int64_t begin, int64_t end) {
+      if (failure_.load(std::memory_order_relaxed) != 0) return;
       const int32_t status = phase.kernel(&step_, phase.operands, begin, end, scratch);
       if (status != 0) {
         uint64_t none = 0;
         failure_.compare_exchange_strong(none, uint64_t{i} << 32 | static_cast<uint32_t>(status));
       }
-    }
+    });
     // The next phase reads what other threads wrote in this one.
     team_->barrier();
     if (timed) {

@@ -18,6 +18,7 @@
 #include "runtime/core/sampler.h"
 #include "runtime/core/schedule.h"
 #include "runtime/core/thread_team.h"
+#include "runtime/core/tile_shares.h"
 #include "runtime/core/weights.h"
 #include "runtime/io/status.h"
 
@@ -126,6 +127,7 @@ class Session {
   KvBlocks blocks_;
   AnonymousMemory memory_;
   std::unique_ptr<ThreadTeam> team_;
+  std::unique_ptr<TileShares> tile_shares_;
   std::unique_ptr<DeviceSession> device_;  // null: this machine's CPUs
   std::vector<Schedule> schedules_;        // one per entry point
   std::vector<KvPool> kv_pools_;           // one per KV group

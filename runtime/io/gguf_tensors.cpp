@@ -1,5 +1,7 @@
 #include "runtime/io/gguf_tensors.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -11,19 +13,34 @@ namespace {
 
 using NamePair = std::pair<std::string_view, std::string_view>;
 
-// gguf-py/gguf/tensor_mapping.py, the columns of llama-hf. Without ".weight" or ".bias".
+// gguf-py/gguf/tensor_mapping.py, the columns of llama-hf and those like it. Without ".weight" or
+// ".bias".
 constexpr NamePair kModelNames[] = {
     {"token_embd", "model.embed_tokens"},
     {"output_norm", "model.norm"},
     {"output", "lm_head"},
 };
 constexpr NamePair kLayerNames[] = {
-    {"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
     {"ffn_down", "mlp.down_proj"},
+    {"attn_qkv", "self_attn.qkv_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
 };
+// phi3 has gate and up in one.
+constexpr NamePair kPhi3Names[] = {{"ffn_up", "mlp.gate_up_proj"}};
+
+// convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
+constexpr std::string_view kInterleaved[] = {"llama", "granite"};
 
 template <size_t N>
 std::string_view lookUp(const NamePair (&names)[N], std::string_view stem) {
@@ -52,11 +69,13 @@ class GgufTensorSource : public TensorSource {
 
   Status build() {
     LLMRT_ASSIGN_OR_RETURN(auto architecture, file_->getString("general.architecture"));
-    const bool interleaved = architecture == "llama";
+    architecture_ = architecture.value_or("");
+    const bool interleaved = std::find(std::begin(kInterleaved), std::end(kInterleaved),
+                                       architecture_) != std::end(kInterleaved);
     for (const GgufTensor& stored : file_->tensors()) {
       Entry entry;
       Tensor& tensor = entry.tensor;
-      tensor.name = hfTensorName(stored.name);
+      tensor.name = hfTensorName(stored.name, architecture_);
       tensor.shape = stored.shape;
       tensor.data = stored.data;
       tensor.bytes = stored.bytes;
@@ -98,18 +117,17 @@ class GgufTensorSource : public TensorSource {
     std::string unusable_type;  // empty: usable
   };
 
-  // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of every
-  // llama.
   Status setInterleavedHeads(Tensor& tensor) const {
     const bool is_q = tensor.name.find(".self_attn.q_proj.") != std::string::npos;
     const bool is_k = tensor.name.find(".self_attn.k_proj.") != std::string::npos;
     if (!is_q && !is_k) return {};
-    LLMRT_ASSIGN_OR_RETURN(auto heads, file_->getInt("llama.attention.head_count"));
+    const std::string key = architecture_ + ".attention.head_count";
+    LLMRT_ASSIGN_OR_RETURN(auto heads, file_->getInt(key));
     if (is_k) {
-      LLMRT_ASSIGN_OR_RETURN(auto kv_heads, file_->getInt("llama.attention.head_count_kv"));
+      LLMRT_ASSIGN_OR_RETURN(auto kv_heads, file_->getInt(key + "_kv"));
       if (kv_heads) heads = kv_heads;
     }
-    if (!heads) return invalidData(path() + ": metadata 'llama.attention.head_count' is missing");
+    if (!heads) return invalidData(path() + ": metadata " + quotedName(key) + " is missing");
     if (*heads <= 0 || tensor.shape[0] % *heads != 0 || tensor.shape[0] / *heads % 2 != 0)
       return invalidData(path() + ": tensor " + quotedName(tensor.name) + " has " +
                          std::to_string(tensor.shape[0]) + " rows, which are not " +
@@ -119,12 +137,13 @@ class GgufTensorSource : public TensorSource {
   }
 
   std::shared_ptr<const GgufFile> file_;
+  std::string architecture_;
   std::map<std::string, Entry, std::less<>> tensors_;
 };
 
 }  // namespace
 
-std::string hfTensorName(std::string_view gguf_name) {
+std::string hfTensorName(std::string_view gguf_name, std::string_view architecture) {
   const size_t dot = gguf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(gguf_name);
   const std::string_view suffix = gguf_name.substr(dot);
@@ -137,7 +156,10 @@ std::string hfTensorName(std::string_view gguf_name) {
   const size_t end = stem.find('.');
   if (end == std::string_view::npos) return std::string(gguf_name);
   const std::string_view layer = stem.substr(0, end);
-  const std::string_view hf = lookUp(kLayerNames, stem.substr(end + 1));
+  stem.remove_prefix(end + 1);
+  std::string_view hf;
+  if (architecture == "phi3") hf = lookUp(kPhi3Names, stem);
+  if (hf.empty()) hf = lookUp(kLayerNames, stem);
   if (hf.empty()) return std::string(gguf_name);
   return std::string("model.layers.").append(layer).append(".").append(hf).append(suffix);
 }

@@ -7,24 +7,13 @@
 #include <optional>
 
 #include "runtime/jinja/builders.h"
+#include "runtime/jinja/format_spec.h"
 #include "runtime/jinja/operations.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt::jinja {
 namespace {
-
-struct Spec {
-  std::string fill = " ";
-  char align = '\0';  // < > ^ =
-  char sign = '-';
-  bool alternate = false, zero = false;
-  int64_t width = 0, precision = -1;
-  char separator = '\0';  // , or _
-  char type = '\0';
-};
-
-constexpr int64_t kMaxDigits = 400;  // behind the point of a float
 
 int64_t parseNumber(std::string_view text, size_t& i) {
   int64_t number = 0;
@@ -36,132 +25,6 @@ int64_t parseNumber(std::string_view text, size_t& i) {
 
 bool digitAt(std::string_view text, size_t i) {
   return i < text.size() && text[i] >= '0' && text[i] <= '9';
-}
-
-// 1234567 -> 1,234,567: `digits` up to `end`, by `size`.
-std::string grouped(std::string digits, size_t end, size_t size, char separator) {
-  if (separator == '\0') return digits;
-  while (end > size) digits.insert(end -= size, 1, separator);
-  return digits;
-}
-
-std::string digitsOf(uint64_t value, int base, bool upper) {
-  char buffer[65];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, base);
-  std::string digits(buffer, end.ptr);
-  if (upper) {
-    for (char& c : digits)
-      if (c >= 'a') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return digits;
-}
-
-std::string floatDigits(double value, const Spec& spec) {
-  if (!std::isfinite(value)) return std::isnan(value) ? "nan" : "inf";
-  const int precision = static_cast<int>(spec.precision < 0 ? 6 : spec.precision);
-  if (spec.precision > kMaxDigits) fail("a precision in a format is too large");
-  char buffer[800];
-  const char* pattern = spec.type == 'e'   ? "%#.*e"
-                        : spec.type == 'E' ? "%#.*E"
-                        : spec.type == 'g' ? "%#.*g"
-                        : spec.type == 'G' ? "%#.*G"
-                                           : "%#.*f";
-  std::string plain = pattern;
-  if (!spec.alternate) plain.erase(1, 1);
-  const int n = std::snprintf(buffer, sizeof buffer, plain.c_str(), precision, value);
-  return std::string(buffer, static_cast<size_t>(std::clamp(n, 0, 799)));
-}
-
-// As 'g', but with a digit behind the point, for which the exponent comes one digit earlier.
-std::string generalDigits(double value, Spec spec) {
-  if (!std::isfinite(value)) return floatDigits(value, spec);
-  spec.precision = std::max<int64_t>(spec.precision, 1);
-  spec.type = 'e';
-  const int64_t precision = std::exchange(spec.precision, spec.precision - 1);
-  std::string digits = floatDigits(value, spec);
-  const size_t e = digits.find('e');
-  const int exponent = std::atoi(digits.c_str() + e + 1);
-  const bool scientific = exponent < -4 || exponent >= precision - 1;
-  const auto trim = [](std::string text) {
-    if (text.find('.') == std::string::npos) return text;
-    text.erase(text.find_last_not_of('0') + 1);
-    if (text.back() == '.') text.pop_back();
-    return text;
-  };
-  if (scientific) return trim(digits.substr(0, e)) + digits.substr(e);
-  spec.type = 'f';
-  spec.precision = std::max<int64_t>(precision - 1 - exponent, 1);
-  digits = trim(floatDigits(value, spec));
-  return digits.find('.') == std::string::npos ? digits + ".0" : digits;
-}
-
-void appendPadded(TextBuilder& out, std::string_view sign, std::string_view body, const Spec& spec,
-                  char default_align) {
-  const auto length = static_cast<int64_t>(sign.size() + countCodePoints(body));
-  const int64_t padding = std::max<int64_t>(0, spec.width - length);
-  const char align = spec.align != '\0' ? spec.align : default_align;
-  const int64_t left = align == '<' || align == '=' ? 0 : align == '^' ? padding / 2 : padding;
-  const auto fill = [&](int64_t count) {
-    for (int64_t i = 0; i < count; ++i) out.append(spec.fill);
-  };
-  fill(left);
-  out.append(sign);
-  if (align == '=') fill(padding);
-  out.append(body);
-  if (align != '=') fill(padding - left);
-}
-
-const char* signOf(bool negative, const Spec& spec) {
-  return negative ? "-" : spec.sign == '+' ? "+" : spec.sign == ' ' ? " " : "";
-}
-
-void appendFormattedInteger(TextBuilder& out, int64_t value, const Spec& spec) {
-  const uint64_t magnitude =
-      value < 0 ? ~static_cast<uint64_t>(value) + 1 : static_cast<uint64_t>(value);
-  std::string sign = signOf(value < 0, spec), digits;
-  const bool decimal = std::string_view("xXob").find(spec.type) == std::string_view::npos;
-  if (!decimal && spec.separator == ',') fail("a format groups hexadecimal digits with '_'");
-  switch (spec.type) {
-    case 'x':
-    case 'X':
-      digits = digitsOf(magnitude, 16, spec.type == 'X');
-      if (spec.alternate) sign += spec.type == 'X' ? "0X" : "0x";
-      break;
-    case 'o':
-      digits = digitsOf(magnitude, 8, false);
-      if (spec.alternate) sign += "0o";
-      break;
-    case 'b':
-      digits = digitsOf(magnitude, 2, false);
-      if (spec.alternate) sign += "0b";
-      break;
-    default:
-      digits = digitsOf(magnitude, 10, false);
-  }
-  if (spec.precision > kMaxDigits) fail("a precision in a format is too large");
-  if (const auto least = static_cast<size_t>(std::max<int64_t>(spec.precision, 0));
-      digits.size() < least)
-    digits.insert(0, least - digits.size(), '0');
-  const size_t end = digits.size();
-  digits = grouped(std::move(digits), end, decimal ? 3 : 4, spec.separator);
-  appendPadded(out, sign, digits, spec, spec.zero ? '=' : '>');
-}
-
-void appendFormattedFloat(TextBuilder& out, double value, const Spec& spec) {
-  const bool negative = std::signbit(value) && !std::isnan(value);
-  std::string digits;
-  if (spec.type == '%') {
-    digits = floatDigits(std::fabs(value) * 100, spec) + "%";
-  } else if (spec.type == '\0' && spec.precision < 0) {
-    digits = floatText(std::fabs(value));
-  } else if (spec.type == '\0') {
-    digits = generalDigits(std::fabs(value), spec);
-  } else {
-    digits = floatDigits(std::fabs(value), spec);
-  }
-  const size_t end = std::min(digits.find_first_of(".e%"), digits.size());
-  appendPadded(out, signOf(negative, spec), grouped(std::move(digits), end, 3, spec.separator),
-               spec, spec.zero ? '=' : '>');
 }
 
 Value reprOf(Budget& budget, const Value& value) {
@@ -196,12 +59,6 @@ Value characterOf(Budget& budget, const Value& value) {
   return out.value();
 }
 
-void appendFormattedText(TextBuilder& out, std::string_view text, const Spec& spec, char align) {
-  if (spec.precision >= 0)
-    text = text.substr(0, offsetOfCodePoint(text, static_cast<size_t>(spec.precision)));
-  appendPadded(out, "", text, spec, align);
-}
-
 // --- %
 
 // Hands out the right side of a %: a tuple's items one by one, a dict's by name, or itself once.
@@ -233,7 +90,7 @@ class PercentArguments {
   size_t used_ = 0;
 };
 
-void appendPercent(TextBuilder& out, const Value& value, Spec spec, bool markup) {
+void appendPercent(TextBuilder& out, const Value& value, FormatSpec spec, bool markup) {
   requireDefined(value);
   switch (spec.type) {
     case 's':
@@ -325,8 +182,8 @@ Value fieldValue(Budget& budget, std::string_view field, const Arguments& argume
   return value;
 }
 
-Spec parseSpec(std::string_view text) {
-  Spec spec;
+FormatSpec parseSpec(std::string_view text) {
+  FormatSpec spec;
   size_t i = 0;
   const auto isAlign = [&](size_t at) {
     return at < text.size() && std::string_view("<>^=").find(text[at]) != std::string_view::npos;
@@ -357,7 +214,7 @@ Spec parseSpec(std::string_view text) {
 
 void appendBraces(TextBuilder& out, const Value& value, std::string_view spec_text) {
   requireDefined(value);
-  Spec spec = parseSpec(spec_text);
+  FormatSpec spec = parseSpec(spec_text);
   const bool float_type =
       spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
   if (spec.type == 'n' && value.isNumber()) spec.type = value.isFloat() ? 'g' : 'd';
@@ -399,7 +256,7 @@ Value formatPercent(Budget& budget, const Value& format, const Value& value) {
       name = text.substr(i + 1, end - i - 1);
       i = end + 1;
     }
-    Spec spec;
+    FormatSpec spec;
     for (; i < text.size() && std::string_view("-+ #0").find(text[i]) != std::string_view::npos;
          ++i) {
       if (text[i] == '-') spec.align = '<';

@@ -82,7 +82,14 @@ Value applyToIntegers(Operator op, int64_t a, int64_t b) {
   return Value::integer(op == Operator::kFloorDivide ? floorDivide(a, b) : floorModulo(a, b));
 }
 
-Value applyToNumbers(Operator op, double a, double b) {
+// std::fmod(), which may take a few bits of the quotient at a time.
+double floatRemainder(Budget& budget, double a, double b) {
+  const bool wide = std::isfinite(a) && std::isfinite(b) && std::fabs(a) > std::fabs(b);
+  if (wide && b != 0) budget.step(static_cast<uint64_t>(std::ilogb(a) - std::ilogb(b)) / 64);
+  return std::fmod(a, b);
+}
+
+Value applyToNumbers(Budget& budget, Operator op, double a, double b) {
   switch (op) {
     case Operator::kAdd:
       return Value::number(a + b);
@@ -99,7 +106,7 @@ Value applyToNumbers(Operator op, double a, double b) {
   }
   if (b == 0) fail("division by zero");
   if (op == Operator::kDivide) return Value::number(a / b);
-  double remainder = std::fmod(a, b);
+  double remainder = floatRemainder(budget, a, b);
   if (remainder != 0 && (remainder < 0) != (b < 0)) remainder += b;
   if (op == Operator::kModulo) return Value::number(remainder);
   return Value::number(std::round((a - remainder) / b));
@@ -260,7 +267,7 @@ Value applyOperator(Budget& budget, Operator op, const Value& a, const Value& b)
   requireDefined(b);
   const auto i = a.asInteger(), j = b.asInteger();
   if (i && j) return applyToIntegers(op, *i, *j);
-  if (a.isNumber() && b.isNumber()) return applyToNumbers(op, a.asNumber(), b.asNumber());
+  if (a.isNumber() && b.isNumber()) return applyToNumbers(budget, op, a.asNumber(), b.asNumber());
   if (op == Operator::kAdd) {
     if (a.isString() && b.isString()) return concatenate(budget, a, b);
     if (isListOrTuple(a) && isListOrTuple(b) && a.asSequence()->kind == b.asSequence()->kind)

@@ -285,7 +285,7 @@ Value absolute(Budget&, const Value& input, const Arguments& arguments) {
   return *input.asInteger() < 0 ? negate(input) : Value::integer(*input.asInteger());
 }
 
-Value roundNumber(Budget&, const Value& input, const Arguments& arguments) {
+Value roundNumber(Budget& budget, const Value& input, const Arguments& arguments) {
   const Parameters p("round", arguments, {"precision", "method"});
   const int64_t precision = p.integer(0, 0);
   const std::string_view method = p.text(1, "common");
@@ -294,10 +294,15 @@ Value roundNumber(Budget&, const Value& input, const Arguments& arguments) {
   if (precision < -300 || precision > 300) fail("round() takes a precision from -300 to 300");
   if (method == "common") {
     if (!input.isFloat() && precision >= 0) return Value::integer(*input.asInteger());
-    if (!std::isfinite(input.asNumber())) return input;
+    // From 2^53 on there is nothing behind the point.
+    if (!std::isfinite(input.asNumber()) ||
+        (precision >= 0 && std::fabs(input.asFloat()) >= 0x1p53))
+      return input;
     double rounded;
     if (precision >= 0) {
-      // The decimal digits are exact in printf, and ties there go to even, as in Python.
+      // The decimal digits are exact in printf, and ties there go to even, as in Python. Many of
+      // them take long to write and to read.
+      budget.step(static_cast<uint64_t>(precision) / 8);
       rounded = std::strtod(fmt::format("{:.{}f}", input.asFloat(), precision).c_str(), nullptr);
     } else {
       const double scale = std::pow(10.0, static_cast<double>(-precision));

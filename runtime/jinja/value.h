@@ -3,11 +3,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -130,7 +130,9 @@ class Dict {
   const size_t* indexOf(Budget& budget, size_t hash, const Value& key) const;
 
   std::vector<std::pair<Value, Value>> entries_;
-  std::unordered_multimap<size_t, size_t> index_;  // hash of a key -> entry
+  // Hash of a key -> entry. Ordered: no choice of keys makes a long chain of one that is walked for
+  // nothing, as in a table; equal hashes are paid for, a comparison each.
+  std::multimap<size_t, size_t> index_;
   int depth_ = 1;
 };
 

@@ -15,8 +15,8 @@ class BandwidthMeter {
  public:
   static constexpr std::array<int, 5> kStreams = {1, 2, 4, 8, 16};  // per thread
 
-  /// Allocates and touches the buffer: at most an eighth of the memory that is available, 64 MiB at
-  /// least.
+  /// Allocates and touches the buffer: about an eighth of the memory that is available at most,
+  /// 65 MiB at least.
   static Result<BandwidthMeter> create(int threads);
   BandwidthMeter(BandwidthMeter&& other) noexcept;
   BandwidthMeter& operator=(BandwidthMeter&&) = delete;

@@ -79,21 +79,18 @@ std::vector<cpu::CpuTarget> runnableTargets() {
   };
 #if defined(__x86_64__)
   targets.push_back(*cpu::findCpuTarget("x86-64-v3"));
-  cpu::CpuTarget v4 = *cpu::findCpuTarget("x86-64-v4");
-  if (!runs("x86-64-v4")) {
-    v4.name += " as x86-64-v3";
-    v4.cpu = "x86-64-v3";
-    v4.features.clear();
+  for (const char* name : {"x86-64-v4", "znver4", "sapphirerapids"}) {
+    cpu::CpuTarget target = *cpu::findCpuTarget(name);
+    const bool here = runs(name);
+    if (here) targets.push_back(target);
+    // Where the instructions are here, they are compared with their emulation.
+    if (here && target.bf16Product != cpu::Bf16Product::dot) continue;
+    target.name += " as x86-64-v3";
+    target.cpu = "x86-64-v3";
+    target.features.clear();
+    target.emulateBf16Product = true;
+    targets.push_back(target);
   }
-  targets.push_back(v4);
-  cpu::CpuTarget amx = *cpu::findCpuTarget("sapphirerapids");
-  if (!runs("sapphirerapids")) {
-    amx.name += " as x86-64-v3";
-    amx.cpu = "x86-64-v3";
-    amx.features.clear();
-    amx.emulateAmx = true;
-  }
-  targets.push_back(amx);
 #elif defined(__aarch64__)
   targets.push_back(*cpu::findCpuTarget("aarch64"));
 #endif

@@ -54,7 +54,8 @@ std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target);
 /// Targets whose code this machine can run: each x86-64 description at the instruction set that is
 /// here. A description for wider vectors than the machine has is lowered to the machine's: its
 /// tiles and loops are tested all the same, and since all float targets sum in one order, so are
-/// its numbers. AMX, where it is missing, is emulated.
+/// its numbers. Products of bf16 that the machine has no instructions for are emulated; so are
+/// those of znver4 where it has them, beside them.
 std::vector<cpu::CpuTarget> runnableTargets();
 
 /// A packed matrix [N, K] and the values it holds after rounding to `dtype`.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "kernel_harness.h"
 
@@ -49,11 +50,13 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
       x.floats()[m * xStride + k] = k < s.k ? values[m * s.k + k] : std::nanf("");
 
   // Of the first target with an order of summation, in prefill.
-  std::vector<float> fmaReference, amxReference;
+  std::map<cpu::Bf16Product, std::vector<float>> references;
   for (const cpu::CpuTarget& target : runnableTargets()) {
     SCOPED_TRACE(target.name);
-    const bool amx = target.amxBf16 && dtype == DType::kBF16;
-    std::vector<float>& reference = amx ? amxReference : fmaReference;
+    const cpu::Bf16Product order =
+        dtype == DType::kBF16 ? target.bf16Product : cpu::Bf16Product::fma;
+    const bool rounds = order != cpu::Bf16Product::fma;
+    std::vector<float>& reference = references[order];
     auto kernels = LoadedKernels::compile(linearModel(dtype, s, xStride, yStride), target);
     ASSERT_TRUE(kernels);
     const int64_t tiles = ((s.n + 15) / 16 + 3) / 4;
@@ -79,7 +82,7 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
           for (int64_t k = 0; k < s.k; ++k) {
             const float left = values[m * s.k + k];
             const double product =
-                double(amx ? rounded(DType::kBF16, left) : left) * w.values[n * s.k + k];
+                double(rounds ? rounded(DType::kBF16, left) : left) * w.values[n * s.k + k];
             sum += product;
             magnitude += std::abs(product);
           }
@@ -90,6 +93,19 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
           ASSERT_LE(error, tolerance)
               << "row " << m << " output " << n << ": " << all[m * s.n + n] << " for " << sum;
         }
+      if (order == cpu::Bf16Product::dot) {
+        for (int64_t m = 0; m < 8; ++m)
+          for (int64_t n = 0; n < s.n; ++n) {
+            float sum = 0;
+            auto add = [&](int64_t k) {
+              if (k < s.k)
+                sum = std::fma(rounded(DType::kBF16, values[m * s.k + k]), w.values[n * s.k + k],
+                               sum);
+            };
+            for (int64_t k = 0; k < s.k; k += 2) add(k + 1), add(k);
+            ASSERT_EQ(all[m * s.n + n], sum) << "row " << m << " output " << n << ": another order";
+          }
+      }
       // One product of two bf16 is exact.
       EXPECT_TRUE(worst > 0 || s.k == 1) << "nothing was compared";
     }

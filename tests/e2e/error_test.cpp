@@ -90,8 +90,8 @@ TEST_F(Errors, WeightsThatWereDamaged) {
 
 TEST_F(Errors, APlanThatIsCutShort) {
   const std::string bytes = readFile(plan), path = dir / "cut.fb";
-  for (size_t size :
-       {size_t{0}, size_t{4}, size_t{12}, size_t{100}, bytes.size() / 2, bytes.size() - 64}) {  // the last bytes may be padding
+  for (size_t size : {size_t{0}, size_t{4}, size_t{12}, size_t{100}, bytes.size() / 2,
+                      bytes.size() - 64}) {  // the last bytes may be padding
     writeFile(path, bytes.substr(0, size));
     EXPECT_THAT(error({path, "--prompt-ids", "1"}), HasSubstr(path)) << size;
   }

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
@@ -40,13 +39,8 @@ TEST_P(FamilyFusion, EveryOpHasAKernelOfItsOwn) { expectGoldenWithout(kEveryFusi
 
 // Every architecture, and each form of layer that one of them has.
 std::vector<std::string> unfusedNames() {
-  std::vector<std::string> names = {"cohere_qk_norm", "falcon_40b", "gpt_neox", "phi3_longrope",
-                                    "stablelm"};
-  std::set<std::string> model_types;
-  for (const std::string& name : names) model_types.insert(goldenModelType(name));
-  for (const std::string& name : goldenNames())
-    if (model_types.insert(goldenModelType(name)).second) names.push_back(name);
-  return names;
+  return withEveryArchitecture(
+      {"cohere_qk_norm", "falcon_40b", "gpt_neox", "phi3_longrope", "stablelm"});
 }
 
 INSTANTIATE_TEST_SUITE_P(, FamilyFusion, testing::ValuesIn(unfusedNames()),

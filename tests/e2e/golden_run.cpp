@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
@@ -45,6 +46,14 @@ nlohmann::json goldenOf(const std::string& name) {
 
 std::string goldenModelType(const std::string& name) {
   return nlohmann::json::parse(readFile(goldenModel(name) + "/config.json"))["model_type"];
+}
+
+std::vector<std::string> withEveryArchitecture(std::vector<std::string> names) {
+  std::set<std::string> model_types;
+  for (const std::string& name : names) model_types.insert(goldenModelType(name));
+  for (const std::string& name : goldenNames())
+    if (model_types.insert(goldenModelType(name)).second) names.push_back(name);
+  return names;
 }
 
 const nlohmann::json* goldenRun(const nlohmann::json& golden, const std::string& weights,

@@ -18,6 +18,9 @@ nlohmann::json goldenOf(const std::string& name);
 /// The model_type of its config.json.
 std::string goldenModelType(const std::string& name);
 
+/// `names`, and a case of each architecture that is not among them.
+std::vector<std::string> withEveryArchitecture(std::vector<std::string> names = {});
+
 /// The run with these dtypes; null after a test failure.
 const nlohmann::json* goldenRun(const nlohmann::json& golden, const std::string& weights,
                                 const std::string& kv);

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "runtime/core/cpu_features.h"
 #include "tests/e2e/process.h"
 
 namespace e2e {
@@ -51,7 +52,15 @@ class Lock {
 
 }  // namespace
 
-std::string compiledPlan(const std::string& model, const std::vector<std::string>& flags) {
+std::string floatTarget() {
+  for (const std::string& name : llmrt::supportedCpuTargets())
+    if (name != "sapphirerapids" && name != "znver4") return name;
+  return "";
+}
+
+std::string compiledPlan(const std::string& model, std::vector<std::string> flags) {
+  if (std::find(flags.begin(), flags.end(), "--target") == flags.end())
+    flags.insert(flags.end(), {"--target", floatTarget()});
   std::string name = fs::path(model).filename().string() + ' ' + commandLine(flags);
   std::replace_if(
       name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');

@@ -8,10 +8,14 @@
 
 namespace e2e {
 
-/// Compiles `model` (a path) with `flags` unless that plan is at hand. Returns the plan's path; its
-/// weights lie beside it.
+/// Compiles `model` (a path) with `flags` unless that plan is at hand; without --target, for
+/// floatTarget(). Returns the plan's path; its weights lie beside it.
 /// "" after a test failure that shows llmc's message. Safe in tests that run at once.
-std::string compiledPlan(const std::string& model, const std::vector<std::string>& flags);
+std::string compiledPlan(const std::string& model, std::vector<std::string> flags);
+
+/// The best target of this machine that rounds no activations: what the goldens' tolerances are
+/// for.
+std::string floatTarget();
 
 /// tests/golden/NAME; the demo model; a file or folder of the material made by others.
 std::string goldenModel(const std::string& name);

@@ -9,6 +9,7 @@
 
 #include "runtime/core/cpu_features.h"
 #include "runtime/schema/plan_generated.h"
+#include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"
@@ -18,7 +19,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const char kTargets[] = "x86-64-v3,x86-64-v4,aarch64";
+const char kTargets[] = "x86-64-v3,x86-64-v4,znver4,aarch64";
 
 bool runsHere(const std::string& target) {
   const auto supported = llmrt::supportedCpuTargets();
@@ -66,36 +67,45 @@ TEST(Target, V4GivesTheBitsOfV3) {
   }
 }
 
-TEST(Target, AmxGivesTheSameBitsWhateverTheRowsAndThreads) {
+// The targets that round the left operand of a product with bf16 weights to bf16.
+class RoundingTarget : public testing::TestWithParam<const char*> {};
+
+TEST_P(RoundingTarget, GivesTheSameBitsWhateverTheRowsAndThreads) {
+  const std::string target = GetParam();
   std::map<std::string, std::string> plans;
-  for (const char* name : {"mistral_window_bf16", "llama_head_dim_20_bf16"})
-    plans[name] = compiledPlan(goldenModel(name), {"--target", "sapphirerapids,x86-64-v3"});
-  if (!runsHere("sapphirerapids")) GTEST_SKIP() << "this machine does not run sapphirerapids";
+  for (const char* name : {"mistral_window_bf16", "llama_head_dim_20_bf16", "qwen3", "gpt_neox",
+                           "phi3", "mixtral", "qwen2_moe"})
+    plans[name] =
+        compiledPlan(goldenModel(name), {"--dtype", "bf16", "--target", target + ",x86-64-v3"});
+  if (!runsHere(target)) GTEST_SKIP() << "this machine does not run " << target;
   for (const auto& [name, plan] : plans) {
     SCOPED_TRACE(name);
-    const RunningModel amx(plan, "sapphirerapids"), v3(plan, "x86-64-v3");
-    ASSERT_TRUE(amx.ok() && v3.ok());
-    const Ids prompt = somePrompt(80, amx.plan->vocabSize());
-    const auto a = amx.session({.threads = 1}), b = amx.session({.threads = 2, .prefill_chunk = 7}),
+    const RunningModel rounding(plan, target), v3(plan, "x86-64-v3");
+    ASSERT_TRUE(rounding.ok() && v3.ok());
+    const Ids prompt = somePrompt(80, rounding.plan->vocabSize());
+    const auto a = rounding.session({.threads = 1}),
+               b = rounding.session({.threads = 2, .prefill_chunk = 7}),
                c = v3.session({.threads = 1});
     ASSERT_TRUE(a && b && c);
     const Continuation expected = continueGreedily(*a, prompt, 8);
     expectSameBits(continueGreedily(*b, prompt, 8), expected);
-    // Beside FMAs, AMX rounds the left operand of each product to bf16: a relative error of 2^-9,
-    // independent in the four products of a layer and the logits', so that they add in squares. 4
-    // stands for the largest of some hundred logits.
+    // For layers without norms behind their products. A relative error of 2^-9, independent in the
+    // four products of a layer and the logits', so that they add in squares. 4 stands for the
+    // largest of some hundred logits.
     const Logits fma = prefill(*c, prompt);
     double squares = 0, worst = 0;
     for (size_t v = 0; v < fma.size(); ++v) {
       squares += double(fma[v]) * fma[v];
       worst = std::max(worst, std::abs(double(expected.logits[0][v]) - fma[v]));
     }
-    const double layers = amx.plan->schema().model()->num_layers();
+    const double layers = rounding.plan->schema().model()->num_layers();
     EXPECT_GT(worst, 0) << "these are the FMA kernels' bits";
     EXPECT_LE(worst, 4 * std::sqrt(4 * layers + 1) * 0x1p-9 *
                          std::sqrt(squares / static_cast<double>(fma.size())));
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(, RoundingTarget, testing::Values("znver4", "sapphirerapids"));
 
 TEST(Target, OfAnotherCpuIsRefusedInOneLineThatNamesBoth) {
   const bool here = runsHere("aarch64");
@@ -121,6 +131,25 @@ TEST(Target, ThatThePlanLacksIsRefused) {
   EXPECT_EQ(output.status, 1);
   EXPECT_THAT(output.err, HasSubstr("--cpu-target asks for sapphirerapids"));
 }
+
+// In bf16; the other dtypes and unfused plans: every_target.
+class EveryArchitecture : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryArchitecture, V4GivesTheBitsOfV3) {
+  if (!runsHere("x86-64-v4")) GTEST_SKIP() << "this machine does not run x86-64-v4";
+  const std::string plan =
+      compiledPlan(goldenModel(GetParam()),
+                   {"--dtype", "bf16", "--kv-dtype", "bf16", "--target", "x86-64-v3,x86-64-v4"});
+  const RunningModel v3(plan, "x86-64-v3"), v4(plan, "x86-64-v4");
+  ASSERT_TRUE(v3.ok() && v4.ok());
+  const Ids prompt = goldenOf(GetParam())["prompt_ids"];
+  const auto a = v3.session({.threads = 1}), b = v4.session({.threads = 2, .prefill_chunk = 29});
+  ASSERT_TRUE(a && b);
+  expectSameBits(continueGreedily(*b, prompt, 4), continueGreedily(*a, prompt, 4));
+}
+
+INSTANTIATE_TEST_SUITE_P(Target, EveryArchitecture, testing::ValuesIn(withEveryArchitecture()),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace e2e

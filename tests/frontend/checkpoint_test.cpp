@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <map>
 
@@ -99,6 +100,26 @@ TEST(Checkpoint, OpensADirectoryWithAllItsParts) {
   EXPECT_EQ(openCheckpoint(dir.path())->chat_template, "from file");
 }
 
+// Gemma's sqrt(hidden_size) has the dtype of the weights, whether or not a config says it.
+TEST(Checkpoint, TheStoredDtypeStandsInForTheConfigs) {
+  for (const std::string dtype : {"", R"("dtype": "bfloat16",)"}) {
+    TemporaryDirectory dir;
+    dir.write("config.json",
+              R"({"model_type": "gemma", "hidden_size": 6, "intermediate_size": 6,)" + dtype +
+                  R"("num_hidden_layers": 1, "num_attention_heads": 2,
+                                 "num_key_value_heads": 1, "head_dim": 2, "vocab_size": 3})");
+    auto code = openCheckpoint(dir.path(), {.no_weights = true});
+    ASSERT_TRUE(code.ok()) << code.status().message();
+    EXPECT_EQ(code->spec.embeddingScale(), 2.453125);
+    std::map<std::string, std::vector<int64_t>> tensors;
+    for (const TensorNeed& need : requiredTensors(code->spec)) tensors[need.name] = need.shape;
+    dir.write("model.safetensors", safetensorsOf(tensors));
+    auto checkpoint = openCheckpoint(dir.path());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->spec.embeddingScale(), dtype.empty() ? std::sqrt(6.0f) : 2.453125);
+  }
+}
+
 TEST(Checkpoint, NamedTemplatesGiveTheDefault) {
   TemporaryDirectory dir;
   dir.write("config.json", kConfig);
@@ -148,8 +169,7 @@ TEST(Checkpoint, PartsMayLieElsewhere) {
   EXPECT_EQ(checkpoint->spec.name, "small");
   EXPECT_EQ(checkpoint->tokenizer.path, parts.path("tokenizer.json"));
   options.tokenizer = parts.path("tokenizer.json");
-  EXPECT_EQ(openCheckpoint(model.path("small.json"), options)->tokenizer.kind,
-            Kind::kFile);
+  EXPECT_EQ(openCheckpoint(model.path("small.json"), options)->tokenizer.kind, Kind::kFile);
   options.tokenizer = model.path();
   EXPECT_THAT(openError(model.path("small.json"), options), HasSubstr("holds no tokenizer"));
   options.tokenizer = model.path("none");

@@ -115,10 +115,43 @@ TEST(GgufConfig, TensorsTellBiasesTyingAndDtype) {
   EXPECT_FALSE(untied->tie_word_embeddings);
 }
 
+// What llama has no use for: a test of each architecture's values is tests/e2e/gguf_test.cpp.
+TEST(GgufConfig, RefusesWhatOtherArchitecturesHave) {
+  const auto small = [](const std::string& architecture) {
+    GgufWriter writer;
+    writer.addString("general.architecture", architecture);
+    for (const auto& [key, value] : {std::pair{"embedding_length", 64},
+                                     {"feed_forward_length", 172},
+                                     {"block_count", 2},
+                                     {"attention.head_count", 8},
+                                     {"context_length", 99},
+                                     {"vocab_size", 3}})
+      writer.addUint(architecture + "." + key, static_cast<uint32_t>(value));
+    return writer.addFloat(architecture + ".attention.layer_norm_rms_epsilon", 1e-5f);
+  };
+  EXPECT_TRUE(parse(small("qwen3")).ok());
+  EXPECT_THAT(refusal(small("qwen3").addFloat("qwen3.logit_scale", 2)),
+              HasSubstr("'qwen3.logit_scale' is not supported"));
+  EXPECT_THAT(refusal(small("granite").addFloat("granite.logit_scale", 0)),
+              HasSubstr("'granite.logit_scale' is 0.0, must be above 0"));
+  EXPECT_THAT(refusal(small("olmo2").addUint("olmo2.attention.sliding_window_pattern", 4)),
+              HasSubstr("'olmo2.attention.sliding_window_pattern' is not supported"));
+  EXPECT_THAT(refusal(small("phi3").addUint("phi3.rope.dimension_count", 0)),
+              HasSubstr("'phi3.rope.dimension_count' 0 is not supported"));
+  EXPECT_THAT(refusal(small("phi3").addUint("phi3.rope.dimension_count", 5)),
+              HasSubstr("5 rotated elements"));
+  const GgufWriter longrope = small("phi3")
+                                  .addUint("phi3.rope.scaling.original_context_length", 50)
+                                  .tensor("rope_factors_long.weight", 0, {4}, std::string(16, '?'));
+  EXPECT_THAT(refusal(longrope), HasSubstr("short_factor has 0 factors"));
+}
+
 TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
-  EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "mamba")),
-              HasSubstr("general.architecture 'mamba' is not supported (known: llama, mistral)"));
+  EXPECT_THAT(
+      refusal(GgufWriter().addString("general.architecture", "mamba")),
+      HasSubstr("general.architecture 'mamba' is not supported (known: llama, mistral, qwen2, "
+                "qwen3, phi3, granite, gemma, olmo2)"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "llama")),
               HasSubstr("'llama.embedding_length' is missing"));
   EXPECT_THAT(refusal(smallModel()), HasSubstr("are both missing"));

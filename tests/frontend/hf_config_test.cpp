@@ -118,8 +118,11 @@ TEST(HfConfig, BothSpellingsOfDtype) {
   EXPECT_THAT(parsed(with(R"({"torch_dtype": "bfloat16"})")).dtype, Optional(llmrt::DType::kBF16));
   EXPECT_THAT(parsed(with(R"({"dtype": "float16"})")).dtype, Optional(llmrt::DType::kF16));
   EXPECT_THAT(parsed(with(R"({"dtype": "torch.float32"})")).dtype, Optional(llmrt::DType::kF32));
-  EXPECT_THAT(refusal(with(R"({"torch_dtype": "float8_e4m3fn"})")),
-              HasSubstr("torch_dtype \"float8_e4m3fn\""));
+  EXPECT_THAT(refusal(with(R"({"torch_dtype": "int8"})")), HasSubstr("torch_dtype \"int8\""));
+  EXPECT_THAT(refusal(with(R"({"hidden_size": 1099511627776})")),
+              HasSubstr("hidden_size is 1099511627776, must be 1 to"));
+  EXPECT_THAT(refusal(with(R"({"head_dim": 1099511627776})")),
+              HasSubstr("head_dim is 1099511627776, must be 1 to"));
 }
 
 TEST(HfConfig, EverySpellingOfRopeGivesTheSameSpec) {
@@ -334,7 +337,7 @@ TEST(HfConfig, FamiliesReadTheirOwnFields) {
 TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsConfig) {
   const auto scale = [](const std::string& more) {
     return parsed(with(R"({"model_type": "gemma3_text", "hidden_size": 1152)" + more + "}"))
-        .embedding_scale;
+        .embeddingScale();
   };
   EXPECT_EQ(scale(R"(, "torch_dtype": "bfloat16")"), 34.0);
   EXPECT_EQ(scale(R"(, "dtype": "float16")"), 33.9375);
@@ -445,10 +448,18 @@ TEST(HfConfig, YarnAndLongropeScaleAsHfDoes) {
   EXPECT_NEAR(longrope.rope.long_inv_freq[1], longrope.rope.inv_freq[1] / 4, 1e-9);
 }
 
-TEST(HfConfig, Fp8IsCodeForBf16) {
-  const ModelSpec spec = parsed(with(R"({"quantization_config": {"quant_method": "fp8"}})"));
-  EXPECT_EQ(spec.unread_dtype, "fp8");
-  EXPECT_THAT(spec.dtype, Optional(llmrt::DType::kBF16));
+TEST(HfConfig, StoredTypesThatAreNotReadAreCodeForBf16) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"quantization_config": {"quant_method": "fp8"}})", "fp8"},
+      {R"({"torch_dtype": "float16", "quantization_config": {"quant_method": "mxfp4"}})", "mxfp4"},
+      {R"({"quantization_config": {"quant_method": "fbgemm_fp8"}})", "fbgemm_fp8"},
+      {R"({"torch_dtype": "float8_e4m3fn"})", "fp8"},
+  };
+  for (const auto& [config, unread] : cases) {
+    const ModelSpec spec = parsed(with(config));
+    EXPECT_EQ(spec.unread_dtype, unread);
+    EXPECT_THAT(spec.dtype, Optional(llmrt::DType::kBF16));
+  }
 }
 
 TEST(HfConfig, RealConfigsParse) {

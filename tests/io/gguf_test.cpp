@@ -107,6 +107,8 @@ TEST(Gguf, NamesMapBothWeightsAndBiases) {
   EXPECT_EQ(hfTensorName("blk.12.attn_output.weight"), "model.layers.12.self_attn.o_proj.weight");
   EXPECT_EQ(hfTensorName("blk.0.ffn_norm.weight"),
             "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(hfTensorName("blk.3.ffn_up.weight"), "model.layers.3.mlp.up_proj.weight");
+  EXPECT_EQ(hfTensorName("blk.3.ffn_up.weight", "phi3"), "model.layers.3.mlp.gate_up_proj.weight");
   EXPECT_EQ(hfTensorName("rope_freqs.weight"), "rope_freqs.weight");
   EXPECT_EQ(hfTensorName("blk."), "blk.");
   EXPECT_EQ(hfTensorName("blk.x"), "blk.x");

@@ -21,7 +21,8 @@ void release(void* p) {
 
 }  // namespace
 
-// Replaces the global operators: new[] and the rest call these.
+// Replaces the global operators: new[] and the rest call these. So would the nothrow forms, but a
+// sanitizer brings its own of each that is not here, and frees must find the same malloc.
 void* operator new(size_t bytes) {
   if (left != kNever && left-- == 0) {
     failed = true;
@@ -33,7 +34,15 @@ void* operator new(size_t bytes) {
   peak = std::max(peak, held);
   return p;
 }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  try {
+    return operator new(bytes);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
 void operator delete(void* p) noexcept { release(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { release(p); }
 void operator delete(void* p, size_t) noexcept { release(p); }
 
 namespace llmrt::jinja {

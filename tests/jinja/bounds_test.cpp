@@ -5,7 +5,9 @@
 
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "runtime/jinja/json_text.h"
 #include "runtime/jinja/template.h"
@@ -214,6 +216,8 @@ TEST(Bounds, AllWorkIsPaidFor) {
       "[s]|selectattr(s)|first is defined",
       "[s]|groupby(s)|length",
       "strftime_now(s)",
+      "1.7e308|round(300)",
+      "strftime_now('%%' * 1000)",
   };
   for (const std::string& expression : expressions) {
     SCOPED_TRACE(expression);
@@ -274,6 +278,42 @@ TEST(Bounds, EachCharacterLookedUpIsAStep) {
     const auto text = render(source, context, {.steps = 3 * kCharacters});
     EXPECT_TRUE(text.ok()) << text.status().message();
   }
+}
+
+// What takes the C library a microsecond and more.
+TEST(Bounds, LongNumbersAreManySteps) {
+  for (const char* expression :
+       {"1.1|round(300)", "1e308 % 3e-308", "1e308 // 3e-308", "'%.0f' % 1.7e308", "'%.300f' % 0.1",
+        "'{:.300}'.format(5e-324)", "'{:%}'.format(1.7e300)"}) {
+    SCOPED_TRACE(expression);
+    const std::string source = std::string("{{ ") + expression + " }}";
+    EXPECT_EQ(render(source, "{}", {.steps = 30}).status().message(),
+              "t.jinja:1: the template runs for too long");
+    const auto text = render(source, "{}", {.steps = 200});
+    EXPECT_TRUE(text.ok()) << text.status().message();
+  }
+  EXPECT_EQ(*render("{{ 1.7e308|round(300) }} {{ 9007199254740993.0|round(2) }} "
+                    "{{ 4503599627370495.5|round(0) }}"),
+            "1.7e+308 9007199254740992.0 4503599627370496.0");
+}
+
+// Keys that share a bucket of the standard library's hash table make a chain of it.
+TEST(Bounds, NoChoiceOfKeysMakesADictSlow) {
+  constexpr size_t kKeys = 4000;
+  std::unordered_multimap<size_t, size_t> table;
+  for (size_t i = 0; i < kKeys; ++i) table.emplace(i, i);
+  std::string dict = "{\"d\": {";
+  for (size_t i = 0, found = 0; found < kKeys; ++i) {
+    const std::string key = std::to_string(i);
+    if (std::hash<std::string_view>()(key) % table.bucket_count() != 0) continue;
+    dict += (found++ > 0 ? ", \"" : "\"") + key + "\": 0";
+  }
+  const double start = cpuSeconds();
+  EXPECT_EQ(*render("{% for i in range(200) %}{% for k in d %}{% if d[k] %}{% endif %}{% endfor %}"
+                    "{% endfor %}{{ d|length }}",
+                    dict + "}}"),
+            std::to_string(kKeys));
+  EXPECT_LT(cpuSeconds() - start, 2);
 }
 
 TEST(Bounds, LimitsAreTheCallers) {

@@ -33,6 +33,17 @@ struct Output {
   std::string out, err;
 };
 
+// A model whose step fails at the letter l.
+void refuseAnL(schema::PlanT& plan) {
+  addTemplate(plan);
+  for (auto& entry : plan.entry_points) {
+    auto phase = std::make_unique<schema::PhaseT>(*entry->sections[1]->phases[0]);
+    phase->kernel = 5;  // example_refuse_13
+    phase->operands.clear();
+    entry->sections[1]->phases.push_back(std::move(phase));
+  }
+}
+
 // Runs with `input` on stdin.
 Output chat(const std::string& plan, const std::string& flags, const std::string& input) {
   example::TempDir dir;
@@ -110,12 +121,23 @@ TEST(ChatPiped, SaysWhatIsWrongInOneLine) {
   EXPECT_EQ(o.status, 1);
 }
 
+TEST(ChatPiped, AnErrorWithinAnAnswerLeavesAWholeLine) {
+  const Model model(refuseAnL);
+  const Output o = chat(model.path, "--temperature 3", "hi\n");
+  EXPECT_EQ(o.status, 1);
+  EXPECT_GT(o.out.size(), 1u) << "a part of the answer";
+  EXPECT_EQ(o.out.find('\n'), o.out.size() - 1);
+  EXPECT_EQ(o.err.find("llmrun: error: "), 0u) << o.err;
+  EXPECT_THAT(o.err, HasSubstr("'example_refuse_13' of layer 0 returned 7"));
+  EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
+}
+
 TEST(ChatPiped, CtrlCEndsTheRunThatWaitsForALine) {
   const Model model(addTemplate);
-  const int status =
-      std::system(("sleep 3 | timeout --signal=INT --preserve-status 1 " + std::string(LLMRUN) +
-                   " " + model.path + " --synthetic-weights --chat --threads 1")
-                      .c_str());
+  const int status = std::system(
+      ("sleep 3 | timeout --foreground --signal=INT --preserve-status 1 " + std::string(LLMRUN) +
+       " " + model.path + " --synthetic-weights --chat --threads 1")
+          .c_str());
   EXPECT_EQ(WEXITSTATUS(status), 130);
 }
 
@@ -200,6 +222,20 @@ TEST(ChatTerminal, NoInterruptIsLostAndNoneEndsTheProgram) {
   ASSERT_TRUE(terminal.waitForMore());
   for (int i = 0; i < 5; ++i) terminal.interrupt();  // impatient
   ASSERT_TRUE(terminal.waitFor("(stopped)")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
+  terminal.type("/exit\r");
+  EXPECT_EQ(terminal.wait(), 0) << terminal.shown();
+}
+
+TEST(ChatTerminal, AnErrorWithinAnAnswerBeginsALine) {
+  const Model model(refuseAnL);
+  Terminal terminal({LLMRUN, model.path, "--synthetic-weights", "--chat", "--threads", "1",
+                     "--ignore-eos", "--temperature", "3"});
+  ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
+  terminal.type("hi\r");
+  ASSERT_TRUE(terminal.waitFor("hi\r\n")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitForMore());
+  ASSERT_TRUE(terminal.waitFor("\r\nllmrun: error: ")) << terminal.shown();
   ASSERT_TRUE(terminal.waitForPrompt()) << terminal.shown();
   terminal.type("/exit\r");
   EXPECT_EQ(terminal.wait(), 0) << terminal.shown();

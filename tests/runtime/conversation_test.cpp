@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <new>
+#include <set>
 
 #include "runtime/schema/plan_generated.h"
+#include "tests/jinja/allocations.h"
 #include "tests/runtime/example_plan.h"
 
 namespace llmrt {
@@ -212,6 +214,20 @@ TEST(SessionTruncate, LeavesNothingBehind) {
   EXPECT_EQ(session->kvLen(0), 1);
 }
 
+// Configs name what ends a text; what ends a turn may be the tokenizer's alone.
+TEST(ChatEosIds, AreTheConfigsAndTheTokenizers) {
+  const auto ids = [](const std::vector<int32_t>& config) {
+    const Model model([&](schema::PlanT& p) {
+      p.generation = std::make_unique<schema::GenerationT>();
+      p.generation->eos_token_ids = config;
+    });
+    return chatEosIds(*model.plan, *Tokenizer::create(model.plan->schema().tokenizer()));
+  };
+  EXPECT_THAT(ids({7, 8}), testing::ElementsAre(7, 8, 1));
+  EXPECT_THAT(ids({1, 7}), testing::ElementsAre(1, 7));
+  EXPECT_THAT(ids({}), testing::ElementsAre(1));
+}
+
 TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
   const Model model;
   const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
@@ -230,6 +246,43 @@ TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
   variables.set(*more.budget, "bos_token", jinja::Value::string(*more.budget, "mine"));
   EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(tokenizer), variables),
             "[{'role': 'user', 'content': 'é'}]1NoneTruemine</s>");
+}
+
+TEST(RenderChat, AnyAllocationMayFail) {
+  const Model model;
+  const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+  const auto chat_template = jinja::Template::parse("{{ bos_token }}{{ messages }}{{ more }}", "t");
+  const std::vector<ChatMessage> messages(5, {"user", "a message that no string holds within"});
+  jinja::Document more;
+  jinja::Dict variables;
+  variables.set(*more.budget, "more", jinja::Value::integer(1));
+  const auto text = [&] {
+    return renderChat(*chat_template, messages, specialTokens(tokenizer), variables);
+  };
+  const std::string whole = *text();
+  // Of the messages, of the context that has them, and of the rendering.
+  std::set<std::string> failures;
+  bool failed = true;
+  for (int64_t n = 0; failed; ++n) {
+    jinja::failAllocationAfter(n);
+    Result<std::string> rendered = std::string();
+    try {
+      rendered = text();
+    } catch (const std::bad_alloc&) {
+      // specialTokens() may throw.
+    }
+    failed = jinja::stopFailingAllocations();
+    if (!rendered.ok()) {
+      EXPECT_EQ(rendered.status().code(), StatusCode::kOutOfMemory);
+      failures.insert(rendered.status().message());
+    } else if (!failed) {
+      EXPECT_EQ(*rendered, whole);
+    }
+  }
+  EXPECT_THAT(failures,
+              testing::UnorderedElementsAre("not enough memory for a chat's messages",
+                                            "not enough memory for a chat template's variables",
+                                            "t: not enough memory to render the chat template"));
 }
 
 }  // namespace

@@ -167,8 +167,8 @@ TEST_F(Llmrun, FullOutputIsAnError) {
 TEST_F(Llmrun, InterruptEndsAtATokenWithStatus130) {
   Model endless([](schema::PlanT& p) { p.model->max_seq_len = 1 << 20; });
   const Output o =
-      shell("timeout --signal=INT --preserve-status 1 " + std::string(LLMRUN) + " " + endless.path +
-            " --synthetic-weights --prompt a -n 100000000 --ignore-eos --threads 1");
+      shell("timeout --foreground --signal=INT --preserve-status 1 " + std::string(LLMRUN) + " " +
+            endless.path + " --synthetic-weights --prompt a -n 100000000 --ignore-eos --threads 1");
   EXPECT_EQ(o.status, 130) << o.err;
   ASSERT_FALSE(o.out.empty());
   EXPECT_EQ(o.out.back(), '\n');

@@ -131,7 +131,7 @@ class Bench(unittest.TestCase):
         newer["value"]["median"], newer["other_cores"] = 17, 0.5
         text = "".join(json.dumps(l) + "\n" for l in [*lines, newer])
         performance, readme = maker.made(text, "a\n" + maker.MARKS[0] + "old\n" + maker.MARKS[1] + "b\n")
-        self.assertIn("| Llama-3.2-1B | f16 | 2 | 0 | 17.0 [10.0, 22.0] * | 32.0 | 64.0 | 50 % | 8.00 [7.50, 8.50]: 2.00x |",
+        self.assertIn("| Llama-3.2-1B | f16 | x86-64-v3 | 2 | 0 | 17.0 [10.0, 22.0] * | 32.0 | 64.0 | 50 % | 8.00 [7.50, 8.50]: 2.00x |",
                       performance)
         self.assertNotIn("| 16.0 [", performance)  # the newest line of a case counts
         self.assertIn("| one decode step |", performance)

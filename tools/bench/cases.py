@@ -20,6 +20,7 @@ class Case:
     repeat: int = 3  # rounds of one process; not more than 3, see measure.samples()
     passes: int = 2  # processes of each program, interleaved: ours, peer, ours, peer
     without: tuple = ()  # passes that are left out, where the kind is that
+    target: str = ""  # of the plan; "": what llmc takes for this machine
 
     @property
     def name(self):
@@ -30,15 +31,17 @@ class Case:
             "without": "without-" + ("fusion" if len(self.without) > 1 else "".join(self.without).removeprefix("llm-")),
         }.get(self.kind, self.kind)
         threads = f"t{self.threads}-" if self.threads else ""
-        return f"{self.model}-{self.dtype}-{threads}{what}"
+        target = f"{self.target}-" if self.target else ""
+        return f"{self.model}-{self.dtype}-{target}{threads}{what}"
 
 
-def decode(model, dtype, threads):
-    return Case(model, dtype, threads, "decode", 32 if model == "1b" else 8)
+def decode(model, dtype, threads, target=""):
+    return Case(model, dtype, threads, "decode", 32 if model == "1b" else 8, target=target)
 
 
-def prefill(model, dtype, threads):
-    return Case(model, dtype, threads, "prefill", 512, repeat=3 if model == "1b" and threads > 1 else 1)
+def prefill(model, dtype, threads, target=""):
+    repeat = 3 if model == "1b" and threads > 1 else 1
+    return Case(model, dtype, threads, "prefill", 512, repeat=repeat, target=target)
 
 
 def rows(model, dtype):
@@ -52,8 +55,8 @@ def deep(model, dtype):
     ]
 
 
-def both(model, dtype, threads):
-    return [decode(model, dtype, threads), prefill(model, dtype, threads)]
+def both(model, dtype, threads, target=""):
+    return [decode(model, dtype, threads, target), prefill(model, dtype, threads, target)]
 
 
 FUSIONS = ("llm-fuse-norm-qkv", "llm-fuse-norm-glu", "llm-fuse-residual", "llm-fuse-norm-logits")
@@ -67,6 +70,7 @@ def ablation(model, dtype):
 CASES = [
     *both("1b", "f16", 2),
     *both("1b", "bf16", 2),
+    *both("1b", "bf16", 2, "x86-64-v4"),
     *rows("1b", "f16"),
     *both("1b", "f16", 1),
     Case("1b", "bf16", 2, "first-token", FIRST_PROMPT),

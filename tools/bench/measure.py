@@ -126,11 +126,12 @@ class Setup:
 
     def plan(self, case, without=()):
         """A plan of code alone, compiled once a run."""
-        plan = self.work / f"{'-'.join([case.model, case.dtype, *without])}.fb"
+        parts = [case.model, case.dtype, *([case.target] if case.target else []), *without]
+        plan = self.work / f"{'-'.join(parts)}.fb"
         if plan not in self.made:
             disable = ["--disable-pass", ",".join(without)] if without else []
             run([self.bin / "llmc", "compile", self.config(case), "-o", plan, "--no-weights", "--dtype", case.dtype,
-                 "--max-seq-len", MAX_SEQ_LEN, *disable])
+                 "--max-seq-len", MAX_SEQ_LEN, "--target", case.target or "host", *disable])
             self.made.add(plan)
         return plan
 

@@ -58,9 +58,10 @@ class Script(Peer):
 
 
 def peers(case, setup, args):
-    """The peers that `args` names and that can run this case."""
+    """The peers that `args` names and that can run this case. They are measured beside the code that llmc takes for
+    this machine alone: what they take for it they choose themselves."""
     found = []
-    if case.kind not in ("decode", "prefill", "rows"):
+    if case.kind not in ("decode", "prefill", "rows") or case.target:
         return found
     scripts = setup.root / "tools/bench"
     gguf = args.peer_models / f"{case.model}-{case.dtype}.gguf"
