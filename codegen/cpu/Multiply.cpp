@@ -29,33 +29,23 @@ static Values loadStep(KernelBuilder& k, const Panels& b, Value at) {
   return {even, odd};
 }
 
-/// One step: acc += a[:, kAt...] * b[kAt...]; `take` values of k of the step are used, of rows of
-/// bf16 all.
+/// One step: acc += a[:, kAt...] * b[kAt...]; `take` values of k of the step are used. Of rows of
+/// bf16 all are, a pair at once.
 static void multiplyStep(KernelBuilder& k, const Rows& rowsOfA, Value a, const Panels& b, Value at,
                          int64_t rows, int64_t panels, int64_t take, Values& acc) {
-  if (rowsOfA.bf16) {
-    Values weights;
-    for (int64_t q = 0; q < panels; ++q)
-      weights.push_back(k.load(k.vecI(kLanes, 32), k.offset(at, q * b.panelBytes), 4));
-    for (int64_t i = 0; i < rows; ++i) {
-      Value pair = k.load(k.builder().getI32Type(), k.offset(a, i * rowsOfA.strideBytes), 4);
-      Value x = k.broadcast(pair);
-      for (int64_t q = 0; q < panels; ++q) {
-        Value& c = acc[i * panels + q];
-        c = k.dotBf16(weights[q], x, c);
-      }
-    }
-    return;
-  }
+  const bool pairs = rowsOfA.bf16;
   SmallVector<Values> weights;
-  for (int64_t q = 0; q < panels; ++q)
-    weights.push_back(loadStep(k, b, k.offset(at, q * b.panelBytes)));
-  for (int64_t j = 0; j < take; ++j) {
+  for (int64_t q = 0; q < panels; ++q) {
+    Value from = k.offset(at, q * b.panelBytes);
+    weights.push_back(pairs ? Values{k.load(k.vecI(kLanes, 32), from, 4)} : loadStep(k, b, from));
+  }
+  const Type word = pairs ? Type(k.builder().getI32Type()) : k.f32();
+  for (int64_t j = 0; j < (pairs ? 1 : take); ++j) {
     for (int64_t i = 0; i < rows; ++i) {
-      Value x = k.broadcast(k.loadScalar(k.offset(a, i * rowsOfA.strideBytes + j * 4)));
+      Value x = k.broadcast(k.load(word, k.offset(a, i * rowsOfA.strideBytes + j * 4), 4));
       for (int64_t q = 0; q < panels; ++q) {
         Value& c = acc[i * panels + q];
-        c = k.fma(weights[q][j], x, c);
+        c = pairs ? k.dotBf16(weights[q][j], x, c) : k.fma(weights[q][j], x, c);
       }
     }
   }

@@ -30,11 +30,10 @@ class TileShares {
     // The counter of the phase before is free since the barrier between; nobody reads it yet.
     const uint32_t parity = self.phase++ % 2;
     self.taken[1 - parity].store(0, std::memory_order_relaxed);
-    const Share own = shareOf(tiles, least, worker, count);
-    if (own.begin < own.left) run(own.begin, own.left);
     for (int64_t i = 0; i < count; ++i) {
       const int64_t owner = (worker + i) % count;
       const Share share = shareOf(tiles, least, owner, count);
+      if (i == 0 && share.begin < share.left) run(share.begin, share.left);
       if (share.left == share.end) continue;  // the counters of others are theirs to write
       std::atomic<int64_t>& taken = threads_[static_cast<size_t>(owner)].taken[parity];
       int64_t at = taken.load(std::memory_order_relaxed);
