@@ -63,6 +63,14 @@ Value tileLoad(KernelBuilder& k, Value ptr, int64_t strideBytes) {
   return tile(k, "tileloadd64", {i16(k, kTileRows), i16(k, kTileRowBytes), ptr, k.ci(strideBytes)});
 }
 
+Value tileZero(KernelBuilder& k) {
+  if (!k.target().emulateBf16Product)
+    return tile(k, "tilezero", {i16(k, kTileRows), i16(k, kTileRowBytes)});
+  Value tile = k.scratch(kTileBytes);
+  for (int64_t r = 0; r < kTileRows; ++r) k.store(k.zero(), k.offset(tile, r * kTileRowBytes), 4);
+  return tile;
+}
+
 void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes) {
   if (k.target().emulateBf16Product) return copyTile(k, tile, kTileRowBytes, ptr, strideBytes);
   OpBuilder& b = k.builder();
@@ -75,6 +83,26 @@ Value tileDot(KernelBuilder& k, Value c, Value a, Value b) {
   if (k.target().emulateBf16Product) return emulatedDot(k, c, a, b);
   return tile(k, "tdpbf16ps",
               {i16(k, kTileRows), i16(k, kTileRowBytes), i16(k, kTileRowBytes), c, a, b});
+}
+
+Values multiplyTiles(KernelBuilder& k, const std::function<Value(int64_t, Value)>& left,
+                     const Panels& b, int64_t rowTiles, int64_t panels, Value begin, Value end,
+                     Values acc, const std::function<void(Value)>& each) {
+  return k.loop(begin, end, 1, acc, [&](Value step, ValueRange state) {
+    Values c(state.begin(), state.end());
+    if (each) each(step);
+    Values rows;
+    for (int64_t i = 0; i < rowTiles; ++i) rows.push_back(left(i, step));
+    Value at = k.offset(b.base, k.mul(step, kTileRows * b.stepBytes));
+    for (int64_t q = 0; q < panels; ++q) {
+      Value right = tileLoad(k, k.offset(at, q * b.panelBytes), b.stepBytes);
+      for (int64_t i = 0; i < rowTiles; ++i) {
+        Value& sum = c[i * panels + q];
+        sum = tileDot(k, sum, rows[i], right);
+      }
+    }
+    return c;
+  });
 }
 
 }  // namespace llmc::cpu

@@ -120,22 +120,11 @@ class AmxProduct final : public ProductFrame {
     for (int64_t i = 0; i < rowTiles; ++i)
       for (int64_t q = 0; q < panels; ++q)
         acc.push_back(tileLoad(k_, output(i, q), tileStride_ * 4));
-    acc = k_.loop(begin, end, 1, acc, [&](Value step, ValueRange state) {
-      Values c(state.begin(), state.end());
-      prefetch(b, m, p, panels, step);
-      Values left;
-      for (int64_t i = 0; i < rowTiles; ++i)
-        left.push_back(tileLoad(k_, leftTile(k_.add(m, i), step), kTileRowBytes));
-      for (int64_t q = 0; q < panels; ++q) {
-        Value at = k_.offset(b.from(k_, k_.add(p, q)).base, k_.mul(step, kTileBytes));
-        Value right = tileLoad(k_, at, kTileRowBytes);
-        for (int64_t i = 0; i < rowTiles; ++i) {
-          Value& sum = c[i * panels + q];
-          sum = tileDot(k_, sum, left[i], right);
-        }
-      }
-      return c;
-    });
+    auto left = [&](int64_t i, Value step) {
+      return tileLoad(k_, leftTile(k_.add(m, i), step), kTileRowBytes);
+    };
+    acc = multiplyTiles(k_, left, b.from(k_, p), rowTiles, panels, begin, end, acc,
+                        [&](Value step) { prefetch(b, m, p, panels, step); });
     for (int64_t i = 0; i < rowTiles; ++i)
       for (int64_t q = 0; q < panels; ++q)
         tileStore(k_, acc[i * panels + q], output(i, q), tileStride_ * 4);

@@ -2,13 +2,18 @@
 // independent of batching.
 //
 // A tile is one KV head (or a part of its query heads) and a run of rows. Rows of one sequence
-// share each block of keys and values; all query heads of the tile do. Per block of 64 keys: scores
-// = q K (keys lie [head_dim, 64], so sixteen keys are a panel), softmax with the block's own
-// maximum, o_block = p V, and a merge into the running (m, l, o) (arXiv 2205.14135; the merge of
-// blocks is that of arXiv 1805.02867).
-#include "codegen/cpu/Kernels.h"
+// share each block of keys and values; all query heads of the tile do. Each pair of a row and a
+// query head has a state (m, l, o). Per block of 64 keys: scores = q K (sixteen keys are a panel),
+// softmax with the block's own maximum, o_block = p V, and a merge into the states (arXiv
+// 2205.14135; the merge of blocks is that of arXiv 1805.02867).
+//
+// Both products are the register tile of all others (Multiply.h), over all 64 keys of a block:
+// scores behind a row's position count for nothing, and values there are finite (what nobody has
+// written yet is zero). Where keys and values are bf16 and the target multiplies pairs of them, q
+// and p are rounded to bf16 too.
+#include "codegen/cpu/Amx.h"
+#include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Math.h"
-#include "codegen/cpu/Multiply.h"
 
 using namespace mlir;
 
@@ -17,9 +22,9 @@ namespace llmc::cpu {
 namespace {
 
 constexpr int64_t kBlockPanels = kBlock / kLanes;
-/// Panels of values that are summed at once, if the registers allow: of one state, four independent
-/// chains of FMAs, as many as hide the latency of one.
-constexpr int64_t kValuePanels = 4;
+/// Panels that are summed at once, if the registers allow: of one state, four independent chains of
+/// FMAs, as many as hide the latency of one.
+constexpr int64_t kTilePanels = 4;
 /// Stands for -infinity: smaller than any score, and its differences stay finite.
 constexpr float kMasked = -1e30f;
 
@@ -35,15 +40,19 @@ class AttentionFrame {
         partsPerKvHead_(op.getTiling(shape.maxRows).tiles / kv_.numKvHeads),
         rowsPerTile_(op.getTiling(shape.maxRows).rowsPerTile),
         qStride_(shape.rowStrides[0]),
-        yStride_(shape.rowStrides[1]) {
+        yStride_(shape.rowStrides[1]),
+        product_(productOf(k.target(), kv_)),
+        queryBytes_(kv_.headDimPadded * (rounds() ? 2 : 4)) {
     q_ = k.operand(0);
     keys_ = k.operand(1);
     values_ = k.operand(2);
     if (op.getSinksAttr()) sinks_ = k.operand(3);
     y_ = k.operand(sinks_ ? 4 : 3);
-    const int64_t states = rowsPerTile_ * groupHeads_;
+    const int64_t states = roundUp(rowsPerTile_ * groupHeads_, usesAmx() ? kTileRows : 1);
+    queries_ = k.scratch(states * queryBytes_);
     scores_ = k.scratch(states * kBlock * 4);
     output_ = k.scratch(states * kv_.valueDimPadded * 4);
+    blockOutput_ = k.scratch(2 * kTileRows * kTilePanels * kLanes * 4);
     maximum_ = k.scratch(states * 4);
     sum_ = k.scratch(states * 4);
     oldScale_ = k.scratch(states * 4);
@@ -80,93 +89,198 @@ class AttentionFrame {
     })[0];
   }
 
+  /// How the target multiplies this cache. By AMX it does where a head is made of whole tiles.
+  static Bf16Product productOf(const CpuTarget& target, const KvLayout& kv) {
+    const int64_t unit = target.bf16Product == Bf16Product::amx ? kTileCols : 2;
+    return kv.storage == Storage::bf16 && kv.headDim % unit == 0 ? target.bf16Product
+                                                                 : Bf16Product::fma;
+  }
+  bool rounds() const { return product_ != Bf16Product::fma; }  // q and p to bf16
+  bool usesAmx() const { return product_ == Bf16Product::amx; }
+
   Value stateAt(Value base, Value state) { return k_.offset(base, k_.mul(state, 4)); }
-  /// State number of query head `g` of the group and row `r` of the run.
-  Value state(Value g, Value r) { return k_.add(k_.mul(g, rowsPerTile_), r); }
+
+  /// body(state, row of the run, query head of the group) over all states.
+  void forStates(Value rows, const std::function<void(Value, Value, Value)>& body) {
+    k_.loop(k_.ci(0), rows, 1, [&](Value r) {
+      k_.loop(k_.ci(0), k_.ci(groupHeads_), 1,
+              [&](Value g) { body(k_.add(k_.mul(r, groupHeads_), g), r, g); });
+    });
+  }
 
   void emitRun(Value head, Value first, Value rows) {
-    k_.loop(k_.ci(0), k_.ci(rowsPerTile_ * groupHeads_), 1, [&](Value s) {
+    emitStart(head, first, rows);
+    Value kvHead = k_.div(head, partsPerKvHead_);
+    RowArgs firstRow = k_.row(first);
+    Value lastPos = k_.row(k_.add(first, k_.add(rows, -1))).pos;
+    Value firstBlock = k_.ci(0), lastBlock = k_.div(lastPos, kBlock);
+    if (window_) firstBlock = k_.div(k_.max(k_.add(firstRow.pos, 1 - window_), k_.ci(0)), kBlock);
+    k_.loop(firstBlock, k_.add(lastBlock, 1), 1, [&](Value block) {
+      auto at = [&](Value pool, Value block, int64_t bytes) {
+        Value blockHead = k_.add(kv_.blockHead(k_, firstRow.seq, block), kvHead);
+        return k_.offset(pool, k_.mul(blockHead, bytes));
+      };
+      Value next = k_.min(k_.add(block, 1), lastBlock);
+      emitScores(rows, at(keys_, block, kv_.keyBlockBytes()), at(keys_, next, kv_.keyBlockBytes()),
+                 at(values_, next, kv_.valueBlockBytes()));
+      emitSoftmax(first, rows, k_.mul(block, kBlock));
+      emitOutput(rows, at(values_, block, kv_.valueBlockBytes()));
+    });
+    emitResult(head, first, rows);
+  }
+
+  /// Brings the queries to where they are multiplied, and the states to those of no keys.
+  void emitStart(Value head, Value first, Value rows) {
+    forStates(rows, [&](Value s, Value r, Value g) {
+      Value query = k_.add(k_.mul(head, groupHeads_), g);
+      Value from =
+          k_.offset(k_.rowPtr(q_, k_.add(first, r), qStride_), k_.mul(query, kv_.headDim * 4));
+      Value to = k_.offset(queries_, k_.mul(s, queryBytes_));
+      k_.loop(k_.ci(0), k_.ci(kv_.headDim), kLanes, [&](Value i) {
+        Value v = k_.loadF32(k_.offset(from, k_.mul(i, 4)));
+        k_.store(rounds() ? k_.roundToBf16(v) : v, k_.offset(to, k_.mul(i, rounds() ? 2 : 4)), 2);
+      });
+      k_.loop(k_.ci(0), k_.ci(kv_.valueDimPadded), kLanes, [&](Value i) {
+        k_.store(k_.zero(), k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), 4);
+      });
       Value maximum = k_.cf(kMasked), sum = k_.cf(0.0f);
       if (sinks_) {
         // A sink is a key before all others, whose value is 0: m = its score, l = 1, o = 0.
-        Value query = k_.add(k_.mul(head, groupHeads_), k_.div(s, rowsPerTile_));
         maximum = k_.loadScalar(k_.offset(sinks_, k_.mul(query, 4)));
         sum = k_.cf(1.0f);
       }
       k_.store(maximum, stateAt(maximum_, s), 4);
       k_.store(sum, stateAt(sum_, s), 4);
-      k_.loop(k_.ci(0), k_.ci(kv_.valueDimPadded), kLanes, [&](Value i) {
-        k_.store(k_.zero(), k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), 4);
-      });
     });
-    Value kvHead = k_.div(head, partsPerKvHead_);
-    RowArgs firstRow = k_.row(first);
-    Value lastPos = k_.row(k_.add(first, k_.add(rows, -1))).pos;
-    Value firstBlock = k_.ci(0);
-    if (window_) firstBlock = k_.div(k_.max(k_.add(firstRow.pos, 1 - window_), k_.ci(0)), kBlock);
-    k_.loop(firstBlock, k_.add(k_.div(lastPos, kBlock), 1), 1, [&](Value block) {
-      Value pool = k_.add(kv_.blockHead(k_, firstRow.seq, block), kvHead);
-      Value firstKey = k_.mul(block, kBlock);
-      Value count = k_.min(k_.ci(kBlock), k_.sub(k_.add(lastPos, 1), firstKey));
-      emitScores(head, first, rows, k_.offset(keys_, k_.mul(pool, kv_.keyBlockBytes())));
-      emitSoftmax(first, rows, firstKey);
-      emitOutput(rows, count, k_.offset(values_, k_.mul(pool, kv_.valueBlockBytes())));
-    });
-    emitResult(head, first, rows);
   }
 
-  /// Calls body(first state, query rows, rows in the register tile) over all states. In decode the
-  /// rows of a register tile are the query heads of the group, in prefill rows of the step.
-  void forQueries(Value head, Value first, Value rows,
-                  const std::function<void(Value, Rows, int64_t)>& body) {
-    const SmallVector<int64_t> sizes = rowTiles(k_.target());
-    Value group = k_.mul(head, groupHeads_ * kv_.headDim * 4);
-    if (rowsPerTile_ == 1) {
-      Value base = k_.offset(k_.rowPtr(q_, first, qStride_), group);
-      forBlocks(k_, k_.ci(groupHeads_), sizes, [&](Value g, int64_t count) {
-        body(g, {k_.offset(base, k_.mul(g, kv_.headDim * 4)), kv_.headDim * 4}, count);
-      });
-      return;
+  //===--------------------------------------------------------------------===//
+  // A block's two products
+  //===--------------------------------------------------------------------===//
+
+  /// States and panels that are multiplied at once. By AMX, the last states may not exist.
+  struct Tile {
+    Value state;
+    int64_t states;
+    Value panel;
+    int64_t panels;
+  };
+
+  /// left * right for all states: [states, numPanels * 16].
+  struct BlockProduct {
+    Rows left;  // from the first state on
+    Panels right;
+    int64_t numPanels, depth;
+    std::function<Value(const Tile&)> output;  // where a tile goes
+    int64_t outputStride;                      // bytes from a state to the next
+    std::function<void(const Tile&)> finish;   // after a tile; or null
+    /// Before k, ..., k + count - 1 are multiplied; or null.
+    std::function<void(const Tile&, Value k, int64_t count)> each;
+  };
+
+  void multiplyBlock(Value rows, const BlockProduct& product) {
+    Value numStates = k_.mul(rows, groupHeads_);
+    if (usesAmx()) {
+      forTiles(k_.ceilDiv(numStates, kTileRows), {2, 1}, kTileRows, product,
+               [&](const Tile& tile) { multiplyByAmx(tile, product); });
+    } else {
+      forTiles(numStates, rowTiles(k_.target()), 1, product,
+               [&](const Tile& tile) { multiplyByVectors(tile, product); });
     }
-    k_.loop(k_.ci(0), k_.ci(groupHeads_), 1, [&](Value g) {
-      Value base =
-          k_.offset(k_.rowPtr(q_, first, qStride_), k_.add(group, k_.mul(g, kv_.headDim * 4)));
-      forBlocks(k_, rows, sizes, [&](Value r, int64_t count) {
-        body(state(g, r), {k_.offset(base, k_.mul(r, qStride_ * 4)), qStride_ * 4}, count);
+  }
+
+  /// Covers `count` times `unit` states with tiles of the given sizes.
+  void forTiles(Value count, ArrayRef<int64_t> sizes, int64_t unit, const BlockProduct& product,
+                const std::function<void(const Tile&)>& multiply) {
+    forBlocks(k_, count, sizes, [&](Value first, int64_t size) {
+      int64_t panels = usesAmx() ? 4 / size : panelsFor(k_.target(), size, kTilePanels);
+      while (product.numPanels % panels) panels /= 2;
+      k_.loop(k_.ci(0), k_.ci(product.numPanels), panels, [&](Value p) {
+        const Tile tile{k_.mul(first, unit), size * unit, p, panels};
+        multiply(tile);
+        if (product.finish) product.finish(tile);
       });
     });
   }
 
-  void emitScores(Value head, Value first, Value rows, Value keys) {
-    const int64_t bytes = storageBytes(kv_.storage);
-    const Panels panels{keys, kLanes * bytes, kBlock * bytes, 1, kv_.storage};
-    forQueries(head, first, rows, [&](Value s, Rows queries, int64_t count) {
-      const int64_t atOnce = panelsFor(k_.target(), count, kBlockPanels);
-      k_.loop(k_.ci(0), k_.ci(kBlockPanels), atOnce, [&](Value p) {
-        Values acc(count * atOnce, k_.zero());
-        acc = multiply(k_, queries, panels.from(k_, p), count, atOnce, kv_.headDim, acc);
-        for (int64_t i = 0; i < count; ++i)
-          for (int64_t j = 0; j < atOnce; ++j)
-            k_.store(acc[i * atOnce + j],
-                     k_.offset(k_.rowPtr(scores_, k_.add(s, i), kBlock),
-                               k_.mul(k_.add(p, j), kLanes * 4)),
-                     4);
-      });
-    });
+  void multiplyByVectors(const Tile& tile, const BlockProduct& product) {
+    Rows left = product.left;
+    left.base = k_.offset(left.base, k_.mul(tile.state, left.strideBytes));
+    std::function<void(Value)> each;
+    if (product.each) each = [&](Value k) { product.each(tile, k, 4); };
+    Values acc(tile.states * tile.panels, k_.zero());
+    acc = multiply(k_, left, product.right.from(k_, tile.panel), tile.states, tile.panels,
+                   product.depth, acc, each);
+    forOutputs(tile, product, 1, [&](int64_t i, Value at) { k_.store(acc[i], at, 4); });
   }
 
-  /// Every live state: body(state, row of the step).
-  void forStates(Value first, Value rows, const std::function<void(Value, Value)>& body) {
-    k_.loop(k_.ci(0), k_.ci(groupHeads_), 1, [&](Value g) {
-      k_.loop(k_.ci(0), rows, 1, [&](Value r) { body(state(g, r), k_.add(first, r)); });
-    });
+  void multiplyByAmx(const Tile& tile, const BlockProduct& product) {
+    const Rows& rows = product.left;
+    const int64_t rowTiles = tile.states / kTileRows;
+    auto left = [&](int64_t i, Value step) {
+      Value row = k_.add(tile.state, i * kTileRows);
+      Value at = k_.add(k_.mul(row, rows.strideBytes), k_.mul(step, kTileRowBytes));
+      return tileLoad(k_, k_.offset(rows.base, at), rows.strideBytes);
+    };
+    std::function<void(Value)> each;
+    if (product.each)
+      each = [&](Value step) { product.each(tile, k_.mul(step, kTileCols), kTileCols); };
+    Values acc;
+    for (int64_t i = 0; i < rowTiles * tile.panels; ++i) acc.push_back(tileZero(k_));
+    acc = multiplyTiles(k_, left, product.right.from(k_, tile.panel), rowTiles, tile.panels,
+                        k_.ci(0), k_.ci(product.depth / kTileCols), acc, each);
+    forOutputs(tile, product, kTileRows,
+               [&](int64_t i, Value at) { tileStore(k_, acc[i], at, product.outputStride); });
+  }
+
+  /// body(accumulator, where it goes), each of `states` states and one panel.
+  void forOutputs(const Tile& tile, const BlockProduct& product, int64_t states,
+                  const std::function<void(int64_t, Value)>& body) {
+    Value at = product.output(tile);
+    for (int64_t i = 0; i < tile.states / states; ++i)
+      for (int64_t q = 0; q < tile.panels; ++q)
+        body(i * tile.panels + q,
+             k_.offset(at, i * states * product.outputStride + q * kLanes * 4));
+  }
+
+  Value matrixAt(Value base, int64_t width, Value row, Value panel) {
+    return k_.offset(k_.rowPtr(base, row, width), k_.mul(panel, kLanes * 4));
+  }
+
+  void emitScores(Value rows, Value keys, Value nextKeys, Value nextValues) {
+    BlockProduct product{
+        .left = {queries_, queryBytes_, rounds()},
+        .right = kv_.keyPanels(keys),
+        .numPanels = kBlockPanels,
+        .depth = kv_.headDim,
+        .output = [&](const Tile& t) { return matrixAt(scores_, kBlock, t.state, t.panel); },
+        .outputStride = kBlock * 4};
+    // In decode, which reads keys and values once, each tile asks for its share of what comes next.
+    if (rowsPerTile_ == 1)
+      product.each = [&](const Tile& tile, Value element, int64_t count) {
+        prefetchShare(nextKeys, kv_.keyBlockBytes(), tile, element, count);
+        prefetchShare(nextValues, kv_.valueBlockBytes(), tile, element, count);
+      };
+    multiplyBlock(rows, product);
+  }
+
+  /// What a tile of scores asks for of `bytes` while elements [element, element + count) of its
+  /// heads are multiplied.
+  void prefetchShare(Value from, int64_t bytes, const Tile& tile, Value element, int64_t count) {
+    const int64_t all = groupHeads_ * kBlockPanels;
+    const int64_t share = bytes * std::min(tile.states, groupHeads_) * tile.panels / all;
+    Value before = k_.add(k_.mul(tile.state, kBlockPanels),
+                          k_.mul(tile.panel, std::min(tile.states, groupHeads_)));
+    Value at = k_.add(k_.div(k_.mul(before, bytes), all), k_.mul(element, share / kv_.headDim));
+    for (int64_t line = 0; line < share * count / kv_.headDim; line += 64)
+      k_.prefetchOnce(k_.offset(from, k_.add(at, line)));
   }
 
   /// Scores become p = exp(scale * s - block maximum); m, l and the two scales of the merge are
   /// brought up to date.
   void emitSoftmax(Value first, Value rows, Value firstKey) {
-    forStates(first, rows, [&](Value s, Value r) {
-      Value pos = k_.row(r).pos;
+    forStates(rows, [&](Value s, Value r, Value) {
+      Value pos = k_.row(k_.add(first, r)).pos;
       Value row = k_.rowPtr(scores_, s, kBlock);
       Values scores, allowed;
       for (int64_t p = 0; p < kBlockPanels; ++p) {
@@ -196,15 +310,19 @@ class AttentionFrame {
       for (int64_t p = 0; p < kBlockPanels; ++p) {
         Value e = emitExp(k_, k_.subf(scores[p], k_.broadcast(blockMaximum)));
         e = k_.select(allowed[p], e, k_.zero());
-        k_.store(e, k_.offset(row, p * kLanes * 4), 4);
+        k_.store(rounds() ? k_.roundToBf16(e) : e, k_.offset(row, p * kLanes * (rounds() ? 2 : 4)),
+                 2);
         sum = sum ? k_.addf(sum, e) : e;
       }
       Value maximumAt = stateAt(maximum_, s), sumAt = stateAt(sum_, s);
       Value old = k_.loadScalar(maximumAt), merged = k_.maxf(old, blockMaximum);
-      auto scaleOf = [&](Value m) {
-        return k_.extract(emitExp(k_, k_.broadcast(k_.subf(m, merged))), 0);
-      };
-      Value oldScale = scaleOf(old), newScale = scaleOf(blockMaximum);
+      // exp(m - merged), which is 1 for the larger of both.
+      Value grew = arith::CmpFOp::create(k_.builder(), pos.getLoc(), arith::CmpFPredicate::OLT, old,
+                                         blockMaximum);
+      Value smaller = k_.select(grew, old, blockMaximum);
+      Value lesser = k_.extract(emitExp(k_, k_.broadcast(k_.subf(smaller, merged))), 0);
+      Value oldScale = k_.select(grew, lesser, k_.cf(1.0f));
+      Value newScale = k_.select(grew, k_.cf(1.0f), lesser);
       k_.store(merged, maximumAt, 4);
       k_.store(k_.fma(k_.loadScalar(sumAt), oldScale, k_.mulf(k_.reduceAdd(sum), newScale)), sumAt,
                4);
@@ -213,52 +331,42 @@ class AttentionFrame {
     });
   }
 
-  /// o = o * old scale + (p V) * new scale, over the block's `count` first keys (those after it
-  /// have p = 0).
-  void emitOutput(Value rows, Value count, Value values) {
-    const int64_t bytes = storageBytes(kv_.storage);
-    const Panels panels{values, kLanes * bytes, kv_.valueDimPadded * bytes, 1, kv_.storage};
-    const int64_t numPanels = kv_.valueDimPadded / kLanes;
-    const SmallVector<int64_t> sizes = rowTiles(k_.target());
-    auto block = [&](Value s, int64_t states) {
-      int64_t atOnce = panelsFor(k_.target(), states, kValuePanels);
-      while (numPanels % atOnce) atOnce /= 2;
-      k_.loop(k_.ci(0), k_.ci(numPanels), atOnce, [&](Value p) {
-        Values acc(states * atOnce, k_.zero());
-        Rows weights{k_.rowPtr(scores_, s, kBlock), kBlock * 4};
-        acc = multiply(k_, weights, panels.from(k_, p), states, atOnce, count, acc);
-        for (int64_t i = 0; i < states; ++i) {
-          Value at = k_.add(s, i);
-          Value oldScale = k_.broadcast(k_.loadScalar(stateAt(oldScale_, at)));
-          Value newScale = k_.broadcast(k_.loadScalar(stateAt(newScale_, at)));
-          for (int64_t j = 0; j < atOnce; ++j) {
-            Value out = k_.offset(k_.rowPtr(output_, at, kv_.valueDimPadded),
-                                  k_.mul(k_.add(p, j), kLanes * 4));
-            k_.store(k_.fma(k_.loadF32(out), oldScale, k_.mulf(acc[i * atOnce + j], newScale)), out,
-                     4);
-          }
-        }
-      });
-    };
-    if (rowsPerTile_ == 1) return forBlocks(k_, k_.ci(groupHeads_), sizes, block);
-    k_.loop(k_.ci(0), k_.ci(groupHeads_), 1, [&](Value g) {
-      forBlocks(k_, rows, sizes, [&](Value r, int64_t states) { block(state(g, r), states); });
+  /// o = o * old scale + (p V) * new scale.
+  void emitOutput(Value rows, Value values) {
+    multiplyBlock(rows, {.left = {scores_, kBlock * 4, rounds()},
+                         .right = kv_.valuePanels(values),
+                         .numPanels = kv_.valueDimPadded / kLanes,
+                         .depth = kBlock,
+                         .output = [&](const Tile&) { return blockOutput_; },
+                         .outputStride = kTilePanels * kLanes * 4,
+                         .finish = [&](const Tile& tile) { emitMerge(tile); },
+                         .each = {}});
+  }
+
+  void emitMerge(const Tile& tile) {
+    k_.loop(k_.ci(0), k_.ci(tile.states), 1, [&](Value i) {
+      Value s = k_.add(tile.state, i);
+      Value oldScale = k_.broadcast(k_.loadScalar(stateAt(oldScale_, s)));
+      Value newScale = k_.broadcast(k_.loadScalar(stateAt(newScale_, s)));
+      for (int64_t q = 0; q < tile.panels; ++q) {
+        Value add =
+            k_.loadF32(k_.offset(k_.rowPtr(blockOutput_, i, kTilePanels * kLanes), q * kLanes * 4));
+        Value at = k_.offset(matrixAt(output_, kv_.valueDimPadded, s, tile.panel), q * kLanes * 4);
+        k_.store(k_.fma(k_.loadF32(at), oldScale, k_.mulf(add, newScale)), at, 4);
+      }
     });
   }
 
   void emitResult(Value head, Value first, Value rows) {
     const int64_t lanes = lanesFor(kv_.valueDim);
-    k_.loop(k_.ci(0), k_.ci(groupHeads_), 1, [&](Value g) {
-      k_.loop(k_.ci(0), rows, 1, [&](Value r) {
-        Value s = state(g, r);
-        Value inverse = k_.broadcast(k_.divf(k_.cf(1.0f), k_.loadScalar(stateAt(sum_, s))), lanes);
-        Value column = k_.mul(k_.add(k_.mul(head, groupHeads_), g), kv_.valueDim * 4);
-        Value out = k_.offset(k_.rowPtr(y_, k_.add(first, r), yStride_), column);
-        k_.loop(k_.ci(0), k_.ci(kv_.valueDim), lanes, [&](Value i) {
-          Value v =
-              k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), lanes);
-          k_.store(k_.mulf(v, inverse), k_.offset(out, k_.mul(i, 4)), 4);
-        });
+    forStates(rows, [&](Value s, Value r, Value g) {
+      Value inverse = k_.broadcast(k_.divf(k_.cf(1.0f), k_.loadScalar(stateAt(sum_, s))), lanes);
+      Value column = k_.mul(k_.add(k_.mul(head, groupHeads_), g), kv_.valueDim * 4);
+      Value out = k_.offset(k_.rowPtr(y_, k_.add(first, r), yStride_), column);
+      k_.loop(k_.ci(0), k_.ci(kv_.valueDim), lanes, [&](Value i) {
+        Value v =
+            k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), lanes);
+        k_.store(k_.mulf(v, inverse), k_.offset(out, k_.mul(i, 4)), 4);
       });
     });
   }
@@ -270,8 +378,10 @@ class AttentionFrame {
   const int64_t groupHeads_;      // query heads of a tile
   const int64_t partsPerKvHead_;  // tiles that share a KV head
   const int64_t rowsPerTile_, qStride_, yStride_;
+  const Bf16Product product_;
+  const int64_t queryBytes_;  // of a query in scratch
   Value q_, keys_, values_, sinks_, y_;
-  Value scores_, output_, maximum_, sum_, oldScale_, newScale_;
+  Value queries_, scores_, output_, blockOutput_, maximum_, sum_, oldScale_, newScale_;
 };
 
 }  // namespace

@@ -83,27 +83,7 @@ void normHead(KernelBuilder& k, const NormArgs& norm, Value x, Value dst, int64_
 /// Elements of a head that the rope table `symbol` rotates.
 int64_t rotaryDim(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol);
 
-/// Tokens in a block of the KV cache.
-constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS;
-
-/// The KV cache as kernels address it; layout in runtime/schema/plan.fbs: KvGroup.
-struct KvLayout {
-  Storage storage;
-  int64_t numKvHeads, headDim, headDimPadded, valueDim, valueDimPadded;
-
-  explicit KvLayout(llm::KvCacheType type);
-  int64_t keyBlockBytes() const;  // one head of one block
-  int64_t valueBlockBytes() const;
-  /// The block that holds position `pos` of sequence `seq`, times num_kv_heads.
-  Value blockHead(KernelBuilder& k, Value seq, Value block) const;
-};
-/// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` at a row's
-/// position.
-void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
-               Value element, Value keys);
-void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
-                 Value element, Value values);
-
+constexpr int64_t roundUp(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 /// The widest vector (1 to 16 lanes) that divides `width`.
 constexpr int64_t lanesFor(int64_t width) {
   int64_t lanes = kLanes;

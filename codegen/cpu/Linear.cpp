@@ -1,5 +1,5 @@
 // The ops around a matrix product: their operands and their epilogues.
-#include "codegen/cpu/Kernels.h"
+#include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Product.h"
 

@@ -72,17 +72,6 @@ Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, 
   return acc;
 }
 
-Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
-                Value kCount, Values acc) {
-  assert(b.kPerStep == 1 && !a.bf16 && "a step of two values of k may go beyond kCount");
-  return k.loop(k.ci(0), kCount, 1, acc, [&](Value k0, ValueRange state) {
-    Values c(state.begin(), state.end());
-    multiplyStep(k, a, k.offset(a.base, k.mul(k0, 4)), b, k.offset(b.base, k.mul(k0, b.stepBytes)),
-                 rows, panels, 1, c);
-    return c;
-  });
-}
-
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most) {
   const int64_t perVector = kLanes / target.vectorFloats;
   // Three quarters of the registers for accumulators leave room for the weights of one k and the

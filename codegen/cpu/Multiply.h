@@ -37,10 +37,6 @@ struct Rows {
 /// given, is called with k = 0, 4, 8, ... before those four values of k are used.
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 int64_t kCount, Values acc, const std::function<void(Value)>& each = {});
-/// The same where kCount is known at run time only. Needs kPerStep == 1 and rows of floats.
-Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
-                Value kCount, Values acc);
-
 /// Panels that `rows` rows leave registers for: rows * panels accumulators, the panels of one k, a
 /// broadcast.
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most);

@@ -60,8 +60,6 @@ void emitProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& s
 // For the two ways to multiply
 //===----------------------------------------------------------------------===//
 
-constexpr int64_t roundUp(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
-
 /// The loops that both ways share.
 class ProductFrame {
  public:

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LLMC_KERNEL_ABI_VERSION 1u
+#define LLMC_KERNEL_ABI_VERSION 2u
 
 /* Tokens per block of the KV cache, and keys per block of attention's fixed grid. */
 #define LLMC_KV_BLOCK_TOKENS 64

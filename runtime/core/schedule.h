@@ -6,20 +6,11 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/core/kv_pool.h"
 #include "runtime/core/plan.h"
 #include "runtime/core/weights.h"
 
 namespace llmrt {
-
-/// The pools of one KV group. A layer's keys are [num_blocks, num_kv_heads, head_dim, 64], its
-/// values [num_blocks, num_kv_heads, 64, head_dim_padded], in the group's dtype.
-struct KvPool {
-  uint8_t* keys = nullptr;  // of the group's first layer
-  uint8_t* values = nullptr;
-  uint64_t key_block_bytes = 0, value_block_bytes = 0;
-  uint64_t key_layer_bytes = 0, value_layer_bytes = 0;  // multiples of 64
-  uint32_t first_layer = 0, num_layers = 0;
-};
 
 /// Where the operands of a session live.
 struct Memory {

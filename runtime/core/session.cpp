@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 
 #include "runtime/core/cost.h"
 #include "runtime/io/printable.h"
@@ -47,21 +46,6 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
   return options;
 }
 
-// The sizes of a group's pools; pointers stay null.
-KvPool poolOf(const schema::KvGroup& g, int64_t num_blocks) {
-  KvPool pool;
-  const auto element = static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype())));
-  const uint64_t tokens = LLMC_KV_BLOCK_TOKENS;
-  pool.key_block_bytes = g.num_kv_heads() * uint64_t{g.head_dim()} * tokens * element;
-  const uint64_t value_dim = g.value_dim_padded() ? g.value_dim_padded() : g.head_dim_padded();
-  pool.value_block_bytes = g.num_kv_heads() * value_dim * tokens * element;
-  pool.key_layer_bytes = alignUp(static_cast<uint64_t>(num_blocks) * pool.key_block_bytes);
-  pool.value_layer_bytes = alignUp(static_cast<uint64_t>(num_blocks) * pool.value_block_bytes);
-  pool.first_layer = g.first_layer();
-  pool.num_layers = g.num_layers();
-  return pool;
-}
-
 uint64_t arenaBytes(const schema::Plan& plan) {
   uint64_t bytes = 0;  // steps follow one another: entry points share one arena
   for (const schema::EntryPoint* e : *plan.entry_points())
@@ -97,10 +81,10 @@ Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_by
   }
   if (p.kv_groups()) {
     for (const schema::KvGroup* g : *p.kv_groups()) {
-      const KvPool pool = poolOf(*g, 1);
+      const KvPool pool(*g, 1);
       total += static_cast<double>(pool.key_block_bytes + pool.value_block_bytes) *
                static_cast<double>(num_blocks) * g->num_layers();
-      const KvPool all = poolOf(*g, num_blocks);
+      const KvPool all(*g, num_blocks);
       memory.kv_bytes += (all.key_layer_bytes + all.value_layer_bytes) * all.num_layers;
     }
   }
@@ -169,7 +153,7 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   }
   if (p.kv_groups()) {
     for (const schema::KvGroup* g : *p.kv_groups()) {
-      KvPool pool = poolOf(*g, blocks_.numBlocks());
+      KvPool pool(*g, blocks_.numBlocks());
       pool.keys = take(pool.key_layer_bytes * pool.num_layers);
       pool.values = take(pool.value_layer_bytes * pool.num_layers);
       kv_pools_.push_back(pool);
@@ -421,44 +405,19 @@ std::span<const float> Session::logits(int64_t i) const {
 }
 
 void Session::clearBlock(int32_t block) {
-  for (const KvPool& pool : kv_pools_) {
-    for (uint32_t l = 0; l < pool.num_layers; ++l) {
-      std::memset(pool.keys + l * pool.key_layer_bytes +
-                      static_cast<uint64_t>(block) * pool.key_block_bytes,
-                  0, pool.key_block_bytes);
-      std::memset(pool.values + l * pool.value_layer_bytes +
-                      static_cast<uint64_t>(block) * pool.value_block_bytes,
-                  0, pool.value_block_bytes);
-    }
-  }
+  for (const KvPool& pool : kv_pools_) pool.clear(static_cast<uint64_t>(block), 0);
 }
 
 void Session::dropStep(int32_t seq) {
   const int64_t kv_len = kvLen(seq);
   blocks_.shrink(seq, kv_len);
   if (device_) return;
-  const auto slot = static_cast<uint64_t>(kv_len % LLMC_KV_BLOCK_TOKENS);
-  if (slot == 0) return;  // nothing of the step shares a block with what stays
-  const auto block = static_cast<uint64_t>(
-      blocks_.tables()[seq * blocks_.blocksPerSeq() + kv_len / LLMC_KV_BLOCK_TOKENS]);
-  for (size_t i = 0; i < kv_pools_.size(); ++i) {
-    const KvPool& pool = kv_pools_[i];
-    const schema::KvGroup& g = *plan_.schema().kv_groups()->Get(static_cast<uint32_t>(i));
-    // Keys [num_kv_heads, head_dim, tokens], values [num_kv_heads, tokens, head_dim_padded].
-    const uint64_t key_rows = g.num_kv_heads() * uint64_t{g.head_dim()};
-    const uint64_t key_row_bytes = pool.key_block_bytes / key_rows;
-    const uint64_t key_begin = key_row_bytes / LLMC_KV_BLOCK_TOKENS * slot;
-    const uint64_t value_head_bytes = pool.value_block_bytes / g.num_kv_heads();
-    const uint64_t value_begin = value_head_bytes / LLMC_KV_BLOCK_TOKENS * slot;
-    for (uint32_t l = 0; l < pool.num_layers; ++l) {
-      uint8_t* keys = pool.keys + l * pool.key_layer_bytes + block * pool.key_block_bytes;
-      for (uint64_t row = 0; row < key_rows; ++row, keys += key_row_bytes)
-        std::memset(keys + key_begin, 0, key_row_bytes - key_begin);
-      uint8_t* values = pool.values + l * pool.value_layer_bytes + block * pool.value_block_bytes;
-      for (uint32_t h = 0; h < g.num_kv_heads(); ++h, values += value_head_bytes)
-        std::memset(values + value_begin, 0, value_head_bytes - value_begin);
-    }
-  }
+  const int64_t token = kv_len % LLMC_KV_BLOCK_TOKENS;
+  if (token == 0) return;  // nothing of the step shares a block with what stays
+  const int32_t block =
+      blocks_.tables()[seq * blocks_.blocksPerSeq() + kv_len / LLMC_KV_BLOCK_TOKENS];
+  for (const KvPool& pool : kv_pools_)
+    pool.clear(static_cast<uint64_t>(block), static_cast<uint64_t>(token));
 }
 
 void Session::reset(int32_t seq) {

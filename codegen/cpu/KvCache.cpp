@@ -1,0 +1,96 @@
+#include "codegen/cpu/KvCache.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+KvLayout::KvLayout(llm::KvCacheType type)
+    : storage(storageOf(type.getElementType())),
+      numKvHeads(type.getNumKvHeads()),
+      headDim(type.getHeadDim()),
+      headDimPadded(roundUp(headDim, kLanes)),
+      valueDim(type.getValueDim()),
+      valueDimPadded(roundUp(valueDim, kLanes)) {}
+
+int64_t KvLayout::keyBlockBytes() const {
+  return roundUp(headDim, interleaved()) * kBlock * storageBytes(storage);
+}
+int64_t KvLayout::valueBlockBytes() const {
+  return valueDimPadded * kBlock * storageBytes(storage);
+}
+
+Value KvLayout::blockHead(KernelBuilder& k, Value seq, Value block) const {
+  Value entry = k.add(k.mul(seq, k.step().blocksPerSeq), block);
+  return k.mul(k.loadI32(k.offset(k.step().blockTables, k.mul(entry, 4))), numKvHeads);
+}
+
+Panels KvLayout::keyPanels(Value base) const {
+  const int64_t lane = interleaved() * storageBytes(storage);
+  return {base, kLanes * lane, kBlock * lane, interleaved(), storage};
+}
+
+Panels KvLayout::valuePanels(Value base) const {
+  const int64_t lane = interleaved() * storageBytes(storage);
+  return {base, kLanes * lane, valueDimPadded * lane, interleaved(), storage};
+}
+
+/// Where number `lane` of step `k` / interleaved lies in a block whose steps have `lanes` numbers.
+static Value blockOffset(KernelBuilder& k, const KvLayout& kv, Value at, Value lane,
+                         int64_t lanes) {
+  const int64_t bytes = storageBytes(kv.storage), group = kv.interleaved();
+  Value first = k.mul(k.add(k.mul(k.div(at, group), lanes), lane), group * bytes);
+  return group == 1 ? first : k.add(first, k.mul(k.rem(at, group), bytes));
+}
+
+void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
+               Value element, Value keys) {
+  const int64_t lanes = cast<VectorType>(keys.getType()).getDimSize(0);
+  const int64_t bytes = storageBytes(kv.storage);
+  Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
+  Value p = k.offset(pool, k.add(k.mul(block, kv.keyBlockBytes()),
+                                 blockOffset(k, kv, element, k.rem(row.pos, kBlock), kBlock)));
+  Value stored = k.roundTo(kv.storage, keys);
+  // Interleaved elements are written at once.
+  const int64_t together = std::min(lanes, kv.interleaved());
+  if (together > 1) stored = k.bitcast(k.vecI(lanes / together, together * bytes * 8), stored);
+  for (int64_t i = 0; i < lanes / together; ++i)
+    k.store(k.extract(stored, i), k.offset(p, i * kBlock * together * bytes), bytes);
+}
+
+void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
+                 Value element, Value values) {
+  const int64_t lanes = cast<VectorType>(values.getType()).getDimSize(0);
+  const int64_t bytes = storageBytes(kv.storage), group = kv.interleaved();
+  Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
+  Value p =
+      k.offset(pool, k.add(k.mul(block, kv.valueBlockBytes()),
+                           blockOffset(k, kv, k.rem(row.pos, kBlock), element, kv.valueDimPadded)));
+  Value stored = k.roundTo(kv.storage, values);
+  if (group == 1) return k.store(stored, p, bytes);
+  for (int64_t i = 0; i < lanes; ++i)
+    k.store(k.extract(stored, i), k.offset(p, i * group * bytes), bytes);
+}
+
+// kv_write: [k, v, keys, values]
+void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op, const KernelShape& shape) {
+  const KvLayout kv(cast<llm::KvCacheType>(op.getKv().getType()));
+  const int64_t keyLanes = lanesFor(kv.headDim), valueLanes = lanesFor(kv.valueDim);
+  Value kRows = k.operand(0), vRows = k.operand(1), keys = k.operand(2), values = k.operand(3);
+  forRows(k, [&](Value r) {
+    RowArgs row = k.row(r);
+    k.loop(k.ci(0), k.ci(kv.numKvHeads), 1, [&](Value head) {
+      k.loop(k.ci(0), k.ci(kv.headDim), keyLanes, [&](Value i) {
+        Value at = k.mul(k.add(k.mul(head, kv.headDim), i), 4);
+        storeKeys(k, kv, keys, row, head, i,
+                  k.loadF32(k.offset(k.rowPtr(kRows, r, shape.rowStrides[0]), at), keyLanes));
+      });
+      k.loop(k.ci(0), k.ci(kv.valueDim), valueLanes, [&](Value i) {
+        Value at = k.mul(k.add(k.mul(head, kv.valueDim), i), 4);
+        storeValues(k, kv, values, row, head, i,
+                    k.loadF32(k.offset(k.rowPtr(vRows, r, shape.rowStrides[1]), at), valueLanes));
+      });
+    });
+  });
+}
+
+}  // namespace llmc::cpu

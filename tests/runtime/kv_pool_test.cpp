@@ -1,0 +1,72 @@
+// Which numbers of a block clear() zeroes, against the layout that plan.fbs states.
+#include "runtime/core/kv_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS, kHeads = 3, kHeadDim = 6, kValueDim = 16;
+
+class KvPoolTest : public testing::TestWithParam<schema::DType> {};
+
+TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
+  schema::KvGroupT group;
+  group.dtype = GetParam();
+  group.first_layer = 1;
+  group.num_layers = 2;
+  group.num_kv_heads = kHeads;
+  group.head_dim = kHeadDim;
+  group.head_dim_padded = kValueDim;
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(schema::KvGroup::Pack(builder, &group));
+  constexpr uint64_t kBlocks = 3, kBlock = 1;
+  KvPool pool(*flatbuffers::GetRoot<schema::KvGroup>(builder.GetBufferPointer()), kBlocks);
+  const bool pairs = group.dtype == schema::DType::bf16;
+  const uint64_t bytes = group.dtype == schema::DType::f32 ? 4 : 2;
+  ASSERT_EQ(pool.key_block_bytes, kHeads * kHeadDim * kTokens * bytes);
+  ASSERT_EQ(pool.value_block_bytes, kHeads * kValueDim * kTokens * bytes);
+
+  for (const uint64_t first : {0, 1, 2, 37, 62, 63}) {
+    std::vector<uint8_t> keys(pool.key_layer_bytes * 2, 0xff);
+    std::vector<uint8_t> values(pool.value_layer_bytes * 2, 0xff);
+    std::vector<uint8_t> expected_keys = keys, expected_values = values;
+    pool.keys = keys.data();
+    pool.values = values.data();
+    pool.clear(kBlock, first);
+
+    for (uint64_t layer = 0; layer < 2; ++layer)
+      for (uint64_t head = 0; head < kHeads; ++head)
+        for (uint64_t t = first; t < kTokens; ++t) {
+          const uint64_t block_head = kBlock * kHeads + head;
+          for (uint64_t e = 0; e < kHeadDim; ++e) {
+            const uint64_t at = pairs ? (e / 2 * kTokens + t) * 2 + e % 2 : e * kTokens + t;
+            std::memset(&expected_keys[layer * pool.key_layer_bytes +
+                                       (block_head * kHeadDim * kTokens + at) * bytes],
+                        0, bytes);
+          }
+          for (uint64_t e = 0; e < kValueDim; ++e) {
+            const uint64_t at = pairs ? (t / 2 * kValueDim + e) * 2 + t % 2 : t * kValueDim + e;
+            std::memset(&expected_values[layer * pool.value_layer_bytes +
+                                         (block_head * kValueDim * kTokens + at) * bytes],
+                        0, bytes);
+          }
+        }
+    EXPECT_EQ(keys, expected_keys) << "from token " << first;
+    EXPECT_EQ(values, expected_values) << "from token " << first;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, KvPoolTest,
+                         testing::Values(schema::DType::f32, schema::DType::f16,
+                                         schema::DType::bf16),
+                         [](const auto& info) { return schema::EnumNameDType(info.param); });
+
+}  // namespace
+}  // namespace llmrt
