@@ -7,10 +7,10 @@
 // softmax with the block's own maximum, o_block = p V, and a merge into the states (arXiv
 // 2205.14135; the merge of blocks is that of arXiv 1805.02867).
 //
-// Both products are the register tile of all others (Multiply.h), over all 64 keys of a block:
-// scores behind a row's position count for nothing, and values there are finite (what nobody has
-// written yet is zero). Where keys and values are bf16 and the target multiplies pairs of them, q
-// and p are rounded to bf16 too.
+// Both products are the register tile of all others (Multiply.h, Amx.h), over all 64 keys of a
+// block: scores behind a row's position count for nothing, and values there are finite (plan.fbs:
+// KvGroup). Where keys and values are bf16 and the target has products of bf16, q and p are rounded
+// to bf16 too.
 #include "codegen/cpu/Amx.h"
 #include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Math.h"
@@ -22,8 +22,7 @@ namespace llmc::cpu {
 namespace {
 
 constexpr int64_t kBlockPanels = kBlock / kLanes;
-/// Panels that are summed at once, if the registers allow: of one state, four independent chains of
-/// FMAs, as many as hide the latency of one.
+/// Panels that are multiplied at once, if the registers allow.
 constexpr int64_t kTilePanels = 4;
 /// Stands for -infinity: smaller than any score, and its differences stay finite.
 constexpr float kMasked = -1e30f;
@@ -41,7 +40,7 @@ class AttentionFrame {
         rowsPerTile_(op.getTiling(shape.maxRows).rowsPerTile),
         qStride_(shape.rowStrides[0]),
         yStride_(shape.rowStrides[1]),
-        product_(productOf(k.target(), kv_)),
+        product_(cacheProduct(k.target(), kv_.storage, kv_.headDim)),
         queryBytes_(kv_.headDimPadded * (rounds() ? 2 : 4)) {
     q_ = k.operand(0);
     keys_ = k.operand(1);
@@ -52,7 +51,9 @@ class AttentionFrame {
     queries_ = k.scratch(states * queryBytes_);
     scores_ = k.scratch(states * kBlock * 4);
     output_ = k.scratch(states * kv_.valueDimPadded * 4);
-    blockOutput_ = k.scratch(2 * kTileRows * kTilePanels * kLanes * 4);
+    // Of a tile: two AMX tiles of states, or what a register tile has.
+    blockOutput_ =
+        k.scratch(std::max(2 * kTileRows, k.target().gemmRows) * kTilePanels * kLanes * 4);
     maximum_ = k.scratch(states * 4);
     sum_ = k.scratch(states * 4);
     oldScale_ = k.scratch(states * 4);
@@ -89,12 +90,6 @@ class AttentionFrame {
     })[0];
   }
 
-  /// How the target multiplies this cache. By AMX it does where a head is made of whole tiles.
-  static Bf16Product productOf(const CpuTarget& target, const KvLayout& kv) {
-    const int64_t unit = target.bf16Product == Bf16Product::amx ? kTileCols : 2;
-    return kv.storage == Storage::bf16 && kv.headDim % unit == 0 ? target.bf16Product
-                                                                 : Bf16Product::fma;
-  }
   bool rounds() const { return product_ != Bf16Product::fma; }  // q and p to bf16
   bool usesAmx() const { return product_ == Bf16Product::amx; }
 
@@ -129,6 +124,14 @@ class AttentionFrame {
     emitResult(head, first, rows);
   }
 
+  /// Stores numbers [i, i + lanes) of a row that is a left operand.
+  void storeLeft(Value v, Value row, Value i) {
+    if (rounds())
+      k_.store(k_.roundToBf16(v), k_.offset(row, k_.mul(i, 2)), 2);
+    else
+      k_.store(v, k_.offset(row, k_.mul(i, 4)), 4);
+  }
+
   /// Brings the queries to where they are multiplied, and the states to those of no keys.
   void emitStart(Value head, Value first, Value rows) {
     forStates(rows, [&](Value s, Value r, Value g) {
@@ -136,10 +139,9 @@ class AttentionFrame {
       Value from =
           k_.offset(k_.rowPtr(q_, k_.add(first, r), qStride_), k_.mul(query, kv_.headDim * 4));
       Value to = k_.offset(queries_, k_.mul(s, queryBytes_));
-      k_.loop(k_.ci(0), k_.ci(kv_.headDim), kLanes, [&](Value i) {
-        Value v = k_.loadF32(k_.offset(from, k_.mul(i, 4)));
-        k_.store(rounds() ? k_.roundToBf16(v) : v, k_.offset(to, k_.mul(i, rounds() ? 2 : 4)), 2);
-      });
+      const int64_t lanes = lanesFor(kv_.headDim);
+      k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes,
+              [&](Value i) { storeLeft(k_.loadF32(k_.offset(from, k_.mul(i, 4)), lanes), to, i); });
       k_.loop(k_.ci(0), k_.ci(kv_.valueDimPadded), kLanes, [&](Value i) {
         k_.store(k_.zero(), k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), 4);
       });
@@ -158,10 +160,12 @@ class AttentionFrame {
   // A block's two products
   //===--------------------------------------------------------------------===//
 
-  /// States and panels that are multiplied at once. By AMX, the last states may not exist.
+  /// States and panels that are multiplied at once. By AMX, there may be fewer states than in its
+  /// tiles; what it makes of the others' rows goes nowhere.
   struct Tile {
     Value state;
     int64_t states;
+    Value live;  // of `states`
     Value panel;
     int64_t panels;
   };
@@ -171,17 +175,17 @@ class AttentionFrame {
     Rows left;  // from the first state on
     Panels right;
     int64_t numPanels, depth;
-    std::function<Value(const Tile&)> output;  // where a tile goes
-    int64_t outputStride;                      // bytes from a state to the next
-    std::function<void(const Tile&)> finish;   // after a tile; or null
-    /// Before k, ..., k + count - 1 are multiplied; or null.
-    std::function<void(const Tile&, Value k, int64_t count)> each;
+    std::function<Value(const Tile&)> output;      // where a tile goes
+    int64_t outputStride;                          // bytes from a state to the next
+    std::function<void(const Tile&)> finish = {};  // after a tile
+    /// Before k, ..., k + count - 1 are multiplied.
+    std::function<void(const Tile&, Value k, int64_t count)> each = {};
   };
 
   void multiplyBlock(Value rows, const BlockProduct& product) {
     Value numStates = k_.mul(rows, groupHeads_);
     if (usesAmx()) {
-      forTiles(k_.ceilDiv(numStates, kTileRows), {2, 1}, kTileRows, product,
+      forTiles(numStates, {2, 1}, kTileRows, product,
                [&](const Tile& tile) { multiplyByAmx(tile, product); });
     } else {
       forTiles(numStates, rowTiles(k_.target()), 1, product,
@@ -189,14 +193,16 @@ class AttentionFrame {
     }
   }
 
-  /// Covers `count` times `unit` states with tiles of the given sizes.
-  void forTiles(Value count, ArrayRef<int64_t> sizes, int64_t unit, const BlockProduct& product,
+  /// Covers the states with tiles of the given sizes, in units of `unit` states.
+  void forTiles(Value numStates, ArrayRef<int64_t> sizes, int64_t unit, const BlockProduct& product,
                 const std::function<void(const Tile&)>& multiply) {
-    forBlocks(k_, count, sizes, [&](Value first, int64_t size) {
+    forBlocks(k_, k_.ceilDiv(numStates, unit), sizes, [&](Value first, int64_t size) {
+      Value state = k_.mul(first, unit), live = k_.ci(size);
+      if (unit > 1) live = k_.min(k_.sub(numStates, state), k_.ci(size * unit));
       int64_t panels = usesAmx() ? 4 / size : panelsFor(k_.target(), size, kTilePanels);
       while (product.numPanels % panels) panels /= 2;
       k_.loop(k_.ci(0), k_.ci(product.numPanels), panels, [&](Value p) {
-        const Tile tile{k_.mul(first, unit), size * unit, p, panels};
+        const Tile tile{state, size * unit, live, p, panels};
         multiply(tile);
         if (product.finish) product.finish(tile);
       });
@@ -215,12 +221,12 @@ class AttentionFrame {
   }
 
   void multiplyByAmx(const Tile& tile, const BlockProduct& product) {
-    const Rows& rows = product.left;
+    const Rows& a = product.left;
     const int64_t rowTiles = tile.states / kTileRows;
     auto left = [&](int64_t i, Value step) {
       Value row = k_.add(tile.state, i * kTileRows);
-      Value at = k_.add(k_.mul(row, rows.strideBytes), k_.mul(step, kTileRowBytes));
-      return tileLoad(k_, k_.offset(rows.base, at), rows.strideBytes);
+      Value at = k_.add(k_.mul(row, a.strideBytes), k_.mul(step, kTileRowBytes));
+      return tileLoad(k_, k_.offset(a.base, at), a.strideBytes);
     };
     std::function<void(Value)> each;
     if (product.each)
@@ -255,7 +261,8 @@ class AttentionFrame {
         .depth = kv_.headDim,
         .output = [&](const Tile& t) { return matrixAt(scores_, kBlock, t.state, t.panel); },
         .outputStride = kBlock * 4};
-    // In decode, which reads keys and values once, each tile asks for its share of what comes next.
+    // In decode, each tile asks for its share of the keys and values that come next (of the last
+    // block, of its own).
     if (rowsPerTile_ == 1)
       product.each = [&](const Tile& tile, Value element, int64_t count) {
         prefetchShare(nextKeys, kv_.keyBlockBytes(), tile, element, count);
@@ -273,7 +280,7 @@ class AttentionFrame {
                           k_.mul(tile.panel, std::min(tile.states, groupHeads_)));
     Value at = k_.add(k_.div(k_.mul(before, bytes), all), k_.mul(element, share / kv_.headDim));
     for (int64_t line = 0; line < share * count / kv_.headDim; line += 64)
-      k_.prefetchOnce(k_.offset(from, k_.add(at, line)));
+      k_.prefetchToL2(k_.offset(from, k_.add(at, line)));
   }
 
   /// Scores become p = exp(scale * s - block maximum); m, l and the two scales of the merge are
@@ -310,8 +317,7 @@ class AttentionFrame {
       for (int64_t p = 0; p < kBlockPanels; ++p) {
         Value e = emitExp(k_, k_.subf(scores[p], k_.broadcast(blockMaximum)));
         e = k_.select(allowed[p], e, k_.zero());
-        k_.store(rounds() ? k_.roundToBf16(e) : e, k_.offset(row, p * kLanes * (rounds() ? 2 : 4)),
-                 2);
+        storeLeft(e, row, k_.ci(p * kLanes));
         sum = sum ? k_.addf(sum, e) : e;
       }
       Value maximumAt = stateAt(maximum_, s), sumAt = stateAt(sum_, s);
@@ -339,12 +345,11 @@ class AttentionFrame {
                          .depth = kBlock,
                          .output = [&](const Tile&) { return blockOutput_; },
                          .outputStride = kTilePanels * kLanes * 4,
-                         .finish = [&](const Tile& tile) { emitMerge(tile); },
-                         .each = {}});
+                         .finish = [&](const Tile& tile) { emitMerge(tile); }});
   }
 
   void emitMerge(const Tile& tile) {
-    k_.loop(k_.ci(0), k_.ci(tile.states), 1, [&](Value i) {
+    k_.loop(k_.ci(0), tile.live, 1, [&](Value i) {
       Value s = k_.add(tile.state, i);
       Value oldScale = k_.broadcast(k_.loadScalar(stateAt(oldScale_, s)));
       Value newScale = k_.broadcast(k_.loadScalar(stateAt(newScale_, s)));

@@ -1,6 +1,8 @@
 // Products as chains of FMAs, to which weights are brought as floats in registers as they are read,
 // or of dot products of pairs, where weights and left operand are bf16. Few rows use a weight once,
 // when it is read; of more rows, a piece of the weights stays in the cache for all of them.
+#include <set>
+
 #include "codegen/cpu/Product.h"
 
 using namespace mlir;
@@ -10,8 +12,8 @@ namespace llmc::cpu {
 namespace {
 
 /// Rows that are multiplied while weights stream by: as many as leave registers for two panels, so
-/// that there are two streams. On Zen 5, 8 rows took 2 % (f16) and 9 % (bf16) longer from pieces in
-/// the second-level cache.
+/// that there are two streams. From pieces in the second-level cache, on Zen 5, 8 rows took 2 %
+/// (f16) and 9 % (bf16) longer, 12 rows 1 % (both).
 int64_t streamedRows(const CpuTarget& target) {
   int64_t rows = 1;
   while (rows < target.gemmRows && panelsFor(target, rows + 1, 2) == 2) ++rows;
@@ -104,9 +106,9 @@ class FmaProduct final : public ProductFrame {
     if (spec_.tileCols) block_.base = k_.offset(block.base, k_.mul(tile.index, spec_.tileCols * 4));
     if (decode_) {
       Value most = k_.ci(streamedRows(k_.target()));
-      auto few = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, most); };
-      k_.ifThen(few(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
-      k_.ifThen(few(arith::CmpIPredicate::sgt), [&] { multiplyPieces(weights, tile); });
+      auto rows = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, most); };
+      k_.ifThen(rows(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
+      k_.ifThen(rows(arith::CmpIPredicate::sgt), [&] { multiplyPieces(weights, tile); });
     } else {
       multiplyPieces(weights, tile);
     }
@@ -117,7 +119,8 @@ class FmaProduct final : public ProductFrame {
   /// of a panel, with the one that its stream comes to next.
   void multiplyStreams(const Panels& b, const OutputTile& tile) {
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
-    SmallVector<int64_t> sizes;  // one for each number of rows: more would read the weights again
+    // A size for each number of rows: a second block of rows would read the weights again.
+    SmallVector<int64_t> sizes;
     for (int64_t rows = streamedRows(k_.target()); rows > 0; --rows) sizes.push_back(rows);
     forBlocks(k_, tile.rows, sizes, [&](Value m, int64_t rows) {
       forPanels(
@@ -167,7 +170,7 @@ class FmaProduct final : public ProductFrame {
         Value after = k_.add(p, panels);
         Value next = k_.select(k_.cmp(arith::CmpIPredicate::slt, after, tile.panels),
                                k_.offset(from.base, panels * b.panelBytes), nextPieces);
-        forBlocks(k_, tile.rows, fewRowTiles(most), blockRows, [&](Value m, int64_t rows) {
+        forBlocks(k_, tile.rows, pieceRowTiles(), blockRows, [&](Value m, int64_t rows) {
           Value share = k_.div(k_.ci(rows * bytesPerK << 8), tile.rows);
           Value first = k_.offset(next, k_.div(k_.mul(m, count * bytesPerK), tile.rows));
           auto prefetch = [&](Value k) {
@@ -179,13 +182,20 @@ class FmaProduct final : public ProductFrame {
       });
     });
   }
-  /// Row counts with a register tile of their own in multiplyPieces(): few enough for the code, and
-  /// enough to cut most counts evenly.
-  static SmallVector<int64_t> fewRowTiles(int64_t most) {
-    SmallVector<int64_t> sizes = {6, 5, 4, 3, 2, 1};
-    for (int64_t larger : {7, 8, 12})
-      if (larger <= most) sizes.insert(sizes.begin(), larger);
-    return sizes;
+  /// Row counts with a register tile of their own in multiplyPieces(). In decode all that occur, in
+  /// prefill few enough for the code and enough to cut most counts evenly.
+  SmallVector<int64_t> pieceRowTiles() const {
+    const int64_t most = k_.target().gemmRows;
+    std::set<int64_t, std::greater<>> sizes = {1};
+    if (!decode_) {
+      for (int64_t size : {12, 8, 6, 5, 4, 3, 2})
+        if (size <= most) sizes.insert(size);
+    }
+    for (int64_t rows = streamedRows(k_.target()) + 1; decode_ && rows <= maxBlockRows_; ++rows) {
+      const int64_t blocks = (rows + most - 1) / most, size = (rows + blocks - 1) / blocks;
+      sizes.insert({size, rows - size * (blocks - 1)});
+    }
+    return {sizes.begin(), sizes.end()};
   }
 
   /// body(first k, count) over K in pieces, the last of which may be shorter.

@@ -228,7 +228,8 @@ Value KernelBuilder::roundTo(Storage s, Value v) {
 Value KernelBuilder::roundToBf16(Value v) {
   if (target_.emulateBf16Product) return roundTo(Storage::bf16, v);
   // Whoever multiplies bf16 has an instruction for this.
-  return arith::TruncFOp::create(b_, loc_, VectorType::get({kLanes}, b_.getBF16Type()), v);
+  auto type = VectorType::get(cast<VectorType>(v.getType()).getShape(), b_.getBF16Type());
+  return arith::TruncFOp::create(b_, loc_, type, v);
 }
 
 Value KernelBuilder::dotBf16(Value a, Value b, Value c) {

@@ -122,7 +122,7 @@ class KernelBuilder {
   /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or
   /// bf16 as i16.
   Value roundTo(Storage s, Value v);
-  /// 16 floats as bf16, to nearest with ties to even, for the left operand of a bf16 product.
+  /// Floats as bf16, to nearest with ties to even, for the left operand of a bf16 product.
   Value roundToBf16(Value v);
   /// a * b + c of 16 pairs of bf16, each in a word of a and b: the upper ones, then the lower ones,
   /// each by an FMA. The instruction takes subnormals as zero and gives none; its emulation does

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "codegen/cpu/KernelBuilder.h"
-#include "runtime/abi/kernel_abi.h"
 
 namespace llmc::cpu {
 
@@ -83,6 +82,7 @@ void normHead(KernelBuilder& k, const NormArgs& norm, Value x, Value dst, int64_
 /// Elements of a head that the rope table `symbol` rotates.
 int64_t rotaryDim(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol);
 
+/// The least multiple of `to` that is not below `v`.
 constexpr int64_t roundUp(int64_t v, int64_t to) { return (v + to - 1) / to * to; }
 /// The widest vector (1 to 16 lanes) that divides `width`.
 constexpr int64_t lanesFor(int64_t width) {

@@ -1,5 +1,7 @@
 #include "codegen/cpu/KvCache.h"
 
+#include "codegen/cpu/Amx.h"
+
 using namespace mlir;
 
 namespace llmc::cpu {
@@ -13,7 +15,7 @@ KvLayout::KvLayout(llm::KvCacheType type)
       valueDimPadded(roundUp(valueDim, kLanes)) {}
 
 int64_t KvLayout::keyBlockBytes() const {
-  return roundUp(headDim, interleaved()) * kBlock * storageBytes(storage);
+  return roundUp(headDim, kPerStep()) * kBlock * storageBytes(storage);
 }
 int64_t KvLayout::valueBlockBytes() const {
   return valueDimPadded * kBlock * storageBytes(storage);
@@ -25,21 +27,26 @@ Value KvLayout::blockHead(KernelBuilder& k, Value seq, Value block) const {
 }
 
 Panels KvLayout::keyPanels(Value base) const {
-  const int64_t lane = interleaved() * storageBytes(storage);
-  return {base, kLanes * lane, kBlock * lane, interleaved(), storage};
+  const int64_t lane = kPerStep() * storageBytes(storage);
+  return {base, kLanes * lane, kBlock * lane, kPerStep(), storage};
 }
 
 Panels KvLayout::valuePanels(Value base) const {
-  const int64_t lane = interleaved() * storageBytes(storage);
-  return {base, kLanes * lane, valueDimPadded * lane, interleaved(), storage};
+  const int64_t lane = kPerStep() * storageBytes(storage);
+  return {base, kLanes * lane, valueDimPadded * lane, kPerStep(), storage};
 }
 
-/// Where number `lane` of step `k` / interleaved lies in a block whose steps have `lanes` numbers.
-static Value blockOffset(KernelBuilder& k, const KvLayout& kv, Value at, Value lane,
+Bf16Product cacheProduct(const CpuTarget& target, Storage storage, int64_t headDim) {
+  const int64_t unit = target.bf16Product == Bf16Product::amx ? kTileCols : 2;
+  return storage == Storage::bf16 && headDim % unit == 0 ? target.bf16Product : Bf16Product::fma;
+}
+
+/// Where value `index` of k of lane `lane` lies in a block whose steps have `lanes` lanes.
+static Value blockOffset(KernelBuilder& k, const KvLayout& kv, Value index, Value lane,
                          int64_t lanes) {
-  const int64_t bytes = storageBytes(kv.storage), group = kv.interleaved();
-  Value first = k.mul(k.add(k.mul(k.div(at, group), lanes), lane), group * bytes);
-  return group == 1 ? first : k.add(first, k.mul(k.rem(at, group), bytes));
+  const int64_t bytes = storageBytes(kv.storage), perStep = kv.kPerStep();
+  Value first = k.mul(k.add(k.mul(k.div(index, perStep), lanes), lane), perStep * bytes);
+  return perStep == 1 ? first : k.add(first, k.mul(k.rem(index, perStep), bytes));
 }
 
 void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
@@ -50,25 +57,25 @@ void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& 
   Value p = k.offset(pool, k.add(k.mul(block, kv.keyBlockBytes()),
                                  blockOffset(k, kv, element, k.rem(row.pos, kBlock), kBlock)));
   Value stored = k.roundTo(kv.storage, keys);
-  // Interleaved elements are written at once.
-  const int64_t together = std::min(lanes, kv.interleaved());
-  if (together > 1) stored = k.bitcast(k.vecI(lanes / together, together * bytes * 8), stored);
-  for (int64_t i = 0; i < lanes / together; ++i)
-    k.store(k.extract(stored, i), k.offset(p, i * kBlock * together * bytes), bytes);
+  // Elements side by side are written at once.
+  const int64_t perStep = std::min(lanes, kv.kPerStep());
+  if (perStep > 1) stored = k.bitcast(k.vecI(lanes / perStep, perStep * bytes * 8), stored);
+  for (int64_t i = 0; i < lanes / perStep; ++i)
+    k.store(k.extract(stored, i), k.offset(p, i * kBlock * perStep * bytes), bytes);
 }
 
 void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
                  Value element, Value values) {
   const int64_t lanes = cast<VectorType>(values.getType()).getDimSize(0);
-  const int64_t bytes = storageBytes(kv.storage), group = kv.interleaved();
+  const int64_t bytes = storageBytes(kv.storage), perStep = kv.kPerStep();
   Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
   Value p =
       k.offset(pool, k.add(k.mul(block, kv.valueBlockBytes()),
                            blockOffset(k, kv, k.rem(row.pos, kBlock), element, kv.valueDimPadded)));
   Value stored = k.roundTo(kv.storage, values);
-  if (group == 1) return k.store(stored, p, bytes);
+  if (perStep == 1) return k.store(stored, p, bytes);
   for (int64_t i = 0; i < lanes; ++i)
-    k.store(k.extract(stored, i), k.offset(p, i * group * bytes), bytes);
+    k.store(k.extract(stored, i), k.offset(p, i * perStep * bytes), bytes);
 }
 
 // kv_write: [k, v, keys, values]

@@ -3,6 +3,7 @@
 
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Multiply.h"
+#include "runtime/abi/kernel_abi.h"
 
 namespace llmc::cpu {
 
@@ -16,7 +17,7 @@ struct KvLayout {
   explicit KvLayout(llm::KvCacheType type);
   int64_t keyBlockBytes() const;  // one head of one block
   int64_t valueBlockBytes() const;
-  /// The block that holds position `pos` of sequence `seq`, times num_kv_heads.
+  /// Block `block` of sequence `seq`, as its number in the pool times num_kv_heads.
   Value blockHead(KernelBuilder& k, Value seq, Value block) const;
 
   /// The keys of one head of the block at `base`: panels of 16 tokens along the head's elements.
@@ -24,9 +25,13 @@ struct KvLayout {
   /// Its values: panels of 16 elements along the block's tokens.
   Panels valuePanels(Value base) const;
 
-  /// Elements (of keys) or tokens (of values) whose numbers lie side by side: 2 of bf16.
-  int64_t interleaved() const { return storage == Storage::bf16 ? 2 : 1; }
+  /// Values of k that lie side by side, as in Panels: elements of keys, tokens of values.
+  int64_t kPerStep() const { return storage == Storage::bf16 ? 2 : 1; }
 };
+
+/// How `target` multiplies heads of a cache. With dot products of pairs an odd head_dim is left to
+/// FMAs, with AMX one that is not made of whole tiles.
+Bf16Product cacheProduct(const CpuTarget& target, Storage storage, int64_t headDim);
 
 /// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` at a row's
 /// position. `element` is even where there are several.

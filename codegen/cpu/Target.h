@@ -10,7 +10,7 @@
 
 namespace llmc::cpu {
 
-/// How a product of weights in bf16 is summed.
+/// How a product with weights or a KV cache in bf16 is summed.
 enum class Bf16Product {
   fma,  // as floats, in ascending order of k, like all other weights
   // By instructions that take the left operand rounded to bf16 too:
@@ -20,7 +20,7 @@ enum class Bf16Product {
 
 /// Kernels are written on vectors of 16 floats whatever the target; LLVM splits them over its
 /// registers. All targets whose bf16Product is fma therefore sum in the same order and give the
-/// same bits, and so do the others for weights that are not bf16.
+/// same bits, and so do the others where nothing is stored as bf16.
 struct CpuTarget {
   std::string name;  // as the plan and --target spell it
   std::string triple;
@@ -35,7 +35,7 @@ struct CpuTarget {
   /// accumulators.
   int64_t gemmRows = 6;
   int64_t gemmPanels = 1;
-  /// Panels whose weights are streamed at once when there is one row.
+  /// Panels whose weights are streamed at once, if the rows leave registers for them.
   int64_t gemvPanels = 4;
   /// Bytes a thread asks for ahead of their use when it streams weights, over all of its streams.
   int64_t streamAheadBytes = 2 << 10;

@@ -9,6 +9,12 @@
 
 namespace llmrt {
 
+/// Buffers of a session begin at multiples of this.
+constexpr uint64_t kAlignment = 64;
+constexpr uint64_t alignUp(uint64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 /// Zeroed pages, given back on destruction. Pages cost memory when they are first touched.
 class AnonymousMemory {
  public:

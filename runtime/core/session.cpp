@@ -14,10 +14,6 @@
 namespace llmrt {
 namespace {
 
-constexpr uint64_t kAlignment = 64;
-
-uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
-
 Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions options) {
   const int64_t max_seq_len = plan.model()->max_seq_len();
   if (options.threads == 0) options.threads = defaultThreads();

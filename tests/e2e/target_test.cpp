@@ -100,7 +100,7 @@ TEST_P(RoundingTarget, GivesTheSameBitsWhateverTheRowsAndThreads) {
     }
     const double layers = rounding.plan->schema().model()->num_layers();
     EXPECT_GT(errors, 0) << "these are the FMA kernels' bits";
-    EXPECT_LE(std::sqrt(errors), 2 * std::sqrt(6 * layers + 1) * 0x1p-9 * std::sqrt(squares));
+    EXPECT_LE(std::sqrt(errors / squares), 2 * std::sqrt(6 * layers + 1) * 0x1p-9);
   }
 }
 

@@ -12,7 +12,7 @@
 namespace llmrt {
 namespace {
 
-constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS, kHeads = 3, kHeadDim = 6, kValueDim = 16;
+constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS, kHeads = 3, kHeadDim = 39, kValueDim = 16;
 
 class KvPoolTest : public testing::TestWithParam<schema::DType> {};
 
@@ -23,14 +23,16 @@ TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
   group.num_layers = 2;
   group.num_kv_heads = kHeads;
   group.head_dim = kHeadDim;
-  group.head_dim_padded = kValueDim;
+  group.head_dim_padded = 48;
+  group.value_dim_padded = kValueDim;
   flatbuffers::FlatBufferBuilder builder;
   builder.Finish(schema::KvGroup::Pack(builder, &group));
   constexpr uint64_t kBlocks = 3, kBlock = 1;
   KvPool pool(*flatbuffers::GetRoot<schema::KvGroup>(builder.GetBufferPointer()), kBlocks);
   const bool pairs = group.dtype == schema::DType::bf16;
   const uint64_t bytes = group.dtype == schema::DType::f32 ? 4 : 2;
-  ASSERT_EQ(pool.key_block_bytes, kHeads * kHeadDim * kTokens * bytes);
+  const uint64_t key_dim = pairs ? kHeadDim + 1 : kHeadDim;
+  ASSERT_EQ(pool.key_block_bytes, kHeads * key_dim * kTokens * bytes);
   ASSERT_EQ(pool.value_block_bytes, kHeads * kValueDim * kTokens * bytes);
 
   for (const uint64_t first : {0, 1, 2, 37, 62, 63}) {
@@ -45,10 +47,10 @@ TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
       for (uint64_t head = 0; head < kHeads; ++head)
         for (uint64_t t = first; t < kTokens; ++t) {
           const uint64_t block_head = kBlock * kHeads + head;
-          for (uint64_t e = 0; e < kHeadDim; ++e) {
+          for (uint64_t e = 0; e < key_dim; ++e) {
             const uint64_t at = pairs ? (e / 2 * kTokens + t) * 2 + e % 2 : e * kTokens + t;
             std::memset(&expected_keys[layer * pool.key_layer_bytes +
-                                       (block_head * kHeadDim * kTokens + at) * bytes],
+                                       (block_head * key_dim * kTokens + at) * bytes],
                         0, bytes);
           }
           for (uint64_t e = 0; e < kValueDim; ++e) {
