@@ -160,7 +160,9 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelFor{"models/llama-3.2-1b.json", "cuda:sm_80,cuda:sm_86,cuda:sm_89"},
                     ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a,cuda:sm_100a,cuda:sm_120"},
                     // experts, sinks, clamped products, biases everywhere
-                    ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"}),
+                    ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"},
+                    // narrow latents
+                    ModelFor{"tests/golden/deepseek_v3", "cuda:sm_120"}),
     [](const auto& info) {
       const std::string model = info.param.model;
       std::string name = model.substr(model.rfind('/') + 1) + '_' + info.param.targets;
