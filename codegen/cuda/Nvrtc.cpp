@@ -2,9 +2,12 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <regex>
 #include <sstream>
 
@@ -97,6 +100,17 @@ llvm::Error failure(const std::string& message) {
   return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
 }
 
+/// Writes the source to a file of its own, to be looked at; its path, "" where it cannot be
+/// written.
+std::string keepSource(const std::string& source) {
+  std::error_code ignored;
+  std::string path = (fs::temp_directory_path(ignored) / "llmc-XXXXXX.cu").string();
+  const int file = mkstemps(path.data(), 3);
+  if (file < 0) return "";
+  close(file);
+  return std::ofstream(path, std::ios::binary) << source ? path : "";
+}
+
 }  // namespace
 
 llvm::Error checkNvrtc() {
@@ -126,13 +140,14 @@ llvm::Expected<Binary> compileCuda(const std::string& source, const std::string&
     return bytes;
   };
   const std::vector<uint8_t> log_bytes = text(nvrtc.logSize, nvrtc.log);
-  const std::string log(log_bytes.begin(), log_bytes.end());
+  const std::string log(log_bytes.begin(), std::find(log_bytes.begin(), log_bytes.end(), 0));
   Binary binary;
   if (error == 0)
     binary.image = ptx ? text(nvrtc.ptxSize, nvrtc.ptx) : text(nvrtc.cubinSize, nvrtc.cubin);
   nvrtc.destroyProgram(&program);
   if (error != 0)
-    return failure(fmt::format("NVRTC for {}: {}: {}", arch, nvrtc.errorString(error), log));
+    return failure(fmt::format("NVRTC for {}: {}: {} (source: {})", arch, nvrtc.errorString(error),
+                               log, keepSource(source)));
   if (binary.image.empty()) return failure(fmt::format("NVRTC for {} gave no code", arch));
   if (!ptx) binary.resources = parsePtxasLog(log);
   std::istringstream lines(log);

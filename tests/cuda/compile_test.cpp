@@ -18,11 +18,29 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
+/// How often `pattern` is found in `text`.
+int64_t countOf(const std::string& text, const char* pattern) {
+  const std::regex regex(pattern);
+  return std::distance(std::sregex_iterator(text.begin(), text.end(), regex), {});
+}
+
+/// A __global__ function: perhaps what it asks of shared memory, that it waits, and one call.
+constexpr char kThinFunction[] =
+    R"(extern "C" __global__ void __launch_bounds__\([0-9, ]+\) \w+\([^\n]*\) \{\n)"
+    R"((  static_assert\([^\n]*\);\n)?(  letNextKernelBegin\(\);\n  waitForEarlierKernels\(\);\n)?)"
+    R"(  [A-Za-z][^\n]*\);\n\}\n)";
+
 TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
                                        "cuda", "--target", "cuda:sm_80"});
   ASSERT_EQ(output.status, 0) << output.err;
   EXPECT_THAT(output.out, HasSubstr("// %q = llm.norm_qkv %x, %rows, %kv norm @input_norm"));
+  // Every kernel: its op, on how many rows, then functions that do no more than to name a body.
+  const std::string kernels = output.out.substr(output.out.find("\n// %"));
+  EXPECT_EQ(countOf(kernels, "extern \"C\""), countOf(kernels, kThinFunction));
+  EXPECT_EQ(countOf(kernels, "\n// %"), countOf(kernels,
+                                                "\n// %\\w+ = llm\\.\\w+ [^\n]*\n// at most [0-9]+ "
+                                                "rows\n(#ifn?def [^\n]*\n)?(extern|// is )"));
   EXPECT_THAT(
       output.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 1>(args"));
@@ -57,7 +75,12 @@ TEST(CudaCompile, KeepsTheCompilersReportInThePlan) {
   ASSERT_EQ(output.status, 0) << output.err;
   const auto json = nlohmann::json::parse(output.out);
   std::set<std::string> targets;
-  for (const auto& t : json["targets"]) targets.insert(t["name"]);
+  for (const auto& t : json["targets"]) {
+    targets.insert(t["name"]);
+    // The tests' NVRTC is that of CUDA 13.0.
+    const bool cuda = t["name"].get<std::string>().starts_with("cuda:");
+    EXPECT_EQ(t.value("cuda_min_driver", 0), cuda ? 13000 : 0) << t;
+  }
   EXPECT_EQ(targets, (std::set<std::string>{"x86-64-v3", "aarch64", "cuda:sm_80", "cuda:sm_90a",
                                             "cuda:compute_80"}));
   int reported = 0;
@@ -69,6 +92,25 @@ TEST(CudaCompile, KeepsTheCompilersReportInThePlan) {
       ++reported;
     }
   EXPECT_GE(reported, 14);
+  EXPECT_THAT(e2e::run({LLMC, "inspect", plan, "--bandwidth", "10"}).out,
+              HasSubstr("needs an NVIDIA driver for CUDA 13.0 or later\n"));
+}
+
+TEST(CudaCompile, WithoutNvrtcSaysHowToGetItAndDoesTheRest) {
+  const e2e::ScratchDir dir;
+  const std::string model = sourcePath("models/demo");
+  const e2e::Output cuda = runWithoutCuda(
+      {LLMC, "compile", model, "--target", "x86-64-v3,cuda:sm_80", "-o", dir / "p.fb"});
+  EXPECT_EQ(cuda.status, 1);
+  EXPECT_THAT(cuda.err, AllOf(HasSubstr("--target cuda: NVIDIA's compiler NVRTC is not installed"),
+                              HasSubstr("pip install nvidia-cuda-nvrtc"), HasSubstr("toolkit")));
+  EXPECT_EQ(std::count(cuda.err.begin(), cuda.err.end(), '\n'), 1) << cuda.err;
+  EXPECT_FALSE(std::filesystem::exists(dir / "p.fb"));
+  const e2e::Output cpu =
+      runWithoutCuda({LLMC, "compile", model, "--target", "x86-64-v3", "-o", dir / "p.fb"});
+  EXPECT_EQ(cpu.status, 0) << cpu.err;
+  EXPECT_EQ(runWithoutCuda({LLMC, "compile", model, "--emit", "cuda"}).status, 0);
+  EXPECT_THAT(runWithoutCuda({LLMC, "targets"}).out, HasSubstr("pip install nvidia-cuda-nvrtc"));
 }
 
 TEST(CudaCompile, ShowsTheCompilersLogWhereItFails) {
@@ -79,12 +121,10 @@ TEST(CudaCompile, ShowsTheCompilersLogWhereItFails) {
   EXPECT_EQ(output.status, 1);
   EXPECT_THAT(output.err,
               AllOf(HasSubstr("NVRTC for sm_80"), HasSubstr("llmc.cu(7): error: no such thing")));
-}
-
-/// How often `pattern` is found in `text`.
-int64_t countOf(const std::string& text, const char* pattern) {
-  const std::regex regex(pattern);
-  return std::distance(std::sregex_iterator(text.begin(), text.end(), regex), {});
+  std::smatch source;
+  ASSERT_TRUE(std::regex_search(output.err, source, std::regex(R"(\(source: ([^)]+)\))")));
+  EXPECT_THAT(e2e::readFile(source[1]), HasSubstr("// %x = llm.embed"));
+  std::filesystem::remove(source[1].str());
 }
 
 // The last of several blocks to end takes up what the others left. The shim runs one block at a
@@ -108,6 +148,23 @@ TEST(CudaCompile, BlocksThatAreCountedHaveFencesOnBothSides) {
     counted += here;
   }
   EXPECT_EQ(counted, 2) << "attention that is split, the choice of a token";
+}
+
+// Sums in floating point have a fixed order: what blocks or threads add up as they come are
+// integers (the shim's atomics take no others).
+TEST(CudaCompile, AtomicsAreOfIntegers) {
+  const std::string shim = e2e::readFile(sourcePath("tests/cuda/shim.h"));
+  EXPECT_EQ(countOf(shim, R"(\natomic\w+\(|inline [^\n]* atomic\w+\()"), 3);
+  EXPECT_EQ(countOf(shim, R"(inline unsigned( long long)? atomic(Add|Max)\(unsigned)"), 3);
+  for (const auto& file : std::filesystem::directory_iterator(sourcePath("codegen/cuda/device")))
+    EXPECT_EQ(countOf(e2e::readFile(file.path().string()), R"("(red|atom)\.)"), 0) << file.path();
+}
+
+// A shuffle orders shared memory in the shim, on a GPU a barrier does: in attention a lane clears
+// the scores that another lane of its warp then writes.
+TEST(CudaCompile, ClearedScoresLieBehindABarrier) {
+  const std::string text = e2e::readFile(sourcePath("codegen/cuda/device/attention.cuh"));
+  EXPECT_EQ(countOf(text, R"(= -infinity\(\);\n *__syncwarp\(\);[^\n]*\n *forKeys<Keys)"), 1);
 }
 
 struct ModelFor {
@@ -160,7 +217,9 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelFor{"models/llama-3.2-1b.json", "cuda:sm_80,cuda:sm_86,cuda:sm_89"},
                     ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a,cuda:sm_100a,cuda:sm_120"},
                     // experts, sinks, clamped products, biases everywhere
-                    ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"}),
+                    ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"},
+                    // narrow latents
+                    ModelFor{"tests/golden/deepseek_v3", "cuda:sm_120"}),
     [](const auto& info) {
       const std::string model = info.param.model;
       std::string name = model.substr(model.rfind('/') + 1) + '_' + info.param.targets;

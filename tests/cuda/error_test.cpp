@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "runtime/cuda/device.h"
 #include "tests/cuda/fake_run.h"
@@ -13,6 +14,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string plan() {
   return fakePlan(sourcePath("models/demo"),
@@ -29,10 +31,28 @@ std::string errorOf(const Strings& environment, const Strings& flags = {"--devic
 }
 
 TEST(CudaErrors, NoDriver) {
-  const e2e::Output output = e2e::run({LLMRUN, plan(), "--prompt-ids", "1", "--device", "cuda"});
-  if (output.status == 0) GTEST_SKIP() << "this machine has a GPU";
+  const e2e::Output output =
+      runWithoutCuda({LLMRUN, plan(), "--prompt-ids", "1", "--device", "cuda"});
   EXPECT_EQ(output.status, 1);
-  EXPECT_THAT(output.err, HasSubstr("--device cuda: "));
+  EXPECT_THAT(output.err, HasSubstr("--device cuda: this machine has no NVIDIA driver"));
+  EXPECT_EQ(runWithoutCuda({LLMRUN, plan(), "--prompt-ids", "1", "-n", "1"}).status, 0);
+}
+
+TEST(CudaErrors, DriverOfBefore) {
+  const auto with = [](const std::string& driver) {
+    return Strings{"LD_LIBRARY_PATH=" FAKE_DIR "_" + driver};
+  };
+  EXPECT_THAT(errorOf(with("11040")),
+              HasSubstr("the NVIDIA driver is too old, it has no cuGraphInstantiateWithFlags"));
+  // Without cuGraphAddNode_v2 a step is so many launches.
+  const e2e::ScratchDir dir;
+  const Strings flags = {"--prompt-ids", "1,2,3", "-n", "3", "--ignore-eos"};
+  Strings environment = with("12030");
+  environment.push_back("LLMC_FAKE_CUDA_LOG=" + (dir / "log"));
+  EXPECT_EQ(runOnFake(plan(), flags, environment)["ids"], runOnFake(plan(), flags)["ids"]);
+  const std::string lines = e2e::readFile(dir / "log");
+  EXPECT_EQ(lines.find("graph "), std::string::npos);
+  EXPECT_THAT(lines, HasSubstr("launch llmc_sample"));
 }
 
 TEST(CudaErrors, NoDevice) {
@@ -53,9 +73,28 @@ TEST(CudaErrors, NoCodeForThisGpuOrDriver) {
               AllOf(HasSubstr("needs an NVIDIA driver for CUDA 13.0"), HasSubstr("12.8")));
 }
 
+// The bound is what is taken: a byte less is refused before anything is uploaded, and with it no
+// allocation fails.
 TEST(CudaErrors, TooLittleMemoryIsSaidBeforeAnythingIsUploaded) {
-  EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_MEMORY=1000000"}),
-              AllOf(HasSubstr("out of GPU memory"), HasSubstr("--max-seq-len")));
+  const e2e::ScratchDir dir;
+  const std::string log = dir / "log";
+  int64_t refused = 0, fits = int64_t{1} << 30;
+  while (refused + 1 < fits) {
+    const int64_t free = refused + (fits - refused) / 2;
+    const e2e::Output output = runWithFakes(
+        {LLMRUN, plan(), "--prompt-ids", "1", "-n", "1", "--device", "cuda"},
+        {"LLMC_FAKE_CUDA_MEMORY=" + std::to_string(free), "LLMC_FAKE_CUDA_LOG=" + log});
+    if (output.status == 0) {
+      fits = free;
+      std::filesystem::remove(log);
+      continue;
+    }
+    refused = free;
+    ASSERT_THAT(output.err, AllOf(HasSubstr("out of GPU memory: weights need"),
+                                  HasSubstr("--max-seq-len"), Not(HasSubstr("CUDA_ERROR"))));
+    ASSERT_FALSE(std::filesystem::exists(log)) << e2e::readFile(log);
+  }
+  EXPECT_GT(refused, 1 << 20);
 }
 
 TEST(CudaErrors, EachAllocationThatFails) {
@@ -72,10 +111,71 @@ TEST(CudaErrors, EachAllocationThatFails) {
   EXPECT_GE(failed, 6);
 }
 
+// The n-th call of each function of the driver that can fail, on a stream that works as late as it
+// may: what is on its way then is waited for, and everything is given back (the fake looks).
+TEST(CudaErrors, EachCallThatFails) {
+  const Strings decoding = {"--prompt-ids", "1,2,3", "-n", "3", "--device", "cuda"};
+  const std::string functions[] = {"cuInit",
+                                   "cuDriverGetVersion",
+                                   "cuDeviceGetCount",
+                                   "cuDeviceGet",
+                                   "cuDeviceGetName",
+                                   "cuDeviceGetAttribute",
+                                   "cuDevicePrimaryCtxRetain",
+                                   "cuCtxSetCurrent",
+                                   "cuMemGetInfo_v2",
+                                   "cuModuleLoadData",
+                                   "cuModuleGetFunction",
+                                   "cuFuncSetAttribute",
+                                   "cuMemAlloc_v2",
+                                   "cuMemHostAlloc",
+                                   "cuMemcpyHtoDAsync_v2",
+                                   "cuMemcpyDtoHAsync_v2",
+                                   "cuMemsetD8Async",
+                                   "cuStreamCreate",
+                                   "cuStreamSynchronize",
+                                   "cuStreamQuery",
+                                   "cuEventCreate",
+                                   "cuEventRecord",
+                                   "cuEventSynchronize",
+                                   "cuEventElapsedTime",
+                                   "cuLaunchKernel",
+                                   "cuGraphCreate",
+                                   "cuGraphAddNode_v2",
+                                   "cuGraphInstantiateWithFlags",
+                                   "cuGraphLaunch"};
+  for (const std::string& function : functions) {
+    int failed = 0;
+    for (int n = 1; n < 500; n *= 3) {
+      const std::string call = function + ':' + std::to_string(n);
+      SCOPED_TRACE(call);
+      Strings args = {LLMRUN, plan()};
+      args.insert(args.end(), decoding.begin(), decoding.end());
+      // Times are read back with --profile, logits with --top-logits.
+      if (function == "cuEventElapsedTime") args.push_back("--profile");
+      if (function == "cuMemcpyDtoHAsync_v2")
+        args.insert(args.end(), {"--json", "--top-logits", "1"});
+      const e2e::Output output =
+          runWithFakes(args, {"LLMC_FAKE_CUDA_LATE=1", "LLMC_FAKE_CUDA_FAIL_CALL=" + call});
+      if (output.status == 0) break;  // there are fewer, or it is the one that ends the session
+      ++failed;
+      EXPECT_EQ(output.status, 1) << output.err;
+      EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+      EXPECT_THAT(output.err, HasSubstr("CUDA_ERROR_UNKNOWN: as the test asked"));
+    }
+    EXPECT_GE(failed, 1) << function;
+  }
+}
+
 TEST(CudaErrors, KernelsThatFail) {
   EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_FAIL_LAUNCH=1"}),
               HasSubstr("laying out weights: CUDA_ERROR_LAUNCH_FAILED"));
   EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_FAIL_LAUNCH=40"}),
+              HasSubstr("a step on cuda:0 (Fake GPU): CUDA_ERROR_LAUNCH_FAILED"));
+  // On a GPU it shows where the stream is waited for.
+  EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_LATE=1", "LLMC_FAKE_CUDA_FAIL_LAUNCH=1"}),
+              HasSubstr("uploading weights: CUDA_ERROR_LAUNCH_FAILED"));
+  EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_LATE=1", "LLMC_FAKE_CUDA_FAIL_LAUNCH=40"}),
               HasSubstr("a step on cuda:0 (Fake GPU): CUDA_ERROR_LAUNCH_FAILED"));
 }
 

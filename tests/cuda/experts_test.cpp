@@ -100,6 +100,8 @@ TEST(CudaExperts, RoutesAsTheOpSays) {
   expectRoute<32, 4, kSoftmaxChosen, false>(false);         // gpt-oss
   expectRoute<64, 6, kSoftmax, false, 8, 3, 1>(false);      // DeepSeek-V2
   expectRoute<48, 4, kSigmoidScores, true, 6, 2, 2>(true);  // DeepSeek-V3
+  expectRoute<32, 4, kSoftmaxChosen, true>(false);
+  expectRoute<16, 2, kSigmoidScores, false, 2, 1, 1>(false);  // what the last group came to decides
 }
 
 TEST(CudaExperts, RoutesToAnExpertThatThereIsWhateverTheScores) {

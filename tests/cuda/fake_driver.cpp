@@ -1,10 +1,14 @@
 // A libcuda for tests: device memory is the host's, kernels are those that the fake NVRTC compiled
-// against the shim, and streams do at once what they are told. Memory that nothing wrote is NaN.
-// What it plays is set by the environment:
+// against the shim, and a stream does at once what it is told, or as late as a GPU may. Memory that
+// nothing wrote is NaN. What it plays is set by the environment:
 //   LLMC_FAKE_CUDA_DEVICES (1), _CAPABILITY (80), _DRIVER (13000), _MEMORY (free bytes, 8 GiB)
+//   _LATE: a stream's work is done when it is waited for, a piece at each query
 //   _FAIL_INIT, _FAIL_ALLOCATION=N, _FAIL_LAUNCH=N: cuInit, the N-th allocation, or the N-th kernel
-//   fails (from 1) _LOG=FILE: a line for each graph ("graph NODES PROGRAMMATIC_EDGES") and each
-//   kernel launched outside of one
+//   fails (from 1)
+//   _FAIL_CALL=FUNCTION:N: so does the N-th call of that function
+//   _LOG=FILE: a line for each copy to the device ("copy BYTES COPIES_ON_THEIR_WAY"), each graph
+//   ("graph NODES PROGRAMMATIC_EDGES") and each kernel launched outside of one
+// Compiled with FAKE_OLDER_THAN=VERSION it lacks the functions that came with that version.
 #include <dlfcn.h>
 #include <elf.h>
 #include <sys/mman.h>
@@ -14,14 +18,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
+#ifndef FAKE_OLDER_THAN
+#define FAKE_OLDER_THAN 99000
+#endif
+
 namespace {
 
 constexpr int kInvalidValue = 1, kOutOfMemory = 2, kNoDevice = 100, kInvalidImage = 200,
-              kNotFound = 500, kLaunchFailed = 719;
+              kNotFound = 500, kNotReady = 600, kLaunchFailed = 719, kUnknown = 999;
 
 // What every kernel declares of shared memory, as far as the driver knows: about the most that one
 // does.
@@ -55,20 +65,66 @@ struct Function {
   int most_dynamic = (48 << 10) - kStaticShared;  // unless the program asks for more
   unsigned most_threads = 1024;
 };
+struct Event {
+  double ms = -1;       // when it was reached
+  uint64_t ticket = 0;  // of the piece of work that reaches it
+};
 struct Node {
   const Function* function;
   std::vector<char> argument;
   unsigned grid[3], threads, dynamic;
-  double* event = nullptr;  // in place of a kernel
+  Event* event = nullptr;  // in place of a kernel
 };
 struct Graph {
   std::vector<Node> nodes;
   int programmatic = 0;
 };
 
-std::map<void*, size_t> memory;  // what was handed out
+constexpr int64_t kDeviceBytes = int64_t{8} << 30;
+
+std::map<void*, size_t> memory;  // what was handed out,
+uint64_t device_bytes = 0;       // so much of it the device's
 int64_t allocations = 0, launches = 0;
+int64_t handles = 0;  // streams, events, modules and graphs that were not given back
 double clock_ms = 0;  // a microsecond a block has run
+
+/// Whether the call at hand of `function` is the one that the test wants to fail.
+bool shallFail(const char* function) {
+  static std::map<std::string, int64_t> calls;
+  const char* text = std::getenv("LLMC_FAKE_CUDA_FAIL_CALL");
+  if (!text) return false;
+  return std::string(text) == std::string(function) + ':' + std::to_string(++calls[function]);
+}
+#define LLMC_MAY_FAIL \
+  if (shallFail(__func__)) return kUnknown
+
+// What a stream was told and has not done; programs have one stream. An error ends it all.
+std::deque<std::function<int()>> queued;
+uint64_t pieces = 0, done = 0;
+int copies_queued = 0, broken = 0;
+
+int doNext() {
+  const auto work = std::move(queued.front());
+  queued.pop_front();
+  ++done;
+  broken = work();
+  if (broken) queued.clear();
+  return broken;
+}
+int doAll() {
+  while (!broken && !queued.empty()) doNext();
+  return broken;
+}
+int tellStream(std::function<int()> work) {
+  if (broken) return broken;
+  ++pieces;
+  if (setting("LATE", 0)) {
+    queued.push_back(std::move(work));
+    return 0;
+  }
+  ++done;
+  return work();
+}
 
 int allocate(void** out, size_t bytes) {
   if (++allocations == setting("FAIL_ALLOCATION", 0) || bytes == 0) return kOutOfMemory;
@@ -95,7 +151,7 @@ bool inside(const void* p, size_t bytes) {
 
 int runNode(const Node& node) {
   if (node.event) {
-    *node.event = clock_ms;
+    node.event->ms = clock_ms;
     return 0;
   }
   clock_ms += 1e-3 * node.grid[0] * node.grid[1] * node.grid[2];
@@ -134,24 +190,32 @@ struct Edge {
 
 extern "C" {
 
-int cuInit(unsigned) { return setting("FAIL_INIT", 0) ? kNoDevice : 0; }
+int cuInit(unsigned) {
+  LLMC_MAY_FAIL;
+  return setting("FAIL_INIT", 0) ? kNoDevice : 0;
+}
 int cuDriverGetVersion(int* version) {
+  LLMC_MAY_FAIL;
   *version = static_cast<int>(setting("DRIVER", 13000));
   return 0;
 }
 int cuDeviceGetCount(int* count) {
+  LLMC_MAY_FAIL;
   *count = static_cast<int>(setting("DEVICES", 1));
   return 0;
 }
 int cuDeviceGet(int* device, int ordinal) {
+  LLMC_MAY_FAIL;
   *device = ordinal;
   return 0;
 }
 int cuDeviceGetName(char* name, int size, int) {
+  LLMC_MAY_FAIL;
   std::snprintf(name, static_cast<size_t>(size), "Fake GPU");
   return 0;
 }
 int cuDeviceGetAttribute(int* value, int attribute, int) {
+  LLMC_MAY_FAIL;
   const int capability = static_cast<int>(setting("CAPABILITY", 80));
   if (attribute == 75)
     *value = capability / 10;
@@ -164,23 +228,30 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
   return 0;
 }
 int cuDevicePrimaryCtxRetain(void** context, int) {
+  LLMC_MAY_FAIL;
   static int it;
   *context = &it;
   return 0;
 }
 int cuDevicePrimaryCtxRelease_v2(int) {
-  if (memory.empty()) return 0;
-  std::fprintf(stderr, "fake driver: %zu allocations were not given back\n", memory.size());
+  if (memory.empty() && handles == 0) return 0;
+  std::fprintf(stderr, "fake driver: %zu allocations and %lld handles were not given back\n",
+               memory.size(), static_cast<long long>(handles));
   std::abort();
 }
-int cuCtxSetCurrent(void*) { return 0; }
+int cuCtxSetCurrent(void*) {
+  LLMC_MAY_FAIL;
+  return 0;
+}
 int cuMemGetInfo_v2(size_t* free, size_t* total) {
-  *total = size_t{8} << 30;
-  *free = static_cast<size_t>(setting("MEMORY", static_cast<int64_t>(*total)));
+  LLMC_MAY_FAIL;
+  *total = kDeviceBytes;
+  *free = static_cast<size_t>(setting("MEMORY", kDeviceBytes)) - device_bytes;
   return 0;
 }
 
 int cuModuleLoadData(void** out, const void* image) {
+  LLMC_MAY_FAIL;
   const auto* header = static_cast<const Elf64_Ehdr*>(image);
   if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return kInvalidImage;
   const size_t size = header->e_shoff + size_t{header->e_shnum} * header->e_shentsize;
@@ -193,15 +264,21 @@ int cuModuleLoadData(void** out, const void* image) {
   }
   module->library =
       dlopen(("/proc/self/fd/" + std::to_string(module->fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!module->library) std::fprintf(stderr, "fake driver: %s\n", dlerror());
+  if (!module->library) {
+    std::fprintf(stderr, "fake driver: %s\n", dlerror());
+    return kInvalidImage;
+  }
+  ++handles;
   *out = module;
-  return module->library ? 0 : kInvalidImage;
+  return 0;
 }
 int cuModuleUnload(void* module) {
+  --handles;
   delete static_cast<Module*>(module);  // the library stays: fibers may have touched its memory
   return 0;
 }
 int cuModuleGetFunction(void** out, void* module, const char* name) {
+  LLMC_MAY_FAIL;
   static std::map<std::pair<void*, std::string>, Function> functions;
   void* library = static_cast<Module*>(module)->library;
   void* kernel = dlsym(library, name);
@@ -219,75 +296,130 @@ int cuModuleGetFunction(void** out, void* module, const char* name) {
   return f.launch ? 0 : kNotFound;
 }
 int cuFuncSetAttribute(void* function, int attribute, int value) {
+  LLMC_MAY_FAIL;
   if (attribute != 8 || value > 227 << 10) return kInvalidValue;
   static_cast<Function*>(function)->most_dynamic = value;
   return 0;
 }
 
 int cuMemAlloc_v2(uint64_t* address, size_t bytes) {
-  return allocate(reinterpret_cast<void**>(address), bytes);
+  LLMC_MAY_FAIL;
+  const auto most = static_cast<uint64_t>(setting("MEMORY", kDeviceBytes));
+  if (device_bytes + bytes > most) return kOutOfMemory;
+  if (const int error = allocate(reinterpret_cast<void**>(address), bytes)) return error;
+  device_bytes += bytes;
+  return 0;
 }
-int cuMemFree_v2(uint64_t address) { return release(reinterpret_cast<void*>(address)); }
-int cuMemHostAlloc(void** p, size_t bytes, unsigned) { return allocate(p, bytes); }
+int cuMemFree_v2(uint64_t address) {
+  doAll();  // it waits
+  if (const auto found = memory.find(reinterpret_cast<void*>(address)); found != memory.end())
+    device_bytes -= found->second;
+  return release(reinterpret_cast<void*>(address));
+}
+int cuMemHostAlloc(void** p, size_t bytes, unsigned) {
+  LLMC_MAY_FAIL;
+  return allocate(p, bytes);
+}
 int cuMemFreeHost(void* p) { return release(p); }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+  LLMC_MAY_FAIL;
   if (!inside(reinterpret_cast<void*>(to), bytes)) return kInvalidValue;
-  std::memcpy(reinterpret_cast<void*>(to), from, bytes);
-  return 0;
+  log("copy " + std::to_string(bytes) + ' ' + std::to_string(copies_queued));
+  ++copies_queued;
+  return tellStream([=] {
+    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+    --copies_queued;
+    return 0;
+  });
 }
 int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+  LLMC_MAY_FAIL;
   if (!inside(reinterpret_cast<void*>(from), bytes)) return kInvalidValue;
-  std::memcpy(to, reinterpret_cast<void*>(from), bytes);
-  return 0;
+  return tellStream([=] {
+    std::memcpy(to, reinterpret_cast<void*>(from), bytes);
+    return 0;
+  });
 }
 int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
+  LLMC_MAY_FAIL;
   if (!inside(reinterpret_cast<void*>(to), bytes)) return kInvalidValue;
-  std::memset(reinterpret_cast<void*>(to), value, bytes);
-  return 0;
+  return tellStream([=] {
+    std::memset(reinterpret_cast<void*>(to), value, bytes);
+    return 0;
+  });
 }
 
 int cuStreamCreate(void** stream, unsigned) {
+  LLMC_MAY_FAIL;
+  ++handles;
   *stream = new int;
   return 0;
 }
-int cuStreamSynchronize(void*) { return 0; }
-int cuStreamQuery(void*) { return 0; }
+int cuStreamSynchronize(void*) {
+  LLMC_MAY_FAIL;
+  return doAll();
+}
+int cuStreamQuery(void*) {
+  LLMC_MAY_FAIL;
+  if (!broken && !queued.empty()) doNext();
+  return broken ? broken : queued.empty() ? 0 : kNotReady;
+}
 int cuStreamDestroy_v2(void* stream) {
+  --handles;
   delete static_cast<int*>(stream);
   return 0;
 }
 int cuEventCreate(void** event, unsigned) {
-  *event = new double(-1);
+  LLMC_MAY_FAIL;
+  ++handles;
+  *event = new Event;
   return 0;
 }
-int cuEventRecord(void* event, void*) {
-  *static_cast<double*>(event) = clock_ms;
-  return 0;
+int cuEventRecord(void* handle, void*) {
+  LLMC_MAY_FAIL;
+  auto* const event = static_cast<Event*>(handle);
+  event->ticket = pieces + 1;
+  return tellStream([event] {
+    event->ms = clock_ms;
+    return 0;
+  });
 }
 int cuEventElapsedTime(float* ms, void* from, void* to) {
-  const double begin = *static_cast<double*>(from), end = *static_cast<double*>(to);
+  LLMC_MAY_FAIL;
+  const double begin = static_cast<Event*>(from)->ms, end = static_cast<Event*>(to)->ms;
   *ms = static_cast<float>(end - begin);
   return begin < 0 || end < begin ? kInvalidValue : 0;
 }
-int cuEventSynchronize(void*) { return 0; }
+int cuEventSynchronize(void* event) {
+  LLMC_MAY_FAIL;
+  while (!broken && done < static_cast<Event*>(event)->ticket) doNext();
+  return broken;
+}
 int cuEventDestroy_v2(void* event) {
-  delete static_cast<double*>(event);
+  --handles;
+  delete static_cast<Event*>(event);
   return 0;
 }
 
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
                    unsigned, unsigned dynamic, void*, void** arguments, void**) {
+  LLMC_MAY_FAIL;
   const unsigned grid[3] = {x, y, z};
   log("launch " + static_cast<Function*>(function)->name);
-  return runNode(makeNode(function, grid, threads, dynamic, arguments));
+  return tellStream(
+      [node = makeNode(function, grid, threads, dynamic, arguments)] { return runNode(node); });
 }
 
 int cuGraphCreate(void** graph, unsigned) {
+  LLMC_MAY_FAIL;
+  ++handles;
   *graph = new Graph;
   return 0;
 }
+#if FAKE_OLDER_THAN > 12030
 int cuGraphAddNode_v2(void** node, void* handle, void* const* after, const Edge* edges,
                       size_t count, const KernelNodeParams* params) {
+  LLMC_MAY_FAIL;
   auto& graph = *static_cast<Graph*>(handle);
   // Only chains: the first node has no predecessor, any other the one before.
   if ((params->type != 0 && params->type != 7) || count != (graph.nodes.empty() ? 0u : 1u))
@@ -298,7 +430,7 @@ int cuGraphAddNode_v2(void** node, void* handle, void* const* after, const Edge*
     ++graph.programmatic;
   }
   if (params->type == 7) {
-    graph.nodes.push_back({nullptr, {}, {}, 0, 0, static_cast<double*>(params->function)});
+    graph.nodes.push_back({nullptr, {}, {}, 0, 0, static_cast<Event*>(params->function)});
     *node = reinterpret_cast<void*>(graph.nodes.size());
     return 0;
   }
@@ -307,22 +439,32 @@ int cuGraphAddNode_v2(void** node, void* handle, void* const* after, const Edge*
   *node = reinterpret_cast<void*>(graph.nodes.size());
   return 0;
 }
+#endif
+#if FAKE_OLDER_THAN > 11040
 int cuGraphInstantiateWithFlags(void** exec, void* handle, unsigned long long) {
+  LLMC_MAY_FAIL;
   const auto& graph = *static_cast<Graph*>(handle);
   log("graph " + std::to_string(graph.nodes.size()) + ' ' + std::to_string(graph.programmatic));
+  ++handles;
   *exec = new Graph(graph);
   return 0;
 }
+#endif
 int cuGraphLaunch(void* exec, void*) {
-  for (const Node& node : static_cast<Graph*>(exec)->nodes)
-    if (const int error = runNode(node)) return error;
-  return 0;
+  LLMC_MAY_FAIL;
+  return tellStream([nodes = static_cast<Graph*>(exec)->nodes] {
+    for (const Node& node : nodes)
+      if (const int error = runNode(node)) return error;
+    return 0;
+  });
 }
 int cuGraphDestroy(void* graph) {
+  --handles;
   delete static_cast<Graph*>(graph);
   return 0;
 }
 int cuGraphExecDestroy(void* exec) {
+  --handles;
   delete static_cast<Graph*>(exec);
   return 0;
 }
@@ -333,6 +475,7 @@ int cuGetErrorName(int error, const char** name) {
           : error == kInvalidImage ? "CUDA_ERROR_INVALID_IMAGE"
           : error == kNotFound     ? "CUDA_ERROR_NOT_FOUND"
           : error == kLaunchFailed ? "CUDA_ERROR_LAUNCH_FAILED"
+          : error == kUnknown      ? "CUDA_ERROR_UNKNOWN"
                                    : "CUDA_ERROR_INVALID_VALUE";
   return 0;
 }

@@ -1,6 +1,7 @@
 // A libnvrtc for tests: "compiles" CUDA C++ with the host's compiler against the shim. Its cubin is
 // the shared object itself, which the fake driver beside it loads; its PTX says only that it is
 // one. LLMC_FAKE_NVRTC_FAIL: every compilation fails with that text as log.
+// LLMC_FAKE_NVRTC_PTX: PTX is a shared object too, which the fake driver runs.
 #include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -96,8 +97,10 @@ int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
     program.log = text;
     return 6;
   }
+  bool ptx = false;
   for (int i = 0; i < count; ++i) {
-    if (std::strstr(options[i], "compute_")) {
+    ptx = ptx || std::strstr(options[i], "compute_");
+    if (ptx && !std::getenv("LLMC_FAKE_NVRTC_PTX")) {
       program.ptx = "//\n.version 9.0\n.target sm_80\n// made by the tests' NVRTC\n";
       return 0;
     }
@@ -121,7 +124,7 @@ int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
   args.insert(args.end(), {unit, "-o", base + "/kernels.so"});
   const int status = runCompiler(args, base + "/log");
   program.log = status == 0 ? resourceLog(program.source) : readFile(base + "/log");
-  if (status == 0) program.cubin = readFile(base + "/kernels.so");
+  if (status == 0) (ptx ? program.ptx : program.cubin) = readFile(base + "/kernels.so");
   for (const char* name : {"/kernels.cu", "/unit.cpp", "/kernels.so", "/log"})
     unlink((base + name).c_str());
   rmdir(dir);
@@ -150,7 +153,8 @@ int nvrtcGetPTXSize(void* handle, size_t* size) {
   return 0;
 }
 int nvrtcGetPTX(void* handle, char* out) {
-  std::strcpy(out, static_cast<Program*>(handle)->ptx.c_str());
+  const std::string& ptx = static_cast<Program*>(handle)->ptx;
+  std::memcpy(out, ptx.c_str(), ptx.size() + 1);
   return 0;
 }
 

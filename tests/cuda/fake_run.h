@@ -16,6 +16,9 @@ using Strings = std::vector<std::string>;
 /// Runs `args` where the fakes are what the loader finds. `environment`: "NAME=VALUE" each.
 e2e::Output runWithFakes(const Strings& args, const Strings& environment = {});
 
+/// Runs `args` where neither NVRTC nor a driver is installed.
+e2e::Output runWithoutCuda(const Strings& args);
+
 /// `llmc compile MODEL FLAGS` with the fake NVRTC, once per model and flags however many tests
 /// share it; the plan's path,
 /// "" after a test failure.

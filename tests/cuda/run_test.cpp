@@ -137,6 +137,43 @@ TEST(CudaRun, TellsLlama2csStoryToTheLetter) {
   EXPECT_THAT(text, testing::StartsWith("Once upon a time" + json["text"].get<std::string>()));
 }
 
+// While one pinned buffer is on its way the next is filled from the file, and none before what it
+// held has arrived. The fake's stream works as late as a GPU may: only when it is waited for.
+TEST(CudaRun, ReadsWeightsWhileOthersAreOnTheirWay) {
+  const std::string plan =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  const e2e::ScratchDir dir;
+  Strings flags = {"--prompt-ids", joined(Ids(21, 7)), "-n", "9", "--ignore-eos"};
+  const auto late = [&](const Strings& more = {}) {
+    Strings environment = {"LLMC_FAKE_CUDA_LATE=1"};
+    environment.insert(environment.end(), more.begin(), more.end());
+    return runOnFake(plan, flags, environment);
+  };
+  EXPECT_EQ(late({"LLMC_FAKE_CUDA_LOG=" + (dir / "log")})["ids"], runOnFake(plan, flags)["ids"]);
+  std::istringstream lines(e2e::readFile(dir / "log"));
+  int copies = 0, overlapped = 0;
+  // Up to the first step: RoPE tables, which are waited for, then weights.
+  for (std::string line; std::getline(lines, line);) {
+    long bytes = 0;
+    int others = 0;
+    if (std::sscanf(line.c_str(), "copy %ld %d", &bytes, &others) == 2) {
+      EXPECT_LE(others, 1);
+      ++copies;
+      overlapped += others == 1;
+    } else if (line.rfind("launch llmc_relayout", 0) != 0) {
+      break;
+    }
+  }
+  EXPECT_GT(copies, 20);
+  EXPECT_GE(overlapped, copies - 5);
+  // Steps too, whoever chooses the token.
+  flags.insert(flags.end(), {"--temperature", "1", "--top-k", "20", "--top-p", "0.9"});
+  const auto alone = late();
+  EXPECT_EQ(alone["ids"], runOnFake(plan, flags)["ids"]);
+  flags.insert(flags.end(), {"--top-logits", "1", "--prefill-chunk", "4"});
+  EXPECT_EQ(late()["ids"], runOnFake(plan, flags)["ids"]);
+}
+
 // Sampling on the device, with no logits read back, tells the story that the host's sampler tells
 // from the same logits, whatever the options: of each the same seed, once with the logits shown
 // (--top-logits), which keeps the choice here.

@@ -65,7 +65,7 @@ class DeviceSampler {
   u64 ring_[LLMC_CUDA_RING] = {};
 };
 
-enum class Logits { kSpread, kFlat, kFewValues, kNotNumbers };
+enum class Logits { kSpread, kFlat, kFewValues, kClose, kNotNumbers };
 
 void expectSameTokens(const SamplerOptions& options, Logits kind, int64_t vocab, int turns,
                       unsigned blocks) {
@@ -87,6 +87,8 @@ void expectSameTokens(const SamplerOptions& options, Logits kind, int64_t vocab,
       if (kind == Logits::kFlat) v = uniform * 0.01f;
       if (kind == Logits::kFewValues) v = std::floor(uniform * 7) - 3;  // ties, zeros
       if (kind == Logits::kFewValues && v == 0 && rng() % 2) v = -0.0f;
+      if (kind == Logits::kClose)  // ties that only their last bits tell apart
+        v = 1 + std::floor(uniform * 7) * 0x1p-22f;
       if (kind == Logits::kNotNumbers)
         v = uniform < 0.3f ? NAN : uniform < 0.5f ? -INFINITY : 10 * uniform;
     }
@@ -130,7 +132,7 @@ TEST(CudaSample, ChoosesTheHostsTokens) {
   };
   for (const SamplerOptions& options : all)
     for (const Logits kind :
-         {Logits::kSpread, Logits::kFlat, Logits::kFewValues, Logits::kNotNumbers})
+         {Logits::kSpread, Logits::kFlat, Logits::kFewValues, Logits::kClose, Logits::kNotNumbers})
       expectSameTokens(options, kind, 1003, 9, 3);
 }
 

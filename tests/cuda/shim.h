@@ -90,6 +90,7 @@ struct Fiber {
       {};  // what it offers in a shuffle; two, so that one barrier a shuffle is enough
   uint32_t operands[2][6] = {};  // of an mma
   unsigned exchanges = 0;
+  bool waited = false;                     // for the kernels before this one
   std::vector<std::vector<Copy>> copies;   // committed groups, then the open one
   std::vector<std::vector<Wgmma>> wgmmas;  // the same
 };
@@ -221,6 +222,7 @@ inline void prepare(Fiber& f) {
   for (int i = 0; i < 6; ++i) *--top = nullptr;
   f.stack_pointer = top;
   f.state = State::kReady;
+  f.waited = false;
   f.copies.assign(1, {});
   f.wgmmas.assign(1, {});
 }
@@ -542,7 +544,7 @@ void wgmma(T, float (&d)[kSums], const uint4& a, unsigned long long b) {
        d, 2 * kSums, a, b});
 }
 inline void fenceForHost() {}
-inline void waitForEarlierKernels() {}
+inline void waitForEarlierKernels() { shim::self().waited = true; }
 inline void letNextKernelBegin() {}
 
 /// Runs run(argument) as every thread of a grid.

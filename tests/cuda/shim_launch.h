@@ -6,6 +6,10 @@ struct ShimCall {
   static void run(void* self) {
     const auto* call = static_cast<const ShimCall*>(self);
     call->kernel(*call->argument);
+    // A kernel that began early and did not wait would let the one after it begin before those
+    // ahead have ended. Weights are laid out before there is any step.
+    if (!std::is_same_v<Argument, Relayout> && !shim::self().waited)
+      shim::fail("a thread ends without having waited for earlier kernels");
   }
 };
 template <class Argument>

@@ -72,7 +72,7 @@ llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len
   std::vector<std::map<std::string, uint64_t>> sizes;
   for (const schema::Target* t : *plan.targets()) {
     const uint64_t bytes = t->image() ? t->image()->size() : 0;
-    report.targets.push_back({str(t->name()), bytes, t->scratch_bytes()});
+    report.targets.push_back({str(t->name()), bytes, t->scratch_bytes(), t->cuda_min_driver()});
     sizes.push_back(bytes && !t->cuda_launches() ? kernelSizes({t->image()->data(), bytes})
                                                  : std::map<std::string, uint64_t>());
   }
@@ -178,6 +178,10 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
     if (rows.empty()) continue;
     out += fmt::format("\n{:<60}{:>11}{:>9}{:>11}{:>8}{:>9}{:>9}\n{}", report.targets[i].name,
                        "rows", "threads", "registers", "spills", "shared", "dynamic", rows);
+    if (const uint32_t driver = report.targets[i].cuda_min_driver) {
+      out += fmt::format("needs an NVIDIA driver for CUDA {}.{} or later\n", driver / 1000,
+                         driver % 1000 / 10);
+    }
   }
   return out;
 }
@@ -259,9 +263,11 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   }
   json["kernels"] = std::move(kernels);
   Json targets = Json::array();
-  for (const TargetReport& t : report.targets)
+  for (const TargetReport& t : report.targets) {
     targets.push_back(
         {{"name", t.name}, {"code_bytes", t.code_bytes}, {"scratch_bytes", t.scratch_bytes}});
+    if (t.cuda_min_driver) targets.back()["cuda_min_driver"] = t.cuda_min_driver;
+  }
   json["targets"] = std::move(targets);
   return json;
 }

@@ -40,6 +40,7 @@ struct KernelReport {
 struct TargetReport {
   std::string name;
   uint64_t code_bytes = 0, scratch_bytes = 0;
+  uint32_t cuda_min_driver = 0;  // as the plan has it; 0: any, or code for a CPU
 };
 
 /// A decode step of one token at position kv_len - 1.

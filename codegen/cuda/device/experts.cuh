@@ -7,7 +7,7 @@ enum Scoring { kSoftmax, kSigmoidScores, kSoftmaxChosen };
 /// Below every score, and its differences stay finite.
 constexpr float kLowestScore = -1e30f;
 
-/// values[0..kCount) in shared memory become their softmax, by one warp.
+/// values[0..kCount) in shared memory become their softmax, by one warp. Lane i % 32 has value i.
 template <int kCount>
 DEVICE void softmaxOfWarp(float* values) {
   const int lane = threadIdx.x % 32;
@@ -21,7 +21,7 @@ DEVICE void softmaxOfWarp(float* values) {
 }
 
 /// The largest of values[begin, end) and its index, of equal ones the first; it is kLowestScore
-/// then. One warp; the index lies there whatever the values are.
+/// then, for every lane. One warp; the index lies there whatever the values are.
 DEVICE float takeLargest(float* values, int begin, int end, int* index) {
   const int lane = threadIdx.x % 32;
   float best = 2 * kLowestScore;
@@ -34,7 +34,7 @@ DEVICE float takeLargest(float* values, int begin, int end, int* index) {
     const int i = __shfl_xor_sync(~0u, at, other);
     if (v > best || (v == best && i < at)) best = v, at = i;
   }
-  __syncwarp();
+  // Every lane has read: what they found has been compared.
   if (lane == 0) values[at] = kLowestScore;
   __syncwarp();
   *index = at;
@@ -52,12 +52,11 @@ DEVICE void routeRow(const Args& a, const float* x, const float* bias, float sca
   if (row >= a.step->num_rows) return;
   x += row * kXStride;
   y += row * kYStride;
+  // Lane i % 32 has score i, until the barrier of the first takeLargest.
   for (int i = lane; i < kExperts; i += 32)
     scores[i] = kScoring == kSigmoidScores ? activate<kSigmoid>(x[i]) : x[i];
-  __syncwarp();
   if (kScoring == kSoftmax) softmaxOfWarp<kExperts>(scores);
   for (int i = lane; i < kExperts; i += 32) choice[i] = scores[i] + (bias ? bias[i] : 0.0f);
-  __syncwarp();
   if (kGroups > 0) {
     constexpr int kSize = kExperts / (kGroups > 0 ? kGroups : 1);
     for (int group = 0; group < kGroups; ++group) {
@@ -79,7 +78,6 @@ DEVICE void routeRow(const Args& a, const float* x, const float* bias, float sca
     // The groups that were taken hold kLowestScore.
     for (int i = lane; i < kExperts; i += 32)
       if (groups[i / kSize] > kLowestScore) choice[i] = kLowestScore;
-    __syncwarp();
   }
   for (int slot = 0; slot < kTopK; ++slot) {
     int best;

@@ -61,8 +61,8 @@ DEVICE void qkNormRow(const Args& a, const float* x, const float* weight, float*
   const i64 row = blockIdx.y;
   if (row >= a.step->num_rows || head >= kCols / kDim) return;
   float* const values = shared[warp];
+  // A lane has the same elements throughout.
   for (int e = threadIdx.x % 32; e < kDim; e += 32) values[e] = x[row * kXStride + head * kDim + e];
-  __syncwarp();
   normHead<kDim, kLayer>(values, weight + head * kWeightStride, eps);
   for (int e = threadIdx.x % 32; e < kDim; e += 32) y[row * kYStride + head * kDim + e] = values[e];
 }
