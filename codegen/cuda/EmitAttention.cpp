@@ -12,14 +12,47 @@ namespace {
 
 constexpr int64_t kChunkTokens = 256;   // Attention::kChunk
 constexpr int64_t kMostHeadDim = 576;   // Attention's vectors fit in registers
-constexpr int64_t kMostFlashDim = 256;  // FlashAttention's outputs fit in registers
+constexpr int64_t kMostFlashDim = 128;  // FlashAttention's queries and outputs fit in registers
+constexpr int64_t kFlashQueries = 64;   // of a block
 /// As many blocks share a KV head's query heads (Attention::kParts) as leave each this many rounds.
 constexpr int64_t kRoundsPerPart = 4;
 
 /// FlashAttention::kSharedBytes.
-int64_t flashBytes(int64_t padded) {
-  const int64_t tile = LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16);
-  return padded > 128 ? 2 * tile + padded / 16 * 128 * 16 : 4 * tile;
+int64_t flashBytes(int64_t padded) { return 4 * LLMC_KV_BLOCK_TOKENS * (padded * 2 + 16); }
+/// WideFlashAttention's.
+int64_t wideFlashBytes(int64_t padded, int64_t stages) {
+  const int64_t operand = kFlashQueries * 32, slice = LLMC_KV_BLOCK_TOKENS * (64 * 2 + 16);
+  return (ceilDiv(padded, 64) * 4 + LLMC_KV_BLOCK_TOKENS / 16) * operand + kFlashQueries * 8 +
+         stages * slice;
+}
+
+/// Attention of many rows on tensor cores. `spec`: the device's Attention without its last
+/// parameters, `operands`: of a call.
+void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const std::string& spec,
+                    const std::string& operands) {
+  const int64_t padded = ceilDiv(kv.getHeadDim(), 16) * 16;
+  const auto add = [&](const std::string& suffix, const std::string& flash, Launch launch) {
+    launch.blocks = kv.getNumKvHeads() * ceilDiv(group, kFlashQueries);
+    launch.rowsPerBlock = std::max<int64_t>(kFlashQueries / group, 1);
+    launch.blocksPerProcessor = 1;
+    out.functions.push_back(
+        {suffix,
+         fmt::format("static_assert({0}::kSharedBytes == {1});\n  {0}::run({2});", flash,
+                     launch.dynamicSharedBytes, operands),
+         launch});
+  };
+  if (padded <= kMostFlashDim && kv.getHeadDim() == kv.getValueDim()) {
+    add("_mma", fmt::format("Flash{}>", spec),
+        {.threads = 128, .dynamicSharedBytes = flashBytes(padded)});
+    return;
+  }
+  // Two stages beside the queries of latents are the 99 KB that every GPU has. Hopper's tensor
+  // cores are done with a slice in some 400 clocks, hardly more than the L2 takes for one: there
+  // more of them are on their way.
+  for (const auto& [stages, where] :
+       {std::pair(2, Launch::kWithoutWgmma), std::pair(6, Launch::kWithWgmma)})
+    add(fmt::format("_mma{}", stages), fmt::format("WideFlash{}, {}>", spec, stages),
+        {.threads = 256, .dynamicSharedBytes = wideFlashBytes(padded, stages), .where = where});
 }
 
 }  // namespace
@@ -47,17 +80,8 @@ Functions emitAttention(llm::AttentionOp op, const KernelForm& form) {
   const int64_t rounds = ceilDiv(group, together), parts = ceilDiv(rounds, kRoundsPerPart);
   const std::string partsText = parts > 1 ? fmt::format(", {}", parts) : "";
   const int64_t blocks = kv.getNumKvHeads() * parts;
-  if (!form.isDecode() && !kv.getElementType().isF32() && padded <= kMostFlashDim &&
-      kv.getHeadDim() == kv.getValueDim() && group <= 64) {
-    result.functions.push_back(
-        {"_mma",
-         fmt::format("static_assert(Flash{0}>::kSharedBytes == {1});\n  Flash{0}>::run({2}{3});",
-                     spec, flashBytes(padded), operands, more),
-         {.threads = 128,
-          .blocks = kv.getNumKvHeads(),
-          .rowsPerBlock = 64 / group,
-          .dynamicSharedBytes = flashBytes(padded),
-          .blocksPerProcessor = 1}});
+  if (!form.isDecode() && !kv.getElementType().isF32()) {
+    flashAttention(result, kv, group, spec, operands + more);
     return result;
   }
   if (!form.isDecode()) {

@@ -131,4 +131,20 @@ struct TestCache {
   }
 };
 
+/// What flash attention F gives for the step's rows, whose outputs lie kYStride apart.
+template <class F, int kYStride, class Pool>
+std::vector<float> flashAttention(const TestStep& step, const float* q, TestCache<Pool>& cache,
+                                  float scale, float cap = 0, const float* sinks = nullptr) {
+  typedef typename F::Queries Queries;
+  const size_t rows = step.rows.size();
+  std::vector<float> y(rows * kYStride, NAN);
+  launch({Pool::kHeads * Queries::kParts,
+          static_cast<unsigned>((rows + Queries::kRows - 1) / Queries::kRows)},
+         F::kThreads, F::kSharedBytes, [&] {
+           F::run(step.args, q, cache.keys.data(), cache.values.data(), y.data(), scale, cap,
+                  sinks);
+         });
+  return y;
+}
+
 }  // namespace llmc::test

@@ -17,6 +17,7 @@
 #include "codegen/cuda/device/wgmma.cuh"
 #include "codegen/cuda/device/attention.cuh"
 #include "codegen/cuda/device/flash.cuh"
+#include "codegen/cuda/device/flash_wide.cuh"
 #include "runtime/abi/sampling.h"
 #include "codegen/cuda/device/sample.cuh"
 // clang-format on

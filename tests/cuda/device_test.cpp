@@ -305,6 +305,7 @@ void expectAttention(std::vector<int> positions) {
   constexpr int kStride = kHeads * kDim;
   typedef KvPool<T, kKvHeads, kDim> Pool;
   typedef Attention<Pool, kHeads, kWindow, kStride, kStride> A;
+  constexpr bool kFlash = kDType<T> != DType::kF32;
   const int rows = static_cast<int>(positions.size()),
             last = *std::max_element(positions.begin(), positions.end());
   const int blocks = last / kBlockTokens + 1;
@@ -343,14 +344,13 @@ void expectAttention(std::vector<int> positions) {
                counters.data(), partials.data(), chunks);
     });
   for (u32 c : counters) EXPECT_EQ(c, 0u) << "a counter is not as it was";
-  Bytes flash(static_cast<size_t>(rows) * kStride * 4);
-  if constexpr (kDType<T> != DType::kF32 && Pool::kPadded <= 256) {
-    typedef FlashAttention<Pool, kHeads, kWindow, kStride, kStride> F;
-    launch({kKvHeads, static_cast<unsigned>((rows + F::kRows - 1) / F::kRows)}, F::kThreads,
-           F::kSharedBytes, [&] {
-             F::run(step.args, q.floats(), cache.keys.data(), cache.values.data(), flash.floats(),
-                    scale);
-           });
+  std::vector<float> flash;
+  if constexpr (kFlash) {
+    typedef std::conditional_t<(Pool::kPadded <= 128),
+                               FlashAttention<Pool, kHeads, kWindow, kStride, kStride>,
+                               WideFlashAttention<Pool, kHeads, kWindow, kStride, kStride, 2>>
+        Flash;
+    flash = flashAttention<Flash, kStride>(step, q.floats(), cache, scale);
   }
   for (int m = 0; m < rows; ++m)
     for (int head = 0; head < kHeads; ++head) {
@@ -379,8 +379,9 @@ void expectAttention(std::vector<int> positions) {
             << "row " << m << " head " << head << " element " << d;
         // Queries and probabilities rounded to 8 (11) bits: scores of some 8 shift by 2^-6 at most,
         // and with them probabilities by that much of their size.
-        if (kDType<T> != DType::kF32 && Pool::kPadded <= 256) {
-          ASSERT_NEAR(flash.floats()[at], expected, kDType<T> == DType::kBF16 ? 0.04 : 0.005)
+        if (kFlash) {
+          ASSERT_NEAR(flash[static_cast<size_t>(at)], expected,
+                      kDType<T> == DType::kBF16 ? 0.04 : 0.005)
               << "flash: row " << m << " head " << head << " element " << d;
         }
         ASSERT_EQ(y.floats()[at], split.floats()[at])

@@ -339,7 +339,8 @@ TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {
   });
 }
 
-/// Keys and values of the widths of Pool, scores capped where kCap is not 0, with sinks.
+/// Keys and values of the widths of Pool, scores capped where kCap is not 0, with sinks. A position
+/// that is no larger than the one before begins another sequence.
 template <class Pool, int kHeads, int kWindow, int kParts, int kCap>
 void expectAttention(std::vector<int> positions) {
   typedef typename Pool::Type T;
@@ -354,34 +355,44 @@ void expectAttention(std::vector<int> positions) {
   const int blocks = last / kBlockTokens + 1;
   Random random;
   TestStep step(rows);
-  TestCache<Pool> cache(blocks);
-  for (int b = 0; b < blocks; ++b) step.tables.push_back(blocks - 1 - b);
+  std::vector<int> lasts;  // of each sequence
+  for (int m = 0; m < rows; ++m) {
+    const int pos = positions[static_cast<size_t>(m)];
+    if (m == 0 || pos <= lasts.back())
+      lasts.push_back(pos);
+    else
+      lasts.back() = pos;
+    step.rows[static_cast<size_t>(m)].pos = pos;
+    step.rows[static_cast<size_t>(m)].seq = static_cast<int>(lasts.size()) - 1;
+  }
+  const int all_blocks = static_cast<int>(lasts.size()) * blocks;
+  TestCache<Pool> cache(all_blocks);
+  for (int b = 0; b < all_blocks; ++b) step.tables.push_back(all_blocks - 1 - b);
   step.step.blocks_per_seq = blocks;
-  for (int m = 0; m < rows; ++m)
-    step.rows[static_cast<size_t>(m)].pos = positions[static_cast<size_t>(m)];
   step.update();
   // Written as kernels do it: a row of keys and one of values per position.
-  for (int pos = 0; pos <= last; ++pos) {
-    TestStep one(1);
-    one.tables = step.tables;
-    one.step.blocks_per_seq = blocks;
-    one.rows[0].pos = pos;
-    one.update();
-    const auto k = randomFloats(Pool::kHeads * kDim, random, 2),
-               v = randomFloats(Pool::kHeads * kValueDim, random, 2);
-    launch({1, 1}, 32, 0, [&] {
-      kvWriteRow<Pool, Pool::kHeads * kDim, Pool::kHeads * kValueDim>(
-          one.args, k.data(), v.data(), cache.keys.data(), cache.values.data());
-    });
-    for (int i = 0; i < Pool::kHeads * kValueDim; ++i)
-      ASSERT_EQ(cache.get(false, step.step, 0, pos, i / kValueDim, i % kValueDim),
-                rounded(kDType<T>, v[static_cast<size_t>(i)]));
-  }
+  for (int seq = 0; seq < static_cast<int>(lasts.size()); ++seq)
+    for (int pos = 0; pos <= lasts[static_cast<size_t>(seq)]; ++pos) {
+      TestStep one(1);
+      one.tables = step.tables;
+      one.step.blocks_per_seq = blocks;
+      one.rows[0].pos = pos;
+      one.rows[0].seq = seq;
+      one.update();
+      const auto k = randomFloats(Pool::kHeads * kDim, random, 2),
+                 v = randomFloats(Pool::kHeads * kValueDim, random, 2);
+      launch({1, 1}, 32, 0, [&] {
+        kvWriteRow<Pool, Pool::kHeads * kDim, Pool::kHeads * kValueDim>(
+            one.args, k.data(), v.data(), cache.keys.data(), cache.values.data());
+      });
+      for (int i = 0; i < Pool::kHeads * kValueDim; ++i)
+        ASSERT_EQ(cache.get(false, step.step, seq, pos, i / kValueDim, i % kValueDim),
+                  rounded(kDType<T>, v[static_cast<size_t>(i)]));
+    }
   const auto q = randomFloats(static_cast<size_t>(rows) * kQStride, random, 2),
              sinks = randomFloats(kHeads, random, 3);
   Bytes y(static_cast<size_t>(rows) * kYStride * 4),
-      split(static_cast<size_t>(rows) * kYStride * 4),
-      flash(static_cast<size_t>(rows) * kYStride * 4);
+      split(static_cast<size_t>(rows) * kYStride * 4);
   const float scale = 1 / std::sqrt(static_cast<float>(kDim));
   launch({Pool::kHeads * kParts, static_cast<unsigned>(rows)}, 256, 0, [&] {
     A::inTurn(step.args, q.data(), cache.keys.data(), cache.values.data(), y.floats(), scale, kCap,
@@ -397,18 +408,23 @@ void expectAttention(std::vector<int> positions) {
                     scale, counters.data(), partials.data(), chunks, kCap, sinks.data());
          });
   for (u32 c : counters) EXPECT_EQ(c, 0u) << "a counter is not as it was";
-  constexpr bool kFlash = kDType<T> != DType::kF32 && kDim == kValueDim && kDim <= 256;
-  if constexpr (kFlash) {
-    typedef FlashAttention<Pool, kHeads, kWindow, kQStride, kYStride> F;
-    launch({Pool::kHeads, static_cast<unsigned>((rows + F::kRows - 1) / F::kRows)}, F::kThreads,
-           F::kSharedBytes, [&] {
-             F::run(step.args, q.data(), cache.keys.data(), cache.values.data(), flash.floats(),
-                    scale, kCap, sinks.data());
-           });
+  std::vector<float> flash, wide;
+  if constexpr (kDType<T> != DType::kF32) {
+    wide =
+        flashAttention<WideFlashAttention<Pool, kHeads, kWindow, kQStride, kYStride, 2>, kYStride>(
+            step, q.data(), cache, scale, kCap, sinks.data());
+    const auto deep =
+        flashAttention<WideFlashAttention<Pool, kHeads, kWindow, kQStride, kYStride, 6>, kYStride>(
+            step, q.data(), cache, scale, kCap, sinks.data());
+    EXPECT_EQ(wide, deep) << "stages show";
+    if constexpr (kDim == kValueDim && kDim <= 128)
+      flash = flashAttention<FlashAttention<Pool, kHeads, kWindow, kQStride, kYStride>, kYStride>(
+          step, q.data(), cache, scale, kCap, sinks.data());
   }
   for (int m = 0; m < rows; ++m)
     for (int head = 0; head < kHeads; ++head) {
-      const int kv_head = head / (kHeads / Pool::kHeads), pos = positions[static_cast<size_t>(m)];
+      const int kv_head = head / (kHeads / Pool::kHeads), pos = positions[static_cast<size_t>(m)],
+                seq = step.rows[static_cast<size_t>(m)].seq;
       const int from = kWindow ? std::max(0, pos + 1 - kWindow) : 0;
       std::vector<double> p;
       double sum = std::exp(double{sinks[static_cast<size_t>(head)]});
@@ -416,7 +432,7 @@ void expectAttention(std::vector<int> positions) {
         double s = 0;
         for (int d = 0; d < kDim; ++d)
           s += double{q[static_cast<size_t>(m * kQStride + head * kDim + d)]} *
-               cache.get(true, step.step, 0, t, kv_head, d);
+               cache.get(true, step.step, seq, t, kv_head, d);
         s *= scale;
         if (kCap != 0) s = kCap * std::tanh(s / kCap);
         p.push_back(std::exp(s));
@@ -426,14 +442,17 @@ void expectAttention(std::vector<int> positions) {
         double expected = 0;
         for (int t = from; t <= pos; ++t)
           expected += p[static_cast<size_t>(t - from)] / sum *
-                      cache.get(false, step.step, 0, t, kv_head, d);
+                      cache.get(false, step.step, seq, t, kv_head, d);
         const int at = m * kYStride + head * kValueDim + d;
         // As in device_test: values of at most 2, scores of some 8 with kDim + 4 roundings.
         ASSERT_NEAR(y.floats()[at], expected, 2 * (kDim + 16) * 0x1p-21)
             << "row " << m << " head " << head << " element " << d;
-        if (kFlash) {
-          ASSERT_NEAR(flash.floats()[at], expected, kDType<T> == DType::kBF16 ? 0.04 : 0.005)
-              << "flash: row " << m << " head " << head << " element " << d;
+        for (const std::vector<float>* other : {&flash, &wide}) {
+          if (other->empty()) continue;
+          ASSERT_NEAR((*other)[static_cast<size_t>(at)], expected,
+                      kDType<T> == DType::kBF16 ? 0.04 : 0.005)
+              << (other == &wide ? "wide" : "flash") << ": row " << m << " head " << head
+              << " element " << d;
         }
         ASSERT_EQ(y.floats()[at], split.floats()[at])
             << "not the bits of one block: row " << m << " head " << head;
@@ -447,6 +466,15 @@ TEST(CudaForms, AttentionCapsSinksAndReadsLatents) {
   expectAttention<KvPool<F32, 1, 20, 12>, 5, 0, 2, 2>({5, 257});
   expectAttention<KvPool<BF16, 1, 152>, 3, 100, 1, 5>({60, 61, 128, 129, 230});
   expectAttention<KvPool<BF16, 1, 576, 512>, 6, 0, 3, 0>({1, 70});  // as DeepSeek-V3's
+}
+
+// Sequences that meet in a tile of queries, heads that are no power of two, more heads than a tile
+// has.
+TEST(CudaForms, FlashAttentionOfEverySplitOfQueries) {
+  expectAttention<KvPool<BF16, 1, 72, 40>, 16, 0, 4, 0>({62, 63, 64, 65, 3, 4, 130, 0, 191});
+  expectAttention<KvPool<F16, 2, 24>, 10, 30, 2, 4>({28, 29, 30, 31, 32, 33, 34, 35, 8, 9, 70});
+  expectAttention<KvPool<BF16, 1, 16>, 71, 0, 18, 0>({0, 63, 2});  // Falcon-7B's heads
+  expectAttention<KvPool<F16, 1, 80, 64>, 128, 0, 32, 0>({64});    // DeepSeek-V3's
 }
 
 }  // namespace

@@ -109,8 +109,11 @@ INSTANTIATE_TEST_SUITE_P(
                     // experts: plain, beside a shared one, with biases and
                     // sinks, after latents
                     Case{"mixtral", "f32", "f32"}, Case{"qwen2_moe", "f32", "f32"},
-                    Case{"gpt_oss", "bf16", "bf16"}, Case{"deepseek_v3", "f32", "f32"}),
-    [](const auto& info) { return info.param.model; });
+                    Case{"gpt_oss", "bf16", "bf16"}, Case{"deepseek_v3", "f32", "f32"},
+                    // the same on tensor cores
+                    Case{"mixtral", "bf16", "bf16"}, Case{"qwen3_moe", "f16", "f16"},
+                    Case{"deepseek_v2_lite", "f16", "f16"}, Case{"deepseek_v3", "bf16", "bf16"}),
+    [](const auto& info) { return std::string(info.param.model) + '_' + info.param.weights; });
 
 TEST(CudaRun, TellsTheDemosStory) {
   const std::string plan =
