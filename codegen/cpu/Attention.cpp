@@ -24,6 +24,8 @@ namespace {
 constexpr int64_t kBlockPanels = kBlock / kLanes;
 /// Panels that are multiplied at once, if the registers allow.
 constexpr int64_t kTilePanels = 4;
+/// Of AMX's eight tiles, those that hold sums.
+constexpr int64_t kSumTiles = 4;
 /// Stands for -infinity: smaller than any score, and its differences stay finite.
 constexpr float kMasked = -1e30f;
 
@@ -199,7 +201,7 @@ class AttentionFrame {
     forBlocks(k_, k_.ceilDiv(numStates, unit), sizes, [&](Value first, int64_t size) {
       Value state = k_.mul(first, unit), live = k_.ci(size);
       if (unit > 1) live = k_.min(k_.sub(numStates, state), k_.ci(size * unit));
-      int64_t panels = usesAmx() ? 4 / size : panelsFor(k_.target(), size, kTilePanels);
+      int64_t panels = usesAmx() ? kSumTiles / size : panelsFor(k_.target(), size, kTilePanels);
       while (product.numPanels % panels) panels /= 2;
       k_.loop(k_.ci(0), k_.ci(product.numPanels), panels, [&](Value p) {
         const Tile tile{state, size * unit, live, p, panels};
@@ -274,10 +276,9 @@ class AttentionFrame {
   /// What a tile of scores asks for of `bytes` while elements [element, element + count) of its
   /// heads are multiplied.
   void prefetchShare(Value from, int64_t bytes, const Tile& tile, Value element, int64_t count) {
-    const int64_t all = groupHeads_ * kBlockPanels;
-    const int64_t share = bytes * std::min(tile.states, groupHeads_) * tile.panels / all;
-    Value before = k_.add(k_.mul(tile.state, kBlockPanels),
-                          k_.mul(tile.panel, std::min(tile.states, groupHeads_)));
+    const int64_t all = groupHeads_ * kBlockPanels, states = std::min(tile.states, groupHeads_);
+    const int64_t share = bytes * states * tile.panels / all;
+    Value before = k_.add(k_.mul(tile.state, kBlockPanels), k_.mul(tile.panel, states));
     Value at = k_.add(k_.div(k_.mul(before, bytes), all), k_.mul(element, share / kv_.headDim));
     for (int64_t line = 0; line < share * count / kv_.headDim; line += 64)
       k_.prefetchToL2(k_.offset(from, k_.add(at, line)));

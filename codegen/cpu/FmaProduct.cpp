@@ -58,6 +58,7 @@ class FmaProduct final : public ProductFrame {
                                                      : blockRows(k.target(), spec, pieceCols)),
             shape.isDecode() ? 1 : k.target().gemmRows),
         decode_(shape.isDecode()),
+        streamedRows_(decode_ ? streamedRows(k.target()) : 0),
         rounds_(spec.roundsLeft(k.target())),
         copyRows_(rounds_ || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols),
@@ -105,7 +106,7 @@ class FmaProduct final : public ProductFrame {
     const Rows block = block_;
     if (spec_.tileCols) block_.base = k_.offset(block.base, k_.mul(tile.index, spec_.tileCols * 4));
     if (decode_) {
-      Value most = k_.ci(streamedRows(k_.target()));
+      Value most = k_.ci(streamedRows_);
       auto rows = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, most); };
       k_.ifThen(rows(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
       k_.ifThen(rows(arith::CmpIPredicate::sgt), [&] { multiplyPieces(weights, tile); });
@@ -121,7 +122,7 @@ class FmaProduct final : public ProductFrame {
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     // A size for each number of rows: a second block of rows would read the weights again.
     SmallVector<int64_t> sizes;
-    for (int64_t rows = streamedRows(k_.target()); rows > 0; --rows) sizes.push_back(rows);
+    for (int64_t rows = streamedRows_; rows > 0; --rows) sizes.push_back(rows);
     forBlocks(k_, tile.rows, sizes, [&](Value m, int64_t rows) {
       forPanels(
           tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
@@ -182,18 +183,19 @@ class FmaProduct final : public ProductFrame {
       });
     });
   }
-  /// Row counts with a register tile of their own in multiplyPieces(). In decode all that occur, in
-  /// prefill few enough for the code and enough to cut most counts evenly.
+  /// Row counts with a register tile of their own in multiplyPieces(), largest first. In decode all
+  /// that occur, in prefill few enough for the code and enough to cut most counts evenly.
   SmallVector<int64_t> pieceRowTiles() const {
     const int64_t most = k_.target().gemmRows;
-    std::set<int64_t, std::greater<>> sizes = {1};
-    if (!decode_) {
+    std::set<int64_t, std::greater<>> sizes = {1};  // forBlocks() wants it
+    if (decode_) {
+      for (int64_t rows = streamedRows_ + 1; rows <= maxBlockRows_; ++rows) {
+        const int64_t blocks = (rows + most - 1) / most, size = (rows + blocks - 1) / blocks;
+        sizes.insert({size, rows - size * (blocks - 1)});
+      }
+    } else {
       for (int64_t size : {12, 8, 6, 5, 4, 3, 2})
         if (size <= most) sizes.insert(size);
-    }
-    for (int64_t rows = streamedRows(k_.target()) + 1; decode_ && rows <= maxBlockRows_; ++rows) {
-      const int64_t blocks = (rows + most - 1) / most, size = (rows + blocks - 1) / blocks;
-      sizes.insert({size, rows - size * (blocks - 1)});
     }
     return {sizes.begin(), sizes.end()};
   }
@@ -232,7 +234,9 @@ class FmaProduct final : public ProductFrame {
         k_.store(acc[i * panels + q], tile.at(k_, k_.add(m, i), k_.add(p, q)), 4);
   }
 
-  const bool decode_, rounds_, copyRows_;
+  const bool decode_;
+  const int64_t streamedRows_;
+  const bool rounds_, copyRows_;
   const int64_t pieceCols_, rowBytes_;
   Value rows_, normed_;
   Rows block_;

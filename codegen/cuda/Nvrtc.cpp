@@ -2,14 +2,16 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <regex>
 #include <sstream>
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
 
 namespace llmc::cuda {
 namespace {
@@ -103,12 +105,15 @@ llvm::Error failure(const std::string& message) {
 /// Writes the source to a file of its own, to be looked at; its path, "" where it cannot be
 /// written.
 std::string keepSource(const std::string& source) {
-  std::error_code ignored;
-  std::string path = (fs::temp_directory_path(ignored) / "llmc-XXXXXX.cu").string();
-  const int file = mkstemps(path.data(), 3);
-  if (file < 0) return "";
-  close(file);
-  return std::ofstream(path, std::ios::binary) << source ? path : "";
+  int fd = -1;
+  llvm::SmallString<128> path;
+  if (llvm::sys::fs::createTemporaryFile("llmc", "cu", fd, path)) return "";
+  llvm::raw_fd_ostream file(fd, /*shouldClose=*/true);
+  file << source;
+  file.close();
+  if (!file.has_error()) return std::string(path);
+  file.clear_error();
+  return "";
 }
 
 }  // namespace

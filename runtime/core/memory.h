@@ -11,8 +11,9 @@ namespace llmrt {
 
 /// Buffers of a session begin at multiples of this.
 constexpr uint64_t kAlignment = 64;
-constexpr uint64_t alignUp(uint64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+/// The least multiple of `to` that is not below `bytes`.
+constexpr uint64_t alignUp(uint64_t bytes, uint64_t to = kAlignment) {
+  return (bytes + to - 1) / to * to;
 }
 
 /// Zeroed pages, given back on destruction. Pages cost memory when they are first touched.

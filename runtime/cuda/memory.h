@@ -5,9 +5,13 @@
 #include <string>
 #include <utility>
 
+#include "runtime/core/memory.h"
 #include "runtime/cuda/driver.h"
 
 namespace llmrt::cuda {
+
+/// Buffers on the device begin at multiples of 256.
+constexpr uint64_t deviceAlignUp(uint64_t bytes) { return alignUp(bytes, 256); }
 
 /// "12.3 GiB"; MiB or KiB where it is less than one.
 std::string sizeText(uint64_t bytes);

@@ -13,9 +13,6 @@
 namespace llmrt::cuda {
 namespace {
 
-constexpr uint64_t kAlignment = 256;
-uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
-
 /// llmc_sample's phases: which of them an option needs.
 constexpr uint32_t kTopKPhases = 0b110, kTopPPhases = 0b111000, kDrawPhase = 0b1000000;
 
@@ -71,7 +68,7 @@ Status CudaSession::initialize(const Weights& weights) {
 void CudaSession::place() {
   const schema::Plan& p = plan_.schema();
   uint64_t at = 0;
-  const auto take = [&at](uint64_t bytes) { return std::exchange(at, alignUp(at + bytes)); };
+  const auto take = [&at](uint64_t bytes) { return std::exchange(at, deviceAlignUp(at + bytes)); };
   const auto max_rows = static_cast<uint64_t>(options_.max_rows);
   places_.step = take(sizeof(LlmcStep));
   places_.rows = take(max_rows * sizeof(LlmcRow));
@@ -95,9 +92,9 @@ void CudaSession::place() {
     pool.first_layer = g.first_layer();
     const uint32_t value_dim = g.value_dim_padded() ? g.value_dim_padded() : g.head_dim_padded();
     const auto layerBytes = [&](uint32_t dim) {
-      return alignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
-                     g.num_kv_heads() * dim *
-                     static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
+      return deviceAlignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
+                           g.num_kv_heads() * dim *
+                           static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
     };
     pool.key_layer_bytes = layerBytes(g.head_dim_padded());
     pool.value_layer_bytes = layerBytes(value_dim);

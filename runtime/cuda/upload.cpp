@@ -11,13 +11,10 @@
 namespace llmrt::cuda {
 namespace {
 
-constexpr uint64_t kAlignment = 256;
 constexpr uint64_t kBufferBytes = uint64_t{32} << 20;
 // One core fills about 10 GB/s; PCIe 5 takes 55.
 constexpr int kFillThreads = 8;
 constexpr unsigned kMostRelayoutBlocks = 4096;
-
-uint64_t alignUp(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
 
 // How one weight (of one layer) is cut: whole groups of panels can be laid out anew on their own.
 struct Cut {
@@ -145,7 +142,7 @@ DeviceWeights::DeviceWeights(const schema::Plan& plan) {
     Place place;
     place.offset = bytes;
     place.first_layer = w->first_layer();
-    const uint64_t one = alignUp(cut.units * cut.device_unit_bytes);
+    const uint64_t one = deviceAlignUp(cut.units * cut.device_unit_bytes);
     place.layer_stride = w->num_layers() ? one : 0;
     bytes += one * std::max<uint64_t>(w->num_layers(), 1);
     places.push_back(place);
@@ -160,7 +157,8 @@ uint64_t uploadBufferBytes(const schema::Plan& plan) {
     bytes = std::max({bytes, cut.unit_bytes, cut.device_unit_bytes});
     largest = std::max({largest, cut.units * cut.unit_bytes, cut.units * cut.device_unit_bytes});
   }
-  return std::min(bytes, alignUp(largest));  // small models need no more than their largest weight
+  return std::min(bytes,
+                  deviceAlignUp(largest));  // small models: no more than their largest weight
 }
 
 Status uploadWeights(const Driver& driver, const schema::Plan& plan, const Weights& weights,
