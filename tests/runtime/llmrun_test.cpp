@@ -230,6 +230,26 @@ TEST(Llmbench, ReportsRatiosToLimits) {
   EXPECT_THAT(bad.err, HasSubstr("--prefill 300: the context holds 200 tokens"));
 }
 
+TEST(Llmbench, DecodesSeveralSequencesAtOnce) {
+  const Model model;
+  const std::string command =
+      std::string(LLMBENCH) + " " + model.path +
+      " --synthetic-weights --prefill 0 --decode 10 --repeat 1 --threads 1 --batch ";
+  const Output one = shell(command + "1 --json"), three = shell(command + "3 --depth 7 --json");
+  ASSERT_EQ(three.status, 0) << three.err;
+  const auto json = nlohmann::json::parse(three.out);
+  EXPECT_EQ(json["batch"], 3);
+  for (const char* key : {"decode_tok_s", "decode_gflop_s", "decode_limit_gflop_s"})
+    EXPECT_GT(json[key], 0) << key;
+  // The weights are read once for all.
+  const double bytes = nlohmann::json::parse(one.out)["bytes_per_token"];
+  EXPECT_LT(json["bytes_per_token"], bytes);
+  EXPECT_THAT(shell(command + "3").out, HasSubstr("decode 3 x 10 tokens at depth 0"));
+  const Output bad = shell(command + "4");
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_THAT(bad.err, HasSubstr("max_batch 4: the plan was compiled for 1 to 3 sequences"));
+}
+
 TEST(Llmbench, ComparesPlansInTheSameRounds) {
   const Model model, other;
   const std::string command = std::string(LLMBENCH) + " " + model.path +
@@ -259,6 +279,7 @@ TEST(Llmbench, RefusesToMeasureNothing) {
   };
   EXPECT_THAT(error("--prefill 0 --decode 0"), HasSubstr("nothing to measure"));
   EXPECT_THAT(error("--decode 0 --depth 5"), HasSubstr("--depth"));
+  EXPECT_THAT(error("--decode 0 --batch 2"), HasSubstr("--batch"));
 }
 
 }  // namespace

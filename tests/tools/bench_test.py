@@ -26,7 +26,9 @@ def add(key, factor):
     values = [factor * (low + i) for i in range(r["repeat"])]
     r[key], r["spread"][key] = values[len(values) // 2], [values[0], values[-1]]
 if argument("--decode"):
-    add("decode_tok_s", 1), add("decode_gb_s", 2), add("decode_limit_gb_s", 4)
+    batch = argument("--batch") if "--batch" in sys.argv else 1
+    add("decode_tok_s", batch), add("decode_gb_s", 2), add("decode_limit_gb_s", 4)
+    add("decode_gflop_s", batch), add("decode_limit_gflop_s", 2)
 if argument("--prefill"):
     add("prefill_tok_s", 10), add("prefill_gflop_s", 20), add("prefill_limit_gflop_s", 25)
 if "--ablate" in sys.argv:
@@ -89,6 +91,20 @@ class Bench(unittest.TestCase):
         self.assertEqual(line["limit"]["name"], "one decode step")
         self.assertAlmostEqual(line["limit"]["spread"][1], 1e3 / 10, places=3)
         self.assertAlmostEqual(line["peers"][0]["ahead"], 1e3 * 4 / 8.0 / line["value"]["median"], places=3)
+
+    def test_sequences_are_held_against_a_step_of_one_and_their_flops(self):
+        program(self.dir / "llama-batched-bench",
+                """#!/bin/sh\necho 'version: 1 (commit abc)'\necho '{"pl": 4, "speed_tg": 40.0}'\necho '{"pl": 4, "speed_tg": 80.0}'\n""")
+        done, (line,) = self.run_cases("1b-f16-t2-batch4", "--llama-batched-bench", self.dir / "llama-batched-bench")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        # Runs 1 and 3 are of 4 sequences, at 4 * (10, 11, 12) and 4 * (30, 31, 32) tok/s; 2 and 4 of one.
+        self.assertEqual(line["value"]["unit"], "ms")
+        self.assertAlmostEqual(line["value"]["spread"][1], 1e3 / 10, places=3)
+        # One GFLOP a sequence, at 20 GFLOP/s in the first run: slower than one step, at 20 tok/s in the second.
+        self.assertEqual(line["limit"]["name"], "FLOPs at the peak")
+        self.assertAlmostEqual(line["limit"]["spread"][1], 1e3 * 4 / 20, places=3)
+        self.assertIn("--batch 4", line["commands"][0])
+        self.assertEqual([(p["version"], p["value"]["spread"]) for p in line["peers"]], [("abc", [50.0, 100.0])])
 
     def test_a_plan_without_a_pass_is_a_share_of_the_whole(self):
         done, (line,) = self.run_cases("1b-f16-t2-without-fuse-residual")

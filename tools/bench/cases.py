@@ -14,8 +14,8 @@ class Case:
     model: str  # a key of MODELS
     dtype: str
     threads: int  # 0: the program decides
-    kind: str  # decode, prefill, rows, first-token, compile, pack, without
-    tokens: int = 0  # decoded one by one, in the prompt, or at once; 0: the kind needs no number
+    kind: str  # decode, prefill, rows, batch, first-token, compile, pack, without
+    tokens: int = 0  # decoded one by one, in the prompt, or in a step; 0: the kind needs no number
     depth: int = 0  # tokens in the context before decoding
     repeat: int = 3  # rounds of one process; not more than 3, see measure.samples()
     passes: int = 2  # processes of each program, interleaved: ours, peer, ours, peer
@@ -28,11 +28,17 @@ class Case:
             "decode": f"decode@{self.depth}" if self.depth else "decode",
             "prefill": f"prefill{self.tokens}",
             "rows": f"rows{self.tokens}",
+            "batch": f"batch{self.tokens}",
             "without": "without-" + ("fusion" if len(self.without) > 1 else "".join(self.without).removeprefix("llm-")),
         }.get(self.kind, self.kind)
         threads = f"t{self.threads}-" if self.threads else ""
         target = f"{self.target}-" if self.target else ""
         return f"{self.model}-{self.dtype}-{target}{threads}{what}"
+
+    @property
+    def unit(self):
+        """Of our time and of a peer's."""
+        return {"rows": "ms", "batch": "ms", "first-token": "ms", "compile": "s", "pack": "GB/s"}.get(self.kind, "tok/s")
 
 
 def decode(model, dtype, threads, target=""):
@@ -44,8 +50,8 @@ def prefill(model, dtype, threads, target=""):
     return Case(model, dtype, threads, "prefill", 512, repeat=repeat, target=target)
 
 
-def rows(model, dtype):
-    return [Case(model, dtype, 2, "rows", n) for n in (2, 4, 8, 16)]
+def rows(model, dtype, kind="rows"):
+    return [Case(model, dtype, 2, kind, n) for n in (2, 4, 8, 16)]
 
 
 def deep(model, dtype):
@@ -72,6 +78,7 @@ CASES = [
     *both("1b", "bf16", 2),
     *both("1b", "bf16", 2, "x86-64-v4"),
     *rows("1b", "f16"),
+    *rows("1b", "f16", "batch"),
     *both("1b", "f16", 1),
     Case("1b", "bf16", 2, "first-token", FIRST_PROMPT),
     Case("7b", "bf16", 0, "compile"),
@@ -81,6 +88,7 @@ CASES = [
     *both("7b", "bf16", 2),
     *deep("1b", "bf16"),
     *rows("1b", "bf16"),
+    *rows("1b", "bf16", "batch"),
     *both("1b", "bf16", 1),
     *both("1b", "f32", 2),
     *rows("7b", "f16"),

@@ -13,6 +13,7 @@ import time
 
 from cases import MAX_SEQ_LEN, MODELS
 
+DECODED = 8  # tokens that a sequence decodes beside a step of few rows
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -90,8 +91,6 @@ class Measured:
     """Samples of one program in one case, over all its passes. A subclass fills `values` by one pass() after the
     other."""
 
-    unit = "tok/s"
-
     def __init__(self, case):
         self.case = case
         self.values, self.commands, self.others = [], [], []
@@ -105,7 +104,7 @@ class Measured:
         return done
 
     def value(self):
-        return figure(self.values, self.unit)
+        return figure(self.values, self.case.unit)
 
     def extra(self):
         """Further fields of the line: the limit, and how much of it was reached."""
@@ -126,12 +125,15 @@ class Setup:
 
     def plan(self, case, without=()):
         """A plan of code alone, compiled once a run."""
-        parts = [case.model, case.dtype, *([case.target] if case.target else []), *without]
+        batch = case.tokens if case.kind == "batch" else 1
+        parts = [case.model, case.dtype, *([case.target] if case.target else []), *without,
+                 *([f"batch{batch}"] if batch > 1 else [])]
         plan = self.work / f"{'-'.join(parts)}.fb"
         if plan not in self.made:
             disable = ["--disable-pass", ",".join(without)] if without else []
             run([self.bin / "llmc", "compile", self.config(case), "-o", plan, "--no-weights", "--dtype", case.dtype,
-                 "--max-seq-len", MAX_SEQ_LEN, "--target", case.target or "host", *disable])
+                 "--max-seq-len", MAX_SEQ_LEN // batch, "--max-batch", batch, "--target", case.target or "host",
+                 *disable])
             self.made.add(plan)
         return plan
 
@@ -144,52 +146,66 @@ class Setup:
 
 
 class Llmbench(Measured):
-    """Decode, prefill and steps of a few rows through llmbench, which measures the limit in the same rounds."""
+    """Decode and prefill through llmbench, which measures the limit in the same rounds."""
 
     def __init__(self, case, setup):
         super().__init__(case)
         self.setup, self.rate, self.limit, self.target = setup, [], [], None
-        self.step, self.flops_time = [], []
-        if case.kind == "rows":
-            self.unit = "ms"
+
+    def llmbench(self, prefill, decode, *flags):
+        c = self.case
+        report = json.loads(
+            self.run([self.setup.bin / "llmbench", self.setup.plan(c), "--synthetic-weights", "--prefill", prefill,
+                      "--decode", decode, "--threads", c.threads, "--repeat", c.repeat, "--json", *flags]).stdout)
+        self.target = report["target"]
+        return report
 
     def pass_(self):
         c = self.case
-        prefill, decode = {"decode": (0, c.tokens), "prefill": (c.tokens, 0), "rows": (c.tokens, 8)}[c.kind]
-        argv = [self.setup.bin / "llmbench", self.setup.plan(c), "--synthetic-weights", "--prefill", prefill,
-                "--decode", decode, "--threads", c.threads, "--repeat", c.repeat, "--json"]
-        if c.depth:
-            argv += ["--depth", c.depth]
-        report = json.loads(self.run(argv).stdout)
-        self.target = report["target"]
-        if c.kind == "rows":
-            times = [1e3 * c.tokens / v for v in samples(report, "prefill_tok_s")]
-            self.values += times
-            self.step += [1e3 / v for v in samples(report, "decode_tok_s")]
-            gflop = report["prefill_gflop_s"] * c.tokens / report["prefill_tok_s"]
-            self.flops_time += [1e3 * gflop / v for v in samples(report, "prefill_limit_gflop_s")]
-        else:
-            unit = "gb_s" if c.kind == "decode" else "gflop_s"
-            self.values += samples(report, f"{c.kind}_tok_s")
-            self.rate += samples(report, f"{c.kind}_{unit}")
-            self.limit += samples(report, f"{c.kind}_limit_{unit}")
+        decode = c.kind == "decode"
+        unit = "gb_s" if decode else "gflop_s"
+        report = self.llmbench(*((0, c.tokens) if decode else (c.tokens, 0)), *(["--depth", c.depth] if c.depth else []))
+        self.values += samples(report, f"{c.kind}_tok_s")
+        self.rate += samples(report, f"{c.kind}_{unit}")
+        self.limit += samples(report, f"{c.kind}_limit_{unit}")
 
     def extra(self):
-        if self.case.kind == "rows":
-            # The rows cannot be faster than one (the same weights are read) or than their FLOPs at the peak.
-            limit = max(self.step, self.flops_time, key=statistics.median)
-            name = "one decode step" if limit is self.step else "FLOPs at the peak"
-            return {
-                "target": self.target,
-                "limit": {**figure(limit, "ms"), "name": name},
-                "ratio": round(statistics.median(limit) / statistics.median(self.values), 4),
-            }
         unit, name = {"decode": ("GB/s", "memory read"), "prefill": ("GFLOP/s", "multiply-adds")}[self.case.kind]
         return {
             "target": self.target,
             "rate": figure(self.rate, unit),
             "limit": {**figure(self.limit, unit), "name": name},
             "ratio": round(statistics.median(self.rate) / statistics.median(self.limit), 4),
+        }
+
+
+class FewRows(Llmbench):
+    """One step of a few tokens: of a prompt, whose last logits are wanted, or of as many sequences, each of which wants
+    its own. It cannot be faster than a step of one row (the same weights are read) or than its FLOPs at the peak."""
+
+    def __init__(self, case, setup):
+        super().__init__(case, setup)
+        self.step, self.flops_time = [], []
+
+    def pass_(self):
+        n = self.case.tokens
+        if self.case.kind == "rows":
+            phase, one = "prefill", self.llmbench(n, DECODED)
+            report = one
+        else:
+            phase, report, one = "decode", self.llmbench(0, DECODED, "--batch", n), self.llmbench(0, DECODED)
+        self.values += [1e3 * n / v for v in samples(report, f"{phase}_tok_s")]
+        self.step += [1e3 / v for v in samples(one, "decode_tok_s")]
+        gflop = report[f"{phase}_gflop_s"] * n / report[f"{phase}_tok_s"]
+        self.flops_time += [1e3 * gflop / v for v in samples(report, f"{phase}_limit_gflop_s")]
+
+    def extra(self):
+        limit = max(self.step, self.flops_time, key=statistics.median)
+        name = "one decode step" if limit is self.step else "FLOPs at the peak"
+        return {
+            "target": self.target,
+            "limit": {**figure(limit, "ms"), "name": name},
+            "ratio": round(statistics.median(limit) / statistics.median(self.values), 4),
         }
 
 
@@ -217,8 +233,6 @@ class Without(Measured):
 class FirstToken(Measured):
     """From the start of the process to its end after one token, weights in the page cache; the limit is the prompt's
     prefill alone."""
-
-    unit = "ms"
 
     def __init__(self, case, setup):
         super().__init__(case)
@@ -250,8 +264,6 @@ class FirstToken(Measured):
 class CompileTime(Measured):
     """`llmc compile` of code alone for this machine."""
 
-    unit = "s"
-
     def __init__(self, case, setup):
         super().__init__(case)
         self.argv = [setup.bin / "llmc", "compile", setup.config(case), "-o", setup.work / "compile.fb", "--no-weights",
@@ -263,8 +275,6 @@ class CompileTime(Measured):
 
 class Pack(Measured):
     """`llmc pack` beside `cp` of the same file, both into files that do not exist yet."""
-
-    unit = "GB/s"
 
     def __init__(self, case, setup):
         super().__init__(case)
@@ -294,7 +304,7 @@ class Pack(Measured):
 
 
 def ours(case, setup):
-    kinds = {"without": Without, "first-token": FirstToken, "compile": CompileTime, "pack": Pack}
+    kinds = {"rows": FewRows, "batch": FewRows, "without": Without, "first-token": FirstToken, "compile": CompileTime, "pack": Pack}
     return kinds.get(case.kind, Llmbench)(case, setup)
 
 

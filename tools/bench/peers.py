@@ -1,8 +1,11 @@
 """Other engines on the same shapes: the command of a case, and the samples in what it prints."""
 
 import json
+import re
+import subprocess
 
-from measure import Measured
+from cases import MAX_SEQ_LEN
+from measure import DECODED, Measured
 
 
 class Peer(Measured):
@@ -11,12 +14,10 @@ class Peer(Measured):
     def __init__(self, case, name):
         super().__init__(case)
         self.name, self.version = name, ""
-        if case.kind == "rows":
-            self.unit = "ms"
 
     def add_tok_s(self, values):
         """Samples in tokens per second, as every peer gives them."""
-        self.values += [1e3 * self.case.tokens / v for v in values] if self.case.kind == "rows" else values
+        self.values += [1e3 * self.case.tokens / v for v in values] if self.case.unit == "ms" else values
 
 
 class LlamaBench(Peer):
@@ -42,6 +43,23 @@ class LlamaBench(Peer):
         self.add_tok_s(best["samples_ts"])
 
 
+class LlamaBatchedBench(Peer):
+    """llama.cpp's llama-batched-bench: several sequences, a token of each in a step."""
+
+    def __init__(self, case, program, gguf):
+        super().__init__(case, "llama.cpp")
+        said = subprocess.run([program, "--version"], capture_output=True, text=True)
+        commit = re.search(r"(\S+)\)$", said.stdout + said.stderr, re.MULTILINE)
+        self.version = commit[1] if commit else ""
+        batches = ",".join([str(case.tokens)] * case.repeat)
+        self.argv = [program, "-m", gguf, "-t", case.threads, "-c", MAX_SEQ_LEN, "-npp", 1, "-ntg", DECODED, "-npl", batches,
+                     "--output-format", "jsonl"]
+
+    def pass_(self):
+        lines = [json.loads(l) for l in self.run(self.argv).stdout.splitlines() if l.startswith("{")]
+        self.add_tok_s([l["speed_tg"] for l in lines])
+
+
 class Script(Peer):
     """A script beside this file, run by a Python that has what it imports."""
 
@@ -61,11 +79,13 @@ def peers(case, setup, args):
     """The peers that `args` names and that can run this case. They are measured beside the code that llmc takes for
     this machine alone: what they take for it they choose themselves."""
     found = []
-    if case.kind not in ("decode", "prefill", "rows") or case.target:
+    if case.kind not in ("decode", "prefill", "rows", "batch") or case.target:
         return found
     scripts = setup.root / "tools/bench"
     gguf = args.peer_models / f"{case.model}-{case.dtype}.gguf"
     openvino = args.peer_models / f"{case.model}-{case.dtype}-openvino"
+    if case.kind == "batch":
+        return [LlamaBatchedBench(case, args.llama_batched_bench, gguf)] if args.llama_batched_bench and gguf.exists() else []
     if gguf.exists():
         for program, ik in ((args.llama_bench, False), (args.ik_llama_bench, True)):
             if program:

@@ -40,8 +40,9 @@ struct Samples {
 };
 
 struct Rounds {
-  Samples read_gb_s, peak_gflop_s, prefill_tok_s, prefill_gflop_s, decode_tok_s, decode_gb_s;
-  double bytes_per_token = 0;
+  Samples read_gb_s, peak_gflop_s, prefill_tok_s, prefill_gflop_s;
+  Samples decode_tok_s, decode_gb_s, decode_gflop_s;  // tok/s: of all sequences
+  double bytes_per_step = 0;
 };
 
 // Any ids do: time does not depend on them, except where equal ones would keep an embedding row in
@@ -76,34 +77,48 @@ Status measurePrefill(Session& session, int64_t count, Rounds& rounds) {
   return {};
 }
 
-// Decodes behind `depth` tokens. Filling a deep context takes far longer than decoding in it, so
-// what the round before filled serves again.
-Status measureDecode(Session& session, int64_t depth, int64_t count, Rounds& rounds) {
+// A step that takes one token to each of `batch` sequences of `pos` tokens.
+Cost decodeCost(const schema::Plan& plan, int64_t batch, int64_t pos) {
+  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, batch, batch));
+  const Cost one = stepCost(plan, entry, 1, pos, 1);
+  const auto n = static_cast<double>(batch);
+  return {stepCost(plan, entry, batch, pos, batch).weight_bytes, n * one.kv_bytes, n * one.flops};
+}
+
+// Decodes `count` tokens of each sequence behind `depth` tokens. Filling a deep context takes far
+// longer than decoding in it, so what the round before filled serves again.
+Status measureDecode(Session& session, const BenchOptions& o, Rounds& rounds) {
   const schema::Plan& plan = session.plan().schema();
-  const int64_t vocab_size = session.plan().vocabSize();
-  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
-  if (session.kvLen(0) < depth) {
-    session.reset(0);
-    LLMRT_RETURN_IF_ERROR(session.prefill(0, tokens(depth, vocab_size)));
+  const int64_t vocab_size = session.plan().vocabSize(), depth = o.depth, count = o.decode;
+  for (int32_t seq = 0; seq < o.batch; ++seq) {
+    if (session.kvLen(seq) < depth) {
+      session.reset(seq);
+      LLMRT_RETURN_IF_ERROR(session.prefill(seq, tokens(depth, vocab_size)));
+    }
+    session.truncate(seq, depth);
   }
-  session.truncate(0, depth);
+  std::vector<StepToken> batch(static_cast<size_t>(o.batch));
   const Clock::time_point start = Clock::now();
-  if (session.decodesAlone()) {
+  if (o.batch == 1 && session.decodesAlone()) {
     // What a user of a device gets: the choice of each token is part of its time.
     LLMRT_ASSIGN_OR_RETURN(Sampler greedy, Sampler::create(vocab_size, {}));
     LLMRT_RETURN_IF_ERROR(session.decodeAlone(0, tokenAt(depth, vocab_size), count, greedy,
                                               [](int32_t) { return true; }));
   } else {
     for (int64_t i = 0; i < count; ++i) {
-      LLMRT_RETURN_IF_ERROR(session.decode(0, tokenAt(depth + i, vocab_size)));
+      for (int32_t seq = 0; seq < o.batch; ++seq) {
+        batch[static_cast<size_t>(seq)] = {seq, tokenAt(depth + i + seq, vocab_size), true};
+      }
+      LLMRT_RETURN_IF_ERROR(session.step(batch));
     }
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  double bytes = 0;
-  for (int64_t i = 0; i < count; ++i) bytes += stepCost(plan, entry, 1, depth + i, 1).bytes();
-  rounds.decode_tok_s.values.push_back(static_cast<double>(count) / seconds);
-  rounds.decode_gb_s.values.push_back(bytes / seconds / 1e9);
-  rounds.bytes_per_token = bytes / static_cast<double>(count);
+  Cost all;
+  for (int64_t i = 0; i < count; ++i) all += decodeCost(plan, o.batch, depth + i);
+  rounds.decode_tok_s.values.push_back(static_cast<double>(o.batch * count) / seconds);
+  rounds.decode_gb_s.values.push_back(all.bytes() / seconds / 1e9);
+  rounds.decode_gflop_s.values.push_back(all.flops / seconds / 1e9);
+  rounds.bytes_per_step = all.bytes() / static_cast<double>(count);
   return {};
 }
 
@@ -180,19 +195,23 @@ void printJson(const std::vector<Entrant>& entrants, const BenchOptions& o) {
   if (o.decode > 0) {
     json["decode"] = o.decode;
     json["depth"] = o.depth;
-    json["bytes_per_token"] = r.bytes_per_token;
+    json["batch"] = o.batch;
+    json["bytes_per_token"] = r.bytes_per_step / static_cast<double>(o.batch);
     add("decode_tok_s", r.decode_tok_s);
     add("decode_gb_s", r.decode_gb_s);
+    add("decode_gflop_s", r.decode_gflop_s);
     if (!r.read_gb_s.values.empty()) {
       json["decode_ratio"] = ratio(r.decode_gb_s, r.read_gb_s);
       add("decode_limit_gb_s", r.read_gb_s);
     }
   }
+  const bool has_peak = !r.peak_gflop_s.values.empty();
+  if (o.decode > 0 && o.batch > 1 && has_peak) add("decode_limit_gflop_s", r.peak_gflop_s);
   if (o.prefill > 0) {
     json["prefill"] = o.prefill;
     add("prefill_tok_s", r.prefill_tok_s);
     add("prefill_gflop_s", r.prefill_gflop_s);
-    if (!r.peak_gflop_s.values.empty()) {
+    if (has_peak) {
       json["prefill_ratio"] = ratio(r.prefill_gflop_s, r.peak_gflop_s);
       add("prefill_limit_gflop_s", r.peak_gflop_s);
     }
@@ -229,11 +248,21 @@ void printTable(const std::vector<Entrant>& entrants, const BenchOptions& o) {
                s.max());
   };
   if (o.decode > 0) {
-    row(fmt::format("decode {} tokens at depth {}", o.decode, o.depth), r.decode_tok_s, "tok/s");
-    row(fmt::format("  of {:.1f} MB each", r.bytes_per_token / 1e6), r.decode_gb_s, "GB/s");
+    const bool batched = o.batch > 1;
+    row(fmt::format("decode {}{} tokens at depth {}",
+                    batched ? fmt::format("{} x ", o.batch) : std::string(), o.decode, o.depth),
+        r.decode_tok_s, "tok/s");
+    row(fmt::format("  of {:.1f} MB {}", r.bytes_per_step / 1e6, batched ? "a step" : "each"),
+        r.decode_gb_s, "GB/s");
     if (!r.read_gb_s.values.empty()) {
       row("  limit: memory read", r.read_gb_s, "GB/s");
       fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(r.decode_gb_s, r.read_gb_s));
+    }
+    if (batched && !r.peak_gflop_s.values.empty()) {
+      row("  computing", r.decode_gflop_s, "GFLOP/s");
+      row("  limit: multiply-adds", r.peak_gflop_s, "GFLOP/s");
+      fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit",
+                 100 * ratio(r.decode_gflop_s, r.peak_gflop_s));
     }
   }
   if (o.prefill > 0) {
@@ -258,7 +287,12 @@ void BenchOptions::addTo(CLI::App& app) {
   app.add_option("--decode", decode, "Tokens to decode; 0: no decode")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--depth", depth, "Tokens in the context before decoding")
+  app.add_option("--batch", batch,
+                 "Sequences that are decoded at once, a token of each in a step (not more than "
+                 "llmc compile --max-batch allowed)")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--depth", depth, "Tokens in each context before decoding")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app.add_option("--repeat", repeat, "Rounds")->capture_default_str()->check(CLI::Range(1, 1000));
@@ -273,6 +307,9 @@ void BenchOptions::addTo(CLI::App& app) {
       throw CLI::ValidationError("--prefill, --decode", "are both 0: there is nothing to measure");
     if (depth > 0 && decode == 0)
       throw CLI::ValidationError("--depth", "is of decoding: needs --decode");
+    if (batch > 1 && decode == 0)
+      throw CLI::ValidationError("--batch", "is of decoding: needs --decode");
+    model.session.max_batch = batch;
   });
 }
 
@@ -298,21 +335,20 @@ Result<int> bench(const BenchOptions& o) {
     for (Entrant& entrant : entrants) {
       Rounds& rounds = entrant.rounds;
       if (round == 1) rounds = {};  // the first one was the warm-up
-      if (o.decode > 0) {
-        if (!entrant.model.device) {
+      if (!entrant.model.device) {
+        if (o.decode > 0) {
           LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
           rounds.read_gb_s.values.push_back(bandwidth / 1e9);
         }
-        LLMRT_RETURN_IF_ERROR(measureDecode(*entrant.model.session, o.depth, o.decode, rounds));
-      }
-      if (o.prefill > 0) {
-        if (!entrant.model.device) {
+        if (o.prefill > 0 || o.batch > 1) {
           LLMRT_ASSIGN_OR_RETURN(const double peak,
                                  measureComputePeak(plan.targetName(), bf16_weights, threads));
           rounds.peak_gflop_s.values.push_back(peak / 1e9);
         }
-        LLMRT_RETURN_IF_ERROR(measurePrefill(*entrant.model.session, o.prefill, rounds));
       }
+      if (o.decode > 0) LLMRT_RETURN_IF_ERROR(measureDecode(*entrant.model.session, o, rounds));
+      if (o.prefill > 0)
+        LLMRT_RETURN_IF_ERROR(measurePrefill(*entrant.model.session, o.prefill, rounds));
     }
   }
   if (terminal) fmt::print(stderr, "\r{:30}\r", "");

@@ -14,7 +14,8 @@ struct BenchOptions {
   ModelOptions model;
   int64_t prefill = 512;  // tokens of the prompt that is timed; 0: no prefill
   int64_t decode = 64;    // tokens decoded one by one; 0: no decode
-  int64_t depth = 0;      // tokens in the context before the first decoded one
+  int64_t batch = 1;      // sequences that are decoded at once, a token of each in a step
+  int64_t depth = 0;      // tokens in each sequence before the first decoded one
   int repeat = 5;
   std::vector<std::string> ablate;  // plans of the same model, measured in the same rounds
   bool json = false;
