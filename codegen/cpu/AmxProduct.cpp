@@ -141,7 +141,7 @@ class AmxProduct final : public ProductFrame {
     for (int64_t q = 0; q < panels; ++q) {
       Value from = k_.offset(b.from(k_, k_.add(first, q)).base, at);
       for (int64_t line = 0; line < bytes; line += kTileRowBytes)
-        k_.prefetchToL2(k_.offset(from, line));
+        k_.prefetch(k_.offset(from, line), PrefetchTo::secondLevel);
     }
   }
 

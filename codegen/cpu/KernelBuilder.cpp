@@ -91,13 +91,9 @@ void KernelBuilder::store(Value v, Value p, int64_t align) {
 Value KernelBuilder::loadI32(Value p) {
   return arith::ExtSIOp::create(b_, loc_, i64(), load(b_.getI32Type(), p, 4));
 }
-void KernelBuilder::prefetchToL2(Value p) {
-  constexpr uint32_t kRead = 0, kSecondLevel = 2, kData = 1;
-  LLVM::Prefetch::create(b_, loc_, p, kRead, kSecondLevel, kData);
-}
-void KernelBuilder::prefetchOnce(Value p) {
-  constexpr uint32_t kRead = 0, kNoReuse = 0, kData = 1;
-  LLVM::Prefetch::create(b_, loc_, p, kRead, kNoReuse, kData);
+void KernelBuilder::prefetch(Value p, PrefetchTo to) {
+  constexpr uint32_t kRead = 0, kData = 1;
+  LLVM::Prefetch::create(b_, loc_, p, kRead, static_cast<uint32_t>(to), kData);
 }
 RowArgs KernelBuilder::row(Value index) {
   Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));

@@ -24,6 +24,10 @@ constexpr int64_t kLanes = 16;
 
 /// Storage types of weights and caches.
 enum class Storage { f32, f16, bf16 };
+
+/// Where a prefetch brings a line: as near as that, and to all levels behind, but for a line that
+/// is used once. llvm.prefetch's locality.
+enum class PrefetchTo : uint32_t { firstLevelOnce = 0, secondLevel = 2, firstLevel = 3 };
 Storage storageOf(mlir::Type elementType);
 constexpr int64_t storageBytes(Storage s) { return s == Storage::f32 ? 4 : 2; }
 
@@ -78,10 +82,8 @@ class KernelBuilder {
   Value load(mlir::Type type, Value ptr, int64_t align);
   void store(Value v, Value ptr, int64_t align);
   Value loadI32(Value ptr);  // sign-extended to i64
-  /// Asks for the 64 bytes at ptr to be brought to the second-level cache. Any address will do.
-  void prefetchToL2(Value ptr);
-  /// The same to the first level, for bytes that are used once: they are the first to go.
-  void prefetchOnce(Value ptr);
+  /// Asks for the 64 bytes at ptr to be brought to the caches. Any address will do.
+  void prefetch(Value ptr, PrefetchTo to);
   RowArgs row(Value index);
   /// A pointer to the row `index` of a buffer of floats with `stride` floats a row.
   Value rowPtr(Value base, Value index, int64_t stride) {
