@@ -20,9 +20,6 @@ const char kDeviceSources[] =
 
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // kTensorSharedBytes
-/// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
-int64_t wgmmaBytes(int64_t tokens) { return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64; }
-constexpr int64_t kHopperProcessors = 132;
 
 /// Where the norm of a product finds its weight and bias among the operands; -1: none.
 struct NormAt {
@@ -164,7 +161,7 @@ class KernelEmitter {
   void add(Functions&& emitted) {
     if (!emitted.problem.empty()) refuse(emitted.problem);
     for (Function& f : emitted.functions) function(f.suffix, f.body, f.launch);
-    needScratch(emitted.scratchBytes);
+    needScratch(emitted.scratchBytes, emitted.wgmmaScratchBytes);
   }
   bool isDecode() const { return maxRows_ <= llm::kDecodeMaxRows; }
   void refuse(const std::string& why) {
@@ -413,8 +410,11 @@ class KernelEmitter {
     }
   }
 
-  void needScratch(int64_t bytes) {
-    source_.scratchBytes = std::max(source_.scratchBytes, LLMC_CUDA_COUNTER_BYTES + bytes);
+  /// `more`: with wgmma, behind the others.
+  void needScratch(int64_t bytes, int64_t more = 0) {
+    const int64_t all = LLMC_CUDA_COUNTER_BYTES + bytes;
+    source_.scratchBytes = std::max(source_.scratchBytes, all);
+    source_.wgmmaScratchBytes = std::max(source_.wgmmaScratchBytes, all + more);
   }
 
   llm::KernelOp kernel_;
@@ -436,7 +436,7 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
   source.text += fmt::format(
       "\nstatic_assert(kTensorSharedBytes == {} && kGroupedStages * kGroupedStageBytes == {});\n",
       kTensorTileBytes, kGroupedBytes);
-  source.scratchBytes = LLMC_CUDA_COUNTER_BYTES;
+  source.scratchBytes = source.wgmmaScratchBytes = LLMC_CUDA_COUNTER_BYTES;
   for (const char* type : {"F32", "F16", "BF16"}) {
     source.text += fmt::format(
         "\nextern \"C\" __global__ void __launch_bounds__({}) llmc_relayout_{}(const "

@@ -41,15 +41,15 @@ struct ProductOnWgmma {
   u8* stages;
   u64 *full, *empty;
 
-  /// f(step, tile): of each tile of the block; `step`: of the stages, goes on over tiles. `first`
-  /// is the only one unless there may be many.
+  /// f(at, tile) of each tile of the block; `at`: its first stage, of those of all of them. `tile`:
+  /// the only one, unless there may be many.
   template <class F>
-  static DEVICE void forTiles(const Tiles& tiles, WgmmaTile& first, F f) {
+  static DEVICE void forTiles(const Tiles& tiles, WgmmaTile& tile, F f) {
     if constexpr (!Tiles::kMany) {
-      f(0, first);
+      f(0, tile);
     } else {
       int at = 0;
-      for (int n = 0; tiles.tile(n, &first); ++n, at += kSteps) f(at, first);
+      for (int n = 0; tiles.tile(n, &tile); ++n, at += kSteps) f(at, tile);
     }
   }
 
@@ -92,7 +92,7 @@ struct ProductOnWgmma {
     wgmmaCommit();
   }
 
-  /// kRows: of the tile that are multiplied, the first of them.
+  /// kRows: how many of the tile's rows, from the first on, are multiplied.
   template <int kRows>
   DEVICE void multiply(const Step& step, int at, const WgmmaTile& tile, int panel, int lane,
                        const Tiles& tiles) const {
@@ -182,12 +182,11 @@ struct ProductOnWgmma {
         if constexpr (!Tiles::kMany) {
           p.template multiply<kTokens>(step, at, t, panel, lane, tiles);
         } else {
-          // Rows that are not there are not multiplied, 64 at a time.
+          // As few as hold the tile's rows. None of 64: up to 128 a product waits for its weights
+          // anyway, and with a fourth loop ptxas waits after every product.
           static_assert(kTokens == 256);
           const int rows = t.rows - t.first_row;
-          if (rows <= 64)
-            p.template multiply<64>(step, at, t, panel, lane, tiles);
-          else if (rows <= 128)
+          if (rows <= 128)
             p.template multiply<128>(step, at, t, panel, lane, tiles);
           else if (rows <= 192)
             p.template multiply<192>(step, at, t, panel, lane, tiles);
