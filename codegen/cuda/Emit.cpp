@@ -371,10 +371,16 @@ class KernelEmitter {
               launch);
         }
       }
+      // Where nothing is said, ptxas aims at five blocks, 48 registers, and for some K spills those
+      // of a norm (sm_100a). 2048 rows of 4096 are two blocks for a processor.
       function("_pack",
                fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
                            shift),
-               {.threads = 256, .blocks = packParts, .rowsPerBlock = 16, .where = other});
+               {.threads = 256,
+                .blocks = packParts,
+                .rowsPerBlock = 16,
+                .where = other,
+                .blocksPerProcessor = normAt.weight >= 0 ? 3 : 0});
       function("_mma",
                fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec, packed,
                            any(weightAt), finish),

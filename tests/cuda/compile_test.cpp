@@ -223,6 +223,8 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a,cuda:sm_100a,cuda:sm_120"},
                     // experts, sinks, clamped products, biases everywhere
                     ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"},
+                    // narrow heads, rows that are no whole blocks
+                    ModelFor{"tests/golden/llama_mqa_head_dim_24", "cuda:sm_100a,cuda:sm_120"},
                     // narrow latents
                     ModelFor{"tests/golden/deepseek_v3", "cuda:sm_120"},
                     // DeepSeek-V3's heads
