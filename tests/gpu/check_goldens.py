@@ -100,7 +100,7 @@ def prompts(length):
 
 def tiles(profile):
     """The products of warpgroups that --profile saw: by their rows, and those of experts."""
-    return [n for n in ("128", "256", "experts") if f"_wgmma{n.replace('experts', '')} " in profile]
+    return [name for name, suffix in (("128", "128"), ("256", "256"), ("experts", "")) if f"_wgmma{suffix} " in profile]
 
 
 # Both round the same operands to 16 bits; sums differ in order. A sum that lies at the edge of a rounding tips over here and
