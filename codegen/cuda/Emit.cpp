@@ -416,11 +416,13 @@ class KernelEmitter {
     }
   }
 
-  /// `more`: with wgmma, behind the others.
-  void needScratch(int64_t bytes, int64_t more = 0) {
-    const int64_t all = LLMC_CUDA_COUNTER_BYTES + bytes;
-    source_.scratchBytes = std::max(source_.scratchBytes, all);
-    source_.wgmmaScratchBytes = std::max(source_.wgmmaScratchBytes, all + more);
+  /// Behind the counters; `wgmmaBytes`: where the target has wgmma, if that is more.
+  void needScratch(int64_t bytes, int64_t wgmmaBytes = 0) {
+    const auto grow = [](int64_t& all, int64_t needed) {
+      all = std::max(all, LLMC_CUDA_COUNTER_BYTES + needed);
+    };
+    grow(source_.scratchBytes, bytes);
+    grow(source_.wgmmaScratchBytes, std::max(bytes, wgmmaBytes));
   }
 
   llm::KernelOp kernel_;

@@ -25,12 +25,10 @@ struct ExpertProduct {
 
   int64_t entries() const { return maxRows * topK; }
   /// sortByExpert()'s: counts, then entries.
-  int64_t sortedBytes() const { return ceilDiv((numExperts + 1 + entries()) * 4, 128) * 128; }
+  int64_t sortedBytes() const { return ceilDiv((numExperts + 1 + entries()) * 4, 16) * 16; }
   bool onWgmma() const { return !matrix.type.isF32() && matrix.cols % 64 == 0; }  // whole stages
   /// packExperts()' tiles of 64 rows in 16 bits.
-  int64_t packedBytes() const {
-    return onWgmma() ? (entries() / 64 + numExperts + 1) * 64 * matrix.cols * 2 : 0;
-  }
+  int64_t packedBytes() const { return (entries() / 64 + numExperts + 1) * 64 * matrix.cols * 2; }
   std::string spec(int64_t xStride) const {
     return fmt::format("Product<{}, {}, {}, {}, false, false>", storageName(matrix.type),
                        matrix.cols, numPanels, xStride);
@@ -55,7 +53,7 @@ std::string scratchAt(int64_t offset) {
 }
 
 /// The product of many rows: sorted by expert, each expert's on its own. `ownRows`: ExpertRows'.
-/// `scratchBytes`: what the op takes of scratch, the sorted entries first; more is asked for here.
+/// `scratchBytes`: what the op takes of scratch, the sorted entries first; packed rows come behind.
 void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownRows,
               int64_t scratchBytes, const std::string& finish) {
   const std::string begins = fmt::format("reinterpret_cast<int*>({})", scratchAt(0));
@@ -66,9 +64,9 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
   const std::string rows =
       fmt::format("ExpertRows<{}, {}, {}, {}>", p.topK, p.matrix.cols, xStride, boolean(ownRows));
   if (p.onWgmma()) {
-    const int64_t offset = ceilDiv(scratchBytes, 128) * 128;
+    const int64_t offset = ceilDiv(scratchBytes, 128) * 128;  // bulk copies of whole cache lines
     const std::string packed = scratchAt(offset), spec = p.spec(xStride);
-    out.wgmmaScratchBytes = offset - scratchBytes + p.packedBytes();
+    out.wgmmaScratchBytes = offset + p.packedBytes();
     out.functions.push_back({"_tiles",
                              fmt::format("packExperts<{}, {}>(args, {}, {}, {}, {});", spec, rows,
                                          in(0), p.route, begins, packed),

@@ -58,7 +58,7 @@ struct Function {
 };
 
 /// What an op becomes: functions in the order they run, the scratch they share after the counters
-/// (with wgmma more, behind it), and why it cannot be, if it cannot.
+/// (and in all where the target has wgmma, if that is more), and why it cannot be, if it cannot.
 struct Functions {
   std::vector<Function> functions;
   int64_t scratchBytes = 0, wgmmaScratchBytes = 0;

@@ -12,7 +12,7 @@
 /// kTokens rows by 8 panels of one matrix.
 struct WgmmaTile {
   const u8 *weight, *packed;         // the matrix; row 0's tile
-  int first_panel, first_row, rows;  // rows: of the matrix in all
+  int first_panel, first_row, rows;  // rows: all that the matrix multiplies
   int group, first_entry;            // of many matrices: which it is, and where its rows begin
 };
 
