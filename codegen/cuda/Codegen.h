@@ -35,7 +35,7 @@ struct Launch {
 struct CudaSource {
   std::string text;
   std::vector<Launch> launches;
-  int64_t scratchBytes = 0;
+  int64_t scratchBytes = 0, wgmmaScratchBytes = 0;  // without LLMC_WGMMA and with it
 };
 
 struct CudaImage {

@@ -20,9 +20,6 @@ const char kDeviceSources[] =
 
 constexpr int64_t kMostRows = 65535;             // of a grid's y
 constexpr int64_t kTensorTileBytes = 3 * 16384;  // kTensorSharedBytes
-/// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
-int64_t wgmmaBytes(int64_t tokens) { return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64; }
-constexpr int64_t kHopperProcessors = 132;
 
 /// Where the norm of a product finds its weight and bias among the operands; -1: none.
 struct NormAt {
@@ -164,7 +161,7 @@ class KernelEmitter {
   void add(Functions&& emitted) {
     if (!emitted.problem.empty()) refuse(emitted.problem);
     for (Function& f : emitted.functions) function(f.suffix, f.body, f.launch);
-    needScratch(emitted.scratchBytes);
+    needScratch(emitted.scratchBytes, emitted.wgmmaScratchBytes);
   }
   bool isDecode() const { return maxRows_ <= llm::kDecodeMaxRows; }
   void refuse(const std::string& why) {
@@ -374,10 +371,16 @@ class KernelEmitter {
               launch);
         }
       }
+      // Where nothing is said, ptxas aims at five blocks, 48 registers, and for some K spills those
+      // of a norm (sm_100a). 2048 rows of 4096 are two blocks for a processor.
       function("_pack",
                fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
                            shift),
-               {.threads = 256, .blocks = packParts, .rowsPerBlock = 16, .where = other});
+               {.threads = 256,
+                .blocks = packParts,
+                .rowsPerBlock = 16,
+                .where = other,
+                .blocksPerProcessor = normAt.weight >= 0 ? 3 : 0});
       function("_mma",
                fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec, packed,
                            any(weightAt), finish),
@@ -413,8 +416,13 @@ class KernelEmitter {
     }
   }
 
-  void needScratch(int64_t bytes) {
-    source_.scratchBytes = std::max(source_.scratchBytes, LLMC_CUDA_COUNTER_BYTES + bytes);
+  /// Behind the counters; `wgmmaBytes`: where the target has wgmma, if that is more.
+  void needScratch(int64_t bytes, int64_t wgmmaBytes = 0) {
+    const auto grow = [](int64_t& all, int64_t needed) {
+      all = std::max(all, LLMC_CUDA_COUNTER_BYTES + needed);
+    };
+    grow(source_.scratchBytes, bytes);
+    grow(source_.wgmmaScratchBytes, std::max(bytes, wgmmaBytes));
   }
 
   llm::KernelOp kernel_;
@@ -436,7 +444,7 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
   source.text += fmt::format(
       "\nstatic_assert(kTensorSharedBytes == {} && kGroupedStages * kGroupedStageBytes == {});\n",
       kTensorTileBytes, kGroupedBytes);
-  source.scratchBytes = LLMC_CUDA_COUNTER_BYTES;
+  source.scratchBytes = source.wgmmaScratchBytes = LLMC_CUDA_COUNTER_BYTES;
   for (const char* type : {"F32", "F16", "BF16"}) {
     source.text += fmt::format(
         "\nextern \"C\" __global__ void __launch_bounds__({}) llmc_relayout_{}(const "

@@ -1,4 +1,7 @@
-// Routed experts, and the products of single heads: launches of device/experts.cuh and grouped.cuh.
+// Routed experts, and the products of single heads: launches of device/experts.cuh,
+// grouped.cuh and experts_wgmma.cuh.
+
+#include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
 #include "runtime/abi/cuda_abi.h"
@@ -23,6 +26,9 @@ struct ExpertProduct {
   int64_t entries() const { return maxRows * topK; }
   /// sortByExpert()'s: counts, then entries.
   int64_t sortedBytes() const { return ceilDiv((numExperts + 1 + entries()) * 4, 16) * 16; }
+  bool onWgmma() const { return !matrix.type.isF32() && matrix.cols % 64 == 0; }  // whole stages
+  /// packExperts()' tiles of 64 rows in 16 bits.
+  int64_t packedBytes() const { return (entries() / 64 + numExperts + 1) * 64 * matrix.cols * 2; }
   std::string spec(int64_t xStride) const {
     return fmt::format("Product<{}, {}, {}, {}, false, false>", storageName(matrix.type),
                        matrix.cols, numPanels, xStride);
@@ -41,16 +47,48 @@ ExpertProduct productOf(Operation* op, FlatSymbolRefAttr weight, bool pairs, Val
   return p;
 }
 
+/// `offset` bytes of scratch behind the counters.
+std::string scratchAt(int64_t offset) {
+  return fmt::format("args.scratch + {}", LLMC_CUDA_COUNTER_BYTES + offset);
+}
+
 /// The product of many rows: sorted by expert, each expert's on its own. `ownRows`: ExpertRows'.
+/// `scratchBytes`: what the op takes of scratch, the sorted entries first; packed rows come behind.
 void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownRows,
-              const std::string& finish) {
-  const std::string begins =
-      fmt::format("reinterpret_cast<int*>(args.scratch + {})", int64_t{LLMC_CUDA_COUNTER_BYTES});
+              int64_t scratchBytes, const std::string& finish) {
+  const std::string begins = fmt::format("reinterpret_cast<int*>({})", scratchAt(0));
+  out.scratchBytes = scratchBytes;
   out.functions.push_back({"_sort",
                            fmt::format("sortByExpert(args, {}, {});", p.route, begins),
                            {.threads = 256, .blocks = p.numExperts}});
   const std::string rows =
       fmt::format("ExpertRows<{}, {}, {}, {}>", p.topK, p.matrix.cols, xStride, boolean(ownRows));
+  if (p.onWgmma()) {
+    const int64_t offset = ceilDiv(scratchBytes, 128) * 128;  // bulk copies of whole cache lines
+    const std::string packed = scratchAt(offset), spec = p.spec(xStride);
+    out.wgmmaScratchBytes = offset + p.packedBytes();
+    out.functions.push_back({"_tiles",
+                             fmt::format("packExperts<{}, {}>(args, {}, {}, {}, {});", spec, rows,
+                                         in(0), p.route, begins, packed),
+                             {.threads = 256,
+                              .blocks = ceilDiv(p.matrix.cols, 1024) * p.topK,
+                              .rowsPerBlock = 16,
+                              .where = Launch::kWithWgmma}});
+    // A block goes on to its next tile without a pause, so a few for each processor are enough; one
+    // for each would leave a chip of fewer processors waiting for the second turn of some.
+    const int64_t tiles =
+        ceilDiv(p.numPanels, 8) * (p.entries() / 256 + std::min(p.numExperts, p.entries()));
+    out.functions.push_back(
+        {"_wgmma",
+         fmt::format("static_assert(ProductOnWgmma<{0}, 256, int>::kSharedBytes == {1});\n  "
+                     "expertsOnWgmma<{0}, {2}>(args, {3}, {4}, {5}, {6});",
+                     spec, wgmmaBytes(256), p.numExperts, begins, packed, any(2), finish),
+         {.threads = 384,
+          .blocks = std::min(4 * kHopperProcessors, tiles),
+          .dynamicSharedBytes = wgmmaBytes(256),
+          .where = Launch::kWithWgmma,
+          .blocksPerProcessor = 1}});
+  }
   if (!p.matrix.type.isF32()) {
     out.functions.push_back(
         {"_mma",
@@ -62,6 +100,7 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
           .blocks = ceilDiv(p.numPanels, 8),
           .rowsPerBlock = 1,
           .dynamicSharedBytes = kGroupedBytes,
+          .where = p.onWgmma() ? Launch::kWithoutWgmma : Launch::kEverywhere,
           .blocksPerProcessor = 2}});
     return;
   }
@@ -108,8 +147,7 @@ Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
       number(op.getLimit().convertToDouble()), out(bias < 0 ? 3 : 5));
   Functions result;
   if (!form.isDecode()) {
-    manyRows(result, p, form.strides[0], false, finish);
-    result.scratchBytes = p.sortedBytes();
+    manyRows(result, p, form.strides[0], false, p.sortedBytes(), finish);
     return result;
   }
   for (const int64_t rows : {1, 4}) {
@@ -154,16 +192,15 @@ Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
           .blocksPerProcessor = fewRowsBlocks({1, bytes, staged})}});
     return result;
   }
-  const std::string products = fmt::format("reinterpret_cast<float*>(args.scratch + {})",
-                                           LLMC_CUDA_COUNTER_BYTES + p.sortedBytes());
-  manyRows(result, p, form.strides[0], true,
+  const std::string products =
+      fmt::format("reinterpret_cast<float*>({})", scratchAt(p.sortedBytes()));
+  manyRows(result, p, form.strides[0], true, p.sortedBytes() + p.entries() * p.matrix.rows * 4,
            fmt::format("FinishEntry<{}>{{{}}}", p.matrix.rows, products));
   result.functions.push_back(
       {"_sum",
        fmt::format("combineExperts<{}, {}>(args, {}, {}, {}, {});", p.matrix.rows, form.strides[2],
                    p.route, products, in(bias), out(y)),
        {.threads = 256, .rowsPerBlock = 1}});
-  result.scratchBytes = p.sortedBytes() + p.entries() * p.matrix.rows * 4;
   return result;
 }
 

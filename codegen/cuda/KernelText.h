@@ -57,11 +57,11 @@ struct Function {
   Launch launch;
 };
 
-/// What an op becomes: functions in the order they run, the scratch they share after the counters,
-/// and why it cannot be, if it cannot.
+/// What an op becomes: functions in the order they run, the scratch they share after the counters
+/// (and in all where the target has wgmma, if that is more), and why it cannot be, if it cannot.
 struct Functions {
   std::vector<Function> functions;
-  int64_t scratchBytes = 0;
+  int64_t scratchBytes = 0, wgmmaScratchBytes = 0;
   std::string problem;
 };
 
@@ -92,6 +92,12 @@ int64_t fewRowsBlocks(const Staging& staging);
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
 
+/// Processors of an H100 or H200, for which grids are sized.
+constexpr int64_t kHopperProcessors = 132;
+/// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
+constexpr int64_t wgmmaBytes(int64_t tokens) {
+  return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64;
+}
 /// Of groupedOnTensorCores: its kGroupedStages, kGroupedStageBytes each.
 constexpr int64_t kGroupedBytes = 3 * (12 << 10);
 

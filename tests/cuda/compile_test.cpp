@@ -170,7 +170,8 @@ TEST(CudaCompile, ClearedScoresLieBehindABarrier) {
 struct ModelFor {
   const char* model;
   const char* targets;
-  int wgmma = 4;  // products of a prefill: qkv, o, gate and up, down
+  int wgmma = 4;    // products of a prefill: qkv, o, gate and up, down
+  int experts = 0;  // those of experts
 };
 
 /// Real NVRTC: every kernel of a model for these architectures; none spills. In parts, which run at
@@ -189,7 +190,7 @@ TEST_P(CudaArchitectures, SpillNothing) {
       e2e::run({LLMC, "inspect", dir / "p.fb", "--json", "--bandwidth", "10"});
   ASSERT_EQ(inspected.status, 0) << inspected.err;
   const auto json = nlohmann::json::parse(inspected.out);
-  int launches = 0, wgmma = 0;
+  int launches = 0, wgmma = 0, experts = 0;
   for (const auto& kernel : json["kernels"])
     for (const auto& [target, of_target] : kernel["cuda"].items())
       for (const auto& launch : of_target) {
@@ -201,12 +202,15 @@ TEST_P(CudaArchitectures, SpillNothing) {
         // 48 KB without asking; a block that asks gets 99 KB everywhere, on Hopper 227.
         EXPECT_LE(launch["shared_bytes"].get<int>() + launch["dynamic_shared_bytes"].get<int>(),
                   (target == "cuda:sm_90a" ? 227 : 99) << 10);
-        wgmma += launch["symbol"].get<std::string>().find("_wgmma128") != std::string::npos;
+        const std::string symbol = launch["symbol"];
+        wgmma += symbol.ends_with("_wgmma128");
+        experts += symbol.starts_with("expert_") && symbol.ends_with("_wgmma");
         ++launches;
       }
   EXPECT_GE(launches, 60);
   const bool hopper = std::string(GetParam().targets).find("sm_90a") != std::string::npos;
   EXPECT_EQ(wgmma, hopper ? GetParam().wgmma : 0);
+  EXPECT_EQ(experts, hopper ? GetParam().experts : 0);
   EXPECT_EQ(compiled.err.find("warning"), std::string::npos) << compiled.err;
 }
 
@@ -219,10 +223,15 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a,cuda:sm_100a,cuda:sm_120"},
                     // experts, sinks, clamped products, biases everywhere
                     ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"},
+                    // narrow heads, rows that are no whole blocks
+                    ModelFor{"tests/golden/llama_mqa_head_dim_24", "cuda:sm_100a,cuda:sm_120"},
                     // narrow latents
                     ModelFor{"tests/golden/deepseek_v3", "cuda:sm_120"},
                     // DeepSeek-V3's heads
-                    ModelFor{"tests/cuda/latents.json", "cuda:sm_80,cuda:sm_90a,cuda:sm_120", 11}),
+                    ModelFor{"tests/cuda/latents.json", "cuda:sm_80,cuda:sm_90a,cuda:sm_120", 11,
+                             2},
+                    // experts with biases and a limit, of gpt-oss' width
+                    ModelFor{"tests/gpu/experts.json", "cuda:sm_90a", 3, 2}),
     [](const auto& info) {
       const std::string model = info.param.model;
       std::string name = model.substr(model.rfind('/') + 1) + '_' + info.param.targets;

@@ -15,6 +15,7 @@
 #include "codegen/cuda/device/experts.cuh"
 #include "codegen/cuda/device/hopper.cuh"
 #include "codegen/cuda/device/wgmma.cuh"
+#include "codegen/cuda/device/experts_wgmma.cuh"
 #include "codegen/cuda/device/attention.cuh"
 #include "codegen/cuda/device/flash.cuh"
 #include "codegen/cuda/device/flash_wide.cuh"

@@ -57,7 +57,7 @@ enum class Path { kOneRow, kFourRows, kDirect, kTensor, kWgmma };
 template <class P, int kTokens, class Finish>
 void multiplyOnWgmma(const Args& args, int rows, const float* x, const float* norm, float eps,
                      const void* weight, const Finish& finish) {
-  typedef ProductOnWgmma<P, kTokens, Finish> W;
+  typedef ProductOnWgmma<P, kTokens, int> W;
   const auto row_tiles = static_cast<size_t>((rows + 63) / 64);
   Bytes packed(row_tiles * W::kSteps * W::kRowTileBytes);
   std::fill_n(packed.data(), row_tiles * W::kSteps * W::kRowTileBytes, uint8_t{0xff});

@@ -143,11 +143,48 @@ double dot(const float* x, DType operand, const float* w, int cols) {
   return sum;
 }
 
-/// Both products for `rows` rows of which most choose few of the experts.
-template <class T, int kExperts, int kTopK, int kHidden, int kWidth>
-void expectExperts(int rows, bool many, bool biases) {
+enum class Way { kFew, kMany, kWgmma };
+
+/// The expert of a row's slot: most choose few of them, in no order, and the last never.
+template <int kExperts>
+int fewOfThem(int row, int slot) {
+  return (row % 3 + 5 * slot) % (kExperts - 1);
+}
+
+/// The product of sorted rows, 16 bits, as many: on wgmma by `blocks` blocks, where it takes K.
+template <class P, class Rows, class Routed, class Finish>
+void multiplySorted(Way way, unsigned blocks, const TestStep& step, const float* x, Routed routed,
+                    const int* sorted, const void* weight, const Finish& finish) {
+  constexpr int kExperts = Routed::kExperts;
+  const auto rows = static_cast<unsigned>(step.rows.size());
+  if constexpr (P::kCols % 64 == 0) {
+    if (way == Way::kWgmma) {
+      typedef ProductOnWgmma<P, 256, int> W;
+      const size_t bytes = (rows * Routed::kTopK / 64 + kExperts + 1) * size_t{64} * P::kCols *
+                           2;  // EmitExperts.cpp
+      Bytes packed(bytes);
+      std::fill_n(packed.data(), bytes, uint8_t{0xff});
+      launch({2 * Routed::kTopK, (rows + 15) / 16}, 256, 0,
+             [&] { packExperts<P, Rows>(step.args, x, routed, sorted, packed.data()); });
+      launch({blocks}, W::kThreads, W::kSharedBytes, [&] {
+        expertsOnWgmma<P, kExperts>(step.args, sorted, packed.data(), weight, finish);
+      });
+      return;
+    }
+  }
+  launch({(P::kPanels + 7) / 8, blocks}, 128, kGroupedStages * kGroupedStageBytes, [&] {
+    groupedOnTensorCores<typename P::Weight, P::kCols, P::kPanels>(
+        step.args, ExpertGroups<kExperts, Rows>{x, sorted}, weight, finish);
+  });
+}
+
+/// Both products for `rows` rows. `expert_of`: of a row's slot.
+template <class T, int kExperts, int kTopK, int kHidden, int kWidth, class Choose>
+void expectExperts(int rows, Way way, bool biases, Choose expert_of) {
   SCOPED_TRACE(testing::Message() << rows << " rows, " << kTopK << " of " << kExperts << ' '
-                                  << llmrt::dtypeName(kDType<T>) << (many ? " many" : " few"));
+                                  << llmrt::dtypeName(kDType<T>) << " way "
+                                  << static_cast<int>(way));
+  const bool many = way != Way::kFew;
   constexpr int kGluPanels = (kWidth + 15) / 16 * 2, kDownPanels = (kHidden + 15) / 16,
                 kXStride = kHidden + 8, kRouteStride = 2 * kTopK + 3,
                 kGluStride = kTopK * kWidth + 8;
@@ -167,8 +204,9 @@ void expectExperts(int rows, bool many, bool biases) {
              down_bias = randomFloats(kExperts * kHidden, random, 0.3f);
   std::vector<float> route(n * kRouteStride, NAN);
   for (size_t m = 0; m < n; ++m)
-    for (size_t slot = 0; slot < kTopK; ++slot) {  // in no order; the last expert is never chosen
-      route[m * kRouteStride + slot] = static_cast<float>((m % 3 + 5 * slot) % (kExperts - 1));
+    for (size_t slot = 0; slot < kTopK; ++slot) {
+      route[m * kRouteStride + slot] =
+          static_cast<float>(expert_of(static_cast<int>(m), static_cast<int>(slot)));
       route[m * kRouteStride + kTopK + slot] = 0.5f + random(0.4f);
     }
   const Routed routed{route.data()};
@@ -213,17 +251,19 @@ void expectExperts(int rows, bool many, bool biases) {
             step.args, g.floats(), sorted.data(), down.all.data(), finish_entry);
       });
     } else {
-      const unsigned bytes = kGroupedStages * kGroupedStageBytes;
-      launch({(kGluPanels + 7) / 8, 3}, 128, bytes, [&] {  // fewer blocks than tiles
-        groupedOnTensorCores<T, kHidden, kGluPanels>(
-            step.args, ExpertGroups<kExperts, GluRows>{x.data(), sorted.data()}, glu.all.data(),
-            finish);
-      });
-      launch({(kDownPanels + 7) / 8, height}, 128, bytes, [&] {
-        groupedOnTensorCores<T, kWidth, kDownPanels>(
-            step.args, ExpertGroups<kExperts, DownRows>{g.floats(), sorted.data()}, down.all.data(),
-            finish_entry);
-      });
+      // Fewer blocks than tiles, and more: the bits are the same.
+      const size_t all = n * kGluStride;
+      std::vector<float> first;
+      for (const unsigned blocks : {3u, 40u}) {
+        multiplySorted<Glu, GluRows>(way, blocks, step, x.data(), routed, sorted.data(),
+                                     glu.all.data(), finish);
+        multiplySorted<Down, DownRows>(way, blocks, step, g.floats(), routed, sorted.data(),
+                                       down.all.data(), finish_entry);
+        first.insert(first.end(), g.floats(), g.floats() + all);
+        first.insert(first.end(), products.begin(), products.end());
+      }
+      const size_t half = first.size() / 2;
+      EXPECT_EQ(std::memcmp(first.data(), first.data() + half, half * 4), 0) << "the grid shows";
     }
     launch({1, height}, 64, 0, [&] {
       combineExperts<kHidden, kHidden>(step.args, routed, products.data(), bias, y.floats());
@@ -263,15 +303,37 @@ void expectExperts(int rows, bool many, bool biases) {
 }
 
 TEST(CudaExperts, EqualPlainLoopsForFewRows) {
-  expectExperts<BF16, 6, 3, 48, 40>(1, false, true);
-  expectExperts<F32, 9, 2, 20, 24>(5, false, false);
-  expectExperts<F16, 6, 4, 50, 30>(11, false, true);  // no whole blocks; rows that share experts
+  expectExperts<BF16, 6, 3, 48, 40>(1, Way::kFew, true, fewOfThem<6>);
+  expectExperts<F32, 9, 2, 20, 24>(5, Way::kFew, false, fewOfThem<9>);
+  // No whole blocks; rows that share experts.
+  expectExperts<F16, 6, 4, 50, 30>(11, Way::kFew, true, fewOfThem<6>);
 }
 
 TEST(CudaExperts, EqualPlainLoopsForManyRows) {
-  expectExperts<F32, 7, 2, 20, 24>(23, true, true);
-  expectExperts<BF16, 36, 2, 80, 72>(90, true, false);  // an expert with more rows than a tile
-  expectExperts<F16, 6, 3, 50, 21>(17, true, true);     // rows that begin at odd places
+  expectExperts<F32, 7, 2, 20, 24>(23, Way::kMany, true, fewOfThem<7>);
+  // An expert with more rows than a tile.
+  expectExperts<BF16, 36, 2, 80, 72>(90, Way::kMany, false, fewOfThem<36>);
+  // Rows that begin at odd places.
+  expectExperts<F16, 6, 3, 50, 21>(17, Way::kMany, true, fewOfThem<6>);
+}
+
+TEST(CudaExperts, EqualPlainLoopsOnWgmma) {
+  // Experts with as many rows as this, mixed; tiles end at 64, 128, 192 and 256.
+  constexpr int kCounts[] = {1, 0, 63, 64, 65, 129, 0, 192, 257, 0};
+  constexpr int kExperts = std::size(kCounts);
+  std::vector<int> experts;
+  for (int e = 0; e < kExperts; ++e) experts.insert(experts.end(), kCounts[e], e);
+  std::shuffle(experts.begin(), experts.end(), Random().rng);
+  const auto rows = static_cast<int>(experts.size());
+  expectExperts<BF16, kExperts, 1, 64, 64>(
+      rows, Way::kWgmma, true, [&](int m, int) { return experts[static_cast<size_t>(m)]; });
+  // Stages come round, an odd number of them and an even one; panels off a tile's eight.
+  expectExperts<BF16, 36, 2, 320, 128>(40, Way::kWgmma, false, fewOfThem<36>);
+  expectExperts<F16, 9, 8, 64, 192>(17, Way::kWgmma, true, fewOfThem<9>);
+  expectExperts<F16, 6, 3, 192, 44>(33, Way::kWgmma, true, fewOfThem<6>);  // the way down is not
+  // One row; one expert for all.
+  expectExperts<BF16, 4, 4, 64, 64>(1, Way::kWgmma, false, [](int, int slot) { return 3 - slot; });
+  expectExperts<BF16, 3, 1, 128, 64>(300, Way::kWgmma, true, [](int, int) { return 2; });
 }
 
 TEST(CudaExperts, SortKeepsRowsInOrder) {

@@ -289,6 +289,33 @@ TEST(CudaRun, DecodesThroughOneGraphPerShape) {
   }
 }
 
+// Experts of as many rows as a prompt brings them, on wgmma and on mma.sync: both add up k in
+// ascending order under the shim, so a model's logits are the same.
+TEST(CudaRun, ExpertsOnWgmmaSayWhatMmaSyncSays) {
+  const std::string plan =
+      fakePlan(sourcePath("tests/cuda/experts.json"),
+               {"--target", "cuda:sm_80,cuda:sm_90a", "--no-weights", "--dtype", "bf16"});
+  const e2e::ScratchDir dir;
+  Ids prompt;
+  for (int i = 0; i < 90; ++i) prompt.push_back(3 + i * 7919 % 497);
+  std::map<std::string, nlohmann::json> of;
+  for (const std::string capability : {"80", "90"}) {
+    const std::string log = dir / capability;
+    of[capability] =
+        runOnFake(plan,
+                  {"--prompt-ids", joined(prompt), "-n", "2", "--ignore-eos", "--top-logits", "8",
+                   "--synthetic-weights"},
+                  {"LLMC_FAKE_CUDA_CAPABILITY=" + capability, "LLMC_FAKE_CUDA_LOG=" + log});
+    ASSERT_TRUE(of[capability].is_object());
+    const std::string lines = e2e::readFile(log);
+    for (const std::string op : {"expert_glu_256x192", "expert_down_192x128"})
+      EXPECT_NE(lines.find(op + "_bf16_prefill_" + (capability == "90" ? "wgmma\n" : "mma\n")),
+                std::string::npos)
+          << lines.substr(0, 4000);
+  }
+  EXPECT_EQ(of["80"]["steps"], of["90"]["steps"]);
+}
+
 // PTX on a GPU that came later. Nobody has told how much shared memory its kernels declare, and
 // they hold no instruction that waits for the kernel ahead: every edge of a graph must. The fake
 // has no compiler for PTX: sm_80's code stands in for what the driver would make of it.

@@ -340,12 +340,7 @@ struct ExpertGroups {
       const int e = base + lane;
       const int rows = e < kExperts ? begins[e + 1] - begins[e] : 0;
       const int own = (rows + kGroupedTileRows - 1) / kGroupedTileRows;
-      int through = own;  // of the lanes up to this one
-#pragma unroll
-      for (int step = 1; step < 32; step *= 2) {
-        const int v = __shfl_sync(~0u, through, lane - step < 0 ? lane : lane - step);
-        if (lane >= step) through += v;
-      }
+      const int through = sumOfLanesThrough(own);
       const int all = __shfl_sync(~0u, through, 31);
       if (t < tiles + all) {
         // Of the one lane whose expert has the tile.

@@ -1,7 +1,8 @@
-// Many products with a matrix each, of many rows, on tensor cores: the experts of a router, or the
-// heads of latent attention. mma.sync m16n8k16 with weights as A and rows as B, as in tensor.cuh;
-// but a group has few rows, so a tile has 64 of them, and they are gathered where they lie and
-// rounded to the weights' type on their way to shared memory.
+// Many products with a matrix each, of many rows, on tensor cores: the experts of a router (on
+// sm_90a experts_wgmma.cuh's, for most K), or the heads of latent attention. mma.sync m16n8k16 with
+// weights as A and rows as B, as in tensor.cuh; but a group has few rows, so a tile has 64 of them,
+// and they are gathered where they lie and rounded to the weights' type on their way to shared
+// memory.
 //
 // Groups is told about by
 //   void begin(step)                          once earlier kernels have ended

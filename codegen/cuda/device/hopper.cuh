@@ -72,49 +72,58 @@ DEVICE void wgmmaKeep(float (&d)[kSums]) {
   for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
+// The registers of sums, 32 at a time: their names in the instruction, and what they are.
+#define LLMC_NAMES_0                                                                           \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, " \
+  "%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define LLMC_NAMES_32                                                                          \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, " \
+  "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define LLMC_NAMES_64                                                                          \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, " \
+  "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define LLMC_NAMES_96                                                                            \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 #define LLMC_EIGHT_SUMS(i)                                                                    \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
       "+f"(d[i + 6]), "+f"(d[i + 7])
-#define LLMC_WGMMA_128(type)                                                                       \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32." type "." type                        \
-               " {"                                                                                \
-               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "  \
-               "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "  \
-               "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "  \
-               "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "           \
-               "{%64, %65, %66, %67}, %68, 1, 1, 1, 0;"                                            \
-               : LLMC_EIGHT_SUMS(0), LLMC_EIGHT_SUMS(8), LLMC_EIGHT_SUMS(16), LLMC_EIGHT_SUMS(24), \
-                 LLMC_EIGHT_SUMS(32), LLMC_EIGHT_SUMS(40), LLMC_EIGHT_SUMS(48),                    \
-                 LLMC_EIGHT_SUMS(56)                                                               \
+#define LLMC_SUMS(i) \
+  LLMC_EIGHT_SUMS(i), LLMC_EIGHT_SUMS(i + 8), LLMC_EIGHT_SUMS(i + 16), LLMC_EIGHT_SUMS(i + 24)
+// The operands' names come after those of the sums, which follow the names as arguments.
+#define LLMC_WGMMA_OF(type, columns, names, a_names, b_name, ...)                              \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." type "." type " {" names \
+               "}, {" a_names "}, " b_name ", 1, 1, 1, 0;"                                     \
+               : __VA_ARGS__                                                                   \
                : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b))
-#define LLMC_WGMMA_256(type)                                                                       \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                        \
-               " {"                                                                                \
-               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "  \
-               "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "  \
-               "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "  \
-               "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, %65, "  \
-               "%66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, "  \
-               "%82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, "  \
-               "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, "      \
-               "%111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, "    \
-               "%124, %125, %126, %127}, "                                                         \
-               "{%128, %129, %130, %131}, %132, 1, 1, 1, 0;"                                       \
-               : LLMC_EIGHT_SUMS(0), LLMC_EIGHT_SUMS(8), LLMC_EIGHT_SUMS(16), LLMC_EIGHT_SUMS(24), \
-                 LLMC_EIGHT_SUMS(32), LLMC_EIGHT_SUMS(40), LLMC_EIGHT_SUMS(48),                    \
-                 LLMC_EIGHT_SUMS(56), LLMC_EIGHT_SUMS(64), LLMC_EIGHT_SUMS(72),                    \
-                 LLMC_EIGHT_SUMS(80), LLMC_EIGHT_SUMS(88), LLMC_EIGHT_SUMS(96),                    \
-                 LLMC_EIGHT_SUMS(104), LLMC_EIGHT_SUMS(112), LLMC_EIGHT_SUMS(120)                  \
-               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b))
+#define LLMC_WGMMA_128(type)                                                               \
+  LLMC_WGMMA_OF(type, "128", LLMC_NAMES_0 ", " LLMC_NAMES_32, "%64, %65, %66, %67", "%68", \
+                LLMC_SUMS(0), LLMC_SUMS(32))
+#define LLMC_WGMMA_192(type)                                                     \
+  LLMC_WGMMA_OF(type, "192", LLMC_NAMES_0 ", " LLMC_NAMES_32 ", " LLMC_NAMES_64, \
+                "%96, %97, %98, %99", "%100", LLMC_SUMS(0), LLMC_SUMS(32), LLMC_SUMS(64))
+#define LLMC_WGMMA_256(type)                                                              \
+  LLMC_WGMMA_OF(                                                                          \
+      type, "256", LLMC_NAMES_0 ", " LLMC_NAMES_32 ", " LLMC_NAMES_64 ", " LLMC_NAMES_96, \
+      "%128, %129, %130, %131", "%132", LLMC_SUMS(0), LLMC_SUMS(32), LLMC_SUMS(64), LLMC_SUMS(96))
 /// d += a b, asynchronously: a [64, 16], of which each warp of the warpgroup has 16 rows in the
-/// fragment order of mma.m16n8k16; b [16, kTokens] where wgmmaOperand() says; d in fragments of
+/// fragment order of mma.m16n8k16; b [16, 2 kSums] where wgmmaOperand() says; d in fragments of
 /// m16n8, one after the other.
 DEVICE void wgmma(BF16, float (&d)[64], const uint4& a, u64 b) { LLMC_WGMMA_128("bf16"); }
+DEVICE void wgmma(BF16, float (&d)[96], const uint4& a, u64 b) { LLMC_WGMMA_192("bf16"); }
 DEVICE void wgmma(BF16, float (&d)[128], const uint4& a, u64 b) { LLMC_WGMMA_256("bf16"); }
 DEVICE void wgmma(F16, float (&d)[64], const uint4& a, u64 b) { LLMC_WGMMA_128("f16"); }
+DEVICE void wgmma(F16, float (&d)[96], const uint4& a, u64 b) { LLMC_WGMMA_192("f16"); }
 DEVICE void wgmma(F16, float (&d)[128], const uint4& a, u64 b) { LLMC_WGMMA_256("f16"); }
+#undef LLMC_NAMES_0
+#undef LLMC_NAMES_32
+#undef LLMC_NAMES_64
+#undef LLMC_NAMES_96
 #undef LLMC_EIGHT_SUMS
+#undef LLMC_SUMS
+#undef LLMC_WGMMA_OF
 #undef LLMC_WGMMA_128
+#undef LLMC_WGMMA_192
 #undef LLMC_WGMMA_256
 #endif  // LLMC_CUDA_SHIM
 

@@ -76,6 +76,8 @@ struct StepRows {
     return P::rows(*args.step);
   }
   DEVICE const float* row(int m) const { return P::row(*args.step, x, m); }
+  /// Where it lies among those that are packed.
+  DEVICE u32 place(int m) const { return static_cast<u32>(m); }
 };
 
 /// sums[m] = the sum of f(m, k) over k, in every one of 256 threads; warps in ascending order.

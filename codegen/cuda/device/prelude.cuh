@@ -132,6 +132,17 @@ DEVICE float maxLanes(float v) {
   return v;
 }
 
+/// Sum over the lanes up to this one.
+DEVICE int sumOfLanesThrough(int v) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int step = 1; step < 32; step *= 2) {
+    const int other = __shfl_sync(~0u, v, lane - step < 0 ? lane : lane - step);
+    if (lane >= step) v += other;
+  }
+  return v;
+}
+
 /// Sum over the threads of a block, the same in every thread. `partial`: [kThreads / 32 + 1] shared
 /// floats of this call alone. Warps are summed in ascending order.
 template <int kThreads>

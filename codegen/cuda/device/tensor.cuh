@@ -42,18 +42,15 @@ DEVICE float sumOfRow(const float* x, F f) {
 }
 
 /// Rows, normalised where P says so (`shift`: a layer norm's bias, if it has one), as fragments
-/// [ceil(rows / 16)][kBlocks][512 bytes] at `packed`. Block (part of k, 16 rows), 256 threads; rows
-/// past the last are zeros. kTiles: as tiles for productOnWgmma, [ceil(rows / 64)][kCols / 64][64
-/// rows of 128 bytes].
-template <class P, bool kTiles = false>
-DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed,
-                     const float* shift = nullptr) {
+/// [ceil(rows / 16)][kBlocks][512 bytes] at `packed`; rows past the last are zeros. By 256 threads:
+/// part `part` of `parts` of k of rows [first, first + 16). kTiles: as tiles for productOnWgmma,
+/// [row tiles][kCols / 64][64 rows of 128 bytes], row m as row place(m) of them all.
+template <class P, bool kTiles, class Rows>
+DEVICE void packRowsOf(Rows source, int first, int part, int parts, const float* norm, float eps,
+                       u8* packed, const float* shift) {
   typedef typename P::Weight T;
   __shared__ float means[16], scales[16];
-  letNextKernelBegin();
-  waitForEarlierKernels();
-  const Step& step = *a.step;
-  const int rows = P::rows(step), first = blockIdx.y * 16;
+  const int rows = source.begin();
   if (first >= rows) return;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   if (P::kNorm) {
@@ -61,7 +58,7 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
       float mean = 0, sum = 0;
       if (first + m < rows) {
         constexpr int kWidth = P::kCols % 4 == 0 && P::kXStride % 4 == 0 ? 4 : 1;
-        const float* from = P::row(step, x, first + m);
+        const float* from = source.row(first + m);
         if (P::kLayer) {
           mean = sumOfRow<P::kCols, kWidth>(from, [](float s, float v) { return s + v; });
           mean /= P::kCols;
@@ -81,17 +78,18 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     valid[h] = first + g + 8 * h < rows;
-    from[h] = P::row(step, x, valid[h] ? first + g + 8 * h : first);
+    from[h] = source.row(valid[h] ? first + g + 8 * h : first);
   }
+  // Of tiles, a lane writes one of its two rows.
+  const u32 place = kTiles ? source.place(first + g + 8 * (c % 2)) : 0;
   // A warp has the values of kUnroll blocks on their way at once.
   constexpr int kUnroll = 4, kPair = P::kCols % 2 == 0 && P::kXStride % 2 == 0 ? 2 : 1;
-  const int end = P::kBlocks * (static_cast<int>(blockIdx.x) + 1) / static_cast<int>(gridDim.x);
+  const int end = P::kBlocks * (part + 1) / parts;
   // Quad slot j of a block: row g + 8 (j % 2), word c + 4 (j / 2).
   auto colOf = [&](int b, int j) { return b * 16 + (c + 4 * (j / 2)) * 2; };
   auto inside = [&](int k) { return P::kPaddedCols == P::kCols || k < P::kCols; };
 #pragma unroll 1
-  for (int base = P::kBlocks * static_cast<int>(blockIdx.x) / static_cast<int>(gridDim.x) + warp;
-       base < end; base += 8 * kUnroll) {
+  for (int base = P::kBlocks * part / parts + warp; base < end; base += 8 * kUnroll) {
     float values[kUnroll][4][2];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
@@ -127,19 +125,27 @@ DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps
         }
         words[j] = word;
       }
-      i64 at = (static_cast<i64>(blockIdx.y) * P::kBlocks + b) * 512 + lane * 16;
+      i64 at = (static_cast<i64>(first / 16) * P::kBlocks + b) * 512 + lane * 16;
       if (kTiles) {
         // Four lanes have 16 words of each of two rows; each takes 16 bytes of one.
         transposeFour(words, c);
-        const int row = (first + g + 8 * (c % 2)) % 64;
-        at = (static_cast<i64>(first / 64) * (P::kBlocks / 4) + b / 4) * 8192 + row * 128 +
-             ((b % 4 * 2 + c / 2) ^ row % 8) * 16;
+        at = (static_cast<i64>(place / 64) * (P::kBlocks / 4) + b / 4) * 8192 + place % 64 * 128 +
+             ((b % 4 * 2 + c / 2) ^ place % 8) * 16;
       }
       uint4 quad;
       quad.x = words[0], quad.y = words[1], quad.z = words[2], quad.w = words[3];
       *reinterpret_cast<uint4*>(packed + at) = quad;
     }
   }
+}
+
+/// The rows of the step. Block (part of k, 16 rows).
+template <class P, bool kTiles = false>
+DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed,
+                     const float* shift = nullptr) {
+  packRowsOf<P, kTiles>(StepRows<P>{a, x}, static_cast<int>(blockIdx.y) * 16,
+                        static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), norm, eps,
+                        packed, shift);
 }
 
 constexpr int kTensorStages = 3, kTensorTilePanels = 8, kTensorStageBlocks = 2,
