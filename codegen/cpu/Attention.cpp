@@ -126,7 +126,7 @@ class AttentionFrame {
     emitResult(head, first, rows);
   }
 
-  /// The keys and values of one KV head.
+  /// The keys and values that one KV head has in a block.
   struct Block {
     Value keys, values;
   };

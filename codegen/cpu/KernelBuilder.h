@@ -25,8 +25,8 @@ constexpr int64_t kLanes = 16;
 /// Storage types of weights and caches.
 enum class Storage { f32, f16, bf16 };
 
-/// Where a prefetch brings a line: as near as that, and to all levels behind, but for a line that
-/// is used once. llvm.prefetch's locality.
+/// The nearest cache that a prefetched line comes to. The farther ones get it too, but for
+/// firstLevelOnce, whose lines are the first to go. The numbers are llvm.prefetch's locality.
 enum class PrefetchTo : uint32_t { firstLevelOnce = 0, secondLevel = 2, firstLevel = 3 };
 Storage storageOf(mlir::Type elementType);
 constexpr int64_t storageBytes(Storage s) { return s == Storage::f32 ? 4 : 2; }

@@ -1,6 +1,7 @@
 #include "runtime/core/cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/schema/plan_generated.h"
 
@@ -31,10 +32,11 @@ Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int6
   Cost cost;
   if (rows == 0) return cost;
   cost.weight_bytes = static_cast<double>(phase.weight_bytes());
-  // Rows may agree in experts; as if they do not, as far as there are experts.
-  cost.weight_bytes +=
-      static_cast<double>(phase.expert_bytes()) *
-      static_cast<double>(std::min<int64_t>(rows * phase.experts_per_row(), phase.num_experts()));
+  if (phase.num_experts() > 0) {
+    const auto experts = static_cast<double>(phase.num_experts());
+    const double unchosen = std::pow(1 - phase.experts_per_row() / experts, rows);  // by no row
+    cost.weight_bytes += static_cast<double>(phase.expert_bytes()) * experts * (1 - unchosen);
+  }
   cost.flops = static_cast<double>(phase.flops_per_row()) * static_cast<double>(rows);
   if (phase.kv_bytes_per_token() > 0 || phase.flops_per_row_per_token() > 0) {
     const double tokens = attendedTokens(rows, first_pos, phase.window());

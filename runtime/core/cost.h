@@ -22,7 +22,7 @@ struct Cost {
 
 /// One layer of one phase, for a step of `rows` rows of one sequence with positions first_pos,
 /// first_pos + 1, ..., of which `logits_rows` want logits. A phase reads KV as far as its window
-/// reaches, and of experts those that its rows choose (as if no two chose the same).
+/// reaches, and of experts as many as its rows choose if each chooses at random.
 Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int64_t logits_rows);
 
 /// A whole step through entry point `entry_point`.

@@ -5,7 +5,7 @@ import dataclasses
 MODELS = {"1b": "models/llama-3.2-1b.json", "7b": "models/mistral.json"}
 LONG = 4096
 FIRST_PROMPT = 8  # tokens of the prompt before the first token
-# Of every plan: the deepest case, and some tokens more to decode.
+# Of a plan, all its sequences together: the deepest case, and some tokens more to decode.
 MAX_SEQ_LEN = LONG + 128
 
 

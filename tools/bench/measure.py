@@ -13,7 +13,7 @@ import time
 
 from cases import MAX_SEQ_LEN, MODELS
 
-DECODED = 8  # tokens that a sequence decodes beside a step of few rows
+DECODED = 8  # steps that are timed, of one row or of several sequences, in a case of few rows
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -181,27 +181,30 @@ class Llmbench(Measured):
 
 class FewRows(Llmbench):
     """One step of a few tokens: of a prompt, whose last logits are wanted, or of as many sequences, each of which wants
-    its own. It cannot be faster than a step of one row (the same weights are read) or than its FLOPs at the peak."""
+    its own. It cannot be faster than the weights can be read, a prompt no faster than a step of one row, which reads the
+    same, or than its FLOPs at the peak."""
 
     def __init__(self, case, setup):
         super().__init__(case, setup)
-        self.step, self.flops_time = [], []
+        self.reading, self.flops_time = [], []
 
     def pass_(self):
         n = self.case.tokens
         if self.case.kind == "rows":
-            phase, one = "prefill", self.llmbench(n, DECODED)
-            report = one
+            phase, report = "prefill", self.llmbench(n, DECODED)
+            self.reading += [1e3 / v for v in samples(report, "decode_tok_s")]
         else:
-            phase, report, one = "decode", self.llmbench(0, DECODED, "--batch", n), self.llmbench(0, DECODED)
+            phase, report = "decode", self.llmbench(0, DECODED, "--batch", n)
+            megabytes = report["bytes_per_token"] * n / 1e6
+            self.reading += [megabytes / v for v in samples(report, "decode_limit_gb_s")]
         self.values += [1e3 * n / v for v in samples(report, f"{phase}_tok_s")]
-        self.step += [1e3 / v for v in samples(one, "decode_tok_s")]
         gflop = report[f"{phase}_gflop_s"] * n / report[f"{phase}_tok_s"]
         self.flops_time += [1e3 * gflop / v for v in samples(report, f"{phase}_limit_gflop_s")]
 
     def extra(self):
-        limit = max(self.step, self.flops_time, key=statistics.median)
-        name = "one decode step" if limit is self.step else "FLOPs at the peak"
+        limit = max(self.reading, self.flops_time, key=statistics.median)
+        reading = "one decode step" if self.case.kind == "rows" else "memory read"
+        name = reading if limit is self.reading else "FLOPs at the peak"
         return {
             "target": self.target,
             "limit": {**figure(limit, "ms"), "name": name},

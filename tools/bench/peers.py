@@ -48,16 +48,21 @@ class LlamaBatchedBench(Peer):
 
     def __init__(self, case, program, gguf):
         super().__init__(case, "llama.cpp")
-        said = subprocess.run([program, "--version"], capture_output=True, text=True)
-        commit = re.search(r"(\S+)\)$", said.stdout + said.stderr, re.MULTILINE)
-        self.version = commit[1] if commit else ""
-        batches = ",".join([str(case.tokens)] * case.repeat)
+        self.program = program
+        # The first one is its warm-up, as ours has one.
+        batches = ",".join([str(case.tokens)] * (case.repeat + 1))
         self.argv = [program, "-m", gguf, "-t", case.threads, "-c", MAX_SEQ_LEN, "-npp", 1, "-ntg", DECODED, "-npl", batches,
                      "--output-format", "jsonl"]
 
     def pass_(self):
+        if not self.version:
+            said = subprocess.run([self.program, "--version"], capture_output=True, text=True)
+            commit = re.search(r"^version:.*?([^\s()]+)\)$", said.stdout + said.stderr, re.MULTILINE)
+            self.version = commit[1] if commit else "unknown"
         lines = [json.loads(l) for l in self.run(self.argv).stdout.splitlines() if l.startswith("{")]
-        self.add_tok_s([l["speed_tg"] for l in lines])
+        if len(lines) < 2:
+            raise RuntimeError(f"{len(lines)} lines of results")
+        self.add_tok_s([l["speed_tg"] for l in lines[1:]])
 
 
 class Script(Peer):
@@ -85,7 +90,9 @@ def peers(case, setup, args):
     gguf = args.peer_models / f"{case.model}-{case.dtype}.gguf"
     openvino = args.peer_models / f"{case.model}-{case.dtype}-openvino"
     if case.kind == "batch":
-        return [LlamaBatchedBench(case, args.llama_batched_bench, gguf)] if args.llama_batched_bench and gguf.exists() else []
+        if args.llama_batched_bench and gguf.exists():
+            found.append(LlamaBatchedBench(case, args.llama_batched_bench, gguf))
+        return found
     if gguf.exists():
         for program, ik in ((args.llama_bench, False), (args.ik_llama_bench, True)):
             if program:

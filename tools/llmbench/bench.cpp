@@ -97,19 +97,20 @@ Status measureDecode(Session& session, const BenchOptions& o, Rounds& rounds) {
     }
     session.truncate(seq, depth);
   }
-  std::vector<StepToken> batch(static_cast<size_t>(o.batch));
+  std::vector<StepToken> step(static_cast<size_t>(o.batch));
   const Clock::time_point start = Clock::now();
   if (o.batch == 1 && session.decodesAlone()) {
-    // What a user of a device gets: the choice of each token is part of its time.
+    // What a user of a device gets: the choice of each token is part of its time. Of several
+    // sequences the logits come to the host, and who chooses there is not measured.
     LLMRT_ASSIGN_OR_RETURN(Sampler greedy, Sampler::create(vocab_size, {}));
     LLMRT_RETURN_IF_ERROR(session.decodeAlone(0, tokenAt(depth, vocab_size), count, greedy,
                                               [](int32_t) { return true; }));
   } else {
     for (int64_t i = 0; i < count; ++i) {
       for (int32_t seq = 0; seq < o.batch; ++seq) {
-        batch[static_cast<size_t>(seq)] = {seq, tokenAt(depth + i + seq, vocab_size), true};
+        step[static_cast<size_t>(seq)] = {seq, tokenAt(depth + i + seq, vocab_size), true};
       }
-      LLMRT_RETURN_IF_ERROR(session.step(batch));
+      LLMRT_RETURN_IF_ERROR(session.step(step));
     }
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -284,12 +285,13 @@ void BenchOptions::addTo(CLI::App& app) {
   app.add_option("--prefill", prefill, "Tokens of the prompt; 0: no prefill")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--decode", decode, "Tokens to decode; 0: no decode")
+  app.add_option("--decode", decode, "Tokens to decode, of each sequence; 0: no decode")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--batch", batch,
-                 "Sequences that are decoded at once, a token of each in a step (not more than "
-                 "llmc compile --max-batch allowed)")
+  app.add_option(
+         "--batch", batch,
+         "Sequences that are decoded at once, a token of each in a step; not more than llmc "
+         "compile --max-batch")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--depth", depth, "Tokens in each context before decoding")
@@ -321,7 +323,9 @@ Result<int> bench(const BenchOptions& o) {
   for (const std::string& path : paths) {
     ModelOptions options = o.model;
     options.plan_path = path;
-    LLMRT_ASSIGN_OR_RETURN(LoadedModel model, loadModel(options));
+    Result<LoadedModel> loaded = loadModel(options);
+    if (!loaded.ok()) return std::move(loaded).status().withContext(path);
+    LoadedModel model = *std::move(loaded);
     LLMRT_RETURN_IF_ERROR(checkLengths(*model.session, o));
     entrants.push_back({std::move(model), {}});
   }

@@ -13,7 +13,7 @@ namespace llmrt {
 struct BenchOptions {
   ModelOptions model;
   int64_t prefill = 512;  // tokens of the prompt that is timed; 0: no prefill
-  int64_t decode = 64;    // tokens decoded one by one; 0: no decode
+  int64_t decode = 64;    // tokens decoded one by one, of each sequence; 0: no decode
   int64_t batch = 1;      // sequences that are decoded at once, a token of each in a step
   int64_t depth = 0;      // tokens in each sequence before the first decoded one
   int repeat = 5;
