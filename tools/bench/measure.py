@@ -307,7 +307,8 @@ class Pack(Measured):
 
 
 def ours(case, setup):
-    kinds = {"rows": FewRows, "batch": FewRows, "without": Without, "first-token": FirstToken, "compile": CompileTime, "pack": Pack}
+    kinds = {"rows": FewRows, "batch": FewRows, "without": Without, "first-token": FirstToken, "compile": CompileTime,
+             "pack": Pack}
     return kinds.get(case.kind, Llmbench)(case, setup)
 
 
