@@ -276,6 +276,8 @@ TEST(Llmbench, ComparesPlansInTheSameRounds) {
                    ablation["decode_tok_s"].get<double>() / json["decode_tok_s"].get<double>());
   EXPECT_THAT(shell(command).out, HasSubstr("without"));
   EXPECT_THAT(shell(command + "x").err, HasSubstr(other.path + "x"));
+  EXPECT_THAT(shell(command + "x").err,
+              StartsWith("llmbench: error: " + other.path + "x: no such file"));
 }
 
 TEST(Llmbench, RefusesToMeasureNothing) {

@@ -248,6 +248,13 @@ void printTable(const std::vector<Entrant>& entrants, const BenchOptions& o) {
     fmt::print("  {:<34}{:>10.2f} {:<8} [{:.2f}, {:.2f}]\n", name, s.median(), unit, s.min(),
                s.max());
   };
+  // `value`, a limit of the same unit, and how much of it was reached.
+  const auto limit = [&](const std::string& name, const Samples& value, const Samples& of,
+                         const char* unit) {
+    if (of.values.empty()) return;  // of a device, say
+    row("  limit: " + name, of, unit);
+    fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(value, of));
+  };
   if (o.decode > 0) {
     const bool batched = o.batch > 1;
     row(fmt::format("decode {}{} tokens at depth {}",
@@ -255,25 +262,16 @@ void printTable(const std::vector<Entrant>& entrants, const BenchOptions& o) {
         r.decode_tok_s, "tok/s");
     row(fmt::format("  of {:.1f} MB {}", r.bytes_per_step / 1e6, batched ? "a step" : "each"),
         r.decode_gb_s, "GB/s");
-    if (!r.read_gb_s.values.empty()) {
-      row("  limit: memory read", r.read_gb_s, "GB/s");
-      fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(r.decode_gb_s, r.read_gb_s));
-    }
-    if (batched && !r.peak_gflop_s.values.empty()) {
+    limit("memory read", r.decode_gb_s, r.read_gb_s, "GB/s");
+    if (batched) {
       row("  computing", r.decode_gflop_s, "GFLOP/s");
-      row("  limit: multiply-adds", r.peak_gflop_s, "GFLOP/s");
-      fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit",
-                 100 * ratio(r.decode_gflop_s, r.peak_gflop_s));
+      limit("multiply-adds", r.decode_gflop_s, r.peak_gflop_s, "GFLOP/s");
     }
   }
   if (o.prefill > 0) {
     row(fmt::format("prefill {} tokens", o.prefill), r.prefill_tok_s, "tok/s");
     row("  computing", r.prefill_gflop_s, "GFLOP/s");
-    if (!r.peak_gflop_s.values.empty()) {
-      row("  limit: multiply-adds", r.peak_gflop_s, "GFLOP/s");
-      fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit",
-                 100 * ratio(r.prefill_gflop_s, r.peak_gflop_s));
-    }
+    limit("multiply-adds", r.prefill_gflop_s, r.peak_gflop_s, "GFLOP/s");
   }
   if (entrants.size() > 1) printAblation(entrants, o);
 }
@@ -323,9 +321,7 @@ Result<int> bench(const BenchOptions& o) {
   for (const std::string& path : paths) {
     ModelOptions options = o.model;
     options.plan_path = path;
-    Result<LoadedModel> loaded = loadModel(options);
-    if (!loaded.ok()) return std::move(loaded).status().withContext(path);
-    LoadedModel model = *std::move(loaded);
+    LLMRT_ASSIGN_OR_RETURN(LoadedModel model, loadModel(options));
     LLMRT_RETURN_IF_ERROR(checkLengths(*model.session, o));
     entrants.push_back({std::move(model), {}});
   }

@@ -56,7 +56,9 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(o.plan_path);
     model.tokenizer.emplace(*std::move(tokenizer));
   }
-  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(*model.plan, session));
+  Result<SessionMemory> bytes = Session::memory(*model.plan, session);
+  if (!bytes.ok()) return std::move(bytes).status().withContext(o.plan_path);
+  const SessionMemory memory = *bytes;
   const uint64_t weights_bytes = o.synthetic_seed ? model.plan->schema().weights_bytes() : 0;
   LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(
       memory.total() + weights_bytes, o.synthetic_seed
