@@ -1,6 +1,7 @@
 // The tokenizer in a GGUF file's metadata.
 // Keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "frontend/tokenizer/ImportTokenizer.h"
@@ -50,7 +51,23 @@ Result<GgufVocabulary> readTokens(const GgufFile& file) {
   return vocabulary;
 }
 
-Status addTokens(const GgufVocabulary& vocabulary, VocabularyBuilder& builder) {
+/// Phi-3's added tokens take the white space behind them, which the file does not say. llama.cpp
+/// knows it by the model's name; other names have the architecture and Llama's vocabulary with it.
+Result<bool> isPhi3(const GgufFile& file, std::string_view tokenizer_model) {
+  LLMRT_ASSIGN_OR_RETURN(auto name, file.getString("general.name"));
+  LLMRT_ASSIGN_OR_RETURN(auto architecture, file.getString("general.architecture"));
+  std::string lower(name.value_or(""));
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return lower.find("phi-3") != lower.npos || lower.find("phi3") != lower.npos ||
+         (architecture == "phi3" && tokenizer_model == "llama");
+}
+
+uint8_t stripOf(std::string_view token, bool phi3) {
+  bool strips = phi3 && token != "<unk>" && token != "<s>" && token != "<|endoftext|>";
+  return strips ? kAddedRstrip : 0;
+}
+
+Status addTokens(const GgufVocabulary& vocabulary, bool phi3, VocabularyBuilder& builder) {
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     int64_t type = vocabulary.types[i];
     // Bytes are found through their ids; control and unused tokens must not come out of merges.
@@ -60,7 +77,8 @@ Status addTokens(const GgufVocabulary& vocabulary, VocabularyBuilder& builder) {
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     int64_t type = vocabulary.types[i];
     if (type != kUnknown && type != kControl && type != kUserDefined) continue;
-    uint8_t flags = type == kUserDefined ? 0 : kAddedSpecial;
+    uint8_t flags =
+        (type == kUserDefined ? 0 : kAddedSpecial) | stripOf(vocabulary.tokens[i], phi3);
     LLMRT_RETURN_IF_ERROR(builder.addAdded(static_cast<int64_t>(i), vocabulary.tokens[i], flags));
   }
   return {};
@@ -177,7 +195,8 @@ Result<TokenizerTable> readTable(const GgufFile& file) {
   auto table = std::make_unique<schema::TokenizerT>();
   bool byte_level = model->name == "gpt2";
   VocabularyBuilder builder(byte_level);
-  LLMRT_RETURN_IF_ERROR(addTokens(vocabulary, builder));
+  LLMRT_ASSIGN_OR_RETURN(bool phi3, isPhi3(file, model->name));
+  LLMRT_RETURN_IF_ERROR(addTokens(vocabulary, phi3, builder));
   bool add_bos = model->add_bos;
   if (byte_level) {
     LLMRT_ASSIGN_OR_RETURN(auto pre_name, file.getString("tokenizer.ggml.pre"));

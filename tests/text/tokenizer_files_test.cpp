@@ -256,6 +256,41 @@ TEST(TokenizerFiles, AGgufOfT5IsItsSentencePieceModel) {
   }
 }
 
+// Its tokenizer.json says rstrip of all added tokens but three; GGUF has no place for it, and
+// llama.cpp goes by the model's name.
+TEST(TokenizerFiles, AGgufOfPhi3TakesTheSpaceBehindItsAddedTokens) {
+  using llmc_tests::rawBytes;
+  const std::vector<std::string> tokens = {"<unk>", "<s>",           "</s>",     "\u2581",
+                                           "a",     "<|endoftext|>", "<|user|>", "<x>"};
+  std::string scores, types;
+  for (int32_t type : {2, 3, 3, 1, 1, 3, 3, 4}) {
+    scores += rawBytes(0.f);
+    types += rawBytes(type);
+  }
+  constexpr uint32_t kInt32 = 5, kFloat32 = 6, kBool = 7, kArray = 9;
+  const std::string count = rawBytes(static_cast<uint64_t>(tokens.size()));
+  auto idsOf = [&](const char* name, const char* architecture, const char* text) {
+    llmc_tests::GgufWriter gguf;
+    gguf.addString("general.name", name).addString("general.architecture", architecture);
+    gguf.addString("tokenizer.ggml.model", "llama").addStrings("tokenizer.ggml.tokens", tokens);
+    gguf.value("tokenizer.ggml.scores", kArray, rawBytes(kFloat32) + count + scores);
+    gguf.value("tokenizer.ggml.token_type", kArray, rawBytes(kInt32) + count + types);
+    gguf.value("tokenizer.ggml.add_space_prefix", kBool, std::string(1, '\0'));
+    testing::TempDir dir;
+    auto tokenizer = load(dir.write("phi.gguf", gguf.bytes()));
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+    return *tokenizer->encode(text, {.add_bos = false});
+  };
+  const char* text = "<|user|> \n a</s> a<x>  a<s> a<|endoftext|> a";
+  for (auto [name, architecture] : {std::pair("Phi-3-mini-4k-instruct", "llama"),
+                                    {"my phi3 tune", "other"},
+                                    {"a tune", "phi3"}}) {
+    EXPECT_THAT(idsOf(name, architecture, text), ElementsAre(6, 4, 2, 4, 7, 4, 1, 3, 4, 5, 3, 4))
+        << name;
+  }
+  EXPECT_THAT(idsOf("Llama", "llama", "<|user|> a"), ElementsAre(6, 3, 4));
+}
+
 TEST(TokenizerFiles, TokenizerJsonComesFirst) {
   testing::TempDir dir;
   EXPECT_EQ(findTokenizerFile(dir.path()), "");
