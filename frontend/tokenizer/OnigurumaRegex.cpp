@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "runtime/io/printable.h"
+#include "runtime/text/regex.h"
 
 namespace llmc {
 
@@ -12,8 +13,28 @@ using llmrt::Result;
 
 namespace {
 
-/// What Oniguruma means by \w, as the inside of a class; PCRE2's lacks marks and connectors.
-constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{N}\\p{Pc}";
+/// What Oniguruma means by \w, as the inside of a class: what counts as a letter, marks, digits and
+/// connectors, and of the other numbers those of Latin-1.
+constexpr std::string_view kWord =
+    R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+
+/// What it means by [:name:], where PCRE2 means something else; empty: the same.
+std::string_view posixClass(std::string_view name) {
+  if (name == "alpha") return R"(\p{Alphabetic})";
+  if (name == "alnum") return R"(\p{Alphabetic}\p{Nd})";
+  if (name == "upper") return R"(\p{Uppercase})";
+  if (name == "lower") return R"(\p{Lowercase})";
+  if (name == "punct") return R"(\p{P}\p{S})";
+  if (name == "space") return R"(\p{White_Space})";
+  if (name == "word") return kWord;
+  return {};
+}
+
+/// Does PCRE2 know a script of this name? For it \p{Han} has characters of several scripts as well,
+/// and only \p{sc:Han} is Oniguruma's.
+bool isScript(std::string_view name) {
+  return llmrt::Regex::compile("\\p{sc:" + std::string(name) + "}").ok();
+}
 
 bool isAsciiAlnum(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
@@ -105,7 +126,17 @@ class Translator {
     if (c == '[') {
       size_t end = follows("[:") ? in_.find(":]", at_) : in_.npos;
       if (end == in_.npos) return refuse("a class within a class");
-      copy(end + 2 - at_);
+      std::string_view name = in_.substr(at_ + 2, end - at_ - 2);
+      std::string_view meaning = posixClass(name);
+      if (meaning.empty()) {
+        if (name.starts_with('^') && !posixClass(name.substr(1)).empty()) {
+          return refuse("[:" + std::string(name) + ":]");
+        }
+        copy(end + 2 - at_);
+        return {};
+      }
+      out_ += meaning;
+      at_ = end + 2;
       return {};
     }
     copy(1);
@@ -149,9 +180,10 @@ class Translator {
       case 'f':
         copy(2);
         return {};
-      case 'x':
       case 'p':
-      case 'P': {  // with what stands in braces after it
+      case 'P':
+        return property();
+      case 'x': {  // with what stands in braces after it
         size_t end = in_.substr(at_ + 2).starts_with('{') ? in_.find('}', at_) : in_.npos;
         copy(end == in_.npos ? 2 : end + 1 - at_);
         return {};
@@ -161,6 +193,23 @@ class Translator {
         copy(2);
         return {};
     }
+  }
+
+  /// \p{Name}, \p{^Name}, \P{Name}, or \pX.
+  llmrt::Status property() {
+    size_t end = in_.substr(at_ + 2).starts_with('{') ? in_.find('}', at_) : in_.npos;
+    if (end == in_.npos) {
+      copy(2);
+      return {};
+    }
+    size_t begin = at_ + 3;
+    if (in_[begin] == '^') ++begin;
+    std::string_view name = in_.substr(begin, end - begin);
+    out_ += in_.substr(at_, begin - at_);
+    if (isScript(name)) out_ += "sc:";
+    out_.append(name).append("}");
+    at_ = end + 1;
+    return {};
   }
 
   std::string_view in_;

@@ -19,6 +19,8 @@ namespace schema = llmrt::schema;
 
 namespace {
 
+#include "frontend/tokenizer/PreTokenizerTables.inc"
+
 Status unknownType(const char* field, const std::string& type) {
   return llmrt::unsupported(std::string(field) + " of type " + quotedName(type) +
                             " is not supported");
@@ -114,7 +116,7 @@ Status readPreTokenizerStep(const json& step, const std::string& type, schema::T
     return {};
   }
   if (type == "Digits") {
-    addSplit(table, "\\p{N}",
+    addSplit(table, "[\\p{N}" + std::string(kNewestNumbers) + "]",
              boolMember(step, "individual_digits", false) ? SplitBehavior::isolated
                                                           : SplitBehavior::contiguous,
              byte_level);
@@ -123,7 +125,11 @@ Status readPreTokenizerStep(const json& step, const std::string& type, schema::T
   if (type == "Punctuation") {
     std::string name = stringMember(step, "behavior");
     LLMRT_ASSIGN_OR_RETURN(auto behavior, readBehavior(name.empty() ? "Isolated" : name));
-    addSplit(table, "[\\p{P}$+<=>^`|~]", behavior, byte_level);
+    // Looked back at, so that only what is punctuation pays for the younger ones.
+    addSplit(table,
+             "[\\p{P}$+<=>^`|~" + std::string(kOnlyPunctuation) + "](?<![" +
+                 std::string(kNotPunctuation) + "])",
+             behavior, byte_level);
     return {};
   }
   if (type == "WhitespaceSplit") {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "runtime/text/unicode_tables.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -12,7 +13,7 @@ namespace {
 /// What \w means in Rust's regular expressions: letters and what counts as such, marks, digits,
 /// connectors and joiners.
 bool isWordCharacter(char32_t c) {
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(standInOf(c)))) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:

@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "runtime/text/stand_ins.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -29,6 +30,7 @@ constexpr size_t kLargeJitStackBytes = 8 << 20;
 
 struct Regex::Code {
   std::unique_ptr<pcre2_code, Deleter> code;
+  StandIns stand_ins;
 };
 
 struct Regex::Scratch::Buffers {
@@ -62,14 +64,14 @@ Result<Regex> Regex::compile(std::string_view pattern) {
   }
   // Where the system forbids writable code this fails and pcre2_match interprets.
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);
-  auto holder = std::make_unique<Code>();
-  holder->code = std::move(code);
-  return Regex(std::move(holder));
+  return Regex(std::make_unique<Code>(Code{std::move(code), StandIns(pattern)}));
 }
 
 Status Regex::findAll(std::string_view text, std::vector<Match>& matches, Scratch& scratch) const {
   auto& [data, stack, context] = *scratch.buffers_;
   if (!data) return outOfMemory("no memory to match a regular expression");
+  std::string replaced;
+  if (code_->stand_ins.replace(text, replaced)) text = replaced;
   auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   size_t offset = 0;
   while (offset < text.size()) {

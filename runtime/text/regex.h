@@ -13,7 +13,7 @@
 namespace llmrt {
 
 /// Immutable and thread-safe. Unicode semantics (UTF and UCP), compiled to machine code where the
-/// system permits it.
+/// system permits it. Characters newer than PCRE2's tables are seen as StandIns says.
 class Regex {
  public:
   struct Match {

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "runtime/text/unicode_tables.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -19,11 +20,11 @@ size_t characterLength(std::string_view text) {
 
 /// Bytes of the extended grapheme cluster that begins `text`, which is not empty.
 size_t graphemeLength(std::string_view text) {
-  auto previous = static_cast<int32_t>(codePointAt(text, 0));
+  auto previous = static_cast<int32_t>(standInOf(codePointAt(text, 0)));
   int32_t state = 0;
   size_t end = characterLength(text);
   while (end < text.size()) {
-    auto next = static_cast<int32_t>(codePointAt(text, end));
+    auto next = static_cast<int32_t>(standInOf(codePointAt(text, end)));
     if (utf8proc_grapheme_break_stateful(previous, next, &state)) break;
     previous = next;
     end += characterLength(text.substr(end));

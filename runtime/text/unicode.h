@@ -14,7 +14,7 @@ std::string normalizeUnicode(std::string_view text, NormalForm form);
 /// Each character by its full lower case; context (a final sigma) does not count.
 std::string toLowerCase(std::string_view text);
 
-/// Without characters of the categories Mn, Mc and Me.
+/// Without the marks (categories Mn, Mc and Me) that tokenizers knows.
 std::string withoutMarks(std::string_view text);
 
 }  // namespace llmrt

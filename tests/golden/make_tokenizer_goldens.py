@@ -9,8 +9,8 @@ build. README.md describes the files.
 The oracles
     Hugging Face's `tokenizers` for tokenizer.json, and for vocabularies of GGUF files put into the tokenizer.json of
     their family; `sentencepiece` for tokenizer.model; `tiktoken` for rank files. Nobody here wrote them.
-    tokenizers 0.21 and not a later one: those decode an added token that is marked `normalized` with the normalizer's
-    prefix in front and no longer know it as special. The ids are the same.
+    tokenizers 0.21 or 0.22 and not 0.23: that decodes an added token that is marked `normalized` with the normalizer's
+    prefix in front and no longer knows it as special. The ids are the same.
 
 The models
     The hub's own vocabularies are large and not ours, so small ones are trained here, on Python's documentation and the

@@ -15,8 +15,11 @@ std::string translated(std::string_view pattern) {
 
 TEST(OnigurumaRegex, TranslatesWhatMeansSomethingElse) {
   EXPECT_EQ(translated(R"(\s+(?!\S))"), R"(\p{White_Space}+(?!\P{White_Space}))");
-  EXPECT_EQ(translated(R"([^\s\w\d])"), R"([^\p{White_Space}\p{L}\p{M}\p{N}\p{Pc}\p{Nd}])");
-  EXPECT_EQ(translated(R"(\w\W)"), R"([\p{L}\p{M}\p{N}\p{Pc}][^\p{L}\p{M}\p{N}\p{Pc}])");
+  const std::string word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+  EXPECT_EQ(translated(R"([^\s\w\d])"), R"([^\p{White_Space})" + word + R"(\p{Nd}])");
+  EXPECT_EQ(translated(R"(\w\W)"), "[" + word + "][^" + word + "]");
+  EXPECT_EQ(translated("[[:alpha:]_]x"), R"([\p{Alphabetic}_]x)");
+  EXPECT_EQ(translated(R"(\p{Han}[\p{^Thai}\p{L}])"), R"(\p{sc:Han}[\p{^sc:Thai}\p{L}])");
   EXPECT_EQ(translated(R"(a$)"), "a(?m:$)");
   EXPECT_EQ(translated(R"(\s+$)"), R"((?<!\p{White_Space})\p{White_Space}+(?m:$))");
   EXPECT_EQ(translated(R"(a\p{N}{1,3}+)"), R"(a(?:\p{N}{1,3})+)") << "not possessive in Ruby";
@@ -29,14 +32,14 @@ TEST(OnigurumaRegex, LeavesTheRest) {
   for (const char* same :
        {R"([^\r\n\p{L}\p{N}]?\p{L}+)", R"(\p{N}{1,3})", R"((?i:'s|'t))", R"([一-龥]+)",
         R"([!"#\[\\\]^_`{|}~][A-Za-z]+)", R"((?<=a)(?<!b)(?>c)(?=d))", R"([^a]?+b++|c*+d+?)",
-        R"([[:alpha:]]x)", R"(\x{1F600}\x41)"}) {
+        R"([[:digit:]]x)", R"(\x{1F600}\x41)"}) {
     EXPECT_EQ(translated(same), same);
   }
 }
 
 TEST(OnigurumaRegex, RefusesWhatItCannotTranslate) {
   for (const char* bad : {R"([a&&b])", R"([a[bc]])", R"(\h)", R"(\bword)", R"(\K)", R"((?m:.))",
-                          R"(a(?i)b)", R"([\W])", R"(x\)"}) {
+                          R"(a(?i)b)", R"([\W])", R"([[:^alpha:]])", R"(x\)"}) {
     EXPECT_THAT(translated(bad), ::testing::HasSubstr("is not supported")) << bad;
   }
 }
