@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <filesystem>
-#include <map>
 
 #include "runtime/io/json.h"
 #include "runtime/io/printable.h"
@@ -46,20 +45,47 @@ std::string contentOf(const json& token) {
   return stringMember(token, "content");
 }
 
+// What Transformers knows as special by its name.
+constexpr const char* kNames[] = {
+    "bos_token",           "eos_token", "unk_token",  "sep_token",
+    "pad_token",           "cls_token", "mask_token", "additional_special_tokens",
+    "extra_special_tokens"};
+
+/// The tokens of a member: one, or those of a list or by names of their own.
+std::vector<const json*> tokensOf(const json& value) {
+  std::vector<const json*> tokens;
+  if (value.is_array() || (value.is_object() && !value.contains("content"))) {
+    for (const json& token : value) tokens.push_back(&token);
+  } else {
+    tokens.push_back(&value);
+  }
+  return tokens;
+}
+
+bool isTokenId(const json& id) {
+  return id.is_number_unsigned() && id.get<uint64_t>() <= INT32_MAX;
+}
+
+Status badId(const std::string& content) {
+  return llmrt::invalidData("id of token " + quotedName(content) + " is not a token id");
+}
+
 }  // namespace
 
-Status addJsonToken(const json& token, const json& id, VocabularyBuilder& builder) {
-  std::string content = stringMember(token, "content");
-  if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
-    return llmrt::invalidData("id of token " + quotedName(content) + " is not a token id");
-  }
+uint8_t addedFlags(const json& token) {
   bool special = boolMember(token, "special", false);
   int flags = (special ? kAddedSpecial : 0) |
               (boolMember(token, "lstrip", false) ? kAddedLstrip : 0) |
               (boolMember(token, "rstrip", false) ? kAddedRstrip : 0) |
               (boolMember(token, "single_word", false) ? kAddedSingleWord : 0) |
               (boolMember(token, "normalized", !special) ? kAddedNormalized : 0);
-  return builder.addAdded(id.get<int64_t>(), content, static_cast<uint8_t>(flags));
+  return static_cast<uint8_t>(flags);
+}
+
+Status addJsonToken(const json& token, const json& id, VocabularyBuilder& builder) {
+  std::string content = stringMember(token, "content");
+  if (!isTokenId(id)) return badId(content);
+  return builder.addAdded(id.get<int64_t>(), content, addedFlags(token));
 }
 
 Result<TokenizerConfig> TokenizerConfig::read(const std::string& directory) {
@@ -83,50 +109,91 @@ bool TokenizerConfig::flag(const char* name, bool absent) const {
 
 bool TokenizerConfig::has(const char* name) const { return !member(config_, name).is_null(); }
 
-Status TokenizerConfig::addTokens(VocabularyBuilder& builder) const {
-  // added_tokens_decoder has ids as keys and all flags; it is the newer of the two.
-  std::map<int64_t, const json*> tokens;
-  const json& decoder = member(config_, "added_tokens_decoder");
-  if (decoder.is_object()) {
-    for (const auto& [key, token] : decoder.items()) {
-      int64_t id = -1;
-      auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-      if (error != std::errc() || end != key.data() + key.size() || id < 0 || id > INT32_MAX) {
-        return llmrt::invalidData("tokenizer_config.json: added_tokens_decoder has the id " +
-                                  quotedName(key));
-      }
-      tokens[id] = &token;
+const json& TokenizerConfig::named(const char* name) const {
+  const json& mapped = member(special_, name);
+  return mapped.is_null() || has("added_tokens_decoder") ? member(config_, name) : mapped;
+}
+
+bool TokenizerConfig::isNamed(const std::string& content) const {
+  for (const char* name : kNames) {
+    for (const json* token : tokensOf(named(name))) {
+      if (!content.empty() && contentOf(*token) == content) return true;
     }
   }
+  return false;
+}
+
+Result<std::map<int64_t, const json*>> TokenizerConfig::decoderTokens() const {
+  std::map<int64_t, const json*> tokens;
+  const json& decoder = member(config_, "added_tokens_decoder");
+  if (!decoder.is_object()) return tokens;
+  for (const auto& [key, token] : decoder.items()) {
+    int64_t id = -1;
+    auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0 || id > INT32_MAX) {
+      return llmrt::invalidData("tokenizer_config.json: added_tokens_decoder has the id " +
+                                quotedName(key));
+    }
+    tokens[id] = &token;
+  }
+  return tokens;
+}
+
+Status TokenizerConfig::addTokens(VocabularyBuilder& builder) const {
+  LLMRT_ASSIGN_OR_RETURN(auto tokens, decoderTokens());
   for (const auto& [id, token] : tokens) {
-    if (builder.hasAdded(stringMember(*token, "content"))) continue;
+    std::string content = stringMember(*token, "content");
+    if (builder.hasAdded(content)) {
+      // These files know no normalizer that added tokens could go through.
+      builder.changeAdded(content, (addedFlags(*token) & ~kAddedNormalized) |
+                                       (builder.addedFlags(content) & kAddedNormalized));
+      continue;
+    }
     LLMRT_RETURN_IF_ERROR(addJsonToken(*token, json(static_cast<uint64_t>(id)), builder));
   }
-  if (added_.is_object()) {
+  if (!added_.is_object()) return {};
+  for (const auto& [content, id] : added_.items()) {
+    if (builder.hasAdded(content)) continue;
+    // What the map or the config names is special, the rest is not; neither is normalized.
+    json token = {{"content", content}, {"special", isNamed(content)}, {"normalized", false}};
+    LLMRT_RETURN_IF_ERROR(addJsonToken(token, id, builder));
+  }
+  return {};
+}
+
+Status TokenizerConfig::addTokensNext(VocabularyBuilder& builder) const {
+  LLMRT_ASSIGN_OR_RETURN(auto tokens, decoderTokens());
+  for (const auto& [id, token] : tokens) {
+    std::string content = stringMember(*token, "content");
+    uint8_t special = isNamed(content) ? kAddedSpecial : 0;
+    LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(*token) | special));
+  }
+  if (!has("added_tokens_decoder") && added_.is_object()) {
+    std::multimap<int64_t, std::string> by_id;
     for (const auto& [content, id] : added_.items()) {
+      if (!isTokenId(id)) return badId(content);
+      by_id.emplace(id.get<int64_t>(), content);
+    }
+    for (const auto& [id, content] : by_id) {
       if (builder.hasAdded(content)) continue;
-      // What the map or the config names is special, the rest is not; neither is normalized.
-      bool special = false;
-      for (const json* names : {&special_, &config_}) {
-        if (!names->is_object()) continue;
-        for (const auto& [name, value] : names->items()) {
-          if (value.is_array()) {
-            for (const json& token : value) special = special || contentOf(token) == content;
-          } else {
-            special = special || (name.ends_with("_token") && contentOf(value) == content);
-          }
-        }
-      }
-      json token = {{"content", content}, {"special", special}, {"normalized", false}};
-      LLMRT_RETURN_IF_ERROR(addJsonToken(token, id, builder));
+      json token = {{"content", content}, {"special", isNamed(content)}};
+      LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(token)));
+    }
+  }
+  for (const char* name : kNames) {
+    for (const json* token : tokensOf(named(name))) {
+      std::string content = contentOf(*token);
+      if (content.empty() || builder.hasAdded(content)) continue;
+      json flags = token->is_object() ? *token : json::object();
+      flags["special"] = true;
+      LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(flags)));
     }
   }
   return {};
 }
 
 int32_t TokenizerConfig::namedToken(const char* name, const VocabularyBuilder& builder) const {
-  std::string content = contentOf(member(config_, name));
-  if (content.empty()) content = contentOf(member(special_, name));
+  std::string content = contentOf(named(name));
   return content.empty() ? -1 : builder.findAny(content);
 }
 

@@ -5,11 +5,13 @@
 
 #include "frontend/tokenizer/ImportTokenizer.h"
 #include "frontend/tokenizer/TokenizerConfig.h"
+#include "frontend/tokenizer/TokenizerJsonOverrides.h"
 #include "frontend/tokenizer/TokenizerJsonPipeline.h"
 #include "frontend/tokenizer/VocabularyBuilder.h"
 #include "runtime/io/json.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/tokenizer_generated.h"
+#include "runtime/text/vocabulary.h"
 
 namespace llmc {
 
@@ -90,10 +92,9 @@ Status readBpe(const json& model, VocabularyBuilder& builder, llmrt::schema::Tok
   table.fuse_unk = boolMember(model, "fuse_unk", false);
   std::string unk = stringMember(model, "unk_token");
   if (!unk.empty()) {
-    table.unk_id = builder.find(unk);
-    if (table.unk_id < 0) {
-      return llmrt::invalidData("model.unk_token " + quotedName(unk) + " is not in the vocabulary");
-    }
+    // An added token is none of the model's; then an unknown character is an error, and only that.
+    int32_t id = builder.find(unk);
+    table.unk_id = id >= 0 ? id : llmrt::Vocabulary::kUnkIsNoToken;
   }
   return {};
 }
@@ -125,27 +126,17 @@ Status readUnigram(const json& model, VocabularyBuilder& builder,
   return {};
 }
 
+/// The library reads their ids and numbers them anew.
 Status readAddedTokens(const json& root, VocabularyBuilder& builder) {
   const json& added = member(root, "added_tokens");
   if (added.is_null()) return {};
   if (!added.is_array()) return llmrt::invalidData("added_tokens is not a list");
   for (const json& token : added) {
-    LLMRT_RETURN_IF_ERROR(addJsonToken(token, member(token, "id"), builder));
+    std::string content = stringMember(token, "content");
+    LLMRT_RETURN_IF_ERROR(readId(member(token, "id"), content).status());
+    LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(token)));
   }
   return {};
-}
-
-/// BOS and EOS of tokenizer_config.json. For the classes whose loader builds the post-processor
-/// from add_bos_token and add_eos_token, these decide, whatever tokenizer.json says.
-void applyConfig(const TokenizerConfig& config, const VocabularyBuilder& builder,
-                 llmrt::schema::TokenizerT& table) {
-  table.bos_id = config.namedToken("bos_token", builder);
-  table.eos_id = config.namedToken("eos_token", builder);
-  std::string name = config.className();
-  for (std::string_view decides :
-       {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"}) {
-    if (name == decides && config.has("add_bos_token")) config.applyAround(false, false, table);
-  }
 }
 
 Result<TokenizerTable> readTable(const json& root, const TokenizerConfig& config) {
@@ -157,8 +148,9 @@ Result<TokenizerTable> readTable(const json& root, const TokenizerConfig& config
   auto table = std::make_unique<llmrt::schema::TokenizerT>();
   LLMRT_RETURN_IF_ERROR(readNormalizer(root, *table));
   bool byte_level = false;
-  LLMRT_RETURN_IF_ERROR(readPreTokenizer(root, *table, byte_level));
+  LLMRT_RETURN_IF_ERROR(readPreTokenizer(root, prefixSpace(root, config), *table, byte_level));
   LLMRT_RETURN_IF_ERROR(readDecoder(root, *table));
+  overrideLlama(config, *table);
   bool byte_decoder =
       std::any_of(table->decoder.begin(), table->decoder.end(),
                   [](const auto& step) { return step->kind == DecoderKind::byte_level; });
@@ -173,13 +165,13 @@ Result<TokenizerTable> readTable(const json& root, const TokenizerConfig& config
   LLMRT_RETURN_IF_ERROR(unigram ? readUnigram(model, builder, *table)
                                 : readBpe(model, builder, *table));
   LLMRT_RETURN_IF_ERROR(readAddedTokens(root, builder));
-  LLMRT_RETURN_IF_ERROR(config.addTokens(builder));
+  LLMRT_RETURN_IF_ERROR(config.addTokensNext(builder));
   builder.write(boolMember(model, "byte_fallback", false), *table);
   if (unigram) {
     table->kind = llmrt::schema::TokenizerKind::unigram;
     table->scores.resize(table->token_flags.size());
   }
-  applyConfig(config, builder, *table);
+  overrideAround(config, builder, *table);
   return table;
 }
 

@@ -90,12 +90,13 @@ void addSplit(schema::TokenizerT& table, std::string pattern, schema::SplitBehav
   table.pre_tokenizer.push_back(std::move(own));
 }
 
-Status readPreTokenizerStep(const json& step, const std::string& type, schema::TokenizerT& table,
+Status readPreTokenizerStep(const json& step, const std::string& type,
+                            std::optional<bool> prefix_space, schema::TokenizerT& table,
                             bool& byte_level) {
   using schema::SplitBehavior;
   if (type == "ByteLevel") {
     if (byte_level) return llmrt::unsupported("two ByteLevel pre-tokenizers are not supported");
-    if (boolMember(step, "add_prefix_space", true)) {
+    if (prefix_space.value_or(boolMember(step, "add_prefix_space", true))) {
       auto own = std::make_unique<schema::PreTokenizerStepT>();
       own->kind = schema::PreTokenizerKind::prefix_space;
       table.pre_tokenizer.push_back(std::move(own));
@@ -232,11 +233,12 @@ Status readNormalizer(const json& root, schema::TokenizerT& table) {
       });
 }
 
-Status readPreTokenizer(const json& root, schema::TokenizerT& table, bool& byte_level) {
+Status readPreTokenizer(const json& root, std::optional<bool> prefix_space,
+                        schema::TokenizerT& table, bool& byte_level) {
   byte_level = false;
   return forEachStep(member(root, "pre_tokenizer"), "pretokenizers",
                      [&](const json& step, const std::string& type) {
-                       return readPreTokenizerStep(step, type, table, byte_level);
+                       return readPreTokenizerStep(step, type, prefix_space, table, byte_level);
                      });
 }
 

@@ -49,6 +49,7 @@ Status VocabularyBuilder::addToken(int64_t id, std::string_view spelling, uint8_
   }
   spellings_[i] = spelling;
   flags_[i] = flags;
+  ++model_tokens_;
   if ((flags & kTokenInModel) != 0) ids_[std::string(spelling)] = static_cast<int32_t>(id);
   return {};
 }
@@ -61,9 +62,34 @@ Status VocabularyBuilder::addAdded(int64_t id, std::string_view content, uint8_t
   auto i = static_cast<size_t>(id);
   spellings_[i] = content;
   if ((flags & kAddedSpecial) != 0) flags_[i] |= kTokenSpecial;
-  added_ids_[std::string(content)] = static_cast<int32_t>(id);
+  added_at_[std::string(content)] = added_.size();
   added_.push_back({static_cast<uint32_t>(id), std::string(content), flags});
   return {};
+}
+
+Status VocabularyBuilder::addNext(const std::string& content, uint8_t flags) {
+  if (content.empty()) return {};
+  if (hasAdded(content)) {
+    changeAdded(content, flags);
+    return {};
+  }
+  int64_t id = find(content);
+  if (id < 0) {
+    id = model_tokens_ + next_tokens_++;
+    if (id < size() && !spelling(static_cast<int32_t>(id)).empty()) {
+      return llmrt::unsupported("added token " + quotedName(content) + " gets id " +
+                                std::to_string(id) + ", which is " +
+                                quotedName(spelling(static_cast<int32_t>(id))) +
+                                "'s: the ids of the vocabulary have gaps");
+    }
+  }
+  return addAdded(id, content, flags);
+}
+
+void VocabularyBuilder::changeAdded(const std::string& content, uint8_t flags) {
+  Added& token = added_[added_at_.at(content)];
+  token.flags = flags;
+  if ((flags & kAddedSpecial) != 0) flags_[token.id] |= kTokenSpecial;
 }
 
 Status VocabularyBuilder::addMerge(std::string_view left, std::string_view right) {
@@ -116,8 +142,8 @@ int32_t VocabularyBuilder::find(std::string_view spelling) const {
 }
 
 int32_t VocabularyBuilder::findAny(std::string_view spelling) const {
-  auto it = added_ids_.find(std::string(spelling));
-  return it == added_ids_.end() ? find(spelling) : it->second;
+  auto it = added_at_.find(std::string(spelling));
+  return it == added_at_.end() ? find(spelling) : static_cast<int32_t>(added_[it->second].id);
 }
 
 void VocabularyBuilder::write(bool byte_fallback, llmrt::schema::TokenizerT& table) const {

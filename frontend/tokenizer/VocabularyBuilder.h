@@ -38,6 +38,13 @@ class VocabularyBuilder {
   /// A token that splits the text; takes the id of the vocabulary's token of this spelling if there
   /// is one.
   llmrt::Status addAdded(int64_t id, std::string_view content, uint8_t flags);
+  /// The same with the id that Hugging Face's library gives it, whatever a file says: the
+  /// vocabulary's, or the next one behind the vocabulary and those so added. What has been added
+  /// before gets these flags; special it stays. kUnsupported where the vocabulary has gaps and the
+  /// next id is a token's.
+  llmrt::Status addNext(const std::string& content, uint8_t flags);
+  /// New flags of a token that hasAdded(); special it stays.
+  void changeAdded(const std::string& content, uint8_t flags);
   /// left and right become left + right, ranked after all merges before it. All three must be in
   /// the vocabulary.
   llmrt::Status addMerge(std::string_view left, std::string_view right);
@@ -49,7 +56,11 @@ class VocabularyBuilder {
   int32_t find(std::string_view spelling) const;
   /// The same among the added tokens as well.
   int32_t findAny(std::string_view spelling) const;
-  bool hasAdded(const std::string& content) const { return added_ids_.contains(content); }
+  bool hasAdded(const std::string& content) const { return added_at_.contains(content); }
+  /// Of a token that hasAdded().
+  uint8_t addedFlags(const std::string& content) const {
+    return added_[added_at_.at(content)].flags;
+  }
   /// `id` is in range.
   const std::string& spelling(int32_t id) const { return spellings_[static_cast<size_t>(id)]; }
   int64_t size() const { return static_cast<int64_t>(spellings_.size()); }
@@ -70,8 +81,10 @@ class VocabularyBuilder {
   std::vector<std::string> spellings_;
   std::vector<uint8_t> flags_;
   std::unordered_map<std::string, int32_t> ids_;  // tokens of the model
-  std::unordered_map<std::string, int32_t> added_ids_;
   std::vector<Added> added_;
+  std::unordered_map<std::string, size_t> added_at_;  // where they are in added_
+  int64_t model_tokens_ = 0;                          // addToken()s
+  int64_t next_tokens_ = 0;                           // ids that addNext() gave
   std::vector<uint32_t> left_, right_, result_, ranks_;
 };
 

@@ -106,7 +106,8 @@ Result<BpeModel> BpeModel::create(const schema::Tokenizer& data, const Vocabular
   return model;
 }
 
-void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) const {
+void BpeModel::toSymbols(std::string_view word, Scratch& scratch) const {
+  std::vector<int32_t>& symbols = scratch.symbols;
   symbols.clear();
   bool pending_unk = false;
   auto flush = [&] {
@@ -114,6 +115,7 @@ void BpeModel::toSymbols(std::string_view word, std::vector<int32_t>& symbols) c
     pending_unk = false;
   };
   auto unknown = [&] {
+    if (vocabulary_->unkId() == Vocabulary::kUnkIsNoToken) scratch.unk_wanted = true;
     if (vocabulary_->unkId() < 0) return;
     if (!fuse_unk_) flush();
     pending_unk = true;
@@ -229,7 +231,7 @@ size_t BpeModel::cutAfter(std::string_view word, size_t from) const {
 
 void BpeModel::encodeWord(std::string_view word, Scratch& scratch,
                           std::vector<int32_t>& ids) const {
-  toSymbols(word, scratch.symbols);
+  toSymbols(word, scratch);
   if (scratch.symbols.size() <= kShortWord) {
     mergeShort(scratch);
   } else {

@@ -30,6 +30,7 @@ class BpeModel {
       int32_t left, right, result;
     };
     std::vector<Candidate> heap;
+    bool unk_wanted = false;  // a text had what Vocabulary::kUnkIsNoToken refuses
 
     /// Words met before, by their bytes: of the words of a text most are a few. Direct-mapped.
     struct CachedWord {
@@ -68,7 +69,7 @@ class BpeModel {
   void encodeCached(std::string_view part, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encodePart(std::string_view part, Scratch& scratch, std::vector<int32_t>& ids) const;
   void encodeWord(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
-  void toSymbols(std::string_view word, std::vector<int32_t>& symbols) const;
+  void toSymbols(std::string_view word, Scratch& scratch) const;
   void mergeShort(Scratch& scratch) const;
   void mergeLong(Scratch& scratch) const;
 

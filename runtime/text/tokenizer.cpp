@@ -179,6 +179,11 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
           impl_->encodeText(segment.text, at_start, options.parse_special, scratch, ids));
     }
   }
+  if (scratch.bpe.unk_wanted) {
+    return invalidArgument(
+        "text has characters without a token, and the tokenizer's unk_token is no token of its "
+        "model");
+  }
   if (options.add_bos) ids.insert(ids.end(), impl_->suffix.begin(), impl_->suffix.end());
   return ids;
 }

@@ -35,7 +35,8 @@ class Tokenizer {
   ~Tokenizer();
 
   /// Ids of `text`; time and memory grow as n log n at most. kInvalidArgument where `text` is not
-  /// UTF-8 (the message names the byte) or larger than 1 GiB.
+  /// UTF-8 (the message names the byte), larger than 1 GiB, or has what no token stands for while
+  /// the model's unknown token does not exist.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options = {}) const;
 
   /// Text of `ids`: valid UTF-8, U+FFFD for bytes that are not. Ids outside the vocabulary say

@@ -1,6 +1,6 @@
 // Where Hugging Face's tokenizers know characters otherwise than PCRE2 and utf8proc, whose tables
-// are Unicode 14 and 15. Each part of tokenizers has its own version of Unicode: regular expressions a
-// newer one, normal forms an older one. The tables are asked of tokenizers itself.
+// are Unicode 14 and 15. Each part of tokenizers has its own version of Unicode: regular
+// expressions a newer one, normal forms an older one. The tables are asked of tokenizers itself.
 #pragma once
 
 #include <span>

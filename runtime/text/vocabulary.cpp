@@ -37,7 +37,9 @@ Result<Vocabulary> Vocabulary::create(const schema::Tokenizer& data) {
     }
   }
   vocabulary.unk_id_ = data.unk_id();
-  if (vocabulary.unk_id_ < -1 || vocabulary.unk_id_ >= size) return corrupt("unk_id out of range");
+  if (vocabulary.unk_id_ < kUnkIsNoToken || vocabulary.unk_id_ >= size) {
+    return corrupt("unk_id out of range");
+  }
   return vocabulary;
 }
 

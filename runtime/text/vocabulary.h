@@ -33,7 +33,9 @@ class Vocabulary {
   int32_t byteId(char byte) const { return byte_ids_[static_cast<unsigned char>(byte)]; }
   /// The ids of all `bytes` appended; nothing and false where one has none.
   bool appendBytes(std::string_view bytes, std::vector<int32_t>& ids) const;
-  /// What has neither token nor bytes becomes this; -1: nothing.
+  /// What has neither token nor bytes becomes this; -1: nothing; kUnkIsNoToken: such a text has no
+  /// ids, since the unknown token that the model names does not exist.
+  static constexpr int32_t kUnkIsNoToken = -2;
   int32_t unkId() const { return unk_id_; }
 
  private:

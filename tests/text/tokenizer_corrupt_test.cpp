@@ -63,7 +63,7 @@ TEST(TokenizerCorrupt, EveryLieIsNamed) {
       {"merge out of range", [](auto& t) { t.merge_result[0] = 258; }},
       {"merge out of range", [](auto& t) { t.merge_ranks = {UINT32_MAX}; }},
       {"unk_id", [](auto& t) { t.unk_id = 258; }},
-      {"unk_id", [](auto& t) { t.unk_id = -2; }},
+      {"unk_id", [](auto& t) { t.unk_id = -3; }},
       {"bos_id or eos_id", [](auto& t) { t.bos_id = 258; }},
       {"bos_id or eos_id", [](auto& t) { t.eos_id = -7; }},
       {"prefix or suffix", [](auto& t) { t.prefix_ids = {258}; }},
