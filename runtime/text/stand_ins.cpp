@@ -40,10 +40,8 @@ std::optional<char32_t> readCharacter(std::string_view pattern, size_t& at) {
   }
   size_t end = pattern.substr(at).starts_with("\\x{") ? pattern.find('}', at) : pattern.npos;
   if (end == pattern.npos) {
-    at = std::min(at + 2, pattern.size());
-    if (at < pattern.size()) {  // an escaped character may be long
-      while (at < pattern.size() && (static_cast<unsigned char>(pattern[at]) & 0xc0) == 0x80) ++at;
-    }
+    at = std::min(at + 2, pattern.size());  // and to the end of a long character
+    while (at < pattern.size() && (static_cast<unsigned char>(pattern[at]) & 0xc0) == 0x80) ++at;
     return std::nullopt;
   }
   uint32_t value = 0;
