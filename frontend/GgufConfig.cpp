@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "frontend/GenerationConfig.h"
+#include "frontend/GgufEndTokens.h"
 #include "frontend/HfConfig.h"
 #include "models/Architectures.h"
 #include "models/CheckSpec.h"
@@ -48,6 +50,7 @@ class GgufConfigParser {
     LLMRT_RETURN_IF_ERROR(parseScales());
     LLMRT_RETURN_IF_ERROR(parseRope(*entry));
     LLMRT_RETURN_IF_ERROR(parseSpecialTokens());
+    LLMRT_RETURN_IF_ERROR(readGgufSampling(file_, spec_));
     readTensorFacts();
     LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
     computeInvFreq(spec_.rope, spec_.head_dim);
@@ -215,9 +218,7 @@ class GgufConfigParser {
     LLMRT_ASSIGN_OR_RETURN(auto eos,
                            tokenId("tokenizer.ggml.eos_token_id",
                                    sentencepiece ? std::optional<int64_t>(2) : std::nullopt));
-    LLMRT_ASSIGN_OR_RETURN(auto eot, tokenId("tokenizer.ggml.eot_token_id", std::nullopt));
-    if (eos) spec_.eos_token_ids.push_back(*eos);
-    if (eot && eot != eos) spec_.eos_token_ids.push_back(*eot);
+    LLMRT_ASSIGN_OR_RETURN(spec_.eos_token_ids, endTokensOfGguf(file_, eos.value_or(-1)));
     return {};
   }
 

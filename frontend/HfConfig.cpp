@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "frontend/GenerationConfig.h"
 #include "frontend/HfFamilies.h"
 #include "frontend/JsonFields.h"
 #include "models/Architectures.h"
@@ -420,29 +421,7 @@ Status parseGeneration(const nlohmann::json& json, ModelSpec& spec) {
   if (!json.is_object()) return invalidData("is not a JSON object");
   const JsonFields config(json);
   LLMRT_RETURN_IF_ERROR(parseSpecialTokens(config, spec));
-  GenerationDefaults& generation = spec.generation;
-  LLMRT_ASSIGN_OR_RETURN(auto do_sample, config.getBool("do_sample"));
-  LLMRT_ASSIGN_OR_RETURN(auto temperature, config.getNumber("temperature"));
-  LLMRT_ASSIGN_OR_RETURN(auto top_k, config.getInt("top_k"));
-  LLMRT_ASSIGN_OR_RETURN(auto top_p, config.getNumber("top_p"));
-  LLMRT_ASSIGN_OR_RETURN(auto penalty, config.getNumber("repetition_penalty"));
-  generation.do_sample = do_sample.value_or(false);
-  generation.temperature = temperature.value_or(1.0);
-  generation.top_k = top_k.value_or(50);  // GenerationConfig's default
-  generation.top_p = top_p.value_or(1.0);
-  generation.repetition_penalty = penalty.value_or(1.0);
-  if (!(generation.temperature >= 0 && generation.temperature <= 1e6))
-    return invalidData("temperature is " + briefJson(generation.temperature) +
-                       ", must be 0 or more");
-  if (generation.top_k < 0 || generation.top_k > std::numeric_limits<int32_t>::max())
-    return invalidData("top_k is " + std::to_string(generation.top_k) + ", must be 0 or more");
-  if (!(generation.top_p > 0 && generation.top_p <= 1))
-    return invalidData("top_p is " + briefJson(generation.top_p) +
-                       ", must be above 0 and at most 1");
-  if (!(generation.repetition_penalty > 0 && generation.repetition_penalty <= 1e6))
-    return invalidData("repetition_penalty is " + briefJson(generation.repetition_penalty) +
-                       ", must be above 0");
-  return {};
+  return readGenerationFields(config, spec);
 }
 
 }  // namespace

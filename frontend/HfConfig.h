@@ -19,7 +19,8 @@ llmrt::Result<Activation> parseActivation(const std::string& name);
 llmrt::Result<ModelSpec> parseHfConfig(const nlohmann::json& config, const std::string& path,
                                        std::string name);
 
-/// Sets spec.generation, and the BOS and EOS ids where the file has them.
+/// Sets spec.generation (frontend/GenerationConfig.h), and the BOS and EOS ids where the file has
+/// them.
 llmrt::Status parseGenerationConfig(const nlohmann::json& config, const std::string& path,
                                     ModelSpec& spec);
 

@@ -44,13 +44,20 @@ struct Rope {
   std::vector<double> long_inv_freq;
 };
 
-/// Defaults for sampling, from generation_config.json. What is absent there has HF's default.
+/// What the model's author recommends for generation. What is absent there has HF's default.
 struct GenerationDefaults {
   bool do_sample = false;
   double temperature = 1.0;
   int64_t top_k = 0;  // 0: off
   double top_p = 1.0;
+  double min_p = 0.0;  // 0: off
   double repetition_penalty = 1.0;
+  int64_t no_repeat_ngram_size = 0;  // 0: off
+  std::vector<int64_t> suppress_tokens, begin_suppress_tokens;
+  std::vector<std::vector<int64_t>> bad_words;
+  std::vector<std::string> stop_strings;
+  double chat_temperature = 0.7;    // of a chat where do_sample is false; 0: greedy
+  std::vector<std::string> unused;  // "typical_p 0.9": what is recommended and not supported
 };
 
 enum class NormKind { kRms, kLayer };

@@ -27,6 +27,8 @@ schema::DType dtypeOf(mlir::Type type) {
   return type.isF16() ? schema::DType::f16 : schema::DType::bf16;
 }
 
+std::vector<int32_t> toInt32(const std::vector<int64_t>& ids) { return {ids.begin(), ids.end()}; }
+
 class PlanBuilder {
  public:
   PlanBuilder(llm::ModelOp model, const ModelSpec& spec, PlanParts parts)
@@ -254,7 +256,7 @@ class PlanBuilder {
 
   void addGeneration() {
     auto g = std::make_unique<schema::GenerationT>();
-    for (int64_t id : spec_.eos_token_ids) g->eos_token_ids.push_back(static_cast<int32_t>(id));
+    g->eos_token_ids = toInt32(spec_.eos_token_ids);
     // What the config leaves out, the tokenizer may know.
     const schema::TokenizerT* tokenizer = parts_.tokenizer.get();
     if (tokenizer && g->eos_token_ids.empty() && tokenizer->eos_id >= 0)
@@ -263,7 +265,17 @@ class PlanBuilder {
     g->temperature = static_cast<float>(spec_.generation.temperature);
     g->top_k = static_cast<uint32_t>(spec_.generation.top_k);
     g->top_p = static_cast<float>(spec_.generation.top_p);
+    g->min_p = static_cast<float>(spec_.generation.min_p);
     g->repetition_penalty = static_cast<float>(spec_.generation.repetition_penalty);
+    g->no_repeat_ngram_size = static_cast<uint32_t>(spec_.generation.no_repeat_ngram_size);
+    g->suppress_tokens = toInt32(spec_.generation.suppress_tokens);
+    g->begin_suppress_tokens = toInt32(spec_.generation.begin_suppress_tokens);
+    for (const std::vector<int64_t>& word : spec_.generation.bad_words) {
+      g->bad_words.push_back(std::make_unique<schema::TokenSequenceT>());
+      g->bad_words.back()->ids = toInt32(word);
+    }
+    g->stop_strings = spec_.generation.stop_strings;
+    g->chat_temperature = static_cast<float>(spec_.generation.chat_temperature);
     plan_.generation = std::move(g);
   }
 

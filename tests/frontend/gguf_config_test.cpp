@@ -186,5 +186,91 @@ TEST(GgufConfig, ReadsStories260k) {
   EXPECT_THAT(spec->dtype, Optional(llmrt::DType::kF32));
 }
 
+// What llama.cpp takes for ends of generation: by the metadata's ids and by text.
+TEST(GgufConfig, WhatEndsATurnIsKnownByItsText) {
+  const auto ids = [](const std::vector<std::string>& tokens, auto... keys) {
+    GgufWriter writer = smallModel();
+    writer.addString("tokenizer.ggml.model", "gpt2").addStrings("tokenizer.ggml.tokens", tokens);
+    (writer.addUint(std::string("tokenizer.ggml.") + keys.first + "_token_id", keys.second), ...);
+    auto spec = parse(writer);
+    EXPECT_TRUE(spec.ok()) << spec.status().message();
+    return spec.ok() ? spec->eos_token_ids : std::vector<int64_t>();
+  };
+  using Key = std::pair<const char*, uint32_t>;
+  EXPECT_THAT(ids({"a", "<|end|>", "b", "<|endoftext|>"}, Key("eos", 3)), ElementsAre(3, 1))
+      << "Phi-3's";
+  EXPECT_THAT(ids({"<|eom_id|>", "<|eot_id|>", "a", "b"}, Key("eos", 2)), ElementsAre(2, 0, 1))
+      << "Llama 3's";
+  EXPECT_THAT(ids({"a", "b", "c", "d"}, Key("eos", 1), Key("eot", 3), Key("eom", 2)),
+              ElementsAre(1, 2, 3));
+  EXPECT_THAT(ids({"a", "b"}, Key("eos", 1), Key("eot", 1), Key("fim_pad", 4294967295)),
+              ElementsAre(1));
+  EXPECT_THAT(ids({"<end_of_turn>", "<|im_end|>", "<|file_sep|>", "<end_of_turn"}),
+              ElementsAre(0, 1, 2));
+  EXPECT_THAT(ids({"<|return|>", "<|call|>", "<|end|>", "<|endoftext|>"}, Key("eos", 0)),
+              ElementsAre(0, 1, 3))
+      << "gpt-oss says several messages in a turn";
+  EXPECT_THAT(ids({"<eos>", "<turn|>", "<|tool_response>", "</s>"}, Key("eos", 0)),
+              ElementsAre(0, 1, 2))
+      << "Gemma 4's </s> is HTML";
+  EXPECT_THAT(
+      ids({"\uFF5Cend\u2581of\u2581sentence\uFF5C", "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"}),
+      ElementsAre(1))
+      << "DeepSeek's";
+  EXPECT_THAT(refusal(withVocab(smallModel()).addUint("tokenizer.ggml.eot_token_id", 3000000000u)),
+              HasSubstr("'tokenizer.ggml.eot_token_id' is 3000000000, expected a token id"));
+}
+
+TEST(GgufConfig, ReadsWhatIsRecommendedForSampling) {
+  auto with = parse(withVocab(smallModel())
+                        .addFloat("general.sampling.temp", 0.5f)
+                        .addUint("general.sampling.top_k", 20)
+                        .addFloat("general.sampling.top_p", 0.75f)
+                        .addFloat("general.sampling.min_p", 0.25f)
+                        .addFloat("general.sampling.penalty_repeat", 1.5f));
+  ASSERT_TRUE(with.ok()) << with.status().message();
+  const GenerationDefaults& g = with->generation;
+  EXPECT_TRUE(g.do_sample);
+  EXPECT_EQ(g.temperature, 0.5);
+  EXPECT_EQ(g.top_k, 20);
+  EXPECT_EQ(g.top_p, 0.75);
+  EXPECT_EQ(g.min_p, 0.25);
+  EXPECT_EQ(g.repetition_penalty, 1.5);
+  EXPECT_THAT(g.unused, ElementsAre());
+
+  auto none = parse(withVocab(smallModel()));
+  ASSERT_TRUE(none.ok());
+  EXPECT_FALSE(none->generation.do_sample);
+  EXPECT_EQ(none->generation.chat_temperature, 0.7);
+
+  auto others = parse(withVocab(smallModel())
+                          .addFloat("general.sampling.penalty_repeat", 1.5f)
+                          .addUint("general.sampling.penalty_last_n", 64)
+                          .addFloat("general.sampling.xtc_probability", 0.5f)
+                          .addUint("general.sampling.mirostat", 2)
+                          .addString("general.sampling.sequence", "penalties;temperature"));
+  ASSERT_TRUE(others.ok()) << others.status().message();
+  EXPECT_FALSE(others->generation.do_sample);
+  EXPECT_THAT(others->generation.unused,
+              ElementsAre("general.sampling.penalty_last_n 64",
+                          "general.sampling.xtc_probability 0.5", "general.sampling.mirostat 2.0",
+                          "general.sampling.sequence 'penalties;temperature'"));
+
+  // As llama.cpp says that something is off.
+  auto off = parse(withVocab(smallModel())
+                       .addFloat("general.sampling.temp", -1)
+                       .addFloat("general.sampling.top_p", 2)
+                       .addFloat("general.sampling.min_p", -1)
+                       .addFloat("general.sampling.xtc_probability", 0));
+  ASSERT_TRUE(off.ok()) << off.status().message();
+  EXPECT_TRUE(off->generation.do_sample);
+  EXPECT_EQ(off->generation.temperature, 0) << "greedy";
+  EXPECT_EQ(off->generation.top_p, 1);
+  EXPECT_EQ(off->generation.min_p, 0);
+  EXPECT_THAT(off->generation.unused, ElementsAre());
+  EXPECT_THAT(refusal(withVocab(smallModel()).addFloat("general.sampling.top_p", -1)),
+              HasSubstr("metadata general.sampling: top_p is -1.0"));
+}
+
 }  // namespace
 }  // namespace llmc

@@ -289,6 +289,69 @@ TEST(HfConfig, GenerationConfigOverridesTokensAndSetsSampling) {
       HasSubstr("generation_config.json: top_p is 1.5"));
 }
 
+GenerationDefaults generationOf(const std::string& fields) {
+  ModelSpec spec = parsed(smallLlama());
+  const llmrt::Status status =
+      parseGenerationConfig(json::parse(fields), "generation_config.json", spec);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return spec.generation;
+}
+
+TEST(HfConfig, EveryRecommendationIsUsedOrNamed) {
+  const GenerationDefaults used = generationOf(R"({
+    "do_sample": true, "temperature": 0.3, "top_k": 0, "top_p": 0.9, "min_p": 0.15,
+    "repetition_penalty": 1.05, "no_repeat_ngram_size": 3, "suppress_tokens": [3, 4],
+    "begin_suppress_tokens": [5], "bad_words_ids": [[6], [7, 8], [2]], "stop_strings": "User:",
+    "eos_token_id": 2})");
+  EXPECT_EQ(used.top_k, 0);
+  EXPECT_EQ(used.min_p, 0.15);
+  EXPECT_EQ(used.repetition_penalty, 1.05);
+  EXPECT_EQ(used.no_repeat_ngram_size, 3);
+  EXPECT_THAT(used.suppress_tokens, ElementsAre(3, 4));
+  EXPECT_THAT(used.begin_suppress_tokens, ElementsAre(5));
+  EXPECT_THAT(used.bad_words, ElementsAre(ElementsAre(6), ElementsAre(7, 8))) << "EOS is no word";
+  EXPECT_THAT(used.stop_strings, ElementsAre("User:"));
+  EXPECT_THAT(used.unused, IsEmpty());
+  EXPECT_THAT(generationOf(R"({"stop_strings": ["a", "b"]})").stop_strings, ElementsAre("a", "b"));
+
+  EXPECT_THAT(generationOf(R"({"typical_p": 0.9, "num_beams": 4, "max_new_tokens": 512,
+                               "guidance_scale": 1.5, "max_length": 50})")
+                  .unused,
+              ElementsAre("max_new_tokens 512", "num_beams 4", "guidance_scale 1.5",
+                          "typical_p 0.9", "max_length 50"));
+  // At HF's defaults, of no consequence here, or as long as the context.
+  EXPECT_THAT(generationOf(R"({"typical_p": 1.0, "num_beams": 1, "min_length": 0, "max_length": 20,
+                               "max_new_tokens": null, "length_penalty": 2, "use_cache": false,
+                               "pad_token_id": 0, "cache_implementation": "hybrid",
+                               "transformers_version": "4.40.0"})")
+                  .unused,
+              IsEmpty());
+  EXPECT_THAT(generationOf(R"({"max_length": 1000000})").unused, IsEmpty());
+}
+
+TEST(HfConfig, AChatsTemperatureIsTheConfigsOrTheUsualOne) {
+  EXPECT_EQ(generationOf("{}").chat_temperature, 0.7);
+  EXPECT_EQ(generationOf(R"({"temperature": 0.9})").chat_temperature, 0.9);
+  EXPECT_EQ(generationOf(R"({"do_sample": false})").chat_temperature, 0);
+}
+
+TEST(HfConfig, ABadGenerationConfigIsNamed) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"min_p": -0.1})", "min_p is -0.1, must be from 0 to 1"},
+      {R"({"no_repeat_ngram_size": -1})", "no_repeat_ngram_size is -1"},
+      {R"({"suppress_tokens": 3})", "suppress_tokens is 3, expected a list of token ids"},
+      {R"({"begin_suppress_tokens": [99999999999]})", "begin_suppress_tokens is [99999999999]"},
+      {R"({"bad_words_ids": [3]})", "bad_words_ids is 3, expected a list of token ids"},
+      {R"({"bad_words_ids": [[]]})", "bad_words_ids holds an empty list"},
+      {R"({"stop_strings": [1]})", "stop_strings is [1], expected a string or a list of them"}};
+  for (const auto& [fields, message] : cases) {
+    ModelSpec spec = parsed(smallLlama());
+    EXPECT_THAT(
+        parseGenerationConfig(json::parse(fields), "generation_config.json", spec).message(),
+        HasSubstr(message));
+  }
+}
+
 TEST(HfConfig, TheKeptMistralIsMistral7B) {
   auto config = llmrt::readJsonFile(std::string(LLMC_MODELS_DIR) + "/mistral.json");
   ASSERT_TRUE(config.ok()) << config.status().message();

@@ -132,6 +132,11 @@ class Compilation {
   Status import() {
     const ModelSpec& spec = checkpoint_.spec;
     ImportOptions import;
+    if (!spec.generation.unused.empty()) {
+      result_.warnings.push_back(
+          fmt::format("the model recommends for generation what is not supported and not used: {}",
+                      fmt::join(spec.generation.unused, ", ")));
+    }
     if (!spec.unread_dtype.empty()) {
       result_.warnings.push_back(
           fmt::format("the checkpoint stores weights as {}, which is not supported: this is code "
