@@ -96,11 +96,18 @@ Result<DecoderRules> DecoderRules::create(const schema::Tokenizer& data) {
 
 void PieceDecoder::endByteRun(std::string& text) {
   if (isValidUtf8(byte_run_)) {
-    text += byte_run_;
+    size_t begin = 0;  // of the first character that is not all disowned
+    while (begin < disowned_) {
+      const size_t end = begin + utf8Length(static_cast<unsigned char>(byte_run_[begin]));
+      if (end > disowned_) break;
+      begin = end;
+    }
+    text.append(byte_run_, begin);
   } else {
-    for (size_t i = 0; i < byte_run_.size(); ++i) text += "\xEF\xBF\xBD";
+    for (size_t i = disowned_; i < byte_run_.size(); ++i) text += "\xEF\xBF\xBD";
   }
   byte_run_.clear();
+  disowned_ = 0;
 }
 
 void PieceDecoder::deliver(std::string_view text, std::string& out) {
@@ -147,6 +154,20 @@ void PieceDecoder::push(std::string_view piece, std::string& out) {
     text = std::move(repaired);
   }
   deliver(text, out);
+}
+
+void PieceDecoder::endCharacters(std::string& out) {
+  if (!isValidUtf8(byte_run_)) return;
+  std::string text;
+  endByteRun(text);
+  deliver(text, out);
+}
+
+void PieceDecoder::disown() {
+  std::string dropped;  // it was the beginning of the whole text, if nothing came before it
+  deliver(byte_run_, dropped);
+  disowned_ = byte_run_.size();
+  utf8_.disown();
 }
 
 void PieceDecoder::finish(std::string& out) {

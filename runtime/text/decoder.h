@@ -37,8 +37,14 @@ class PieceDecoder {
   /// Appends to `out` the text that is certain once `piece` has followed the ones before. Never
   /// half a character.
   void push(std::string_view piece, std::string& out);
+  /// Bytes that are whole characters are not held back any longer: appends them. Bytes that follow
+  /// are a run of their own.
+  void endCharacters(std::string& out);
   /// There are no more pieces: appends what was held back.
   void finish(std::string& out);
+  /// What was held back is another text's end: of it, only what becomes part of a character that
+  /// later pieces complete is still given out.
+  void disown();
 
  private:
   void endByteRun(std::string& text);
@@ -48,6 +54,7 @@ class PieceDecoder {
   uint32_t strip_left_;
   bool first_ = true;
   std::string byte_run_;  // bytes of "<0xNN>" tokens: what they mean is known when the run ends
+  size_t disowned_ = 0;   // of byte_run_, the first so many
   LossyUtf8 utf8_;
 };
 

@@ -228,6 +228,17 @@ std::string StreamDecoder::push(int32_t id) {
   return out;
 }
 
+void StreamDecoder::continueAfter(std::span<const int32_t> ids) {
+  for (const int32_t id : ids) (void)push(id);
+  decoder_->disown();
+}
+
+std::string StreamDecoder::endCharacters() {
+  std::string out;
+  decoder_->endCharacters(out);
+  return out;
+}
+
 std::string StreamDecoder::finish() {
   std::string out;
   decoder_->finish(out);

@@ -60,9 +60,7 @@ class Tokenizer {
 };
 
 /// Decodes ids as they arrive. All outputs joined, with finish()'s, equal decode() of all ids; no
-/// output ends within a character. To print only the continuation of a prompt, push the prompt's
-/// ids first and drop what they give: then the space before the first generated word is kept. The
-/// tokenizer must outlive it.
+/// output ends within a character. The tokenizer must outlive it.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true);
@@ -70,7 +68,14 @@ class StreamDecoder {
   StreamDecoder& operator=(StreamDecoder&&) noexcept;
   ~StreamDecoder();
 
+  /// What comes continues the text of `ids`, of which nothing is given out: the space before the
+  /// first word is kept, and a character that `ids` leave unfinished comes with what completes it.
+  void continueAfter(std::span<const int32_t> ids);
+
   std::string push(int32_t id);
+  /// Bytes that push() holds back although they are whole characters, since bytes that follow could
+  /// change what they mean. Where the caller knows that none follow.
+  std::string endCharacters();
   /// The text is at its end: what was held back (bytes that never became a character, as U+FFFD).
   std::string finish();
 

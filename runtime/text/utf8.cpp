@@ -107,21 +107,23 @@ void LossyUtf8::push(std::string_view bytes, std::string& out) {
     size_t valid = findInvalidUtf8(bytes);
     out += bytes.substr(0, valid);
     bytes.remove_prefix(valid);
+    if (valid > 0) disowned_ = 0;
     if (bytes.empty()) return;
     Scan scan = scanCharacter(bytes);
     if (scan.kind == Scan::kIncomplete) {
       pending_ = bytes;
       return;
     }
-    out += kReplacement;
+    if (scan.length > disowned_) out += kReplacement;
+    disowned_ = 0;
     bytes.remove_prefix(scan.length);
   }
 }
 
 void LossyUtf8::finish(std::string& out) {
-  if (pending_.empty()) return;
+  if (pending_.size() > disowned_) out += kReplacement;
   pending_.clear();
-  out += kReplacement;
+  disowned_ = 0;
 }
 
 }  // namespace llmrt

@@ -43,9 +43,13 @@ class LossyUtf8 {
   void push(std::string_view bytes, std::string& out);
   /// The bytes are at their end: what still waits becomes U+FFFD.
   void finish(std::string& out);
+  /// What waits now is another text's end: it may become part of a character, but never U+FFFD of
+  /// its own.
+  void disown() { disowned_ = pending_.size(); }
 
  private:
   std::string pending_;  // at most 3 bytes, a prefix of some character
+  size_t disowned_ = 0;  // of pending_, the first so many
 };
 
 }  // namespace llmrt

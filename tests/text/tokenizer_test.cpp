@@ -156,6 +156,46 @@ TEST(StreamDecoder, AContinuationKeepsItsSpace) {
   EXPECT_EQ(decoder.push(256), "");
   EXPECT_EQ(decoder.push(257), "a");
   EXPECT_EQ(decoder.push(256), " ");
+  StreamDecoder continued(tokenizer);
+  continued.continueAfter(std::vector<int32_t>{256, 257});
+  EXPECT_EQ(continued.push(256), " ");
+}
+
+// Bytes are held back, as more may follow; those of a text that is continued are not its own.
+TEST(StreamDecoder, AContinuationHasNoBytesOfWhatItContinues) {
+  const Tokenizer sentencepiece = build(sentencePieceTable()), bytes = build(byteTable());
+  const auto after = [](const Tokenizer& tokenizer, std::vector<int32_t> before,
+                        const std::vector<int32_t>& ids) {
+    StreamDecoder decoder(tokenizer);
+    decoder.continueAfter(before);
+    std::string out;
+    for (const int32_t id : ids) out += decoder.push(id);
+    return out + decoder.finish();
+  };
+  EXPECT_EQ(after(sentencepiece, {257, '\n'}, {}), "");
+  EXPECT_EQ(after(sentencepiece, {257, '\n'}, {257}), "a");
+  EXPECT_EQ(after(sentencepiece, {257, '\n'}, {'\n', 257}), "\na");
+  EXPECT_EQ(after(sentencepiece, {'\n'}, {256, 257}), " a") << "no longer the text's beginning";
+  EXPECT_EQ(after(sentencepiece, {257, '\n'}, {0xFF}), "\uFFFD");
+  for (const Tokenizer* tokenizer : {&sentencepiece, &bytes}) {
+    EXPECT_EQ(after(*tokenizer, {'x', 0xC3}, {0xA9}), "\u00e9") << "half of it was the prompt's";
+    EXPECT_EQ(after(*tokenizer, {'x', 0xC3}, {}), "");
+    EXPECT_EQ(after(*tokenizer, {'x', 0xF0, 0x9F}, {0x9A, '!'}),
+              tokenizer == &bytes ? "\uFFFD!" : "\uFFFD\uFFFD");
+  }
+  EXPECT_EQ(after(bytes, {0xC3}, {'a'}), "a");
+  EXPECT_EQ(after(bytes, {0xF0, 0x9F}, {'a', 0xC3}), "a\uFFFD");
+}
+
+TEST(StreamDecoder, EndsCharactersWhereNoByteFollows) {
+  const Tokenizer tokenizer = build(sentencePieceTable());
+  StreamDecoder decoder(tokenizer);
+  EXPECT_EQ(decoder.push('\n'), "");
+  EXPECT_EQ(decoder.endCharacters(), "\n");
+  EXPECT_EQ(decoder.push(0xC3), "");
+  EXPECT_EQ(decoder.endCharacters(), "") << "half a character";
+  EXPECT_EQ(decoder.push(0xA9), "");
+  EXPECT_EQ(decoder.finish(), "\u00e9");
 }
 
 // A megabyte that makes each part of the work repeat itself. Measured: below 0.2 s each; quadratic
