@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "runtime/abi/sampling.h"
 
@@ -22,7 +23,10 @@ Random::Random(uint64_t seed) {
 uint64_t Random::next() { return llmcNextRandom(state_.data()); }
 
 Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
-    : options_(options), random_(options.seed), seen_(static_cast<size_t>(vocab_size)) {
+    : options_(options),
+      random_(options.seed),
+      bans_(vocab_size, options.bans),
+      seen_(static_cast<size_t>(vocab_size)) {
   candidates_.reserve(seen_.size());
 }
 
@@ -49,15 +53,20 @@ Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
     return invalidArgument(
         fmt::format("--repetition-penalty {}: must be above 0; 1 is off", o.repetition_penalty));
   }
+  if (o.bans.no_repeat_ngram_size < 0)
+    return invalidArgument(fmt::format("no_repeat_ngram_size {}: must be 0 (off) or more",
+                                       o.bans.no_repeat_ngram_size));
   return Sampler(vocab_size, o);
 }
 
 void Sampler::accept(int32_t token) {
   if (token >= 0 && static_cast<size_t>(token) < seen_.size())
     seen_[static_cast<size_t>(token)] = 1;
+  bans_.accept(token);
 }
 
 float Sampler::penalized(std::span<const float> logits, size_t id) const {
+  if (bans_.has(id)) return -std::numeric_limits<float>::infinity();
   const float logit = logits[id];
   if (!seen_[id]) return logit;
   return logit < 0.0f ? logit * options_.repetition_penalty : logit / options_.repetition_penalty;
@@ -92,6 +101,7 @@ int32_t Sampler::greedy(std::span<const float> logits) const {
 }
 
 int32_t Sampler::sample(std::span<const float> logits) {
+  bans_.update(std::exchange(first_, false));
   if (options_.temperature == 0.0f) return greedy(logits);
   const uint64_t drawn = draw();
 

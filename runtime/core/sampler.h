@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/core/token_bans.h"
 #include "runtime/io/status.h"
 
 namespace llmrt {
@@ -19,6 +20,7 @@ struct SamplerOptions {
       1.0f;  // keeps the fewest most probable tokens that together have probability top_p; 1: off
   float min_p = 0.0f;  // drops tokens less probable than min_p times the most probable; 0: off
   uint64_t seed = 0;   // the same seed, logits and options give the same tokens
+  BanRules bans;       // tokens whose logits are as good as -infinity
 };
 
 /// xoshiro256** (Blackman and Vigna), seeded through SplitMix64: ours, so that a seed means the
@@ -43,19 +45,23 @@ struct SamplerState {
   std::span<const uint8_t> seen;  // [vocab_size], the sampler's own
 };
 
-/// One sequence's sampler. Allocates when created, then never. Probabilities are integers
-/// (abi/sampling.h): the same logits, options and seed give the same tokens on any processor.
+/// One sequence's sampler. Allocates when created, then never, but for the history that some bans
+/// need. Probabilities are integers (abi/sampling.h): the same logits, options and seed give the
+/// same tokens on any processor.
 class Sampler {
  public:
   static Result<Sampler> create(int64_t vocab_size, const SamplerOptions& options);
 
-  /// Notes a token of the prompt or one that was generated, for the repetition penalty.
+  /// Notes a token of the prompt or one that was generated, for the repetition penalty and the
+  /// bans.
   void accept(int32_t token);
 
   /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all
   /// are: then 0.
   int32_t sample(std::span<const float> logits);
 
+  /// Whether a device may choose all tokens but the first: it knows no bans.
+  bool choosableElsewhere() const { return !bans_.rules().lasting(); }
   /// Until the next call of sample() or accept().
   SamplerState state() const;
   /// As sample() leaves the sampler, after a device chose a token from state().
@@ -75,6 +81,8 @@ class Sampler {
 
   SamplerOptions options_;
   Random random_;
+  TokenBans bans_;
+  bool first_ = true;  // no token was chosen yet
   std::vector<uint8_t> seen_;
   std::vector<Candidate> candidates_;
 };

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "runtime/abi/sampling.h"
@@ -117,6 +119,80 @@ TEST(Sampler, SameSeedSameTokens) {
   };
   EXPECT_EQ(tokens(7), tokens(7));
   EXPECT_NE(tokens(7), tokens(8));
+}
+
+TEST(Sampler, BannedTokensAreNeverChosen) {
+  const std::vector<float> logits = {1, 4, 3, 2};
+  EXPECT_EQ(sampler({.bans = {.suppress_tokens = {1, -1, 99}}}).sample(logits), 2);
+  Sampler begin = sampler({.bans = {.begin_suppress_tokens = {1, 2}}});
+  EXPECT_EQ(begin.sample(logits), 3);
+  EXPECT_EQ(begin.sample(logits), 1) << "the first token alone";
+  Sampler repeats = sampler({.bans = {.no_repeat_ngram_size = 2}});
+  for (const int32_t id : {1, 1, 2, 1}) repeats.accept(id);
+  EXPECT_EQ(repeats.sample(logits), 3) << "1 1 and 1 2 were there";
+  Sampler words = sampler({.bans = {.bad_words = {{2}, {3, 0, 1}, {}}}});
+  for (const int32_t id : {3, 0}) words.accept(id);
+  EXPECT_EQ(words.sample(logits), 3);
+  words.accept(3);
+  EXPECT_EQ(words.sample(logits), 1);
+}
+
+TEST(Sampler, OnlyWhatCountsForTheFirstTokenIsADevicesToo) {
+  EXPECT_TRUE(sampler({.repetition_penalty = 2, .temperature = 1}).choosableElsewhere());
+  EXPECT_TRUE(sampler({.bans = {.begin_suppress_tokens = {1}}}).choosableElsewhere());
+  EXPECT_FALSE(sampler({.bans = {.suppress_tokens = {1}}}).choosableElsewhere());
+  EXPECT_FALSE(sampler({.bans = {.no_repeat_ngram_size = 2}}).choosableElsewhere());
+  EXPECT_FALSE(sampler({.bans = {.bad_words = {{1}}}}).choosableElsewhere());
+}
+
+SamplerOptions optionsOf(const nlohmann::json& fields) {
+  SamplerOptions o;
+  o.temperature = fields["temperature"];
+  o.repetition_penalty = fields.value("repetition_penalty", 1.0f);
+  o.top_k = fields.value("top_k", 0);
+  o.top_p = fields.value("top_p", 1.0f);
+  o.min_p = fields.value("min_p", 0.0f);
+  o.bans.no_repeat_ngram_size = fields.value("no_repeat_ngram_size", 0);
+  o.bans.suppress_tokens = fields.value("suppress_tokens", std::vector<int32_t>());
+  o.bans.begin_suppress_tokens = fields.value("begin_suppress_tokens", std::vector<int32_t>());
+  o.bans.bad_words = fields.value("bad_words_ids", std::vector<std::vector<int32_t>>());
+  return o;
+}
+
+// tests/golden/make_sampler_golden.py: all options together, in Transformers' order.
+TEST(Sampler, ChoosesAsTransformersDoes) {
+  std::ifstream file(LLMC_GOLDEN_DIR "/sampler.json");
+  const nlohmann::json golden = nlohmann::json::parse(file);
+  ASSERT_GE(golden["cases"].size(), 50u);
+  constexpr int kDraws = 3000;
+  for (const nlohmann::json& c : golden["cases"]) {
+    SCOPED_TRACE(c.dump());
+    const auto logits = c["logits"].get<std::vector<float>>();
+    SamplerOptions options = optionsOf(c["options"]);
+    const auto choose = [&] {
+      Sampler s = sampler(options, static_cast<int64_t>(logits.size()));
+      const auto ids = c["ids"].get<std::vector<int32_t>>();
+      for (size_t i = 0; i < ids.size(); ++i) {
+        // The last of the tokens so far is the first that was generated.
+        if (i + 1 == ids.size() && !c["first"].get<bool>()) (void)s.sample(logits);
+        s.accept(ids[i]);
+      }
+      return s.sample(logits);
+    };
+    std::map<int32_t, int> drawn;
+    for (int i = 0; i < kDraws; ++i) {
+      ++options.seed;
+      ++drawn[choose()];
+    }
+    for (size_t id = 0; id < logits.size(); ++id) {
+      const double p = c["probabilities"][id];  // five standard deviations of a binomial
+      EXPECT_NEAR(drawn[static_cast<int32_t>(id)], kDraws * p,
+                  5 * std::sqrt(kDraws * p * (1 - p)) + (p > 0 ? 1 : 0))
+          << id;
+    }
+    options.temperature = 0;
+    EXPECT_EQ(choose(), c["greedy"].get<int32_t>());
+  }
 }
 
 TEST(Random, IsXoshiro256StarStar) {
