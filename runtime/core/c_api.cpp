@@ -24,13 +24,27 @@ static_assert(static_cast<int>(FinishReason::kCancelled) == LLMRT_FINISH_CANCELL
 
 thread_local std::string last_error;
 
-SamplerOptions samplerOptions(const llmrt_sampler_options& o) {
-  return {.repetition_penalty = o.repetition_penalty,
-          .temperature = o.temperature,
-          .top_k = o.top_k,
-          .top_p = o.top_p,
-          .min_p = o.min_p,
-          .seed = o.seed};
+llmrt_sampler_options toC(const SamplerOptions& o) {
+  return {sizeof(llmrt_sampler_options),
+          o.repetition_penalty,
+          o.temperature,
+          o.top_k,
+          o.top_p,
+          o.min_p,
+          o.seed};
+}
+
+// The caller's over `options`; what llmrt_sampler_options has no field for stays.
+Status readSampler(const llmrt_sampler_options* given, SamplerOptions& options) {
+  llmrt_sampler_options o = toC(options);
+  LLMRT_RETURN_IF_ERROR(readOptions(given, o));
+  options.repetition_penalty = o.repetition_penalty;
+  options.temperature = o.temperature;
+  options.top_k = o.top_k;
+  options.top_p = o.top_p;
+  options.min_p = o.min_p;
+  options.seed = o.seed;
+  return {};
 }
 
 }  // namespace
@@ -52,17 +66,18 @@ Result<const Tokenizer*> tokenizerOf(const llmrt_plan* plan) {
   return unsupported(plan->plan->path() + ": has no tokenizer");
 }
 
-Status CallersOptions::read(const llmrt_plan* plan, const llmrt_generate_options* options) {
+Status CallersOptions::read(const llmrt_plan* plan, const llmrt_generate_options* options,
+                            SamplerOptions sampler) {
   llmrt_generate_options o;
   llmrt_generate_options_init(&o);
   LLMRT_RETURN_IF_ERROR(readOptions(options, o));
-  llmrt_sampler_options sampler;
-  llmrt_sampler_options_init(&sampler, plan);
-  LLMRT_RETURN_IF_ERROR(readOptions(o.sampler, sampler));
+  LLMRT_RETURN_IF_ERROR(readSampler(o.sampler, sampler));
+  has_sampler = o.sampler != nullptr;
   generate.max_tokens = o.max_tokens;
-  generate.sampler = samplerOptions(sampler);
+  generate.sampler = std::move(sampler);
   generate.cancel = &cancel;
   ignore_eos = o.ignore_eos != 0;
+  if (!ignore_eos) generate.stops = defaultStops(*plan->plan);
   if (o.num_stops > 0) LLMRT_RETURN_IF_ERROR(notNull({{o.stops, "stops"}}));
   for (size_t i = 0; i < o.num_stops; ++i) {
     LLMRT_RETURN_IF_ERROR(notNull({{o.stops[i], "a stop string"}}));
@@ -254,21 +269,17 @@ void llmrt_reset(llmrt_session* session, int32_t seq) {
 
 void llmrt_sampler_options_init(llmrt_sampler_options* options, const llmrt_plan* plan) {
   if (!options) return;
-  const llmrt::SamplerOptions o =
-      plan ? llmrt::defaultSamplerOptions(*plan->plan) : llmrt::SamplerOptions{};
-  *options = {sizeof *options, o.repetition_penalty, o.temperature, o.top_k, o.top_p, o.min_p,
-              o.seed};
+  *options = toC(plan ? llmrt::defaultSamplerOptions(*plan->plan) : llmrt::SamplerOptions{});
 }
 
 llmrt_status llmrt_sampler_create(const llmrt_plan* plan, const llmrt_sampler_options* options,
                                   llmrt_sampler** out) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{plan, "plan"}, {out, "out"}}));
-    llmrt_sampler_options o;
-    llmrt_sampler_options_init(&o, plan);
-    LLMRT_RETURN_IF_ERROR(readOptions(options, o));
+    llmrt::SamplerOptions o = llmrt::defaultSamplerOptions(*plan->plan);
+    LLMRT_RETURN_IF_ERROR(readSampler(options, o));
     LLMRT_ASSIGN_OR_RETURN(llmrt::Sampler sampler,
-                           llmrt::Sampler::create(plan->plan->vocabSize(), samplerOptions(o)));
+                           llmrt::Sampler::create(plan->plan->vocabSize(), o));
     *out = new llmrt_sampler{std::move(sampler), static_cast<size_t>(plan->plan->vocabSize())};
     return {};
   });
@@ -302,7 +313,8 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
     const llmrt::Tokenizer* tokenizer =
         session->plan->tokenizer ? &*session->plan->tokenizer : nullptr;
     CallersOptions o;
-    LLMRT_RETURN_IF_ERROR(o.read(session->plan, options));
+    LLMRT_RETURN_IF_ERROR(
+        o.read(session->plan, options, llmrt::defaultSamplerOptions(*session->plan->plan)));
     if (!o.ignore_eos) o.generate.eos_ids = llmrt::defaultEosIds(*session->plan->plan, tokenizer);
     LLMRT_ASSIGN_OR_RETURN(
         const llmrt::GenerateResult result,

@@ -76,9 +76,15 @@ llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{plan, "plan"}, {count, "count"}}));
     if (capacity > 0) LLMRT_RETURN_IF_ERROR(notNull({{ids, "ids"}}));
-    const std::vector<int32_t> all = plan->tokenizer
-                                         ? llmrt::chatEosIds(*plan->plan, *plan->tokenizer)
-                                         : llmrt::defaultEosIds(*plan->plan, nullptr);
+    std::vector<int32_t> all;
+    if (plan->tokenizer) {
+      // Without a template that can be used, there are no answers of its to end.
+      const Result<llmrt::jinja::Template> chat_template = chatTemplateOf(plan);
+      all = llmrt::chatEosIds(*plan->plan, *plan->tokenizer,
+                              chat_template.ok() ? &*chat_template : nullptr);
+    } else {
+      all = llmrt::defaultEosIds(*plan->plan, nullptr);
+    }
     copyOut(all.data(), all.size(), ids, capacity, count);
     return {};
   });
@@ -107,8 +113,12 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
     LLMRT_ASSIGN_OR_RETURN(std::string message, utf8(user, "user"));
     const llmrt_plan* plan = conversation->session->plan;
     CallersOptions o;
-    LLMRT_RETURN_IF_ERROR(o.read(plan, options));
-    if (!o.ignore_eos) o.generate.eos_ids = llmrt::chatEosIds(*plan->plan, *plan->tokenizer);
+    LLMRT_RETURN_IF_ERROR(o.read(plan, options, llmrt::chatSamplerOptions(*plan->plan)));
+    // Or each answer would be drawn with the same numbers.
+    if (!o.has_sampler) o.generate.sampler.seed = conversation->conversation.messages().size();
+    if (!o.ignore_eos)
+      o.generate.eos_ids =
+          llmrt::chatEosIds(*plan->plan, *plan->tokenizer, &conversation->chat_template);
     LLMRT_ASSIGN_OR_RETURN(
         llmrt::Conversation::Answer answer,
         conversation->conversation.answer(std::move(message), std::move(o.generate)));

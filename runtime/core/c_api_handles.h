@@ -86,8 +86,11 @@ struct CallersOptions {
   GenerateOptions generate;
   std::atomic<bool> cancel{false};
   bool ignore_eos = false;
+  bool has_sampler = false;  // the caller's, not `sampler`
 
-  Status read(const llmrt_plan* plan, const llmrt_generate_options* options);
+  /// `sampler`: where the caller has none.
+  Status read(const llmrt_plan* plan, const llmrt_generate_options* options,
+              SamplerOptions sampler);
 };
 
 }  // namespace llmrt::c_api

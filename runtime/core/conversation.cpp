@@ -13,6 +13,33 @@ namespace {
 
 constexpr int32_t kSeq = 0;
 
+// The special token that `text` begins with, or -1.
+int32_t leadingSpecialToken(const Tokenizer& tokenizer, std::string_view text) {
+  const auto ids = tokenizer.encode(text, {.add_bos = false, .parse_special = true});
+  if (!ids.ok() || ids->empty() || !tokenizer.isSpecial(ids->front())) return -1;
+  return text.starts_with(tokenizer.piece(ids->front())) ? ids->front() : -1;
+}
+
+// The special token that a template writes behind an answer that others follow, or -1: what ends
+// it, or begins what the model must not say. A template that fails will fail again, aloud.
+int32_t tokenBehindAnswers(const jinja::Template& chat_template, const Tokenizer& tokenizer) {
+  constexpr std::string_view kAnswer = "placeholder-of-the-answer";
+  const std::vector<ChatMessage> messages = {
+      {"user", "a"}, {"assistant", std::string(kAnswer)}, {"user", "b"}};
+  const Result<std::string> text = renderChat(chat_template, messages, specialTokens(tokenizer));
+  const size_t answer = text.ok() ? text->find(kAnswer) : std::string::npos;
+  if (answer == std::string::npos) return -1;
+  const size_t behind = text->find_first_not_of(" \t\n\r", answer + kAnswer.size());
+  if (behind == std::string::npos) return -1;
+  const int32_t id = leadingSpecialToken(tokenizer, std::string_view(*text).substr(behind));
+  if (id == tokenizer.bosId()) return -1;
+  // gpt-oss ends a turn with others of its own, and every message within one with this.
+  const bool harmony = id >= 0 && tokenizer.piece(id) == "<|end|>" &&
+                       leadingSpecialToken(tokenizer, "<|return|>") >= 0 &&
+                       leadingSpecialToken(tokenizer, "<|call|>") >= 0;
+  return harmony ? -1 : id;
+}
+
 }  // namespace
 
 Result<std::string> renderTemplate(const jinja::Template& chat_template,
@@ -69,43 +96,46 @@ SpecialTokens specialTokens(const Tokenizer& tokenizer) {
   return {text(tokenizer.bosId()), text(tokenizer.eosId())};
 }
 
-std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer) {
+std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer,
+                                const jinja::Template* chat_template) {
   std::vector<int32_t> ids = defaultEosIds(plan, &tokenizer);
-  const int32_t eos = tokenizer.eosId();
-  if (eos >= 0 && std::find(ids.begin(), ids.end(), eos) == ids.end()) ids.push_back(eos);
+  for (const int32_t id :
+       {tokenizer.eosId(), chat_template ? tokenBehindAnswers(*chat_template, tokenizer) : -1})
+    if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
   return ids;
 }
 
 Conversation::Conversation(Session& session, const Tokenizer& tokenizer,
                            const jinja::Template& chat_template, std::string system)
-    : session_(session), tokenizer_(tokenizer), template_(chat_template) {
+    : session_(session), tokenizer_(tokenizer), template_(chat_template), tokens_(tokenizer) {
   if (!system.empty()) messages_.push_back({"system", std::move(system)});
   num_system_ = messages_.size();
   session_.reset(kSeq);
 }
 
-void Conversation::reset() { messages_.resize(num_system_); }
-
-Result<std::vector<int32_t>> Conversation::promptIds() const {
-  LLMRT_ASSIGN_OR_RETURN(const std::string text,
-                         renderChat(template_, messages_, specialTokens(tokenizer_)));
-  // The template writes BOS itself, and the special tokens around each message.
-  LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                         tokenizer_.encode(text, {.add_bos = false, .parse_special = true}));
-  if (ids.empty()) return invalidArgument("the chat template renders no text at all");
-  const int64_t max_seq_len = session_.options().max_seq_len;
-  if (static_cast<int64_t>(ids.size()) > max_seq_len) {
-    return invalidArgument(fmt::format(
-        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
-        ids.size(), max_seq_len));
-  }
-  return ids;
+void Conversation::reset() {
+  messages_.resize(num_system_);
+  tokens_.clear();
 }
 
-Result<Conversation::Answer> Conversation::generateAnswer(GenerateOptions options) {
+Result<PromptTokens::Prompt> Conversation::nextPrompt() const {
+  LLMRT_ASSIGN_OR_RETURN(std::string text,
+                         renderChat(template_, messages_, specialTokens(tokenizer_)));
+  LLMRT_ASSIGN_OR_RETURN(PromptTokens::Prompt prompt, tokens_.tokenize(std::move(text)));
+  if (prompt.ids.empty()) return invalidArgument("the chat template renders no text at all");
+  const int64_t max_seq_len = session_.options().max_seq_len;
+  if (static_cast<int64_t>(prompt.ids.size()) > max_seq_len) {
+    return invalidArgument(fmt::format(
+        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
+        prompt.ids.size(), max_seq_len));
+  }
+  return prompt;
+}
+
+Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int32_t>& prompt,
+                                                          GenerateOptions options) {
   Answer answer;
-  LLMRT_ASSIGN_OR_RETURN(answer.prompt_ids, promptIds());
-  const std::vector<int32_t>& prompt = answer.prompt_ids;
+  answer.prompt_ids = prompt;
   // Somebody else's doing, or that of an answer which threw.
   if (session_.numChanges(kSeq) != num_changes_) cached_.clear();
   // At least one token must be run for its logits.
@@ -118,6 +148,7 @@ Result<Conversation::Answer> Conversation::generateAnswer(GenerateOptions option
   answer.cached_tokens = static_cast<int64_t>(common);
   const std::span<const int32_t> all(prompt);
   options.before = all.first(common);
+  options.own_text = true;
   Result<GenerateResult> result =
       generate(session_, &tokenizer_, all.subspan(common), options, kSeq);
 
@@ -139,11 +170,16 @@ Result<Conversation::Answer> Conversation::answer(std::string user, GenerateOpti
     ~Rollback() { messages.resize(size); }
   } rollback{messages_, messages_.size()};
   messages_.push_back({"user", std::move(user)});
-  Result<Answer> answer = generateAnswer(std::move(options));
+  LLMRT_ASSIGN_OR_RETURN(PromptTokens::Prompt prompt, nextPrompt());
+  Result<Answer> answer = generateAnswer(prompt.ids, std::move(options));
   if (!answer.ok() ||
       (answer->result.finish_reason == FinishReason::kCancelled && answer->result.ids.empty()))
     return answer;
-  messages_.push_back({"assistant", answer->result.text});
+  const GenerateResult& result = answer->result;
+  std::vector<int32_t> ids = result.ids;
+  if (result.finish_reason == FinishReason::kEos) ids.pop_back();  // the template writes its own
+  messages_.push_back({"assistant", result.text});
+  tokens_.answered(std::move(prompt), std::move(ids), result.text);
   rollback.size = messages_.size();
   return answer;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/core/generate.h"
+#include "runtime/core/prompt_tokens.h"
 #include "runtime/core/session.h"
 #include "runtime/io/status.h"
 #include "runtime/jinja/template.h"
@@ -40,13 +41,14 @@ Result<std::string> renderChat(const jinja::Template& chat_template,
                                std::span<const ChatMessage> messages, const SpecialTokens& tokens,
                                const jinja::Dict& variables = {});
 
-/// The ids that end an answer: the plan's EOS ids and the tokenizer's, which is a chat's end of
-/// turn where the config names another.
-std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer);
+/// The ids that end an answer: the plan's EOS ids, the tokenizer's, and the special token that
+/// `chat_template` (null: none) writes behind an answer, which configs may leave out.
+std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer,
+                                const jinja::Template* chat_template);
 
 /// Uses sequence 0 of a session, which it clears at first. Who else uses that sequence, a reset or
-/// another conversation, only makes the next answer prefill all its tokens. All arguments must
-/// outlive it.
+/// another conversation, only makes the next answer prefill all its tokens. Answers stay in it as
+/// the tokens they were generated as (prompt_tokens.h). All arguments must outlive it.
 class Conversation {
  public:
   /// `system`: what the conversation begins with; empty: no such message.
@@ -60,8 +62,9 @@ class Conversation {
   };
 
   /// The model's answer to `user`. Only tokens that differ from what the cache holds are prefilled.
-  /// `options.before` is set here. What failed, threw (options.on_text, memory), or was cancelled
-  /// before its first token leaves the conversation as it was; a part of an answer stays in it.
+  /// `options.before` and `own_text` are set here. What failed, threw (options.on_text, memory), or
+  /// was cancelled before its first token leaves the conversation as it was; a part of an answer
+  /// stays in it.
   Result<Answer> answer(std::string user, GenerateOptions options);
 
   /// Back to the system message.
@@ -70,14 +73,15 @@ class Conversation {
   const std::vector<ChatMessage>& messages() const { return messages_; }
 
  private:
-  Result<std::vector<int32_t>> promptIds() const;
-  Result<Answer> generateAnswer(GenerateOptions options);
+  Result<PromptTokens::Prompt> nextPrompt() const;
+  Result<Answer> generateAnswer(const std::vector<int32_t>& prompt, GenerateOptions options);
 
   Session& session_;
   const Tokenizer& tokenizer_;
   const jinja::Template& template_;
   std::vector<ChatMessage> messages_;
   size_t num_system_;  // messages that reset() keeps
+  PromptTokens tokens_;
   // The tokens of sequence 0, as long as nobody else changed it.
   std::vector<int32_t> cached_;
   uint64_t num_changes_ = 0;  // the session's, when cached_ was right

@@ -47,6 +47,14 @@ std::vector<std::pair<int32_t, float>> largest(std::span<const float> logits, in
   return out;
 }
 
+std::vector<int32_t> idsOf(const flatbuffers::Vector<int32_t>* ids) {
+  return ids ? std::vector<int32_t>(ids->begin(), ids->end()) : std::vector<int32_t>();
+}
+
+int32_t clampedToInt(uint32_t value) {
+  return static_cast<int32_t>(std::min<uint32_t>(value, INT32_MAX));
+}
+
 // Ids to text, through the stop strings, to the caller and the result.
 class TextOutput {
  public:
@@ -54,14 +62,20 @@ class TextOutput {
              const GenerateOptions& options, std::string& text)
       : stops_(options.stops), on_text_(options.on_text), text_(text) {
     if (!tokenizer) return;
+    tokenizer_ = tokenizer;
     decoder_.emplace(*tokenizer);
-    // The prompt's own text is dropped; the decoder must have seen it to keep the space before the
-    // first word.
-    for (int32_t id : prompt) (void)decoder_->push(id);
+    if (!options.own_text) decoder_->continueAfter(prompt);
   }
 
   void push(int32_t id) {
-    if (decoder_) show(stops_.push(decoder_->push(id)));
+    if (!decoder_) return;
+    // A special token is no text, but a stop string may name it, or end just before it.
+    if (tokenizer_->isSpecial(id) && !stops_.empty()) {
+      show(stops_.push(decoder_->endCharacters()));
+      show(stops_.pushHidden(tokenizer_->piece(id)));
+    } else {
+      show(stops_.push(decoder_->push(id)));
+    }
   }
   void finish() {
     if (!decoder_) return;
@@ -77,6 +91,7 @@ class TextOutput {
     if (on_text_) on_text_(text);
   }
 
+  const Tokenizer* tokenizer_ = nullptr;
   std::optional<StreamDecoder> decoder_;
   StopStrings stops_;
   const std::function<void(std::string_view)>& on_text_;
@@ -104,11 +119,36 @@ SamplerOptions defaultSamplerOptions(const Plan& plan) {
   const schema::Generation* g = plan.schema().generation();
   if (!g) return options;
   options.repetition_penalty = g->repetition_penalty();
-  if (!g->do_sample()) return options;
-  options.temperature = g->temperature();
-  options.top_k = static_cast<int32_t>(std::min<uint32_t>(g->top_k(), INT32_MAX));
+  options.top_k = clampedToInt(g->top_k());
   options.top_p = g->top_p();
+  options.min_p = g->min_p();
+  options.temperature = g->do_sample() ? g->temperature() : 0.0f;
+  options.bans.no_repeat_ngram_size = clampedToInt(g->no_repeat_ngram_size());
+  options.bans.suppress_tokens = idsOf(g->suppress_tokens());
+  options.bans.begin_suppress_tokens = idsOf(g->begin_suppress_tokens());
+  if (g->bad_words())
+    for (const schema::TokenSequence* word : *g->bad_words())
+      options.bans.bad_words.push_back(idsOf(word->ids()));
   return options;
+}
+
+SamplerOptions chatSamplerOptions(const Plan& plan) {
+  SamplerOptions options = defaultSamplerOptions(plan);
+  const schema::Generation* g = plan.schema().generation();
+  if (!g) {
+    options.temperature = schema::GenerationT().chat_temperature;
+  } else if (!g->do_sample()) {
+    options.temperature = g->chat_temperature();
+  }
+  return options;
+}
+
+std::vector<std::string> defaultStops(const Plan& plan) {
+  const schema::Generation* g = plan.schema().generation();
+  std::vector<std::string> stops;
+  if (g && g->stop_strings())
+    for (const flatbuffers::String* stop : *g->stop_strings()) stops.push_back(stop->str());
+  return stops;
 }
 
 std::vector<int32_t> defaultEosIds(const Plan& plan, const Tokenizer* tokenizer) {
@@ -177,7 +217,8 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
     return !output.stopped();
   };
   // Where a device chooses the next token itself, the host only looks on.
-  const bool alone = session.decodesAlone() && options.top_logits == 0;
+  const bool alone =
+      session.decodesAlone() && sampler.choosableElsewhere() && options.top_logits == 0;
   while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
     if (!result.ids.empty()) {
       const Clock::time_point step_start = Clock::now();

@@ -21,10 +21,12 @@ namespace llmrt {
 struct GenerateOptions {
   int64_t max_tokens = 256;  // most tokens to generate
   SamplerOptions sampler;
-  std::vector<int32_t> eos_ids;     // a token of these ends the text
-  std::vector<std::string> stops;   // so does the first of these strings; needs a tokenizer
-  int32_t top_logits = 0;           // how many of the largest logits to keep of each step
-  std::span<const int32_t> before;  // the sequence's tokens so far, for the repetition penalty
+  std::vector<int32_t> eos_ids;    // a token of these ends the text
+  std::vector<std::string> stops;  // so does the first of these strings; needs a tokenizer
+  int32_t top_logits = 0;          // how many of the largest logits to keep of each step
+  bool own_text = false;  // text is that of the generated ids alone, not the prompt's continuation:
+                          // some vocabularies' first word then has no space before it
+  std::span<const int32_t> before;  // the sequence's tokens so far, for the sampler
   const std::atomic<bool>* cancel =
       nullptr;  // looked at between tokens, and between chunks of the prompt
   std::function<void(std::string_view)> on_text;  // whole characters, as soon as they are certain
@@ -54,8 +56,12 @@ struct GenerateResult {
 
 /// What the plan's generation config asks for, with greedy where it does not ask for sampling.
 SamplerOptions defaultSamplerOptions(const Plan& plan);
+/// The same for a chat. One that asks for neither is sampled: greedy answers repeat themselves.
+SamplerOptions chatSamplerOptions(const Plan& plan);
 /// The plan's EOS ids; where it has none, the tokenizer's (null: none).
 std::vector<int32_t> defaultEosIds(const Plan& plan, const Tokenizer* tokenizer);
+/// The texts that end the model's own, by its generation config.
+std::vector<std::string> defaultStops(const Plan& plan);
 
 /// Continues sequence `seq` with `prompt`, then generates. `tokenizer` may be null: then there is
 /// no text. Cancellation is a finish reason, not an error.

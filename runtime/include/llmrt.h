@@ -154,7 +154,8 @@ typedef struct llmrt_sampler_options {
   float min_p;              /* 0: off */
   uint64_t seed;
 } llmrt_sampler_options;
-/* plan NULL: greedy; else what the model's generation config asks for. */
+/* plan NULL: greedy; else what the model's generation config asks for. What that suppresses, bad
+ * words and n-grams not to be repeated have no field here and always count. */
 void llmrt_sampler_options_init(llmrt_sampler_options* options, const llmrt_plan* plan);
 
 llmrt_status llmrt_sampler_create(const llmrt_plan* plan, const llmrt_sampler_options* options,
@@ -183,10 +184,12 @@ typedef enum llmrt_finish_reason {
 typedef struct llmrt_generate_options {
   size_t struct_size;
   int64_t max_tokens;
-  const llmrt_sampler_options* sampler; /* NULL: what the model's generation config asks for */
-  const char* const* stops;             /* [num_stops] */
+  /* NULL: what the model's generation config asks for; a conversation where it asks for nothing is
+   * sampled at a temperature of 0.7, with a seed of its own for each answer. */
+  const llmrt_sampler_options* sampler;
+  const char* const* stops; /* [num_stops], beside those of the generation config */
   size_t num_stops;
-  int32_t ignore_eos;
+  int32_t ignore_eos;          /* and stops of the generation config */
   llmrt_text_callback on_text; /* may be NULL */
   void* user;
 } llmrt_generate_options;
@@ -220,8 +223,8 @@ llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message*
                                size_t num_messages, const char* variables_json, char* text,
                                size_t capacity, size_t* count);
 
-/* The ids that end an answer: those of the model's generation config, and the tokenizer's. Capacity
- * and count as above. */
+/* The ids that end an answer: those of the model's generation config, the tokenizer's, and the
+ * special token that the chat template writes behind an answer. Capacity and count as above. */
 llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity, size_t* count);
 
 /* A conversation that uses sequence 0 of a session and keeps its KV cache between turns: the tokens

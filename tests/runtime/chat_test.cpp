@@ -67,7 +67,8 @@ TEST(ChatPiped, ALineIsAMessageAndItsAnswerALine) {
 
 TEST(ChatPiped, JsonCountsWhatIsPrefilled) {
   const Model model(addTemplate);
-  const Output o = chat(model.path, "-n 6 --json --system sys", "hello\nmore\n/reset\nhello");
+  const Output o =
+      chat(model.path, "-n 6 --json --system sys --temperature 0", "hello\nmore\n/reset\nhello");
   ASSERT_EQ(o.status, 0) << o.err;
   std::istringstream lines(o.out);
   std::vector<nlohmann::json> turns;

@@ -10,19 +10,20 @@
 #include "runtime/schema/plan_generated.h"
 #include "tests/jinja/allocations.h"
 #include "tests/runtime/example_plan.h"
+#include "tests/text/tiny_tokenizer.h"
 
 namespace llmrt {
 namespace {
 
 using example::Model;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Within the toy's alphabet.
 constexpr char kTemplate[] =
     "{% for m in messages %}{{ m.role[0] }} {{ m.content }}!{% endfor %}"
     "{% if add_generation_prompt %}a {% endif %}";
 
-struct Fixture : testing::Test {
+struct Fixture : ::testing::Test {
   Model model;
   std::unique_ptr<Session> session = model.session();
   Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
@@ -64,7 +65,7 @@ TEST_F(ConversationTest, TheSharedPrefixIsNeverPrefilledTwice) {
     cached.pop_back();  // sampled, not run
     const Conversation::Answer now = ask(chat, text);
     const size_t common = commonPrefix(cached, now.prompt_ids);
-    EXPECT_GE(common, before.prompt_ids.size());
+    EXPECT_EQ(common, cached.size()) << "answers keep their tokens";
     EXPECT_EQ(now.cached_tokens, static_cast<int64_t>(common));
     EXPECT_EQ(now.result.prompt_tokens, static_cast<int64_t>(now.prompt_ids.size() - common));
     EXPECT_EQ(now.result.ids, fresh(now.prompt_ids)) << "reuse changes the answer";
@@ -221,11 +222,43 @@ TEST(ChatEosIds, AreTheConfigsAndTheTokenizers) {
       p.generation = std::make_unique<schema::GenerationT>();
       p.generation->eos_token_ids = config;
     });
-    return chatEosIds(*model.plan, *Tokenizer::create(model.plan->schema().tokenizer()));
+    return chatEosIds(*model.plan, *Tokenizer::create(model.plan->schema().tokenizer()), nullptr);
   };
-  EXPECT_THAT(ids({7, 8}), testing::ElementsAre(7, 8, 1));
-  EXPECT_THAT(ids({1, 7}), testing::ElementsAre(1, 7));
-  EXPECT_THAT(ids({}), testing::ElementsAre(1));
+  EXPECT_THAT(ids({7, 8}), ::testing::ElementsAre(7, 8, 1));
+  EXPECT_THAT(ids({1, 7}), ::testing::ElementsAre(1, 7));
+  EXPECT_THAT(ids({}), ::testing::ElementsAre(1));
+}
+
+// Configs may leave out what a chat's turns end in; templates write it.
+TEST(ChatEosIds, HaveWhatTheTemplateWritesBehindAnAnswer) {
+  auto table = testing::byteTable();
+  for (const char* text : {"<s>", "<|end|>", "<|user|>", "<|call|>"})
+    testing::addAdded(table, text, 1);
+  table.bos_id = 256;
+  const auto ids = [&](const std::string& chat_template) {
+    const Model model([&](schema::PlanT& p) {
+      p.tokenizer = std::make_unique<schema::TokenizerT>(table);
+      p.generation = std::make_unique<schema::GenerationT>();
+      p.generation->eos_token_ids = {7};
+    });
+    const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+    const auto parsed = *jinja::Template::parse(chat_template, "t");
+    return chatEosIds(*model.plan, tokenizer, &parsed);
+  };
+  const std::string begin = "{% for m in messages %}{{ m.role }}: ", end = "{% endfor %}";
+  EXPECT_THAT(ids(begin + "{{ m.content }}<|end|>" + end), ::testing::ElementsAre(7, 257));
+  EXPECT_THAT(ids(begin + "{{ m.content | trim }} \n<|end|>" + end),
+              ::testing::ElementsAre(7, 257));
+  EXPECT_THAT(ids("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}" + end),
+              ::testing::ElementsAre(7, 258))
+      << "there the user's turn begins";
+  EXPECT_THAT(ids("{% for m in messages %}<s>{{ m.content }}" + end), ::testing::ElementsAre(7));
+  EXPECT_THAT(ids(begin + "{{ m.content }}\n" + end), ::testing::ElementsAre(7));
+  EXPECT_THAT(ids("{{ raise_exception('no') }}"), ::testing::ElementsAre(7));
+  EXPECT_THAT(ids("no messages"), ::testing::ElementsAre(7));
+  // gpt-oss says several messages in a turn.
+  testing::addAdded(table, "<|return|>", 1);
+  EXPECT_THAT(ids(begin + "{{ m.content }}<|end|>" + end), ::testing::ElementsAre(7));
 }
 
 TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
@@ -280,9 +313,9 @@ TEST(RenderChat, AnyAllocationMayFail) {
     }
   }
   EXPECT_THAT(failures,
-              testing::UnorderedElementsAre("not enough memory for a chat's messages",
-                                            "not enough memory for a chat template's variables",
-                                            "t: not enough memory to render the chat template"));
+              ::testing::UnorderedElementsAre("not enough memory for a chat's messages",
+                                              "not enough memory for a chat template's variables",
+                                              "t: not enough memory to render the chat template"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "runtime/core/stop_strings.h"
 #include "runtime/schema/plan_generated.h"
 #include "tests/runtime/example_plan.h"
+#include "tests/text/tiny_tokenizer.h"
 
 namespace llmrt {
 namespace {
@@ -42,7 +43,36 @@ TEST(StopStrings, TheFirstInTheTextWins) {
   EXPECT_EQ(stops.push("so early, not late"), "so ");
 }
 
+// A special token is no text, but a stop string may name it.
+TEST(StopStrings, AreFoundInHiddenTextToo) {
+  StopStrings stops({"<|end|>", "a<|x|>b", "cd"});
+  EXPECT_EQ(stops.push("hello"), "hello");
+  EXPECT_EQ(stops.pushHidden("<|x|>"), "");
+  EXPECT_EQ(stops.push("yes a"), "yes ");
+  EXPECT_EQ(stops.pushHidden("<|x|>"), "");
+  EXPECT_EQ(stops.push("c"), "a");
+  EXPECT_EQ(stops.pushHidden("<|"), "") << "what is shown alone may still become cd";
+  StopStrings shown = stops;
+  EXPECT_EQ(stops.pushHidden("end|>"), "c");
+  EXPECT_TRUE(stops.stopped());
+  EXPECT_EQ(stops.finish(), "");
+  EXPECT_EQ(shown.push("d"), "");
+  EXPECT_TRUE(shown.stopped());
+}
+
+TEST(StopStrings, HiddenTextIsNeverShown) {
+  StopStrings stops({"<|x|>y"});
+  EXPECT_EQ(stops.push("a"), "a");
+  EXPECT_EQ(stops.pushHidden("<|x|>"), "");
+  EXPECT_EQ(stops.finish(), "");
+  StopStrings none({});
+  EXPECT_EQ(none.pushHidden("a"), "");
+  EXPECT_EQ(none.push("b"), "b");
+}
+
 struct Fixture {
+  explicit Fixture(const std::function<void(schema::PlanT&)>& change = {}) : model(change) {}
+
   Model model;
   std::unique_ptr<Session> session = model.session();
   Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
@@ -108,6 +138,46 @@ TEST(Generate, EndsWhenTheContextIsFull) {
   EXPECT_EQ(r.ids.size(), 7u);  // 4 + 6 tokens in the cache, and one that needs no place there
 }
 
+// In Llama 2's vocabulary a line's end is a byte, which a decoder holds back: more may follow.
+TEST(Generate, NoByteOfThePromptIsText) {
+  Fixture run([](schema::PlanT& p) {
+    p.tokenizer = std::make_unique<schema::TokenizerT>(testing::sentencePieceTable());
+  });
+  const std::vector<int32_t> prompt = {'#', '\n'};
+  EXPECT_EQ(run({.max_tokens = 0}, prompt).text, "");
+  const GenerateResult r = run({.max_tokens = 5, .stops = {"\n"}}, prompt);
+  EXPECT_EQ(r.finish_reason, FinishReason::kLength);
+  std::vector<int32_t> all = prompt;
+  all.insert(all.end(), r.ids.begin(), r.ids.end());
+  EXPECT_EQ("#\n" + r.text, run.tokenizer.decode(all));
+}
+
+TEST(Generate, EndsAtASpecialTokenThatAStopTextNames) {
+  const GenerateResult free = Fixture()({.max_tokens = 8});
+  size_t at = 3;
+  while (std::find(free.ids.begin(), free.ids.begin() + static_cast<ptrdiff_t>(at), free.ids[at]) !=
+         free.ids.begin() + static_cast<ptrdiff_t>(at))
+    ++at;
+  Fixture run(
+      [&](schema::PlanT& p) { p.tokenizer->token_flags[static_cast<size_t>(free.ids[at])] = 1; });
+  const std::string stop(run.tokenizer.piece(free.ids[at]));
+  const GenerateResult r = run({.max_tokens = 8, .stops = {stop}});
+  EXPECT_EQ(r.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(r.ids, std::vector<int32_t>(free.ids.begin(),
+                                        free.ids.begin() + static_cast<ptrdiff_t>(at) + 1));
+  EXPECT_EQ(r.text, run.tokenizer.decode(r.ids));
+}
+
+TEST(Generate, ItsOwnTextHasNoSpaceOfAContinuation) {
+  Fixture run([](schema::PlanT& p) {
+    p.tokenizer->decoder.clear();  // tokens are joined by spaces
+  });
+  const GenerateResult continued = run({.max_tokens = 3}),
+                       own = run({.max_tokens = 3, .own_text = true});
+  EXPECT_EQ(continued.text, " " + own.text);
+  EXPECT_EQ(own.text, run.tokenizer.decode(own.ids));
+}
+
 TEST(Generate, NoTokensWantedNoneMade) { EXPECT_TRUE(Fixture()({.max_tokens = 0}).ids.empty()); }
 
 TEST(Generate, StopsWhenCancelled) {
@@ -151,6 +221,52 @@ TEST(Generate, DefaultsComeFromThePlan) {
   EXPECT_EQ(o.top_k, 40);
   EXPECT_EQ(o.top_p, 0.9f);
   EXPECT_EQ(defaultEosIds(*sampling.plan, &tokenizer), (std::vector<int32_t>{7, 8}));
+  EXPECT_TRUE(defaultStops(*sampling.plan).empty());
+}
+
+TEST(Generate, EverythingThatThePlanRecommendsIsTaken) {
+  const Model model([](schema::PlanT& p) {
+    p.generation = std::make_unique<schema::GenerationT>();
+    p.generation->do_sample = true;
+    p.generation->min_p = 0.1f;
+    p.generation->repetition_penalty = 1.1f;
+    p.generation->no_repeat_ngram_size = 4;
+    p.generation->suppress_tokens = {5};
+    p.generation->begin_suppress_tokens = {6, 7};
+    p.generation->bad_words.push_back(std::make_unique<schema::TokenSequenceT>());
+    p.generation->bad_words[0]->ids = {8, 9};
+    p.generation->stop_strings = {"a", "b"};
+  });
+  const SamplerOptions o = defaultSamplerOptions(*model.plan);
+  EXPECT_EQ(o.temperature, 1);
+  EXPECT_EQ(o.min_p, 0.1f);
+  EXPECT_EQ(o.repetition_penalty, 1.1f);
+  EXPECT_EQ(o.bans.no_repeat_ngram_size, 4);
+  EXPECT_EQ(o.bans.suppress_tokens, (std::vector<int32_t>{5}));
+  EXPECT_EQ(o.bans.begin_suppress_tokens, (std::vector<int32_t>{6, 7}));
+  EXPECT_EQ(o.bans.bad_words, (std::vector<std::vector<int32_t>>{{8, 9}}));
+  EXPECT_EQ(defaultStops(*model.plan), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(Generate, AChatIsSampledUnlessTheModelSaysOtherwise) {
+  const auto temperatures = [](const std::function<void(schema::GenerationT&)>& change) {
+    const Model model([&](schema::PlanT& p) {
+      if (!change) return;
+      p.generation = std::make_unique<schema::GenerationT>();
+      change(*p.generation);
+    });
+    return std::pair(defaultSamplerOptions(*model.plan).temperature,
+                     chatSamplerOptions(*model.plan).temperature);
+  };
+  using Pair = std::pair<float, float>;
+  EXPECT_EQ(temperatures({}), Pair(0, 0.7f));
+  EXPECT_EQ(temperatures([](schema::GenerationT&) {}), Pair(0, 0.7f));
+  EXPECT_EQ(temperatures([](schema::GenerationT& g) { g.chat_temperature = 0; }), Pair(0, 0));
+  EXPECT_EQ(temperatures([](schema::GenerationT& g) {
+              g.do_sample = true;
+              g.temperature = 0.3f;
+            }),
+            Pair(0.3f, 0.3f));
 }
 
 TEST(Perplexity, IsTheMeanOverDisjointWindows) {
@@ -182,7 +298,7 @@ TEST(Perplexity, NeedsAContextOfTwoTokens) {
   run.session = run.model.session({.threads = 1, .max_seq_len = 1});
   const Status s = measurePerplexity(*run.session, std::vector<int32_t>{1, 2, 3}).status();
   EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
-  EXPECT_THAT(s.message(), testing::HasSubstr("--max-seq-len"));
+  EXPECT_THAT(s.message(), ::testing::HasSubstr("--max-seq-len"));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/core/generate.h"
 #include "runtime/core/sampler.h"
 #include "tests/runtime/allocation_counter.h"
 #include "tests/runtime/example_plan.h"
@@ -236,11 +237,19 @@ TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
   EXPECT_THAT(r.status().message(), HasSubstr("out of memory"));
 }
 
-/// A device that always chooses token 7, and does nothing else.
+/// A device that always chooses token 7, and does nothing else. Its logits say 9, then 7.
 class SevenDevice : public Device {
   class Seven : public DeviceSession {
     Status run(uint32_t, const LlmcStep&) override { return {}; }
-    std::span<const float> logits(int64_t) const override { return {}; }
+    std::span<const float> logits(int64_t) const override {
+      static const std::vector<float> logits = [] {
+        std::vector<float> all(example::kVocab);
+        all[7] = 1;
+        all[9] = 2;
+        return all;
+      }();
+      return logits;
+    }
     Status queueChoice(uint32_t, const LlmcStep&, const SamplerState*) override { return {}; }
     Result<int32_t> takeChoice() override { return 7; }
     Status finish() override { return {}; }
@@ -270,6 +279,24 @@ TEST(Session, DecodingAloneLeavesTheSamplerBehindTheLastTokenTold) {
     for (int i = 0; i < 4; ++i) sampler->sample(flat);
     EXPECT_EQ(alone->state().random, sampler->state().random);
   }
+}
+
+// A device knows no bans: the host chooses then, and the first token in any case.
+TEST(Session, ADeviceChoosesWhatItCanAlone) {
+  const Model model;
+  SevenDevice device;
+  const auto ids = [&](BanRules bans) {
+    const auto session = model.session({.threads = 1, .device = &device});
+    const auto r = generate(*session, nullptr, std::vector<int32_t>{1, 2},
+                            {.max_tokens = 3, .sampler = {.bans = std::move(bans)}});
+    EXPECT_TRUE(r.ok()) << r.status().message();
+    return r.ok() ? r->ids : std::vector<int32_t>();
+  };
+  EXPECT_EQ(ids({}), (std::vector<int32_t>{9, 7, 7}));
+  EXPECT_EQ(ids({.begin_suppress_tokens = {9}}), (std::vector<int32_t>{7, 7, 7}));
+  EXPECT_EQ(ids({.suppress_tokens = {7}}), (std::vector<int32_t>{9, 9, 9}));
+  EXPECT_EQ(ids({.no_repeat_ngram_size = 1}), (std::vector<int32_t>{9, 7, 0}));
+  EXPECT_EQ(ids({.bad_words = {{9, 9}}}), (std::vector<int32_t>{9, 7, 9}));
 }
 
 TEST(Session, ProfileGivesTimeAndCostOfEveryOp) {

@@ -107,7 +107,7 @@ class Chat {
         conversation_(*model.session, *model.tokenizer, chat_template, o.system) {
     // Whatever the context holds: an answer ends by itself.
     options_ = generateOptions(model, o, model.session->options().max_seq_len);
-    if (!o.ignore_eos) options_.eos_ids = chatEosIds(*model.plan, *model.tokenizer);
+    if (!o.ignore_eos) options_.eos_ids = chatEosIds(*model.plan, *model.tokenizer, &chat_template);
   }
 
   Result<int> runTerminal() {

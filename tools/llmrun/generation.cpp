@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "tools/llmrun/interrupt.h"
 
@@ -11,7 +12,7 @@ namespace {
 double perSecond(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
 
 SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
-  SamplerOptions s = defaultSamplerOptions(plan);
+  SamplerOptions s = o.chat ? chatSamplerOptions(plan) : defaultSamplerOptions(plan);
   if (o.temperature) s.temperature = *o.temperature;
   if (o.top_k) s.top_k = *o.top_k;
   if (o.top_p) s.top_p = *o.top_p;
@@ -27,8 +28,11 @@ GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, i
   GenerateOptions options;
   options.max_tokens = o.max_tokens.value_or(max_tokens);
   options.sampler = samplerOptions(*model.plan, o);
-  if (!o.ignore_eos) options.eos_ids = defaultEosIds(*model.plan, model.tokenizerOrNull());
   options.stops = o.stops;
+  if (!o.ignore_eos) {
+    options.eos_ids = defaultEosIds(*model.plan, model.tokenizerOrNull());
+    for (std::string& stop : defaultStops(*model.plan)) options.stops.push_back(std::move(stop));
+  }
   options.top_logits = o.top_logits;
   options.cancel = &interrupted;
   return options;

@@ -50,7 +50,7 @@ void RunOptions::addTo(CLI::App& app) {
                  "Most tokens to generate; default 256, with --chat what the context holds")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--temperature", temperature,
-                 "0: greedy. Default: the model's generation config, otherwise 0");
+                 "0: greedy. Default: the model's generation config, otherwise 0, with --chat 0.7");
   app.add_option("--top-k", top_k, "Sample from the K most probable tokens; 0: all");
   app.add_option("--top-p", top_p, "Sample from the fewest tokens of this probability; 1: all");
   app.add_option("--min-p", min_p,

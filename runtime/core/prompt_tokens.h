@@ -1,0 +1,59 @@
+// The tokens of a conversation's next prompt, with each answer as the tokens it was generated as.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/io/status.h"
+#include "runtime/text/tokenizer.h"
+
+namespace llmrt {
+
+/// What a model said is rarely what a tokenizer makes of its text: merges and spaces differ. Texts
+/// that the template renders are tokenized around the answers. Where it renders an answer as
+/// another text - without its reasoning, say - the text counts, from the last answer that it left
+/// alone. Templates that write the same text before an answer as they did for its prompt keep its
+/// tokens; all that we know but those that write reasoning there.
+class PromptTokens {
+ public:
+  explicit PromptTokens(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  struct Prompt {
+    std::string text;
+    std::vector<int32_t> ids;
+    /// Where kept answers end, in text and ids.
+    struct Place {
+      size_t text_end, ids_end;
+    };
+    std::vector<Place> answers;
+  };
+  /// The prompt that a template rendered over all messages so far.
+  Result<Prompt> tokenize(std::string text) const;
+
+  /// `prompt` was answered: `ids` without what ended them; the messages hold `content`.
+  void answered(Prompt prompt, std::vector<int32_t> ids, std::string content);
+  /// As if there had been no answers.
+  void clear() { answered({}, {}, {}); }
+
+ private:
+  struct Match {
+    size_t text_bytes, ids_begin, ids_end;
+  };
+  /// How many bytes of `text`, which follows the prompt, are the answer, and which ids say them,
+  /// special tokens left out or not.
+  std::optional<Match> findAnswer(std::string_view text, bool skip_special) const;
+  /// Ids of `text` where it follows a text that ends in a token of its own.
+  Result<std::optional<std::vector<int32_t>>> encodeBehind(std::string_view text) const;
+
+  const Tokenizer& tokenizer_;
+  Prompt prompt_;  // the last one that was answered
+  std::vector<int32_t> answer_;
+  std::string content_;
+};
+
+}  // namespace llmrt
