@@ -19,15 +19,16 @@ using llmrt::Result;
 
 constexpr std::string_view kTexts[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
-    "<|end_of_text|>", "</s>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",  // Kimi K2
-    "<|return|>", "<|call|>",                                        // gpt-oss
-    "<|flush|>", "<|calls|>",                                        // Solar Open
-    "<end_of_utterance>",                                            // SmolDocling
-    "<eos>", "<turn|>", "<|tool_response>",                          // Gemma 4
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",  // DeepSeek: <｜end▁of▁sentence｜>
-    "[e~[",                                                // MiniMax
-    // Of code: padding, the next repository and the next file.
+    "<|end_of_text|>", "</s>", "<EOT>", "_<EOT>",
+    // Kimi K2, MiniMax, SmolDocling
+    "[EOT]", "[EOS]", "[e~[", "<end_of_utterance>",
+    // gpt-oss and Solar Open
+    "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
+    // Gemma 4
+    "<eos>", "<turn|>", "<|tool_response>",
+    // DeepSeek
+    "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
+    // Of code: padding, the next repository and the next file
     "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>",
     "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>"};
 
@@ -46,7 +47,7 @@ Result<std::vector<int64_t>> endTokensOfGguf(const GgufFile& file, int64_t eos_i
   }
   LLMRT_ASSIGN_OR_RETURN(auto tokens, file.getStrings("tokenizer.ggml.tokens"));
   std::set<std::string_view> texts;
-  int64_t message_end = -1, strike_end = -1;
+  int64_t message_end = -1, html_end = -1;
   for (size_t i = 0; tokens && i < tokens->size(); ++i) {
     const std::string_view text = (*tokens)[i];
     if (std::find(std::begin(kTexts), std::end(kTexts), text) == std::end(kTexts)) continue;
@@ -54,14 +55,14 @@ Result<std::vector<int64_t>> endTokensOfGguf(const GgufFile& file, int64_t eos_i
     ids.insert(id);
     texts.insert(text);
     if (text == "<|end|>") message_end = id;
-    if (text == "</s>") strike_end = id;
+    if (text == "</s>") html_end = id;
   }
   // gpt-oss and Solar Open say several messages in a turn, each of which <|end|> ends.
   const bool calls = texts.contains("<|call|>") || texts.contains("<|calls|>");
   if (calls && (texts.contains("<|return|>") || texts.contains("<|flush|>")))
     ids.erase(message_end);
   // To Gemma 4 it is HTML.
-  if (texts.contains("<|tool_response>")) ids.erase(strike_end);
+  if (texts.contains("<|tool_response>")) ids.erase(html_end);
 
   ids.erase(eos_id);
   std::vector<int64_t> out;

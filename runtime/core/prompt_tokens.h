@@ -14,11 +14,11 @@
 
 namespace llmrt {
 
-/// What a model said is rarely what a tokenizer makes of its text: merges and spaces differ. Texts
-/// that the template renders are tokenized around the answers. Where it renders an answer as
-/// another text - without its reasoning, say - the text counts, from the last answer that it left
-/// alone. Templates that write the same text before an answer as they did for its prompt keep its
-/// tokens; all that we know but those that write reasoning there.
+/// A tokenizer may cut what a model said otherwise than the model did, and write another space
+/// before it. So only what the template renders around the answers is tokenized. Where a template
+/// renders an answer as another text, without its reasoning say, or writes before it what it did
+/// not write as its prompt, the rendered text is tokenized, from the last answer that stayed as it
+/// was.
 class PromptTokens {
  public:
   explicit PromptTokens(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
