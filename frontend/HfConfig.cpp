@@ -67,6 +67,12 @@ Status parseSpecialTokens(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
+// Of yarn; 0 counts as absent. DeepSeek scales scores by a square of it.
+Status checkMscale(const std::string& field, std::optional<double> value) {
+  if (value.value_or(0) == 0 || (*value > 0 && *value <= 1e6)) return {};
+  return invalidData(field + " is " + numberText(*value) + ", must be 0 to 1000000");
+}
+
 // One set of rope parameters. `inner`: rope_scaling or rope_parameters (of one kind of layer), or
 // null. RotaryEmbeddingConfigMixin.convert_rope_params_to_dict and standardize_rope_params:
 // rope_theta inside wins over rope_theta beside; original_max_position_embeddings beside wins over
@@ -145,10 +151,8 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
     out.beta_fast = beta_fast.value_or(0) != 0 ? *beta_fast : 32.0;
     out.beta_slow = beta_slow.value_or(0) != 0 ? *beta_slow : 1.0;
     out.truncate = truncate.value_or(true);
-    if (mscale.value_or(0) != 0)
-      LLMRT_RETURN_IF_ERROR(checkPositive(rope.nameOf("mscale"), *mscale));
-    if (mscale_all.value_or(0) != 0)
-      LLMRT_RETURN_IF_ERROR(checkPositive(rope.nameOf("mscale_all_dim"), *mscale_all));
+    LLMRT_RETURN_IF_ERROR(checkMscale(rope.nameOf("mscale"), mscale));
+    LLMRT_RETURN_IF_ERROR(checkMscale(rope.nameOf("mscale_all_dim"), mscale_all));
     if (attention_factor) {
       out.attention_factor = *attention_factor;
     } else if (mscale.value_or(0) != 0 && mscale_all.value_or(0) != 0) {

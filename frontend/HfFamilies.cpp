@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "models/CheckSpec.h"
 #include "models/Rope.h"
@@ -37,7 +38,14 @@ Status readNumber(const JsonFields& config, const char* field, double& out) {
   out = *value;
   return checkFinite(config.nameOf(field), out);
 }
-/// The same, above 0.
+/// The same, above 0, or 0 for none.
+Status readCap(const JsonFields& config, const char* field, double& out) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
+  if (!value) return {};
+  out = *value;
+  return out == 0 ? Status() : checkPositive(config.nameOf(field), out);
+}
+/// As readNumber, above 0.
 Status readPositive(const JsonFields& config, const char* field, double& out) {
   LLMRT_RETURN_IF_ERROR(readNumber(config, field, out));
   return checkPositive(config.nameOf(field), out);
@@ -189,7 +197,7 @@ Status readGemma23(const JsonFields& config, ModelSpec& spec, int64_t pattern) {
   double scalar = 256;
   LLMRT_RETURN_IF_ERROR(readPositive(config, "query_pre_attn_scalar", scalar));
   spec.attention_scale = 1 / std::sqrt(scalar);
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "final_logit_softcapping", spec.logit_softcap));
+  LLMRT_RETURN_IF_ERROR(readCap(config, "final_logit_softcapping", spec.logit_softcap));
   spec.windowed_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % pattern != 0; });
   return {};
 }
@@ -197,7 +205,7 @@ Status readGemma23(const JsonFields& config, ModelSpec& spec, int64_t pattern) {
 Status readGemma2(const JsonFields& config, ModelSpec& spec) {
   if (!config.isNull("attn_logit_softcapping")) spec.attention_softcap = 50.0;
   if (!config.isNull("final_logit_softcapping")) spec.logit_softcap = 30.0;
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "attn_logit_softcapping", spec.attention_softcap));
+  LLMRT_RETURN_IF_ERROR(readCap(config, "attn_logit_softcapping", spec.attention_softcap));
   return readGemma23(config, spec, 2);
 }
 
@@ -384,9 +392,11 @@ Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
   LLMRT_RETURN_IF_ERROR(needCount(config, "qk_nope_head_dim", 1, kMostHead, l.nope_dim));
   LLMRT_RETURN_IF_ERROR(needCount(config, "qk_rope_head_dim", 1, kMostHead, l.rope_dim));
   LLMRT_RETURN_IF_ERROR(needCount(config, "v_head_dim", 1, kMostHead, l.value_dim));
-  if (l.rope_dim % 2 != 0)
-    return invalidData("qk_rope_head_dim is " + std::to_string(l.rope_dim) +
-                       ", must be even for rotary embeddings");
+  for (const auto& [field, size] :
+       {std::pair{"qk_rope_head_dim", l.rope_dim}, {"kv_lora_rank", l.kv_rank}})
+    if (size % 2 != 0)
+      return invalidData(std::string(field) + " is " + std::to_string(size) +
+                         ", must be even for rotary embeddings");
   // What the cache holds: one head of rotated elements and latents.
   spec.num_kv_heads = 1;
   spec.head_dim = l.kv_rank + l.rope_dim;

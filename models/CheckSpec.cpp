@@ -66,7 +66,7 @@ Status checkFactors(const char* field, const std::vector<double>& factors, int64
 Status checkRope(const Rope& rope, int64_t head_dim) {
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_theta", rope.theta));
   const int64_t dim = rope.dim != 0 ? rope.dim : head_dim;
-  if (dim % 2 != 0 && dim == head_dim)
+  if (head_dim % 2 != 0)
     return invalidData("head_dim is " + std::to_string(head_dim) +
                        ", must be even for rotary embeddings");
   if (dim < 0 || dim % 2 != 0 || dim > head_dim)

@@ -143,7 +143,7 @@ struct LayerForm {
 
 /// A decoder-only transformer: embed, num_layers x (norm, attention, norm, MLP) in one of several
 /// orders, norm, lm_head. A ModelSpec that a parse function returned is consistent: sizes are
-/// positive, num_heads is a multiple of num_kv_heads, what RoPE turns of a head is even.
+/// positive, num_heads is a multiple of num_kv_heads, head_dim is even where there is RoPE.
 struct ModelSpec {
   std::string architecture;  // HF model_type
   std::string name;          // for people: the stem of the config's file or directory

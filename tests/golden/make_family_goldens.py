@@ -145,8 +145,6 @@ CASES = {
         n_positions=128, tie_word_embeddings=True),
     "gpt2_odd_heads": case("GPT2", "heads of 9 elements: positions are learned, nothing turns", n_embd=36, n_layer=2,
         n_head=4, n_positions=128, tie_word_embeddings=True),
-    "gpt_neox_odd_heads": case("GPTNeoX", "heads of 9 elements, of which 4 turn", hidden_size=36,
-        num_attention_heads=4, rope_parameters=DEFAULT_ROPE | {"partial_rotary_factor": 0.5}),
     "gpt_neox": case("GPTNeoX", "parallel residual with two norms, partial rotary, fused by head",
         hidden_act="gelu", rope_parameters=DEFAULT_ROPE | {"partial_rotary_factor": 0.5}),
     "gpt_neox_sequential": case("GPTNeoX", "use_parallel_residual false; stored bf16", stored="bf16",
