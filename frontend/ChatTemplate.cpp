@@ -4,7 +4,7 @@
 #include <system_error>
 
 #include "runtime/io/json.h"
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 
 namespace llmc {
 namespace {
@@ -59,7 +59,7 @@ Result<ChatTemplate> readChatTemplate(const fs::path& directory) {
     out.eos_token = tokenOf(config, "eos_token");
   }
   if (const fs::path file = directory / "chat_template.jinja"; pathExists(file)) {
-    LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile mapped, llmrt::MappedFile::open(file.string()));
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile mapped, llmrt::openModelFile(file.string()));
     out.text = mapped.text();
   } else if (const fs::path json = directory / "chat_template.json";
              out.text.empty() && pathExists(json)) {

@@ -10,7 +10,8 @@
 #include "frontend/tokenizer/TokenizerFile.h"
 #include "runtime/io/gguf_tensors.h"
 #include "runtime/io/json.h"
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
+#include "runtime/io/other_weights.h"
 #include "runtime/io/safetensors.h"
 
 namespace llmc {
@@ -42,7 +43,11 @@ std::string modelName(const fs::path& path) {
   fs::path full = fs::absolute(path, error).lexically_normal();
   if (full.filename().empty()) full = full.parent_path();
   if (full.filename() == "config.json") return full.parent_path().filename().string();
-  return isDirectory(full) ? full.filename().string() : full.stem().string();
+  if (isDirectory(full)) return full.filename().string();
+  // The parts of a split model share its name.
+  if (const auto part = llmrt::parseGgufPartName(full.string()))
+    return fs::path(part->prefix).filename().string();
+  return full.stem().string();
 }
 
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
@@ -66,15 +71,16 @@ Status readTokenizerOfDirectory(const fs::path& directory, Checkpoint& out) {
   return {};
 }
 
-Status readTokenizer(const std::string& path, Checkpoint& out) {
-  if (!pathExists(path)) return notFound(path + ": no such file");
+Status readTokenizer(const std::string& named, Checkpoint& out) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string path, llmrt::resolveGgufFolder(named));
+  if (!pathExists(path)) return llmrt::noSuchModel(path);
   if (isDirectory(path)) {
     LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(path, out));
     if (out.tokenizer.kind == TokenizerOrigin::Kind::kNone)
       return notFound(path + ": holds no tokenizer (tokenizer.json, tokenizer.model, ...)");
     return {};
   }
-  LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  LLMRT_ASSIGN_OR_RETURN(MappedFile file, llmrt::openModelFile(path));
   if (GgufFile::looksLikeGguf(file)) {
     LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
     if (!gguf->has("tokenizer.ggml.model")) return invalidData(path + ": holds no tokenizer");
@@ -111,6 +117,26 @@ Status openGguf(const std::string& path, const CheckpointOptions& options, Check
   return useWeights(std::move(weights), out);
 }
 
+// peft's: an adapter lies in adapter_model.safetensors beside its config, which Transformers
+// applies to the base model that it names.
+bool hasAdapter(const fs::path& directory) { return pathExists(directory / "adapter_config.json"); }
+
+Status adapterAlone(const fs::path& directory) {
+  return unsupported(
+      directory.string() +
+      ": holds a LoRA adapter (adapter_config.json), not a model: merge it into its "
+      "base model (peft's merge_and_unload(), then save_pretrained()) and give that");
+}
+
+// A directory without config.json.
+Status notAModel(const fs::path& directory) {
+  if (hasAdapter(directory)) return adapterAlone(directory);
+  std::string message = directory.string() + ": not a model: holds no config.json";
+  if (pathExists(directory / "params.json"))
+    message += "; params.json is its publisher's own form: take the model's Hugging Face version";
+  return notFound(std::move(message));
+}
+
 Status openHf(const fs::path& directory, const fs::path& config, bool needs_weights,
               const CheckpointOptions& options, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(nlohmann::json json, llmrt::readJsonFile(config.string()));
@@ -121,14 +147,18 @@ Status openHf(const fs::path& directory, const fs::path& config, bool needs_weig
     LLMRT_RETURN_IF_ERROR(parseGenerationConfig(generation_json, generation.string(), out.spec));
   }
   if (options.tokenizer.empty()) LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(directory, out));
+  if (hasAdapter(directory))
+    out.warnings.push_back((directory / "adapter_config.json").string() +
+                           ": the LoRA adapter is not applied, this is the model without it; to "
+                           "have it, merge it first (peft's merge_and_unload())");
   if (options.no_weights) return {};
   std::string weights_path = options.weights;
   if (weights_path.empty()) {
     if (!llmrt::hasSafetensors(directory.string())) {
       if (!needs_weights) return {};
-      return notFound(directory.string() +
-                      ": holds neither model.safetensors nor model.safetensors.index.json; give "
-                      "--weights or --no-weights");
+      if (hasAdapter(directory)) return adapterAlone(directory);
+      return notFound(llmrt::noSafetensors(directory.string()).message() +
+                      "; give --weights or --no-weights");
     }
     weights_path = directory.string();
   }
@@ -143,6 +173,7 @@ Status openHf(const fs::path& directory, const fs::path& config, bool needs_weig
 // What a file that is no GGUF can be: JSON, or a mistake worth naming.
 Status checkLooksLikeConfig(const MappedFile& file) {
   const std::string& path = file.path();
+  if (llmrt::looksLikePyTorch(file)) return llmrt::pyTorchRefused(path);
   if (path.ends_with(".safetensors"))
     return invalidArgument(path + ": holds weights only; name the directory or its config.json");
   if (path.ends_with(".json")) return {};
@@ -156,14 +187,15 @@ Status checkLooksLikeConfig(const MappedFile& file) {
 
 }  // namespace
 
-Result<Checkpoint> openCheckpoint(const std::string& path, const CheckpointOptions& options) {
+Result<Checkpoint> openCheckpoint(const std::string& named, const CheckpointOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string path, llmrt::resolveGgufFolder(named));
   Checkpoint out;
   if (isDirectory(path)) {
     const fs::path config = fs::path(path) / "config.json";
-    if (!pathExists(config)) return notFound(path + ": not a model: holds no config.json");
+    if (!pathExists(config)) return notAModel(path);
     LLMRT_RETURN_IF_ERROR(openHf(path, config, /*needs_weights=*/true, options, out));
   } else {
-    LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+    LLMRT_ASSIGN_OR_RETURN(MappedFile file, llmrt::openModelFile(path));
     if (GgufFile::looksLikeGguf(file)) {
       LLMRT_RETURN_IF_ERROR(openGguf(path, options, out));
     } else {

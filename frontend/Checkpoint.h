@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "models/ModelSpec.h"
 #include "runtime/io/gguf.h"
@@ -29,6 +30,7 @@ struct Checkpoint {
   std::unique_ptr<llmrt::TensorSource> weights;  // null: code only
   TokenizerOrigin tokenizer;
   std::string chat_template;  // Jinja; empty: none
+  std::vector<std::string> warnings;
 };
 
 struct CheckpointOptions {
@@ -39,8 +41,9 @@ struct CheckpointOptions {
 };
 
 /// `path`: an HF directory (config.json and safetensors), a config.json (weights beside it are used
-/// where there are any), or a GGUF file. Weights are opened and checked against the config
-/// (checkTensors), not read.
+/// where there are any), a GGUF file, or a directory of one. What is none of these but often named
+/// as one (a LoRA adapter, PyTorch's weights, a name of the Hugging Face Hub) is called that.
+/// Weights are opened and checked against the config (checkTensors), not read.
 ///
 /// Tied embeddings: whichever of embed_tokens and lm_head is stored, `weights` finds
 /// model.embed_tokens.weight. When both are stored and differ, spec.tie_word_embeddings becomes

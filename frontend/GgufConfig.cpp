@@ -33,13 +33,12 @@ class GgufConfigParser {
   GgufConfigParser(const GgufFile& file, ModelSpec& spec) : file_(file), spec_(spec) {}
 
   Status parse() {
+    LLMRT_RETURN_IF_ERROR(refuseOtherTypes());
     LLMRT_ASSIGN_OR_RETURN(auto architecture, file_.getString("general.architecture"));
     if (!architecture)
       return invalidData("metadata 'general.architecture' is missing: not a model");
     const Architecture* entry = findGgufArchitecture(*architecture);
-    if (!entry)
-      return unsupported("general.architecture " + quotedName(*architecture) +
-                         " is not supported (known: " + knownGgufArchitectures() + ")");
+    if (!entry) return unknownArchitecture(*architecture);
     prefix_ = std::string(*architecture) + ".";
     spec_.architecture = entry->model_type;
     spec_.form = entry->form;
@@ -64,11 +63,34 @@ class GgufConfigParser {
     return *value;
   }
 
+  // gguf-py's GGUFType: files of other things than models name an architecture, too.
+  Status refuseOtherTypes() const {
+    LLMRT_ASSIGN_OR_RETURN(auto type, file_.getString("general.type"));
+    if (!type || *type == "model") return {};
+    if (*type == "adapter")
+      return unsupported(
+          "general.type 'adapter': a LoRA adapter, not a model: merge it into its base model first "
+          "(llama.cpp's llama-export-lora)");
+    return unsupported("general.type " + quotedName(*type) + ": not a model");
+  }
+
+  static Status unknownArchitecture(std::string_view architecture) {
+    std::string message =
+        "general.architecture " + quotedName(architecture) +
+        " is not supported in GGUF files (supported: " + knownGgufArchitectures() + ")";
+    if (const Architecture* hf = findHfArchitectureOfGguf(architecture))
+      message += "; the model's Hugging Face directory is (" + std::string(hf->class_name) +
+                 ", config.json and safetensors): give that";
+    return unsupported(std::move(message));
+  }
+
   Status refuseUnsupported() const {
     LLMRT_ASSIGN_OR_RETURN(auto experts, file_.getInt(prefix_ + "expert_count"));
     if (experts.value_or(0) > 0)
       return unsupported("metadata " + quotedName(prefix_ + "expert_count") + " " +
-                         std::to_string(*experts) + " is not supported (mixtures of experts)");
+                         std::to_string(*experts) +
+                         ": mixtures of experts are not supported in GGUF files; Mixtral's Hugging "
+                         "Face directory (config.json and safetensors) is: give that");
     // Of Olmo 3, which says olmo2.
     if (const std::string key = prefix_ + "attention.sliding_window_pattern"; file_.has(key))
       return unsupported("metadata " + quotedName(key) + " is not supported");

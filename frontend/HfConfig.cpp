@@ -49,7 +49,8 @@ Result<std::optional<int64_t>> parseTokenId(const std::string& name, const nlohm
     if (value >= 0 && value <= std::numeric_limits<int32_t>::max())
       return std::optional(value.get<int64_t>());
   }
-  return invalidData(name + " is " + briefJson(value) + ", expected a token id");
+  return invalidData(name + " is " + briefJson(value) +
+                     ", expected a token id (0 to 2147483647, or -1 for none)");
 }
 
 Status parseSpecialTokens(const JsonFields& config, ModelSpec& spec) {
@@ -65,6 +66,12 @@ Status parseSpecialTokens(const JsonFields& config, ModelSpec& spec) {
     }
   }
   return {};
+}
+
+// Of yarn; 0 counts as absent. DeepSeek scales scores by a square of it.
+Status checkMscale(const std::string& field, std::optional<double> value) {
+  if (value.value_or(0) == 0 || (*value > 0 && *value <= 1e6)) return {};
+  return invalidData(field + " is " + numberText(*value) + ", must be 0 to 1000000");
 }
 
 // One set of rope parameters. `inner`: rope_scaling or rope_parameters (of one kind of layer), or
@@ -145,6 +152,8 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
     out.beta_fast = beta_fast.value_or(0) != 0 ? *beta_fast : 32.0;
     out.beta_slow = beta_slow.value_or(0) != 0 ? *beta_slow : 1.0;
     out.truncate = truncate.value_or(true);
+    LLMRT_RETURN_IF_ERROR(checkMscale(rope.nameOf("mscale"), mscale));
+    LLMRT_RETURN_IF_ERROR(checkMscale(rope.nameOf("mscale_all_dim"), mscale_all));
     if (attention_factor) {
       out.attention_factor = *attention_factor;
     } else if (mscale.value_or(0) != 0 && mscale_all.value_or(0) != 0) {
@@ -179,6 +188,7 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
   LLMRT_ASSIGN_OR_RETURN(auto theta, config.getNumber("rope_theta"));
   if (!theta) {
     LLMRT_ASSIGN_OR_RETURN(theta, config.getNumber("rotary_emb_base"));  // older GPT-NeoX
+    if (theta) LLMRT_RETURN_IF_ERROR(checkPositive("rotary_emb_base", *theta));
   }
   spec.rope.theta = theta.value_or(architecture.default_rope_theta);
   LLMRT_ASSIGN_OR_RETURN(auto partial, config.getNumber("partial_rotary_factor"));
@@ -243,17 +253,19 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
 Status parseSizes(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
   const ConfigNames& names = architecture.fields;
   LLMRT_ASSIGN_OR_RETURN(spec.hidden_size, config.needInt(names.hidden_size));
+  // Others follow from it.
+  LLMRT_RETURN_IF_ERROR(checkRange(names.hidden_size, spec.hidden_size, 1, kMaxHiddenSize));
   LLMRT_ASSIGN_OR_RETURN(auto intermediate, config.getInt(names.intermediate_size));
   if (intermediate) {
     spec.intermediate_size = *intermediate;
-  } else if (architecture.default_intermediate_size == -1 && spec.hidden_size > 0 &&
-             spec.hidden_size <= (1 << 20)) {
+  } else if (architecture.default_intermediate_size == -1) {
     spec.intermediate_size = 4 * spec.hidden_size;
   } else {
     LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt(names.intermediate_size));
   }
   LLMRT_ASSIGN_OR_RETURN(spec.num_layers, config.needInt(names.num_layers));
   LLMRT_ASSIGN_OR_RETURN(spec.num_heads, config.needInt(names.num_heads));
+  LLMRT_RETURN_IF_ERROR(checkRange(names.num_heads, spec.num_heads, 1, kMaxHeads));
   LLMRT_ASSIGN_OR_RETURN(spec.vocab_size, config.needInt("vocab_size"));
   LLMRT_ASSIGN_OR_RETURN(auto max_position, config.getInt(names.max_positions));
   spec.max_position_embeddings =
@@ -272,7 +284,7 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
     spec.head_dim = *head_dim;
     return {};
   }
-  if (spec.num_heads < 1 || spec.hidden_size % spec.num_heads != 0)
+  if (spec.hidden_size % spec.num_heads != 0)
     return invalidData(std::string(names.hidden_size) + " (" + std::to_string(spec.hidden_size) +
                        ") is not a multiple of " + names.num_heads + " (" +
                        std::to_string(spec.num_heads) + ") and there is no head_dim");

@@ -2,11 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "models/CheckSpec.h"
 #include "models/Rope.h"
 
 namespace llmc {
 namespace {
+
+// checkSpec() bounds what comes of them.
+constexpr int64_t kMostExperts = 1024, kMostExpertSize = 1 << 20;
 
 using llmrt::invalidData;
 using llmrt::Result;
@@ -29,13 +34,38 @@ Status refuseNumber(const JsonFields& config, const char* field, double allowed)
 
 Status readNumber(const JsonFields& config, const char* field, double& out) {
   LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
-  if (value) out = *value;
-  return {};
+  if (!value) return {};
+  out = *value;
+  return checkFinite(config.nameOf(field), out);
+}
+/// The same, above 0, or 0 for none.
+Status readCap(const JsonFields& config, const char* field, double& out) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
+  if (!value) return {};
+  out = *value;
+  return out == 0 ? Status() : checkPositive(config.nameOf(field), out);
+}
+/// As readNumber, above 0.
+Status readPositive(const JsonFields& config, const char* field, double& out) {
+  LLMRT_RETURN_IF_ERROR(readNumber(config, field, out));
+  return checkPositive(config.nameOf(field), out);
 }
 Status readInt(const JsonFields& config, const char* field, int64_t& out) {
   LLMRT_ASSIGN_OR_RETURN(auto value, config.getInt(field));
   if (value) out = *value;
   return {};
+}
+/// The same, and in the range.
+Status readCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
+                 int64_t& out) {
+  LLMRT_RETURN_IF_ERROR(readInt(config, field, out));
+  return checkRange(config.nameOf(field), out, least, most);
+}
+/// The same, and an error when it is absent.
+Status needCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
+                 int64_t& out) {
+  LLMRT_ASSIGN_OR_RETURN(out, config.needInt(field));
+  return checkRange(config.nameOf(field), out, least, most);
 }
 Status readBool(const JsonFields& config, const char* field, bool& out) {
   LLMRT_ASSIGN_OR_RETURN(auto value, config.getBool(field));
@@ -47,7 +77,7 @@ Status readBool(const JsonFields& config, const char* field, bool& out) {
 template <typename F>
 std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
   std::vector<bool> layers;
-  if (spec.num_layers < 1 || spec.num_layers > 10000) return layers;
+  if (spec.num_layers < 1 || spec.num_layers > kMaxLayers) return layers;
   for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
   return layers;
 }
@@ -86,8 +116,7 @@ Status readQwen(const JsonFields& config, ModelSpec& spec) {
 Status readSmolLm3(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(refuse(config, "use_sliding_window"));
   int64_t interval = 4;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "no_rope_layer_interval", interval));
-  if (interval < 1) return invalidData("no_rope_layer_interval must be above 0");
+  LLMRT_RETURN_IF_ERROR(readCount(config, "no_rope_layer_interval", 1, kMaxLayers, interval));
   spec.nope_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % interval == 0; });
   if (!config.has("no_rope_layers")) return {};
   // It says 1 for a layer that has rope, and may go on behind the last layer.
@@ -130,10 +159,8 @@ Status readGranite(const JsonFields& config, ModelSpec& spec) {
   spec.attention_scale = 1;
   LLMRT_RETURN_IF_ERROR(readNumber(config, "embedding_multiplier", spec.embedding_scale));
   LLMRT_RETURN_IF_ERROR(readNumber(config, "residual_multiplier", spec.residual_scale));
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "attention_multiplier", spec.attention_scale));
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "logits_scaling", scaling));
-  if (!(scaling > 0)) return invalidData("logits_scaling must be above 0");
-  if (!(spec.attention_scale > 0)) return invalidData("attention_multiplier must be above 0");
+  LLMRT_RETURN_IF_ERROR(readPositive(config, "attention_multiplier", spec.attention_scale));
+  LLMRT_RETURN_IF_ERROR(readPositive(config, "logits_scaling", scaling));
   spec.logit_scale = 1 / scaling;
   return {};
 }
@@ -168,11 +195,9 @@ Status readGemma(const JsonFields& config, ModelSpec& spec) {
 Status readGemma23(const JsonFields& config, ModelSpec& spec, int64_t pattern) {
   LLMRT_RETURN_IF_ERROR(readGemma(config, spec));
   double scalar = 256;
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "query_pre_attn_scalar", scalar));
-  if (!(scalar > 0)) return invalidData("query_pre_attn_scalar must be above 0");
+  LLMRT_RETURN_IF_ERROR(readPositive(config, "query_pre_attn_scalar", scalar));
   spec.attention_scale = 1 / std::sqrt(scalar);
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "attn_logit_softcapping", spec.attention_softcap));
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "final_logit_softcapping", spec.logit_softcap));
+  LLMRT_RETURN_IF_ERROR(readCap(config, "final_logit_softcapping", spec.logit_softcap));
   spec.windowed_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % pattern != 0; });
   return {};
 }
@@ -180,6 +205,7 @@ Status readGemma23(const JsonFields& config, ModelSpec& spec, int64_t pattern) {
 Status readGemma2(const JsonFields& config, ModelSpec& spec) {
   if (!config.isNull("attn_logit_softcapping")) spec.attention_softcap = 50.0;
   if (!config.isNull("final_logit_softcapping")) spec.logit_softcap = 30.0;
+  LLMRT_RETURN_IF_ERROR(readCap(config, "attn_logit_softcapping", spec.attention_softcap));
   return readGemma23(config, spec, 2);
 }
 
@@ -187,8 +213,12 @@ Status readGemma3(const JsonFields& config, ModelSpec& spec) {
   // The name in files that were taken out of a model of text and images.
   LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window_attention_size", spec.sliding_window));
   int64_t pattern = 6;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "sliding_window_pattern", pattern));
-  if (pattern < 1) return invalidData("sliding_window_pattern must be above 0");
+  LLMRT_RETURN_IF_ERROR(readCount(config, "sliding_window_pattern", 1, kMaxLayers, pattern));
+  // Gemma3Attention stores it and hands it to no attention function.
+  LLMRT_ASSIGN_OR_RETURN(const auto softcap, config.getNumber("attn_logit_softcapping"));
+  if (softcap)
+    spec.notes.push_back("attn_logit_softcapping " + briefJson(*softcap) +
+                         " has no effect, as in Transformers: Gemma 3 does not cap its scores");
   return readGemma23(config, spec, pattern);
 }
 
@@ -289,8 +319,8 @@ Status readMixtral(const JsonFields& config, ModelSpec& spec) {
   Experts& e = spec.experts;
   e.num_experts = 8;
   e.top_k = 2;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "num_local_experts", e.num_experts));
-  LLMRT_RETURN_IF_ERROR(readInt(config, "num_experts_per_tok", e.top_k));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "num_local_experts", 1, kMostExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
   e.intermediate_size = spec.intermediate_size;
   e.normalize = true;
   if (!config.has("sliding_window")) spec.sliding_window = 0;
@@ -300,25 +330,21 @@ Status readMixtral(const JsonFields& config, ModelSpec& spec) {
 Status readQwenMoe(const JsonFields& config, ModelSpec& spec, bool shared) {
   LLMRT_RETURN_IF_ERROR(readQwen(config, spec));
   Experts& e = spec.experts;
-  LLMRT_ASSIGN_OR_RETURN(auto local, config.getInt("num_local_experts"));
-  if (local) {
-    e.num_experts = *local;
-  } else {
-    LLMRT_ASSIGN_OR_RETURN(e.num_experts, config.needInt("num_experts"));
-  }
-  LLMRT_ASSIGN_OR_RETURN(e.top_k, config.needInt("num_experts_per_tok"));
-  LLMRT_ASSIGN_OR_RETURN(e.intermediate_size, config.needInt("moe_intermediate_size"));
+  const char* experts = config.has("num_local_experts") ? "num_local_experts" : "num_experts";
+  LLMRT_RETURN_IF_ERROR(needCount(config, experts, 1, kMostExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
+  LLMRT_RETURN_IF_ERROR(
+      needCount(config, "moe_intermediate_size", 1, kMostExpertSize, e.intermediate_size));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   if (shared) {
-    LLMRT_ASSIGN_OR_RETURN(e.shared_intermediate_size,
-                           config.needInt("shared_expert_intermediate_size"));
+    LLMRT_RETURN_IF_ERROR(needCount(config, "shared_expert_intermediate_size", 0,
+                                    4 * kMostExpertSize, e.shared_intermediate_size));
     e.shared_gate = true;
     // Older files leave qkv_bias out and have it.
     LLMRT_RETURN_IF_ERROR(readBool(config, "qkv_bias", spec.qkv_bias));
   }
   int64_t step = 1;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "decoder_sparse_step", step));
-  if (step < 1) return invalidData("decoder_sparse_step must be above 0");
+  LLMRT_RETURN_IF_ERROR(readCount(config, "decoder_sparse_step", 1, kMaxLayers, step));
   spec.expert_layers = perLayer(spec, [&](int64_t i) { return (i + 1) % step == 0; });
   LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> dense, readLayers(config, "mlp_only_layers"));
   for (int64_t layer : dense) {
@@ -337,18 +363,16 @@ Status readQwen3Moe(const JsonFields& config, ModelSpec& spec) {
 
 Status readGptOss(const JsonFields& config, ModelSpec& spec) {
   Experts& e = spec.experts;
-  LLMRT_ASSIGN_OR_RETURN(e.num_experts, config.needInt("num_local_experts"));
-  LLMRT_ASSIGN_OR_RETURN(auto top_k, config.getInt("num_experts_per_tok"));
-  if (!top_k) {
-    LLMRT_ASSIGN_OR_RETURN(top_k, config.getInt("experts_per_token"));
-  }
-  e.top_k = top_k.value_or(4);
+  LLMRT_RETURN_IF_ERROR(needCount(config, "num_local_experts", 1, kMostExperts, e.num_experts));
+  e.top_k = 4;
+  const char* top_k =
+      config.has("num_experts_per_tok") ? "num_experts_per_tok" : "experts_per_token";
+  LLMRT_RETURN_IF_ERROR(readCount(config, top_k, 1, e.num_experts, e.top_k));
   e.intermediate_size = spec.intermediate_size;
   e.scoring = Experts::Scoring::kSoftmaxChosen;
   e.biases = true;
   e.limit = 7.0;
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "swiglu_limit", e.limit));
-  if (!(e.limit > 0)) return invalidData("swiglu_limit must be above 0");
+  LLMRT_RETURN_IF_ERROR(readPositive(config, "swiglu_limit", e.limit));
   LLMRT_RETURN_IF_ERROR(refuseNumber(config, "swiglu_alpha", 1.702));
   bool bias = true;
   LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
@@ -362,19 +386,17 @@ Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
   LLMRT_RETURN_IF_ERROR(refuseNumber(config, "moe_layer_freq", 1));
   LLMRT_RETURN_IF_ERROR(readBool(config, "rope_interleave", spec.form.rope_pairs));
   Latent& l = spec.latent;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "q_lora_rank", l.q_rank));
-  LLMRT_ASSIGN_OR_RETURN(l.kv_rank, config.needInt("kv_lora_rank"));
-  LLMRT_ASSIGN_OR_RETURN(l.nope_dim, config.needInt("qk_nope_head_dim"));
-  LLMRT_ASSIGN_OR_RETURN(l.rope_dim, config.needInt("qk_rope_head_dim"));
-  LLMRT_ASSIGN_OR_RETURN(l.value_dim, config.needInt("v_head_dim"));
-  for (int64_t size : {l.q_rank, l.kv_rank, l.nope_dim, l.rope_dim, l.value_dim}) {
-    if (size < 0 || size > (1 << 16))
-      return invalidData(
-          "q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim or "
-          "v_head_dim is " +
-          std::to_string(size));
-  }
-  if (l.kv_rank < 1) return invalidData("kv_lora_rank must be above 0");
+  constexpr int64_t kMostHead = 1 << 12;
+  LLMRT_RETURN_IF_ERROR(readCount(config, "q_lora_rank", 0, 1 << 20, l.q_rank));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "kv_lora_rank", 1, kMostHead, l.kv_rank));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "qk_nope_head_dim", 1, kMostHead, l.nope_dim));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "qk_rope_head_dim", 1, kMostHead, l.rope_dim));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "v_head_dim", 1, kMostHead, l.value_dim));
+  for (const auto& [field, size] :
+       {std::pair{"qk_rope_head_dim", l.rope_dim}, {"kv_lora_rank", l.kv_rank}})
+    if (size % 2 != 0)
+      return invalidData(std::string(field) + " is " + std::to_string(size) +
+                         ", must be even for rotary embeddings");
   // What the cache holds: one head of rotated elements and latents.
   spec.num_kv_heads = 1;
   spec.head_dim = l.kv_rank + l.rope_dim;
@@ -382,20 +404,18 @@ Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
   // Defaults are the configuration classes'; a null means none.
   Experts& e = spec.experts;
   e.num_experts = config.isNull("n_routed_experts") ? 0 : v3 ? 256 : 64;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "n_routed_experts", e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "n_routed_experts", 0, kMostExperts, e.num_experts));
   if (e.num_experts == 0) return {};
   e.normalize = v3;
   if (v3) e.scale = 2.5;
-  LLMRT_ASSIGN_OR_RETURN(e.top_k, config.needInt("num_experts_per_tok"));
-  LLMRT_ASSIGN_OR_RETURN(e.intermediate_size, config.needInt("moe_intermediate_size"));
-  LLMRT_RETURN_IF_ERROR(readNumber(config, "routed_scaling_factor", e.scale));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
+  LLMRT_RETURN_IF_ERROR(
+      needCount(config, "moe_intermediate_size", 1, kMostExpertSize, e.intermediate_size));
+  LLMRT_RETURN_IF_ERROR(readPositive(config, "routed_scaling_factor", e.scale));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   int64_t shared = config.isNull("n_shared_experts") ? 0 : v3 ? 1 : 2, first = v3 ? 3 : 0;
-  LLMRT_RETURN_IF_ERROR(readInt(config, "n_shared_experts", shared));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "n_shared_experts", 0, kMostExperts, shared));
   LLMRT_RETURN_IF_ERROR(readInt(config, "first_k_dense_replace", first));
-  if (shared < 0 || shared > 1024 || e.intermediate_size < 0 || e.intermediate_size > (1 << 20))
-    return invalidData("n_shared_experts is " + std::to_string(shared) + " of " +
-                       std::to_string(e.intermediate_size) + ", must be 0 to 1024");
   e.shared_intermediate_size = shared * e.intermediate_size;
   spec.expert_layers = perLayer(spec, [&](int64_t i) { return i >= first; });
 

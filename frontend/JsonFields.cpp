@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "models/CheckSpec.h"
+
 namespace llmc {
 
 using llmrt::invalidData;
@@ -11,6 +13,7 @@ using llmrt::Status;
 
 std::string briefJson(const nlohmann::json& value) {
   constexpr size_t kMaxBytes = 60;
+  if (value.is_number_float()) return numberText(value.get<double>());
   // ASCII only, so that a cut never splits a character.
   std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   if (text.size() > kMaxBytes) text = text.substr(0, kMaxBytes) + "...";
@@ -51,6 +54,7 @@ Result<std::optional<double>> JsonFields::getNumber(const char* field) const {
   const nlohmann::json* value = find(field);
   if (!value) return std::optional<double>();
   if (!value->is_number()) return wrongType(field, "a number");
+  if (!std::isfinite(value->get<double>())) return wrongType(field, "a finite number");
   return std::optional(value->get<double>());
 }
 

@@ -4,7 +4,7 @@
 
 #include "frontend/Checkpoint.h"
 #include "runtime/io/gguf_tensors.h"
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/safetensors.h"
 
@@ -13,6 +13,7 @@ namespace {
 
 using llmrt::quotedName;
 using llmrt::Result;
+using llmrt::shapeText;
 using llmrt::Status;
 using llmrt::Tensor;
 using llmrt::TensorSource;
@@ -38,6 +39,7 @@ class LmHeadAsEmbedding : public TensorSource {
   }
   std::vector<std::string> names() const override { return inner_->names(); }
   const std::string& path() const override { return inner_->path(); }
+  std::string placeOf(std::string_view name) const override { return inner_->placeOf(name); }
 
  private:
   std::unique_ptr<TensorSource> inner_;
@@ -51,13 +53,20 @@ class WithPrefix : public TensorSource {
       : inner_(std::move(inner)), prefix_(std::move(prefix)) {}
 
   Result<const Tensor*> find(std::string_view name) const override {
-    if (name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
-    return inner_->find(name);
+    return inner_->find(withoutPrefix(name));
   }
   std::vector<std::string> names() const override { return inner_->names(); }
   const std::string& path() const override { return inner_->path(); }
+  std::string placeOf(std::string_view name) const override {
+    return inner_->placeOf(withoutPrefix(name));
+  }
 
  private:
+  std::string_view withoutPrefix(std::string_view name) const {
+    if (name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
+    return name;
+  }
+
   std::unique_ptr<TensorSource> inner_;
   std::string prefix_;
 };
@@ -67,18 +76,13 @@ bool sameValues(const Tensor& a, const Tensor& b) {
   return a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0;
 }
 
-std::string shapeText(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
-  return out + "]";
-}
-
 }  // namespace
 
-Result<std::unique_ptr<TensorSource>> openWeights(const std::string& path) {
+Result<std::unique_ptr<TensorSource>> openWeights(const std::string& named) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string path, llmrt::resolveGgufFolder(named));
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored)) {
-    LLMRT_ASSIGN_OR_RETURN(llmrt::MappedFile file, llmrt::MappedFile::open(path));
+    LLMRT_ASSIGN_OR_RETURN(llmrt::MappedFile file, llmrt::openModelFile(path));
     if (llmrt::GgufFile::looksLikeGguf(file)) {
       LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const llmrt::GgufFile> gguf,
                              llmrt::GgufFile::open(path));
@@ -109,11 +113,10 @@ Status checkTensors(const ModelSpec& spec, const TensorSource& weights) {
   for (const TensorNeed& need : requiredTensors(spec)) {
     LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, weights.find(need.name));
     if (!tensor) {
-      const char* hint = need.name == lmHead(spec)
-                             ? "; a model that shares it with embed_tokens says tie_word_embeddings"
-                             : "";
-      return llmrt::notFound(weights.path() + ": tensor " + quotedName(need.name) + " " +
-                             shapeText(need.shape) + " is missing" + hint);
+      const Status missing = llmrt::missingTensor(weights, need.name, need.shape);
+      if (need.name != lmHead(spec)) return missing;
+      return llmrt::notFound(missing.message() +
+                             "; a model that shares it with embed_tokens says tie_word_embeddings");
     }
     if (tensor->shape != need.shape)
       return llmrt::invalidData(weights.path() + ": tensor " + quotedName(need.name) +

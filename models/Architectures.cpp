@@ -1,5 +1,7 @@
 #include "models/Architectures.h"
 
+#include <utility>
+
 namespace llmc {
 namespace {
 
@@ -421,6 +423,21 @@ constexpr Architecture kArchitectures[] = {
      .form = {.sinks = true, .stacked_experts = true, .names = gptOssNames()}},
 };
 
+/// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
+/// are not read.
+constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
+    {"arcee", "arcee"},        {"chatglm", "glm"},
+    {"command-r", "cohere"},   {"deepseek2", "deepseek_v3"},
+    {"falcon", "falcon"},      {"gemma2", "gemma2"},
+    {"gemma3", "gemma3_text"}, {"glm4", "glm4"},
+    {"gpt-oss", "gpt_oss"},    {"gpt2", "gpt2"},
+    {"gptneox", "gpt_neox"},   {"internlm2", "internlm2"},
+    {"minicpm", "minicpm"},    {"olmo", "olmo"},
+    {"phi2", "phi"},           {"qwen2moe", "qwen2_moe"},
+    {"qwen3moe", "qwen3_moe"}, {"smollm3", "smollm3"},
+    {"stablelm", "stablelm"},  {"starcoder2", "starcoder2"},
+};
+
 }  // namespace
 
 std::span<const Architecture> architectures() { return kArchitectures; }
@@ -446,6 +463,12 @@ const Architecture* findGgufArchitecture(std::string_view gguf_architecture) {
     if (!entry.gguf_architecture.empty() && entry.gguf_architecture == gguf_architecture)
       return &entry;
   }
+  return nullptr;
+}
+
+const Architecture* findHfArchitectureOfGguf(std::string_view gguf_architecture) {
+  for (const auto& [gguf, model_type] : kUnreadGguf)
+    if (gguf == gguf_architecture) return findArchitecture(model_type);
   return nullptr;
 }
 

@@ -61,6 +61,9 @@ std::span<const Architecture> architectures();
 const Architecture* findArchitecture(std::string_view model_type);
 const Architecture* findArchitectureOfClass(std::string_view class_name);
 const Architecture* findGgufArchitecture(std::string_view gguf_architecture);
+/// Of a general.architecture whose GGUF files are not read, while HF directories of the same models
+/// are; null when there is none.
+const Architecture* findHfArchitectureOfGguf(std::string_view gguf_architecture);
 
 /// "llama, mistral, ...": for error messages.
 std::string knownArchitectures();

@@ -3,22 +3,39 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "models/Architectures.h"
+
 namespace llmc {
 
 using llmrt::invalidData;
 using llmrt::Status;
 
+std::string numberText(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return nlohmann::json(value).dump();
+}
+
+Status checkRange(const std::string& field, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return {};
+  return invalidData(field + " is " + std::to_string(value) + ", must be " + std::to_string(least) +
+                     " to " + std::to_string(most));
+}
+
 Status checkPositive(const std::string& field, double value) {
-  if (std::isfinite(value) && value > 0 && value <= 1e30) return {};
-  return invalidData(field + " is " + nlohmann::json(value).dump() + ", must be above 0");
+  if (value >= 1e-30 && value <= 1e30) return {};
+  return invalidData(field + " is " + numberText(value) + ", must be above 0 (1e-30 to 1e+30)");
+}
+
+Status checkFinite(const std::string& field, double value) {
+  if (std::abs(value) <= 1e30) return {};
+  return invalidData(field + " is " + numberText(value) + ", must be -1e+30 to 1e+30");
 }
 
 namespace {
 
-Status checkRange(const char* field, int64_t value, int64_t most) {
-  if (value >= 1 && value <= most) return {};
-  return invalidData(std::string(field) + " is " + std::to_string(value) + ", must be 1 to " +
-                     std::to_string(most));
+Status checkRange(const std::string& field, int64_t value, int64_t most) {
+  return llmc::checkRange(field, value, 1, most);
 }
 
 // The weights of a plan may take 2^50 bytes; panels of 16 rows hold heads of 2 rows eight times as
@@ -48,8 +65,12 @@ Status checkFactors(const char* field, const std::vector<double>& factors, int64
 
 Status checkRope(const Rope& rope, int64_t head_dim) {
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_theta", rope.theta));
-  if (rope.dim < 0 || rope.dim % 2 != 0 || rope.dim > head_dim)
-    return invalidData("partial_rotary_factor gives " + std::to_string(rope.dim) +
+  const int64_t dim = rope.dim != 0 ? rope.dim : head_dim;
+  if (head_dim % 2 != 0)
+    return invalidData("head_dim is " + std::to_string(head_dim) +
+                       ", must be even for rotary embeddings");
+  if (dim < 0 || dim % 2 != 0 || dim > head_dim)
+    return invalidData("partial_rotary_factor gives " + std::to_string(dim) +
                        " rotated elements of a head of " + std::to_string(head_dim) +
                        ", must be even and at most all");
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.attention_factor", rope.attention_factor));
@@ -60,16 +81,16 @@ Status checkRope(const Rope& rope, int64_t head_dim) {
     LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.low_freq_factor", rope.low_freq_factor));
     LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.high_freq_factor", rope.high_freq_factor));
     if (rope.high_freq_factor <= rope.low_freq_factor)
-      return invalidData(
-          "rope_scaling.high_freq_factor (" + nlohmann::json(rope.high_freq_factor).dump() +
-          ") is not above low_freq_factor (" + nlohmann::json(rope.low_freq_factor).dump() + ")");
+      return invalidData("rope_scaling.high_freq_factor (" + numberText(rope.high_freq_factor) +
+                         ") is not above low_freq_factor (" + numberText(rope.low_freq_factor) +
+                         ")");
   }
   if (rope.scaling == RopeScaling::kYarn) {
     LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.beta_fast", rope.beta_fast));
     LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.beta_slow", rope.beta_slow));
-    if (rope.theta <= 1.0) return invalidData("rope_theta must be above 1 for yarn");
+    if (rope.theta <= 1.0)
+      return invalidData("rope_theta is " + numberText(rope.theta) + ", must be above 1 for yarn");
   }
-  const int64_t dim = rope.dim ? rope.dim : head_dim;
   if (rope.scaling == RopeScaling::kLongrope) {
     LLMRT_RETURN_IF_ERROR(checkFactors("rope_scaling.short_factor", rope.short_factor, dim / 2));
     LLMRT_RETURN_IF_ERROR(checkFactors("rope_scaling.long_factor", rope.long_factor, dim / 2));
@@ -78,12 +99,6 @@ Status checkRope(const Rope& rope, int64_t head_dim) {
     return invalidData("rope_scaling dynamic needs heads of more than 2 elements");
   return checkRange("rope_scaling.original_max_position_embeddings",
                     rope.original_max_position_embeddings, 1 << 30);
-}
-
-Status checkFinite(const char* field, double value) {
-  if (std::isfinite(value) && std::abs(value) <= 1e30) return {};
-  return invalidData(std::string(field) + " is " + nlohmann::json(value).dump() +
-                     ", must be finite");
 }
 
 Status checkExperts(const Experts& e, int64_t num_layers) {
@@ -118,30 +133,43 @@ Status checkLatent(const Latent& l) {
   return checkRange("v_head_dim", l.value_dim, 1 << 12);
 }
 
+// Which layers are alike follows from layer_types and what stands in for it in older configs.
+Status checkLayerRuns(const ModelSpec& spec) {
+  int64_t runs = 1;
+  for (int64_t i = 1; i < spec.num_layers; ++i)
+    if (!(spec.layerForm(i) == spec.layerForm(i - 1))) ++runs;
+  if (runs <= kMaxLayerRuns) return {};
+  return invalidData("num_hidden_layers is " + std::to_string(spec.num_layers) +
+                     ", and layers of different kinds (layer_types) alternate " +
+                     std::to_string(runs - 1) + " times, at most " +
+                     std::to_string(kMaxLayerRuns - 1) + " are supported");
+}
+
 }  // namespace
 
 Status checkSpec(const ModelSpec& spec) {
-  LLMRT_RETURN_IF_ERROR(checkRange("hidden_size", spec.hidden_size, 1 << 20));
-  LLMRT_RETURN_IF_ERROR(checkRange("intermediate_size", spec.intermediate_size, 1 << 22));
-  LLMRT_RETURN_IF_ERROR(checkRange("num_hidden_layers", spec.num_layers, 10000));
-  LLMRT_RETURN_IF_ERROR(checkRange("num_attention_heads", spec.num_heads, 1 << 14));
-  LLMRT_RETURN_IF_ERROR(checkRange("num_key_value_heads", spec.num_kv_heads, 1 << 14));
+  const Architecture* architecture = findArchitecture(spec.architecture);
+  const ConfigNames names = architecture ? architecture->fields : ConfigNames{};
+  LLMRT_RETURN_IF_ERROR(checkRange(names.hidden_size, spec.hidden_size, kMaxHiddenSize));
+  LLMRT_RETURN_IF_ERROR(checkRange(names.intermediate_size, spec.intermediate_size, 1 << 22));
+  LLMRT_RETURN_IF_ERROR(checkRange(names.num_layers, spec.num_layers, kMaxLayers));
+  LLMRT_RETURN_IF_ERROR(checkRange(names.num_heads, spec.num_heads, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(checkRange(names.num_kv_heads, spec.num_kv_heads, kMaxHeads));
   LLMRT_RETURN_IF_ERROR(checkRange("head_dim", spec.head_dim, 1 << 12));
   LLMRT_RETURN_IF_ERROR(checkRange("vocab_size", spec.vocab_size, 1 << 27));
-  LLMRT_RETURN_IF_ERROR(
-      checkRange("max_position_embeddings", spec.max_position_embeddings, 1 << 30));
+  LLMRT_RETURN_IF_ERROR(checkRange(names.max_positions, spec.max_position_embeddings, 1 << 30));
   if (spec.num_heads % spec.num_kv_heads != 0)
-    return invalidData("num_attention_heads (" + std::to_string(spec.num_heads) +
-                       ") is not a multiple of num_key_value_heads (" +
+    return invalidData(std::string(names.num_heads) + " (" + std::to_string(spec.num_heads) +
+                       ") is not a multiple of " + names.num_kv_heads + " (" +
                        std::to_string(spec.num_kv_heads) + ")");
-  if (spec.head_dim % 2 != 0)
-    return invalidData("head_dim is " + std::to_string(spec.head_dim) +
-                       ", must be even for rotary embeddings");
   if (spec.sliding_window < 0 || spec.sliding_window > (1 << 30))
     return invalidData("sliding_window is " + std::to_string(spec.sliding_window) +
                        ", must be 1 to 1073741824, or null for none");
-  LLMRT_RETURN_IF_ERROR(checkPositive("rms_norm_eps", spec.rms_norm_eps));
-  LLMRT_RETURN_IF_ERROR(checkRope(spec.rope, spec.head_dim));
+  // 0 is what a model may say: nothing is added.
+  if (!(spec.rms_norm_eps >= 0 && spec.rms_norm_eps <= 1e30))
+    return invalidData(std::string(names.eps) + " is " + numberText(spec.rms_norm_eps) +
+                       ", must be 0 to 1e+30");
+  if (!spec.learned_positions) LLMRT_RETURN_IF_ERROR(checkRope(spec.rope, spec.head_dim));
   if (spec.local_rope) LLMRT_RETURN_IF_ERROR(checkRope(*spec.local_rope, spec.head_dim));
   LLMRT_RETURN_IF_ERROR(checkExperts(spec.experts, spec.num_layers));
   LLMRT_RETURN_IF_ERROR(checkLatent(spec.latent));
@@ -158,6 +186,7 @@ Status checkSpec(const ModelSpec& spec) {
     if (!flags->empty() && static_cast<int64_t>(flags->size()) != spec.num_layers)
       return invalidData("a list of layers has " + std::to_string(flags->size()) +
                          " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
+  LLMRT_RETURN_IF_ERROR(checkLayerRuns(spec));
   return checkTotal(spec);
 }
 

@@ -8,8 +8,23 @@
 
 namespace llmc {
 
-/// Ok where `value` is finite and above 0, or an error that names `field`, with its value.
+constexpr int64_t kMaxHiddenSize = 1 << 20, kMaxLayers = 10000, kMaxHeads = 1 << 14;
+
+/// Most runs of equal layers, one after the other (windowed or not, routed or dense, with or without
+/// RoPE): each becomes phases and buffers of its own, up to 32 where nothing is fused, and a plan
+/// holds 4096 (runtime/core/plan_verify.cpp). Of the models known, Gemma 2 27B has the most, 46.
+constexpr int64_t kMaxLayerRuns = 128;
+
+/// As JSON, and Python's NaN, Infinity and -Infinity.
+std::string numberText(double value);
+
+/// Ok where `value` lies in the range, or an error that names `field`, with its value and the
+/// range.
+llmrt::Status checkRange(const std::string& field, int64_t value, int64_t least, int64_t most);
+/// Above 0: what divides is not so small, nor a factor so large, that an f32 overflows.
 llmrt::Status checkPositive(const std::string& field, double value);
+/// Of either sign, and not so large that an f32 overflows.
+llmrt::Status checkFinite(const std::string& field, double value);
 
 /// Ok, or an error that names the field by its name in config.json, with its value. Checks sizes
 /// and numbers against ranges that keep every product of sizes within 62 bits and a list of all

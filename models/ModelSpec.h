@@ -150,7 +150,7 @@ struct LayerForm {
 
 /// A decoder-only transformer: embed, num_layers x (norm, attention, norm, MLP) in one of several
 /// orders, norm, lm_head. A ModelSpec that a parse function returned is consistent: sizes are
-/// positive, num_heads is a multiple of num_kv_heads, head_dim is even.
+/// positive, num_heads is a multiple of num_kv_heads, head_dim is even where there is RoPE.
 struct ModelSpec {
   std::string architecture;  // HF model_type
   std::string name;          // for people: the stem of the config's file or directory
@@ -189,6 +189,7 @@ struct ModelSpec {
   std::optional<int64_t> bos_token_id;
   std::vector<int64_t> eos_token_ids;
   GenerationDefaults generation;
+  std::vector<std::string> notes;  // for people: what the config says to no effect
 
   /// What a plan keeps the weights in unless it is told otherwise.
   llmrt::DType defaultDtype() const { return dtype.value_or(llmrt::DType::kBF16); }

@@ -86,10 +86,7 @@ Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
   std::vector<int64_t> shape = {static_cast<int64_t>(wanted.rows)};
   if (wanted.kind == 0) shape.push_back(static_cast<int64_t>(wanted.cols));
   if (view) shape = view->stored;
-  if (!tensor) {
-    return llmrt::notFound(fmt::format("{}: tensor {} [{}] is missing", source.path(),
-                                       llmrt::quotedName(name), fmt::join(shape, ", ")));
-  }
+  if (!tensor) return llmrt::missingTensor(source, name, shape);
   if (tensor->shape != shape) {
     return llmrt::invalidData(fmt::format("{}: tensor {} has shape [{}], the plan needs [{}]",
                                           source.path(), llmrt::quotedName(name),

@@ -5,7 +5,7 @@
 #include "frontend/tokenizer/TokenizerConfig.h"
 #include "frontend/tokenizer/TokenizerFile.h"
 #include "runtime/io/gguf.h"
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "runtime/schema/tokenizer_generated.h"
 
 namespace llmc {
@@ -23,7 +23,7 @@ Result<TokenizerTable> importFile(const fs::path& path) {
     return name.find("vocab") != name.npos ? readTokenizerVocabMerges(path.string(), config)
                                            : readTokenizerJson(path.string(), config);
   }
-  LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::MappedFile::open(path.string()));
+  LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::openModelFile(path.string()));
   auto table = looksLikeTiktoken(file.text()) ? readTokenizerTiktoken(file.text(), config)
                                               : readTokenizerSentencePiece(file.text(), config);
   if (!table.ok()) return std::move(table).status().withContext(path.string());
@@ -40,14 +40,15 @@ Result<TokenizerTable> importFromDirectory(const fs::path& directory, const std:
   return importFile(file);
 }
 
-Result<TokenizerTable> readAny(const std::string& model) {
+Result<TokenizerTable> readAny(const std::string& named) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string model, llmrt::resolveGgufFolder(named));
   std::error_code error;
   fs::path path(model);
-  if (!fs::exists(path, error)) return llmrt::notFound(model + ": no such file or directory");
+  if (!fs::exists(path, error)) return llmrt::noSuchModel(model);
   if (fs::is_directory(path, error)) return importFromDirectory(path, model);
   bool gguf = false;
   {
-    LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::MappedFile::open(model));
+    LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::openModelFile(model));
     gguf = llmrt::GgufFile::looksLikeGguf(file);
   }
   if (gguf) {

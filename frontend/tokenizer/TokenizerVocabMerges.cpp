@@ -9,7 +9,7 @@
 #include "frontend/tokenizer/TokenizerConfig.h"
 #include "frontend/tokenizer/VocabularyBuilder.h"
 #include "runtime/io/json.h"
-#include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 
 namespace llmc {
@@ -75,7 +75,7 @@ Result<TokenizerTable> readTokenizerVocabMerges(const std::string& vocab_path,
   }
   const NamedPreTokenizer& pre = *findPreTokenizer(pre_name->second);
   LLMRT_ASSIGN_OR_RETURN(json vocab, llmrt::readJsonFile(vocab_path));
-  LLMRT_ASSIGN_OR_RETURN(auto merges, llmrt::MappedFile::open(merges_path));
+  LLMRT_ASSIGN_OR_RETURN(auto merges, llmrt::openModelFile(merges_path));
   VocabularyBuilder builder(true);
   LLMRT_RETURN_IF_ERROR(addVocabulary(vocab, vocab_path, builder));
   LLMRT_RETURN_IF_ERROR(addMerges(merges.text(), merges_path, builder));

@@ -12,6 +12,7 @@
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/device.h"
 #include "runtime/core/plan_verify.h"
+#include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 
@@ -19,7 +20,7 @@ namespace llmrt {
 
 Result<std::unique_ptr<Plan>> Plan::open(const std::string& path, const PlanOptions& options) {
   std::unique_ptr<Plan> plan(new Plan);
-  LLMRT_ASSIGN_OR_RETURN(plan->file_, MappedFile::open(path));
+  LLMRT_ASSIGN_OR_RETURN(plan->file_, openModelFile(path));
   Result<const schema::Plan*> verified = verifyPlan(plan->file_.bytes());
   if (!verified.ok()) return std::move(verified).status().withContext(path);
   plan->schema_ = *verified;

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/version.h"
@@ -23,7 +24,7 @@ std::string defaultWeightsPath(const std::string& plan_path) {
 Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::string& path) {
   std::unique_ptr<Weights> weights(new Weights(plan));
   const std::string file_path = path.empty() ? defaultWeightsPath(plan.path()) : path;
-  Result<MappedFile> file = MappedFile::open(file_path);
+  Result<MappedFile> file = openModelFile(file_path);
   if (!file.ok()) {
     if (file.status().code() != StatusCode::kNotFound) return std::move(file).status();
     return notFound(fmt::format("{}: no such file: {}", file_path,

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 
 static_assert(std::endian::native == std::endian::little, "files are mapped as they are");
@@ -323,9 +324,9 @@ bool GgufFile::looksLikeGguf(const MappedFile& file) {
   return file.size() >= 4 && std::memcmp(file.data(), "GGUF", 4) == 0;
 }
 
-Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path) {
+Result<std::unique_ptr<GgufFile>> GgufFile::openOne(const std::string& path) {
   std::unique_ptr<GgufFile> file(new GgufFile);
-  LLMRT_ASSIGN_OR_RETURN(file->file_, MappedFile::open(path));
+  LLMRT_ASSIGN_OR_RETURN(file->file_, openModelFile(path));
   LLMRT_RETURN_IF_ERROR(Parser(*file).parse().withContext(path));
   return file;
 }

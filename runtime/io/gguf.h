@@ -44,10 +44,27 @@ struct GgufTensor {
 /// "f32", "q4_k", ...; "type 99" when unknown.
 std::string ggmlTypeName(uint32_t type);
 
-/// A parsed file. open() validates the whole header: every count, length and offset lies within the
-/// file, no tensors overlap, no key or tensor name occurs twice. Memory grows with what the file
-/// really holds, never with what it claims. Immutable and thread-safe. Views live as long as the
-/// GgufFile.
+/// Of "PREFIX-00002-of-00003.gguf", as gguf-split names the parts of a model.
+struct GgufPartName {
+  std::string prefix;             // with the folder
+  int64_t number = 0, count = 0;  // 2, 3
+
+  std::string path(int64_t part) const;  // of the part of this number
+};
+/// Nullopt where `path` is not named so.
+std::optional<GgufPartName> parseGgufPartName(const std::string& path);
+
+/// A folder that holds no config.json but one GGUF model (or the parts of one; "mmproj*", what
+/// turns images into embeddings, is none) means that model: its path. Any other path means itself.
+/// Several models are an error that names two.
+Result<std::string> resolveGgufFolder(const std::string& path);
+
+/// A parsed file, or all parts of one that was split (split.no, split.count, split.tensors.count),
+/// whichever of them is named: the metadata is the first part's, the tensors are those of all
+/// parts. Parts that are missing or do not belong together are errors. open() validates the whole
+/// header: every count, length and offset lies within the file, no tensors overlap, no key or
+/// tensor name occurs twice. Memory grows with what the file really holds, never with what it
+/// claims. Immutable and thread-safe. Views live as long as the GgufFile.
 ///
 /// Metadata getters: nullopt when there is no such key, an error that names the key when its value
 /// has another kind.
@@ -84,10 +101,15 @@ class GgufFile {
   class Parser;
 
   GgufFile() = default;
+  static Result<std::unique_ptr<GgufFile>> openOne(const std::string& path);
+  static Result<std::unique_ptr<GgufFile>> openPart(const GgufPartName& name, int64_t number);
+  Result<int64_t> splitInt(std::string_view key, int64_t most) const;
+  Status addParts(const GgufPartName& name);
   const Value* find(std::string_view key) const;
   Status wrongKind(std::string_view key, const Value& value, const char* wanted) const;
 
   MappedFile file_;
+  std::vector<MappedFile> other_parts_;
   std::unordered_map<std::string, Value> values_;
   std::vector<GgufTensor> tensors_;
   std::unordered_map<std::string, size_t> tensor_index_;

@@ -1,6 +1,10 @@
 #include "runtime/io/json.h"
 
-#include "runtime/io/mapped_file.h"
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "runtime/io/model_file.h"
 
 namespace llmrt {
 namespace {
@@ -8,25 +12,78 @@ namespace {
 constexpr int kMaxDepth = 64;
 constexpr uint64_t kMaxFileBytes = uint64_t{256} << 20;
 
-// nlohmann's values nest on the heap, but whoever walks them recurses: the depth is checked before
-// anything is built.
-bool tooDeep(std::string_view text) {
+/// What Python's json module writes where JSON has no number, and the value.
+constexpr std::pair<std::string_view, double> kPythonNumbers[] = {
+    {"NaN", std::numeric_limits<double>::quiet_NaN()},
+    {"Infinity", std::numeric_limits<double>::infinity()},
+    {"-Infinity", -std::numeric_limits<double>::infinity()},
+};
+
+bool isDigit(char c) { return c >= '0' && c <= '9'; }
+bool isNumberCharacter(char c) {
+  return isDigit(c) || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
+/// The one that begins at `i`, where a value may begin; null: none.
+const std::pair<std::string_view, double>* pythonNumberAt(std::string_view text, size_t i) {
+  constexpr std::string_view kBefore = " \t\r\n[:,";
+  if (text[i] != 'N' && text[i] != 'I' && text[i] != '-') return nullptr;
+  if (i > 0 && kBefore.find(text[i - 1]) == std::string_view::npos) return nullptr;
+  for (const auto& number : kPythonNumbers)
+    if (text.substr(i).starts_with(number.first)) return &number;
+  return nullptr;
+}
+
+/// One walk over the text before anything is built.
+struct Scan {
+  // nlohmann's values nest on the heap, but whoever walks them recurses.
+  bool too_deep = false;
+  /// Python's numbers, in order: which number of the text each is, counted from 0, and its value.
+  std::vector<std::pair<size_t, double>> python_numbers;
+  /// `text` with a 0 in the place of each, and blanks, so that positions in errors stay right;
+  /// empty where there is none.
+  std::string replaced;
+};
+
+Scan scan(std::string_view text) {
+  Scan out;
   int depth = 0;
-  bool in_string = false;
+  size_t numbers = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
+    if (c == '"') {
+      for (++i; i < text.size() && text[i] != '"'; ++i)
+        if (text[i] == '\\') ++i;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
+      if (++depth > kMaxDepth) {
+        out.too_deep = true;
+        return out;
+      }
     } else if (c == '}' || c == ']') {
       --depth;
+    } else if (const auto* python = pythonNumberAt(text, i)) {
+      const size_t size = python->first.size();
+      if (out.replaced.empty()) out.replaced = text;
+      out.replaced.replace(i, size, "0" + std::string(size - 1, ' '));
+      out.python_numbers.emplace_back(numbers++, python->second);
+      i += size - 1;
+    } else if (c == '-' || isDigit(c)) {
+      while (i + 1 < text.size() && isNumberCharacter(text[i + 1])) ++i;
+      ++numbers;
     }
   }
-  return false;
+  return out;
+}
+
+nlohmann::json parsePython(const Scan& scan) {
+  size_t numbers = 0;
+  auto next = scan.python_numbers.begin();
+  return nlohmann::json::parse(
+      scan.replaced, [&](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+        if (event != nlohmann::json::parse_event_t::value || !parsed.is_number()) return true;
+        if (next != scan.python_numbers.end() && next->first == numbers++) parsed = next++->second;
+        return true;
+      });
 }
 
 }  // namespace
@@ -44,10 +101,11 @@ std::string jsonErrorText(const std::exception& error) {
 }
 
 Result<nlohmann::json> parseJson(std::string_view text, const std::string& name) {
-  if (tooDeep(text))
+  const Scan scanned = scan(text);
+  if (scanned.too_deep)
     return invalidData(name + ": JSON nested deeper than " + std::to_string(kMaxDepth));
   try {
-    return nlohmann::json::parse(text);
+    return scanned.python_numbers.empty() ? nlohmann::json::parse(text) : parsePython(scanned);
   } catch (const std::bad_alloc&) {
     return outOfMemory(name + ": not enough memory to parse " + std::to_string(text.size()) +
                        " bytes of JSON");
@@ -57,7 +115,7 @@ Result<nlohmann::json> parseJson(std::string_view text, const std::string& name)
 }
 
 Result<nlohmann::json> readJsonFile(const std::string& path) {
-  LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
+  LLMRT_ASSIGN_OR_RETURN(MappedFile file, openModelFile(path));
   if (file.size() > kMaxFileBytes)
     return invalidData(path + ": " + std::to_string(file.size()) +
                        " bytes are too many for a JSON file");

@@ -10,7 +10,8 @@
 namespace llmrt {
 
 /// Parses `text`; `name` (the file) starts the error message. Refuses nesting deeper than 64 and
-/// invalid UTF-8.
+/// invalid UTF-8. NaN, Infinity and -Infinity, which are no JSON but which Python writes and reads,
+/// are the numbers they say: whoever reads a number checks that it is finite.
 Result<nlohmann::json> parseJson(std::string_view text, const std::string& name);
 
 /// Reads and parses a file of at most 256 MiB.

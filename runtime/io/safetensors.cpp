@@ -1,10 +1,14 @@
 #include "runtime/io/safetensors.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "runtime/io/json.h"
+#include "runtime/io/model_file.h"
+#include "runtime/io/other_weights.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/safetensors_header.h"
 
@@ -26,10 +30,10 @@ class SafetensorsSource : public TensorSource {
  public:
   explicit SafetensorsSource(std::string path) : path_(std::move(path)) {}
 
-  // Adds a file's tensors: all of them, or, when `wanted` is not null, those it names; they must be
-  // there.
-  Status addFile(const std::string& file_path, const std::vector<std::string>* wanted) {
-    LLMRT_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(file_path));
+  // Adds all tensors of a file; one of an earlier file of the same name goes.
+  Status addFile(const std::string& file_path) {
+    LLMRT_ASSIGN_OR_RETURN(MappedFile file, openModelFile(file_path));
+    if (looksLikePyTorch(file)) return pyTorchRefused(file_path);
     LLMRT_ASSIGN_OR_RETURN(SafetensorsHeader header, parseSafetensorsHeader(file));
     std::map<std::string, Entry, std::less<>> entries;
     for (SafetensorsEntry& stored : header.tensors) {
@@ -54,17 +58,7 @@ class SafetensorsSource : public TensorSource {
       entry.tensor.name = alias;
       aliases.emplace(alias, std::move(entry));
     }
-    if (wanted) {
-      for (const std::string& name : *wanted) {
-        auto node = entries.extract(name);
-        if (node.empty())
-          return invalidData(path_ + ": tensor " + quotedName(name) + " is not in " + file_path +
-                             ", where the index puts it");
-        tensors_.insert(std::move(node));
-      }
-    } else {
-      tensors_.merge(entries);
-    }
+    for (auto& [name, entry] : entries) tensors_.insert_or_assign(name, std::move(entry));
     tensors_.merge(aliases);  // a stored tensor of the same name stays
     files_.push_back(std::move(file));
     return {};
@@ -88,6 +82,15 @@ class SafetensorsSource : public TensorSource {
 
   const std::string& path() const override { return path_; }
 
+  // What an index says of the tensors' places, which need not be so.
+  void setPlaces(std::map<std::string, std::string, std::less<>> places) {
+    places_ = std::move(places);
+  }
+  std::string placeOf(std::string_view name) const override {
+    const auto found = places_.find(name);
+    return found == places_.end() ? "" : found->second + ", says the index";
+  }
+
  private:
   struct Entry {
     Tensor tensor;
@@ -97,34 +100,42 @@ class SafetensorsSource : public TensorSource {
   std::string path_;
   std::vector<MappedFile> files_;
   std::map<std::string, Entry, std::less<>> tensors_;
+  std::map<std::string, std::string, std::less<>> places_;
 };
 
 // A shard is a file beside its index; a name that leads elsewhere is no shard of this checkpoint.
 bool isPlainName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
+  const auto plain = [](unsigned char c) { return c >= 0x20 && c != 0x7f && c != '/'; };
+  return !name.empty() && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), plain);
 }
 
+// As HF does: the index says which files there are, and all that is in them counts. What it says of
+// single tensors serves error messages.
 Result<std::unique_ptr<TensorSource>> openIndex(const std::string& path) {
   LLMRT_ASSIGN_OR_RETURN(nlohmann::json index, readJsonFile(path));
   if (!index.is_object()) return invalidData(path + ": is not a JSON object");
   auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object())
     return invalidData(path + ": has no object weight_map");
-  std::map<std::string, std::vector<std::string>> shards;
+  std::set<std::string> shards;
+  std::map<std::string, std::string, std::less<>> places;
   for (const auto& [name, shard] : map->items()) {
     if (!shard.is_string() || !isPlainName(shard.get_ref<const std::string&>()))
       return invalidData(path + ": weight_map " + quotedName(name) +
                          " is not the name of a file beside the index");
-    shards[shard.get_ref<const std::string&>()].push_back(name);
+    if (shard.get_ref<const std::string&>().ends_with(".bin")) return pyTorchRefused(path);
+    shards.insert(shard.get_ref<const std::string&>());
+    places.emplace(name, shard.get_ref<const std::string&>());
   }
   auto source = std::make_unique<SafetensorsSource>(path);
+  source->setPlaces(std::move(places));
   const fs::path directory = fs::path(path).parent_path();
-  for (const auto& [shard, names] : shards) {
-    Status status = source->addFile((directory / shard).string(), &names);
+  for (const std::string& shard : shards) {
+    const std::string file = (directory / shard).string();
+    Status status = source->addFile(file);
     if (status.code() == StatusCode::kNotFound)
-      return notFound((directory / shard).string() + ": no such file, but " + path +
-                      " names it as a shard");
+      return notFound(file + ": no such file, but " + path + " names it as a shard");
     LLMRT_RETURN_IF_ERROR(std::move(status));
   }
   return std::unique_ptr<TensorSource>(std::move(source));
@@ -150,11 +161,11 @@ Result<std::unique_ptr<TensorSource>> openSafetensors(const std::string& path) {
       return openSafetensors(file.string());
     if (fs::path file = fs::path(path) / kIndexName; pathExists(file))
       return openIndex(file.string());
-    return notFound(path + ": holds neither " + kFileName + " nor " + kIndexName);
+    return noSafetensors(path);
   }
   if (path.ends_with(".json")) return openIndex(path);
   auto source = std::make_unique<SafetensorsSource>(path);
-  LLMRT_RETURN_IF_ERROR(source->addFile(path, nullptr));
+  LLMRT_RETURN_IF_ERROR(source->addFile(path));
   return std::unique_ptr<TensorSource>(std::move(source));
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/io/tensor_source.h"
 
+#include "runtime/io/printable.h"
+
 namespace llmrt {
 
 int64_t Tensor::storedRow(int64_t row) const {
@@ -10,6 +12,21 @@ int64_t Tensor::storedRow(int64_t row) const {
   const int64_t head = row / head_dim, in_head = row % head_dim;
   const int64_t half = in_head / (head_dim / 2), pair = in_head % (head_dim / 2);
   return head * head_dim + pair * 2 + half;
+}
+
+std::string TensorSource::placeOf(std::string_view) const { return ""; }
+
+Status missingTensor(const TensorSource& source, std::string_view name,
+                     const std::vector<int64_t>& shape) {
+  const std::string place = source.placeOf(name);
+  return notFound(source.path() + ": tensor " + quotedName(name) + " " + shapeText(shape) +
+                  " is missing" + (place.empty() ? "" : ": it should be in " + place));
+}
+
+std::string shapeText(const std::vector<int64_t>& shape) {
+  std::string out = "[";
+  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
+  return out + "]";
 }
 
 }  // namespace llmrt

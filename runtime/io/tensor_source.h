@@ -37,6 +37,14 @@ class TensorSource {
   virtual std::vector<std::string> names() const = 0;
   /// What to call it in an error message (the file or directory).
   virtual const std::string& path() const = 0;
+  /// In which of several files a tensor that find() does not have was said to be; "" where nobody said.
+  virtual std::string placeOf(std::string_view name) const;
 };
+
+/// "PATH: tensor 'NAME' [2, 3] is missing", and where it should be.
+Status missingTensor(const TensorSource& source, std::string_view name, const std::vector<int64_t>& shape);
+
+/// "[2, 3]"
+std::string shapeText(const std::vector<int64_t>& shape);
 
 }  // namespace llmrt

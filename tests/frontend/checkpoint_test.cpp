@@ -178,7 +178,7 @@ TEST(Checkpoint, PartsMayLieElsewhere) {
 
 TEST(Checkpoint, WhatIsNotAModelSaysSo) {
   TemporaryDirectory dir;
-  EXPECT_THAT(openError(dir.path("none")), HasSubstr("none: no such file"));
+  EXPECT_THAT(openError(dir.path("none")), HasSubstr("none: no such file or directory"));
   EXPECT_THAT(openError(dir.path()), HasSubstr("not a model: holds no config.json"));
   EXPECT_THAT(openError(dir.write("a.json", "[1]")), HasSubstr("is not a JSON object"));
   EXPECT_THAT(openError(dir.write("a.json", "{\"a\": }")),
@@ -189,6 +189,75 @@ TEST(Checkpoint, WhatIsNotAModelSaysSo) {
   EXPECT_THAT(openError(dir.write("a", "")), HasSubstr("neither a config.json nor a GGUF file"));
   EXPECT_THAT(openError(dir.write("a.safetensors", "xxxx")), HasSubstr("holds weights only"));
   EXPECT_THAT(openError(dir.write("a.gguf", "GGUF")), HasSubstr("truncated"));
+}
+
+TEST(Checkpoint, AnAdapterIsNoModelAndIsNotForgotten) {
+  TemporaryDirectory dir;
+  dir.write("adapter_config.json", "{}");
+  dir.write("adapter_model.safetensors", safetensorsFile("{}", ""));
+  EXPECT_THAT(openError(dir.path()), HasSubstr(": holds a LoRA adapter (adapter_config.json)"));
+  dir.write("config.json", kConfig);
+  EXPECT_THAT(openError(dir.path()), HasSubstr(": holds a LoRA adapter (adapter_config.json)"));
+  dir.write("model.safetensors", safetensorsOf(smallTensors()));
+  auto checkpoint = openCheckpoint(dir.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  EXPECT_THAT(checkpoint->warnings,
+              testing::ElementsAre(HasSubstr("the LoRA adapter is not applied")));
+  std::filesystem::remove(dir.path("adapter_config.json"));
+  EXPECT_THAT(openCheckpoint(dir.path())->warnings, testing::IsEmpty());
+}
+
+TEST(Checkpoint, WeightsOfOtherFormsAreNamed) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  const std::string torch =
+      dir.write("pytorch_model.bin", std::string("PK\x03\x04\x00\x00\x08\x08", 8));
+  EXPECT_THAT(openError(dir.path()), HasSubstr("PyTorch's ('pytorch_model.bin')"));
+  EXPECT_THAT(openError(dir.path()), HasSubstr("give --weights or --no-weights"));
+  EXPECT_THAT(openError(torch), HasSubstr("pytorch_model.bin: holds PyTorch's weights"));
+  CheckpointOptions options;
+  options.weights = torch;
+  EXPECT_THAT(openError(dir.path(), options), HasSubstr("holds PyTorch's weights"));
+  TemporaryDirectory meta;
+  meta.write("params.json", "{}");
+  EXPECT_THAT(openError(meta.path()), HasSubstr("holds no config.json; params.json is"));
+}
+
+TEST(Checkpoint, AGitLfsPointerIsCalledThatWhereverItLies) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+  for (const char* name : {"config.json", "model.safetensors", "generation_config.json",
+                           "tokenizer_config.json", "chat_template.jinja"}) {
+    TemporaryDirectory dir;
+    dir.write("config.json", kConfig);
+    dir.write("model.safetensors", safetensorsOf(smallTensors()));
+    dir.write(name, pointer);
+    EXPECT_THAT(openError(dir.path()), HasSubstr(dir.path(name) + ": is a Git LFS pointer"));
+  }
+  TemporaryDirectory dir;
+  EXPECT_THAT(openError(dir.write("m.gguf", pointer)), HasSubstr("m.gguf: is a Git LFS pointer"));
+}
+
+TEST(Checkpoint, ANameOfTheHubSaysHowToDownloadIt) {
+  EXPECT_THAT(openError("Qwen/Qwen3-0.6B"),
+              HasSubstr("hf download Qwen/Qwen3-0.6B --local-dir Qwen3-0.6B"));
+}
+
+// The index names a tensor that nobody has, and not the one that is needed.
+TEST(Checkpoint, TheFilesOfAnIndexCountNotItsTensors) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  auto tensors = smallTensors();
+  const std::map<std::string, std::vector<int64_t>> norm = {{"model.norm.weight", {4}}};
+  tensors.erase("model.norm.weight");
+  dir.write("a.safetensors", safetensorsOf(tensors));
+  dir.write("b.safetensors", safetensorsOf(norm));
+  dir.write("model.safetensors.index.json",
+            R"({"weight_map": {"lm_head.weight": "a.safetensors", "mtp": "b.safetensors"}})");
+  EXPECT_EQ(openError(dir.path()), "");
+  dir.write("model.safetensors.index.json",
+            R"({"weight_map": {"a": "a.safetensors", "model.norm.weight": "a.safetensors"}})");
+  EXPECT_THAT(openError(dir.path()), HasSubstr("tensor 'model.norm.weight' [4] is missing: it "
+                                               "should be in a.safetensors, says the index"));
 }
 
 TEST(Checkpoint, TiedEmbeddingsAreFoundWhicheverIsStored) {
@@ -253,6 +322,8 @@ TEST(Checkpoint, AVocabularyOnlyGgufHasNoWeights) {
       .addStrings("tokenizer.ggml.tokens", {"a", "b", "c"});
   const std::string path = dir.write("v.gguf", writer.bytes());
   EXPECT_THAT(openError(path), HasSubstr("holds a vocabulary only"));
+  EXPECT_THAT(openError(dir.path()), HasSubstr("v.gguf: holds a vocabulary only"))
+      << "its folder means it";
   CheckpointOptions options;
   options.no_weights = true;
   auto checkpoint = openCheckpoint(path, options);
@@ -260,6 +331,55 @@ TEST(Checkpoint, AVocabularyOnlyGgufHasNoWeights) {
   EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kGguf);
   EXPECT_TRUE(checkpoint->tokenizer.gguf);
   EXPECT_EQ(checkpoint->chat_template, "tmpl");
+}
+
+// As gguf-split cuts it: metadata in the first part, tensors in both.
+TEST(Checkpoint, AnyPartOfASplitGgufIsTheModel) {
+  TemporaryDirectory dir;
+  const auto part = [](uint16_t index) {
+    GgufWriter writer;
+    writer.value("split.no", 2, rawBytes(index))
+        .value("split.count", 2, rawBytes(uint16_t{2}))
+        .value("split.tensors.count", 5, rawBytes(int32_t{11}));
+    return writer;
+  };
+  const auto add = [](GgufWriter& writer, const std::string& name, std::vector<uint64_t> shape) {
+    uint64_t count = 1;
+    for (uint64_t size : shape) count *= size;
+    writer.tensor(name, 0, std::move(shape), std::string(count * 4, '\0'));
+  };
+  GgufWriter first = part(0), second = part(1);
+  first.addString("general.architecture", "llama")
+      .addUint("llama.embedding_length", 4)
+      .addUint("llama.feed_forward_length", 6)
+      .addUint("llama.block_count", 1)
+      .addUint("llama.attention.head_count", 2)
+      .addUint("llama.context_length", 9)
+      .addUint("llama.vocab_size", 3)
+      .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  add(first, "token_embd.weight", {3, 4});
+  add(first, "blk.0.attn_norm.weight", {4});
+  add(first, "blk.0.attn_q.weight", {4, 4});
+  add(first, "blk.0.attn_k.weight", {4, 4});
+  add(first, "blk.0.attn_v.weight", {4, 4});
+  add(second, "blk.0.attn_output.weight", {4, 4});
+  add(second, "blk.0.ffn_norm.weight", {4});
+  add(second, "blk.0.ffn_gate.weight", {6, 4});
+  add(second, "blk.0.ffn_up.weight", {6, 4});
+  add(second, "blk.0.ffn_down.weight", {4, 6});
+  add(second, "output_norm.weight", {4});
+  dir.write("m-00001-of-00002.gguf", first.bytes());
+  dir.write("m-00002-of-00002.gguf", second.bytes());
+  for (const char* name : {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf", ""}) {
+    auto checkpoint = openCheckpoint(dir.path(name));
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->spec.name, "m");
+    EXPECT_TRUE(checkpoint->weights);
+    EXPECT_TRUE(checkpoint->spec.tie_word_embeddings);
+    EXPECT_TRUE(openWeights(dir.path(name)).ok());
+  }
+  std::filesystem::remove(dir.path("m-00002-of-00002.gguf"));
+  EXPECT_THAT(openError(dir.path()), HasSubstr("part 2 of 2 is missing"));
 }
 
 TEST(Checkpoint, OpensTheTrainedModels) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "frontend/GgufConfig.h"
+#include "models/Architectures.h"
 #include "tests/io/checkpoint_files.h"
 
 namespace llmc {
@@ -150,13 +151,20 @@ TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
   EXPECT_THAT(
       refusal(GgufWriter().addString("general.architecture", "mamba")),
-      HasSubstr("general.architecture 'mamba' is not supported (known: llama, mistral, qwen2, "
-                "qwen3, phi3, granite, gemma, olmo2)"));
+      HasSubstr("general.architecture 'mamba' is not supported in GGUF files (supported: llama, "
+                "mistral, qwen2, qwen3, phi3, granite, gemma, olmo2)"));
+  EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "gemma3")),
+              HasSubstr("gemma, olmo2); the model's Hugging Face directory is (Gemma3ForCausalLM, "
+                        "config.json and safetensors): give that"));
+  EXPECT_THAT(refusal(GgufWriter().addString("general.type", "adapter")),
+              HasSubstr("a LoRA adapter, not a model"));
+  EXPECT_THAT(refusal(GgufWriter().addString("general.type", "mmproj")),
+              HasSubstr("general.type 'mmproj': not a model"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "llama")),
               HasSubstr("'llama.embedding_length' is missing"));
   EXPECT_THAT(refusal(smallModel()), HasSubstr("are both missing"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.expert_count", 8)),
-              HasSubstr("'llama.expert_count' 8"));
+              HasSubstr("'llama.expert_count' 8: mixtures of experts are not supported in GGUF"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.rope.dimension_count", 4)),
               HasSubstr("'llama.rope.dimension_count' 4 is not supported"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addString("llama.rope.scaling.type", "yarn")),
@@ -165,6 +173,20 @@ TEST(GgufConfig, RefusesByKeyAndValue) {
               HasSubstr("value_length' 16"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.attention.key_length", 3)),
               HasSubstr("head_dim is 3, must be even"));
+}
+
+// A name that no entry has would lose its hint.
+TEST(GgufConfig, EveryArchitectureIsReadOrHasItsHint) {
+  for (const Architecture& entry : architectures()) {
+    if (!entry.gguf_architecture.empty()) continue;
+    bool hinted = entry.model_type == "mixtral" || entry.model_type == "deepseek_v2";
+    for (const char* gguf :
+         {"arcee", "chatglm",  "command-r", "deepseek2", "falcon",    "gemma2",    "gemma3",
+          "glm4",  "gpt-oss",  "gpt2",      "gptneox",   "internlm2", "minicpm",   "olmo",
+          "phi2",  "qwen2moe", "qwen3moe",  "smollm3",   "stablelm",  "starcoder2"})
+      hinted |= findHfArchitectureOfGguf(gguf) == &entry;
+    EXPECT_TRUE(hinted) << entry.model_type;
+  }
 }
 
 TEST(GgufConfig, ReadsStories260k) {

@@ -222,7 +222,7 @@ TEST(HfConfig, RefusesWhatIsNotSupportedByFieldAndValue) {
       {R"({"num_hidden_layers": 1000000000000})", "num_hidden_layers is 1000000000000"},
       {R"({"hidden_size": 1048576, "head_dim": 8, "num_hidden_layers": 10000, "vocab_size": 134217728})",
        "hidden_size 1048576, intermediate_size"},
-      {R"({"num_attention_heads": 0})", "num_attention_heads (0)"},
+      {R"({"num_attention_heads": 0})", "num_attention_heads is 0, must be 1 to 16384"},
       {R"({"num_attention_heads": 7})",
        "hidden_size (64) is not a multiple of num_attention_heads (7)"},
       {R"({"num_key_value_heads": 3})",
@@ -230,12 +230,13 @@ TEST(HfConfig, RefusesWhatIsNotSupportedByFieldAndValue) {
       {R"({"num_key_value_heads": 0})", "num_key_value_heads is 0"},
       {R"({"head_dim": 9})", "head_dim is 9, must be even"},
       {R"({"head_dim": -2})", "head_dim is -2"},
-      {R"({"rms_norm_eps": 0})", "rms_norm_eps is 0.0"},
+      {R"({"rms_norm_eps": -1})", "rms_norm_eps is -1.0, must be 0 to 1e+30"},
       {R"({"hidden_act": "tanh"})", "hidden_act \"tanh\" is not supported"},
       {R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor 0.5 is not supported"},
       {R"({"quantization_config": {"quant_method": "gptq"}})",
        "quantization_config with quant_method \"gptq\""},
-      {R"({"rope_theta": 0})", "rope_theta is 0.0"},
+      {R"({"rope_theta": 0})", "rope_theta is 0.0, must be above 0 (1e-30 to 1e+30)"},
+      {R"({"rope_theta": 1e308})", "rope_theta is 1e+308, must be above 0 (1e-30 to 1e+30)"},
       {R"({"rope_theta": "big"})", "rope_theta is \"big\", expected a number"},
       {R"({"rope_scaling": 2.0})", "rope_scaling is 2.0, expected an object"},
       {R"({"rope_scaling": {"type": "mrope", "factor": 2}})",
@@ -415,9 +416,9 @@ TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
   EXPECT_EQ(spec.rope.attention_factor, 1.0);
 }
 
-// As many runs of layers as layers, each with weights of its own: a list of some 10^5 tensors.
+// As many runs of layers as layers, each with weights of its own.
 TEST(HfConfig, ListsEachTensorOfManyRunsOfLayersOnce) {
-  json config = with(R"({"model_type": "qwen3_moe", "num_hidden_layers": 10000, "num_experts": 2,
+  json config = with(R"({"model_type": "qwen3_moe", "num_hidden_layers": 128, "num_experts": 2,
                          "num_experts_per_tok": 1, "moe_intermediate_size": 8,
                          "decoder_sparse_step": 2, "num_key_value_heads": 8})");
   const ModelSpec spec = parsed(config);
@@ -426,7 +427,62 @@ TEST(HfConfig, ListsEachTensorOfManyRunsOfLayersOnce) {
   std::set<std::string> names;
   for (const TensorNeed& need : requiredTensors(spec))
     EXPECT_TRUE(names.insert(need.name).second) << need.name;
-  EXPECT_EQ(names.size(), 10000u * 8 + 5000 * 3 + 5000 * 7 + 3);
+  EXPECT_EQ(names.size(), 128u * 8 + 64 * 3 + 64 * 7 + 3);
+  config["num_hidden_layers"] = 129;
+  EXPECT_THAT(refusal(config),
+              HasSubstr("num_hidden_layers is 129, and layers of different kinds (layer_types) "
+                        "alternate 128 times, at most 127 are supported"));
+  config["decoder_sparse_step"] = 1;
+  EXPECT_EQ(parsed(config).num_layers, 129) << "layers of one kind are one run";
+}
+
+TEST(HfConfig, PythonsNumbersAreNamedWhereTheyMatter) {
+  const auto parse = [](const std::string& field) {
+    auto config = llmrt::parseJson(R"({"model_type": "llama", "hidden_size": 64,
+        "intermediate_size": 172, "num_hidden_layers": 2, "num_attention_heads": 8,
+        "vocab_size": 512, )" + field + "}",
+                                   "config.json");
+    EXPECT_TRUE(config.ok()) << config.status().message();
+    return *config;
+  };
+  EXPECT_EQ(parsed(parse(R"("time_step_limit": [0, Infinity], "router_jitter": NaN)")).num_layers,
+            2);
+  EXPECT_THAT(refusal(parse(R"("rope_theta": Infinity)")),
+              HasSubstr("rope_theta is Infinity, expected a finite number"));
+  EXPECT_THAT(refusal(parse(R"("rms_norm_eps": NaN)")), HasSubstr("rms_norm_eps is NaN, expected"));
+  EXPECT_THAT(refusal(parse(R"("num_key_value_heads": -Infinity)")),
+              HasSubstr("num_key_value_heads is -Infinity, expected an integer"));
+  EXPECT_THAT(refusal(parse(R"("bos_token_id": NaN)")),
+              HasSubstr("bos_token_id is NaN, expected a token id"));
+  EXPECT_THAT(refusal(parse(R"("rope_scaling": {"type": "linear", "factor": NaN})")),
+              HasSubstr("rope_scaling.factor is NaN, expected a finite number"));
+  EXPECT_THAT(refusal(parse(R"("head_dim": 2, "rope_scaling": {"type": "longrope",
+                                "short_factor": [NaN], "long_factor": [1]})")),
+              HasSubstr("rope_scaling.short_factor is NaN, must be above 0"));
+}
+
+TEST(HfConfig, HeadsMayHaveAnOddSizeWherePositionsAreLearned) {
+  const json gpt2 = json::parse(R"({"model_type": "gpt2", "n_embd": 36, "n_layer": 2, "n_head": 4,
+                                    "vocab_size": 131})");
+  EXPECT_EQ(parsed(gpt2).head_dim, 9);
+  EXPECT_THAT(refusal(with(R"({"model_type": "gpt_neox", "hidden_size": 36,
+                               "num_attention_heads": 4, "rotary_pct": 0.25})")),
+              HasSubstr("head_dim is 9, must be even for rotary embeddings"));
+}
+
+TEST(HfConfig, ANormMayAddNothing) {
+  EXPECT_EQ(parsed(with(R"({"rms_norm_eps": 0})")).rms_norm_eps, 0);
+}
+
+// modeling_gemma3.py stores it and never reads it; Gemma 2 does.
+TEST(HfConfig, TheScoresOfGemma3AreNotCapped) {
+  const std::string fields = R"(, "num_key_value_heads": 8, "attn_logit_softcapping": 50.0})";
+  const ModelSpec gemma3 = parsed(with(R"({"model_type": "gemma3_text")" + fields));
+  EXPECT_EQ(gemma3.attention_softcap, 0);
+  EXPECT_THAT(gemma3.notes, ElementsAre(HasSubstr("attn_logit_softcapping 50.0 has no effect")));
+  const ModelSpec gemma2 = parsed(with(R"({"model_type": "gemma2")" + fields));
+  EXPECT_EQ(gemma2.attention_softcap, 50);
+  EXPECT_THAT(gemma2.notes, IsEmpty());
 }
 
 // The files of Phi-4-mini say model_type phi4.
@@ -461,7 +517,15 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
       {R"({"model_type": "gemma3_text", "rope_parameters": {"sliding_attention": {"rope_theta": -1}}})",
        "rope_parameters.sliding_attention.rope_theta is -1.0, must be above 0"},
       {R"({"model_type": "granite", "attention_multiplier": 0})",
-       "attention_multiplier must be above 0"},
+       "attention_multiplier is 0.0, must be above 0 (1e-30 to 1e+30)"},
+      {R"({"model_type": "minicpm", "scale_emb": 1e308})",
+       "scale_emb is 1e+308, must be -1e+30 to 1e+30"},
+      {R"({"model_type": "smollm3", "no_rope_layer_interval": 0})",
+       "no_rope_layer_interval is 0, must be 1 to 10000"},
+      {R"({"model_type": "gpt2", "n_embd": -1, "n_layer": 1, "n_head": 1})",
+       "n_embd is -1, must be 1 to 1048576"},
+      {R"({"model_type": "mixtral", "num_key_value_heads": 8, "num_local_experts": 4096})",
+       "num_local_experts is 4096, must be 1 to 1024"},
       {R"({"model_type": "gemma3", "text_config": {}})", "text_config"},
       {R"({"model_type": "gemma2", "layer_types": ["chunked_attention", "full_attention"]})",
        "layer_types holds \"chunked_attention\""},

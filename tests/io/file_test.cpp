@@ -10,6 +10,7 @@
 
 #include "runtime/io/atomic_file.h"
 #include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "tests/io/checkpoint_files.h"
 
 namespace llmrt {
@@ -50,6 +51,38 @@ TEST(MappedFile, RefusesWhatIsNoFile) {
   ASSERT_EQ(::mkfifo(dir.path("pipe").c_str(), 0600), 0);
   EXPECT_THAT(MappedFile::open(dir.path("pipe")).status().message(),
               HasSubstr("not a regular file"));
+}
+
+TEST(ModelFile, AGitLfsPointerIsCalledThat) {
+  TemporaryDirectory dir;
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\n"
+      "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+  const Status status = openModelFile(dir.write("m.safetensors", pointer)).status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidData);
+  EXPECT_THAT(status.message(), HasSubstr(dir.path("m.safetensors") + ": is a Git LFS pointer"));
+  EXPECT_THAT(status.message(), HasSubstr("git lfs pull"));
+  EXPECT_TRUE(MappedFile::open(dir.path("m.safetensors")).ok()) << "as a text it is any other";
+  EXPECT_TRUE(openModelFile(dir.write("long", pointer + std::string(1000, ' '))).ok())
+      << "pointers are shorter";
+}
+
+TEST(ModelFile, ANameOfTheHubSaysHowToDownloadIt) {
+  const auto message = [](const std::string& path) {
+    const Status status = openModelFile(path).status();
+    EXPECT_EQ(status.code(), StatusCode::kNotFound);
+    return status.message();
+  };
+  EXPECT_THAT(message("Qwen/Qwen3-0.6B"),
+              HasSubstr("Qwen/Qwen3-0.6B: no such file or directory; if it is a model of the "
+                        "Hugging Face Hub, download it (hf download Qwen/Qwen3-0.6B --local-dir "
+                        "Qwen3-0.6B)"));
+  TemporaryDirectory dir;
+  for (const std::string& path :
+       {std::string("plan.fb"), std::string("no-such-folder/plan.fb"), std::string("/tmp/none"),
+        std::string("../a/b"), std::string("a/b/c"), std::string("a/"), std::string("./b"),
+        std::string("a/b c"), dir.path("none")})
+    EXPECT_EQ(message(path), path + ": no such file or directory");
 }
 
 TEST(AtomicFile, AppearsAtCommitAndNotBefore) {

@@ -192,9 +192,33 @@ TEST(Safetensors, BrokenIndexesAreErrors) {
   EXPECT_THAT(index(R"({"weight_map":{"a":"../x.safetensors"}})"), HasSubstr("weight_map 'a'"));
   EXPECT_THAT(index(R"({"weight_map":{"a":"none.safetensors"}})"),
               HasSubstr("none.safetensors: no such file, but"));
-  dir.write("one.safetensors", safetensorsFile("{}", ""));
-  EXPECT_THAT(index(R"({"weight_map":{"a":"one.safetensors"}})"),
-              HasSubstr("tensor 'a' is not in"));
+  EXPECT_THAT(index("{\"weight_map\":{\"a\":\"x\\u001b[2J\"}}"), HasSubstr("weight_map 'a'"));
+}
+
+// transformers' load_state_dict: all that is in the files that an index names.
+TEST(Safetensors, AnIndexSaysWhichFilesThereAreNotWhatIsInThem) {
+  TemporaryDirectory dir;
+  const auto shard = [&](const char* file, const std::string& tensor, float value) {
+    dir.write(file,
+              safetensorsFile(R"({"both":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},")" +
+                                  tensor + R"(":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                              rawBytes(value) + rawBytes(value)));
+  };
+  shard("one.safetensors", "a", 1);
+  shard("two.safetensors", "b", 2);
+  shard("three.safetensors", "c", 3);
+  auto source = openSafetensors(
+      dir.write("i.json", R"({"weight_map":{"b":"one.safetensors","mtp":"two.safetensors"}})"));
+  ASSERT_TRUE(source.ok()) << source.status().message();
+  EXPECT_THAT((*source)->names(), ElementsAre("a", "b", "both"));
+  EXPECT_EQ(loadAsF32(DType::kF32, (**(*source)->find("b")).data, 0), 2.0f);
+  EXPECT_EQ(loadAsF32(DType::kF32, (**(*source)->find("both")).data, 0), 2.0f)
+      << "of a tensor in two files, the last counts";
+  EXPECT_EQ(*(*source)->find("mtp"), nullptr);
+  EXPECT_THAT(missingTensor(**source, "mtp", {4, 2}).message(),
+              HasSubstr("i.json: tensor 'mtp' [4, 2] is missing: it should be in two.safetensors, "
+                        "says the index"));
+  EXPECT_THAT(missingTensor(**source, "none", {4}).message(), testing::EndsWith("is missing"));
 }
 
 TEST(Safetensors, MalformedMaterialIsRefusedQuickly) {

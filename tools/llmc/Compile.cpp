@@ -88,6 +88,8 @@ class Compilation {
         openCheckpoint(options_.model, {.weights = options_.weights,
                                         .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
                                         .no_weights = options_.noWeights}));
+    result_.warnings = checkpoint_.warnings;
+    result_.notes = checkpoint_.spec.notes;
     LLMRT_RETURN_IF_ERROR(import());
     if (options_.emit == Emit::kIr) return text(printed(module()));
     LLMRT_RETURN_IF_ERROR(fuse());

@@ -3,13 +3,14 @@
 #include <fstream>
 
 #include "runtime/core/plan_verify.h"
+#include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmc {
 
 llmrt::Result<OpenPlan> openPlan(const std::string& path) {
   OpenPlan open;
-  LLMRT_ASSIGN_OR_RETURN(open.file, llmrt::MappedFile::open(path));
+  LLMRT_ASSIGN_OR_RETURN(open.file, llmrt::openModelFile(path));
   auto plan = llmrt::verifyPlan(open.file.bytes());
   if (!plan.ok()) return std::move(plan).status().withContext(path);
   open.plan = *plan;

@@ -19,7 +19,9 @@ constexpr std::string_view kModelFiles[] = {
     "chat_template.jinja", "chat_template.json",      "model.safetensors.index.json"};
 
 bool isModelFile(const fs::path& path) {
-  return path.extension() == ".safetensors" || path.extension() == ".tiktoken" ||
+  // .gguf: a model may be split into several.
+  return path.extension() == ".safetensors" || path.extension() == ".gguf" ||
+         path.extension() == ".tiktoken" ||
          std::find(std::begin(kModelFiles), std::end(kModelFiles), path.filename().string()) !=
              std::end(kModelFiles);
 }

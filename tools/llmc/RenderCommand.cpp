@@ -9,6 +9,7 @@
 #include "runtime/core/conversation.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "runtime/jinja/json_text.h"
 #include "runtime/jinja/template.h"
 #include "runtime/schema/plan_generated.h"
@@ -60,11 +61,12 @@ Result<ChatTemplate> templateOfGguf(const std::string& path) {
 
 // A directory or a .json file of one is a model, so are plans and GGUF files; all else is the text
 // of a template.
-Result<ChatTemplate> openTemplate(const std::string& model) {
+Result<ChatTemplate> openTemplate(const std::string& named) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string model, llmrt::resolveGgufFolder(named));
   std::error_code ignored;
   if (fs::is_directory(model, ignored)) return readChatTemplate(model);
   if (looksLikePlan(model)) return templateOfPlan(model);
-  LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile file, llmrt::MappedFile::open(model));
+  LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile file, llmrt::openModelFile(model));
   if (llmrt::GgufFile::looksLikeGguf(file)) return templateOfGguf(model);
   if (fs::path(model).extension() == ".json")
     return readChatTemplate(fs::path(model).parent_path());
