@@ -473,10 +473,11 @@ Value Interpreter::evaluateOperation(const Expr& expr) {
     case Expr::Kind::kNot:
       return Value::boolean(!isTrue(evaluate(*expr.first)));
     case Expr::Kind::kNegate:
-      return negate(evaluate(*expr.first));
+      return negate(budget_, evaluate(*expr.first));
     case Expr::Kind::kPlus: {
       const Value value = evaluate(*expr.first);
       requireDefined(value);
+      if (value.isBigInt()) return value;
       if (!value.isNumber()) fail(fmt::format("+ takes a number, not '{}'", value.typeName()));
       return value.isFloat() ? value : Value::integer(*value.asInteger());
     }

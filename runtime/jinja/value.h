@@ -29,6 +29,8 @@ class Value {
   static Value none() { return Value(Held(None())); }
   static Value boolean(bool value) { return Value(Held(value)); }
   static Value integer(int64_t value) { return Value(Held(value)); }
+  /// One that does not fit in 64 bits, canonical: integerOf() (big_integer.h) makes them.
+  static Value bigInteger(Budget& budget, std::string_view digits);
   static Value number(double value) { return Value(Held(value)); }
   /// A copy of `text`. `markup`: what the `safe` filter makes; text added to it is escaped, as
   /// MarkupSafe does. Longer texts and sequences are made by the builders (builders.h).
@@ -45,15 +47,18 @@ class Value {
   bool isNone() const { return std::holds_alternative<None>(held_); }
   bool isBool() const { return std::holds_alternative<bool>(held_); }
   bool isInt() const { return std::holds_alternative<int64_t>(held_); }  // no bool
+  /// An integer beyond 64 bits, which is neither isInt() nor isNumber().
+  bool isBigInt() const { return std::holds_alternative<Big>(held_); }
   bool isFloat() const { return std::holds_alternative<double>(held_); }
   bool isNumber() const { return isBool() || isInt() || isFloat(); }
   bool isString() const { return std::holds_alternative<const Text*>(held_); }
 
   bool asBool() const { return std::get<bool>(held_); }
   double asFloat() const { return std::get<double>(held_); }
-  std::string_view asString() const;  // of a string
-  bool isAscii() const;               // of a string: a code point is a byte
-  bool isMarkup() const;              // of any value
+  std::string_view bigDigits() const;  // of isBigInt()
+  std::string_view asString() const;   // of a string
+  bool isAscii() const;                // of a string: a code point is a byte
+  bool isMarkup() const;               // of any value
   /// An int, or a bool, which Python takes for one.
   std::optional<int64_t> asInteger() const;
   double asNumber() const;                                                      // of a number
@@ -78,7 +83,10 @@ class Value {
   struct Missing {
     const Text* reason;  // may be null
   };
-  using Held = std::variant<Missing, None, bool, int64_t, double, const Text*, const Sequence*,
+  struct Big {
+    const Text* digits;
+  };
+  using Held = std::variant<Missing, None, bool, int64_t, Big, double, const Text*, const Sequence*,
                             const Dict*, Object*>;
   explicit Value(Held held) : held_(held) {}
   template <typename T>
@@ -173,7 +181,7 @@ class Heap {
 
 /// A value with what owns it, outside of a rendering.
 struct Document {
-  std::unique_ptr<Budget> budget = std::make_unique<Budget>(Limits());
+  std::unique_ptr<Budget> budget = std::make_unique<Budget>(Limits(), "the document");
   Value value;
 };
 
