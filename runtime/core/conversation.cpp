@@ -6,6 +6,7 @@
 #include <new>
 
 #include "runtime/jinja/builders.h"
+#include "runtime/schema/plan_generated.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -21,8 +22,16 @@ Result<std::string> renderTemplate(const jinja::Template& chat_template,
   try {
     jinja::Budget budget{jinja::Limits()};
     jinja::Dict context;
-    if (tokens.bos) context.set(budget, "bos_token", Value::string(budget, *tokens.bos));
-    if (tokens.eos) context.set(budget, "eos_token", Value::string(budget, *tokens.eos));
+    jinja::ListBuilder additional(budget);
+    for (const SpecialToken& token : tokens) {
+      const Value text = Value::string(budget, token.text);
+      if (token.name == kAdditionalSpecialTokens) {
+        additional.add(text);
+      } else {
+        context.set(budget, token.name, text);
+      }
+    }
+    if (additional.size() > 0) context.set(budget, kAdditionalSpecialTokens, additional.list());
     for (const auto& [name, value] : variables.asDict()->entries())
       context.set(budget, name, value);
     const Value all = Value::dict(budget, std::move(context));
@@ -61,12 +70,36 @@ Result<std::string> renderChat(const jinja::Template& chat_template,
   }
 }
 
-SpecialTokens specialTokens(const Tokenizer& tokenizer) {
-  const auto text = [&](int32_t id) -> std::optional<std::string> {
-    if (id < 0 || !isValidUtf8(tokenizer.piece(id))) return std::nullopt;
-    return std::string(tokenizer.piece(id));
+ChatTemplates chatTemplates(const schema::Plan& plan) {
+  ChatTemplates out;
+  if (plan.chat_template()) out.text = plan.chat_template()->str();
+  if (!plan.chat_templates()) return out;
+  for (const schema::NamedTemplate* one : *plan.chat_templates())
+    if (one->name() && one->text()) out.named.push_back({one->name()->str(), one->text()->str()});
+  return out;
+}
+
+SpecialTokens specialTokens(const schema::Plan& plan, const Tokenizer* tokenizer) {
+  SpecialTokens out;
+  const auto add = [&out](std::string_view name, std::string_view text) {
+    if (isValidUtf8(name) && isValidUtf8(text))
+      out.push_back({std::string(name), std::string(text)});
   };
-  return {text(tokenizer.bosId()), text(tokenizer.eosId())};
+  if (plan.special_tokens()) {
+    for (const schema::SpecialToken* token : *plan.special_tokens())
+      if (token->name() && token->text())
+        add(token->name()->string_view(), token->text()->string_view());
+  } else if (tokenizer) {
+    if (const int32_t bos = tokenizer->bosId(); bos >= 0) add("bos_token", tokenizer->piece(bos));
+    if (const int32_t eos = tokenizer->eosId(); eos >= 0) add("eos_token", tokenizer->piece(eos));
+  }
+  return out;
+}
+
+bool hasTools(const jinja::Dict& variables) {
+  jinja::Budget budget{jinja::Limits()};
+  const jinja::Value* tools = variables.find(budget, "tools");
+  return tools && !tools->isNone();
 }
 
 std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer) {
@@ -87,8 +120,9 @@ Conversation::Conversation(Session& session, const Tokenizer& tokenizer,
 void Conversation::reset() { messages_.resize(num_system_); }
 
 Result<std::vector<int32_t>> Conversation::promptIds() const {
-  LLMRT_ASSIGN_OR_RETURN(const std::string text,
-                         renderChat(template_, messages_, specialTokens(tokenizer_)));
+  LLMRT_ASSIGN_OR_RETURN(
+      const std::string text,
+      renderChat(template_, messages_, specialTokens(session_.plan().schema(), &tokenizer_)));
   // The template writes BOS itself, and the special tokens around each message.
   LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                          tokenizer_.encode(text, {.add_bos = false, .parse_special = true}));
