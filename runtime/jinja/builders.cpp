@@ -59,6 +59,11 @@ void appendSequenceRepr(TextBuilder& out, const Value& value) {
   if (s.isView()) out.append(")");
 }
 
+bool isAsciiText(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<signed char>(c) >= 0; });
+}
+
 // Room that nothing will fill.
 constexpr uint64_t kMuchRoom = 4096;
 
@@ -98,9 +103,44 @@ Value TextBuilder::value(bool markup) {
     text_ = std::string(text_);
     budget_->release(std::exchange(paid_, text_.size()));
   }
-  const bool ascii = std::all_of(text_.begin(), text_.end(),
-                                 [](char c) { return static_cast<signed char>(c) >= 0; });
-  return Value(Value::Held(budget_->heap().add(Text{take(), ascii, markup})));
+  const bool ascii = isAsciiText(text_);
+  const size_t size = text_.size();
+  return Value(Value::Held(
+      budget_->heap().add({.bytes = take(), .ascii = ascii, .markup = markup, .size = size})));
+}
+
+Value joinTexts(Budget& budget, const Value& left, std::string_view right, bool markup) {
+  constexpr size_t kLong = 4096;
+  const Text& text = *std::get<const Text*>(left.held_);
+  const size_t size = text.size + right.size();
+  const bool ascii = text.ascii && isAsciiText(right);
+  Text* owner = text.owner;
+  // Bytes move nowhere where there is room for more. A text of the template or the context, which
+  // other threads may read, never grows.
+  const bool fits = owner && owner->grows && owner->bytes.size() == text.size &&
+                    owner->bytes.capacity() - text.size >= right.size();
+  if (!fits && (size < kLong || right.size() > text.size)) {
+    TextBuilder out(budget);
+    out.expect(size);
+    out.append(text.view());
+    out.append(right);
+    return out.value(markup);
+  }
+  budget.reserve(2 * sizeof(Text));
+  if (!fits) {
+    // Half as much again, or what is needed.
+    const uint64_t capacity =
+        std::max<uint64_t>(size, std::min<uint64_t>(size + size / 2, budget.left()));
+    budget.reserve(capacity);
+    std::string bytes;
+    bytes.reserve(capacity);
+    bytes += text.view();
+    owner = budget.heap().add(
+        {.bytes = std::move(bytes), .ascii = true, .markup = false, .size = 0, .grows = true});
+  }
+  owner->bytes += right;
+  return Value(Value::Held(budget.heap().add(
+      {.bytes = {}, .ascii = ascii, .markup = markup, .size = size, .owner = owner})));
 }
 
 void ListBuilder::expect(uint64_t count, uint64_t items) {

@@ -31,6 +31,7 @@ class TextBuilder {
   void append(char32_t code_point);
   Budget& budget() { return *budget_; }
   bool empty() const { return text_.empty(); }
+  std::string_view view() const { return text_; }
   /// The text, which stays paid for.
   std::string take() {
     paid_ = 0;
@@ -87,6 +88,11 @@ class ListBuilder {
   std::vector<Value> items_;
   uint64_t paid_ = 0;
 };
+
+/// `left`, a string, and `right` behind it. Templates that collect what they print in a variable
+/// make one such text after another, each of which begins with the one before: long ones share
+/// bytes, so that all of them together cost a few times the last one.
+Value joinTexts(Budget& budget, const Value& left, std::string_view right, bool markup = false);
 
 /// Appends str(value).
 void appendString(TextBuilder& out, const Value& value);

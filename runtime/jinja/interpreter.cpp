@@ -484,9 +484,10 @@ Value Interpreter::evaluateOperation(const Expr& expr) {
     case Expr::Kind::kCompare:
       return evaluateCompare(expr);
     case Expr::Kind::kConcat: {
-      TextBuilder text(budget_);
-      for (const Expr* item : expr.items) appendString(text, evaluate(*item));
-      return text.value();
+      const Value first = toText(budget_, evaluate(*expr.items.front()));
+      TextBuilder rest(budget_);
+      for (size_t i = 1; i < expr.items.size(); ++i) appendString(rest, evaluate(*expr.items[i]));
+      return joinTexts(budget_, first, rest.view());
     }
     default: {
       const Value left = evaluate(*expr.first);

@@ -117,11 +117,7 @@ Value concatenate(Budget& budget, const Value& a, const Value& b) {
   if (a.isString()) {
     const bool markup = a.isMarkup() || b.isMarkup();
     const Value left = markup ? escape(budget, a) : a, right = markup ? escape(budget, b) : b;
-    TextBuilder out(budget);
-    out.expect(left.asString().size() + right.asString().size());
-    out.append(left.asString());
-    out.append(right.asString());
-    return out.value(markup);
+    return joinTexts(budget, left, right.asString(), markup);
   }
   ListBuilder out(budget);
   out.expect(a.asSequence()->items.size() + b.asSequence()->items.size());

@@ -147,8 +147,8 @@ Value Value::undefined(Budget& budget, std::string_view reason) {
   return Value(Held(Missing{std::get<const Text*>(string(budget, reason).held_)}));
 }
 
-std::string_view Value::asString() const { return std::get<const Text*>(held_)->bytes; }
-std::string_view Value::bigDigits() const { return std::get<Big>(held_).digits->bytes; }
+std::string_view Value::asString() const { return std::get<const Text*>(held_)->view(); }
+std::string_view Value::bigDigits() const { return std::get<Big>(held_).digits->view(); }
 bool Value::isAscii() const { return std::get<const Text*>(held_)->ascii; }
 bool Value::isMarkup() const { return isString() && std::get<const Text*>(held_)->markup; }
 
@@ -162,7 +162,7 @@ double Value::asNumber() const { return isFloat() ? asFloat() : static_cast<doub
 
 std::string_view Value::undefinedReason() const {
   const Text* reason = std::get<Missing>(held_).reason;
-  return reason ? std::string_view(reason->bytes) : "the value is undefined";
+  return reason ? reason->view() : "the value is undefined";
 }
 
 bool Value::isSame(Budget& budget, const Value& other) const {

@@ -78,6 +78,7 @@ class Value {
 
  private:
   friend class TextBuilder;
+  friend Value joinTexts(Budget& budget, const Value& left, std::string_view right, bool markup);
   friend class ListBuilder;
   struct None {};
   struct Missing {
@@ -97,9 +98,16 @@ class Value {
   Held held_;
 };
 
+/// Texts that begin with one another may share bytes: see joinTexts() (builders.h).
 struct Text {
   std::string bytes;
   bool ascii, markup;
+  size_t size;            // of the text: bytes behind it are others'
+  Text* owner = nullptr;  // whose bytes these are; null: its own
+  bool grows = false;     // an owner with room behind its bytes
+  std::string_view view() const {
+    return std::string_view(owner ? owner->bytes : bytes).substr(0, size);
+  }
 };
 
 /// Everything that is iterated in order.
@@ -165,7 +173,7 @@ class Object {
 /// chain of values is too long to be freed.
 class Heap {
  public:
-  const Text* add(Text text) { return &texts_.emplace_back(std::move(text)); }
+  Text* add(Text text) { return &texts_.emplace_back(std::move(text)); }
   const Sequence* add(Sequence sequence) { return &sequences_.emplace_back(std::move(sequence)); }
   const Dict* add(Dict dict) { return &dicts_.emplace_back(std::move(dict)); }
   Object* add(std::unique_ptr<Object> object) {

@@ -140,7 +140,7 @@ TEST(Bounds, NoChainIsTooLongToBeFreed) {
        {"namespace(c=ns.c)", "cycler(ns.c)", "joiner(ns.c)", "[ns.c].count", "cycler(ns.c).next"}) {
     SCOPED_TRACE(link);
     const auto text = render(
-        "{% set ns = namespace(c=1) %}{% for j in range(5) %}"
+        "{% set ns = namespace(c=1) %}{% for j in range(4) %}"
         "{% for i in range(100000) %}{% set ns.c = " +
         link + " %}{% endfor %}{% endfor %}{{ ns.c is defined }}");
     EXPECT_EQ(text.ok() ? *text : text.status().message(), "True");
@@ -324,6 +324,27 @@ TEST(Bounds, NoChoiceOfKeysMakesADictSlow) {
                     dict + "}}"),
             std::to_string(kKeys));
   EXPECT_LT(cpuSeconds() - start, 2);
+}
+
+// As templates do that collect all they print in a variable; copies would take 1.4 GB.
+TEST(Bounds, ATextThatGrowsCostsAFewTimesItself) {
+  for (const std::string op : {"~", "+"}) {
+    const auto text = render(
+        "{% set ns = namespace(out='', half='') %}{% for i in range(10000) %}"
+        "{% set ns.out = ns.out " +
+            op +
+            " 'a piece of some length, ' ~ i %}"
+            "{% if i == 5000 %}{% set ns.half = ns.out %}{% endif %}{% endfor %}"
+            "{% set a = ns.half " +
+            op + " 'x' %}{% set b = ns.half " + op +
+            " 'yz' %}"
+            "{{ ns.out|length }} {{ a[-5:] }} {{ b[-6:] }} {{ ns.half[-4:] }} "
+            "{{ ns.out[:ns.half|length] == ns.half }} {{ (ns.out + ns.out)[-28:] }} "
+            "{{ ns.out[-3:] }} {{ (ns.out ~ '\u00e4')[-2:] }} {{ ns.out[0] }}",
+        "{}", {.memory_bytes = 16 << 20});
+    EXPECT_EQ(text.ok() ? *text : text.status().message(),
+              "278890 5000x 5000yz 5000 True a piece of some length, 9999 999 9\u00e4 a");
+  }
 }
 
 TEST(Bounds, LimitsAreTheCallers) {

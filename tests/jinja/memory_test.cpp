@@ -81,6 +81,7 @@ TEST(Memory, LittleMoreIsAllocatedThanIsPaidFor) {
       "{{ ('<' * 3000000)|e }}",
       forever("{{ 'hello, what a long text' }}"),
       forever("{% set ns.v = (ns.v or '') ~ 'hello' %}"),
+      forever("{% set ns.v = (ns.v or '') + 'hello' %}"),
       forever("{% set ns.v = (ns.v or []) + [1] %}"),
   };
   for (const std::string& source : sources) {
