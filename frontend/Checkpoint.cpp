@@ -4,7 +4,6 @@
 #include <cctype>
 #include <filesystem>
 
-#include "frontend/ChatTemplate.h"
 #include "frontend/GgufConfig.h"
 #include "frontend/HfConfig.h"
 #include "frontend/tokenizer/TokenizerFile.h"
@@ -51,8 +50,7 @@ std::string modelName(const fs::path& path) {
 }
 
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
-  LLMRT_ASSIGN_OR_RETURN(auto chat_template, gguf->getString("tokenizer.chat_template"));
-  if (chat_template) out.chat_template = *chat_template;
+  LLMRT_ASSIGN_OR_RETURN(out.chat, readChatFiles(*gguf));
   if (!gguf->has("tokenizer.ggml.model")) return {};
   out.tokenizer.kind = TokenizerOrigin::Kind::kGguf;
   out.tokenizer.path = gguf->path();
@@ -60,14 +58,13 @@ Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out
   return {};
 }
 
-// The tokenizer and the chat template that lie in a directory; either may be absent.
+// The tokenizer and the chat templates that lie in a directory; either may be absent.
 Status readTokenizerOfDirectory(const fs::path& directory, Checkpoint& out) {
   if (fs::path file = findTokenizerFile(directory); !file.empty()) {
     out.tokenizer.kind = TokenizerOrigin::Kind::kFile;
     out.tokenizer.path = file.string();
   }
-  LLMRT_ASSIGN_OR_RETURN(ChatTemplate chat_template, readChatTemplate(directory));
-  out.chat_template = std::move(chat_template.text);
+  LLMRT_ASSIGN_OR_RETURN(out.chat, readChatFiles(directory));
   return {};
 }
 

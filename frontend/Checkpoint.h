@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "frontend/ChatTemplate.h"
 #include "models/ModelSpec.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/status.h"
@@ -29,7 +30,7 @@ struct Checkpoint {
   ModelSpec spec;
   std::unique_ptr<llmrt::TensorSource> weights;  // null: code only
   TokenizerOrigin tokenizer;
-  std::string chat_template;  // Jinja; empty: none
+  ChatFiles chat;  // as the files have it, without the tokenizer's own tokens
   std::vector<std::string> warnings;
 };
 

@@ -49,6 +49,8 @@ class PlanBuilder {
     addGeneration();
     plan_.tokenizer = std::move(parts_.tokenizer);
     plan_.chat_template = std::move(parts_.chat_template);
+    plan_.chat_templates = std::move(parts_.chat_templates);
+    plan_.special_tokens = std::move(parts_.special_tokens);
     plan_.ir = std::move(parts_.fused_ir);
     plan_.id = planId(plan_);
     return std::move(plan_);

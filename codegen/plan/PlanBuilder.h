@@ -17,12 +17,14 @@ namespace llmc {
 
 /// What a plan holds beside what the scheduled module says.
 struct PlanParts {
-  std::vector<cpu::TargetImage> images;                  // one per CPU target
-  std::vector<cuda::CudaImage> cuda_images;              // one per GPU target
-  std::unique_ptr<llmrt::schema::TokenizerT> tokenizer;  // null: none
-  std::string chat_template;                             // empty: none
-  std::string fused_ir;                                  // text
-  std::string command;                                   // flags, for people
+  std::vector<cpu::TargetImage> images;                                        // one per CPU target
+  std::vector<cuda::CudaImage> cuda_images;                                    // one per GPU target
+  std::unique_ptr<llmrt::schema::TokenizerT> tokenizer;                        // null: none
+  std::string chat_template;                                                   // empty: none
+  std::vector<std::unique_ptr<llmrt::schema::NamedTemplateT>> chat_templates;  // beside it
+  std::vector<std::unique_ptr<llmrt::schema::SpecialTokenT>> special_tokens;
+  std::string fused_ir;  // text
+  std::string command;   // flags, for people
 };
 
 /// A code-only plan (has_weights is false, hashes are 0). `model` has been scheduled and checked;

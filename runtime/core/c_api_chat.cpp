@@ -27,11 +27,12 @@ using llmrt::Result;
 using llmrt::Status;
 using namespace llmrt::c_api;  // NOLINT: this file is its interface
 
-Result<llmrt::jinja::Template> chatTemplateOf(const llmrt_plan* plan) {
-  const auto* text = plan->plan->schema().chat_template();
-  if (!text || text->size() == 0)
-    return llmrt::unsupported(plan->plan->path() + ": has no chat template");
-  return llmrt::jinja::Template::parse(text->string_view(), plan->plan->path() + ": chat template");
+Result<llmrt::jinja::Template> chatTemplateOf(const llmrt_plan* plan, bool has_tools = false) {
+  const std::string& path = plan->plan->path();
+  const llmrt::ChatTemplates templates = llmrt::chatTemplates(plan->plan->schema());
+  const Result<std::string_view> text = templates.choose("", has_tools);
+  if (!text.ok()) return llmrt::unsupported(path + ": " + text.status().message());
+  return llmrt::jinja::Template::parse(*text, path + ": chat template");
 }
 
 Result<std::string> utf8(const char* text, const char* what) {
@@ -51,7 +52,6 @@ llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message*
     LLMRT_RETURN_IF_ERROR(notNull({{plan, "plan"}, {count, "count"}}));
     if (num_messages > 0) LLMRT_RETURN_IF_ERROR(notNull({{messages, "messages"}}));
     if (capacity > 0) LLMRT_RETURN_IF_ERROR(notNull({{text, "text"}}));
-    LLMRT_ASSIGN_OR_RETURN(const llmrt::jinja::Template chat_template, chatTemplateOf(plan));
     std::vector<llmrt::ChatMessage> all(num_messages);
     for (size_t i = 0; i < num_messages; ++i) {
       LLMRT_ASSIGN_OR_RETURN(all[i].role, utf8(messages[i].role, "a message's role"));
@@ -62,11 +62,13 @@ llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message*
         llmrt::jinja::parseJsonValue(variables_json ? variables_json : "{}", "variables_json"));
     if (!variables.value.asDict())
       return llmrt::invalidArgument("variables_json is not a JSON object");
+    const llmrt::jinja::Dict& given = *variables.value.asDict();
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::jinja::Template chat_template,
+                           chatTemplateOf(plan, llmrt::hasTools(given)));
     const llmrt::SpecialTokens tokens =
-        plan->tokenizer ? llmrt::specialTokens(*plan->tokenizer) : llmrt::SpecialTokens();
-    LLMRT_ASSIGN_OR_RETURN(
-        const std::string rendered,
-        llmrt::renderChat(chat_template, all, tokens, *variables.value.asDict()));
+        llmrt::specialTokens(plan->plan->schema(), plan->tokenizer ? &*plan->tokenizer : nullptr);
+    LLMRT_ASSIGN_OR_RETURN(const std::string rendered,
+                           llmrt::renderChat(chat_template, all, tokens, given));
     copyOut(rendered.data(), rendered.size(), text, capacity, count);
     return {};
   });

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "runtime/jinja/builders.h"
+#include "runtime/schema/plan_generated.h"
 #include "runtime/text/utf8.h"
 
 namespace llmrt {
@@ -22,11 +23,13 @@ int32_t leadingSpecialToken(const Tokenizer& tokenizer, std::string_view text) {
 
 // The special token that a template writes behind an answer that others follow, or -1: what ends
 // it, or begins what the model must not say. A template that fails will fail again, aloud.
-int32_t tokenBehindAnswers(const jinja::Template& chat_template, const Tokenizer& tokenizer) {
+int32_t tokenBehindAnswers(const jinja::Template& chat_template, const schema::Plan& plan,
+                           const Tokenizer& tokenizer) {
   constexpr std::string_view kAnswer = "placeholder-of-the-answer";
   const std::vector<ChatMessage> messages = {
       {"user", "a"}, {"assistant", std::string(kAnswer)}, {"user", "b"}};
-  const Result<std::string> text = renderChat(chat_template, messages, specialTokens(tokenizer));
+  const Result<std::string> text =
+      renderChat(chat_template, messages, specialTokens(plan, &tokenizer));
   const size_t answer = text.ok() ? text->find(kAnswer) : std::string::npos;
   if (answer == std::string::npos) return -1;
   const size_t behind = text->find_first_not_of(" \t\n\r", answer + kAnswer.size());
@@ -48,8 +51,16 @@ Result<std::string> renderTemplate(const jinja::Template& chat_template,
   try {
     jinja::Budget budget{jinja::Limits()};
     jinja::Dict context;
-    if (tokens.bos) context.set(budget, "bos_token", Value::string(budget, *tokens.bos));
-    if (tokens.eos) context.set(budget, "eos_token", Value::string(budget, *tokens.eos));
+    jinja::ListBuilder additional(budget);
+    for (const SpecialToken& token : tokens) {
+      const Value text = Value::string(budget, token.text);
+      if (token.name == kAdditionalSpecialTokens) {
+        additional.add(text);
+      } else {
+        context.set(budget, token.name, text);
+      }
+    }
+    if (additional.size() > 0) context.set(budget, kAdditionalSpecialTokens, additional.list());
     for (const auto& [name, value] : variables.asDict()->entries())
       context.set(budget, name, value);
     const Value all = Value::dict(budget, std::move(context));
@@ -88,19 +99,44 @@ Result<std::string> renderChat(const jinja::Template& chat_template,
   }
 }
 
-SpecialTokens specialTokens(const Tokenizer& tokenizer) {
-  const auto text = [&](int32_t id) -> std::optional<std::string> {
-    if (id < 0 || !isValidUtf8(tokenizer.piece(id))) return std::nullopt;
-    return std::string(tokenizer.piece(id));
+ChatTemplates chatTemplates(const schema::Plan& plan) {
+  ChatTemplates out;
+  if (plan.chat_template()) out.text = plan.chat_template()->str();
+  if (!plan.chat_templates()) return out;
+  for (const schema::NamedTemplate* one : *plan.chat_templates())
+    if (one->name() && one->text()) out.named.push_back({one->name()->str(), one->text()->str()});
+  return out;
+}
+
+SpecialTokens specialTokens(const schema::Plan& plan, const Tokenizer* tokenizer) {
+  SpecialTokens out;
+  const auto add = [&out](std::string_view name, std::string_view text) {
+    if (isValidUtf8(name) && isValidUtf8(text))
+      out.push_back({std::string(name), std::string(text)});
   };
-  return {text(tokenizer.bosId()), text(tokenizer.eosId())};
+  if (plan.special_tokens()) {
+    for (const schema::SpecialToken* token : *plan.special_tokens())
+      if (token->name() && token->text())
+        add(token->name()->string_view(), token->text()->string_view());
+  } else if (tokenizer) {
+    if (const int32_t bos = tokenizer->bosId(); bos >= 0) add("bos_token", tokenizer->piece(bos));
+    if (const int32_t eos = tokenizer->eosId(); eos >= 0) add("eos_token", tokenizer->piece(eos));
+  }
+  return out;
+}
+
+bool hasTools(const jinja::Dict& variables) {
+  jinja::Budget budget{jinja::Limits()};
+  const jinja::Value* tools = variables.find(budget, "tools");
+  return tools && !tools->isNone();
 }
 
 std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer,
                                 const jinja::Template* chat_template) {
   std::vector<int32_t> ids = defaultEosIds(plan, &tokenizer);
   for (const int32_t id :
-       {tokenizer.eosId(), chat_template ? tokenBehindAnswers(*chat_template, tokenizer) : -1})
+       {tokenizer.eosId(),
+        chat_template ? tokenBehindAnswers(*chat_template, plan.schema(), tokenizer) : -1})
     if (id >= 0 && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
   return ids;
 }
@@ -119,8 +155,9 @@ void Conversation::reset() {
 }
 
 Result<PromptTokens::Prompt> Conversation::nextPrompt() const {
-  LLMRT_ASSIGN_OR_RETURN(std::string text,
-                         renderChat(template_, messages_, specialTokens(tokenizer_)));
+  LLMRT_ASSIGN_OR_RETURN(
+      std::string text,
+      renderChat(template_, messages_, specialTokens(session_.plan().schema(), &tokenizer_)));
   LLMRT_ASSIGN_OR_RETURN(PromptTokens::Prompt prompt, tokens_.tokenize(std::move(text)));
   if (prompt.ids.empty()) return invalidArgument("the chat template renders no text at all");
   const int64_t max_seq_len = session_.options().max_seq_len;

@@ -14,24 +14,31 @@
 #include "runtime/core/session.h"
 #include "runtime/io/status.h"
 #include "runtime/jinja/template.h"
+#include "runtime/text/chat_templates.h"
 #include "runtime/text/tokenizer.h"
 
 namespace llmrt {
+namespace schema {
+struct Plan;
+}
 
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant"
   std::string content;
 };
 
-/// The texts of the tokens that chat templates write themselves.
-struct SpecialTokens {
-  std::optional<std::string> bos, eos;  // absent: there is none
-};
-/// A tokenizer's; one that is not UTF-8 is none.
-SpecialTokens specialTokens(const Tokenizer& tokenizer);
+/// A plan's chat templates.
+ChatTemplates chatTemplates(const schema::Plan& plan);
+
+/// The tokens that a plan's chat templates write themselves. Where it names none they are
+/// `tokenizer`'s BOS and EOS (null: there is none). One that is not UTF-8 is none.
+SpecialTokens specialTokens(const schema::Plan& plan, const Tokenizer* tokenizer);
+
+/// Whether `variables`, a dict, have tools, for ChatTemplates::choose(): an empty list are some.
+bool hasTools(const jinja::Dict& variables);
 
 /// What a chat template makes of `variables`, a dict: those that Hugging Face's
-/// apply_chat_template() would give it. bos_token and eos_token are `tokens` where it has none.
+/// apply_chat_template() would give it. Special tokens are `tokens` where it has none.
 Result<std::string> renderTemplate(const jinja::Template& chat_template,
                                    const SpecialTokens& tokens, const jinja::Value& variables);
 

@@ -218,7 +218,8 @@ typedef struct llmrt_chat_message {
  * llmrt_generate(), or by llmrt_decode() until one of llmrt_eos_ids().
  * variables_json: a JSON object of more variables of the template (tools, enable_thinking,
  * add_generation_prompt: false, ...), which win over those made here; NULL: none. With "messages"
- * in it, no others are needed. What the template raises is LLMRT_INVALID_ARGUMENT. */
+ * in it, no others are needed. With "tools" other than null in it, a template called tool_use is
+ * used where the plan has one. What the template raises is LLMRT_INVALID_ARGUMENT. */
 llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message* messages,
                                size_t num_messages, const char* variables_json, char* text,
                                size_t capacity, size_t* count);

@@ -45,6 +45,8 @@ class Parameters {
   int64_t integer(size_t i, int64_t otherwise) const {
     if (!has(i)) return otherwise;
     requireDefined(*given_[i]);
+    if (given_[i]->isBigInt())
+      fail(fmt::format("{}() takes an integer of at most 64 bits", function_));
     const auto value = given_[i]->asInteger();
     if (!value)
       fail(fmt::format("{}() takes an integer, not '{}'", function_, given_[i]->typeName()));

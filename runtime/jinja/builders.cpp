@@ -59,7 +59,36 @@ void appendSequenceRepr(TextBuilder& out, const Value& value) {
   if (s.isView()) out.append(")");
 }
 
+bool isAsciiText(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<signed char>(c) >= 0; });
+}
+
+// Room that nothing will fill.
+constexpr uint64_t kMuchRoom = 4096;
+
+// Twice as much, or what is needed; where the budget does not have that, all it has.
+uint64_t newCapacity(uint64_t now, uint64_t needed, uint64_t left) {
+  return std::max(needed, std::min(2 * now, left));
+}
+
 }  // namespace
+
+void TextBuilder::expect(uint64_t count, uint64_t bytes) {
+  // What does not even fit in the budget may not fit in 64 bits.
+  if (bytes > 0 && count > budget_->left() / bytes) budget_->reserve(count, bytes);
+  if (count * bytes > text_.capacity() - text_.size()) grow(count * bytes);
+}
+
+void TextBuilder::grow(uint64_t more) {
+  const uint64_t capacity = newCapacity(text_.capacity(), text_.size() + more, budget_->left());
+  budget_->reserve(capacity);
+  std::string wider;  // text_.reserve() may take more than that
+  wider.reserve(capacity);
+  wider += text_;
+  text_ = std::move(wider);
+  budget_->release(std::exchange(paid_, capacity));
+}
 
 void TextBuilder::append(char32_t code_point) {
   std::string one;  // fits in what a string has without an allocation
@@ -69,9 +98,63 @@ void TextBuilder::append(char32_t code_point) {
 
 Value TextBuilder::value(bool markup) {
   budget_->reserve(sizeof(Text));
-  const bool ascii = std::all_of(text_.begin(), text_.end(),
-                                 [](char c) { return static_cast<signed char>(c) >= 0; });
-  return Value(Value::Held(budget_->heap().add(Text{take(), ascii, markup})));
+  if (text_.capacity() - text_.size() > std::max(kMuchRoom, text_.size() / 4)) {
+    budget_->reserve(text_.size());
+    text_ = std::string(text_);
+    budget_->release(std::exchange(paid_, text_.size()));
+  }
+  const bool ascii = isAsciiText(text_);
+  const size_t size = text_.size();
+  return Value(Value::Held(
+      budget_->heap().add({.bytes = take(), .ascii = ascii, .markup = markup, .size = size})));
+}
+
+Value joinTexts(Budget& budget, const Value& left, std::string_view right, bool markup) {
+  constexpr size_t kLong = 4096;
+  const Text& text = *std::get<const Text*>(left.held_);
+  const size_t size = text.size + right.size();
+  const bool ascii = text.ascii && isAsciiText(right);
+  Text* owner = text.owner;
+  // Bytes move nowhere where there is room for more. A text of the template or the context, which
+  // other threads may read, never grows.
+  const bool fits = owner && owner->grows && owner->bytes.size() == text.size &&
+                    owner->bytes.capacity() - text.size >= right.size();
+  if (!fits && (size < kLong || right.size() > text.size)) {
+    TextBuilder out(budget);
+    out.expect(size);
+    out.append(text.view());
+    out.append(right);
+    return out.value(markup);
+  }
+  budget.reserve(2 * sizeof(Text));
+  if (!fits) {
+    // Half as much again, or what is needed.
+    const uint64_t capacity =
+        std::max<uint64_t>(size, std::min<uint64_t>(size + size / 2, budget.left()));
+    budget.reserve(capacity);
+    std::string bytes;
+    bytes.reserve(capacity);
+    bytes += text.view();
+    owner = budget.heap().add(
+        {.bytes = std::move(bytes), .ascii = true, .markup = false, .size = 0, .grows = true});
+  }
+  owner->bytes += right;
+  return Value(Value::Held(budget.heap().add(
+      {.bytes = {}, .ascii = ascii, .markup = markup, .size = size, .owner = owner})));
+}
+
+void ListBuilder::expect(uint64_t count, uint64_t items) {
+  if (items > 0 && count > budget_->left() / items) budget_->reserve(count, items);
+  if (count * items > items_.capacity() - items_.size()) grow(count * items);
+}
+
+void ListBuilder::grow(uint64_t more) {
+  const uint64_t needed = items_.size() + more;
+  if (needed > budget_->left() / sizeof(Value)) budget_->reserve(needed, sizeof(Value));
+  const uint64_t capacity = newCapacity(items_.capacity(), needed, budget_->left() / sizeof(Value));
+  budget_->reserve(capacity, sizeof(Value));
+  items_.reserve(capacity);
+  budget_->release(std::exchange(paid_, capacity * sizeof(Value)));
 }
 
 Value ListBuilder::sequence(Sequence::Kind kind) {
@@ -88,6 +171,7 @@ Value ListBuilder::range(int64_t start, int64_t stop, int64_t step) {
 
 Value ListBuilder::finish(Sequence sequence) {
   items_.clear();
+  paid_ = 0;  // by whom holds the sequence, from now on
   budget_->reserve(sizeof(Sequence));
   int depth = 0;
   for (const Value& item : sequence.items) depth = std::max(depth, item.depth());
@@ -140,6 +224,7 @@ void appendString(TextBuilder& out, const Value& value) {
   if (value.isNone()) return out.append("None");
   if (value.isBool()) return out.append(value.asBool() ? "True" : "False");
   if (value.isInt()) return out.append(std::to_string(*value.asInteger()));
+  if (value.isBigInt()) return out.append(value.bigDigits());
   if (value.isFloat()) return out.append(floatText(value.asFloat()));
   if (Object* object = value.asObject()) return out.append(object->repr());
   appendRepr(out, value);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "runtime/io/printable.h"
+#include "runtime/jinja/big_integer.h"
 
 namespace llmrt::jinja {
 namespace {
@@ -34,6 +35,7 @@ void ExpressionParser::unexpected(const std::string& wanted) {
 }
 
 Expr* ExpressionParser::make(Expr::Kind kind, int line) {
+  ast_.budget->reserve(sizeof(Expr));
   return &ast_.exprs.emplace_back(Expr{.kind = kind, .line = line});
 }
 
@@ -220,7 +222,7 @@ Expr* ExpressionParser::parsePrimary() {
       return constant(Value::string(*ast_.budget, text), line);
     }
     case Kind::kInteger:
-      return constant(Value::integer(take().integer), line);
+      return constant(takeInteger(), line);
     case Kind::kFloat:
       return constant(Value::number(take().number), line);
     default:
@@ -297,12 +299,16 @@ Expr* ExpressionParser::parseFilters(Expr* e) {
   }
 }
 
+Value ExpressionParser::takeInteger() {
+  const Token& token = take();
+  return token.fits ? Value::integer(token.integer) : integerOf(*ast_.budget, token.text);
+}
+
 Expr* ExpressionParser::parseSubscript(Expr* object) {
   const int line = peek().line;
   if (skipOperator(".")) {
     if (peek().kind == Kind::kInteger) {
-      return makeBinary(Expr::Kind::kSubscript, object,
-                        constant(Value::integer(take().integer), line), line);
+      return makeBinary(Expr::Kind::kSubscript, object, constant(takeInteger(), line), line);
     }
     Expr* e = make(Expr::Kind::kAttribute, line);
     e->first = object;

@@ -118,6 +118,7 @@ class ExpressionParser {
   Expr* parsePostfix(Expr* e);
   Expr* parseFilters(Expr* e);
   Expr* parseSubscript(Expr* object);
+  Value takeInteger();
   void parseArguments(Expr* e);
   Expr* parseCall(Expr* callee);
   std::string parseDottedName(const char* what);

@@ -37,8 +37,9 @@ Test findTest(std::string_view name);
 Filter requireFilter(std::string_view name);
 Test requireTest(std::string_view name);
 
-/// The two tables that findFilter() looks into.
+/// The tables that findFilter() looks into.
 Filter findTextFilter(std::string_view name);
 Filter findSequenceFilter(std::string_view name);
+Filter findMarkupFilter(std::string_view name);
 
 }  // namespace llmrt::jinja

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "runtime/jinja/big_integer.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/jinja/format_spec.h"
 #include "runtime/jinja/operations.h"
@@ -73,6 +74,7 @@ class PercentArguments {
     return tuple_ ? tuple_->items[used_++] : (++used_, value_);
   }
   Value named(Budget& budget, std::string_view name) {
+    requireDefined(value_);
     if (!value_.asDict()) fail("format requires a mapping");
     const Value* found = value_.asDict()->find(budget, name);
     if (!found) fail(fmt::format("the format's '{}' is not given", name));
@@ -81,7 +83,7 @@ class PercentArguments {
   }
   bool all() const {
     return tuple_ ? used_ == tuple_->items.size()
-                  : used_ == 1 || value_.asDict() || value_.asSequence();
+                  : used_ == 1 || value_.asDict() || value_.asSequence() || value_.isUndefined();
   }
 
  private:
@@ -90,8 +92,8 @@ class PercentArguments {
   size_t used_ = 0;
 };
 
+// Undefined is empty text, "Undefined" to %r and %a, and nothing that counts.
 void appendPercent(TextBuilder& out, const Value& value, FormatSpec spec, bool markup) {
-  requireDefined(value);
   switch (spec.type) {
     case 's':
     case 'a':
@@ -110,14 +112,16 @@ void appendPercent(TextBuilder& out, const Value& value, FormatSpec spec, bool m
     case 'x':
     case 'X':
     case 'o': {
+      requireDefined(value);
+      if (value.isBigInt()) return appendFormattedInteger(out, value.bigDigits(), spec);
       if (!value.isNumber()) fail(fmt::format("%{} takes a number", spec.type));
-      if (value.isFloat() && std::fabs(value.asFloat()) >= 0x1p63)
-        fail("a float is too large for %d");
       if (value.isFloat() && (spec.type == 'x' || spec.type == 'X' || spec.type == 'o'))
         fail(fmt::format("%{} takes an integer", spec.type));
-      const auto integer =
-          value.isFloat() ? static_cast<int64_t>(value.asFloat()) : *value.asInteger();
-      return appendFormattedInteger(out, integer, spec);
+      if (value.isFloat() && !std::isfinite(value.asFloat()))
+        fail("%d takes a number that is neither infinite nor NaN");
+      const Value integer = value.isFloat() ? integerOf(out.budget(), value.asFloat()) : value;
+      if (integer.isBigInt()) return appendFormattedInteger(out, integer.bigDigits(), spec);
+      return appendFormattedInteger(out, *integer.asInteger(), spec);
     }
     case 'e':
     case 'E':
@@ -125,9 +129,11 @@ void appendPercent(TextBuilder& out, const Value& value, FormatSpec spec, bool m
     case 'F':
     case 'g':
     case 'G':
-      if (!value.isNumber()) fail(fmt::format("%{} takes a number", spec.type));
+      requireDefined(value);
+      if (!value.isNumber() && !value.isBigInt())
+        fail(fmt::format("%{} takes a number", spec.type));
       if (spec.precision < 0) spec.precision = 6;
-      return appendFormattedFloat(out, value.asNumber(), spec);
+      return appendFormattedFloat(out, floatOf(value), spec);
     default:
       fail("a format has an unknown conversion");
   }
@@ -176,7 +182,6 @@ Value fieldValue(Budget& budget, std::string_view field, const Arguments& argume
     } else {
       value = getItem(budget, value, Value::string(budget, key));
     }
-    requireDefined(value);
     field.remove_prefix(subscript ? end + 1 : end);
   }
   return value;
@@ -212,22 +217,26 @@ FormatSpec parseSpec(std::string_view text) {
   return spec;
 }
 
+// Undefined is empty text, but takes no specification.
 void appendBraces(TextBuilder& out, const Value& value, std::string_view spec_text) {
-  requireDefined(value);
   FormatSpec spec = parseSpec(spec_text);
   const bool float_type =
       spec.type != '\0' && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos;
-  if (spec.type == 'n' && value.isNumber()) spec.type = value.isFloat() ? 'g' : 'd';
+  if (spec.type == 'n' && (value.isNumber() || value.isBigInt()))
+    spec.type = value.isFloat() ? 'g' : 'd';
   if (value.isFloat() && spec.type != '\0' && !float_type && spec.type != 'g')
     fail("a format specification does not fit its value");
-  if (value.isFloat() || (value.isNumber() && float_type))
-    return appendFormattedFloat(out, value.asNumber(), spec);
+  if (value.isFloat() || ((value.isNumber() || value.isBigInt()) && float_type))
+    return appendFormattedFloat(out, floatOf(value), spec);
   // A bool is an integer, but where nothing is specified.
   const bool integer_type =
-      spec.type == '\0' ? value.isInt() || (value.isBool() && !spec_text.empty())
-                        : std::string_view("cdxXob").find(spec.type) != std::string_view::npos;
-  if (integer_type && value.asInteger()) {
+      spec.type == '\0'
+          ? value.isInt() || value.isBigInt() || (value.isBool() && !spec_text.empty())
+          : std::string_view("cdxXob").find(spec.type) != std::string_view::npos;
+  if (integer_type && (value.asInteger() || value.isBigInt())) {
     if (spec.precision >= 0) fail("an integer's format takes no precision");
+    if (value.isBigInt() && spec.type != 'c')
+      return appendFormattedInteger(out, value.bigDigits(), spec);
     if (spec.type != 'c') return appendFormattedInteger(out, *value.asInteger(), spec);
     return appendFormattedText(out, characterOf(out.budget(), value).asString(), spec, '<');
   }
@@ -342,9 +351,21 @@ class BraceFormatter {
       // As Python numbers them: the field before those of its specification.
       const Value value = converted(field);
       append(spec, written, true);
-      return appendBraces(out, value, spec.take());
+      return appendFormatted(out, value, spec.take());
     }
-    appendBraces(out, converted(field), "");
+    appendFormatted(out, converted(field), "");
+  }
+
+  // Within markup, all but markup is escaped.
+  void appendFormatted(TextBuilder& out, const Value& value, std::string_view spec) {
+    if (!markup_) return appendBraces(out, value, spec);
+    if (value.isMarkup()) {
+      if (!spec.empty()) fail("'Markup' takes no format specification");
+      return out.append(value.asString());
+    }
+    TextBuilder text(budget_);
+    appendBraces(text, value, spec);
+    out.append(escape(budget_, text.value()).asString());
   }
 
   Value converted(std::string_view field) {
@@ -359,7 +380,7 @@ class BraceFormatter {
     if (conversion == 'r') value = reprOf(budget_, value);
     if (conversion == 'a') value = asciiOf(budget_, value);
     if (conversion == 's') value = toText(budget_, value);
-    return markup_ ? Value::string(budget_, escape(budget_, value).asString()) : value;
+    return value;
   }
 
   Budget& budget_;

@@ -1,5 +1,7 @@
 #include "runtime/jinja/format_spec.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -80,6 +82,7 @@ void appendPadded(TextBuilder& out, std::string_view sign, std::string_view body
   const auto length = static_cast<int64_t>(sign.size() + countCodePoints(body));
   const int64_t padding = std::max<int64_t>(0, spec.width - length);
   const char align = spec.align != '\0' ? spec.align : default_align;
+  out.expect(static_cast<uint64_t>(padding), spec.fill.size());
   const int64_t left = align == '<' || align == '=' ? 0 : align == '^' ? padding / 2 : padding;
   const auto fill = [&](int64_t count) {
     for (int64_t i = 0; i < count; ++i) out.append(spec.fill);
@@ -93,6 +96,17 @@ void appendPadded(TextBuilder& out, std::string_view sign, std::string_view body
 
 const char* signOf(bool negative, const FormatSpec& spec) {
   return negative ? "-" : spec.sign == '+' ? "+" : spec.sign == ' ' ? " " : "";
+}
+
+void appendDigits(TextBuilder& out, std::string_view sign, std::string digits, size_t group_size,
+                  const FormatSpec& spec) {
+  if (spec.precision > kMaxDigits) fail("a precision in a format is too large");
+  if (const auto least = static_cast<size_t>(std::max<int64_t>(spec.precision, 0));
+      digits.size() < least)
+    digits.insert(0, least - digits.size(), '0');
+  const size_t end = digits.size();
+  digits = grouped(std::move(digits), end, group_size, spec.separator);
+  appendPadded(out, sign, digits, spec, spec.zero ? '=' : '>');
 }
 
 }  // namespace
@@ -120,13 +134,15 @@ void appendFormattedInteger(TextBuilder& out, int64_t value, const FormatSpec& s
     default:
       digits = digitsOf(magnitude, 10, false);
   }
-  if (spec.precision > kMaxDigits) fail("a precision in a format is too large");
-  if (const auto least = static_cast<size_t>(std::max<int64_t>(spec.precision, 0));
-      digits.size() < least)
-    digits.insert(0, least - digits.size(), '0');
-  const size_t end = digits.size();
-  digits = grouped(std::move(digits), end, decimal ? 3 : 4, spec.separator);
-  appendPadded(out, sign, digits, spec, spec.zero ? '=' : '>');
+  appendDigits(out, sign, std::move(digits), decimal ? 3 : 4, spec);
+}
+
+void appendFormattedInteger(TextBuilder& out, std::string_view digits, const FormatSpec& spec) {
+  if (std::string_view("xXob").find(spec.type) != std::string_view::npos)
+    fail(fmt::format("'{}' of an integer beyond 64 bits is not supported", spec.type));
+  const bool negative = digits.starts_with('-');
+  out.budget().scan(digits.size() * digits.size() / 8);  // what grouping moves
+  appendDigits(out, signOf(negative, spec), std::string(digits.substr(negative)), 3, spec);
 }
 
 void appendFormattedFloat(TextBuilder& out, double value, const FormatSpec& spec) {

@@ -20,6 +20,8 @@ struct FormatSpec {
 };
 
 void appendFormattedInteger(TextBuilder& out, int64_t value, const FormatSpec& spec);
+/// An integer beyond 64 bits (Value::isBigInt()).
+void appendFormattedInteger(TextBuilder& out, std::string_view digits, const FormatSpec& spec);
 void appendFormattedFloat(TextBuilder& out, double value, const FormatSpec& spec);
 /// `align`: where the spec says none.
 void appendFormattedText(TextBuilder& out, std::string_view text, const FormatSpec& spec,

@@ -473,19 +473,21 @@ Value Interpreter::evaluateOperation(const Expr& expr) {
     case Expr::Kind::kNot:
       return Value::boolean(!isTrue(evaluate(*expr.first)));
     case Expr::Kind::kNegate:
-      return negate(evaluate(*expr.first));
+      return negate(budget_, evaluate(*expr.first));
     case Expr::Kind::kPlus: {
       const Value value = evaluate(*expr.first);
       requireDefined(value);
+      if (value.isBigInt()) return value;
       if (!value.isNumber()) fail(fmt::format("+ takes a number, not '{}'", value.typeName()));
       return value.isFloat() ? value : Value::integer(*value.asInteger());
     }
     case Expr::Kind::kCompare:
       return evaluateCompare(expr);
     case Expr::Kind::kConcat: {
-      TextBuilder text(budget_);
-      for (const Expr* item : expr.items) appendString(text, evaluate(*item));
-      return text.value();
+      const Value first = toText(budget_, evaluate(*expr.items.front()));
+      TextBuilder rest(budget_);
+      for (size_t i = 1; i < expr.items.size(); ++i) appendString(rest, evaluate(*expr.items[i]));
+      return joinTexts(budget_, first, rest.view());
     }
     default: {
       const Value left = evaluate(*expr.first);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/io/json.h"
+#include "runtime/jinja/big_integer.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/text/utf8.h"
 
@@ -22,13 +23,11 @@ class ValueBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool value) override { return add(Value::boolean(value)); }
   bool number_integer(int64_t value) override { return add(Value::integer(value)); }
   bool number_unsigned(uint64_t value) override {
-    if (value > INT64_MAX)
-      return refuse(fmt::format("the number {} does not fit in 64 bits", value));
-    return add(Value::integer(static_cast<int64_t>(value)));
+    return add(integerOf(budget(), std::to_string(value)));
   }
   bool number_float(double value, const std::string& text) override {
-    if (text.find_first_of(".eE") == std::string::npos)
-      return refuse("an integer does not fit in 64 bits");
+    // An integer that does not fit in 64 bits comes as a float, too.
+    if (text.find_first_of(".eE") == std::string::npos) return add(integerOf(budget(), text));
     return add(Value::number(value));
   }
   bool string(std::string& value) override { return add(Value::string(budget(), value)); }
@@ -115,7 +114,10 @@ void appendJsonString(TextBuilder& out, std::string_view text, bool ensure_ascii
   out.append("\"");
 }
 
+bool isAnyNumber(const Value& value) { return value.isNumber() || value.isBigInt(); }
+
 std::string numberText(const Value& value) {
+  if (value.isBigInt()) return std::string(value.bigDigits());
   if (!value.isFloat()) return std::to_string(*value.asInteger());
   if (std::isnan(value.asFloat())) return "NaN";
   if (std::isinf(value.asFloat())) return value.asFloat() < 0 ? "-Infinity" : "Infinity";
@@ -131,7 +133,7 @@ class Writer {
     if (value.isString()) return appendJsonString(out_, value.asString(), style_.ensure_ascii);
     if (value.isNone()) return out_.append("null");
     if (value.isBool()) return out_.append(value.asBool() ? "true" : "false");
-    if (value.isNumber()) return out_.append(numberText(value));
+    if (isAnyNumber(value)) return out_.append(numberText(value));
     if (const Dict* dict = value.asDict()) return writeDict(*dict, depth);
     const Sequence* s = value.asSequence();
     if (!s || (!s->isList() && !s->isTuple()))
@@ -158,7 +160,7 @@ class Writer {
     if (key.isString()) return appendJsonString(out_, key.asString(), style_.ensure_ascii);
     if (key.isNone()) return out_.append("\"null\"");
     if (key.isBool()) return out_.append(key.asBool() ? "\"true\"" : "\"false\"");
-    if (key.isNumber()) return out_.append(fmt::format("\"{}\"", numberText(key)));
+    if (isAnyNumber(key)) return out_.append(fmt::format("\"{}\"", numberText(key)));
     fail(fmt::format("keys must be strings, numbers, booleans or None, not {}", key.typeName()));
   }
 

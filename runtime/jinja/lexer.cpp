@@ -15,8 +15,9 @@
 namespace llmrt::jinja {
 namespace {
 
-// Each of a million tokens becomes a node or two of a few hundred bytes.
-constexpr size_t kMaxTokens = 1'000'000;
+// Each becomes a node or two of a few hundred bytes. The longest template in use has a tenth of so
+// many.
+constexpr size_t kMaxTokens = 250'000;
 
 // "\r\n" and "\r" are newlines too; one at the end of the template is not part of it.
 std::string normalizeNewlines(std::string_view source) {
@@ -66,7 +67,8 @@ class Lexer {
   void skipSpace() { advance(rest().size() - stripLeft(rest()).size()); }
 
   Token& add(Token::Kind kind, std::string text) {
-    if (tokens_.size() >= kMaxTokens) fail("the template is too long");
+    if (tokens_.size() >= kMaxTokens)
+      fail(fmt::format("the template is too long: the limit is {} tokens", kMaxTokens));
     tokens_.push_back({.kind = kind, .line = line_, .text = std::move(text)});
     return tokens_.back();
   }
@@ -293,8 +295,12 @@ class Lexer {
     Token& token = add(Token::Kind::kInteger, digits);
     const auto [ptr, error] =
         std::from_chars(digits.data(), digits.data() + digits.size(), token.integer, base);
-    if (error != std::errc()) fail(fmt::format("the number {} is too large", quotedName(digits)));
-    if (base == 10 && digits.size() > 1 && digits[0] == '0' && token.integer != 0)
+    // Decimal digits beyond 64 bits stay what they are, the token's text.
+    token.fits = error == std::errc();
+    if (!token.fits && base != 10)
+      fail(fmt::format("the number {} is too large", quotedName(digits)));
+    if (base == 10 && digits.size() > 1 && digits[0] == '0' &&
+        digits.find_first_not_of('0') != std::string::npos)
       fail(fmt::format("the number {} has a leading zero", quotedName(digits)));
     advance(end);
   }

@@ -18,7 +18,7 @@ struct Token {
     kVariableEnd,    // }}
     kName,
     kString,   // text: what the literal stands for
-    kInteger,  // integer
+    kInteger,  // integer, where it `fits`; else text, its decimal digits
     kFloat,    // number
     kOperator,
     kEnd
@@ -27,6 +27,7 @@ struct Token {
   int line = 1;
   std::string text;
   int64_t integer = 0;
+  bool fits = true;
   double number = 0;
 };
 

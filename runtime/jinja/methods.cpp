@@ -303,6 +303,8 @@ Value pad(Budget& budget, const Value& self, const Arguments& arguments) {
                        : kSide == Side::kRight ? 0
                                                : padding / 2 + (padding & width & 1);
   TextBuilder out(budget);
+  out.expect(self.asString().size());
+  out.expect(static_cast<uint64_t>(padding), fill.size());
   for (int64_t i = 0; i < left; ++i) out.append(fill);
   out.append(self.asString());
   for (int64_t i = left; i < padding; ++i) out.append(fill);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/jinja/big_integer.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
@@ -115,12 +116,11 @@ Value applyToNumbers(Budget& budget, Operator op, double a, double b) {
 Value concatenate(Budget& budget, const Value& a, const Value& b) {
   if (a.isString()) {
     const bool markup = a.isMarkup() || b.isMarkup();
-    TextBuilder out(budget);
-    out.append((markup ? escape(budget, a) : a).asString());
-    out.append((markup ? escape(budget, b) : b).asString());
-    return out.value(markup);
+    const Value left = markup ? escape(budget, a) : a, right = markup ? escape(budget, b) : b;
+    return joinTexts(budget, left, right.asString(), markup);
   }
   ListBuilder out(budget);
+  out.expect(a.asSequence()->items.size() + b.asSequence()->items.size());
   out.addAll(a.asSequence()->items);
   out.addAll(b.asSequence()->items);
   return out.sequence(a.asSequence()->kind);
@@ -130,11 +130,13 @@ Value repeat(Budget& budget, const Value& value, int64_t count) {
   const auto times = static_cast<uint64_t>(std::max<int64_t>(count, 0));
   if (value.isString()) {
     TextBuilder out(budget);
+    out.expect(times, value.asString().size());
     for (uint64_t i = 0; i < times && !value.asString().empty(); ++i) out.append(value.asString());
     return out.value(value.isMarkup());
   }
   const Sequence& s = *value.asSequence();
   ListBuilder out(budget);
+  out.expect(times, s.items.size());
   for (uint64_t i = 0; i < times && !s.items.empty(); ++i) out.addAll(s.items);
   return out.sequence(s.kind);
 }
@@ -265,6 +267,9 @@ Value applyOperator(Budget& budget, Operator op, const Value& a, const Value& b)
   requireDefined(a);
   if (op == Operator::kModulo && a.isString()) return formatPercent(budget, a, b);
   requireDefined(b);
+  const auto counts = [](const Value& v) { return v.isNumber() || v.isBigInt(); };
+  if ((a.isBigInt() || b.isBigInt()) && (op == Operator::kMultiply || (counts(a) && counts(b))))
+    fail("arithmetic on an integer beyond 64 bits is not supported");
   const auto i = a.asInteger(), j = b.asInteger();
   if (i && j) return applyToIntegers(op, *i, *j);
   if (a.isNumber() && b.isNumber()) return applyToNumbers(budget, op, a.asNumber(), b.asNumber());
@@ -293,8 +298,9 @@ bool applyComparison(Budget& budget, Operator op, const Value& a, const Value& b
     default:
       break;
   }
-  if (a.isNumber() && b.isNumber() && (std::isnan(a.asNumber()) || std::isnan(b.asNumber())))
-    return false;
+  const auto isNan = [](const Value& v) { return v.isFloat() && std::isnan(v.asFloat()); };
+  const auto counts = [](const Value& v) { return v.isNumber() || v.isBigInt(); };
+  if ((isNan(a) && counts(b)) || (counts(a) && isNan(b))) return false;
   const int order = compare(budget, a, b);
   switch (op) {
     case Operator::kLess:
@@ -308,8 +314,12 @@ bool applyComparison(Budget& budget, Operator op, const Value& a, const Value& b
   }
 }
 
-Value negate(const Value& value) {
+Value negate(Budget& budget, const Value& value) {
   requireDefined(value);
+  if (value.isBigInt() || (value.isInt() && *value.asInteger() == INT64_MIN)) {
+    const std::string digits(toText(budget, value).asString());
+    return integerOf(budget, digits.starts_with('-') ? digits.substr(1) : "-" + digits);
+  }
   if (const auto i = value.asInteger()) return applyToIntegers(Operator::kSubtract, 0, *i);
   if (value.isFloat()) return Value::number(-value.asFloat());
   fail(fmt::format("'{}' has no negative", value.typeName()));

@@ -12,7 +12,7 @@ namespace llmrt::jinja {
 
 Value applyOperator(Budget& budget, Operator op, const Value& a, const Value& b);
 bool applyComparison(Budget& budget, Operator op, const Value& a, const Value& b);
-Value negate(const Value& value);
+Value negate(Budget& budget, const Value& value);
 /// `item in container`.
 bool contains(Budget& budget, const Value& container, const Value& item);
 

@@ -72,6 +72,7 @@ class Parser : private ExpressionParser {
   }
 
   Stmt* makeStmt(Stmt::Kind kind) {
+    ast_.budget->reserve(sizeof(Stmt));
     return &ast_.stmts.emplace_back(Stmt{.kind = kind, .line = peek().line});
   }
 

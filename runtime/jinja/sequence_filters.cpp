@@ -320,6 +320,7 @@ Value batch(Budget& budget, const Value& input, const Arguments& arguments) {
     row.add(item);
   }
   if (row.size() > 0) {
+    if (!p.isNone(1)) row.expect(static_cast<uint64_t>(size) - row.size());
     while (!p.isNone(1) && static_cast<int64_t>(row.size()) < size) row.add(p[1]);
     rows.add(row.list());
   }

@@ -45,11 +45,12 @@ Template& Template::operator=(Template&&) noexcept = default;
 Template::~Template() = default;
 
 Result<Template> Template::parse(std::string_view source, const std::string& name) {
-  constexpr size_t kMaxBytes = size_t{4} << 20;
+  constexpr size_t kMaxBytes = size_t{1} << 20;
   const size_t invalid = findInvalidUtf8(source);
   if (invalid != source.size())
     return invalidData(fmt::format("{}: is not UTF-8 at byte {}", name, invalid));
-  if (source.size() > kMaxBytes) return invalidData(name + ": is too long for a chat template");
+  if (source.size() > kMaxBytes)
+    return invalidData(name + ": is too long for a chat template: the limit is 1 MiB");
   int line = 1;
   try {
     return Template(std::make_unique<const Impl>(Impl{jinja::parse(source, line), name}));

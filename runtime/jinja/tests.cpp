@@ -24,9 +24,9 @@ bool isNone(const Value& v) { return v.isNone(); }
 bool isBoolean(const Value& v) { return v.isBool(); }
 bool isTrueItself(const Value& v) { return v.isBool() && v.asBool(); }
 bool isFalseItself(const Value& v) { return v.isBool() && !v.asBool(); }
-bool isInteger(const Value& v) { return v.isInt(); }
+bool isInteger(const Value& v) { return v.isInt() || v.isBigInt(); }
 bool isFloat(const Value& v) { return v.isFloat(); }
-bool isNumber(const Value& v) { return v.isNumber(); }
+bool isNumber(const Value& v) { return v.isNumber() || v.isBigInt(); }
 bool isString(const Value& v) { return v.isString(); }
 bool isMapping(const Value& v) { return v.asDict() != nullptr; }
 bool isEscaped(const Value& v) { return v.isMarkup(); }

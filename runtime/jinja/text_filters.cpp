@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "runtime/jinja/arguments.h"
+#include "runtime/jinja/big_integer.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/jinja/filters.h"
 #include "runtime/jinja/json_text.h"
@@ -196,6 +197,7 @@ Value tojson(Budget& budget, const Value& input, const Arguments& arguments) {
 // Python allows between two of them. "?" stands for what cannot be in a number.
 std::string asciiNumber(Budget& budget, std::string_view text) {
   std::string out;
+  out.reserve(text.size() + 1);  // and a sign
   for (size_t i = 0, next; i < text.size(); i = next) {
     budget.step();
     const char32_t c = codePointAt(text, i);
@@ -215,7 +217,8 @@ std::string asciiNumber(Budget& budget, std::string_view text) {
 }
 
 // A text's number in `base`; nullopt where it is none. Python's int(): spaces around.
-std::optional<int64_t> parseInteger(Budget& budget, std::string_view text, int64_t base) {
+std::optional<Value> parseInteger(Budget& budget, std::string_view text, int64_t base) {
+  const Budget::Loan loan(budget, text.size() + 1);
   std::string digits = asciiNumber(budget, stripRight(stripLeft(text)));
   const bool has_sign = digits.starts_with('-') || digits.starts_with('+');
   const bool negative = digits.starts_with('-');
@@ -229,13 +232,16 @@ std::optional<int64_t> parseInteger(Budget& budget, std::string_view text, int64
   int64_t value = 0;
   const auto [end, error] =
       std::from_chars(digits.data(), digits.data() + digits.size(), value, static_cast<int>(base));
-  if (error == std::errc::result_out_of_range) fail("an integer does not fit in 64 bits");
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return value;
+  if (error == std::errc::invalid_argument || end != digits.data() + digits.size())
+    return std::nullopt;
+  if (error == std::errc()) return Value::integer(value);
+  if (base != 10) fail("an integer does not fit in 64 bits");
+  return integerOf(budget, digits);
 }
 
 std::optional<double> parseFloat(Budget& budget, std::string_view text) {
   text = stripRight(stripLeft(text));
+  const Budget::Loan loan(budget, 2 * text.size());
   const std::string digits = asciiNumber(budget, text);
   std::string lowered = digits;
   for (char& c : lowered) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -256,16 +262,15 @@ Value toInteger(Budget& budget, const Value& input, const Arguments& arguments) 
   if (base < 2 || base > 36) fail("int() takes a base from 2 to 36");
   std::optional<double> number;
   requireDefined(input);
+  if (input.isBigInt()) return input;
   if (const auto integer = input.asInteger()) return Value::integer(*integer);
   if (input.isFloat()) number = input.asFloat();
   if (input.isString()) {
-    if (const auto integer = parseInteger(budget, input.asString(), base))
-      return Value::integer(*integer);
+    if (const auto integer = parseInteger(budget, input.asString(), base)) return *integer;
     number = parseFloat(budget, input.asString());
   }
   if (!number || !std::isfinite(*number)) return p.valueOr(0, Value::integer(0));
-  if (std::fabs(*number) >= 0x1p63) fail("an integer does not fit in 64 bits");
-  return Value::integer(static_cast<int64_t>(*number));
+  return integerOf(budget, *number);
 }
 
 Value toFloat(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -273,16 +278,18 @@ Value toFloat(Budget& budget, const Value& input, const Arguments& arguments) {
   requireDefined(input);
   std::optional<double> number;
   if (input.isNumber()) number = input.asNumber();
+  if (input.isBigInt()) number = floatOf(input);
   if (input.isString()) number = parseFloat(budget, input.asString());
   return number ? Value::number(*number) : p.valueOr(0, Value::number(0));
 }
 
-Value absolute(Budget&, const Value& input, const Arguments& arguments) {
+Value absolute(Budget& budget, const Value& input, const Arguments& arguments) {
   Parameters("abs", arguments, {});
   requireDefined(input);
+  if (input.isBigInt()) return input.bigDigits().starts_with('-') ? negate(budget, input) : input;
   if (!input.isNumber()) fail(fmt::format("abs() takes a number, not '{}'", input.typeName()));
   if (input.isFloat()) return Value::number(std::fabs(input.asFloat()));
-  return *input.asInteger() < 0 ? negate(input) : Value::integer(*input.asInteger());
+  return *input.asInteger() < 0 ? negate(budget, input) : Value::integer(*input.asInteger());
 }
 
 Value roundNumber(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -290,6 +297,10 @@ Value roundNumber(Budget& budget, const Value& input, const Arguments& arguments
   const int64_t precision = p.integer(0, 0);
   const std::string_view method = p.text(1, "common");
   requireDefined(input);
+  if (input.isBigInt()) {
+    if (method == "common" && precision >= 0) return input;
+    fail("round() of an integer beyond 64 bits is not supported");
+  }
   if (!input.isNumber()) fail(fmt::format("round() takes a number, not '{}'", input.typeName()));
   if (precision < -300 || precision > 300) fail("round() takes a precision from -300 to 300");
   if (method == "common") {
@@ -374,12 +385,16 @@ Filter findTextFilter(std::string_view name) {
 }
 
 Filter findFilter(std::string_view name) {
-  const Filter filter = findTextFilter(name);
-  return filter ? filter : findSequenceFilter(name);
+  for (const auto find : {findTextFilter, findSequenceFilter, findMarkupFilter})
+    if (const Filter filter = find(name)) return filter;
+  return nullptr;
 }
 
 Filter requireFilter(std::string_view name) {
   const Filter filter = findFilter(name);
+  // Random, or for pages: no chat template has a use for them.
+  for (std::string_view refused : {"pprint", "random", "urlize", "wordwrap"})
+    if (name == refused) fail(fmt::format("Jinja2's filter '{}' is not supported", name));
   if (!filter) fail(fmt::format("no filter named '{}'", name));
   return filter;
 }

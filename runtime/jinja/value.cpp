@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <functional>
 
+#include "runtime/jinja/big_integer.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
@@ -26,6 +29,11 @@ size_t hashOf(Budget& budget, const Value& value) {
   budget.step();
   if (value.isString()) return hashText(budget, value.asString());
   if (value.isNumber()) return std::hash<double>()(value.asNumber());
+  // As the float that may equal it; what is beyond any float shares a hash.
+  if (value.isBigInt()) {
+    budget.scan(value.bigDigits().size());
+    return std::hash<double>()(std::strtod(std::string(value.bigDigits()).c_str(), nullptr));
+  }
   if (value.isNone() || value.isUndefined() || value.asObject()) return 1;
   if (const Sequence* s = value.asSequence(); s && s->isTuple()) {
     size_t hash = 7;
@@ -56,6 +64,14 @@ const char* sequenceName(Sequence::Kind kind) {
   return "list";
 }
 
+// Of which one at least is beyond 64 bits.
+bool equalsBig(Budget& budget, const Value& a, const Value& b) {
+  const Value &big = a.isBigInt() ? a : b, &other = a.isBigInt() ? b : a;
+  if (!other.isBigInt() && (!other.isFloat() || std::isnan(other.asFloat()))) return false;
+  budget.scan(big.bigDigits().size());
+  return compareBig(big, other) == 0;
+}
+
 bool sequencesEqual(Budget& budget, const Sequence& a, const Sequence& b) {
   if (&a == &b) return true;
   const bool comparable = a.kind == b.kind && !a.isGenerator() &&
@@ -78,12 +94,28 @@ bool dictsEqual(Budget& budget, const Dict& a, const Dict& b) {
 
 }  // namespace
 
-Budget::Budget(const Limits& limits)
-    : steps_(limits.steps),
+Budget::Budget(const Limits& limits, const char* subject)
+    : limits_(limits),
+      subject_(subject),
+      steps_(limits.steps),
       bytes_(limits.memory_bytes),
-      max_depth_(limits.depth),
       heap_(std::make_unique<Heap>()) {}
 Budget::~Budget() = default;
+
+void Budget::failSteps() const {
+  fail(fmt::format("{} runs for too long: the limit is {} steps", subject_, limits_.steps));
+}
+
+void Budget::failMemory() const {
+  constexpr uint64_t kMiB = 1 << 20;
+  const uint64_t bytes = limits_.memory_bytes;
+  fail(fmt::format("{} uses too much memory: the limit is {} {}", subject_,
+                   bytes % kMiB == 0 ? bytes / kMiB : bytes, bytes % kMiB == 0 ? "MiB" : "bytes"));
+}
+
+void Budget::failDepth() const {
+  fail(fmt::format("{} nests too deeply: the limit is {} levels", subject_, limits_.depth));
+}
 
 int depthAbove(int depth) {
   if (depth >= kMaxDepth) fail(fmt::format("a value nests deeper than {}", kMaxDepth));
@@ -94,6 +126,10 @@ Value Value::string(Budget& budget, std::string_view text, bool markup) {
   TextBuilder out(budget);
   out.append(text);
   return out.value(markup);
+}
+
+Value Value::bigInteger(Budget& budget, std::string_view digits) {
+  return Value(Held(Big{std::get<const Text*>(string(budget, digits).held_)}));
 }
 
 Value Value::tuple(Budget& budget, std::initializer_list<Value> items) {
@@ -111,7 +147,8 @@ Value Value::undefined(Budget& budget, std::string_view reason) {
   return Value(Held(Missing{std::get<const Text*>(string(budget, reason).held_)}));
 }
 
-std::string_view Value::asString() const { return std::get<const Text*>(held_)->bytes; }
+std::string_view Value::asString() const { return std::get<const Text*>(held_)->view(); }
+std::string_view Value::bigDigits() const { return std::get<Big>(held_).digits->view(); }
 bool Value::isAscii() const { return std::get<const Text*>(held_)->ascii; }
 bool Value::isMarkup() const { return isString() && std::get<const Text*>(held_)->markup; }
 
@@ -125,13 +162,14 @@ double Value::asNumber() const { return isFloat() ? asFloat() : static_cast<doub
 
 std::string_view Value::undefinedReason() const {
   const Text* reason = std::get<Missing>(held_).reason;
-  return reason ? std::string_view(reason->bytes) : "the value is undefined";
+  return reason ? reason->view() : "the value is undefined";
 }
 
 bool Value::isSame(Budget& budget, const Value& other) const {
   if (held_.index() != other.held_.index()) return false;
   if (isNone()) return true;
   if (isNumber()) return asNumber() == other.asNumber();
+  if (isBigInt()) return bigDigits() == other.bigDigits();
   if (isString()) return equals(budget, *this, other);  // CPython interns the short ones
   if (asSequence()) return asSequence() == other.asSequence();
   if (asDict()) return asDict() == other.asDict();
@@ -143,7 +181,7 @@ std::string Value::typeName() const {
   if (isUndefined()) return "Undefined";
   if (isNone()) return "NoneType";
   if (isBool()) return "bool";
-  if (isInt()) return "int";
+  if (isInt() || isBigInt()) return "int";
   if (isFloat()) return "float";
   if (isString()) return "str";
   if (asDict()) return "dict";
@@ -225,6 +263,7 @@ bool equals(Budget& budget, const Value& a, const Value& b) {
     const auto i = a.asInteger(), j = b.asInteger();
     return i && j ? *i == *j : a.asNumber() == b.asNumber();
   }
+  if (a.isBigInt() || b.isBigInt()) return equalsBig(budget, a, b);
   if (a.isString() && b.isString()) {
     budget.scan(std::min(a.asString().size(), b.asString().size()));
     return a.asString() == b.asString();
@@ -245,6 +284,10 @@ int compare(Budget& budget, const Value& a, const Value& b) {
     const auto i = a.asInteger(), j = b.asInteger();
     if (i && j) return *i < *j ? -1 : *i > *j;
     return a.asNumber() < b.asNumber() ? -1 : a.asNumber() > b.asNumber();
+  }
+  if ((a.isBigInt() && (b.isBigInt() || b.isNumber())) || (b.isBigInt() && a.isNumber())) {
+    budget.scan((a.isBigInt() ? a : b).bigDigits().size());
+    return a.isBigInt() ? compareBig(a, b) : -compareBig(b, a);
   }
   if (a.isString() && b.isString()) {
     // The order of UTF-8's bytes is that of the code points.

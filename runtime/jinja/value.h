@@ -29,6 +29,8 @@ class Value {
   static Value none() { return Value(Held(None())); }
   static Value boolean(bool value) { return Value(Held(value)); }
   static Value integer(int64_t value) { return Value(Held(value)); }
+  /// One that does not fit in 64 bits, canonical: integerOf() (big_integer.h) makes them.
+  static Value bigInteger(Budget& budget, std::string_view digits);
   static Value number(double value) { return Value(Held(value)); }
   /// A copy of `text`. `markup`: what the `safe` filter makes; text added to it is escaped, as
   /// MarkupSafe does. Longer texts and sequences are made by the builders (builders.h).
@@ -45,15 +47,18 @@ class Value {
   bool isNone() const { return std::holds_alternative<None>(held_); }
   bool isBool() const { return std::holds_alternative<bool>(held_); }
   bool isInt() const { return std::holds_alternative<int64_t>(held_); }  // no bool
+  /// An integer beyond 64 bits, which is neither isInt() nor isNumber().
+  bool isBigInt() const { return std::holds_alternative<Big>(held_); }
   bool isFloat() const { return std::holds_alternative<double>(held_); }
   bool isNumber() const { return isBool() || isInt() || isFloat(); }
   bool isString() const { return std::holds_alternative<const Text*>(held_); }
 
   bool asBool() const { return std::get<bool>(held_); }
   double asFloat() const { return std::get<double>(held_); }
-  std::string_view asString() const;  // of a string
-  bool isAscii() const;               // of a string: a code point is a byte
-  bool isMarkup() const;              // of any value
+  std::string_view bigDigits() const;  // of isBigInt()
+  std::string_view asString() const;   // of a string
+  bool isAscii() const;                // of a string: a code point is a byte
+  bool isMarkup() const;               // of any value
   /// An int, or a bool, which Python takes for one.
   std::optional<int64_t> asInteger() const;
   double asNumber() const;                                                      // of a number
@@ -73,12 +78,16 @@ class Value {
 
  private:
   friend class TextBuilder;
+  friend Value joinTexts(Budget& budget, const Value& left, std::string_view right, bool markup);
   friend class ListBuilder;
   struct None {};
   struct Missing {
     const Text* reason;  // may be null
   };
-  using Held = std::variant<Missing, None, bool, int64_t, double, const Text*, const Sequence*,
+  struct Big {
+    const Text* digits;
+  };
+  using Held = std::variant<Missing, None, bool, int64_t, Big, double, const Text*, const Sequence*,
                             const Dict*, Object*>;
   explicit Value(Held held) : held_(held) {}
   template <typename T>
@@ -89,9 +98,16 @@ class Value {
   Held held_;
 };
 
+/// Texts that begin with one another may share bytes: see joinTexts() (builders.h).
 struct Text {
   std::string bytes;
   bool ascii, markup;
+  size_t size;            // of the text: bytes behind it are others'
+  Text* owner = nullptr;  // whose bytes these are; null: its own
+  bool grows = false;     // an owner with room behind its bytes
+  std::string_view view() const {
+    return std::string_view(owner ? owner->bytes : bytes).substr(0, size);
+  }
 };
 
 /// Everything that is iterated in order.
@@ -157,7 +173,7 @@ class Object {
 /// chain of values is too long to be freed.
 class Heap {
  public:
-  const Text* add(Text text) { return &texts_.emplace_back(std::move(text)); }
+  Text* add(Text text) { return &texts_.emplace_back(std::move(text)); }
   const Sequence* add(Sequence sequence) { return &sequences_.emplace_back(std::move(sequence)); }
   const Dict* add(Dict dict) { return &dicts_.emplace_back(std::move(dict)); }
   Object* add(std::unique_ptr<Object> object) {
@@ -173,7 +189,7 @@ class Heap {
 
 /// A value with what owns it, outside of a rendering.
 struct Document {
-  std::unique_ptr<Budget> budget = std::make_unique<Budget>(Limits());
+  std::unique_ptr<Budget> budget = std::make_unique<Budget>(Limits(), "the document");
   Value value;
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -31,9 +32,12 @@ struct Chat : testing::Test {
     const Output o = run({LLMC, "compile", dir / "model", "-o", plan, "--dtype", "f32"});
     ASSERT_EQ(o.status, 0) << o.err;
   }
-  Output render(const std::string& model, const std::string& context) {
+  Output render(const std::string& model, const std::string& context,
+                const std::string& name = "") {
     writeFile(dir / "context.json", context);
-    return run({LLMC, "render", model, dir / "context.json"});
+    std::vector<std::string> command = {LLMC, "render", model, dir / "context.json"};
+    if (!name.empty()) command.insert(command.end(), {"--template", name});
+    return run(command);
   }
 };
 
@@ -47,6 +51,85 @@ TEST_F(Chat, TheTemplateTravelsInThePlan) {
   EXPECT_EQ(render(dir / "model/config.json", context).out, expected);
   EXPECT_EQ(render(dir / "t.jinja", context).out, expected.substr(3)) << "no model, no BOS";
   EXPECT_EQ(render(plan, R"({"messages": [], "bos_token": "B"})").out, "B");
+}
+
+// tests/golden/make_chat_files_golden.py: every way in which files name templates and tokens.
+TEST(ChatFiles, AreReadAsTransformersReadsThem) {
+  const auto golden = nlohmann::json::parse(std::ifstream(LLMC_SOURCE_DIR "/tests/golden/chat_files.json"));
+  ASSERT_GT(golden["cases"].size(), 40u);
+  for (const auto& one : golden["cases"]) {
+    SCOPED_TRACE(one.dump());
+    const ScratchDir dir;
+    const std::string model = dir / "model";
+    std::filesystem::create_directories(model + "/additional_chat_templates");
+    for (const auto& [name, text] : one["files"].items()) writeFile(model + "/" + name, text);
+    writeFile(model + "/tokenizer.json", golden["tokenizer"]);
+    const nlohmann::json context = {{"messages", {{{"role", "user"}, {"content", "hi"}}}},
+                                    {"tools", one["tools"]}};
+    writeFile(dir / "context.json", context.dump());
+    std::vector<std::string> command = {LLMC, "render", model, dir / "context.json"};
+    if (!one["name"].is_null()) command.insert(command.end(), {"--template", one["name"]});
+    const Output o = run(command);
+    EXPECT_EQ(o.status, one["text"].is_null() ? 1 : 0) << o.err;
+    EXPECT_EQ(o.out, one["text"].is_null() ? "" : one["text"].get<std::string>());
+  }
+}
+
+TEST_F(Chat, NamedTemplatesAndTokensTravelInThePlan) {
+  const std::string model = dir / "model";
+  std::filesystem::create_directories(model + "/additional_chat_templates");
+  const std::string tokens =
+      "{{ bos_token }}{{ eos_token }}{{ pad_token }}{{ unk_token }}{{ image_token }}"
+      "{{ additional_special_tokens }}{{ mask_token is defined }}";
+  writeFile(model + "/chat_template.jinja", "D" + tokens);
+  writeFile(model + "/additional_chat_templates/tool_use.jinja", "T{{ tools }}" + tokens);
+  writeFile(model + "/additional_chat_templates/rag.jinja", "R" + tokens);
+  writeFile(
+      model + "/tokenizer_config.json",
+      R"({"bos_token": "<s>", "eos_token": null, "pad_token": "<p>", "unk_token": {"content": "<u>"},
+                "image_token": "<i>", "additional_special_tokens": ["<x>"], "added_tokens_decoder": {}})");
+  writeFile(model + "/special_tokens_map.json", R"({"mask_token": "not read"})");
+  const Output o = run({LLMC, "compile", model, "-o", plan, "--dtype", "f32"});
+  ASSERT_EQ(o.status, 0) << o.err;
+  const std::string written = "<s><p><u><i>['<x>']False";
+  const std::string tools = R"({"tools": []})", none = R"({"tools": null})";
+  for (const std::string& from : {model, plan}) {
+    EXPECT_EQ(render(from, "{}").out, "D" + written);
+    EXPECT_EQ(render(from, none).out, "D" + written);
+    EXPECT_EQ(render(from, tools).out, "T[]" + written);
+    EXPECT_EQ(render(from, tools, "rag").out, "R" + written);
+    EXPECT_EQ(render(from, tools, "default").out, "D" + written);
+    EXPECT_EQ(render(from, tools, "nope").err,
+              "llmc: error: " + from +
+                  ": has no chat template 'nope', only: default, rag, tool_use; choose with "
+                  "--template\n");
+  }
+  EXPECT_THAT(run({LLMC, "inspect", plan}).out,
+              testing::ContainsRegex("chat template +default, rag, tool_use\n"));
+}
+
+// Whatever template there is: a model's directory and its plan say the same.
+TEST_F(Chat, EveryTemplateIsTheSameFromDirectoryAndPlan) {
+  const std::string folder = LLMC_MATERIAL_DIR "/chat-templates";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is absent (LLMC_MATERIAL_DIR)";
+  const std::string model = dir / "model";
+  std::filesystem::copy(folder + "/jinja", model + "/additional_chat_templates");
+  const Output o = run({LLMC, "compile", model, "-o", plan, "--dtype", "f32"});
+  ASSERT_EQ(o.status, 0) << o.err;
+  int texts = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder + "/jinja")) {
+    for (const char* context : {"simple", "tool_use"}) {
+      const std::string name = file.path().stem(),
+                        given = folder + "/contexts/" + context + ".json";
+      SCOPED_TRACE(name + ", " + context);
+      const Output of_model = run({LLMC, "render", model, given, "--template", name});
+      const Output of_plan = run({LLMC, "render", plan, given, "--template", name});
+      EXPECT_EQ(of_model.status, of_plan.status);
+      EXPECT_EQ(of_model.out, of_plan.out);
+      texts += of_plan.status == 0;
+    }
+  }
+  EXPECT_GT(texts, 40);
 }
 
 TEST_F(Chat, RenderSaysWhatIsWrongInOneLine) {

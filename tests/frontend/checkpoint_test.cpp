@@ -94,10 +94,10 @@ TEST(Checkpoint, OpensADirectoryWithAllItsParts) {
     EXPECT_THAT(checkpoint->spec.eos_token_ids, testing::ElementsAre(0));
     EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kFile);
     EXPECT_EQ(checkpoint->tokenizer.path, dir.path("tokenizer.json"));
-    EXPECT_EQ(checkpoint->chat_template, "from config");
+    EXPECT_EQ(checkpoint->chat.templates.text, "from config");
   }
   dir.write("chat_template.jinja", "from file");
-  EXPECT_EQ(openCheckpoint(dir.path())->chat_template, "from file");
+  EXPECT_EQ(openCheckpoint(dir.path())->chat.templates.text, "from file");
 }
 
 // Gemma's sqrt(hidden_size) has the dtype of the weights, whether or not a config says it.
@@ -128,16 +128,16 @@ TEST(Checkpoint, NamedTemplatesGiveTheDefault) {
       R"({"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]})");
   auto checkpoint = openCheckpoint(dir.path("config.json"));
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
-  EXPECT_EQ(checkpoint->chat_template, "d");
+  EXPECT_EQ(checkpoint->chat.templates.text, "d");
 }
 
 TEST(Checkpoint, AChatTemplateMayLieInAFileOfItsOwn) {
   TemporaryDirectory dir;
   dir.write("config.json", kConfig);
   dir.write("chat_template.json", R"({"chat_template": "from json"})");
-  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat_template, "from json");
+  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat.templates.text, "from json");
   dir.write("tokenizer_config.json", R"({"chat_template": "from config"})");
-  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat_template, "from config");
+  EXPECT_EQ(openCheckpoint(dir.path("config.json"))->chat.templates.text, "from config");
 }
 
 TEST(Checkpoint, ABareConfigIsCodeOnlyAndADirectoryIsNot) {
@@ -319,6 +319,11 @@ TEST(Checkpoint, AVocabularyOnlyGgufHasNoWeights) {
       .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f)
       .addString("tokenizer.ggml.model", "llama")
       .addString("tokenizer.chat_template", "tmpl")
+      .addString("tokenizer.chat_template.tool_use", "tools")
+      .addString("tokenizer.chat_template.rag", "documents")
+      .addStrings("tokenizer.chat_templates", {"rag", "tool_use", "taken_out"})
+      .addUint("tokenizer.ggml.padding_token_id", 2)
+      .addUint("tokenizer.ggml.unknown_token_id", 4294967295)
       .addStrings("tokenizer.ggml.tokens", {"a", "b", "c"});
   const std::string path = dir.write("v.gguf", writer.bytes());
   EXPECT_THAT(openError(path), HasSubstr("holds a vocabulary only"));
@@ -330,7 +335,36 @@ TEST(Checkpoint, AVocabularyOnlyGgufHasNoWeights) {
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
   EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kGguf);
   EXPECT_TRUE(checkpoint->tokenizer.gguf);
-  EXPECT_EQ(checkpoint->chat_template, "tmpl");
+  const llmrt::ChatTemplates& templates = checkpoint->chat.templates;
+  EXPECT_EQ(templates.text, "tmpl");
+  EXPECT_EQ(*templates.choose("", false), "tmpl");
+  EXPECT_EQ(*templates.choose("", true), "tools");
+  EXPECT_EQ(*templates.choose("rag", true), "documents");
+  EXPECT_EQ(templates.choose("taken_out", true).status().message(),
+            "has no chat template 'taken_out', only: default, rag, tool_use");
+  ASSERT_EQ(checkpoint->chat.special.tokens.size(), 1u);
+  EXPECT_EQ(checkpoint->chat.special.tokens[0].name, "pad_token");
+  EXPECT_EQ(checkpoint->chat.special.tokens[0].text, "c");
+}
+
+TEST(Checkpoint, SpecialTokensOfTheWrongKindAreNamed) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  const auto error = [&](const char* config) {
+    dir.write("tokenizer_config.json", config);
+    return openError(dir.path("config.json"));
+  };
+  EXPECT_THAT(error(R"({"bos_token": 5})"),
+              HasSubstr("tokenizer_config.json: bos_token is neither"));
+  EXPECT_THAT(error(R"({"additional_special_tokens": [5]})"),
+              HasSubstr("additional_special_tokens holds what is neither"));
+  EXPECT_THAT(error(R"({"extra_special_tokens": {"a": 5}})"),
+              HasSubstr("extra_special_tokens.a is"));
+  EXPECT_THAT(error(R"({"chat_template": [{"name": "a"}]})"),
+              HasSubstr("what is not {name, template}"));
+  EXPECT_THAT(error(R"({"chat_template": {"a": 5}})"),
+              HasSubstr("chat_template.a is not a string"));
+  EXPECT_THAT(error(R"({"chat_template": 5})"), HasSubstr("chat_template is neither"));
 }
 
 // As gguf-split cuts it: metadata in the first part, tensors in both.

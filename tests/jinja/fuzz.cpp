@@ -23,8 +23,8 @@ struct Corpus {
 int run(double seconds, uint64_t seed) {
   const auto golden = nlohmann::json::parse(readFile(JINJA_GOLDENS));
   std::vector<Corpus> corpora;
-  corpora.push_back(
-      {Mutator(snippets(golden), seed), *parseJsonValue(golden["context"].dump(), "context")});
+  corpora.push_back({Mutator(snippets(golden), seed),
+                     *parseJsonValue(golden["context"].get<std::string>(), "context")});
   const std::string folder = std::string(LLMC_MATERIAL_DIR) + "/chat-templates/";
   if (std::filesystem::exists(folder)) {
     for (const char* context : {"simple", "system", "tool_use"}) {

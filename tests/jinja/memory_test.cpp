@@ -61,6 +61,28 @@ TEST(Memory, LittleMoreIsAllocatedThanIsPaidFor) {
       "{% macro m(" + parameters + ") %}{% endmacro %}{{ m() }}",
       "{% set l = range(100000)|list %}{{ dict(l|map('string')|batch(1)|map('list'))|length }}",
       "{% set l = range(90000)|map('string')|list %}{{ [l, l]|map('unique')|map('list')|list }}",
+      "{{ 'a' * 1000000000 }}",
+      "{{ 'a' * 9000000 }}",
+      "{{ [1] * 100000000 }}",
+      "{{ 'a'.ljust(1000000000) }}",
+      "{{ '%1000000000d' % 1 }}",
+      "{{ '{:1000000000}'.format(1) }}",
+      "{{ ('a' * 4000000)|list }}",
+      "{{ ('a' * 10000).replace('a', 'b' * 10000) }}",
+      "{{ ('a' * 10000)|replace('', 'b' * 10000) }}",
+      "{{ (range(100000)|list)|join('x' * 1000) }}",
+      "{{ [1]|batch(100000000, 0)|list }}",
+      "{{ ('a\n' * 100000)|indent(1000) }}",
+      "{{ ([1] * 400000)|tojson(indent=100) }}",
+      "{{ ('9' * 9000000)|int }}",
+      "{{ ('9' * 8000000)|float }}",
+      "{{ ('<b>' * 2000000)|striptags }}",
+      "{{ ('\u0390' * 3000000).upper() }}",
+      "{{ ('<' * 3000000)|e }}",
+      forever("{{ 'hello, what a long text' }}"),
+      forever("{% set ns.v = (ns.v or '') ~ 'hello' %}"),
+      forever("{% set ns.v = (ns.v or '') + 'hello' %}"),
+      forever("{% set ns.v = (ns.v or []) + [1] %}"),
   };
   for (const std::string& source : sources) {
     SCOPED_TRACE(source.substr(0, 150));
@@ -74,8 +96,29 @@ TEST(Memory, LittleMoreIsAllocatedThanIsPaidFor) {
     const int64_t peak = peakBytes();
     EXPECT_FALSE(text.ok());
     EXPECT_THAT(text.status().message(), testing::HasSubstr("the template uses too much memory"));
-    EXPECT_LT(peak, kBytes * 3 / 2);  // at most 1.3 times as much with glibc
+    EXPECT_LT(peak, kBytes * 3 / 2);  // at most 1.3 times as much with glibc, of small values
   }
+}
+
+// A template's tree is bounded, too, whatever it is made of.
+TEST(Memory, ParsingTakesAFewHundredTimesTheTextAtMost) {
+  for (const std::string part :
+       {"{{1}}", "{{x+x+x+x+x+x+x}}", "{{[[],[],[],[],[]]}}", "{%if 1%}{%endif%}", "{{a.b}}",
+        "{{a|b}}", "{{f(a=1)}}", "{%set a=1%}", "x{#c#}"}) {
+    SCOPED_TRACE(part);
+    std::string source;
+    while (source.size() + part.size() <= (1 << 20)) source += part;
+    startCountingBytes();
+    {
+      const Result<Template> parsed = Template::parse(source, "t");
+      if (!parsed.ok()) {
+        EXPECT_THAT(parsed.status().message(), testing::HasSubstr("too"));
+      }
+    }
+    EXPECT_LT(peakBytes(), 320 << 20);
+  }
+  EXPECT_EQ(Template::parse(std::string((1 << 20) + 1, 'x'), "t").status().message(),
+            "t: is too long for a chat template: the limit is 1 MiB");
 }
 
 }  // namespace

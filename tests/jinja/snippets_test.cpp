@@ -13,7 +13,7 @@ namespace {
 
 TEST(Snippets, RenderAsJinja2) {
   const auto golden = nlohmann::ordered_json::parse(readFile(JINJA_GOLDENS));
-  const Result<Document> context = parseJsonValue(golden["context"].dump(), "context");
+  const Result<Document> context = parseJsonValue(golden["context"].get<std::string>(), "context");
   ASSERT_TRUE(context.ok()) << context.status().message();
   ASSERT_GT(golden["snippets"].size(), 700u);
   for (const auto& snippet : golden["snippets"]) {

@@ -7,6 +7,7 @@
 #include <new>
 #include <set>
 
+#include "runtime/jinja/json_text.h"
 #include "runtime/schema/plan_generated.h"
 #include "tests/jinja/allocations.h"
 #include "tests/runtime/example_plan.h"
@@ -269,7 +270,7 @@ TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
       "}}{{ eos_token }}",
       "t");
   const std::vector<ChatMessage> messages = {{"user", "é"}};
-  EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(tokenizer)),
+  EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(model.plan->schema(), &tokenizer)),
             "[{'role': 'user', 'content': 'é'}]NoneNoneTrue<s></s>");
   EXPECT_EQ(*renderChat(*chat_template, messages, {}),
             "[{'role': 'user', 'content': 'é'}]NoneNoneTrue");
@@ -277,8 +278,44 @@ TEST(RenderChat, GivesTemplatesWhatTransformersDoes) {
   jinja::Dict variables;
   variables.set(*more.budget, "tools", jinja::Value::integer(1));
   variables.set(*more.budget, "bos_token", jinja::Value::string(*more.budget, "mine"));
-  EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(tokenizer), variables),
+  EXPECT_EQ(*renderChat(*chat_template, messages, specialTokens(model.plan->schema(), &tokenizer),
+                        variables),
             "[{'role': 'user', 'content': 'é'}]1NoneTruemine</s>");
+}
+
+TEST(RenderChat, APlansTokensWinOverItsTokenizers) {
+  schema::PlanT made;
+  made.chat_template = "d";
+  const auto add = [&made](const char* name, const char* text) {
+    made.special_tokens.push_back(std::make_unique<schema::SpecialTokenT>());
+    made.special_tokens.back()->name = name;
+    made.special_tokens.back()->text = text;
+  };
+  add("pad_token", "<p>");
+  add("additional_special_tokens", "<x>");
+  add("additional_special_tokens", "<y>");
+  add("sep_token", "\xff");
+  made.chat_templates.push_back(std::make_unique<schema::NamedTemplateT>());
+  made.chat_templates[0]->name = "tool_use";
+  made.chat_templates[0]->text = "t";
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(schema::Plan::Pack(builder, &made));
+  const auto& plan = *flatbuffers::GetRoot<schema::Plan>(builder.GetBufferPointer());
+  const Model model;
+  const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+  const auto chat_template = jinja::Template::parse(
+      "{{ pad_token }}{{ additional_special_tokens }}{{ bos_token is defined }}"
+      "{{ sep_token is defined }}",
+      "t");
+  EXPECT_EQ(*renderChat(*chat_template, {}, specialTokens(plan, &tokenizer)),
+            "<p>['<x>', '<y>']FalseFalse");
+  EXPECT_EQ(*chatTemplates(plan).choose("", false), "d");
+  EXPECT_EQ(*chatTemplates(plan).choose("", true), "t");
+  const jinja::Document tools = *jinja::parseJsonValue(R"({"tools": []})", "c");
+  const jinja::Document none = *jinja::parseJsonValue(R"({"tools": null})", "c");
+  EXPECT_TRUE(hasTools(*tools.value.asDict()));
+  EXPECT_FALSE(hasTools(*none.value.asDict()));
+  EXPECT_FALSE(hasTools({}));
 }
 
 TEST(RenderChat, AnyAllocationMayFail) {
@@ -290,7 +327,8 @@ TEST(RenderChat, AnyAllocationMayFail) {
   jinja::Dict variables;
   variables.set(*more.budget, "more", jinja::Value::integer(1));
   const auto text = [&] {
-    return renderChat(*chat_template, messages, specialTokens(tokenizer), variables);
+    return renderChat(*chat_template, messages, specialTokens(model.plan->schema(), &tokenizer),
+                      variables);
   };
   const std::string whole = *text();
   // Of the messages, of the context that has them, and of the rendering.

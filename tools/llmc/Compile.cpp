@@ -69,6 +69,22 @@ Result<std::unique_ptr<llmrt::schema::TokenizerT>> loadTokenizer(const Tokenizer
   return std::unique_ptr<llmrt::schema::TokenizerT>();
 }
 
+void addChat(ChatFiles chat, PlanParts& parts) {
+  parts.chat_template = std::move(chat.templates.text);
+  for (llmrt::ChatTemplates::Named& one : chat.templates.named) {
+    auto& added =
+        parts.chat_templates.emplace_back(std::make_unique<llmrt::schema::NamedTemplateT>());
+    added->name = std::move(one.name);
+    added->text = std::move(one.text);
+  }
+  for (llmrt::SpecialToken& token : chat.special.tokens) {
+    auto& added =
+        parts.special_tokens.emplace_back(std::make_unique<llmrt::schema::SpecialTokenT>());
+    added->name = std::move(token.name);
+    added->text = std::move(token.text);
+  }
+}
+
 std::string printed(mlir::Operation* op) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -111,7 +127,8 @@ class Compilation {
       LLMRT_ASSIGN_OR_RETURN(parts.tokenizer, loadTokenizer(checkpoint_.tokenizer));
     }
     if (parts.tokenizer) warnAboutVocabulary(*parts.tokenizer);
-    parts.chat_template = checkpoint_.chat_template;
+    if (parts.tokenizer) addTokenizersTokens(*parts.tokenizer, checkpoint_.chat.special);
+    addChat(std::move(checkpoint_.chat), parts);
     parts.fused_ir = std::move(fused);
     parts.command = options_.command;
     Result<llmrt::schema::PlanT> plan = buildPlan(model(), checkpoint_.spec, std::move(parts));

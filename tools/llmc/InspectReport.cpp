@@ -19,6 +19,16 @@ namespace {
 std::string str(const flatbuffers::String* s) { return s ? s->str() : std::string(); }
 std::string text(uint64_t bytes) { return bytesText(static_cast<double>(bytes)); }
 
+// "default, tool_use".
+std::string chatTemplateNames(const schema::Plan& plan) {
+  std::string names = str(plan.chat_template()).empty() ? "" : "default";
+  if (plan.chat_templates())
+    for (const schema::NamedTemplate* one : *plan.chat_templates())
+      names += (names.empty() ? "" : ", ") + str(one->name());
+  if (names == "default") return "yes";
+  return names.empty() ? "none" : names;
+}
+
 void addOps(InspectReport& report, const schema::Plan& plan, const schema::EntryPoint& entry) {
   for (const schema::Section* section : *entry.sections()) {
     if (!section->phases()) continue;
@@ -127,7 +137,7 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
                                           ? plan.tokenizer()->piece_offsets()->size() - 1
                                           : 0)
            : "none");
-  line("chat template", str(plan.chat_template()).empty() ? "none" : "yes");
+  line("chat template", chatTemplateNames(plan));
   line("compiled by", str(plan.producer()) + " " + str(plan.command()));
   line("memory at most", fmt::format("{}: weights {}, KV cache {}, activations {}, RoPE {}",
                                      text(report.memory.total()), text(report.memory.weights),
@@ -208,6 +218,10 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   json["weights_bytes"] = plan.weights_bytes();
   json["has_tokenizer"] = plan.tokenizer() != nullptr;
   json["has_chat_template"] = !str(plan.chat_template()).empty();
+  json["chat_templates"] = Json::array();
+  if (plan.chat_templates())
+    for (const schema::NamedTemplate* one : *plan.chat_templates())
+      json["chat_templates"].push_back(str(one->name()));
   Json groups = Json::array();
   if (plan.kv_groups()) {
     for (const schema::KvGroup* g : *plan.kv_groups()) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "frontend/ChatTemplate.h"
 #include "frontend/tokenizer/ImportTokenizer.h"
@@ -25,71 +26,77 @@ using llmrt::Result;
 using llmrt::Status;
 
 struct Flags {
-  std::string model, context;
+  std::string model, context, name;
 };
 
-void setTokens(const llmrt::Tokenizer& tokenizer, ChatTemplate& out) {
-  llmrt::SpecialTokens tokens = llmrt::specialTokens(tokenizer);
-  out.bos_token = std::move(tokens.bos);
-  out.eos_token = std::move(tokens.eos);
-}
+struct Model {
+  llmrt::ChatTemplates templates;
+  llmrt::SpecialTokens tokens;
+};
 
-Result<ChatTemplate> templateOfPlan(const std::string& path) {
+Result<Model> openPlanModel(const std::string& path) {
   LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(path));
-  ChatTemplate out;
-  if (open.plan->chat_template()) out.text = open.plan->chat_template()->str();
+  std::optional<llmrt::Tokenizer> tokenizer;
   if (open.plan->tokenizer()) {
-    auto tokenizer = llmrt::Tokenizer::create(open.plan->tokenizer());
-    if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(path);
-    setTokens(*tokenizer, out);
+    auto created = llmrt::Tokenizer::create(open.plan->tokenizer());
+    if (!created.ok()) return std::move(created).status().withContext(path);
+    tokenizer = *std::move(created);
   }
-  return out;
+  return Model{llmrt::chatTemplates(*open.plan),
+               llmrt::specialTokens(*open.plan, tokenizer ? &*tokenizer : nullptr)};
 }
 
-Result<ChatTemplate> templateOfGguf(const std::string& path) {
-  LLMRT_ASSIGN_OR_RETURN(const auto gguf, llmrt::GgufFile::open(path));
-  ChatTemplate out;
-  LLMRT_ASSIGN_OR_RETURN(const auto text, gguf->getString("tokenizer.chat_template"));
-  out.text = text.value_or("");
-  if (gguf->has("tokenizer.ggml.model")) {
-    LLMRT_ASSIGN_OR_RETURN(const TokenizerTable table, importTokenizer(path));
-    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tokenizer tokenizer, makeTokenizer(*table));
-    setTokens(tokenizer, out);
+// As the plan of a model gets them: what its files leave open, its tokenizer says.
+Result<Model> withTokenizersTokens(ChatFiles files, const std::string& model) {
+  if (!files.special.says_bos || !files.special.says_eos) {
+    const Result<TokenizerTable> table = importTokenizer(model);
+    if (table.ok()) {
+      addTokenizersTokens(**table, files.special);
+    } else if (table.status().code() != llmrt::StatusCode::kNotFound) {
+      return table.status();
+    }
   }
-  return out;
+  return Model{std::move(files.templates), std::move(files.special.tokens)};
+}
+
+Result<Model> openDirectory(const fs::path& directory) {
+  LLMRT_ASSIGN_OR_RETURN(ChatFiles files, readChatFiles(directory));
+  return withTokenizersTokens(std::move(files), directory.empty() ? "." : directory.string());
 }
 
 // A directory or a .json file of one is a model, so are plans and GGUF files; all else is the text
 // of a template.
-Result<ChatTemplate> openTemplate(const std::string& named) {
+Result<Model> openModel(const std::string& named) {
   LLMRT_ASSIGN_OR_RETURN(const std::string model, llmrt::resolveGgufFolder(named));
   std::error_code ignored;
-  if (fs::is_directory(model, ignored)) return readChatTemplate(model);
-  if (looksLikePlan(model)) return templateOfPlan(model);
+  if (fs::is_directory(model, ignored)) return openDirectory(model);
+  if (looksLikePlan(model)) return openPlanModel(model);
   LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile file, llmrt::openModelFile(model));
-  if (llmrt::GgufFile::looksLikeGguf(file)) return templateOfGguf(model);
-  if (fs::path(model).extension() == ".json")
-    return readChatTemplate(fs::path(model).parent_path());
-  ChatTemplate out;
-  out.text = file.text();
-  return out;
+  if (llmrt::GgufFile::looksLikeGguf(file)) {
+    LLMRT_ASSIGN_OR_RETURN(const auto gguf, llmrt::GgufFile::open(model));
+    LLMRT_ASSIGN_OR_RETURN(ChatFiles files, readChatFiles(*gguf));
+    return withTokenizersTokens(std::move(files), model);
+  }
+  if (fs::path(model).extension() == ".json") return openDirectory(fs::path(model).parent_path());
+  return Model{{.text = std::string(file.text()), .named = {}}, {}};
 }
 
 Status render(const Flags& f) {
-  LLMRT_ASSIGN_OR_RETURN(const ChatTemplate chat_template, openTemplate(f.model));
-  if (chat_template.text.empty())
-    return llmrt::notFound(f.model + ": has no chat template; give a template's file instead");
-  LLMRT_ASSIGN_OR_RETURN(const auto parsed,
-                         llmrt::jinja::Template::parse(chat_template.text, f.model));
+  LLMRT_ASSIGN_OR_RETURN(const Model model, openModel(f.model));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::MappedFile file, llmrt::MappedFile::open(f.context));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::jinja::Document given,
                          llmrt::jinja::parseJsonValue(file.text(), f.context));
   if (!given.value.asDict()) return llmrt::invalidData(f.context + ": is not a JSON object");
-  LLMRT_ASSIGN_OR_RETURN(
-      const std::string text,
-      llmrt::renderTemplate(parsed, {chat_template.bos_token, chat_template.eos_token},
-                            given.value));
-  std::cout << text << std::flush;
+  if (model.templates.empty())
+    return llmrt::notFound(f.model + ": has no chat template; give a template's file instead");
+  const Result<std::string_view> text =
+      model.templates.choose(f.name, llmrt::hasTools(*given.value.asDict()));
+  if (!text.ok())
+    return llmrt::notFound(f.model + ": " + text.status().message() + "; choose with --template");
+  LLMRT_ASSIGN_OR_RETURN(const auto parsed, llmrt::jinja::Template::parse(*text, f.model));
+  LLMRT_ASSIGN_OR_RETURN(const std::string rendered,
+                         llmrt::renderTemplate(parsed, model.tokens, given.value));
+  std::cout << rendered << std::flush;
   return std::cout ? Status() : llmrt::ioError("cannot write to standard output");
 }
 
@@ -103,8 +110,11 @@ void addRenderCommand(CLI::App& app, Command& chosen) {
       ->required();
   sub->add_option("CONTEXT", f->context,
                   "JSON object of the template's variables: messages, add_generation_prompt, "
-                  "tools, ...; bos_token and eos_token are the model's unless given")
+                  "tools, ...; special tokens (bos_token, ...) are the model's unless given")
       ->required();
+  sub->add_option("--template", f->name,
+                  "Of a model with several templates, the one of this name; else it is tool_use "
+                  "where CONTEXT has tools and the model such a template, or default");
   sub->callback([f, &chosen] { chosen = [f] { return render(*f); }; });
 }
 
