@@ -6,6 +6,7 @@
 #include "lld/Common/Driver.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 
 LLD_HAS_DRIVER(elf)
@@ -20,8 +21,13 @@ class TemporaryFile {
   static llvm::Expected<TemporaryFile> create(llvm::StringRef suffix) {
     TemporaryFile file;
     int fd = -1;
-    if (std::error_code ec = llvm::sys::fs::createTemporaryFile("llmc", suffix, fd, file.path_))
-      return llvm::createStringError(ec, "cannot create a temporary file: " + ec.message());
+    if (std::error_code ec = llvm::sys::fs::createTemporaryFile("llmc", suffix, fd, file.path_)) {
+      llvm::SmallString<128> directory;
+      llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, directory);
+      return llvm::createStringError(ec, llvm::Twine(directory) +
+                                             ": cannot create a temporary file: " + ec.message() +
+                                             " (TMPDIR names another directory)");
+    }
     ::close(fd);
     return file;
   }
@@ -52,7 +58,9 @@ llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object,
     if (out.has_error()) {
       ec = out.error();
       out.clear_error();
-      return llvm::createStringError(ec, "cannot write a temporary object file: " + ec.message());
+      return llvm::createStringError(
+          ec, llvm::Twine(input->path()) + ": cannot write: " + ec.message() +
+                  " (TMPDIR names another directory for temporary files)");
     }
   }
   const bool arm = llvm::StringRef(target.triple).starts_with("aarch64");
@@ -81,7 +89,9 @@ llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object,
   auto buffer = llvm::MemoryBuffer::getFile(output->path(), /*IsText=*/false,
                                             /*RequiresNullTerminator=*/false);
   if (!buffer)
-    return llvm::createStringError(buffer.getError(), "cannot read the linked kernels back");
+    return llvm::createStringError(
+        buffer.getError(),
+        llvm::Twine(output->path()) + ": cannot read: " + buffer.getError().message());
   const char* begin = (*buffer)->getBufferStart();
   return std::vector<uint8_t>(begin, begin + (*buffer)->getBufferSize());
 }

@@ -19,9 +19,10 @@ llmrt::Result<std::vector<uint8_t>> serializePlan(const llmrt::schema::PlanT& pl
 llmrt::Result<llmrt::AtomicFile> writePlan(const std::vector<uint8_t>& bytes,
                                            const std::string& path);
 
-/// Gives a plan and the weights it describes (null: code only) their names, the plan last. On an
-/// error neither is replaced: what was under both names before is still there (old weights that
-/// cannot be put back are named by the error).
+/// Gives a plan and the weights it describes (null: code only) their names. On an error neither is
+/// replaced. Killed at any moment it leaves the old plan and its weights or the new ones, which the
+/// runtime finds: new weights wait under waitingWeightsPath() while the plan is replaced. What an
+/// earlier process left there gets its place, or is removed.
 llmrt::Status commitPlanAndWeights(llmrt::AtomicFile& plan, llmrt::AtomicFile* weights);
 
 }  // namespace llmc

@@ -21,6 +21,7 @@
 #include "codegen/plan/PanelPacking.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 
 namespace llmc {
@@ -272,9 +273,12 @@ class Hashes {
     const auto found = std::lower_bound(index_.begin(), index_.end(), std::pair(weight, size_t{0}));
     XXH3_64bits_update(&states_[found->second], bytes.data(), bytes.size());
   }
-  void store(schema::PlanT& plan) {
+  /// Into the plan; what they make together is what the weights are known by.
+  uint64_t store(schema::PlanT& plan) {
+    std::vector<uint64_t> hashes;
     for (size_t i = 0; i < states_.size(); ++i)
-      plan.weights[i]->hash = XXH3_64bits_digest(&states_[i]);
+      hashes.push_back(plan.weights[i]->hash = XXH3_64bits_digest(&states_[i]));
+    return llmrt::weightsContent(hashes);
   }
 
  private:
@@ -316,7 +320,8 @@ Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSo
       return Status(llmrt::StatusCode::kCancelled, path + ": interrupted, nothing was written");
   }
   LLMRT_RETURN_IF_ERROR(file.padTo(plan.weights_bytes));
-  hashes.store(plan);
+  header.content = hashes.store(plan);
+  LLMRT_RETURN_IF_ERROR(file.overwrite(0, &header, sizeof header));
   plan.has_weights = true;
   return file;
 }

@@ -65,12 +65,13 @@ typedef struct LlmcCudaSample {
   uint64_t state;  /* LlmcCudaSampleState */
   uint64_t seen;   /* uint8_t [vocab_size]: 1 for tokens of the text so far, the chosen one too */
   uint64_t chosen; /* uint64_t [LLMC_CUDA_RING] in memory of the host: (step << 32 | id) at step %
-                      LLMC_CUDA_RING */
+                      LLMC_CUDA_RING; id LLMC_CUDA_NOT_FINITE: a logit is NaN or infinite */
   int64_t vocab_size;
   int64_t phase;
 } LlmcCudaSample;
 #define LLMC_CUDA_SAMPLE_THREADS 256
 #define LLMC_CUDA_RING 64
+#define LLMC_CUDA_NOT_FINITE 0xffffffffu
 
 #ifdef __cplusplus
 static_assert(sizeof(LlmcCudaSample) == 56 && sizeof(LlmcCudaSampleState) == 17512,

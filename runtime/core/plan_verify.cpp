@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "runtime/abi/cuda_abi.h"
@@ -13,6 +14,7 @@
 #include "runtime/core/weight_view.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/schedule_check.h"
 #include "runtime/schema/version.h"
 
@@ -37,6 +39,7 @@ constexpr uint32_t kMaxNameBytes = 256;
 constexpr uint32_t kMaxLaunches = 16;  // of a kernel on a GPU
 // A target's launches are counted per kernel: many targets may be one and the same bytes.
 constexpr uint32_t kMaxTargets = 64;
+constexpr uint64_t kMaxTensors = uint64_t{1} << 22;  // of weights, each layer's counted
 
 /// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
 #define LLMRT_CHECK(condition, ...)                                 \
@@ -66,6 +69,7 @@ class Verifier {
     LLMRT_RETURN_IF_ERROR(verifyWeights());
     LLMRT_RETURN_IF_ERROR(verifyEntryPoints());
     LLMRT_RETURN_IF_ERROR(checkSchedules(plan_));
+    LLMRT_RETURN_IF_ERROR(verifyContracts());
     return verifyGeneration();
   }
 
@@ -180,6 +184,32 @@ class Verifier {
       if (Status s = verifyWeight(w); !s.ok()) {
         return std::move(s).withContext(fmt::format("weights[{}]", i));
       }
+    }
+    return verifyWeightsApart();
+  }
+
+  // A tensor that lay partly in another would be read as numbers that are not its own.
+  Status verifyWeightsApart() const {
+    struct Extent {
+      uint64_t begin, end;
+      uint32_t weight;
+    };
+    std::vector<Extent> extents;
+    for (uint32_t i = 0; i < sizeOf(plan_.weights()); ++i) {
+      const schema::Weight& w = *plan_.weights()->Get(i);
+      LLMRT_CHECK(extents.size() + w.num_layers() < kMaxTensors,
+                  "weights hold more than {} tensors", kMaxTensors);
+      for (uint32_t l = 0; l < std::max(1u, w.num_layers()); ++l) {
+        const uint64_t begin = w.offset_bytes() + l * w.layer_stride_bytes();
+        extents.push_back({begin, begin + w.bytes(), i});
+      }
+    }
+    std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+      return std::tie(a.begin, a.weight) < std::tie(b.begin, b.weight);
+    });
+    for (size_t i = 1; i < extents.size(); ++i) {
+      LLMRT_CHECK(extents[i].begin >= extents[i - 1].end, "weights[{}] and weights[{}] overlap",
+                  extents[i - 1].weight, extents[i].weight);
     }
     return {};
   }
@@ -311,6 +341,26 @@ class Verifier {
     return {};
   }
 
+  // A kernel's code has the shapes of its operands built in.
+  Status verifyContracts() const {
+    const PhaseContracts contracts(plan_);
+    for (uint32_t e = 0; e < sizeOf(plan_.entry_points()); ++e) {
+      const schema::EntryPoint& entry = *plan_.entry_points()->Get(e);
+      for (uint32_t i = 0; i < sizeOf(entry.sections()); ++i) {
+        const auto* phases = entry.sections()->Get(i)->phases();
+        for (uint32_t j = 0; j < sizeOf(phases); ++j) {
+          const schema::Phase& phase = *phases->Get(j);
+          LLMRT_CHECK(
+              contracts.of(entry, phase) == plan_.kernels()->Get(phase.kernel())->contract(),
+              "entry_points[{}].sections[{}].phases[{}] ({}): its tiles or operands are not those "
+              "that kernel {} was compiled for",
+              e, i, j, phase.op()->string_view(), phase.kernel());
+        }
+      }
+    }
+    return {};
+  }
+
   Status verifyGeneration() const {
     if (!plan_.generation() || !plan_.generation()->eos_token_ids()) return {};
     LLMRT_CHECK(plan_.generation()->eos_token_ids()->size() <= 4096,
@@ -352,6 +402,10 @@ Result<const schema::Plan*> verifyPlan(std::span<const uint8_t> bytes) {
         "has plan schema version {}, this runtime reads version {}: compile it again with llmc",
         plan->schema_version(), kPlanSchemaVersion));
   }
+  // A file without its hash could have any field changed unseen.
+  if (!hasPlanHash(bytes)) return unsupported("has no hash of itself: compile it again with llmc");
+  LLMRT_CHECK(planHash(bytes) == plan->hash(),
+              "is corrupt: its hash differs, it was damaged or changed after it was written");
   if (Status s = Verifier(*plan).verify(); !s.ok()) {
     return std::move(s).withContext("is corrupt");
   }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "runtime/core/cost.h"
+#include "runtime/core/finite_check.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
@@ -345,9 +346,15 @@ Status Session::execute(uint32_t entry_point) {
   if (device_) {
     LLMRT_RETURN_IF_ERROR(device_->run(entry_point, step_));
     if (profile_) profile_->addStep(entry_point, step_);
+    for (int64_t i = 0; i < step_.num_logits_rows; ++i)
+      if (!allFinite(device_->logits(i))) return notFiniteLogits(plan_.path(), "");
     num_logits_rows_ = step_.num_logits_rows;
     return {};
   }
+  const schema::Buffer& logits = *entry.buffers()->Get(entry.logits_buffer());
+  logits_ = reinterpret_cast<const float*>(memory_.data() + logits.offset_bytes());
+  logits_stride_ = logits.row_stride();
+  finite_.store(true, std::memory_order_relaxed);
   team_->run([](void* self, int worker) { static_cast<Session*>(self)->runPhases(worker); }, this);
   if (const uint64_t failure = failure_.load(std::memory_order_relaxed)) {
     const BoundPhase& bound = schedules_[entry_point].phases()[failure >> 32];
@@ -357,9 +364,7 @@ Status Session::execute(uint32_t entry_point) {
                                      quotedName(kernel.symbol()->string_view()), bound.layer,
                                      static_cast<int32_t>(failure)));
   }
-  const schema::Buffer& logits = *entry.buffers()->Get(entry.logits_buffer());
-  logits_ = reinterpret_cast<const float*>(memory_.data() + logits.offset_bytes());
-  logits_stride_ = logits.row_stride();
+  if (!finite_.load(std::memory_order_relaxed)) return explainNotFinite();
   num_logits_rows_ = step_.num_logits_rows;
   if (profile_) profile_->addStep(entry_point, step_);
   return {};
@@ -386,12 +391,78 @@ void Session::runPhases(int worker) {
     });
     // The next phase reads what other threads wrote in this one.
     team_->barrier();
+    if (looks_for_not_finite_) {
+      if (worker == 0 && i < first_not_finite_ && !wroteFinite(phase)) first_not_finite_ = i;
+      team_->barrier();  // the next phase may write over what is looked at
+    }
     if (timed) {
       const Clock::time_point now = Clock::now();
       profile_->addTime(running_, i, now - start);
       start = now;
     }
   }
+  if (!looks_for_not_finite_ && !logitsAreFinite(worker))
+    finite_.store(false, std::memory_order_relaxed);
+}
+
+bool Session::logitsAreFinite(int worker) const {
+  const int64_t begin = plan_.vocabSize() * worker / team_->size(),
+                end = plan_.vocabSize() * (worker + 1) / team_->size();
+  for (int64_t row = 0; row < step_.num_logits_rows; ++row) {
+    if (!allFinite({logits_ + row * logits_stride_ + begin, static_cast<size_t>(end - begin)}))
+      return false;
+  }
+  return true;
+}
+
+// A step is made of its tokens and of the cache before them alone: run again it does the same.
+Status Session::explainNotFinite() {
+  const std::vector<BoundPhase>& phases = schedules_[running_].phases();
+  first_not_finite_ = phases.size();
+  looks_for_not_finite_ = true;
+  team_->run([](void* self, int worker) { static_cast<Session*>(self)->runPhases(worker); }, this);
+  looks_for_not_finite_ = false;
+  if (first_not_finite_ == phases.size()) return notFiniteLogits(plan_.path(), "");
+  const BoundPhase& bound = phases[first_not_finite_];
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(running_);
+  const schema::Section& section = *entry.sections()->Get(bound.section);
+  std::string op = section.phases()->Get(bound.phase)->op()->str();
+  if (section.is_layers()) op += fmt::format(" of layer {}", bound.layer);
+  return notFiniteLogits(plan_.path(), op);
+}
+
+bool Session::wroteFinite(const BoundPhase& bound) const {
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(running_);
+  const auto* operands =
+      entry.sections()->Get(bound.section)->phases()->Get(bound.phase)->operands();
+  for (uint32_t k = 0; operands && k < operands->size(); ++k) {
+    const schema::Operand& operand = *operands->Get(k);
+    if (operand.access() == schema::Access::read) continue;
+    const auto* const bytes = static_cast<const uint8_t*>(bound.operands[k]);
+    if (operand.space() == schema::Space::arena) {
+      const schema::Buffer& buffer = *entry.buffers()->Get(operand.index());
+      for (int64_t row = 0; row < std::min<int64_t>(bound.numRows(step_), buffer.rows()); ++row)
+        if (!allFinite(DType::kF32, bytes + row * buffer.row_stride() * 4, buffer.width()))
+          return false;
+      continue;
+    }
+    // Keys or values: the blocks that the step's rows lie in, whose tokens that are not written are
+    // zero.
+    const KvPool& pool = kv_pools_[operand.index()];
+    const uint64_t block_bytes =
+        operand.space() == schema::Space::kv_keys ? pool.key_block_bytes : pool.value_block_bytes;
+    const auto dtype =
+        static_cast<DType>(plan_.schema().kv_groups()->Get(operand.index())->dtype());
+    for (int64_t row = 0; row < step_.num_rows; ++row) {
+      const LlmcRow& r = step_.rows[row];
+      const int32_t block =
+          step_.block_tables[r.seq * step_.blocks_per_seq + r.pos / LLMC_KV_BLOCK_TOKENS];
+      if (!allFinite(dtype, bytes + static_cast<uint64_t>(block) * block_bytes,
+                     block_bytes / pool.element_bytes))
+        return false;
+    }
+  }
+  return true;
 }
 
 std::span<const float> Session::logits(int64_t i) const {

@@ -50,7 +50,8 @@ struct SessionMemory {
 
 /// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated
 /// by create(): prefill, decode, step and reset allocate nothing. After a step that failed, every
-/// sequence is as before it; the logits of the step before may be gone.
+/// sequence is as before it; the logits of the step before may be gone. A step whose logits are not
+/// finite has failed.
 class Session {
  public:
   /// `plan` and `weights` must outlive the session.
@@ -117,6 +118,11 @@ class Session {
   Status check(std::span<const StepToken> tokens) const;
   Status execute(uint32_t entry_point);
   void runPhases(int worker);
+  /// A worker's part of the wanted logits.
+  bool logitsAreFinite(int worker) const;
+  /// Runs the step in progress once more and looks at what each phase wrote.
+  Status explainNotFinite();
+  bool wroteFinite(const BoundPhase& bound) const;
   void clearBlock(int32_t block);
   /// Undoes what lies behind a sequence's kvLen(), a failed step's part or what truncate() cuts:
   /// blocks, and what may have been written (an infinity, say) behind the tokens that stay.
@@ -147,6 +153,9 @@ class Session {
   uint32_t running_ = 0;  // its entry point
   std::atomic<uint64_t> failure_{
       0};  // (phase << 32 | status of the kernel) of the first failure seen
+  std::atomic<bool> finite_{true};  // the wanted logits
+  bool looks_for_not_finite_ = false;
+  size_t first_not_finite_ = 0;  // phase; as many as there are: none
   const float* logits_ = nullptr;
   int64_t logits_stride_ = 0;
   int64_t num_logits_rows_ = 0;

@@ -6,10 +6,13 @@
 #include <xxhash.h>
 
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 
 namespace llmrt {
@@ -22,12 +25,24 @@ std::string defaultWeightsPath(const std::string& plan_path) {
 }
 
 Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::string& path) {
-  std::unique_ptr<Weights> weights(new Weights(plan));
   const std::string file_path = path.empty() ? defaultWeightsPath(plan.path()) : path;
-  Result<MappedFile> file = openModelFile(file_path);
+  Result<std::unique_ptr<Weights>> weights = mapFile(plan, file_path);
+  if (weights.ok() || !path.empty()) return weights;
+  // llmc was killed when the plan had its name and its weights did not. They lie beside the file
+  // itself, where the name is a link.
+  std::error_code absent;
+  const std::filesystem::path file = std::filesystem::weakly_canonical(file_path, absent);
+  Result<std::unique_ptr<Weights>> waiting =
+      mapFile(plan, waitingWeightsPath(absent ? file_path : file.string()));
+  return waiting.ok() ? std::move(waiting) : std::move(weights);
+}
+
+Result<std::unique_ptr<Weights>> Weights::mapFile(const Plan& plan, const std::string& path) {
+  std::unique_ptr<Weights> weights(new Weights(plan));
+  Result<MappedFile> file = openModelFile(path);
   if (!file.ok()) {
     if (file.status().code() != StatusCode::kNotFound) return std::move(file).status();
-    return notFound(fmt::format("{}: no such file: {}", file_path,
+    return notFound(fmt::format("{}: no such file: {}", path,
                                 plan.schema().has_weights()
                                     ? "give the weights with --weights, or put them beside the plan"
                                     : "the plan holds code only: give its weights with --weights, "
@@ -39,21 +54,23 @@ Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::strin
   if (weights->file_.size() < sizeof header ||
       (std::memcpy(&header, weights->file_.data(), sizeof header),
        std::memcmp(header.magic, kWeightsMagic, sizeof kWeightsMagic) != 0)) {
-    return invalidData(file_path + ": is not a weights file of llmc");
+    return invalidData(path + ": is not a weights file of llmc");
   }
   if (header.version != kWeightsVersion) {
     return unsupported(fmt::format(
         "{}: has weights version {}, this runtime reads version {}: compile the model again with "
         "llmc",
-        file_path, header.version, kWeightsVersion));
+        path, header.version, kWeightsVersion));
   }
-  if (header.plan_id != plan.schema().id() || header.bytes != plan.schema().weights_bytes()) {
-    return invalidData(
-        fmt::format("{}: holds weights that do not belong to the plan {}", file_path, plan.path()));
+  if (!weightsBelong(plan.schema(), header)) {
+    return invalidData(fmt::format(
+        "{}: holds weights that do not belong to the plan {}: compile the model again with llmc, "
+        "or make the plan's weights with llmc pack",
+        path, plan.path()));
   }
   if (weights->file_.size() < header.bytes) {
-    return invalidData(fmt::format("{}: is truncated: {} bytes of {}", file_path,
-                                   weights->file_.size(), header.bytes));
+    return invalidData(
+        fmt::format("{}: is truncated: {} bytes of {}", path, weights->file_.size(), header.bytes));
   }
   weights->base_ = weights->file_.data();
   return weights;

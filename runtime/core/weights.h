@@ -17,8 +17,9 @@ class ThreadTeam;
 /// Immutable once made; sessions may share it. Must outlive its sessions.
 class Weights {
  public:
-  /// Maps `path` (empty: defaultWeightsPath()) and checks that it belongs to the plan. Reads only
-  /// its header.
+  /// Maps `path` and checks that it belongs to the plan. Reads only its header. Empty:
+  /// defaultWeightsPath(), or the weights that wait beside it (waitingWeightsPath()) where only
+  /// those belong.
   static Result<std::unique_ptr<Weights>> map(const Plan& plan, const std::string& path = "");
 
   /// Random weights for a plan without any: every value is a hash of (seed, the tensor's name, its
@@ -35,6 +36,7 @@ class Weights {
 
  private:
   explicit Weights(const Plan& plan) : plan_(plan) {}
+  static Result<std::unique_ptr<Weights>> mapFile(const Plan& plan, const std::string& path);
 
   const Plan& plan_;
   MappedFile file_;

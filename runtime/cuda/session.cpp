@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "runtime/core/finite_check.h"
 #include "runtime/core/sampler.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
@@ -301,7 +302,9 @@ Result<int32_t> CudaSession::takeChoice() {
       const uint64_t value = chosen[chosen_taken_ % LLMC_CUDA_RING];
       if (value >> 32 == chosen_taken_) {
         ++chosen_taken_;
-        return static_cast<int32_t>(value & 0xffffffff);
+        const auto id = static_cast<uint32_t>(value);
+        if (id == LLMC_CUDA_NOT_FINITE) return notFiniteLogits(plan_.path(), "");
+        return static_cast<int32_t>(id);
       }
     }
     if (ended) return internalError("a step on " + device_.name() + " ended without a token");

@@ -38,7 +38,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
     ::close(fd);
     if (data == MAP_FAILED) {
       file.size_ = 0;
-      Status status = ioError(path + ": cannot map: " + std::strerror(error));
+      Status status = ioError(path + ": cannot map its " + std::to_string(info.st_size) +
+                              " bytes: " + std::strerror(error));
       return error == ENOMEM ? outOfMemory(status.message()) : status;
     }
     file.data_ = static_cast<const uint8_t*>(data);

@@ -12,7 +12,7 @@ namespace llmrt {
 
 /// Owns the mapping; the bytes stay where they are when the object moves. The size is the file's
 /// size at open: whoever shortens a file that is in use gets the SIGBUS the kernel gives, as with
-/// every mapped file.
+/// every mapped file; programs explain it (mapped_file_fault.h).
 class MappedFile {
  public:
   /// A regular file, possibly empty. Anything else (a directory, a pipe, a device) is an error: it

@@ -1,10 +1,20 @@
-// Names taken from files, made fit for an error message.
+// Text taken from files, made fit for a message and for a terminal.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 namespace llmrt {
+
+/// Length in bytes of the UTF-8 character at the start of `text`; 0 where there is none, and where
+/// it is one that a terminal obeys rather than shows: a control character (also U+0080 to U+009F),
+/// a line separator, or one that turns the direction of text.
+size_t visibleCharacter(std::string_view text);
+
+/// `text` as one line that shows what is in it: bytes that are no visible character as \xNN.
+std::string printableLine(std::string_view text);
+/// The same of a text of several lines: newlines and tabs stay.
+std::string printableLines(std::string_view text);
 
 /// `text` in single quotes, at most 80 bytes of it, bytes outside printable ASCII as \xNN: whatever
 /// a file claims to contain, a message stays one line.

@@ -37,7 +37,7 @@ class Walk {
       const schema::SectionT* section = entry_.sections[section_].get();
       LLMRT_CHECK(section, "section {} is missing", section_);
       if (section->is_layers) {
-        LLMRT_CHECK(section->num_layers > 0 && section->first_layer >= next_layer &&
+        LLMRT_CHECK(section->num_layers > 0 && section->first_layer == next_layer &&
                         section->first_layer <= context_.num_layers &&
                         section->num_layers <= context_.num_layers - section->first_layer,
                     "section {}: layers {} + {} after layer {} of a model of {}", section_,
@@ -60,6 +60,8 @@ class Walk {
         }
       }
     }
+    LLMRT_CHECK(next_layer == context_.num_layers, "its sections run {} layers of {}", next_layer,
+                context_.num_layers);
     return checkLogits();
   }
 

@@ -12,7 +12,8 @@
 //   - no buffer is overwritten between its write and its last read, nor from layer to layer,
 //   - the logits are written and still there at the end,
 //   - all offsets lie in the arena and all indices in their lists; layers use their own weights,
-//   - the walk ends: lists are finite, layers ascend, tiles are counted.
+//   - every layer of the model runs once, in ascending order,
+//   - the walk ends: lists are finite, tiles are counted.
 #pragma once
 
 #include <cstdint>

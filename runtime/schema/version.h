@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace llmrt {
 
@@ -20,8 +21,13 @@ struct WeightsHeader {
   uint32_t reserved;    // 0
   uint64_t plan_id;     // Plan.id of the plan these weights belong to
   uint64_t bytes;       // size of the whole file: Plan.weights_bytes
-  uint8_t padding[32];  // 0
+  uint64_t content;     // weightsContent() of the plan's Weight.hash: which numbers these are
+  uint8_t padding[24];  // 0
 };
 static_assert(sizeof(WeightsHeader) == 64, "the weights header is a file format");
+
+/// Where new weights wait while the plan that they belong to takes the place of an older one, whose
+/// weights are still at `path`. A process that is killed in between leaves them there.
+inline std::string waitingWeightsPath(const std::string& path) { return path + ".new"; }
 
 }  // namespace llmrt

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "runtime/cuda/device.h"
+#include "runtime/schema/plan_generated.h"
 #include "tests/cuda/fake_run.h"
 
 namespace llmc::test {
@@ -177,6 +178,38 @@ TEST(CudaErrors, KernelsThatFail) {
               HasSubstr("uploading weights: CUDA_ERROR_LAUNCH_FAILED"));
   EXPECT_THAT(errorOf({"LLMC_FAKE_CUDA_LATE=1", "LLMC_FAKE_CUDA_FAIL_LAUNCH=40"}),
               HasSubstr("a step on cuda:0 (Fake GPU): CUDA_ERROR_LAUNCH_FAILED"));
+}
+
+// Of a prompt the host looks at the logits, of a step that the device goes on from by itself the
+// device does.
+TEST(CudaErrors, LogitsThatAreNotFinite) {
+  const std::string untied =
+      fakePlan(sourcePath("tests/golden/llama_mha"), {"--target", "cuda:sm_80", "--dtype", "f32"});
+  ASSERT_NE(untied, "");
+  const Strings flags = {"--prompt-ids", "1,2,3", "-n", "6", "--ignore-eos"};
+  const auto first = runOnFake(untied, flags)["ids"][0].get<uint64_t>();
+  const std::string plan_bytes = e2e::readFile(untied);
+  std::string weights = e2e::readFile(untied.substr(0, untied.size() - 3) + ".weights");
+  for (const auto* w : *llmrt::schema::GetPlan(plan_bytes.data())->weights())
+    if (w->sources()->Get(0)->name()->str() == "model.embed_tokens.weight")
+      std::fill_n(weights.begin() +
+                      static_cast<ptrdiff_t>(w->offset_bytes() + first * w->cols() * sizeof(float)),
+                  sizeof(float), '\xff');
+  const e2e::ScratchDir dir;
+  e2e::writeFile(dir / "damaged.weights", weights);
+  for (const Strings& prompt : {Strings{"1,2,3"}, Strings{std::to_string(first)}}) {
+    for (const Strings& more : {Strings{}, Strings{"--temperature", "0.5", "--top-k", "1"},
+                                Strings{"--json", "--top-logits", "1"}}) {
+      Strings args = {
+          LLMRUN,         untied,    "--device", "cuda", "--weights",   dir / "damaged.weights",
+          "--prompt-ids", prompt[0], "-n",       "6",    "--ignore-eos"};
+      args.insert(args.end(), more.begin(), more.end());
+      const e2e::Output output = runWithFakes(args);
+      EXPECT_EQ(output.status, 1) << e2e::commandLine(args) << output.out;
+      EXPECT_THAT(output.err, HasSubstr("the model's logits are not finite numbers"));
+      EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+    }
+  }
 }
 
 TEST(CudaTargets, AreRankedByHowWellTheyFit) {

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <memory>
 
+#include "runtime/schema/plan_hash.h"
+
 namespace llmc::test {
 
 namespace fs = std::filesystem;
@@ -64,11 +66,10 @@ void rewritePlan(const std::string& from, const std::string& to,
   ASSERT_NE(bytes, "") << from;
   std::unique_ptr<llmrt::schema::PlanT> plan(llmrt::schema::GetPlan(bytes.data())->UnPack());
   change(*plan);
-  flatbuffers::FlatBufferBuilder builder;
-  FinishPlanBuffer(builder, llmrt::schema::Plan::Pack(builder, plan.get()));
+  const std::vector<uint8_t> changed = llmrt::packPlan(*plan);
   std::ofstream(to, std::ios::binary)
-      .write(reinterpret_cast<const char*>(builder.GetBufferPointer()),
-             static_cast<std::streamsize>(builder.GetSize()));
+      .write(reinterpret_cast<const char*>(changed.data()),
+             static_cast<std::streamsize>(changed.size()));
 }
 
 nlohmann::json runOnFake(const std::string& plan, const Strings& flags,

@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
@@ -47,10 +49,9 @@ struct Errors : testing::Test {
     const std::string bytes = readFile(plan);
     const std::unique_ptr<schema::PlanT> unpacked = schema::UnPackPlan(bytes.data());
     change(*unpacked);
-    flatbuffers::FlatBufferBuilder builder;
-    schema::FinishPlanBuffer(builder, schema::Plan::Pack(builder, unpacked.get()));
+    const std::vector<uint8_t> packed = llmrt::packPlan(*unpacked);
     const std::string path = dir / "changed.fb";
-    writeFile(path, {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()});
+    writeFile(path, {reinterpret_cast<const char*>(packed.data()), packed.size()});
     fs::copy_file(weightsOf(plan), dir / "changed.weights", fs::copy_options::overwrite_existing);
     return path;
   }
@@ -88,12 +89,64 @@ TEST_F(Errors, WeightsThatWereDamaged) {
       HasSubstr("hash"));
 }
 
+TEST_F(Errors, WeightsThatMakeNoNumbers) {
+  std::string bytes = readFile(weightsOf(plan));
+  std::fill(bytes.begin() + sizeof(llmrt::WeightsHeader), bytes.end(), '\xff');
+  const std::string path = dir / "damaged.weights";
+  writeFile(path, bytes);
+  for (const char* more : {"--json", "--temperature=0.7"})
+    EXPECT_THAT(error({plan, "--weights", path, "--prompt-ids", "1,2", more}),
+                testing::AllOf(HasSubstr("not finite"), HasSubstr("made by embed")));
+}
+
+// Keys that f16 does not hold: the op is named that wrote them, not the one that met them.
+TEST_F(Errors, KeysBeyondTheRangeOfTheCache) {
+  const std::string f16 =
+      compiledPlan(goldenModel("llama_mha"), {"--dtype", "f32", "--kv-dtype", "f16"});
+  ASSERT_FALSE(f16.empty());
+  const std::string plan_bytes = readFile(f16);
+  const schema::Plan& p = *schema::GetPlan(plan_bytes.data());
+  std::string bytes = readFile(weightsOf(f16)), op;
+  for (const schema::Weight* w : *p.weights()) {
+    for (const schema::WeightSource* source : *w->sources()) {
+      if (source->name()->str().find("k_proj.weight") == std::string::npos) continue;
+      // Of the second layer alone.
+      const uint64_t begin = w->offset_bytes() + w->layer_stride_bytes();
+      for (uint64_t at = begin; at < begin + w->bytes(); at += sizeof(float)) {
+        float value;
+        std::memcpy(&value, bytes.data() + at, sizeof value);
+        value *= 1e7f;
+        std::memcpy(bytes.data() + at, &value, sizeof value);
+      }
+    }
+  }
+  for (const schema::Section* section : *p.entry_points()->Get(0)->sections())
+    for (const schema::Phase* phase : *section->phases())
+      for (const schema::Operand* o : *phase->operands())
+        if (o->space() == schema::Space::kv_keys && o->access() != schema::Access::read)
+          op = phase->op()->str();
+  writeFile(dir / "large.weights", bytes);
+  EXPECT_THAT(error({f16, "--weights", dir / "large.weights", "--prompt-ids", "1,2,3"}),
+              testing::AllOf(HasSubstr("made by " + op + " of layer 1:"), HasSubstr("--kv-dtype")));
+}
+
 TEST_F(Errors, APlanThatIsCutShort) {
   const std::string bytes = readFile(plan), path = dir / "cut.fb";
   for (size_t size : {size_t{0}, size_t{4}, size_t{12}, size_t{100}, bytes.size() / 2,
                       bytes.size() - 64}) {  // the last bytes may be padding
     writeFile(path, bytes.substr(0, size));
     EXPECT_THAT(error({path, "--prompt-ids", "1"}), HasSubstr(path)) << size;
+  }
+}
+
+TEST_F(Errors, APlanWithOneBitFlipped) {
+  std::string bytes = readFile(plan);
+  const std::string path = dir / "flipped.fb";
+  for (size_t at : {size_t{40}, bytes.size() / 3, bytes.size() - 1}) {
+    bytes[at] ^= 0x10;
+    writeFile(path, bytes);
+    EXPECT_THAT(error({path, "--prompt-ids", "1"}), HasSubstr("corrupt")) << at;
+    bytes[at] ^= 0x10;
   }
 }
 

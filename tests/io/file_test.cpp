@@ -1,16 +1,21 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "runtime/io/atomic_file.h"
 #include "runtime/io/mapped_file.h"
+#include "runtime/io/mapped_file_fault.h"
 #include "runtime/io/model_file.h"
+#include "runtime/io/printable.h"
 #include "tests/io/checkpoint_files.h"
 
 namespace llmrt {
@@ -85,6 +90,46 @@ TEST(ModelFile, ANameOfTheHubSaysHowToDownloadIt) {
     EXPECT_EQ(message(path), path + ": no such file or directory");
 }
 
+/// What a program says, and how it ends, whose mapped file of 3 pages is cut to `bytes` before it
+/// reads the last of them.
+std::string cutShort(const std::string& path, int bytes, int* status) {
+  int pipes[2];
+  EXPECT_EQ(::pipe(pipes), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(pipes[1], STDERR_FILENO);
+    explainLostMappings("program");
+    auto file = MappedFile::open(path);
+    if (::truncate(path.c_str(), bytes) != 0) ::_exit(3);
+    ::_exit(file->data()[3 * 4096 - 1] == 'x' ? 0 : 2);
+  }
+  ::close(pipes[1]);
+  std::string said;
+  char buffer[512];
+  for (ssize_t n; (n = ::read(pipes[0], buffer, sizeof buffer)) > 0;)
+    said.append(buffer, static_cast<size_t>(n));
+  ::close(pipes[0]);
+  ::waitpid(child, status, 0);
+  return said;
+}
+
+TEST(MappedFile, ThatIsCutShortIsNamedInOneLine) {
+  TemporaryDirectory dir;
+  const std::string page(4096, 'x');
+  int status = 0;
+  EXPECT_EQ(cutShort(dir.write("whole", page + page + page), 3 * 4096, &status), "");
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  for (const char* name : {"weights", "gr\u00fcn", "a\x1b[2J\u009b b"}) {
+    const std::string said = cutShort(dir.write(name, page + page + page), 100, &status);
+    ASSERT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), 1);
+    EXPECT_THAT(said, testing::StartsWith("program: error: "));
+    EXPECT_THAT(said, HasSubstr(": was cut short or replaced while it was in use"));
+    EXPECT_EQ(printableLine(said.substr(0, said.size() - 1)) + "\n", said);
+    EXPECT_EQ(said.find(dir.path(name)) != std::string::npos, *name != 'a');
+  }
+}
+
 TEST(AtomicFile, AppearsAtCommitAndNotBefore) {
   TemporaryDirectory dir;
   const std::string path = dir.path("out");
@@ -97,7 +142,7 @@ TEST(AtomicFile, AppearsAtCommitAndNotBefore) {
   ASSERT_TRUE(file->write("end", 3).ok());
   EXPECT_EQ(file->position(), 64 + large.size() + 3);
   EXPECT_FALSE(std::filesystem::exists(path));
-  ASSERT_TRUE(file->commit(/*sync=*/true).ok());
+  ASSERT_TRUE(file->commit().ok());
   EXPECT_EQ(contents(path), "abc" + std::string(61, '\0') + large + "end");
   EXPECT_EQ(dir.entries(), 1u);
 }
@@ -124,6 +169,84 @@ TEST(AtomicFile, FollowsASymbolicLink) {
   ASSERT_TRUE(file->commit().ok());
   EXPECT_TRUE(std::filesystem::is_symlink(dir.path("link")));
   EXPECT_EQ(contents(target), "after");
+}
+
+TEST(AtomicFile, WritesWhereADanglingLinkLeads) {
+  TemporaryDirectory dir;
+  std::filesystem::create_directory(dir.path("there"));
+  std::filesystem::create_symlink("there/target", dir.path("inner"));  // relative to its own place
+  std::filesystem::create_symlink(dir.path("inner"), dir.path("outer"));
+  auto file = AtomicFile::create(dir.path("outer"));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  ASSERT_TRUE(file->write("new", 3).ok());
+  ASSERT_TRUE(file->commit().ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(dir.path("inner")));
+  EXPECT_TRUE(std::filesystem::is_symlink(dir.path("outer")));
+  EXPECT_EQ(contents(dir.path("there/target")), "new");
+}
+
+TEST(AtomicFile, AChainOfLinksThatNeverEndsIsAnError) {
+  TemporaryDirectory dir;
+  std::filesystem::create_symlink("b", dir.path("a"));
+  std::filesystem::create_symlink("a", dir.path("b"));
+  EXPECT_THAT(AtomicFile::create(dir.path("a")).status().message(),
+              HasSubstr("/a: is not a regular file"));
+  EXPECT_EQ(dir.entries(), 2u);
+}
+
+TEST(AtomicFile, OverwritesWhatWasWrittenBefore) {
+  TemporaryDirectory dir;
+  auto file = AtomicFile::create(dir.path("out"));
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE(file->write("abcdef", 6).ok());
+  ASSERT_TRUE(file->overwrite(1, "XY", 2).ok());
+  ASSERT_TRUE(file->write("g", 1).ok());
+  EXPECT_FALSE(file->overwrite(6, "too far", 7).ok());
+  ASSERT_TRUE(file->commit().ok());
+  EXPECT_EQ(contents(dir.path("out")), "aXYdefg");
+}
+
+/// Ends a child by SIGKILL when it has written, before it has named its file.
+void writeAndDie(Result<AtomicFile> (*create)(const std::string&), const std::string& path) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto file = create(path);
+    const std::string large(3 << 20, 'x');
+    (void)file->write(large.data(), large.size());
+    ::kill(::getpid(), SIGKILL);
+  }
+  ::waitpid(child, nullptr, 0);
+}
+
+TEST(AtomicFile, AProcessThatIsKilledLeavesNothing) {
+  TemporaryDirectory dir;
+  const int fd = ::open(dir.path().c_str(), O_WRONLY | O_TMPFILE, 0600);
+  if (fd < 0) GTEST_SKIP() << "this file system knows no files without a name";
+  ::close(fd);
+  writeAndDie(AtomicFile::create, dir.path("out"));
+  EXPECT_EQ(dir.entries(), 0u);
+}
+
+TEST(AtomicFile, WhereItsFileHasANameTheNextOneRemovesIt) {
+  TemporaryDirectory dir;
+  writeAndDie(AtomicFile::createNamed, dir.path("out"));
+  EXPECT_EQ(dir.entries(), 1u);
+  // Of another output, and of a name that is no temporary's.
+  const std::string others[] = {dir.write("out2.tmp-1-0", ""), dir.write("out.tmp-copy", "")};
+  {
+    auto living = AtomicFile::createNamed(dir.path("out"));
+    ASSERT_TRUE(living.ok());
+    EXPECT_EQ(dir.entries(), 3u);
+    // It is held by one that lives, though by this process itself.
+    auto file = AtomicFile::create(dir.path("out"));
+    ASSERT_TRUE(file.ok());
+    EXPECT_EQ(dir.entries(), 3u);
+    ASSERT_TRUE(living->write("1", 1).ok() && living->commit().ok());
+    ASSERT_TRUE(file->write("2", 1).ok() && file->commit().ok());
+  }
+  EXPECT_EQ(contents(dir.path("out")), "2");
+  for (const std::string& other : others) EXPECT_TRUE(std::filesystem::exists(other));
+  EXPECT_EQ(dir.entries(), 3u);
 }
 
 TEST(AtomicFile, RefusesDirectoriesDevicesAndMissingDirectories) {

@@ -166,7 +166,7 @@ TEST_F(ScheduleCheck, OneLayerHasNoNext) {
   layers()[4]->operands.back()->index = kAttention;
   layers()[2]->operands[1]->index = kAttention;
   buffer(kMlp).offset_bytes = 0;
-  entry_.sections[1]->num_layers = 1;
+  entry_.sections[1]->num_layers = context_.num_layers = 1;
   entry_.sections[2]->phases[0]->operands[0]->index = kMiddle;
   const Status s = checkSchedule(entry_, context_);
   EXPECT_TRUE(s.ok()) << s.message();
@@ -241,6 +241,13 @@ TEST_F(ScheduleCheck, FindsWhatWouldNotEnd) {
   expectError("section 1: layers 0 + 4 after layer 0 of a model of 3");
   entry_.sections[1]->num_layers = 0;
   expectError("section 1: layers 0 + 0");
+}
+
+TEST_F(ScheduleCheck, FindsLayersThatAreLeftOut) {
+  entry_.sections[1]->num_layers = 2;
+  expectError("its sections run 2 layers of 3");
+  entry_.sections[1]->first_layer = 1;
+  expectError("section 1: layers 1 + 2 after layer 0 of a model of 3");
 }
 
 TEST_F(ScheduleCheck, ChecksEveryEntryPointOfAPlan) {

@@ -11,6 +11,7 @@
 #include <iterator>
 
 #include "runtime/core/cpu_features.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 
 namespace llmrt::example {
@@ -217,11 +218,7 @@ TempDir::TempDir() {
 
 TempDir::~TempDir() { std::filesystem::remove_all(path_); }
 
-std::vector<uint8_t> serialize(const schema::PlanT& plan) {
-  flatbuffers::FlatBufferBuilder builder;
-  FinishPlanBuffer(builder, schema::Plan::Pack(builder, &plan));
-  return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
-}
+std::vector<uint8_t> serialize(const schema::PlanT& plan) { return packPlan(plan); }
 
 void writeFile(const std::string& path, const std::vector<uint8_t>& bytes) {
   std::ofstream(path, std::ios::binary)

@@ -293,6 +293,31 @@ TEST(Perplexity, IsTheMeanOverDisjointWindows) {
   EXPECT_FALSE(measurePerplexity(*run.session, std::vector<int32_t>{1}).ok());
 }
 
+TEST(Generate, StopsWithAnErrorAtLogitsThatAreNotFinite) {
+  Fixture run;
+  const GenerateResult good = run({.max_tokens = 3});
+  // From the second step on: the first token generated has no embedding.
+  auto* const embedding =
+      const_cast<float*>(reinterpret_cast<const float*>(run.model.weights->data(0, 0)));
+  embedding[good.ids[0] * example::kHidden] = std::nanf("");
+  run.session->reset(0);
+  const Status s =
+      generate(*run.session, &run.tokenizer, std::vector<int32_t>{0, 2, 3, 4}, {.max_tokens = 3})
+          .status();
+  EXPECT_EQ(s.code(), StatusCode::kInvalidData);
+  EXPECT_THAT(s.message(), testing::HasSubstr("not finite"));
+}
+
+TEST(Perplexity, OfLogitsThatAreNotFiniteIsAnError) {
+  Fixture run;
+  auto* const embedding =
+      const_cast<float*>(reinterpret_cast<const float*>(run.model.weights->data(0, 0)));
+  embedding[33 * example::kHidden] = std::nanf("");
+  const std::vector<int32_t> ids = {1, 2, 3, 33, 4, 5};
+  EXPECT_THAT(measurePerplexity(*run.session, ids).status().message(),
+              testing::HasSubstr("not finite"));
+}
+
 TEST(Perplexity, NeedsAContextOfTwoTokens) {
   Fixture run;
   run.session = run.model.session({.threads = 1, .max_seq_len = 1});

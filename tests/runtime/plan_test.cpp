@@ -13,6 +13,7 @@
 #include "runtime/core/plan_verify.h"
 #include "runtime/core/thread_team.h"
 #include "runtime/io/float_convert.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 #include "tests/runtime/example_plan.h"
 
@@ -88,6 +89,24 @@ TEST(Plan, TakesTheBestTargetThatPlanAndMachineShare) {
   p.targets.insert(p.targets.begin(), std::make_unique<schema::TargetT>());
   p.targets[0]->name = "cuda:sm_80";
   EXPECT_TRUE(open(example::serialize(p)).ok());
+}
+
+TEST(Plan, RefusesAFileWhoseHashDiffersOrIsAbsent) {
+  const std::vector<uint8_t> good = example::serialize(example::plan());
+  std::vector<uint8_t> bad = good;
+  // A letter of the producer, which nothing reads.
+  const char* const producer = schema::GetPlan(bad.data())->producer()->c_str();
+  bad[static_cast<size_t>(reinterpret_cast<const uint8_t*>(producer) - bad.data())] ^= 1;
+  EXPECT_THAT(open(bad).message(), HasSubstr("p.fb: is corrupt: its hash differs"));
+  storePlanHash(bad);
+  EXPECT_TRUE(open(bad).ok());
+  // As FlatBuffers packs it.
+  PlanT p = example::plan();
+  flatbuffers::FlatBufferBuilder builder;
+  FinishPlanBuffer(builder, schema::Plan::Pack(builder, &p));
+  EXPECT_THAT(
+      open({builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()}).message(),
+      HasSubstr("p.fb: has no hash of itself: compile it again with llmc"));
 }
 
 TEST(Plan, ChecksTheCodesHashBeforeItIsMapped) {
@@ -169,6 +188,19 @@ const Corruption kCorruptions[] = {
     {"weights[1]: bytes is 4160", [](PlanT& p) { p.weights[1]->bytes += 64; }},
     {"weights[1]: layer_stride_bytes is 64",
      [](PlanT& p) { p.weights[1]->layer_stride_bytes = 64; }},
+    {"weights[0] and weights[1] overlap",
+     [](PlanT& p) { p.weights[1]->offset_bytes = p.weights[0]->offset_bytes + 64; }},
+    {"weights[1] and weights[2] overlap", [](PlanT& p) { p.weights[1]->layer_stride_bytes += 64; }},
+    {"weights hold more than",
+     [](PlanT& p) {
+       p.model->num_layers = 1 << 16;
+       p.weights_bytes = uint64_t{1} << 50;
+       for (int i = 0; i < 100; ++i) {
+         p.weights.push_back(std::make_unique<schema::WeightT>(*p.weights[1]));
+         p.weights.back()->num_layers = 1 << 16;
+         p.weights.back()->offset_bytes = uint64_t{1} << 40;
+       }
+     }},
     {"weights[2]: offset_bytes is 8", [](PlanT& p) { p.weights[2]->offset_bytes = 8; }},
     {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes += 64; }},
     {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes = ~0ull / 64 * 64; }},
@@ -219,6 +251,8 @@ const Corruption kCorruptions[] = {
     {"logits are 32 wide", [](PlanT& p) { p.entry_points[0]->logits_buffer = 0; }},
     {"section 0 is no layers and runs 2 times",
      [](PlanT& p) { p.entry_points[0]->sections[0]->num_layers = 2; }},
+    {"its sections run 1 layers of 2",
+     [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 1; }},
     {"section 1: layers 0 + 3", [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 3; }},
     {"section 1 phase 1 (attention): kernel 6 of 6", [](PlanT& p) { attention(p).kernel = 6; }},
     {"phases[1]: tiles is 0", [](PlanT& p) { attention(p).tiles = 0; }},
@@ -250,6 +284,41 @@ const Corruption kCorruptions[] = {
     {"weight 1 is not one of every layer",
      [](PlanT& p) { p.entry_points[0]->sections[0]->phases[0]->operands[0]->index = 1; }},
 };
+
+// The contract is of the phase that was packed last: decode's, which comes first, then differs.
+TEST(Plan, RefusesAPhaseThatItsKernelWasNotCompiledFor) {
+  const std::pair<const char*, std::function<void(PlanT&)>> changes[] = {
+      {"tiles", [](PlanT& p) { attention(p).tiles = 3; }},
+      {"rows_per_tile", [](PlanT& p) { attention(p).rows_per_tile = 8; }},
+      {"on_logits_rows", [](PlanT& p) { attention(p).on_logits_rows = true; }},
+      {"kernel", [](PlanT& p) { attention(p).kernel = 3; }},
+      {"an operand's buffer", [](PlanT& p) { attention(p).operands[0]->index = 2; }},
+      {"an operand's space",
+       [](PlanT& p) { attention(p).operands[1]->space = schema::Space::kv_values; }},
+      {"a buffer's stride",
+       [](PlanT& p) {
+         schema::BufferT& x = *p.entry_points[0]->buffers[0];
+         x.width = x.row_stride = 16;
+       }},
+  };
+  for (const auto& [what, change] : changes) {
+    PlanT p = example::plan();
+    // Contracts as they are of the whole plan, in a plan that is then changed.
+    const std::vector<uint8_t> good = example::serialize(p);
+    schema::GetPlan(good.data())->UnPackTo(&p);
+    change(p);
+    flatbuffers::FlatBufferBuilder builder;
+    FinishPlanBuffer(builder, schema::Plan::Pack(builder, &p));
+    std::vector<uint8_t> bad(builder.GetBufferPointer(),
+                             builder.GetBufferPointer() + builder.GetSize());
+    storePlanHash(bad);
+    const Status s = open(bad);
+    EXPECT_EQ(s.code(), StatusCode::kInvalidData) << what;
+    EXPECT_THAT(s.message(),
+                testing::AnyOf(HasSubstr("was compiled for"), HasSubstr("reads buffer logits")))
+        << what;
+  }
+}
 
 TEST(Plan, RefusesEveryCorruptField) {
   for (const Corruption& c : kCorruptions) {
@@ -286,9 +355,14 @@ TEST(Plan, SurvivesEveryFlippedBit) {
       std::vector<uint8_t> flipped = whole;
       flipped[i] ^= static_cast<uint8_t>(1 << bit);
       refused += !verifyPlan(flipped).ok();
+      // What lies behind the hash must stand as well.
+      flatbuffers::Verifier structure(flipped.data(), flipped.size());
+      if (!schema::VerifyPlanBuffer(structure) || !hasPlanHash(flipped)) continue;
+      storePlanHash(flipped);
+      (void)verifyPlan(flipped);
     }
   }
-  EXPECT_GT(refused, 0);
+  EXPECT_EQ(refused, 8 * static_cast<int>(whole.size()));
 }
 
 std::vector<uint8_t> weightsFile(const Model& model) {
@@ -343,6 +417,30 @@ TEST(Weights, ThatDoNotBelongAreRefused) {
   EXPECT_THAT(changed(offsetof(WeightsHeader, plan_id)), HasSubstr("do not belong to the plan"));
   EXPECT_THAT(changed(offsetof(WeightsHeader, bytes)), HasSubstr("do not belong to the plan"));
   EXPECT_THAT(message({good.begin(), good.end() - 1}), HasSubstr("is truncated"));
+}
+
+// Two sets of numbers for one model, as a compiler that is killed may leave them side by side.
+TEST(Weights, AreThoseThatThePlanWasWrittenWith) {
+  const Model model([](PlanT& p) {
+    p.has_weights = true;
+    for (auto& w : p.weights) w->hash = 7;
+  });
+  std::vector<uint8_t> own = weightsFile(model), other = own;
+  const uint64_t content = weightsContent(std::vector<uint64_t>{7, 7, 7});
+  std::memcpy(own.data() + offsetof(WeightsHeader, content), &content, sizeof content);
+  const std::string path = model.dir / "plan.weights";
+  example::writeFile(path, other);
+  EXPECT_THAT(Weights::map(*model.plan).status().message(),
+              AllOf(HasSubstr("plan.weights: holds weights that do not belong to the plan"),
+                    HasSubstr("compile the model again with llmc")));
+  // New weights wait: the plan has its name already, they have not.
+  example::writeFile(waitingWeightsPath(path), own);
+  EXPECT_TRUE(Weights::map(*model.plan).ok());
+  EXPECT_FALSE(Weights::map(*model.plan, path).ok());
+  // Old ones do, of a run that went no further.
+  example::writeFile(path, own);
+  example::writeFile(waitingWeightsPath(path), other);
+  EXPECT_TRUE(Weights::map(*model.plan).ok());
 }
 
 TEST(Weights, HashesAreCheckedOnRequest) {

@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "runtime/core/generate.h"
 #include "runtime/core/sampler.h"
 #include "tests/runtime/allocation_counter.h"
@@ -47,6 +50,59 @@ TEST(Session, GivesTheSameBitsForAnyNumberOfThreads) {
   for (int threads = 2; threads <= 4; ++threads) {
     EXPECT_EQ(logitsAfter(*model.session({.threads = threads}), tokens), one) << threads;
   }
+}
+
+// Damaged weights: the step fails, and says which op's output they first reached.
+TEST(Session, LogitsThatAreNotFiniteNameTheFirstOpThatMadeThem) {
+  struct Damage {
+    uint32_t weight, layer, element;
+    const char* op;
+  };
+  const Damage damages[] = {{0, 0, 9 * example::kHidden, "made by embed:"},  // of token 9 alone
+                            {1, 0, 3, "made by linear_residual of layer 0:"},
+                            {1, 1, 3, "made by linear_residual of layer 1:"},
+                            {2, 0, 3, "made by logits:"}};
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
+    for (const Damage& d : damages) {
+      for (const int threads : {1, 3}) {
+        const Model model;
+        auto* const weights = const_cast<float*>(
+            reinterpret_cast<const float*>(model.weights->data(d.weight, d.layer)));
+        weights[d.element] = bad;
+        const auto session = model.session({.threads = threads});
+        // The fifth token of the second chunk is the first that is damaged where one token is.
+        std::vector<int32_t> tokens(29, 1);
+        EXPECT_EQ(session->prefill(0, tokens).ok(), d.weight == 0);
+        tokens.push_back(9);
+        session->reset(0);
+        const Status s = session->prefill(0, tokens);
+        EXPECT_EQ(s.code(), StatusCode::kInvalidData);
+        EXPECT_THAT(s.message(), testing::AllOf(HasSubstr("plan.fb: the model's logits are not"),
+                                                HasSubstr(d.op), HasSubstr("--verify-weights")));
+        EXPECT_EQ(session->numLogitsRows(), 0);
+        EXPECT_EQ(session->kvLen(0), example::kPrefillRows);  // the chunk before stays
+      }
+    }
+  }
+}
+
+// What stood in the cache is as before: the next step is not harmed.
+TEST(Session, AStepWithoutFiniteLogitsLeavesNothingBehind) {
+  const Model model;
+  auto* const embedding =
+      const_cast<float*>(reinterpret_cast<const float*>(model.weights->data(0, 0)));
+  const auto session = model.session();
+  const std::vector<float> good = logitsAfter(*session, prompt(5));
+  ASSERT_TRUE(session->decode(0, 2).ok());
+  const std::vector<float> next(session->logits().begin(), session->logits().end());
+  session->reset(0);
+  EXPECT_EQ(logitsAfter(*session, prompt(5)), good);
+  embedding[49 * example::kHidden] = std::numeric_limits<float>::infinity();
+  EXPECT_FALSE(session->decode(0, 49).ok());
+  EXPECT_EQ(session->kvLen(0), 5);
+  ASSERT_TRUE(session->decode(0, 2).ok());
+  EXPECT_EQ(std::vector<float>(session->logits().begin(), session->logits().end()), next);
 }
 
 TEST(Session, GivesTheSameBitsForAnyChunking) {

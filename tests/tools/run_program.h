@@ -26,6 +26,7 @@ struct Ran {
 struct Limits {
   rlim_t file_bytes = RLIM_INFINITY;
   rlim_t address_bytes = RLIM_INFINITY;
+  rlim_t stack_bytes = RLIM_INFINITY;
 };
 
 inline std::string readWhole(const std::string& path) {
@@ -51,6 +52,7 @@ inline Ran runProgram(std::vector<std::string> command, const std::string& scrat
     };
     limit(RLIMIT_FSIZE, limits.file_bytes);
     limit(RLIMIT_AS, limits.address_bytes);
+    limit(RLIMIT_STACK, limits.stack_bytes);
     std::vector<char*> argv;
     for (std::string& argument : command) argv.push_back(argument.data());
     argv.push_back(nullptr);

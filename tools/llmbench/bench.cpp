@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/core/cost.h"
+#include "runtime/io/printable.h"
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"
@@ -242,8 +243,9 @@ void printAblation(const std::vector<Entrant>& entrants, const BenchOptions& o) 
 void printTable(const std::vector<Entrant>& entrants, const BenchOptions& o) {
   const Session& session = *entrants[0].model.session;
   const Rounds& r = entrants[0].rounds;
-  fmt::print("{}: {} at {} threads, median of {} rounds [least, most]\n", session.plan().path(),
-             session.plan().targetName(), session.options().threads, o.repeat);
+  fmt::print("{}: {} at {} threads, median of {} rounds [least, most]\n",
+             printableLine(session.plan().path()), session.plan().targetName(),
+             session.options().threads, o.repeat);
   const auto row = [](const std::string& name, const Samples& s, const char* unit) {
     fmt::print("  {:<34}{:>10.2f} {:<8} [{:.2f}, {:.2f}]\n", name, s.median(), unit, s.min(),
                s.max());

@@ -16,6 +16,7 @@
 #include "passes/Pipeline.h"
 #include "runtime/core/plan_verify.h"
 #include "runtime/core/weights.h"
+#include "runtime/io/printable.h"
 #include "tools/llmc/Commands.h"
 #include "tools/llmc/Compile.h"
 #include "tools/llmc/OutputPaths.h"
@@ -100,8 +101,9 @@ Status compile(Flags& f) {
   }
   LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileModel(o));
   for (const std::string& warning : compiled.warnings)
-    fmt::print(stderr, "llmc: warning: {}\n", warning);
-  for (const std::string& note : compiled.notes) fmt::print(stderr, "llmc: note: {}\n", note);
+    fmt::print(stderr, "llmc: warning: {}\n", llmrt::printableLine(warning));
+  for (const std::string& note : compiled.notes)
+    fmt::print(stderr, "llmc: note: {}\n", llmrt::printableLine(note));
   if (o.emit != Emit::kPlan) return writeText(compiled.text, f.output);
 
   // Weights first: the plan holds their hashes. Both files get their names only when both are

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "runtime/io/printable.h"
 #include "runtime/measure/bandwidth.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/llmc/Commands.h"
@@ -26,7 +27,8 @@ llmrt::Status inspect(const Flags& f) {
   LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(f.plan));
   const std::string ir = open.plan->ir() ? open.plan->ir()->str() : "";
   if (f.ir && !f.json) {
-    std::fwrite(ir.data(), 1, ir.size(), stdout);
+    const std::string shown = llmrt::printableLines(ir);
+    std::fwrite(shown.data(), 1, shown.size(), stdout);
     return {};
   }
   const int64_t max_seq_len = open.plan->model()->max_seq_len();
@@ -48,10 +50,12 @@ llmrt::Status inspect(const Flags& f) {
   if (f.json) {
     nlohmann::ordered_json json = reportJson(*open.plan, report);
     if (f.ir) json["ir"] = ir;
-    // A plan's texts need not be UTF-8: what is not becomes U+FFFD instead of an exception.
-    text = json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    // A plan's texts need not be UTF-8: what is not becomes U+FFFD instead of an exception. ASCII
+    // alone holds nothing that a terminal obeys.
+    constexpr bool kAsciiOnly = true;
+    text = json.dump(2, ' ', kAsciiOnly, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   } else {
-    text = reportText(*open.plan, report);
+    text = llmrt::printableLines(reportText(*open.plan, report));
   }
   std::fwrite(text.data(), 1, text.size(), stdout);
   return {};

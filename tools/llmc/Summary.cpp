@@ -8,6 +8,7 @@
 
 #include "runtime/core/cost.h"
 #include "runtime/core/session.h"
+#include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/llmc/Units.h"
 
@@ -32,7 +33,8 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
   std::string kv;
   if (plan.kv_groups() && plan.kv_groups()->size() > 0)
     kv = fmt::format(", {} KV cache", schema::EnumNameDType(plan.kv_groups()->Get(0)->dtype()));
-  fmt::print("{}: {}, {} parameters, {} weights{}\n", m.name()->str(), m.architecture()->str(),
+  fmt::print("{}: {}, {} parameters, {} weights{}\n", llmrt::printableLine(m.name()->str()),
+             llmrt::printableLine(m.architecture()->str()),
              countText(static_cast<double>(m.num_parameters())), schema::EnumNameDType(m.dtype()),
              kv);
 
@@ -64,10 +66,12 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
     code += fmt::format("{}{} {}", code.empty() ? "" : ", ", t->name()->str(),
                         text(t->image()->size()));
   fmt::print("  kernels    {}, code for {}\n", plan.kernels()->size(), code);
-  fmt::print("  wrote      {} ({}){}, {:.1f} s\n", facts.plan_path, text(facts.plan_bytes),
+  fmt::print("  wrote      {} ({}){}, {:.1f} s\n", llmrt::printableLine(facts.plan_path),
+             text(facts.plan_bytes),
              facts.weights_path.empty()
                  ? std::string(", code only: llmc pack makes the weights")
-                 : fmt::format(", {} ({})", facts.weights_path, text(plan.weights_bytes())),
+                 : fmt::format(", {} ({})", llmrt::printableLine(facts.weights_path),
+                               text(plan.weights_bytes())),
              facts.seconds);
   return {};
 }

@@ -1,5 +1,6 @@
 // llmc: compiles language models ahead of time.
 #include <llvm/Support/ErrorHandling.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +9,8 @@
 #include <exception>
 #include <new>
 
+#include "runtime/io/mapped_file_fault.h"
+#include "runtime/io/printable.h"
 #include "tools/llmc/Commands.h"
 
 namespace {
@@ -15,8 +18,9 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 
+// Messages quote names of files and what stands in them.
 int fail(const std::string& message) {
-  std::fprintf(stderr, "llmc: error: %s\n", message.c_str());
+  std::fprintf(stderr, "llmc: error: %s\n", llmrt::printableLine(message).c_str());
   return kFailed;
 }
 
@@ -59,7 +63,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     const auto chosen = app.get_subcommands();
-    std::fprintf(stderr, "llmc: %s (llmc %s--help)\n", error.what(),
+    std::fprintf(stderr, "llmc: %s (llmc %s--help)\n", llmrt::printableLine(error.what()).c_str(),
                  chosen.empty() ? "" : (chosen.front()->get_name() + " ").c_str());
     return kUsage;
   }
@@ -71,14 +75,7 @@ int run(int argc, char** argv) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  std::set_terminate(terminateHandler);
-  // A file that would pass RLIMIT_FSIZE is then an error that is reported, like a full disk,
-  // wherever it is written.
-  std::signal(SIGXFSZ, SIG_IGN);
-  llvm::install_bad_alloc_error_handler([](void*, const char*, bool) { outOfMemory(); });
+int runCaught(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {
@@ -86,4 +83,40 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     return fail(std::string("internal error: ") + error.what());
   }
+}
+
+// LLVM's passes and the parsers recurse: with the stack that `ulimit -s` gives, which may be 64
+// KiB, they would end in a crash. A thread's stack is as large as it is asked for: Linux's default.
+int runOnLargeStack(int argc, char** argv) {
+  struct Call {
+    int argc;
+    char** argv;
+    int status;
+  } call = {argc, argv, kFailed};
+  constexpr size_t kStackBytes = size_t{8} << 20;
+  pthread_attr_t attributes;
+  pthread_t thread;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  const auto body = [](void* argument) -> void* {
+    auto* const call = static_cast<Call*>(argument);
+    call->status = runCaught(call->argc, call->argv);
+    return nullptr;
+  };
+  if (::pthread_create(&thread, &attributes, body, &call) != 0)
+    return fail("out of memory: no stack of 8 MiB can be had");
+  ::pthread_join(thread, nullptr);
+  return call.status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  llmrt::explainLostMappings("llmc");
+  std::set_terminate(terminateHandler);
+  // A file that would pass RLIMIT_FSIZE is then an error that is reported, like a full disk,
+  // wherever it is written.
+  std::signal(SIGXFSZ, SIG_IGN);
+  llvm::install_bad_alloc_error_handler([](void*, const char*, bool) { outOfMemory(); });
+  return runOnLargeStack(argc, argv);
 }

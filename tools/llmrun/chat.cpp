@@ -114,8 +114,8 @@ class Chat {
     terminal_ = true;
     catchInterrupts(SecondInterrupt::kIsAnother);
     LLMRT_ASSIGN_OR_RETURN(const auto editor, LineEditor::create());
-    fmt::print("{}, a context of {} tokens. /help lists the commands.\n", modelName(),
-               model_.session->options().max_seq_len);
+    fmt::print("{}, a context of {} tokens. /help lists the commands.\n",
+               printableLine(modelName()), model_.session->options().max_seq_len);
     for (;;) {
       const LineEditor::Input input = editor->read();
       if (input.kind == LineEditor::Kind::kEnd) return 0;
@@ -124,7 +124,7 @@ class Chat {
         continue;
       }
       const Status status = handle(input.line);
-      if (!status.ok()) fmt::print(stderr, "llmrun: error: {}\n", status.message());
+      if (!status.ok()) fmt::print(stderr, "llmrun: error: {}\n", printableLine(status.message()));
       if (ended_) return 0;
     }
   }

@@ -10,6 +10,8 @@
 
 #include "runtime/core/memory.h"
 #include "runtime/cuda/device.h"
+#include "runtime/io/mapped_file_fault.h"
+#include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
@@ -80,9 +82,11 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
 int runProgram(const char* name, const char* description, int argc, char** argv,
                void (*declare)(CLI::App&, void*), Result<int> (*body)(void*), void* state) {
   const auto fail = [name](const std::string& message, int status) {
-    fmt::print(stderr, "{}: error: {}\n", name, message);
+    // Messages quote names of files and what stands in them.
+    fmt::print(stderr, "{}: error: {}\n", name, printableLine(message));
     return status;
   };
+  explainLostMappings(name);
   try {
     CLI::App app{description, name};
     app.set_version_flag("--version", "llmrt 0.1.0");

@@ -11,6 +11,7 @@
 #include "runtime/core/generate.h"
 #include "runtime/core/perplexity.h"
 #include "runtime/io/mapped_file.h"
+#include "runtime/io/printable.h"
 #include "runtime/text/utf8.h"
 #include "tools/llmrun/chat.h"
 #include "tools/llmrun/generation.h"
@@ -103,9 +104,10 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
                "[{} on {} threads of {}: first token {:.0f} ms; prompt {} tokens, {:.1f} tok/s; "
                "decode {:.1f} tok/s, "
                "{:.1f} GB/s; {}]\n",
-               model.plan->path(), model.session->options().threads, model.plan->targetName(),
-               result.ttft_seconds * 1e3, result.prompt_tokens, s.prefill_tok_s, s.decode_tok_s,
-               s.decode_gb_s, finishReasonName(result.finish_reason));
+               printableLine(model.plan->path()), model.session->options().threads,
+               model.plan->targetName(), result.ttft_seconds * 1e3, result.prompt_tokens,
+               s.prefill_tok_s, s.decode_tok_s, s.decode_gb_s,
+               finishReasonName(result.finish_reason));
   }
   return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
 }

@@ -9,6 +9,8 @@
 
 constexpr int kSampleThreads = 256;  // LLMC_CUDA_SAMPLE_THREADS
 constexpr int kSampleBins = 2048, kSampleMostBlocks = 64;
+constexpr u32 kNotFinite = 0xffffffffu;  // LLMC_CUDA_NOT_FINITE: told in place of a token
+constexpr u64 kNoBest = ~static_cast<u64>(0);  // above any logit's key, as no order is that large
 
 /// runtime/abi/cuda_abi.h: LlmcCudaSampleState.
 struct SampleState {
@@ -124,14 +126,16 @@ struct Sampler {
     }
   }
 
-  DEVICE void choose(i64 id) const {
+  DEVICE void choose(i64 id) const { choose(id, static_cast<u32>(id)); }
+  /// `told`: what the host hears.
+  DEVICE void choose(i64 id, u32 told) const {
     s.seen[id] = 1;
     const u32 step = state.steps;
     state.steps = step + 1;
     state.done = 1;
     s.row->token_id = static_cast<int>(id);
     s.row->pos += 1;
-    s.chosen[step % 64] = static_cast<u64>(step) << 32 | static_cast<u32>(id);  // LLMC_CUDA_RING
+    s.chosen[step % 64] = static_cast<u64>(step) << 32 | told;  // LLMC_CUDA_RING
     fenceForHost();
   }
 
@@ -189,8 +193,8 @@ struct Sampler {
   }
 };
 
-/// At most kSampleMostBlocks blocks. Of equal logits greedy takes the lowest id; NaN is never
-/// chosen, unless all are: then 0.
+/// At most kSampleMostBlocks blocks. Of equal logits greedy takes the lowest id. Where a logit is
+/// NaN or infinite there is no choice: the host is told.
 DEVICE void chooseToken(const Sample& s) {
   __shared__ u64 bins[kSampleBins];
   __shared__ u64 scan[2][kSampleThreads];
@@ -235,6 +239,7 @@ DEVICE void chooseToken(const Sample& s) {
       if (phase == kLargest) {
         const u64 key = static_cast<u64>(order) << 32 | (0xffffffffu - static_cast<u32>(id));
         best = key > best ? key : best;
+        if ((floatToBits(s.logits[id]) & 0x7f800000u) == 0x7f800000u) best = kNoBest;
       }
       if (order == 0 || ((order ^ prefix) & above_digit) != 0) continue;
       u64* const bin = &bins[order >> shift & digit_mask];
@@ -274,8 +279,11 @@ DEVICE void chooseToken(const Sample& s) {
     const bool finite = order > 0x007fffffu && order < 0xff800000u;
     // A number is drawn for every token that is not greedy's, also where it decides nothing.
     if (state.temperature != 0.0f && !finite) llmcNextRandom(state.random);
-    if (state.temperature == 0.0f || !finite)
+    if (found == kNoBest) {
+      sampler.choose(0, kNotFinite);  // a step that ran ahead gets a token that there is
+    } else if (state.temperature == 0.0f || !finite) {
       sampler.choose(static_cast<i64>(0xffffffffu - static_cast<u32>(found)));
+    }
   }
   __syncthreads();
   if (counts) sampler.findBin(false, shift, &state.threshold);

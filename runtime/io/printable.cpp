@@ -1,0 +1,50 @@
+#include "runtime/io/printable.h"
+
+#include <cstdint>
+
+namespace llmrt {
+namespace {
+
+std::string printable(std::string_view text, std::string_view kept) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  while (!text.empty()) {
+    size_t length = visibleCharacter(text);
+    if (length == 0 && kept.find(text[0]) != std::string_view::npos) length = 1;
+    if (length > 0) {
+      out += text.substr(0, length);
+    } else {
+      const auto byte = static_cast<unsigned char>(text[0]);
+      out += {'\\', 'x', kHex[byte >> 4], kHex[byte & 15]};
+      length = 1;
+    }
+    text.remove_prefix(length);
+  }
+  return out;
+}
+
+}  // namespace
+
+size_t visibleCharacter(std::string_view text) {
+  if (text.empty()) return 0;
+  const auto lead = static_cast<unsigned char>(text[0]);
+  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
+  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
+  uint32_t code = lead & (0xffu >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if ((byte & 0xc0) != 0x80) return 0;
+    code = code << 6 | (byte & 0x3fu);
+  }
+  const uint32_t least[] = {0xa0, 0x800, 0x10000};  // below U+00A0 are controls
+  if (code < least[length - 2] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
+  const bool obeyed = (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
+                      code == 0x200e || code == 0x200f || code == 0x061c;
+  return obeyed ? 0 : length;
+}
+
+std::string printableLine(std::string_view text) { return printable(text, ""); }
+std::string printableLines(std::string_view text) { return printable(text, "\n\t"); }
+
+}  // namespace llmrt
