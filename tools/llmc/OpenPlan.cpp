@@ -4,10 +4,12 @@
 
 #include "runtime/core/plan_verify.h"
 #include "runtime/schema/plan_generated.h"
+#include "tools/cli/not_a_plan.h"
 
 namespace llmc {
 
 llmrt::Result<OpenPlan> openPlan(const std::string& path) {
+  LLMRT_RETURN_IF_ERROR(llmrt::checkIsPlan(path));
   OpenPlan open;
   LLMRT_ASSIGN_OR_RETURN(open.file, llmrt::MappedFile::open(path));
   auto plan = llmrt::verifyPlan(open.file.bytes());
