@@ -36,15 +36,6 @@ bool isDirectory(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-// "models/mistral.json" -> "mistral"; a config.json is named after its directory.
-std::string modelName(const fs::path& path) {
-  std::error_code error;
-  fs::path full = fs::absolute(path, error).lexically_normal();
-  if (full.filename().empty()) full = full.parent_path();
-  if (full.filename() == "config.json") return full.parent_path().filename().string();
-  return isDirectory(full) ? full.filename().string() : full.stem().string();
-}
-
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(auto chat_template, gguf->getString("tokenizer.chat_template"));
   if (chat_template) out.chat_template = *chat_template;
@@ -155,6 +146,14 @@ Status checkLooksLikeConfig(const MappedFile& file) {
 }
 
 }  // namespace
+
+std::string modelName(const fs::path& path) {
+  std::error_code error;
+  fs::path full = fs::absolute(path, error).lexically_normal();
+  if (full.filename().empty()) full = full.parent_path();
+  if (full.filename() == "config.json") return full.parent_path().filename().string();
+  return isDirectory(full) ? full.filename().string() : full.stem().string();
+}
 
 Result<Checkpoint> openCheckpoint(const std::string& path, const CheckpointOptions& options) {
   Checkpoint out;

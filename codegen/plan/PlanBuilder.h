@@ -23,6 +23,7 @@ struct PlanParts {
   std::string chat_template;                             // empty: none
   std::string fused_ir;                                  // text
   std::string command;                                   // flags, for people
+  std::string producer;                                  // the compiler and its version
 };
 
 /// A code-only plan (has_weights is false, hashes are 0). `model` has been scheduled and checked;

@@ -42,6 +42,7 @@ Status pack(const Flags& f) {
   {
     LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(f.plan));
     open.plan->UnPackTo(&plan);
+    plan.source_id = 0;  // other weights than those that `llmc compile` saw
   }
   LLMRT_RETURN_IF_ERROR(checkOutputs({f.plan, weights_path}, {f.weights}));
   LLMRT_ASSIGN_OR_RETURN(std::unique_ptr<llmrt::TensorSource> source, openWeights(f.weights));
