@@ -92,6 +92,20 @@ TEST_F(CommandLine, UnknownFlagsAreSuggested) {
   EXPECT_EQ(run(LLMRUN, {"--help", "--aaaa"}).status, 0);
 }
 
+TEST_F(CommandLine, ABadNumberIsNamedWithItsFlag) {
+  const auto said = [&](const std::string& flag, const std::string& value) {
+    return usage({model_.path, "-p", "a", flag + "=" + value});
+  };
+  EXPECT_EQ(
+      said("--max-tokens", "abc"),
+      "llmrun: error: --max-tokens: 'abc' is not a number, or out of range (llmrun --help)\n");
+  EXPECT_EQ(said("--max-tokens", "-1"),
+            "llmrun: error: --max-tokens: -1 is too small (llmrun --help)\n");
+  EXPECT_THAT(said("--threads", "0"), HasSubstr("--threads: Value 0 not in range 1 to 1024"));
+  EXPECT_THAT(said("--seed", "99999999999999999999999"), HasSubstr("--seed"));
+  EXPECT_THAT(said("--synthetic-weights", "x"), HasSubstr("--synthetic-weights"));
+}
+
 TEST_F(CommandLine, VersionNamesTheProgramAndTheCommit) {
   EXPECT_THAT(run(LLMRUN, {"--version"}).out, StartsWith("llmrun "));
   EXPECT_THAT(run(LLMBENCH, {"--version"}).out,

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <stdexcept>
 
@@ -36,6 +37,9 @@ bool isHelp(const CLI::App& app, const CLI::Option* option) {
 
 // Whether its value is the next word: flags take one only behind '='.
 bool takesValue(const CLI::Option& option) { return option.get_items_expected_min() > 0; }
+
+// How the upper bound of a range begins that has none.
+constexpr const char* kWithoutEnd = " to 17976931348623157";
 
 /// Walks the words as CLI11 will, which reports what it declared first, not what was typed first.
 class Scan {
@@ -115,7 +119,11 @@ class Scan {
   void take(CLI::Option& option, const std::string& word, size_t equals) {
     help_ = help_ || isHelp(*app_, &option);
     done_.push_back(word);
-    if (!takesValue(option)) return;
+    if (!takesValue(option)) {
+      if (equals != std::string::npos)
+        check(option, option.get_flag_value(word.substr(2, equals - 2), word.substr(equals + 1)));
+      return;
+    }
     if (equals != std::string::npos) return check(option, word.substr(equals + 1));
     if (at_ == words_.size()) return;  // CLI11 says what is missing
     done_.push_back(words_[at_]);
@@ -163,12 +171,23 @@ class Scan {
     option.add_result(value);
     try {
       option.run_callback();
+    } catch (const CLI::ValidationError& e) {
+      // CLI11 writes the bounds of a double's range in 600 digits.
+      char* end = nullptr;
+      const bool number = !value.empty() && (std::strtod(value.c_str(), &end), *end == '\0');
+      if (std::string(e.what()).find(" not in range ") == std::string::npos) throw;
+      if (!number) notANumber(option, value);
+      if (std::string(e.what()).find(kWithoutEnd) == std::string::npos) throw;
+      fail(fmt::format("{}: {} is too small", option.get_name(), value));
     } catch (const std::logic_error&) {  // of the C++ library's number parsing
-      option.clear();
-      fail(fmt::format("{}: {} is not a number, or out of range", option.get_name(),
-                       quotedName(value)));
+      notANumber(option, value);
     }
     option.clear();
+  }
+
+  [[noreturn]] static void notANumber(const CLI::Option& option, const std::string& value) {
+    fail(fmt::format("{}: {} is not a number, or out of range", option.get_name(),
+                     quotedName(value)));
   }
 
   [[noreturn]] void unknown(const std::string& name) const {

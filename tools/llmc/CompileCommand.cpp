@@ -158,7 +158,11 @@ Status compile(Flags& f) {
   Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
   if (!verified.ok()) return llmrt::internalError("the plan " + verified.status().message());
   LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile plan, writePlan(bytes, f.output));
-  LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
+  {
+    StageLine line;
+    line.show("writing to the disk");
+    LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
+  }
   printNotes(compiled);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
