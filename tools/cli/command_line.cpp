@@ -133,8 +133,9 @@ class Scan {
   void takeForeign(const ForeignFlag& foreign, const std::string& word, size_t equals) {
     if (foreign.ours.empty())
       fail(fmt::format("{} is not a flag here: {}", foreign.spelling, foreign.advice));
-    CLI::Option* option = find(foreign.ours);
     if (foreign.ours.starts_with("--")) {
+      CLI::Option* option = find(foreign.ours);
+      if (!option) unknown(word);
       const std::string value = equals == std::string::npos ? "" : word.substr(equals);
       return take(*option, std::string(foreign.ours) + value,
                   value.empty() ? std::string::npos : foreign.ours.size());

@@ -55,8 +55,6 @@ constexpr ForeignFlag kRun[] = {
     {"--no-display-prompt", "", "the prompt is never printed"},
     {"-hf", "", "nothing is downloaded: fetch the model, then llmc compile DIRECTORY"},
     {"--hf-repo", "", "nothing is downloaded: fetch the model, then llmc compile DIRECTORY"},
-    {"--samplers", "",
-     "the order of sampling is fixed: penalties, temperature, top-k, top-p, min-p"},
     {"-tb", "", "--threads is for prompts and decoding alike"},
     {"--threads-batch", "", "--threads is for prompts and decoding alike"},
 };
