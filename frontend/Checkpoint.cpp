@@ -36,19 +36,6 @@ bool isDirectory(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-// "models/mistral.json" -> "mistral"; a config.json is named after its directory.
-std::string modelName(const fs::path& path) {
-  std::error_code error;
-  fs::path full = fs::absolute(path, error).lexically_normal();
-  if (full.filename().empty()) full = full.parent_path();
-  if (full.filename() == "config.json") return full.parent_path().filename().string();
-  if (isDirectory(full)) return full.filename().string();
-  // The parts of a split model share its name.
-  if (const auto part = llmrt::parseGgufPartName(full.string()))
-    return fs::path(part->prefix).filename().string();
-  return full.stem().string();
-}
-
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.chat, readChatFiles(*gguf));
   if (!gguf->has("tokenizer.ggml.model")) return {};
@@ -183,6 +170,18 @@ Status checkLooksLikeConfig(const MappedFile& file) {
 }
 
 }  // namespace
+
+std::string modelName(const fs::path& path) {
+  std::error_code error;
+  fs::path full = fs::absolute(path, error).lexically_normal();
+  if (full.filename().empty()) full = full.parent_path();
+  if (full.filename() == "config.json") return full.parent_path().filename().string();
+  if (isDirectory(full)) return full.filename().string();
+  // The parts of a split model share its name.
+  if (const auto part = llmrt::parseGgufPartName(full.string()))
+    return fs::path(part->prefix).filename().string();
+  return full.stem().string();
+}
 
 Result<Checkpoint> openCheckpoint(const std::string& named, const CheckpointOptions& options) {
   LLMRT_ASSIGN_OR_RETURN(const std::string path, llmrt::resolveGgufFolder(named));

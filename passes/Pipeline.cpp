@@ -2,6 +2,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
 #include "mlir/Pass/PassOptions.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -128,6 +129,15 @@ llmrt::Status printIrAfter(PassManager& pm, std::string_view which, llvm::raw_os
                       /*printModuleScope=*/false, /*printAfterOnlyOnChange=*/false,
                       /*printAfterOnlyOnFailure=*/false, os);
   return {};
+}
+
+std::string describePasses() {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  for (const KnownPass& pass : kPasses)
+    if (const PassInfo* info = PassInfo::lookup(pass.name))
+      os << "  --" << llvm::left_justify(pass.name, 26) << info->getPassDescription() << "\n";
+  return text;
 }
 
 void registerPipelines() {

@@ -37,6 +37,9 @@ llmrt::Status checkPassToPrint(std::string_view which);
 /// unknown name is checkPassToPrint()'s error. `os` must outlive the pass manager.
 llmrt::Status printIrAfter(mlir::PassManager& pm, std::string_view which, llvm::raw_ostream& os);
 
+/// The passes in the order of the pipeline, a line each: "  --NAME  summary". They are registered.
+std::string describePasses();
+
 /// Registers the pipeline as `llmc-pipeline` for llmc-opt, with the option `disable-pass`.
 void registerPipelines();
 

@@ -125,6 +125,19 @@ llvm::Error checkNvrtc() {
       "virtual environment), or the CUDA toolkit");
 }
 
+std::string nvrtcBuild() {
+  const Nvrtc* const nvrtc = loadNvrtc();
+  if (!nvrtc) return "";
+  int major = 0, minor = 0;
+  nvrtc->version(&major, &minor);
+  Dl_info library = {};
+  std::error_code unknown;
+  uintmax_t bytes = 0;
+  if (dladdr(reinterpret_cast<void*>(nvrtc->version), &library) && library.dli_fname)
+    bytes = fs::file_size(library.dli_fname, unknown);
+  return fmt::format("{}.{}, {} bytes", major, minor, unknown ? 0 : bytes);
+}
+
 llvm::Expected<Binary> compileCuda(const std::string& source, const std::string& arch) {
   if (llvm::Error missing = checkNvrtc()) return missing;
   const Nvrtc& nvrtc = *loadNvrtc();

@@ -28,6 +28,10 @@ struct Binary {
 /// Whether NVRTC can be loaded; the error says how to get it.
 llvm::Error checkNvrtc();
 
+/// Which NVRTC would compile: its version and its library's size, since a patch has the version of
+/// what it replaces. "" where there is none.
+std::string nvrtcBuild();
+
 /// Compiles one source. `arch`: "sm_90a" gives a cubin, "compute_80" PTX. An error carries the
 /// compiler's log.
 llvm::Expected<Binary> compileCuda(const std::string& source, const std::string& arch);

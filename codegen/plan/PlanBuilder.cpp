@@ -36,7 +36,7 @@ class PlanBuilder {
 
   Result<schema::PlanT> build() {
     plan_.schema_version = llmrt::kPlanSchemaVersion;
-    plan_.producer = "llmc " LLMC_VERSION;
+    plan_.producer = parts_.producer;
     plan_.command = parts_.command;
     addWeights();
     addModel();

@@ -25,6 +25,7 @@ struct PlanParts {
   std::vector<std::unique_ptr<llmrt::schema::SpecialTokenT>> special_tokens;
   std::string fused_ir;  // text
   std::string command;   // flags, for people
+  std::string producer;  // the compiler and its version
 };
 
 /// A code-only plan (has_weights is false, hashes are 0). `model` has been scheduled and checked;

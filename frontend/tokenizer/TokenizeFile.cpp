@@ -29,8 +29,8 @@ Result<std::vector<int32_t>> parseIds(std::string_view text, int32_t vocab_size)
   return ids;
 }
 
-Status tokenizeText(const llmrt::Tokenizer& tokenizer, std::string_view text,
-                    const TokenizeOptions& options, std::ostream& out) {
+Status tokenizeOne(const llmrt::Tokenizer& tokenizer, std::string_view text,
+                   const TokenizeOptions& options, std::ostream& out) {
   if (options.decode) {
     LLMRT_ASSIGN_OR_RETURN(auto ids, parseIds(text, tokenizer.vocabSize()));
     out << tokenizer.decode(ids, !options.parse_special) << '\n';
@@ -52,16 +52,18 @@ Status tokenizeText(const llmrt::Tokenizer& tokenizer, std::string_view text,
 Status tokenizeFile(const llmrt::Tokenizer& tokenizer, const TokenizeOptions& options,
                     std::ostream& out) {
   LLMRT_ASSIGN_OR_RETURN(auto file, llmrt::MappedFile::open(options.path));
-  std::string_view text = file.text();
-  if (!options.lines) {
-    return tokenizeText(tokenizer, text, options, out).withContext(options.path);
-  }
+  return tokenizeText(tokenizer, file.text(), options.path, options, out);
+}
+
+Status tokenizeText(const llmrt::Tokenizer& tokenizer, std::string_view text,
+                    const std::string& name, const TokenizeOptions& options, std::ostream& out) {
+  if (!options.lines) return tokenizeOne(tokenizer, text, options, out).withContext(name);
   for (size_t number = 1; !text.empty(); ++number) {
     size_t end = text.find('\n');
     std::string_view line = text.substr(0, end);
     text.remove_prefix(end == text.npos ? text.size() : end + 1);
-    LLMRT_RETURN_IF_ERROR(tokenizeText(tokenizer, line, options, out)
-                              .withContext(options.path + " line " + std::to_string(number)));
+    LLMRT_RETURN_IF_ERROR(tokenizeOne(tokenizer, line, options, out)
+                              .withContext(name + " line " + std::to_string(number)));
   }
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include <ostream>
 #include <string>
+#include <string_view>
 
 #include "runtime/io/status.h"
 #include "runtime/text/tokenizer.h"
@@ -20,6 +21,12 @@ struct TokenizeOptions {
 /// Ids separated by spaces, one text a line; decoding, each text followed by a newline. A failure
 /// names the file, and the line where each line is a text.
 llmrt::Status tokenizeFile(const llmrt::Tokenizer& tokenizer, const TokenizeOptions& options,
+                           std::ostream& out);
+
+/// The same for a text that came from elsewhere, called `name` in errors; `options.path` is not
+/// looked at.
+llmrt::Status tokenizeText(const llmrt::Tokenizer& tokenizer, std::string_view text,
+                           const std::string& name, const TokenizeOptions& options,
                            std::ostream& out);
 
 }  // namespace llmc

@@ -257,7 +257,9 @@ TEST(Llmbench, DecodesSeveralSequencesAtOnce) {
   EXPECT_THAT(shell(command + "3").out, HasSubstr("decode 3 x 10 tokens at depth 0"));
   const Output bad = shell(command + "4");
   EXPECT_EQ(bad.status, 1);
-  EXPECT_THAT(bad.err, HasSubstr(model.path + ": max_batch 4: the plan was compiled for 1 to 3"));
+  EXPECT_EQ(bad.err, "llmbench: error: --batch 4: " + model.path +
+                         " was compiled for 3 sequences at once: llmc compile MODEL -o " +
+                         model.path + " --max-batch 4\n");
 }
 
 TEST(Llmbench, ComparesPlansInTheSameRounds) {

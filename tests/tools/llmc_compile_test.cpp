@@ -26,11 +26,15 @@ class LlmcCompile : public ::testing::Test {
     arguments.insert(arguments.begin(), LLMC_PROGRAM);
     return runProgram(std::move(arguments), dir_.path());
   }
-  /// Runs, expects success and silence on stderr.
+  /// Runs, expects success and silence on stderr; that the tiny model has no tokenizer is not news.
   std::string succeed(std::vector<std::string> arguments) {
     const Ran ran = llmc(std::move(arguments));
     EXPECT_EQ(ran.status, 0) << ran.err;
-    EXPECT_EQ(ran.err, "");
+    if (ran.err.starts_with("llmc: note: the model has no tokenizer")) {
+      EXPECT_EQ(ran.errLines(), 1u) << ran.err;
+    } else {
+      EXPECT_EQ(ran.err, "");
+    }
     return ran.out;
   }
   /// An HF directory of the tiny model.
@@ -94,7 +98,17 @@ TEST_F(LlmcCompile, PackMakesTheWeightsThatCompileWouldHaveMade) {
   EXPECT_FALSE(fs::exists(dir_.path("code.weights")));
   succeed({"pack", dir_.path("code.fb"), "--weights", model});
   EXPECT_EQ(readWhole(dir_.path("code.weights")), readWhole(dir_.path("whole.weights")));
-  EXPECT_EQ(readWhole(dir_.path("code.fb")), readWhole(dir_.path("whole.fb")));
+  // But for what compile saw, and pack does not know.
+  const auto plan = [&](const std::string& path) {
+    const std::string bytes = readWhole(path);
+    llmrt::schema::PlanT plan;
+    llmrt::schema::GetPlan(bytes.data())->UnPackTo(&plan);
+    plan.source_id = plan.hash = 0;
+    flatbuffers::FlatBufferBuilder builder;
+    builder.Finish(llmrt::schema::Plan::Pack(builder, &plan));
+    return std::string(builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize());
+  };
+  EXPECT_EQ(plan(dir_.path("code.fb")), plan(dir_.path("whole.fb")));
 }
 
 TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
@@ -114,10 +128,63 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
 
 TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
   const Ran ran = llmc({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3",
-                        "--max-seq-len", "100"});
+                        "--tokenizer", "none", "--max-seq-len", "100"});
   EXPECT_EQ(ran.status, 0);
   EXPECT_EQ(ran.errLines(), 1u);
   EXPECT_THAT(ran.err, HasSubstr("warning: --max-seq-len 100"));
+}
+
+TEST_F(LlmcCompile, TheSummarySaysHowMuchOfTheContextWasTaken) {
+  const auto context = [&](const std::string& max_seq_len) {
+    const Ran ran = llmc({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3",
+                          "--max-seq-len", max_seq_len});
+    const size_t at = ran.out.find("context");
+    return ran.out.substr(at, ran.out.find('\n', at) - at);
+  };
+  EXPECT_EQ(context("48"),
+            "context    48 tokens of the 64 that the model was trained for: --max-seq-len 64 takes "
+            "them all");
+  EXPECT_EQ(context("64"), "context    64 tokens, what the model was trained for");
+  EXPECT_EQ(context("100"), "context    100 tokens, beyond the 64 that the model was trained for");
+}
+
+TEST_F(LlmcCompile, AModelWithoutATokenizerIsSaidUnlessItWasMeant) {
+  const std::vector<std::string> command = {"compile",         tinyModel(), "-o",
+                                            dir_.path("t.fb"), "--target",  "x86-64-v3"};
+  const Ran ran = llmc(command);
+  EXPECT_EQ(ran.errLines(), 1u) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("--prompt-ids, not --prompt; --tokenizer PATH"));
+  std::vector<std::string> meant = command;
+  meant.insert(meant.end(), {"--tokenizer", "none"});
+  EXPECT_EQ(llmc(meant).err, "");
+}
+
+TEST_F(LlmcCompile, ThePlanIsNamedAfterTheModel) {
+  const std::string model = tinyModel();
+  dir_.write("small.json", tinyConfig().dump());
+  fs::create_directory(dir_.path("work"));
+  const auto compile = [&](const std::string& what, const std::string& from) {
+    return runProgram({LLMC_PROGRAM, "compile", what, "--target", "x86-64-v3"}, dir_.path(), {},
+                      "/dev/null", from);
+  };
+  EXPECT_EQ(compile(model, dir_.path("work")).status, 0);
+  EXPECT_TRUE(fs::exists(dir_.path("work/hf.fb")));
+  EXPECT_TRUE(fs::exists(dir_.path("work/hf.weights")));
+  EXPECT_EQ(compile(dir_.path("small.json"), dir_.path("work")).status, 0);
+  EXPECT_TRUE(fs::exists(dir_.path("work/small.fb")));
+  // From within, too.
+  EXPECT_EQ(compile(".", model).status, 0);
+  EXPECT_TRUE(fs::exists(model + "/hf.fb"));
+  // Somebody else's file of that name stays.
+  for (const char* name : {"work/hf.fb", "work/hf.weights"}) {
+    dir_.write(name, "mine");
+    const Ran ran = compile(model, dir_.path("work"));
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_THAT(ran.err, HasSubstr("name the plan to write with -o"));
+    EXPECT_EQ(readWhole(dir_.path(name)), "mine");
+    fs::remove(dir_.path(name));
+    EXPECT_EQ(compile(model, dir_.path("work")).status, 0);
+  }
 }
 
 // Transformers turns to other frequencies as a text grows; keys that lie in a cache cannot.
@@ -148,6 +215,26 @@ TEST_F(LlmcCompile, EmitPrintsEachStageAndWritesNoPlan) {
   EXPECT_THAT(emit("llvm"), HasSubstr("define "));
   EXPECT_THAT(emit("asm"), HasSubstr(".text"));
   EXPECT_EQ(dir_.entries(), before);
+}
+
+TEST_F(LlmcCompile, EmitPrintsOneKernelByItsName) {
+  const std::string model = tinyModel();
+  succeed({"compile", model, "-o", dir_.path("t.fb"), "--target", "x86-64-v3"});
+  const nlohmann::json kernels = inspect(dir_.path("t.fb"))["kernels"];
+  ASSERT_GT(kernels.size(), 2u);
+  const std::string wanted = kernels[1]["symbol"], other = kernels[0]["symbol"];
+  for (const char* stage : {"llvm", "asm", "cuda"}) {
+    const std::string text =
+        succeed({"compile", model, "--emit", stage, "--kernel", wanted, "--target", "x86-64-v3"});
+    EXPECT_THAT(text, HasSubstr(wanted)) << stage;
+    EXPECT_THAT(text, ::testing::Not(HasSubstr(other))) << stage;
+  }
+  const Ran unknown = llmc({"compile", model, "--emit", "asm", "--kernel", "none"});
+  EXPECT_EQ(unknown.status, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("--kernel: there is no 'none', this model has "));
+  for (const auto& kernel : kernels)
+    EXPECT_THAT(unknown.err, HasSubstr(kernel["symbol"].get<std::string>()));
+  EXPECT_EQ(llmc({"compile", model, "--emit", "ir", "--kernel", wanted}).status, 2);
 }
 
 TEST_F(LlmcCompile, ADisabledPassLeavesItsOpsUnfusedAndWhatThenCannotBeFusedIsSaid) {
@@ -189,6 +276,46 @@ TEST_F(LlmcCompile, AGgufFileAndATokenizer) {
   const std::string ids = succeed({"tokenize", gguf, dir_.path("text")});
   EXPECT_EQ(ids, "1 403 407 261 378\n");  // llama2.c's ids, BOS first
   EXPECT_EQ(succeed({"tokenize", dir_.path("s.fb"), dir_.path("text")}), ids);
+}
+
+TEST_F(LlmcCompile, TokenizesAFileAPipeOrATextOfTheCommandLine) {
+  const std::string gguf = kMaterial + "/weights/stories260K/stories260Ktok512.gguf";
+  if (!fs::exists(gguf)) GTEST_SKIP() << gguf << " is not here";
+  const std::string ids = "1 403 407 261 378\n";  // llama2.c's
+  const std::string text = dir_.write("text", "Once upon a time");
+  EXPECT_EQ(succeed({"tokenize", gguf, "--text", "Once upon a time"}), ids);
+  const auto from = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {LLMC_PROGRAM, "tokenize", gguf});
+    return runProgram(arguments, dir_.path(), {}, text);
+  };
+  EXPECT_EQ(from({}).out, ids);
+  EXPECT_EQ(from({"-"}).out, ids);
+  EXPECT_EQ(from({"/dev/stdin"}).out, ids);
+  // A text in a file's place.
+  const Ran ran = llmc({"tokenize", gguf, "Once upon a time"});
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_THAT(ran.err, HasSubstr("Once upon a time: no such file (--text TEXT"));
+}
+
+TEST_F(LlmcCompile, VersionSaysTheCommit) {
+  const std::string version = succeed({"--version"});
+  EXPECT_THAT(version,
+              ::testing::MatchesRegex("llmc [0-9.]+ \\(commit ([0-9a-f]+\\+?|unknown)\\)\n"));
+  succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3"});
+  EXPECT_EQ(inspect(dir_.path("t.fb"))["producer"].get<std::string>() + "\n", version);
+}
+
+// The example of the documentation.
+TEST_F(LlmcCompile, LlmcOptTakesWhatEmitPrints) {
+  const std::string ir = dir_.write("ir", succeed({"compile", tinyModel(), "--emit", "ir"}));
+  const Ran ran = runProgram({LLMC_OPT_PROGRAM, "--llm-fuse-norm-glu"}, dir_.path(), {}, ir);
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("llm.norm_glu"));
+  const Ran help = runProgram({LLMC_OPT_PROGRAM, "--help"}, dir_.path());
+  EXPECT_THAT(help.out, HasSubstr("--llm-fuse-norm-glu"));
+  EXPECT_THAT(help.out, ::testing::Not(HasSubstr("--aarch64-")));
+  EXPECT_THAT(runProgram({LLMC_OPT_PROGRAM, "--help-hidden"}, dir_.path()).out,
+              HasSubstr("--aarch64-"));
 }
 
 TEST_F(LlmcCompile, TargetsListsWhatCompiles) {

@@ -262,7 +262,6 @@ TEST_F(LlmcErrors, WrongUsageIsStatus2AndOneLine) {
       {},
       {"frobnicate"},
       {"compile"},
-      {"compile", tiny},
       {"compile", tiny, "-o", out, "--frobnicate"},
       {"compile", tiny, "-o", out, "--target", "z80"},
       {"compile", tiny, "-o", out, "--dtype", "i4"},
@@ -282,6 +281,68 @@ TEST_F(LlmcErrors, WrongUsageIsStatus2AndOneLine) {
     EXPECT_EQ(ran.errLines(), 1u) << ran.err;
     EXPECT_TRUE(fs::is_empty(dir_.path("out")));
   }
+}
+
+TEST_F(LlmcErrors, SaysWhatWasMeant) {
+  const auto said = [&](const std::vector<std::string>& command) {
+    const Ran ran = llmc(command);
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_EQ(ran.errLines(), 1u) << ran.err;
+    return ran.err;
+  };
+  EXPECT_EQ(said({"complie", "m"}),
+            "llmc: there is no command 'complie': did you mean compile? (llmc --help)\n");
+  EXPECT_EQ(said({"frobnicate"}), "llmc: there is no command 'frobnicate' (llmc --help)\n");
+  EXPECT_EQ(
+      said({"compile", "m", "--max-sequence-len", "7"}),
+      "llmc: there is no flag '--max-sequence-len': did you mean --max-seq-len? (llmc compile "
+      "--help)\n");
+  EXPECT_EQ(said({"compile", "m", "--no_weights"}),
+            "llmc: there is no flag '--no_weights': did you mean --no-weights? (llmc compile "
+            "--help)\n");
+  EXPECT_EQ(said({"compile", "m", "--xyzzy"}),
+            "llmc: there is no flag '--xyzzy' (llmc compile --help)\n");
+  EXPECT_EQ(said({"compile", "m", "-b", "4"}),
+            "llmc: -b is not a flag here: --max-batch N is the most sequences in flight, "
+            "--prefill-chunk N the most rows of a step (llmc compile --help)\n");
+  EXPECT_EQ(said({"compile", "m", "n"}), "llmc: 'n' is a word too many (llmc compile --help)\n");
+  EXPECT_EQ(said({"tokenize", "m", "some", "words"}),
+            "llmc: 'words' is a word too many: a text goes behind --text, in quotes (llmc tokenize "
+            "--help)\n");
+  EXPECT_EQ(said({"tokenize", "m"}),
+            "llmc: give FILE, - for standard input, or --text TEXT (llmc tokenize --help)\n");
+}
+
+// CLI11 would report what it declared first.
+TEST_F(LlmcErrors, TheFirstWrongThingIsReported) {
+  const auto said = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"compile", "m"});
+    return llmc(flags).err;
+  };
+  EXPECT_THAT(said({"--max-batch", "x", "--dtype", "i4"}), HasSubstr("--max-batch"));
+  EXPECT_THAT(said({"--dtype", "i4", "--max-batch", "x"}), HasSubstr("--dtype"));
+  EXPECT_THAT(said({"--wrong", "--dtype", "i4"}), HasSubstr("--wrong"));
+  EXPECT_THAT(said({"--dtype", "i4", "--wrong"}), HasSubstr("--dtype"));
+  // What a flag takes is no flag.
+  EXPECT_THAT(said({"--tokenizer", "--wrong", "--worse"}), HasSubstr("'--worse'"));
+}
+
+TEST_F(LlmcErrors, WhatIsNoPlanIsNamed) {
+  const std::string tiny = model(tinyConfig(), tinySafetensors(tinyShapes()));
+  ASSERT_EQ(llmc({"compile", tiny, "-o", dir_.path("p.fb")}).status, 0);
+  EXPECT_THAT(llmc({"inspect", tiny}).err,
+              HasSubstr("is a model, not a plan; this compiles it: llmc compile " + tiny +
+                        " -o hf.fb; then give hf.fb"));
+  EXPECT_THAT(llmc({"inspect", tiny + "/model.safetensors"}).err,
+              HasSubstr("llmc compile " + tiny + " -o hf.fb"));
+  EXPECT_THAT(llmc({"inspect", dir_.path("p.weights")}).err,
+              HasSubstr("give the plan itself, " + dir_.path("p.fb")));
+  fs::create_directory(dir_.path("a b"));
+  const std::string config = dir_.write("a b/it's.json", tinyConfig().dump());
+  EXPECT_THAT(llmc({"inspect", config}).err,
+              HasSubstr("llmc compile '" + dir_.path("a b") + "/it'\\''s.json' -o 'it'\\''s.fb'"));
+  fs::create_directory(dir_.path("nothing"));
+  EXPECT_THAT(llmc({"inspect", dir_.path("nothing")}).err, HasSubstr("is a directory, not a plan"));
 }
 
 TEST_F(LlmcErrors, HelpIsOnStdoutForEverySubcommand) {

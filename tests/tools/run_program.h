@@ -35,8 +35,10 @@ inline std::string readWhole(const std::string& path) {
 }
 
 /// `scratch`: a directory for the two files that collect stdout and stderr; they are removed.
+/// `input`: the file that is standard input; `directory`: where the program runs, empty: here.
 inline Ran runProgram(std::vector<std::string> command, const std::string& scratch,
-                      Limits limits = {}) {
+                      Limits limits = {}, const std::string& input = "/dev/null",
+                      const std::string& directory = "") {
   const std::string out = scratch + "/.stdout", err = scratch + "/.stderr";
   const pid_t child = ::fork();
   if (child == 0) {
@@ -44,6 +46,7 @@ inline Ran runProgram(std::vector<std::string> command, const std::string& scrat
       const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
       ::dup2(file, fd);
     };
+    ::dup2(::open(input.c_str(), O_RDONLY), STDIN_FILENO);
     redirect(out, STDOUT_FILENO);
     redirect(err, STDERR_FILENO);
     const auto limit = [](auto resource, rlim_t bytes) {
@@ -53,6 +56,7 @@ inline Ran runProgram(std::vector<std::string> command, const std::string& scrat
     limit(RLIMIT_FSIZE, limits.file_bytes);
     limit(RLIMIT_AS, limits.address_bytes);
     limit(RLIMIT_STACK, limits.stack_bytes);
+    if (!directory.empty() && ::chdir(directory.c_str()) != 0) ::_exit(126);
     std::vector<char*> argv;
     for (std::string& argument : command) argv.push_back(argument.data());
     argv.push_back(nullptr);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -16,35 +15,13 @@
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"
+#include "tools/cli/not_a_plan.h"
+#include "tools/llmbench/report.h"
 
 namespace llmrt {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// One quantity over all rounds.
-struct Samples {
-  std::vector<double> values;
-
-  double median() const {
-    std::vector<double> sorted = values;
-    std::sort(sorted.begin(), sorted.end());
-    const size_t n = sorted.size();
-    return n == 0 ? 0 : n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-  }
-  double min() const {
-    return values.empty() ? 0 : *std::min_element(values.begin(), values.end());
-  }
-  double max() const {
-    return values.empty() ? 0 : *std::max_element(values.begin(), values.end());
-  }
-};
-
-struct Rounds {
-  Samples read_gb_s, peak_gflop_s, prefill_tok_s, prefill_gflop_s;
-  Samples decode_tok_s, decode_gb_s, decode_gflop_s;  // tok/s: of all sequences
-  double bytes_per_step = 0;
-};
 
 // Any ids do: time does not depend on them, except where equal ones would keep an embedding row in
 // the cache.
@@ -88,7 +65,7 @@ Cost decodeCost(const schema::Plan& plan, int64_t batch, int64_t pos) {
 
 // Decodes `count` tokens of each sequence behind `depth` tokens. Filling a deep context takes far
 // longer than decoding in it, so what the round before filled serves again.
-Status measureDecode(Session& session, const BenchOptions& o, Rounds& rounds) {
+Status measureDecode(Session& session, const BenchCase& o, Rounds& rounds) {
   const schema::Plan& plan = session.plan().schema();
   const int64_t vocab_size = session.plan().vocabSize(), depth = o.depth, count = o.decode;
   for (int32_t seq = 0; seq < o.batch; ++seq) {
@@ -124,7 +101,16 @@ Status measureDecode(Session& session, const BenchOptions& o, Rounds& rounds) {
   return {};
 }
 
-Status checkLengths(const Session& session, const BenchOptions& o) {
+Status checkBatch(const Plan& plan, int64_t batch) {
+  if (batch <= plan.maxBatch()) return {};
+  return invalidArgument(fmt::format(
+      "--batch {}: {} was compiled for {} at once: llmc compile MODEL -o {} --max-batch {}", batch,
+      plan.path(),
+      plan.maxBatch() == 1 ? "1 sequence" : fmt::format("{} sequences", plan.maxBatch()),
+      shellQuoted(plan.path()), batch));
+}
+
+Status checkLengths(const Session& session, const BenchCase& o) {
   const int64_t context = session.options().max_seq_len;
   if (o.prefill > context) {
     return invalidArgument(
@@ -137,224 +123,167 @@ Status checkLengths(const Session& session, const BenchOptions& o) {
   return {};
 }
 
-/// A plan that takes its turn in every round.
-struct Entrant {
-  LoadedModel model;
-  Rounds rounds;
-
-  std::string path() const { return model.plan->path(); }
-  /// The flags it was compiled with.
-  std::string flags() const {
-    const flatbuffers::String* command = model.plan->schema().command();
-    return command ? command->str() : "";
-  }
-  /// What was switched off in it.
-  std::string disabledPasses() const {
-    const std::string flag = "--disable-pass ", all = flags();
-    const size_t at = all.find(flag);
-    if (at == std::string::npos) return "nothing";
-    const size_t begin = at + flag.size();
-    return all.substr(begin, all.find(' ', begin) - begin);
-  }
-};
-
-double ratio(const Samples& value, const Samples& limit) {
-  return limit.median() > 0 ? value.median() / limit.median() : 0;
+/// The cross product of what was given. Where there is nothing to decode, depth and batch make no
+/// difference.
+std::vector<BenchCase> casesOf(const BenchOptions& o) {
+  std::vector<BenchCase> cases;
+  for (const int32_t threads : o.threads)
+    for (const int64_t batch : o.batch)
+      for (const int64_t prefill : o.prefill)
+        for (const int64_t decode : o.decode)
+          for (const int64_t depth : o.depth) {
+            const BenchCase c = decode > 0 ? BenchCase{prefill, decode, batch, depth, threads}
+                                           : BenchCase{prefill, 0, 1, 0, threads};
+            if (prefill + decode > 0 && std::find(cases.begin(), cases.end(), c) == cases.end())
+              cases.push_back(c);
+          }
+  return cases;
 }
 
-nlohmann::json ablationJson(const Entrant& other, const Rounds& first, const BenchOptions& o) {
-  nlohmann::json json = {{"plan", other.path()}, {"disabled", other.disabledPasses()}};
-  const Rounds& r = other.rounds;
-  if (o.decode > 0) {
-    json["decode_tok_s"] = r.decode_tok_s.median();
-    json["decode_to_first"] = ratio(r.decode_tok_s, first.decode_tok_s);
-  }
-  if (o.prefill > 0) {
-    json["prefill_tok_s"] = r.prefill_tok_s.median();
-    json["prefill_to_first"] = ratio(r.prefill_tok_s, first.prefill_tok_s);
-  }
-  return json;
-}
-
-void printJson(const std::vector<Entrant>& entrants, const BenchOptions& o) {
-  const Session& session = *entrants[0].model.session;
-  const Rounds& r = entrants[0].rounds;
-  const llmrt::Device* gpu = entrants[0].model.device.get();
-  const std::string device = gpu ? gpu->name() : "cpu";
-  nlohmann::json json = {{"model", session.plan().schema().model()->name()
-                                       ? session.plan().schema().model()->name()->str()
-                                       : ""},
-                         {"plan", session.plan().path()},
-                         {"target", session.plan().targetName()},
-                         {"device", device},
-                         {"threads", session.options().threads},
-                         {"repeat", o.repeat}};
-  nlohmann::json spread = nlohmann::json::object();
-  const auto add = [&](const char* name, const Samples& samples) {
-    json[name] = samples.median();
-    spread[name] = {samples.min(), samples.max()};
-  };
-  if (o.decode > 0) {
-    json["decode"] = o.decode;
-    json["depth"] = o.depth;
-    json["batch"] = o.batch;
-    json["bytes_per_token"] = r.bytes_per_step / static_cast<double>(o.batch);
-    add("decode_tok_s", r.decode_tok_s);
-    add("decode_gb_s", r.decode_gb_s);
-    add("decode_gflop_s", r.decode_gflop_s);
-    if (!r.read_gb_s.values.empty()) {
-      json["decode_ratio"] = ratio(r.decode_gb_s, r.read_gb_s);
-      add("decode_limit_gb_s", r.read_gb_s);
-    }
-  }
-  const bool has_peak = !r.peak_gflop_s.values.empty();
-  if (o.decode > 0 && o.batch > 1 && has_peak) add("decode_limit_gflop_s", r.peak_gflop_s);
-  if (o.prefill > 0) {
-    json["prefill"] = o.prefill;
-    add("prefill_tok_s", r.prefill_tok_s);
-    add("prefill_gflop_s", r.prefill_gflop_s);
-    if (has_peak) {
-      json["prefill_ratio"] = ratio(r.prefill_gflop_s, r.peak_gflop_s);
-      add("prefill_limit_gflop_s", r.peak_gflop_s);
-    }
-  }
-  json["spread"] = spread;  // [least, most] of the rounds
-  for (size_t i = 1; i < entrants.size(); ++i)
-    json["ablation"].push_back(ablationJson(entrants[i], r, o));
-  const std::string line = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  fmt::print("{}\n", line);
-}
-
-void printAblation(const std::vector<Entrant>& entrants, const BenchOptions& o) {
-  const Rounds& first = entrants[0].rounds;
-  fmt::print("  {:<34}{:>14}{:>14}\n", "without", o.decode > 0 ? "decode" : "",
-             o.prefill > 0 ? "prefill" : "");
-  const auto percent = [](const Samples& value, const Samples& whole) {
-    return value.values.empty() ? std::string() : fmt::format("{:.1f}%", 100 * ratio(value, whole));
-  };
-  for (size_t i = 1; i < entrants.size(); ++i) {
-    const Rounds& r = entrants[i].rounds;
-    fmt::print("  {:<34}{:>14}{:>14}\n", entrants[i].disabledPasses(),
-               percent(r.decode_tok_s, first.decode_tok_s),
-               percent(r.prefill_tok_s, first.prefill_tok_s));
-  }
-}
-
-void printTable(const std::vector<Entrant>& entrants, const BenchOptions& o) {
-  const Session& session = *entrants[0].model.session;
-  const Rounds& r = entrants[0].rounds;
-  fmt::print("{}: {} at {} threads, median of {} rounds [least, most]\n",
-             printableLine(session.plan().path()), session.plan().targetName(),
-             session.options().threads, o.repeat);
-  const auto row = [](const std::string& name, const Samples& s, const char* unit) {
-    fmt::print("  {:<34}{:>10.2f} {:<8} [{:.2f}, {:.2f}]\n", name, s.median(), unit, s.min(),
-               s.max());
-  };
-  // `value`, a limit of the same unit, and how much of it was reached.
-  const auto limit = [&](const std::string& name, const Samples& value, const Samples& of,
-                         const char* unit) {
-    if (of.values.empty()) return;  // of a device, say
-    row("  limit: " + name, of, unit);
-    fmt::print("  {:<34}{:>9.1f}%\n", "  of the limit", 100 * ratio(value, of));
-  };
-  if (o.decode > 0) {
-    const bool batched = o.batch > 1;
-    row(fmt::format("decode {}{} tokens at depth {}",
-                    batched ? fmt::format("{} x ", o.batch) : std::string(), o.decode, o.depth),
-        r.decode_tok_s, "tok/s");
-    row(fmt::format("  of {:.1f} MB {}", r.bytes_per_step / 1e6, batched ? "a step" : "each"),
-        r.decode_gb_s, "GB/s");
-    limit("memory read", r.decode_gb_s, r.read_gb_s, "GB/s");
-    if (batched) {
-      row("  computing", r.decode_gflop_s, "GFLOP/s");
-      limit("multiply-adds", r.decode_gflop_s, r.peak_gflop_s, "GFLOP/s");
-    }
-  }
-  if (o.prefill > 0) {
-    row(fmt::format("prefill {} tokens", o.prefill), r.prefill_tok_s, "tok/s");
-    row("  computing", r.prefill_gflop_s, "GFLOP/s");
-    limit("multiply-adds", r.prefill_gflop_s, r.peak_gflop_s, "GFLOP/s");
-  }
-  if (entrants.size() > 1) printAblation(entrants, o);
-}
-
-}  // namespace
-
-void BenchOptions::addTo(CLI::App& app) {
-  model.addTo(app);
-  app.add_option("--prefill", prefill, "Tokens of the prompt; 0: no prefill")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--decode", decode, "Tokens to decode, of each sequence; 0: no decode")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option(
-         "--batch", batch,
-         "Sequences that are decoded at once, a token of each in a step; not more than llmc "
-         "compile --max-batch")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  app.add_option("--depth", depth, "Tokens in each context before decoding")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--repeat", repeat, "Rounds")->capture_default_str()->check(CLI::Range(1, 1000));
-  app.add_option(
-         "--ablate", ablate,
-         "Comma-separated plans of the same model with something switched off (llmc compile "
-         "--disable-pass): their speed as a share of PLAN's, in the same rounds")
-      ->delimiter(',');
-  app.add_flag("--json", json, "One line, a JSON object; spread: [least, most] of each figure");
-  app.callback([this] {
-    if (prefill == 0 && decode == 0)
-      throw CLI::ValidationError("--prefill, --decode", "are both 0: there is nothing to measure");
-    if (depth > 0 && decode == 0)
-      throw CLI::ValidationError("--depth", "is of decoding: needs --decode");
-    if (batch > 1 && decode == 0)
-      throw CLI::ValidationError("--batch", "is of decoding: needs --decode");
-    model.session.max_batch = batch;
-  });
-}
-
-/// The limits of a GPU are not measured here: tests/gpu/run does it beside.
-Result<int> bench(const BenchOptions& o) {
+/// Loads the plan and those of --ablate, and refuses cases that do not fit them.
+Result<std::vector<Entrant>> loadEntrants(const BenchOptions& o,
+                                          const std::vector<BenchCase>& cases) {
   std::vector<Entrant> entrants;
   std::vector<std::string> paths = {o.model.plan_path};
   paths.insert(paths.end(), o.ablate.begin(), o.ablate.end());
   for (const std::string& path : paths) {
     ModelOptions options = o.model;
     options.plan_path = path;
+    options.session.threads = cases[0].threads;
     LLMRT_ASSIGN_OR_RETURN(LoadedModel model, loadModel(options));
-    LLMRT_RETURN_IF_ERROR(checkLengths(*model.session, o));
+    for (const BenchCase& c : cases) {
+      LLMRT_RETURN_IF_ERROR(checkBatch(*model.plan, c.batch));
+      LLMRT_RETURN_IF_ERROR(checkLengths(*model.session, c));
+    }
     entrants.push_back({std::move(model), {}});
   }
+  return entrants;
+}
+
+/// The session that a case needs, where the case before it needed another.
+Status prepare(Entrant& entrant, const BenchOptions& o, const BenchCase& c) {
+  SessionOptions options = o.model.session;
+  options.threads = c.threads;
+  options.max_batch = c.batch;
+  const SessionOptions& now = entrant.model.session->options();
+  const int threads = c.threads > 0 ? c.threads : defaultThreads();
+  if (now.threads == threads && now.max_batch == c.batch) return {};
+  return replaceSession(entrant.model, options);
+}
+
+/// One round: the limits, then each plan. The limits of a GPU are not measured here: tests/gpu/run
+/// does it beside.
+Status measureRound(std::vector<Entrant>& entrants, const BandwidthMeter& meter,
+                    const BenchCase& c) {
   const Plan& plan = *entrants[0].model.plan;
-  const int threads = entrants[0].model.session->options().threads;
-  LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter, BandwidthMeter::create(threads));
   const bool bf16_weights = plan.schema().model()->dtype() == schema::DType::bf16;
-  const bool terminal = isatty(STDERR_FILENO);
-  for (int round = 0; round <= o.repeat; ++round) {
-    if (terminal) fmt::print(stderr, "\rround {} / {}", round, o.repeat);
-    for (Entrant& entrant : entrants) {
-      Rounds& rounds = entrant.rounds;
-      if (round == 1) rounds = {};  // the first one was the warm-up
-      if (!entrant.model.device) {
-        if (o.decode > 0) {
-          LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
-          rounds.read_gb_s.values.push_back(bandwidth / 1e9);
-        }
-        if (o.prefill > 0 || o.batch > 1) {
-          LLMRT_ASSIGN_OR_RETURN(const double peak,
-                                 measureComputePeak(plan.targetName(), bf16_weights, threads));
-          rounds.peak_gflop_s.values.push_back(peak / 1e9);
-        }
+  const int threads = entrants[0].model.session->options().threads;
+  for (Entrant& entrant : entrants) {
+    Rounds& rounds = entrant.rounds;
+    if (!entrant.model.device) {
+      if (c.decode > 0) {
+        LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
+        rounds.read_gb_s.values.push_back(bandwidth / 1e9);
       }
-      if (o.decode > 0) LLMRT_RETURN_IF_ERROR(measureDecode(*entrant.model.session, o, rounds));
-      if (o.prefill > 0)
-        LLMRT_RETURN_IF_ERROR(measurePrefill(*entrant.model.session, o.prefill, rounds));
+      if (c.prefill > 0 || c.batch > 1) {
+        LLMRT_ASSIGN_OR_RETURN(const double peak,
+                               measureComputePeak(plan.targetName(), bf16_weights, threads));
+        rounds.peak_gflop_s.values.push_back(peak / 1e9);
+      }
     }
+    if (c.decode > 0) LLMRT_RETURN_IF_ERROR(measureDecode(*entrant.model.session, c, rounds));
+    if (c.prefill > 0)
+      LLMRT_RETURN_IF_ERROR(measurePrefill(*entrant.model.session, c.prefill, rounds));
   }
-  if (terminal) fmt::print(stderr, "\r{:30}\r", "");
-  o.json ? printJson(entrants, o) : printTable(entrants, o);
+  return {};
+}
+
+template <typename T>
+bool anyAbove(const std::vector<T>& values, T bound) {
+  return std::any_of(values.begin(), values.end(), [&](T value) { return value > bound; });
+}
+
+}  // namespace
+
+void BenchOptions::addTo(CLI::App& app) {
+  model.addWithoutThreads(app);
+  const auto list = [&](const char* names, auto& values, const char* text, const char* unless) {
+    return app.add_option(names, values, text)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->default_str(unless);
+  };
+  list("-p,--prefill", prefill, "Tokens of the prompt; 0: no prefill", "512")
+      ->check(CLI::NonNegativeNumber);
+  list("-n,--decode", decode, "Tokens to decode, of each sequence; 0: no decode", "64")
+      ->check(CLI::NonNegativeNumber);
+  list("--batch", batch,
+       "Sequences that are decoded at once, a token of each in a step; not more than llmc compile "
+       "--max-batch",
+       "1")
+      ->check(CLI::PositiveNumber);
+  list("-d,--depth", depth, "Tokens in each context before decoding", "0")
+      ->check(CLI::NonNegativeNumber);
+  list("-t,--threads", threads, "Threads; default: the CPUs of this process", "")
+      ->check(CLI::Range(1, kMaxThreads));
+  app.add_option("-r,--repeat", repeat, "Rounds")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  app.add_option(
+         "--ablate", ablate,
+         "Comma-separated plans of the same model with something switched off (llmc compile "
+         "--disable-pass): their speed as a share of PLAN's, in the same rounds")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("-o,--output", output,
+                 "table, md (a Markdown table, a row per case) or json (a line per case)")
+      ->check(CLI::IsMember({"table", "md", "json"}));
+  app.add_flag_callback(
+      "--markdown", [this] { output = "md"; }, "The same as --output md");
+  app.add_flag_callback(
+      "--json", [this] { output = "json"; },
+      "The same as --output json: a JSON object; spread: [least, most] of each figure");
+  app.footer("Lists (-p 128,512 -t 1,2) are measured in every combination, the model loaded once.");
+  app.callback([this] {
+    if (!anyAbove(prefill, int64_t{0}) && !anyAbove(decode, int64_t{0}))
+      throw CLI::ValidationError("--prefill, --decode", "are both 0: there is nothing to measure");
+    if (anyAbove(depth, int64_t{0}) && !anyAbove(decode, int64_t{0}))
+      throw CLI::ValidationError("--depth", "is of decoding: needs --decode");
+    if (anyAbove(batch, int64_t{1}) && !anyAbove(decode, int64_t{0}))
+      throw CLI::ValidationError("--batch", "is of decoding: needs --decode");
+  });
+}
+
+Result<int> bench(const BenchOptions& o) {
+  const std::vector<BenchCase> cases = casesOf(o);
+  const bool terminal = isatty(STDERR_FILENO);
+  const auto progress = [&](const std::string& text) {
+    if (terminal) fmt::print(stderr, "\r\033[K{}", text);
+  };
+  progress(fmt::format("loading {}", o.model.plan_path));
+  Result<std::vector<Entrant>> loaded = loadEntrants(o, cases);
+  progress("");
+  if (!loaded.ok()) return std::move(loaded).status();
+  std::vector<Entrant> entrants = *std::move(loaded);
+  const BenchFormat format = o.output == "json" ? BenchFormat::kJson
+                             : o.output == "md" ? BenchFormat::kMarkdown
+                                                : BenchFormat::kTable;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const BenchCase& c = cases[i];
+    for (Entrant& entrant : entrants) LLMRT_RETURN_IF_ERROR(prepare(entrant, o, c));
+    LLMRT_ASSIGN_OR_RETURN(const BandwidthMeter meter,
+                           BandwidthMeter::create(entrants[0].model.session->options().threads));
+    for (int round = 0; round <= o.repeat; ++round) {
+      progress((cases.size() > 1 ? fmt::format("case {} / {}, ", i + 1, cases.size()) : "") +
+               fmt::format("round {} / {}", round, o.repeat));
+      // The first one is the warm-up.
+      if (round <= 1)
+        for (Entrant& entrant : entrants) entrant.rounds = {};
+      LLMRT_RETURN_IF_ERROR(measureRound(entrants, meter, c));
+    }
+    progress("");
+    printCase(format, entrants, c, o.repeat, i == 0);
+  }
   return 0;
 }
 

@@ -10,15 +10,17 @@
 
 namespace llmrt {
 
+/// Of what is a list, every combination is measured.
 struct BenchOptions {
   ModelOptions model;
-  int64_t prefill = 512;  // tokens of the prompt that is timed; 0: no prefill
-  int64_t decode = 64;    // tokens decoded one by one, of each sequence; 0: no decode
-  int64_t batch = 1;      // sequences that are decoded at once, a token of each in a step
-  int64_t depth = 0;      // tokens in each sequence before the first decoded one
+  std::vector<int64_t> prefill = {512};  // tokens of the prompt that is timed; 0: no prefill
+  std::vector<int64_t> decode = {64};    // tokens decoded one by one, of each sequence; 0: none
+  std::vector<int64_t> batch = {1};      // sequences decoded at once, a token of each in a step
+  std::vector<int64_t> depth = {0};      // tokens in each sequence before the first decoded one
+  std::vector<int32_t> threads = {0};    // 0: the CPUs of this process
   int repeat = 5;
   std::vector<std::string> ablate;  // plans of the same model, measured in the same rounds
-  bool json = false;
+  std::string output = "table";     // "table", "md" or "json"
 
   void addTo(CLI::App& app);
 };

@@ -19,6 +19,7 @@
 #include "runtime/core/cpu_features.h"
 #include "runtime/core/memory.h"
 #include "runtime/io/printable.h"
+#include "tools/cli/version.h"
 
 namespace llmc {
 namespace {
@@ -99,6 +100,7 @@ class Compilation {
 
   Result<CompiledModel> run() {
     LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
+    stage("reading the model");
     LLMRT_ASSIGN_OR_RETURN(
         checkpoint_,
         openCheckpoint(options_.model, {.weights = options_.weights,
@@ -106,14 +108,18 @@ class Compilation {
                                         .no_weights = options_.noWeights}));
     result_.warnings = checkpoint_.warnings;
     result_.notes = checkpoint_.spec.notes;
+    stage("importing");
     LLMRT_RETURN_IF_ERROR(import());
     if (options_.emit == Emit::kIr) return text(printed(module()));
+    stage("fusing");
     LLMRT_RETURN_IF_ERROR(fuse());
     std::string fused = printed(module());
     if (options_.emit == Emit::kFused) return text(std::move(fused));
+    stage("scheduling");
     LLMRT_RETURN_IF_ERROR(runPasses(buildSchedulePipeline, "scheduling"));
     if (options_.emit == Emit::kScheduled) return text(printed(module()));
 
+    LLMRT_RETURN_IF_ERROR(keepOneKernel());
     PlanParts parts;
     LLMRT_ASSIGN_OR_RETURN(parts.images, generateCode());
     std::string cudaText;
@@ -124,17 +130,26 @@ class Compilation {
       return text(std::move(all));
     }
     if (!withoutTokenizer()) {
+      stage("reading the tokenizer");
       LLMRT_ASSIGN_OR_RETURN(parts.tokenizer, loadTokenizer(checkpoint_.tokenizer));
+      if (parts.tokenizer) {
+        warnAboutVocabulary(*parts.tokenizer);
+      } else {
+        result_.notes.push_back(
+            "the model has no tokenizer beside it: llmrun will take --prompt-ids, not --prompt; "
+            "--tokenizer PATH gives the plan one");
+      }
     }
-    if (parts.tokenizer) warnAboutVocabulary(*parts.tokenizer);
     if (parts.tokenizer) addTokenizersTokens(*parts.tokenizer, checkpoint_.chat.special);
     addChat(std::move(checkpoint_.chat), parts);
     parts.fused_ir = std::move(fused);
     parts.command = options_.command;
+    parts.producer = "llmc " + llmrt::versionText();
     Result<llmrt::schema::PlanT> plan = buildPlan(model(), checkpoint_.spec, std::move(parts));
     if (!plan.ok()) return std::move(plan).status();
     result_.plan = *std::move(plan);
     result_.weights = std::move(checkpoint_.weights);
+    result_.trainedSeqLen = checkpoint_.spec.max_position_embeddings;
     return std::move(result_);
   }
 
@@ -142,6 +157,28 @@ class Compilation {
   bool withoutTokenizer() const { return options_.tokenizer == "none"; }
   mlir::ModuleOp module() { return *module_; }
   llm::ModelOp model() { return *module().getOps<llm::ModelOp>().begin(); }
+
+  void stage(const std::string& what) {
+    if (options_.onStage) options_.onStage(what);
+  }
+
+  /// Drops the kernels that --kernel does not name: what is generated then is that one's code.
+  Status keepOneKernel() {
+    if (options_.kernel.empty()) return {};
+    std::vector<llm::KernelOp> others;
+    std::vector<std::string> names;
+    for (auto kernel : model().getOps<llm::KernelOp>()) {
+      names.push_back(kernel.getSymName().str());
+      if (names.back() != options_.kernel) others.push_back(kernel);
+    }
+    if (others.size() == names.size()) {
+      return llmrt::invalidArgument(fmt::format("--kernel: there is no {}, this model has {}",
+                                                llmrt::quotedName(options_.kernel),
+                                                fmt::join(names, ", ")));
+    }
+    for (llm::KernelOp kernel : others) kernel.erase();
+    return {};
+  }
 
   Result<CompiledModel> text(std::string text) {
     result_.text = std::move(text);
@@ -212,6 +249,7 @@ class Compilation {
     if (options_.emit == Emit::kCuda || options_.emit == Emit::kPtx) return images;
     for (const std::string& name : targets_) {
       if (cuda::findCudaTarget(name)) continue;
+      stage("compiling the kernels for " + name);
       auto image = cpu::compileKernels(model(), *cpu::findCpuTarget(name), emit);
       if (!image) {
         std::string message = llvm::toString(image.takeError());
@@ -254,6 +292,7 @@ class Compilation {
     if (llvm::Error missing = cuda::checkNvrtc()) return failure(std::move(missing), false);
     if (options_.emit == Emit::kPtx) targets = {&cuda::ptxTarget()};
     for (const cuda::CudaTarget* target : targets) {
+      stage(fmt::format("compiling the kernels for {} with NVRTC", target->name));
       auto image = cuda::compileKernels(*source, *target);
       if (!image) return failure(image.takeError(), true);
       for (const std::string& warning : image->binary.warnings)

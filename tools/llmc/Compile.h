@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,13 +32,16 @@ struct CompileOptions {
   std::string dumpIr;                       // a pass, or "all": IR to stderr after it
   std::vector<std::string> disabledPasses;  // from parseDisabledPasses()
   Emit emit = Emit::kPlan;
+  std::string kernel;   // of the code that `emit` asks for, this one's alone; empty: all
   std::string command;  // flags, kept in the plan for people
+  std::function<void(const std::string&)> onStage;  // told what takes its time next; may be empty
 };
 
 struct CompiledModel {
   llmrt::schema::PlanT plan;                     // code only; Emit::kPlan
   std::unique_ptr<llmrt::TensorSource> weights;  // null: there are none to pack
   std::string text;                              // other values of Emit
+  int64_t trainedSeqLen = 0;                     // positions the model was trained for
   std::vector<std::string> warnings;
   std::vector<std::string> notes;  // what a pass could not fuse, and why
 };

@@ -21,6 +21,7 @@
 #include "tools/llmc/Compile.h"
 #include "tools/llmc/OutputPaths.h"
 #include "tools/llmc/Progress.h"
+#include "tools/llmc/SourceId.h"
 #include "tools/llmc/Summary.h"
 
 namespace llmc {
@@ -42,13 +43,18 @@ const std::map<std::string, Emit> kEmits = {
     {"llvm", Emit::kLlvm}, {"asm", Emit::kAsm},     {"cuda", Emit::kCuda},
     {"ptx", Emit::kPtx}};
 
+bool emitsCode(Emit emit) {
+  return emit == Emit::kLlvm || emit == Emit::kAsm || emit == Emit::kCuda || emit == Emit::kPtx;
+}
+
 struct Flags {
   CompileOptions options;
   std::string output;
   std::string disable_passes;
   std::string dtype, kv_dtype, emit;
   int64_t max_seq_len = 0;
-  CLI::Option *max_seq_len_option = nullptr, *output_option = nullptr;
+  bool force = false;
+  CLI::Option* max_seq_len_option = nullptr;
 };
 
 void quoteInto(std::string& command, const std::string& argument) {
@@ -89,22 +95,56 @@ Status writeText(const std::string& text, const std::string& path) {
   return file.commit();
 }
 
+/// Says what it does on a terminal, and what to beware of on stderr.
+Result<CompiledModel> compileAloud(CompileOptions& o) {
+  StageLine line;
+  o.onStage = [&line](const std::string& stage) { line.show(stage); };
+  Result<CompiledModel> compiled = compileModel(o);
+  o.onStage = nullptr;
+  line.clear();
+  if (!compiled.ok()) return compiled;
+  for (const std::string& warning : compiled->warnings)
+    fmt::print(stderr, "llmc: warning: {}\n", llmrt::printableLine(warning));
+  return compiled;
+}
+
+// Only of what was written: a failure is one line.
+void printNotes(const CompiledModel& compiled) {
+  for (const std::string& note : compiled.notes)
+    fmt::print(stderr, "llmc: note: {}\n", llmrt::printableLine(note));
+}
+
+Status emitText(Flags& f) {
+  if (!f.output.empty())
+    LLMRT_RETURN_IF_ERROR(
+        checkOutputs({f.output}, {f.options.model, f.options.weights, f.options.tokenizer}));
+  LLMRT_ASSIGN_OR_RETURN(const CompiledModel compiled, compileAloud(f.options));
+  LLMRT_RETURN_IF_ERROR(writeText(compiled.text, f.output));
+  printNotes(compiled);
+  return {};
+}
+
 Status compile(Flags& f) {
   const auto start = std::chrono::steady_clock::now();
   CompileOptions& o = f.options;
   o.command = commandText(f);
-  if (!f.output.empty()) {
-    std::vector<std::string> outputs = {f.output};
-    if (o.emit == Emit::kPlan && !o.noWeights)
-      outputs.push_back(llmrt::defaultWeightsPath(f.output));
-    LLMRT_RETURN_IF_ERROR(checkOutputs(outputs, {o.model, o.weights, o.tokenizer}));
+  if (o.emit != Emit::kPlan) return emitText(f);
+  if (f.output.empty()) {
+    LLMRT_ASSIGN_OR_RETURN(f.output, defaultPlanPath(o.model));
   }
-  LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileModel(o));
-  for (const std::string& warning : compiled.warnings)
-    fmt::print(stderr, "llmc: warning: {}\n", llmrt::printableLine(warning));
-  for (const std::string& note : compiled.notes)
-    fmt::print(stderr, "llmc: note: {}\n", llmrt::printableLine(note));
-  if (o.emit != Emit::kPlan) return writeText(compiled.text, f.output);
+  std::vector<std::string> outputs = {f.output};
+  if (!o.noWeights) outputs.push_back(llmrt::defaultWeightsPath(f.output));
+  LLMRT_RETURN_IF_ERROR(checkOutputs(outputs, {o.model, o.weights, o.tokenizer}));
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<std::string> targets, resolveTargets(o.targets));
+  // Before anything is read: what changes from here on makes the plan one of older files.
+  const uint64_t source_id = sourceId(o, targets, outputs);
+  if (!f.force && o.dumpIr.empty() && isUpToDate(f.output, source_id)) {
+    fmt::print("{}: up to date, {} and the flags are unchanged (--force compiles anyway)\n",
+               llmrt::printableLine(f.output), llmrt::printableLine(o.model));
+    return {};
+  }
+  LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileAloud(o));
+  compiled.plan.source_id = source_id;
 
   // Weights first: the plan holds their hashes. Both files get their names only when both are
   // whole.
@@ -120,12 +160,18 @@ Status compile(Flags& f) {
   Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
   if (!verified.ok()) return llmrt::internalError("the plan " + verified.status().message());
   LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile plan, writePlan(bytes, f.output));
-  LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
+  {
+    StageLine line;
+    line.show("writing to the disk");
+    LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
+  }
+  printNotes(compiled);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return printSummary(**verified, {.plan_path = f.output,
                                    .plan_bytes = bytes.size(),
                                    .weights_path = weights ? weights->path() : "",
+                                   .trained_seq_len = compiled.trainedSeqLen,
                                    .seconds = seconds});
 }
 
@@ -137,10 +183,10 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   CLI::App* sub = app.add_subcommand("compile", "Compile a model into a plan and its weights");
   sub->add_option("MODEL", o.model, "config.json, Hugging Face directory or .gguf file")
       ->required();
-  f->output_option =
-      sub->add_option("-o,--output", f->output,
-                      "The plan to write; its weights get its name with .weights. With "
-                      "--emit the text's file (default: standard output)");
+  sub->add_option("-o,--output", f->output,
+                  "The plan to write (default: the model's name with .fb, in the current "
+                  "folder); its weights get its name with .weights. With --emit the text's "
+                  "file (default: standard output)");
   auto* weights = sub->add_option(
       "--weights", o.weights,
       "safetensors file, index or directory, or .gguf (default: beside the config)");
@@ -152,6 +198,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   sub->add_option("--target", o.targets,
                   "Comma-separated: host, or names that llmc targets lists (default: host)")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check([](const std::string& name) {
         // What this machine lacks is no usage error; a name that nobody knows is.
         const auto resolved = resolveTargets({name});
@@ -188,11 +235,16 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   sub->add_option("--emit", f->emit,
                   "Print ir, fused, scheduled, llvm, asm, cuda or ptx instead of writing a plan")
       ->check(CLI::IsMember({"ir", "fused", "scheduled", "llvm", "asm", "cuda", "ptx"}));
+  sub->add_option("--kernel", o.kernel,
+                  "With --emit llvm, asm, cuda or ptx: this kernel alone, by its name in the "
+                  "scheduled IR or in llmc inspect");
+  sub->add_flag("--force", f->force,
+                "Compile although the plan is there and nothing it was made from has changed");
   sub->callback([f, &chosen] {
     CompileOptions& options = f->options;
     if (!f->emit.empty()) options.emit = kEmits.at(f->emit);
-    if (options.emit == Emit::kPlan && f->output_option->count() == 0)
-      throw CLI::RequiredError("-o PLAN");
+    if (!options.kernel.empty() && !emitsCode(options.emit))
+      throw CLI::ValidationError("--kernel", "is of --emit llvm, asm, cuda or ptx");
     if (!f->dtype.empty()) options.dtype = kDTypes.at(f->dtype);
     if (!f->kv_dtype.empty()) options.kvDtype = kDTypes.at(f->kv_dtype);
     if (f->max_seq_len_option->count()) options.maxSeqLen = f->max_seq_len;

@@ -5,10 +5,12 @@
 #include "runtime/core/plan_verify.h"
 #include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
+#include "tools/cli/not_a_plan.h"
 
 namespace llmc {
 
 llmrt::Result<OpenPlan> openPlan(const std::string& path) {
+  LLMRT_RETURN_IF_ERROR(llmrt::checkIsPlan(path));
   OpenPlan open;
   LLMRT_ASSIGN_OR_RETURN(open.file, llmrt::openModelFile(path));
   auto plan = llmrt::verifyPlan(open.file.bytes());

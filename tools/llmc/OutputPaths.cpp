@@ -1,10 +1,17 @@
 #include "tools/llmc/OutputPaths.h"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <string_view>
 #include <system_error>
+
+#include "frontend/Checkpoint.h"
+#include "runtime/core/weights.h"
+#include "runtime/schema/version.h"
+#include "tools/llmc/OpenPlan.h"
 
 namespace llmc {
 namespace {
@@ -57,6 +64,24 @@ llmrt::Status checkOutputs(const std::vector<std::string>& outputs,
     }
   }
   return {};
+}
+
+llmrt::Result<std::string> defaultPlanPath(const std::string& model) {
+  const std::string name = modelName(model);
+  if (name.empty()) return llmrt::invalidArgument(model + ": has no name, give the plan's with -o");
+  const std::string plan = name + ".fb", weights = llmrt::defaultWeightsPath(plan);
+  std::error_code absent;
+  const auto refuse = [](const std::string& path, const char* what) {
+    return llmrt::invalidArgument(path + ": is there and no " + what +
+                                  ": name the plan to write with -o");
+  };
+  if (fs::exists(plan, absent) && !looksLikePlan(plan)) return refuse(plan, "plan");
+  char magic[sizeof llmrt::kWeightsMagic] = {};
+  if (fs::exists(weights, absent) &&
+      (!std::ifstream(weights, std::ios::binary).read(magic, sizeof magic) ||
+       std::memcmp(magic, llmrt::kWeightsMagic, sizeof magic) != 0))
+    return refuse(weights, "plan's weights");
+  return plan;
 }
 
 }  // namespace llmc

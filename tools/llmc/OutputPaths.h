@@ -14,4 +14,8 @@ namespace llmc {
 llmrt::Status checkOutputs(const std::vector<std::string>& outputs,
                            const std::vector<std::string>& inputs);
 
+/// The plan's name where none is given: that of the model with .fb, in the current folder. Fails
+/// where something that is no plan, or weights of none, have that name.
+llmrt::Result<std::string> defaultPlanPath(const std::string& model);
+
 }  // namespace llmc

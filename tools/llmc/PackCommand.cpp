@@ -42,6 +42,7 @@ Status pack(const Flags& f) {
   {
     LLMRT_ASSIGN_OR_RETURN(const OpenPlan open, openPlan(f.plan));
     open.plan->UnPackTo(&plan);
+    plan.source_id = 0;  // other weights than those that `llmc compile` saw
   }
   LLMRT_RETURN_IF_ERROR(checkOutputs({f.plan, weights_path}, {f.weights}));
   LLMRT_ASSIGN_OR_RETURN(std::unique_ptr<llmrt::TensorSource> source, openWeights(f.weights));
@@ -68,7 +69,11 @@ Status pack(const Flags& f) {
   }
   LLMRT_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, serializePlan(plan));
   LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile file, writePlan(bytes, f.plan));
-  LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(file, &*weights));
+  {
+    StageLine line;
+    line.show("writing to the disk");
+    LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(file, &*weights));
+  }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return printSummary(*llmrt::schema::GetPlan(bytes.data()), {.plan_path = f.plan,

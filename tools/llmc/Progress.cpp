@@ -21,6 +21,52 @@ void onSignal(int) { interrupted = true; }
 
 }  // namespace
 
+StageLine::StageLine() : terminal_(::isatty(STDERR_FILENO) == 1) {
+  if (!terminal_) return;
+  ticker_ = std::thread([this] {
+    std::unique_lock lock(mutex_);
+    while (!ended_) {
+      changed_.wait_for(lock, std::chrono::seconds(1));
+      if (!ended_ && !stage_.empty()) draw();
+    }
+  });
+}
+
+StageLine::~StageLine() {
+  if (!terminal_) return;
+  clear();
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  changed_.notify_one();
+  ticker_.join();
+}
+
+void StageLine::show(const std::string& stage) {
+  if (!terminal_) return;
+  const std::lock_guard lock(mutex_);
+  stage_ = stage;
+  start_ = std::chrono::steady_clock::now();
+  draw();
+}
+
+void StageLine::clear() {
+  if (!terminal_) return;
+  const std::lock_guard lock(mutex_);
+  if (!stage_.empty()) std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  stage_.clear();
+}
+
+void StageLine::draw() const {
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start_)
+          .count();
+  fmt::print(stderr, "\r\033[K{} ...{}", stage_, seconds > 0 ? fmt::format(" {} s", seconds) : "");
+  std::fflush(stderr);
+}
+
 Progress::Progress(std::string what)
     : what_(std::move(what)),
       terminal_(::isatty(STDERR_FILENO) == 1),

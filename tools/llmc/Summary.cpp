@@ -16,6 +16,20 @@ namespace llmc {
 
 namespace schema = llmrt::schema;
 
+namespace {
+
+std::string contextText(int64_t max_seq_len, int64_t trained) {
+  const std::string taken = fmt::format("{} tokens", max_seq_len);
+  if (trained == 0) return taken;
+  if (trained == max_seq_len) return taken + ", what the model was trained for";
+  if (trained < max_seq_len)
+    return fmt::format("{}, beyond the {} that the model was trained for", taken, trained);
+  return fmt::format("{} of the {} that the model was trained for: --max-seq-len {} takes them all",
+                     taken, trained, trained);
+}
+
+}  // namespace
+
 llmrt::Result<MemoryBound> memoryBound(const schema::Plan& plan) {
   uint64_t scratch = 0;
   for (const schema::Target* t : *plan.targets())
@@ -54,6 +68,7 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
     fmt::print("  a token    {} of weights + {} of KV cache at {} tokens\n",
                bytesText(cost.weight_bytes), bytesText(cost.kv_bytes), m.max_seq_len());
   }
+  fmt::print("  context    {}\n", contextText(m.max_seq_len(), facts.trained_seq_len));
   LLMRT_ASSIGN_OR_RETURN(const MemoryBound memory, memoryBound(plan));
   const auto text = [](uint64_t bytes) { return bytesText(static_cast<double>(bytes)); };
   fmt::print(

@@ -15,7 +15,8 @@ namespace llmc {
 struct SummaryFacts {
   std::string plan_path;
   uint64_t plan_bytes = 0;
-  std::string weights_path;  // empty: none were written
+  std::string weights_path;     // empty: none were written
+  int64_t trained_seq_len = 0;  // positions the model was trained for; 0: not known
   double seconds = 0;
 };
 

@@ -11,6 +11,8 @@
 
 #include "runtime/io/mapped_file_fault.h"
 #include "runtime/io/printable.h"
+#include "tools/cli/command_line.h"
+#include "tools/cli/version.h"
 #include "tools/llmc/Commands.h"
 
 namespace {
@@ -48,7 +50,7 @@ int run(int argc, char** argv) {
       "becomes a "
       "plan that llmrun executes.",
       "llmc");
-  app.set_version_flag("--version", "llmc " LLMC_VERSION);
+  app.set_version_flag("--version", "llmc " + llmrt::versionText());
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   llmc::Command command;
@@ -58,15 +60,12 @@ int run(int argc, char** argv) {
   llmc::addTokenizeCommand(app, command);
   llmc::addRenderCommand(app, command);
   llmc::addTargetsCommand(app, command);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    const auto chosen = app.get_subcommands();
-    std::fprintf(stderr, "llmc: %s (llmc %s--help)\n", llmrt::printableLine(error.what()).c_str(),
-                 chosen.empty() ? "" : (chosen.front()->get_name() + " ").c_str());
+  const llmrt::Result<bool> parsed = llmrt::parseCommandLine(app, argc, argv);
+  if (!parsed.ok()) {
+    std::fprintf(stderr, "llmc: %s\n", llmrt::printableLine(parsed.status().message()).c_str());
     return kUsage;
   }
+  if (!*parsed) return 0;
   const llmrt::Status status = command();
   if (!status.ok()) return fail(status.message());
   // What stdout could not take (a full disk behind a pipe) is a failure too.

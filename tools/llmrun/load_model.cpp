@@ -1,22 +1,59 @@
 #include "tools/llmrun/load_model.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
-#include <stdexcept>
 
+#include "runtime/core/cpu_features.h"
 #include "runtime/core/memory.h"
 #include "runtime/cuda/device.h"
 #include "runtime/io/mapped_file_fault.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
+#include "tools/cli/command_line.h"
+#include "tools/cli/foreign_flags.h"
+#include "tools/cli/not_a_plan.h"
+#include "tools/cli/version.h"
 
 namespace llmrt {
 
+namespace {
+
+// This machine's targets may be known and yet not run here.
+Status checkCpuTarget(const std::string& name) {
+  const auto holds = [&](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  const std::vector<std::string> supported = supportedCpuTargets();
+  if (name.empty() || holds(supported) || !holds(knownCpuTargets())) return {};
+  return unsupported(fmt::format("--cpu-target {}: is code for another machine, this one runs {}",
+                                 name, fmt::join(supported, ", ")));
+}
+
+// Everything that a session takes must fit before any of it is touched.
+Status checkMemory(const Plan& plan, const SessionOptions& options, uint64_t weights_bytes) {
+  Result<SessionMemory> bytes = Session::memory(plan, options);
+  if (!bytes.ok()) return std::move(bytes).status().withContext(plan.path());
+  return checkMemoryAvailable(bytes->total() + weights_bytes,
+                              weights_bytes > 0
+                                  ? "the context (--max-seq-len) and synthetic weights"
+                                  : "the tokens of the context (--max-seq-len)");
+}
+
+}  // namespace
+
 void ModelOptions::addTo(CLI::App& app) {
+  addWithoutThreads(app);
+  app.add_option("-t,--threads", session.threads, "Threads; default: the CPUs of this process")
+      ->check(CLI::Range(1, kMaxThreads));
+}
+
+void ModelOptions::addWithoutThreads(CLI::App& app) {
   app.add_option("PLAN", plan_path, "A plan made by llmc (plan.fb)")->required();
   auto* weights = app.add_option("--weights", weights_path,
                                  "Weights file; default: the plan's name with .weights");
@@ -33,9 +70,7 @@ void ModelOptions::addTo(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--cpu-target", cpu_target,
                  "Run this target's code, not the best of plan and machine");
-  app.add_option("--threads", session.threads, "Threads; default: the CPUs of this process")
-      ->check(CLI::Range(1, kMaxThreads));
-  app.add_option("--max-seq-len", session.max_seq_len, "Context in tokens; default: the plan's")
+  app.add_option("-c,--max-seq-len", session.max_seq_len, "Context in tokens; default: the plan's")
       ->check(CLI::PositiveNumber);
   app.add_option("--prefill-chunk", session.prefill_chunk,
                  "Most tokens of a prompt in one step; default: the plan's")
@@ -43,6 +78,8 @@ void ModelOptions::addTo(CLI::App& app) {
 }
 
 Result<LoadedModel> loadModel(const ModelOptions& o) {
+  LLMRT_RETURN_IF_ERROR(checkIsPlan(o.plan_path));
+  LLMRT_RETURN_IF_ERROR(checkCpuTarget(o.cpu_target));
   LoadedModel model;
   SessionOptions session = o.session;
   if (o.device != "cpu") {
@@ -58,14 +95,8 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(o.plan_path);
     model.tokenizer.emplace(*std::move(tokenizer));
   }
-  Result<SessionMemory> bytes = Session::memory(*model.plan, session);
-  if (!bytes.ok()) return std::move(bytes).status().withContext(o.plan_path);
-  const SessionMemory memory = *bytes;
-  const uint64_t weights_bytes = o.synthetic_seed ? model.plan->schema().weights_bytes() : 0;
-  LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(
-      memory.total() + weights_bytes, o.synthetic_seed
-                                          ? "the context (--max-seq-len) and synthetic weights"
-                                          : "the tokens of the context (--max-seq-len)"));
+  LLMRT_RETURN_IF_ERROR(checkMemory(*model.plan, session,
+                                    o.synthetic_seed ? model.plan->schema().weights_bytes() : 0));
   if (o.synthetic_seed) {
     const int threads = o.session.threads > 0 ? o.session.threads : defaultThreads();
     LLMRT_ASSIGN_OR_RETURN(auto team, ThreadTeam::create(threads));
@@ -79,6 +110,15 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
   return model;
 }
 
+Status replaceSession(LoadedModel& model, const SessionOptions& options) {
+  SessionOptions session = options;
+  session.device = model.device.get();
+  model.session.reset();
+  LLMRT_RETURN_IF_ERROR(checkMemory(*model.plan, session, 0));
+  LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, session));
+  return {};
+}
+
 int runProgram(const char* name, const char* description, int argc, char** argv,
                void (*declare)(CLI::App&, void*), Result<int> (*body)(void*), void* state) {
   const auto fail = [name](const std::string& message, int status) {
@@ -89,17 +129,13 @@ int runProgram(const char* name, const char* description, int argc, char** argv,
   explainLostMappings(name);
   try {
     CLI::App app{description, name};
-    app.set_version_flag("--version", "llmrt 0.1.0");
+    app.set_version_flag("--version", fmt::format("{} {}", name, versionText()));
     declare(app, state);
-    try {
-      app.parse(argc, argv);
-    } catch (const CLI::Success& e) {
-      return app.exit(e);  // --help, --version
-    } catch (const CLI::ParseError& e) {
-      return fail(fmt::format("{} (--help shows the usage)", e.what()), 2);
-    } catch (const std::logic_error&) {  // what the C++ library's number parsing throws
-      return fail("a flag's value is not a number or out of range (--help shows the usage)", 2);
-    }
+    const std::string own = app.get_footer();
+    app.footer(own + (own.empty() ? "" : "\n") + foreignFlagsHelp(name));
+    const Result<bool> parsed = parseCommandLine(app, argc, argv);
+    if (!parsed.ok()) return fail(parsed.status().message(), 2);
+    if (!*parsed) return 0;
     Result<int> status = body(state);
     if (!status.ok()) return fail(status.status().message(), 1);
     if (std::fflush(stdout) != 0 || std::ferror(stdout))

@@ -29,6 +29,8 @@ struct ModelOptions {
 
   /// Declares the positional PLAN and the flags for the fields above.
   void addTo(CLI::App& app);
+  /// The same for a program that takes --threads its own way.
+  void addWithoutThreads(CLI::App& app);
 };
 
 struct LoadedModel {
@@ -43,6 +45,9 @@ struct LoadedModel {
 
 /// Checks that everything fits in memory before any weight is read.
 Result<LoadedModel> loadModel(const ModelOptions& options);
+
+/// Gives a loaded model another session, over the same weights; the one it had is gone.
+Status replaceSession(LoadedModel& model, const SessionOptions& options);
 
 /// Runs a program's body: parses, prints errors as "NAME: error: ...", maps them to exit statuses
 /// 0, 1, 2. `declare` adds flags; `body` returns the exit status.

@@ -1,0 +1,30 @@
+# cmake -DSOURCE=... -DOUT=... -P WriteCommit.cmake
+# Writes a C++ file that says which commit the sources are of: "abc1234", "abc1234+" with changes beside it, "unknown"
+# where SOURCE is no git checkout of its own. The file is only touched when that changes.
+set(commit unknown)
+find_program(GIT_PROGRAM git)
+if(GIT_PROGRAM)
+  # Not to take a lock: others may work in the same checkout.
+  set(git ${GIT_PROGRAM} --no-optional-locks -C ${SOURCE})
+  execute_process(COMMAND ${git} rev-parse --show-toplevel OUTPUT_VARIABLE top OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  file(REAL_PATH ${SOURCE} source)
+  # A copy of the sources inside another project's checkout is not of that project's commit.
+  if(top STREQUAL source)
+    execute_process(COMMAND ${git} rev-parse --short HEAD OUTPUT_VARIABLE head OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    execute_process(COMMAND ${git} status --porcelain --untracked-files=no OUTPUT_VARIABLE changes ERROR_QUIET)
+    if(head)
+      set(commit ${head})
+      if(changes)
+        string(APPEND commit "+")
+      endif()
+    endif()
+  endif()
+endif()
+set(text "namespace llmrt {\nextern const char kCommit[];\nconst char kCommit[] = \"${commit}\";\n}  // namespace llmrt\n")
+set(old "")
+if(EXISTS ${OUT})
+  file(READ ${OUT} old)
+endif()
+if(NOT old STREQUAL text)
+  file(WRITE ${OUT} "${text}")
+endif()

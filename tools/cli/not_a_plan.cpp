@@ -1,0 +1,85 @@
+#include "tools/cli/not_a_plan.h"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <filesystem>
+#include <string_view>
+
+#include "runtime/io/gguf.h"
+#include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
+#include "runtime/schema/plan_generated.h"
+#include "runtime/schema/version.h"
+
+namespace llmrt {
+namespace {
+
+namespace fs = std::filesystem;
+
+// "models/mistral.json" -> "mistral", "models/demo/" -> "demo": as llmc names a plan by itself.
+std::string baseName(const fs::path& path) {
+  std::error_code ignored;
+  fs::path full = fs::absolute(path, ignored).lexically_normal();
+  if (full.filename().empty()) full = full.parent_path();
+  if (full.filename() == "config.json") full = full.parent_path();
+  return fs::is_directory(full, ignored) ? full.filename().string() : full.stem().string();
+}
+
+Status isModel(const std::string& path, const std::string& model) {
+  const std::string plan = shellQuoted(baseName(model) + ".fb");
+  return invalidArgument(fmt::format(
+      "{}: is a model, not a plan; this compiles it: llmc compile {} -o {}; then give {}", path,
+      shellQuoted(model), plan, plan));
+}
+
+Status ofWeights(const std::string& path) {
+  std::error_code ignored;
+  fs::path directory = fs::path(path).parent_path();
+  if (directory.empty()) directory = ".";
+  if (fs::exists(directory / "config.json", ignored)) return isModel(path, directory.string());
+  return invalidArgument(path + ": holds weights, not a plan: llmc compile CONFIG.json --weights " +
+                         shellQuoted(path) + " -o PLAN.fb makes one");
+}
+
+bool looksLikeJson(std::string_view text) {
+  for (const char c : text.substr(0, 4096))
+    if (!std::isspace(static_cast<unsigned char>(c))) return c == '{';
+  return false;
+}
+
+}  // namespace
+
+std::string shellQuoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+Status checkIsPlan(const std::string& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    const Result<std::string> gguf = resolveGgufFolder(path);
+    if (fs::exists(fs::path(path) / "config.json", ignored) || (gguf.ok() && *gguf != path))
+      return isModel(path, path);
+    return invalidArgument(path + ": is a directory, not a plan");
+  }
+  LLMRT_ASSIGN_OR_RETURN(const MappedFile file, openModelFile(path));
+  const std::string_view text = file.text();
+  if (text.size() >= 8 && schema::PlanBufferHasIdentifier(text.data())) return {};
+  if (text.starts_with(std::string_view(kWeightsMagic, sizeof kWeightsMagic))) {
+    return invalidArgument(
+        fmt::format("{}: holds the weights of a plan: give the plan itself, {}, which finds them",
+                    path, fs::path(path).replace_extension(".fb").string()));
+  }
+  if (GgufFile::looksLikeGguf(file)) return isModel(path, path);
+  if (path.ends_with(".safetensors") || path.ends_with(".safetensors.index.json"))
+    return ofWeights(path);
+  if (path.ends_with(".json") || looksLikeJson(text)) return isModel(path, path);
+  return {};
+}
+
+}  // namespace llmrt
