@@ -49,21 +49,6 @@ Result<jinja::Template> chatTemplate(const LoadedModel& model, const RunOptions&
   return jinja::Template::parse(text->string_view(), path + ": chat template");
 }
 
-// What a model says, without what a terminal would obey.
-std::string printable(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // U+0080 to U+009F are control characters too.
-    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      ++i;
-    } else if ((byte >= 0x20 && byte != 0x7f) || text[i] == '\n' || text[i] == '\t') {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 // Lines that are messages, from a pipe or a file. Not through stdio, whose reads no signal ends.
 class PipedLines {
  public:
@@ -144,7 +129,7 @@ class Chat {
  private:
   std::string modelName() const {
     const auto* name = model_.plan->schema().model()->name();
-    return printable(name && name->size() > 0 ? name->string_view() : model_.plan->path());
+    return printableText(name && name->size() > 0 ? name->string_view() : model_.plan->path());
   }
 
   Status handle(const std::string& line) {
@@ -185,7 +170,7 @@ class Chat {
     LLMRT_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
     LLMRT_RETURN_IF_ERROR(file.write(text.data(), text.size()));
     LLMRT_RETURN_IF_ERROR(file.commit());
-    if (terminal_) fmt::print("(saved in {})\n", printable(path));
+    if (terminal_) fmt::print("(saved in {})\n", printableText(path));
     return {};
   }
 
@@ -196,7 +181,7 @@ class Chat {
     char last = '\n';
     if (!o_.json) {
       options_.on_text = [this, &last](std::string_view text) {
-        const std::string shown = terminal_ ? printable(text) : std::string(text);
+        const std::string shown = terminal_ ? printableText(text) : std::string(text);
         std::fwrite(shown.data(), 1, shown.size(), stdout);
         std::fflush(stdout);
         if (!shown.empty()) last = shown.back();
