@@ -13,6 +13,13 @@ namespace {
 
 constexpr int32_t kSeq = 0;
 
+// Takes messages back that did not come to stay.
+struct Rollback {
+  std::vector<ChatMessage>& messages;
+  size_t size;
+  ~Rollback() { messages.resize(size); }
+};
+
 }  // namespace
 
 Result<std::string> renderTemplate(const jinja::Template& chat_template,
@@ -86,6 +93,17 @@ Conversation::Conversation(Session& session, const Tokenizer& tokenizer,
 
 void Conversation::reset() { messages_.resize(num_system_); }
 
+void Conversation::setMessages(std::vector<ChatMessage> messages) {
+  messages_ = std::move(messages);
+  num_system_ = !messages_.empty() && messages_[0].role == "system" ? 1 : 0;
+}
+
+Result<std::vector<int32_t>> Conversation::promptIds(std::string user) {
+  const Rollback rollback{messages_, messages_.size()};
+  messages_.push_back({"user", std::move(user)});
+  return promptIds();
+}
+
 Result<std::vector<int32_t>> Conversation::promptIds() const {
   LLMRT_ASSIGN_OR_RETURN(const std::string text,
                          renderChat(template_, messages_, specialTokens(tokenizer_)));
@@ -93,12 +111,6 @@ Result<std::vector<int32_t>> Conversation::promptIds() const {
   LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids,
                          tokenizer_.encode(text, {.add_bos = false, .parse_special = true}));
   if (ids.empty()) return invalidArgument("the chat template renders no text at all");
-  const int64_t max_seq_len = session_.options().max_seq_len;
-  if (static_cast<int64_t>(ids.size()) > max_seq_len) {
-    return invalidArgument(fmt::format(
-        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
-        ids.size(), max_seq_len));
-  }
   return ids;
 }
 
@@ -106,6 +118,12 @@ Result<Conversation::Answer> Conversation::generateAnswer(GenerateOptions option
   Answer answer;
   LLMRT_ASSIGN_OR_RETURN(answer.prompt_ids, promptIds());
   const std::vector<int32_t>& prompt = answer.prompt_ids;
+  const int64_t max_seq_len = session_.options().max_seq_len;
+  if (static_cast<int64_t>(prompt.size()) > max_seq_len) {
+    return invalidArgument(fmt::format(
+        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
+        prompt.size(), max_seq_len));
+  }
   // Somebody else's doing, or that of an answer which threw.
   if (session_.numChanges(kSeq) != num_changes_) cached_.clear();
   // At least one token must be run for its logits.
@@ -133,11 +151,7 @@ Result<Conversation::Answer> Conversation::generateAnswer(GenerateOptions option
 }
 
 Result<Conversation::Answer> Conversation::answer(std::string user, GenerateOptions options) {
-  struct Rollback {
-    std::vector<ChatMessage>& messages;
-    size_t size;
-    ~Rollback() { messages.resize(size); }
-  } rollback{messages_, messages_.size()};
+  Rollback rollback{messages_, messages_.size()};
   messages_.push_back({"user", std::move(user)});
   Result<Answer> answer = generateAnswer(std::move(options));
   if (!answer.ok() ||
