@@ -69,6 +69,7 @@ class PlanBuilder {
     m->head_dim = static_cast<uint32_t>(spec_.head_dim);
     m->vocab_size = static_cast<uint32_t>(spec_.vocab_size);
     m->max_seq_len = static_cast<uint32_t>(model_.getMaxSeqLen());
+    m->trained_seq_len = static_cast<uint32_t>(spec_.max_position_embeddings);
     m->max_batch = static_cast<uint32_t>(model_.getMaxBatch());
     m->num_parameters = static_cast<uint64_t>(numParameters(spec_));
     for (auto weight : model_.getBody().getOps<llm::WeightOp>())

@@ -14,6 +14,13 @@ namespace {
 
 constexpr int32_t kSeq = 0;
 
+// Takes messages back that did not come to stay.
+struct Rollback {
+  std::vector<ChatMessage>& messages;
+  size_t size;
+  ~Rollback() { messages.resize(size); }
+};
+
 // The special token that `text` begins with, or -1.
 int32_t leadingSpecialToken(const Tokenizer& tokenizer, std::string_view text) {
   const auto ids = tokenizer.encode(text, {.add_bos = false, .parse_special = true});
@@ -154,23 +161,35 @@ void Conversation::reset() {
   tokens_.clear();
 }
 
+void Conversation::setMessages(std::vector<ChatMessage> messages) {
+  messages_ = std::move(messages);
+  num_system_ = !messages_.empty() && messages_[0].role == "system" ? 1 : 0;
+}
+
+Result<std::vector<int32_t>> Conversation::promptIds(std::string user) {
+  const Rollback rollback{messages_, messages_.size()};
+  messages_.push_back({"user", std::move(user)});
+  LLMRT_ASSIGN_OR_RETURN(PromptTokens::Prompt prompt, nextPrompt());
+  return std::move(prompt.ids);
+}
+
 Result<PromptTokens::Prompt> Conversation::nextPrompt() const {
   LLMRT_ASSIGN_OR_RETURN(
       std::string text,
       renderChat(template_, messages_, specialTokens(session_.plan().schema(), &tokenizer_)));
   LLMRT_ASSIGN_OR_RETURN(PromptTokens::Prompt prompt, tokens_.tokenize(std::move(text)));
   if (prompt.ids.empty()) return invalidArgument("the chat template renders no text at all");
-  const int64_t max_seq_len = session_.options().max_seq_len;
-  if (static_cast<int64_t>(prompt.ids.size()) > max_seq_len) {
-    return invalidArgument(fmt::format(
-        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
-        prompt.ids.size(), max_seq_len));
-  }
   return prompt;
 }
 
 Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int32_t>& prompt,
                                                           GenerateOptions options) {
+  const int64_t max_seq_len = session_.options().max_seq_len;
+  if (static_cast<int64_t>(prompt.size()) > max_seq_len) {
+    return invalidArgument(fmt::format(
+        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
+        prompt.size(), max_seq_len));
+  }
   Answer answer;
   answer.prompt_ids = prompt;
   // Somebody else's doing, or that of an answer which threw.
@@ -201,11 +220,7 @@ Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int3
 }
 
 Result<Conversation::Answer> Conversation::answer(std::string user, GenerateOptions options) {
-  struct Rollback {
-    std::vector<ChatMessage>& messages;
-    size_t size;
-    ~Rollback() { messages.resize(size); }
-  } rollback{messages_, messages_.size()};
+  Rollback rollback{messages_, messages_.size()};
   messages_.push_back({"user", std::move(user)});
   LLMRT_ASSIGN_OR_RETURN(PromptTokens::Prompt prompt, nextPrompt());
   Result<Answer> answer = generateAnswer(prompt.ids, std::move(options));

@@ -74,8 +74,13 @@ class Conversation {
   /// stays in it.
   Result<Answer> answer(std::string user, GenerateOptions options);
 
+  /// The prompt of answer(`user`), also where the context does not hold it.
+  Result<std::vector<int32_t>> promptIds(std::string user);
+
   /// Back to the system message.
   void reset();
+  /// Others in place of all messages; reset() goes back to the system message they begin with.
+  void setMessages(std::vector<ChatMessage> messages);
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
 

@@ -71,6 +71,19 @@ void Profile::addStep(uint32_t entry_point, const LlmcStep& step) {
   }
 }
 
+void Profile::clear() {
+  const auto zero = [](OpProfile& op) {
+    op.seconds = 0;
+    op.cost = {};
+    for (KernelProfile& kernel : op.kernels) kernel.seconds = 0;
+  };
+  for (Entry& entry : entries_) {
+    entry.steps = 0;
+    for (OpProfile& op : entry.ops) zero(op);
+    zero(entry.choice);
+  }
+}
+
 std::vector<OpProfile> Profile::ops() const {
   std::vector<OpProfile> all;
   for (const Entry& entry : entries_) {

@@ -42,6 +42,9 @@ class Profile {
   void addKernelTime(uint32_t entry_point, size_t phase, const std::string& symbol, double seconds);
   void addStep(uint32_t entry_point, const LlmcStep& step);
 
+  /// Forgets all steps so far, those that warmed up caches and page tables.
+  void clear();
+
   /// Ops of entry points that ran, in the order of the plan.
   std::vector<OpProfile> ops() const;
 

@@ -109,6 +109,9 @@ class Session {
 
   /// Null unless SessionOptions.profile.
   const Profile* profile() const { return profile_.get(); }
+  void clearProfile() {
+    if (profile_) profile_->clear();
+  }
 
  private:
   Session(const Plan& plan, SessionOptions options, const KvBlocks& blocks)

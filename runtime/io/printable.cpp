@@ -47,4 +47,27 @@ size_t visibleCharacter(std::string_view text) {
 std::string printableLine(std::string_view text) { return printable(text, ""); }
 std::string printableLines(std::string_view text) { return printable(text, "\n\t"); }
 
+std::string printableText(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const unsigned char lead = byte(i);
+    const size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    size_t end = i + 1;
+    while (end < text.size() && end < i + length && (byte(end) & 0xc0) == 0x80) ++end;
+    // Longer forms than a character needs are not UTF-8 either: some terminal may read them.
+    const bool valid = end == i + length && lead <= 0xf4 && (lead < 0x80 || lead >= 0xc2) &&
+                       !(lead == 0xe0 && byte(i + 1) < 0xa0) &&
+                       !(lead == 0xf0 && byte(i + 1) < 0x90);
+    const bool control = lead == 0xc2 ? byte(end - 1) < 0xa0 : lead < 0x20 || lead == 0x7f;
+    if (!valid) {
+      out += "\xef\xbf\xbd";
+    } else if (!control || lead == '\n' || lead == '\t') {
+      out += text.substr(i, length);
+    }
+    i = end;
+  }
+  return out;
+}
+
 }  // namespace llmrt

@@ -1,4 +1,5 @@
-// Text taken from files, made fit for a message and for a terminal.
+// Text that nobody vouches for, taken from files or said by a model, made fit for a message and a
+// terminal.
 #pragma once
 
 #include <string>
@@ -33,5 +34,10 @@ inline std::string quotedName(std::string_view text) {
   if (text.size() > kMaxBytes) out += "...";
   return out + "'";
 }
+
+/// `text` without what a terminal would obey: the control characters of ASCII but newline and tab,
+/// and those from U+0080 to U+009F; bytes that are not UTF-8 become U+FFFD. Keeps no state: text
+/// that arrives in portions must come in whole characters.
+std::string printableText(std::string_view text);
 
 }  // namespace llmrt

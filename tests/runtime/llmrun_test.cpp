@@ -182,6 +182,24 @@ TEST_F(Llmrun, ProfileShowsEveryOpAndItsLimit) {
   }
 }
 
+TEST_F(Llmrun, ProfileHasThePromptAndLeavesOutWarmUp) {
+  // 2 tokens run through the code of decode steps, 3 more steps.
+  const Output brief = run("--synthetic-weights --prompt a -n 4 --ignore-eos --profile");
+  EXPECT_THAT(brief.err, HasSubstr("\ndecode: 4 steps, "));
+  EXPECT_THAT(brief.err, HasSubstr("(prefill: of a prompt of 24 tokens made up for it"));
+  EXPECT_THAT(brief.err, HasSubstr("\nprefill: 1 steps, "));
+  const Output prompt =
+      run("--synthetic-weights --prompt abcdefghijklmnopqrstuvwxyzabcdefghij -n 4 --ignore-eos "
+          "--profile");
+  EXPECT_THAT(prompt.err, HasSubstr("\nprefill: 2 steps, "));
+  EXPECT_THAT(prompt.err, HasSubstr("\ndecode: 3 steps, "));
+  EXPECT_THAT(prompt.err, testing::Not(HasSubstr("made up")));
+  EXPECT_EQ(prompt.out,
+            run("--synthetic-weights --prompt abcdefghijklmnopqrstuvwxyzabcdefghij -n 4 "
+                "--ignore-eos")
+                .out);
+}
+
 TEST(LlmrunBinary, IsSmallAndLinksNothingButTheCLibraries) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "sanitizers add libraries and code";

@@ -13,15 +13,18 @@
 
 namespace llmrt {
 
-Terminal::Terminal(const std::vector<std::string>& args) {
+Terminal::Terminal(const std::vector<std::string>& args, const std::string& state) {
   std::vector<char*> argv;
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
+  const std::string state_home = state.empty() ? own_state_ / "" : state;
   struct winsize size = {};
   size.ws_row = 24, size.ws_col = 200;
   pid_ = forkpty(&fd_, nullptr, nullptr, &size);
   if (pid_ == 0) {
     setenv("TERM", "xterm", 1);
+    setenv("XDG_STATE_HOME", state_home.c_str(), 1);
+    unsetenv("NO_COLOR");
     execv(argv[0], argv.data());
     _exit(127);
   }
@@ -40,7 +43,14 @@ void Terminal::type(const std::string& keys) {
   ASSERT_EQ(write(fd_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
 }
 
-void Terminal::interrupt() { kill(pid_, SIGINT); }
+void Terminal::interrupt() { signal(SIGINT); }
+
+void Terminal::signal(int number) { kill(pid_, number); }
+
+bool Terminal::isOrdinary() const {
+  struct termios mode = {};  // asked of this end, Linux answers for the other
+  return tcgetattr(fd_, &mode) == 0 && (mode.c_lflag & ICANON) && (mode.c_lflag & ECHO);
+}
 
 bool Terminal::readMore(int timeout_ms) {
   struct pollfd poll_fd = {fd_, POLLIN, 0};

@@ -7,8 +7,10 @@
 
 namespace llmrt {
 
-/// Reads messages and writes answers until the input ends. On a terminal a failed message is one
-/// line and the conversation goes on; in a pipe it ends the run. Returns the exit status.
+/// Answers one message (--prompt, --prompt-file, a pipe) or several (lines, a person at a
+/// terminal). On a terminal a failed message is one line and the conversation goes on; otherwise it
+/// ends the run. Only a person gives commands: what comes through a pipe is text. Returns the exit
+/// status.
 Result<int> runChat(const LoadedModel& model, const RunOptions& options);
 
 }  // namespace llmrt

@@ -1,9 +1,12 @@
 #include "tools/llmrun/generation.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <string>
 #include <utility>
 
+#include "runtime/schema/plan_generated.h"
 #include "tools/llmrun/interrupt.h"
 
 namespace llmrt {
@@ -44,6 +47,18 @@ Speeds speedsOf(const GenerateResult& r) {
           perSecond(steps, r.decode_seconds),
           perSecond(r.decode_cost.bytes() / 1e9, r.decode_seconds),
           perSecond(r.decode_cost.bytes(), steps)};
+}
+
+std::string contextText(const Session& session) {
+  const schema::Model& model = *session.plan().schema().model();
+  const int64_t taken = session.options().max_seq_len;
+  const int64_t compiled = model.max_seq_len(), trained = model.trained_seq_len();
+  std::string text = fmt::format("a context of {} tokens", taken);
+  if (taken < compiled) text += fmt::format(" of the plan's {} (--max-seq-len)", compiled);
+  if (compiled < trained)
+    text += fmt::format("{} of the model's {} (llmc compile --max-seq-len)",
+                        taken < compiled ? "," : "", trained);
+  return text;
 }
 
 nlohmann::json resultJson(const std::vector<int32_t>& prompt, const GenerateResult& r,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "runtime/core/generate.h"
@@ -18,6 +19,9 @@ struct Speeds {
   double prefill_tok_s, decode_tok_s, decode_gb_s, bytes_per_token;
 };
 Speeds speedsOf(const GenerateResult& result);
+
+/// "a context of 4096 tokens", with how much more the plan or the model has and how to get it.
+std::string contextText(const Session& session);
 
 /// The object of --json.
 nlohmann::json resultJson(const std::vector<int32_t>& prompt, const GenerateResult& result,

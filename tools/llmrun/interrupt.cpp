@@ -17,10 +17,16 @@ namespace {
 // A byte in this pipe wakes poll(), also one that has not begun when the signal comes.
 int wake_pipe[2] = {-1, -1};
 
+std::atomic<bool> redraw{false};
+
+void wake() {
+  [[maybe_unused]] const ssize_t n = ::write(wake_pipe[1], "", 1);  // full: there is a byte
+}
+
 void onInterrupt(int) {
   const int error = errno;
   interrupted = true;
-  [[maybe_unused]] const ssize_t n = ::write(wake_pipe[1], "", 1);  // full: there is a byte
+  wake();
   errno = error;
 }
 
@@ -47,16 +53,25 @@ bool takeInterrupt() {
   return interrupted.exchange(false);
 }
 
-bool waitForInput() {
+Wake waitForInput() {
   for (;;) {
-    if (interrupted) return false;
+    if (interrupted) return Wake::kInterrupt;
+    if (redraw.exchange(false)) return Wake::kRedraw;
     struct pollfd waited[2] = {{STDIN_FILENO, POLLIN, 0}, {wake_pipe[0], POLLIN, 0}};
-    if (::poll(waited, 2, -1) < 0 && errno != EINTR) return true;  // read() will say what is wrong
-    if (waited[0].revents != 0 && !interrupted) return true;
+    if (::poll(waited, 2, -1) < 0 && errno != EINTR)
+      return Wake::kInput;  // read() will say what is wrong
+    if (waited[0].revents != 0 && !interrupted) return Wake::kInput;
     char byte;
     if (!interrupted) [[maybe_unused]]
       const ssize_t n = ::read(wake_pipe[0], &byte, 1);
   }
+}
+
+void forgetRedraw() { redraw = false; }
+
+void wakeForRedraw() {
+  redraw = true;
+  wake();
 }
 
 }  // namespace llmrt

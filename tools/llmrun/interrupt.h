@@ -20,7 +20,14 @@ void catchInterrupts(SecondInterrupt second);
 /// Whether Ctrl-C came and was not taken yet.
 bool takeInterrupt();
 
-/// Blocks until stdin can be read (or is at its end): true; or until a Ctrl-C is there: false.
-bool waitForInput();
+enum class Wake { kInput, kInterrupt, kRedraw };
+/// Blocks until stdin can be read (or is at its end), a Ctrl-C is there, or wakeForRedraw() was
+/// called since the last kRedraw.
+Wake waitForInput();
+
+/// What the terminal shows is no longer what was printed. A signal handler may call it.
+void wakeForRedraw();
+/// Nothing is shown yet that could have been lost.
+void forgetRedraw();
 
 }  // namespace llmrt

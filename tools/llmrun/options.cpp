@@ -30,17 +30,24 @@ void RunOptions::addTo(CLI::App& app) {
   app.add_flag("--json", json, "stdout is one line, a JSON object");
 
   auto* input = app.add_option_group("input", "At most one; stdin where none is given");
-  input->add_option("--prompt", prompt, "Text to continue");
-  input->add_option("--prompt-file", prompt_file, "File with the text to continue");
-  input->add_option_function<std::string>(
+  input->add_option("--prompt", prompt, "Text to continue; with --chat the one message to answer");
+  input->add_option("--prompt-file", prompt_file, "File with that text");
+  auto* ids = input->add_option_function<std::string>(
       "--prompt-ids", [this](const std::string& text) { prompt_ids = parseIds(text); },
       "Token ids to continue: 1,2,3; no BOS is added");
-  input->add_option("--perplexity", perplexity,
-                    "File whose perplexity to measure, over its first --max-tokens tokens");
-  auto* chat_flag = input->add_flag("--chat", chat,
-                                    "A conversation: lines are messages, in a terminal with line "
-                                    "editing; /help lists its commands");
+  auto* measured =
+      input->add_option("--perplexity", perplexity,
+                        "File whose perplexity to measure, over its first --max-tokens tokens");
   input->require_option(0, 1);
+  auto* chat_flag =
+      app.add_flag("--chat", chat,
+                   "A conversation: in a terminal with line editing and commands, which /help "
+                   "lists; what a pipe gives is one message, with --json each of its lines")
+          ->excludes(ids)
+          ->excludes(measured);
+  app.add_flag("--chat-lines", chat_lines,
+               "With --chat: each line of stdin is a message, as with --json; none is a command")
+      ->needs(chat_flag);
   app.add_option("--system", system, "With --chat: the system message")->needs(chat_flag);
   app.add_option("--chat-template", chat_template,
                  "With --chat: a file with the Jinja template to use, not the plan's")

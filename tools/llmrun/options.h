@@ -15,6 +15,7 @@ struct RunOptions {
   std::optional<std::string> prompt, prompt_file, perplexity;
   std::optional<std::vector<int32_t>> prompt_ids;
   bool chat = false;
+  bool chat_lines = false;    // each line of stdin is a message
   std::string system;         // of a chat; empty: none
   std::string chat_template;  // a file, instead of the plan's; empty: none
   std::optional<int64_t> max_tokens;

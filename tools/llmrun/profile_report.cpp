@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
+#include "runtime/core/cost.h"
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"
@@ -38,9 +40,43 @@ void printDeviceProfile(const Session& session, std::FILE* out) {
   }
 }
 
+int64_t chunkOf(const Session& session) {
+  return std::min(session.options().prefill_chunk, session.options().max_seq_len);
+}
+
+// A chunk of a prompt in an empty context, all of token 0.
+Status prefillChunk(Session& session) {
+  session.reset(0);
+  return session.prefill(0, std::vector<int32_t>(static_cast<size_t>(chunkOf(session)), 0));
+}
+
+// A short prompt runs through the code of decode steps.
+Status completeProfile(Session& session, std::FILE* out) {
+  const schema::Plan& plan = session.plan().schema();
+  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, chunkOf(session), 1));
+  const std::string name = plan.entry_points()->Get(entry)->name()->str();
+  const std::vector<OpProfile> ops = session.profile()->ops();
+  if (std::any_of(ops.begin(), ops.end(),
+                  [&](const OpProfile& op) { return op.entry_point == name; }))
+    return {};
+  fmt::print(out, "({}: of a prompt of {} tokens made up for it, since the run had none)\n", name,
+             chunkOf(session));
+  return prefillChunk(session);
+}
+
 }  // namespace
 
-Status printProfile(const Session& session, std::FILE* out) {
+Status warmUpProfile(Session& session) {
+  LLMRT_RETURN_IF_ERROR(prefillChunk(session));
+  session.truncate(0, std::max<int64_t>(chunkOf(session) - 2, 0));
+  while (session.kvLen(0) < chunkOf(session)) LLMRT_RETURN_IF_ERROR(session.decode(0, 0));
+  session.reset(0);
+  session.clearProfile();
+  return {};
+}
+
+Status printProfile(Session& session, std::FILE* out) {
+  LLMRT_RETURN_IF_ERROR(completeProfile(session, out));
   if (session.options().device) {
     printDeviceProfile(session, out);
     return {};

@@ -8,7 +8,12 @@
 
 namespace llmrt {
 
-/// Measures the machine's read bandwidth and FMA peak, then prints a table.
-Status printProfile(const Session& session, std::FILE* out);
+/// Runs a chunk of a prompt and two decode steps, and forgets them: what only a process's first
+/// steps pay, to map weights and wake threads, is no part of a profile.
+Status warmUpProfile(Session& session);
+
+/// Measures the machine's read bandwidth and FMA peak, then prints a table. Where the run had no
+/// prompt long enough for the prefill code, a chunk made up for it is measured first.
+Status printProfile(Session& session, std::FILE* out);
 
 }  // namespace llmrt

@@ -3,18 +3,16 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "runtime/core/generate.h"
 #include "runtime/core/perplexity.h"
-#include "runtime/io/mapped_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/text/utf8.h"
 #include "tools/llmrun/chat.h"
 #include "tools/llmrun/generation.h"
+#include "tools/llmrun/input.h"
 #include "tools/llmrun/interrupt.h"
 #include "tools/llmrun/profile_report.h"
 
@@ -22,25 +20,6 @@ namespace llmrt {
 namespace {
 
 constexpr int64_t kDefaultMaxTokens = 256;
-
-// Not through MappedFile: a prompt may come from a pipe or /dev/stdin.
-Result<std::string> readAll(const std::string& path) {
-  std::FILE* file = path.empty() ? stdin : std::fopen(path.c_str(), "rbe");
-  if (!file) {
-    if (errno == ENOENT || errno == ENOTDIR) return notFound(path + ": no such file");
-    return ioError(fmt::format("{}: {}", path, std::strerror(errno)));
-  }
-  std::string text;
-  char buffer[1 << 16];
-  size_t n;
-  while ((n = std::fread(buffer, 1, sizeof buffer, file)) > 0) text.append(buffer, n);
-  const bool failed = std::ferror(file) != 0;
-  const int error = errno;
-  if (file != stdin) std::fclose(file);
-  if (failed)
-    return ioError(fmt::format("{}: {}", path.empty() ? "stdin" : path, std::strerror(error)));
-  return text;
-}
 
 Result<std::vector<int32_t>> encode(const LoadedModel& model, const std::string& text,
                                     const std::string& what) {
@@ -65,12 +44,19 @@ Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const RunOption
     LLMRT_ASSIGN_OR_RETURN(ids, encode(model, *o.prompt, "--prompt"));
   } else {
     const std::string path = o.prompt_file.value_or("");
-    LLMRT_ASSIGN_OR_RETURN(const std::string text, readAll(path));
+    LLMRT_ASSIGN_OR_RETURN(const std::string text, readInput(path));
     LLMRT_ASSIGN_OR_RETURN(ids, encode(model, text, path.empty() ? "stdin" : path));
   }
   if (ids.empty())
     return invalidArgument("the prompt is empty and the tokenizer adds no BOS: give some text");
   return ids;
+}
+
+// What comes on stderr stands on a line of its own, also where stdout reaches the same terminal
+// later, through another program.
+void beginLine() {
+  std::fflush(stdout);
+  if (isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO)) fmt::print(stderr, "\n");
 }
 
 Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
@@ -79,41 +65,45 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
     return unsupported(fmt::format("{}: has no tokenizer, which --stop needs", model.plan->path()));
   }
   GenerateOptions generate_options = generateOptions(model, o, kDefaultMaxTokens);
+  const bool terminal = isatty(STDOUT_FILENO);
   char last = '\n';
   if (!o.json) {
-    generate_options.on_text = [&last](std::string_view text) {
-      std::fwrite(text.data(), 1, text.size(), stdout);
+    generate_options.on_text = [&last, terminal](std::string_view text) {
+      // A pipe gets the text as it is, a terminal nothing that it would obey.
+      const std::string shown = terminal ? printableText(text) : std::string(text);
+      std::fwrite(shown.data(), 1, shown.size(), stdout);
       std::fflush(stdout);
-      last = text.back();
+      if (!shown.empty()) last = shown.back();
     };
   }
   catchInterrupts(SecondInterrupt::kEndsProcess);
-  LLMRT_ASSIGN_OR_RETURN(
-      const GenerateResult result,
-      generate(*model.session, model.tokenizerOrNull(), prompt, generate_options));
+  Result<GenerateResult> generated =
+      generate(*model.session, model.tokenizerOrNull(), prompt, generate_options);
+  if (last != '\n') std::fputc('\n', stdout);
+  if (!generated.ok()) return std::move(generated).status();
+  const GenerateResult& result = *generated;
   if (o.json) {
     printJson(resultJson(prompt, result, o.top_logits > 0));
   } else if (!model.tokenizer) {
     fmt::print("{}\n", fmt::join(result.ids, ","));
-  } else if (last != '\n') {
-    std::fputc('\n', stdout);
   }
   if (!o.json && isatty(STDERR_FILENO)) {
     const Speeds s = speedsOf(result);
+    beginLine();
     fmt::print(stderr,
                "[{} on {} threads of {}: first token {:.0f} ms; prompt {} tokens, {:.1f} tok/s; "
-               "decode {:.1f} tok/s, "
-               "{:.1f} GB/s; {}]\n",
+               "decode {:.1f} tok/s, {:.1f} GB/s; {}; {} tokens in {}]\n",
                printableLine(model.plan->path()), model.session->options().threads,
                model.plan->targetName(), result.ttft_seconds * 1e3, result.prompt_tokens,
                s.prefill_tok_s, s.decode_tok_s, s.decode_gb_s,
-               finishReasonName(result.finish_reason));
+               finishReasonName(result.finish_reason), prompt.size() + result.ids.size(),
+               contextText(*model.session));
   }
   return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
 }
 
 Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
-  LLMRT_ASSIGN_OR_RETURN(const std::string text, readAll(*o.perplexity));
+  LLMRT_ASSIGN_OR_RETURN(const std::string text, readInput(*o.perplexity));
   LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode(model, text, *o.perplexity));
   if (o.max_tokens && *o.max_tokens < static_cast<int64_t>(ids.size())) {
     ids.resize(static_cast<size_t>(*o.max_tokens));
@@ -142,10 +132,14 @@ Result<int> run(const RunOptions& options) {
   RunOptions o = options;
   o.model.session.profile = o.profile;
   LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
+  if (o.profile) LLMRT_RETURN_IF_ERROR(warmUpProfile(*model.session));
   LLMRT_ASSIGN_OR_RETURN(const int status, o.perplexity ? runPerplexity(model, o)
                                            : o.chat     ? runChat(model, o)
                                                         : runPrompt(model, o));
-  if (o.profile) LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));
+  if (o.profile) {
+    beginLine();
+    LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));
+  }
   return status;
 }
 
