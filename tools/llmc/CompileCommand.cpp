@@ -168,11 +168,12 @@ Status compile(Flags& f) {
   printNotes(compiled);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return printSummary(**verified, {.plan_path = f.output,
-                                   .plan_bytes = bytes.size(),
-                                   .weights_path = weights ? weights->path() : "",
-                                   .trained_seq_len = compiled.trainedSeqLen,
-                                   .seconds = seconds});
+  return printSummary(**verified,
+                      {.plan_path = f.output,
+                       .plan_bytes = bytes.size(),
+                       .weights_path = weights ? llmrt::defaultWeightsPath(f.output) : "",
+                       .trained_seq_len = compiled.trainedSeqLen,
+                       .seconds = seconds});
 }
 
 }  // namespace
