@@ -414,7 +414,7 @@ TEST_F(ChatOnTerminal, CtrlZGivesTheTerminalBackAndFgRedraws) {
   terminal.type("\x1a");
   ASSERT_TRUE(terminal.waitFor("ready$ ")) << terminal.shown();
   terminal.type("stty -a | grep -o ' icanon'; fg\r");
-  ASSERT_TRUE(terminal.waitFor("\n icanon")) << terminal.shown();
+  ASSERT_TRUE(terminal.waitFor(" icanon\r\n")) << terminal.shown();
   ASSERT_TRUE(terminal.waitFor("> half a")) << terminal.shown();
   terminal.type(" line\r");
   ASSERT_TRUE(terminal.waitFor(" line\r\n")) << terminal.shown();
