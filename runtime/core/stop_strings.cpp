@@ -31,38 +31,29 @@ StopStrings::StopStrings(std::vector<std::string> stops) : stops_(std::move(stop
 std::string StopStrings::add(std::string_view text, bool shown) {
   if (stopped_) return {};
   if (stops_.empty()) return shown ? std::string(text) : std::string();
-  held_ += text;
-  shown_.resize(held_.size(), shown);
-  Found found = find(held_, stops_);
-  // And in what is shown alone.
-  std::string visible;
-  std::vector<size_t> at;  // its bytes' places in held_
-  for (size_t i = 0; i < held_.size(); ++i) {
-    if (!shown_[i]) continue;
-    visible += held_[i];
-    at.push_back(i);
+  if (shown) held_ += text;
+  all_ += text;
+  all_shown_.resize(all_.size(), shown);
+  const Found alone = find(held_, stops_), with_hidden = find(all_, stops_);
+  // The shown bytes of all_ are the last ones of held_.
+  const auto placeInHeld = [&](size_t at) {
+    const auto begin = all_shown_.begin() + static_cast<ptrdiff_t>(at);
+    return held_.size() - static_cast<size_t>(std::count(begin, all_shown_.end(), true));
+  };
+  stopped_ = alone.stop != std::string::npos || with_hidden.stop != std::string::npos;
+  if (stopped_) {
+    const size_t end = std::min(alone.stop, placeInHeld(std::min(with_hidden.stop, all_.size())));
+    return std::exchange(held_, {}).substr(0, end);
   }
-  if (visible.size() < held_.size()) {
-    const Found alone = find(visible, stops_);
-    if (alone.stop < at.size()) found.stop = std::min(found.stop, at[alone.stop]);
-    if (alone.beginning < at.size())
-      found.beginning = std::min(found.beginning, at[alone.beginning]);
-  }
-  if (found.stop == std::string::npos) return take(found.beginning);
-  stopped_ = true;
-  std::string out = take(found.stop);
-  held_.clear();
-  shown_.clear();
+  const size_t certain = std::min(alone.beginning, placeInHeld(with_hidden.beginning));
+  all_.erase(0, with_hidden.beginning);
+  all_shown_.erase(all_shown_.begin(),
+                   all_shown_.begin() + static_cast<ptrdiff_t>(with_hidden.beginning));
+  std::string out = held_.substr(0, certain);
+  held_.erase(0, certain);
   return out;
 }
 
-std::string StopStrings::take(size_t size) {
-  std::string out;
-  for (size_t i = 0; i < size; ++i)
-    if (shown_[i]) out += held_[i];
-  held_.erase(0, size);
-  shown_.erase(shown_.begin(), shown_.begin() + static_cast<ptrdiff_t>(size));
-  return out;
-}
+std::string StopStrings::finish() { return std::exchange(held_, {}); }
 
 }  // namespace llmrt

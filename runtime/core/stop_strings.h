@@ -8,8 +8,9 @@
 namespace llmrt {
 
 /// Text goes in as it is decoded and comes out as soon as it cannot be the beginning of a stop
-/// string. Special tokens are hidden text: never shown, but a stop string is found with them as it
-/// is without.
+/// string. Special tokens are hidden text, which is never shown. A stop string is found in the text
+/// with them and in the text without them. What is held is never longer than the longest stop
+/// string.
 class StopStrings {
  public:
   /// Empty strings are ignored.
@@ -20,17 +21,16 @@ class StopStrings {
   std::string push(std::string_view text) { return add(text, true); }
   std::string pushHidden(std::string_view text) { return add(text, false); }
   /// The text is at its end: what was held back.
-  std::string finish() { return take(held_.size()); }
+  std::string finish();
   bool stopped() const { return stopped_; }
 
  private:
   std::string add(std::string_view text, bool shown);
-  /// The shown ones of the first `size` bytes held.
-  std::string take(size_t size);
 
   std::vector<std::string> stops_;
-  std::string held_;         // what may be the beginning of a stop string, and what lies between
-  std::vector<bool> shown_;  // [held_]
+  std::string held_;  // shown text that may be the beginning of a stop string
+  std::string all_;   // the end of the text with which one may begin, hidden text included
+  std::vector<bool> all_shown_;  // [all_]
   bool stopped_ = false;
 };
 

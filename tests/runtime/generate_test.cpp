@@ -70,6 +70,16 @@ TEST(StopStrings, HiddenTextIsNeverShown) {
   EXPECT_EQ(none.push("b"), "b");
 }
 
+// A model may say nothing else to its end.
+TEST(StopStrings, AnyNumberOfHiddenTokensIsCheap) {
+  StopStrings stops({"<|x|>"});
+  EXPECT_EQ(stops.push("a<"), "a");
+  for (int i = 0; i < 1'000'000; ++i) ASSERT_EQ(stops.pushHidden("<|pad|>"), "");
+  EXPECT_EQ(stops.push("|x|"), "");
+  EXPECT_EQ(stops.push("> b"), "");
+  EXPECT_TRUE(stops.stopped());
+}
+
 struct Fixture {
   explicit Fixture(const std::function<void(schema::PlanT&)>& change = {}) : model(change) {}
 
