@@ -93,10 +93,14 @@ void say(const char* text) {
 
 void onBusError(int signal, siginfo_t* info, void*) {
   char line[4096 + 128];  // PATH_MAX and what stands before it
-  char* const path = mappedPath(reinterpret_cast<uint64_t>(info->si_addr), line, sizeof line);
+  // A signal that a process sent (code 0 or below) has no address.
+  char* const path = info->si_code > 0
+                         ? mappedPath(reinterpret_cast<uint64_t>(info->si_addr), line, sizeof line)
+                         : nullptr;
   if (!path) {
-    // The default action, when the instruction is tried again.
+    // The default action, as soon as this handler, which blocks the signal, has ended.
     ::signal(signal, SIG_DFL);
+    ::raise(signal);
     return;
   }
   for (char* c = path; *c;) {

@@ -130,6 +130,19 @@ TEST(MappedFile, ThatIsCutShortIsNamedInOneLine) {
   }
 }
 
+TEST(MappedFile, OtherBusErrorsEndTheProgramAsBefore) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    explainLostMappings("program");
+    ::kill(::getpid(), SIGBUS);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(WTERMSIG(status), SIGBUS);
+}
+
 TEST(AtomicFile, AppearsAtCommitAndNotBefore) {
   TemporaryDirectory dir;
   const std::string path = dir.path("out");
