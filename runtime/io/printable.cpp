@@ -1,9 +1,36 @@
 #include "runtime/io/printable.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace llmrt {
 namespace {
+
+struct Character {
+  size_t length;  // in bytes; of an invalid one: of its lead byte and what would continue it
+  uint32_t code;
+  bool valid;
+};
+
+// The character at the start of `text`, which is not empty. Forms longer than a character needs are
+// not valid: some terminal may read them.
+Character firstCharacter(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {1, lead, true};
+  const size_t wanted = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  size_t length = 1;
+  uint32_t code = lead & (0xffu >> (wanted + 1));
+  for (; length < std::min(wanted, text.size()) && (byte(length) & 0xc0) == 0x80; ++length)
+    code = code << 6 | (byte(length) & 0x3fu);
+  constexpr uint32_t kLeast[] = {0x80, 0x800, 0x10000};
+  const bool valid = length == wanted && lead >= 0xc2 && lead <= 0xf4 &&
+                     code >= kLeast[wanted - 2] && code <= 0x10ffff &&
+                     (code < 0xd800 || code >= 0xe000);
+  return {length, code, valid};
+}
+
+bool isControl(uint32_t code) { return code < 0x20 || (code >= 0x7f && code < 0xa0); }
 
 std::string printable(std::string_view text, std::string_view kept) {
   constexpr char kHex[] = "0123456789abcdef";
@@ -27,45 +54,26 @@ std::string printable(std::string_view text, std::string_view kept) {
 
 size_t visibleCharacter(std::string_view text) {
   if (text.empty()) return 0;
-  const auto lead = static_cast<unsigned char>(text[0]);
-  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f ? 1 : 0;
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
-  uint32_t code = lead & (0xffu >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if ((byte & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte & 0x3fu);
-  }
-  const uint32_t least[] = {0xa0, 0x800, 0x10000};  // below U+00A0 are controls
-  if (code < least[length - 2] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
-  const bool obeyed = (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-                      code == 0x200e || code == 0x200f || code == 0x061c;
-  return obeyed ? 0 : length;
+  const auto [length, code, valid] = firstCharacter(text);
+  const bool obeyed = isControl(code) || (code >= 0x2028 && code <= 0x202e) ||
+                      (code >= 0x2066 && code <= 0x2069) || code == 0x200e || code == 0x200f ||
+                      code == 0x061c;
+  return valid && !obeyed ? length : 0;
 }
 
 std::string printableLine(std::string_view text) { return printable(text, ""); }
 std::string printableLines(std::string_view text) { return printable(text, "\n\t"); }
 
 std::string printableText(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   std::string out;
-  for (size_t i = 0; i < text.size();) {
-    const unsigned char lead = byte(i);
-    const size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    size_t end = i + 1;
-    while (end < text.size() && end < i + length && (byte(end) & 0xc0) == 0x80) ++end;
-    // Longer forms than a character needs are not UTF-8 either: some terminal may read them.
-    const bool valid = end == i + length && lead <= 0xf4 && (lead < 0x80 || lead >= 0xc2) &&
-                       !(lead == 0xe0 && byte(i + 1) < 0xa0) &&
-                       !(lead == 0xf0 && byte(i + 1) < 0x90);
-    const bool control = lead == 0xc2 ? byte(end - 1) < 0xa0 : lead < 0x20 || lead == 0x7f;
+  while (!text.empty()) {
+    const auto [length, code, valid] = firstCharacter(text);
     if (!valid) {
       out += "\xef\xbf\xbd";
-    } else if (!control || lead == '\n' || lead == '\t') {
-      out += text.substr(i, length);
+    } else if (!isControl(code) || code == '\n' || code == '\t') {
+      out += text.substr(0, length);
     }
-    i = end;
+    text.remove_prefix(length);
   }
   return out;
 }

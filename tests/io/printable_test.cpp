@@ -29,6 +29,8 @@ TEST(PrintableText, ReplacesWhatIsNotUtf8) {
   EXPECT_EQ(printableText("\xc0\x9b"), "\ufffd") << "an escape in a form too long";
   EXPECT_EQ(printableText("\xe0\x82\x9b"), "\ufffd");
   EXPECT_EQ(printableText("\xf0\x80\x82\x9b"), "\ufffd");
+  EXPECT_EQ(printableText("\xed\xa0\x80"), "\ufffd") << "half of a pair of UTF-16";
+  EXPECT_EQ(printableText("\xf4\x90\x80\x80"), "\ufffd") << "above U+10FFFF";
 }
 
 TEST(PrintableLine, ShowsTextAsItIs) {
