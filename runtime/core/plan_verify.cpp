@@ -13,6 +13,7 @@
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/core/weight_view.h"
 #include "runtime/io/weight_layout.h"
+#include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/schedule_check.h"
@@ -40,17 +41,6 @@ constexpr uint32_t kMaxLaunches = 16;  // of a kernel on a GPU
 // A target's launches are counted per kernel: many targets may be one and the same bytes.
 constexpr uint32_t kMaxTargets = 64;
 constexpr uint64_t kMaxTensors = uint64_t{1} << 22;  // of weights, each layer's counted
-
-/// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
-#define LLMRT_CHECK(condition, ...)                                 \
-  do {                                                              \
-    if (!(condition)) return invalidData(fmt::format(__VA_ARGS__)); \
-  } while (0)
-
-template <typename V>
-uint32_t sizeOf(const V* vector) {
-  return vector ? vector->size() : 0;
-}
 
 // a * b as long as it stays within kMaxBytes.
 bool multiply(uint64_t a, uint64_t b, uint64_t* product) {
@@ -402,7 +392,7 @@ Result<const schema::Plan*> verifyPlan(std::span<const uint8_t> bytes) {
         "has plan schema version {}, this runtime reads version {}: compile it again with llmc",
         plan->schema_version(), kPlanSchemaVersion));
   }
-  // A file without its hash could have any field changed unseen.
+  // Without a hash, a change of any field would go unseen.
   if (!hasPlanHash(bytes)) return unsupported("has no hash of itself: compile it again with llmc");
   LLMRT_CHECK(planHash(bytes) == plan->hash(),
               "is corrupt: its hash differs, it was damaged or changed after it was written");

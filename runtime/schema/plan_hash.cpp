@@ -8,16 +8,12 @@
 #include <string_view>
 #include <type_traits>
 
+#include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/version.h"
 
 namespace llmrt {
 namespace {
-
-template <typename V>
-uint32_t sizeOf(const V* vector) {
-  return vector ? vector->size() : 0;
-}
 
 // The eight bytes of Plan.hash; null where the file has none.
 const uint8_t* hashField(std::span<const uint8_t> file) {

@@ -5,18 +5,13 @@
 #include <algorithm>
 #include <string>
 
+#include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
 namespace {
 
 constexpr uint64_t kAlignment = 64;
-
-/// LLMRT_CHECK(condition, "format", args...): returns invalidData from the enclosing function.
-#define LLMRT_CHECK(condition, ...)                                 \
-  do {                                                              \
-    if (!(condition)) return invalidData(fmt::format(__VA_ARGS__)); \
-  } while (0)
 
 /// What a buffer's bytes are at a point of the walk.
 struct Content {
@@ -221,11 +216,6 @@ class Walk {
   std::vector<bool> keys_written_, values_written_;  // of each KV group, in the layer at hand
   size_t section_ = 0, phase_ = 0;
 };
-
-template <typename V>
-uint32_t sizeOf(const V* vector) {
-  return vector ? vector->size() : 0;
-}
 
 }  // namespace
 
