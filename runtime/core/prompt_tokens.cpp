@@ -9,10 +9,8 @@ namespace {
 constexpr std::string_view kSpaces = " \t\n\v\f\r";
 
 size_t commonPrefix(std::string_view a, std::string_view b) {
-  const size_t most = std::min(a.size(), b.size());
-  return static_cast<size_t>(
-      std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(most), b.begin()).first -
-      a.begin());
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first -
+                             a.begin());
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -49,7 +49,8 @@ TEST(Plan, OpensTheExample) {
 
 TEST(Plan, RefusesWhatIsNoPlan) {
   TempDir dir;
-  EXPECT_THAT(Plan::open(dir / "none.fb").status().message(), EndsWith("none.fb: no such file or directory"));
+  EXPECT_THAT(Plan::open(dir / "none.fb").status().message(),
+              EndsWith("none.fb: no such file or directory"));
   EXPECT_THAT(open({}).message(), HasSubstr("is not a plan"));
   EXPECT_THAT(open({1, 2, 3}).message(), HasSubstr("is not a plan"));
   EXPECT_THAT(open(std::vector<uint8_t>(1000, 'x')).message(), HasSubstr("is not a plan"));
