@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "runtime/jinja/format_spec.h"
+
 namespace llmrt::jinja {
 namespace {
 
@@ -36,7 +38,7 @@ Value integerOf(Budget& budget, std::string_view digits) {
 
 Value integerOf(Budget& budget, double value) {
   budget.step(8 + static_cast<uint64_t>(std::fabs(value) < 1 ? 0 : std::ilogb(value)) / 8);
-  return integerOf(budget, fmt::format("{:.0f}", std::trunc(value)));
+  return integerOf(budget, fixedDigits(std::trunc(value), 0));
 }
 
 double floatOf(const Value& value) {
@@ -52,7 +54,7 @@ int compareBig(const Value& a, const Value& b) {
   if (!b.isFloat() || std::fabs(b.asFloat()) < 0x1p63) return sign;
   if (std::isinf(b.asFloat())) return b.asFloat() < 0 ? 1 : -1;
   // Such a float is an integer.
-  return compareDigits(a.bigDigits(), fmt::format("{:.0f}", b.asFloat()));
+  return compareDigits(a.bigDigits(), fixedDigits(b.asFloat(), 0));
 }
 
 }  // namespace llmrt::jinja

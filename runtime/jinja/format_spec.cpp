@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <utility>
 
 #include "runtime/jinja/unicode.h"
@@ -110,6 +111,12 @@ void appendDigits(TextBuilder& out, std::string_view sign, std::string digits, s
 }
 
 }  // namespace
+
+std::string fixedDigits(double value, int precision) {
+  char digits[330];
+  return {digits,
+          std::to_chars(digits, std::end(digits), value, std::chars_format::fixed, precision).ptr};
+}
 
 void appendFormattedInteger(TextBuilder& out, int64_t value, const FormatSpec& spec) {
   const uint64_t magnitude =

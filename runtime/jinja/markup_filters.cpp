@@ -11,6 +11,7 @@
 #include "runtime/jinja/big_integer.h"
 #include "runtime/jinja/builders.h"
 #include "runtime/jinja/filters.h"
+#include "runtime/jinja/format_spec.h"
 #include "runtime/jinja/operations.h"
 #include "runtime/jinja/unicode.h"
 #include "runtime/text/utf8.h"
@@ -188,7 +189,7 @@ Value fileSizeFormat(Budget& budget, const Value& input, const Arguments& argume
   if (!(bytes >= base)) {
     if (!std::isfinite(bytes)) fail("filesizeformat() takes a finite number");
     return Value::string(budget,
-                         bytes == 1 ? "1 Byte" : fmt::format("{:.0f} Bytes", std::trunc(bytes)));
+                         bytes == 1 ? "1 Byte" : fixedDigits(std::trunc(bytes), 0) + " Bytes");
   }
   constexpr std::string_view kPrefixes = "kMGTPEZY";
   size_t i = 0;
@@ -196,8 +197,8 @@ Value fileSizeFormat(Budget& budget, const Value& input, const Arguments& argume
   for (; i + 1 < kPrefixes.size() && bytes >= unit; ++i) unit *= base;
   budget.step(40);
   const char first = p.flag(0) && i == 0 ? 'K' : kPrefixes[i];
-  return Value::string(
-      budget, fmt::format("{:.1f} {}{}", base * bytes / unit, first, p.flag(0) ? "iB" : "B"));
+  return Value::string(budget, fmt::format("{} {}{}", fixedDigits(base * bytes / unit, 1), first,
+                                           p.flag(0) ? "iB" : "B"));
 }
 
 // A dict as attributes of an element.

@@ -157,7 +157,8 @@ TEST(Bounds, AllWorkIsPaidFor) {
   const std::string big =
       "{% set s = 'ab' * 100000 %}{% set l = range(50000)|list %}"
       "{% set d = dict(l|map('string')|map('list')|map('join')|batch(2)"
-      "|selectattr(1, 'defined')|list) %}{% set t = l|batch(50000)|first %}";
+      "|selectattr(1, 'defined')|list) %}{% set t = l|batch(50000)|first %}"
+      "{% set big = ('9' * 309)|int %}";
   const std::string expressions[] = {
       "s|safe",
       "s|string|safe|string",
@@ -227,6 +228,9 @@ TEST(Bounds, AllWorkIsPaidFor) {
       "[s]|groupby(s)|length",
       "strftime_now(s)",
       "1.7e308|round(300)",
+      "-1.7e308|filesizeformat",
+      "big > 1.5e308",
+      "1.7e308|int",
       "strftime_now('%%' * 1000)",
   };
   for (const std::string& expression : expressions) {
