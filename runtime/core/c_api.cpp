@@ -34,7 +34,7 @@ llmrt_sampler_options toC(const SamplerOptions& o) {
           o.seed};
 }
 
-// The caller's over `options`; what llmrt_sampler_options has no field for stays.
+// Writes the caller's options over `options`. What llmrt_sampler_options has no field for stays.
 Status readSampler(const llmrt_sampler_options* given, SamplerOptions& options) {
   llmrt_sampler_options o = toC(options);
   LLMRT_RETURN_IF_ERROR(readOptions(given, o));

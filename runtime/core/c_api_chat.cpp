@@ -80,7 +80,7 @@ llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity
     if (capacity > 0) LLMRT_RETURN_IF_ERROR(notNull({{ids, "ids"}}));
     std::vector<int32_t> all;
     if (plan->tokenizer) {
-      // Without a template that can be used, there are no answers of its to end.
+      // A template that cannot be used adds no id.
       const Result<llmrt::jinja::Template> chat_template = chatTemplateOf(plan);
       all = llmrt::chatEosIds(*plan->plan, *plan->tokenizer,
                               chat_template.ok() ? &*chat_template : nullptr);
@@ -116,7 +116,7 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
     const llmrt_plan* plan = conversation->session->plan;
     CallersOptions o;
     LLMRT_RETURN_IF_ERROR(o.read(plan, options, llmrt::chatSamplerOptions(*plan->plan)));
-    // Or each answer would be drawn with the same numbers.
+    // Each answer has a seed of its own: with the same one all would be drawn alike.
     if (!o.has_sampler) o.generate.sampler.seed = conversation->conversation.messages().size();
     if (!o.ignore_eos)
       o.generate.eos_ids =

@@ -86,9 +86,9 @@ struct CallersOptions {
   GenerateOptions generate;
   std::atomic<bool> cancel{false};
   bool ignore_eos = false;
-  bool has_sampler = false;  // the caller's, not `sampler`
+  bool has_sampler = false;  // the caller gave one
 
-  /// `sampler`: where the caller has none.
+  /// `sampler`: what counts where the caller gives nothing else.
   Status read(const llmrt_plan* plan, const llmrt_generate_options* options,
               SamplerOptions sampler);
 };

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int32_t kSeq = 0;
 
-// Takes messages back that did not come to stay.
+// Removes the messages added since, unless `size` is raised.
 struct Rollback {
   std::vector<ChatMessage>& messages;
   size_t size;
@@ -28,8 +28,9 @@ int32_t leadingSpecialToken(const Tokenizer& tokenizer, std::string_view text) {
   return text.starts_with(tokenizer.piece(ids->front())) ? ids->front() : -1;
 }
 
-// The special token that a template writes behind an answer that others follow, or -1: what ends
-// it, or begins what the model must not say. A template that fails will fail again, aloud.
+// The special token that a template writes behind an answer which another message follows; -1:
+// none. It ends the answer or begins the next message, so the model must not go on behind it. A
+// template that fails here fails again, with its error, when the prompt is rendered.
 int32_t tokenBehindAnswers(const jinja::Template& chat_template, const schema::Plan& plan,
                            const Tokenizer& tokenizer) {
   constexpr std::string_view kAnswer = "placeholder-of-the-answer";
@@ -43,7 +44,7 @@ int32_t tokenBehindAnswers(const jinja::Template& chat_template, const schema::P
   if (behind == std::string::npos) return -1;
   const int32_t id = leadingSpecialToken(tokenizer, std::string_view(*text).substr(behind));
   if (id == tokenizer.bosId()) return -1;
-  // gpt-oss ends a turn with others of its own, and every message within one with this.
+  // gpt-oss writes <|end|> behind every message within a turn; the other two end the turn.
   const bool harmony = id >= 0 && tokenizer.piece(id) == "<|end|>" &&
                        leadingSpecialToken(tokenizer, "<|return|>") >= 0 &&
                        leadingSpecialToken(tokenizer, "<|call|>") >= 0;
@@ -192,7 +193,7 @@ Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int3
   }
   Answer answer;
   answer.prompt_ids = prompt;
-  // Somebody else's doing, or that of an answer which threw.
+  // Somebody else changed the sequence, or an answer threw.
   if (session_.numChanges(kSeq) != num_changes_) cached_.clear();
   // At least one token must be run for its logits.
   const size_t most = std::min(cached_.size(), prompt.size() - 1);

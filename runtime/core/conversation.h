@@ -30,15 +30,15 @@ struct ChatMessage {
 /// A plan's chat templates.
 ChatTemplates chatTemplates(const schema::Plan& plan);
 
-/// The tokens that a plan's chat templates write themselves. Where it names none they are
-/// `tokenizer`'s BOS and EOS (null: there is none). One that is not UTF-8 is none.
+/// The special tokens that a plan's chat templates may write. A plan that names none has those of
+/// `tokenizer`, BOS and EOS (null: none at all). Tokens that are not UTF-8 are left out.
 SpecialTokens specialTokens(const schema::Plan& plan, const Tokenizer* tokenizer);
 
-/// Whether `variables`, a dict, have tools, for ChatTemplates::choose(): an empty list are some.
+/// Whether the dict `variables` names tools, for ChatTemplates::choose(). An empty list counts.
 bool hasTools(const jinja::Dict& variables);
 
 /// What a chat template makes of `variables`, a dict: those that Hugging Face's
-/// apply_chat_template() would give it. Special tokens are `tokens` where it has none.
+/// apply_chat_template() would give it. Special tokens that it does not name are of `tokens`.
 Result<std::string> renderTemplate(const jinja::Template& chat_template,
                                    const SpecialTokens& tokens, const jinja::Value& variables);
 

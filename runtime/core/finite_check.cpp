@@ -7,8 +7,8 @@
 namespace llmrt {
 namespace {
 
-// All ones in the exponent is what is no number: adding its lowest bit carries into the sign. No
-// branch, so that compilers make vectors of it.
+// An exponent of all ones is an infinity or NaN: adding its lowest bit carries into the sign. The
+// loop has no branch, so that compilers make vectors of it.
 template <typename Bits, Bits kExponent, Bits kLowest>
 bool noneIsAllOnes(const uint8_t* elements, uint64_t count) {
   Bits carried = 0;

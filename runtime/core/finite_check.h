@@ -1,4 +1,4 @@
-// Whether numbers are finite: what a model made, before anybody chooses from it.
+// Whether a model's numbers are finite. Logits are checked before a token is chosen from them.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ bool allFinite(std::span<const float> values);
 /// The same of `count` elements of a type.
 bool allFinite(DType dtype, const uint8_t* elements, uint64_t count);
 
-/// What is said of logits that are not. `first_op`: who made the first such number, where that is
-/// known.
+/// The error of a step whose logits are not finite. `first_op`: the op that made the first such
+/// number; empty where that is not known.
 Status notFiniteLogits(const std::string& plan_path, const std::string& first_op);
 
 }  // namespace llmrt

@@ -54,13 +54,13 @@ struct GenerateResult {
   Cost prefill_cost, decode_cost;
 };
 
-/// What the plan's generation config asks for, with greedy where it does not ask for sampling.
+/// What the plan's generation config asks for; greedy where it does not ask for sampling.
 SamplerOptions defaultSamplerOptions(const Plan& plan);
-/// The same for a chat. One that asks for neither is sampled: greedy answers repeat themselves.
+/// The same for a chat: chat_temperature in place of greedy, whose answers repeat themselves.
 SamplerOptions chatSamplerOptions(const Plan& plan);
 /// The plan's EOS ids; where it has none, the tokenizer's (null: none).
 std::vector<int32_t> defaultEosIds(const Plan& plan, const Tokenizer* tokenizer);
-/// The texts that end the model's own, by its generation config.
+/// The stop strings of the plan's generation config.
 std::vector<std::string> defaultStops(const Plan& plan);
 
 /// Continues sequence `seq` with `prompt`, then generates. `tokenizer` may be null: then there is

@@ -14,11 +14,11 @@
 
 namespace llmrt {
 
-/// A tokenizer may cut what a model said otherwise than the model did, and write another space
-/// before it. So only what the template renders around the answers is tokenized. Where a template
-/// renders an answer as another text, without its reasoning say, or writes before it what it did
-/// not write as its prompt, the rendered text is tokenized, from the last answer that stayed as it
-/// was.
+/// A tokenizer may cut an answer's text into other tokens than the model said, and write another
+/// space before it. So the answers keep their tokens, and only the text that the template renders
+/// around them is tokenized. A template may also render an answer as another text (without its
+/// reasoning, say) or change the text before it. Then everything behind the last answer that is
+/// unchanged is tokenized.
 class PromptTokens {
  public:
   explicit PromptTokens(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
@@ -37,7 +37,7 @@ class PromptTokens {
 
   /// `prompt` was answered: `ids` without what ended them; the messages hold `content`.
   void answered(Prompt prompt, std::vector<int32_t> ids, std::string content);
-  /// As if there had been no answers.
+  /// Forgets all answers.
   void clear() { answered({}, {}, {}); }
 
  private:

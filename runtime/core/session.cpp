@@ -415,7 +415,7 @@ bool Session::logitsAreFinite(int worker) const {
   return true;
 }
 
-// A step is made of its tokens and of the cache before them alone: run again it does the same.
+// A step depends on its tokens and the cache before them alone: a second run does the same.
 Status Session::explainNotFinite() {
   const std::vector<BoundPhase>& phases = schedules_[running_].phases();
   first_not_finite_ = phases.size();
@@ -446,8 +446,8 @@ bool Session::wroteFinite(const BoundPhase& bound) const {
           return false;
       continue;
     }
-    // Keys or values: the blocks that the step's rows lie in, whose tokens that are not written are
-    // zero.
+    // Keys or values: the whole blocks that hold the step's rows. Tokens that were not written are
+    // zero there.
     const KvPool& pool = kv_pools_[operand.index()];
     const uint64_t block_bytes =
         operand.space() == schema::Space::kv_keys ? pool.key_block_bytes : pool.value_block_bytes;

@@ -28,8 +28,8 @@ Result<std::unique_ptr<Weights>> Weights::map(const Plan& plan, const std::strin
   const std::string file_path = path.empty() ? defaultWeightsPath(plan.path()) : path;
   Result<std::unique_ptr<Weights>> weights = mapFile(plan, file_path);
   if (weights.ok() || !path.empty()) return weights;
-  // llmc was killed when the plan had its name and its weights did not. They lie beside the file
-  // itself, where the name is a link.
+  // llmc may have been killed when the plan had its name and the weights did not. These wait beside
+  // the file itself, where `file_path` is a link.
   std::error_code absent;
   const std::filesystem::path file = std::filesystem::weakly_canonical(file_path, absent);
   Result<std::unique_ptr<Weights>> waiting =

@@ -1,8 +1,8 @@
 // What binds a plan's bytes together: a hash of the whole file, and for each kernel a hash of the
 // operands it was compiled for.
 //
-// The first tells an accident from a plan: any changed bit. The second stands where the first is
-// right and a field is wrong nevertheless: machine code knows the shapes of its operands as
+// The file's hash finds every accident, any changed bit. The kernels' hashes find a field that is
+// wrong although the file's hash is right: machine code has the shapes of its operands as
 // constants, so a phase that hands a kernel other operands, or other tiles, is refused before the
 // kernel runs. Neither is a signature: who changes the code can change both.
 #pragma once
@@ -32,12 +32,12 @@ void storePlanHash(std::span<uint8_t> file);
 
 /// WeightsHeader.content of weights whose tensors have these hashes, in the plan's order.
 uint64_t weightsContent(std::span<const uint64_t> hashes);
-/// Whether a weights file is this plan's: of a plan without hashes of its own, whether it has the
-/// same tensors at the same places.
+/// Whether a weights file is this plan's. A plan without hashes of its weights only tells whether
+/// the file has the same tensors at the same places.
 bool weightsBelong(const schema::Plan& plan, const WeightsHeader& header);
 
 /// What a phase hands to its kernel, as one number: its op and tiles, the shape and type of each
-/// operand, and every target's scratch memory. Neither which of several weights of a shape, nor
+/// operand, and every target's scratch memory. It does not tell weights of one shape apart, nor
 /// where anything lies.
 class PhaseContracts {
  public:
