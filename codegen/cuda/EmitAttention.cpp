@@ -97,10 +97,9 @@ Functions emitAttention(llm::AttentionOp op, const KernelForm& form) {
   const int64_t chunks = ceilDiv(static_cast<int64_t>(model.getMaxSeqLen()), kChunkTokens);
   result.scratchBytes =
       form.maxRows * kv.getNumKvHeads() * chunks * rounds * together * (2 + valuePadded) * 4;
-  // Where nothing is said, ptxas aims at four blocks, 64 registers, and spills a few of those of
-  // narrow heads and of narrow latents (sm_100a, sm_120). Wide ones need all that two leave, and
-  // get it unasked.
-  const bool narrow = padded <= 32 || (padded <= 256 && kv.getHeadDim() != kv.getValueDim());
+  // Two blocks, and so 128 registers a thread, half of them for keys or values on their way. Where
+  // nothing is said, ptxas takes more (sm_80), or aims at four blocks and spills those of narrow
+  // heads (sm_100a, sm_120).
   result.functions.push_back(
       {"",
        fmt::format("{}{}>::split({}, reinterpret_cast<u32*>(args.scratch), "
@@ -110,7 +109,7 @@ Functions emitAttention(llm::AttentionOp op, const KernelForm& form) {
         .blocks = blocks,
         .rowsPerBlock = 1,
         .tokensPerBlock = kChunkTokens,
-        .blocksPerProcessor = narrow ? 2 : 0}});
+        .blocksPerProcessor = 2}});
   return result;
 }
 

@@ -114,6 +114,24 @@ DEVICE void letNextKernelBegin() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
+/// Counts one arrival, and says how many there were. What this block wrote before a barrier in
+/// front of it is seen behind a barrier after it by the block that counts a later one: one
+/// instruction orders for all threads, where a fence of each would cost every one of them a round
+/// to the L2.
+DEVICE u32 countArrival(u32* counter) {
+  u32 before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(counter)
+               : "memory");
+  return before;
+}
+/// What other blocks wrote, from the L2.
+DEVICE float loadFresh(const float* p) {
+  float v;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
+  return v;
+}
 /// What was written before is seen by the host before what is written after.
 DEVICE void fenceForHost() { __threadfence_system(); }
 #endif  // LLMC_CUDA_SHIM

@@ -13,7 +13,13 @@ struct KvPool {
   /// The vector of head `head` at position `pos` of sequence `seq`, kWidth elements long.
   template <int kWidth>
   static DEVICE Element* vectorAt(void* pool, const Step& step, int seq, int pos, int head) {
-    const i64 block = step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
+    return vectorIn<kWidth>(pool, blockOf(step, seq, pos), pos, head);
+  }
+  static DEVICE i64 blockOf(const Step& step, int seq, int pos) {
+    return step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
+  }
+  template <int kWidth>
+  static DEVICE Element* vectorIn(void* pool, i64 block, int pos, int head) {
     return static_cast<Element*>(pool) +
            ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
   }
