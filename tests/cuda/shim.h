@@ -522,6 +522,10 @@ inline void barrierWait(unsigned long long* barrier, int parity,
   }
   shim::block.progress = true;  // also of a thread that waits again before it is looked at
 }
+/// The threads that copy end without it, and count as arrived.
+inline void syncMultipliers(shim::Place at = shim::Place::current()) {
+  if (!shim::skipped(at, "block")) shim::yield(shim::State::kBlockBarrier);
+}
 template <int>
 void takeRegisters() {}
 template <int>

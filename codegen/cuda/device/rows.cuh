@@ -20,8 +20,11 @@ struct KvPool {
   }
   template <int kWidth>
   static DEVICE Element* vectorIn(void* pool, i64 block, int pos, int head) {
-    return static_cast<Element*>(pool) +
-           ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
+    return static_cast<Element*>(pool) + offsetIn<kWidth>(block, pos, head);
+  }
+  template <int kWidth>
+  static DEVICE i64 offsetIn(i64 block, int pos, int head) {
+    return ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
   }
   static DEVICE Element* at(void* pool, const Step& step, int seq, int pos, int head) {
     return vectorAt<kPadded>(pool, step, seq, pos, head);
@@ -31,14 +34,17 @@ struct KvPool {
   }
 };
 
+DEVICE void rotate(float cos, float sin, float& low, float& high) {
+  const float a = low, b = high;
+  low = a * cos - b * sin;
+  high = b * cos + a * sin;
+}
 /// Rotates (low, high) = (x[i], x[i + half]) by the angle of `pos`. Table: [max_seq_len, 2, half]
 /// cos and sin.
 template <int kHalf>
 DEVICE void rotate(const float* table, int pos, int i, float& low, float& high) {
   const float* row = table + static_cast<i64>(pos) * 2 * kHalf + i;
-  const float c = row[0], s = row[kHalf], a = low, b = high;
-  low = a * c - b * s;
-  high = b * c + a * s;
+  rotate(row[0], row[kHalf], low, high);
 }
 
 /// y[row] = weight[token] * scale + positions[pos]; no positions where they are null. kFragments:

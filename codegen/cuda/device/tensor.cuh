@@ -50,7 +50,8 @@ DEVICE void packRowsOf(Rows source, int first, int part, int parts, const float*
                        u8* packed, const float* shift) {
   typedef typename P::Weight T;
   __shared__ float means[16], scales[16];
-  const int rows = source.begin();
+  const int rows = source.count();
+  source.wait();
   if (first >= rows) return;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   if (P::kNorm) {
@@ -248,11 +249,20 @@ DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* we
           mine[(h * 8 + 2 * c + e % 2) * kStride + i * 16 + g + e / 2 * 8] = acc[i][j][h][e];
     __syncwarp();
     const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
+    // What the finish reads comes for eight rows at once.
 #pragma unroll 1
-    for (int m = 0; m < 16; ++m) {
-      const int row = first_row + (b_panel + j) * 16 + m;
-      const float* sums = mine + m * kStride + lane / 8 * 16 + n;
-      if (row < rows && panel < P::kPanels) finish(step, row, panel, n, sums[0], sums[8]);
+    for (int m0 = 0; m0 < 16; m0 += 8) {
+      const int first = first_row + (b_panel + j) * 16 + m0;
+      if (first >= rows || panel >= P::kPanels) break;
+      typename Finish::Loaded loaded[8];
+#pragma unroll
+      for (int m = 0; m < 8; ++m)
+        loaded[m] = finish.load(step, first + m < rows ? first + m : first, panel, n);
+#pragma unroll
+      for (int m = 0; m < 8; ++m) {
+        const float* sums = mine + (m0 + m) * kStride + lane / 8 * 16 + n;
+        if (first + m < rows) finish.store(step, first + m, panel, n, sums[0], sums[8], loaded[m]);
+      }
     }
     __syncwarp();
   }
