@@ -90,13 +90,15 @@ struct Attention {
   };
 
   /// The vectors of a warp's keys on their way to its lanes: V: Keys or Values, kWidth: elements of
-  /// one in the pool. Step s has key s * V::kKeysAtOnce + lane / V::kLanes.
+  /// one in the pool. Step s has key s * V::kKeysAtOnce + lane / V::kLanes. As many are loaded at
+  /// once as two blocks' registers hold without a spill; rounds keep more beside.
   template <class V, int kWidth>
   struct Vectors {
     static constexpr int kSteps = kWarpKeys / V::kKeysAtOnce,
-                         kMost = V::kPerLane > 2   ? 2
-                                 : V::kPerLane > 1 ? 8
-                                                   : 16,
+                         kMost = V::kPerLane > 2 || (V::kPerLane > 1 && kRounds > 1) ? 2
+                                 : kRounds > 1                                       ? 4
+                                 : V::kPerLane > 1 || kPerVector < 8                 ? 8
+                                                                                     : 16,
                          kUnroll = kSteps < kMost ? kSteps : kMost;
     uint4 quads[kUnroll][V::kPerLane];
 
@@ -162,7 +164,9 @@ struct Attention {
     {
       const int in_key = lane % Keys::kLanes;
       Vectors<Keys, kPadded> key_vectors;
-      key_vectors.load(keys, warp_keys, head, 0);
+      // Ahead of the query, which takes as many registers where a lane has much of a key.
+      constexpr bool kKeysAhead = Keys::kPerLane <= 2;
+      if (kKeysAhead) key_vectors.load(keys, warp_keys, head, 0);
       constexpr int kWidth = kDim % kPerVector == 0 && kQStride % 4 == 0 ? 4 : 1;
       float mine[kTogether][Keys::kPerLane][kPerVector];
 #pragma unroll
@@ -180,6 +184,7 @@ struct Attention {
       for (int i = threadIdx.x; i < kTogether * kChunk; i += kThreads)
         (&shared.scores[0][0])[i] = -infinity();
       __syncwarp();  // a warp has cleared the scores of its own keys
+      if (!kKeysAhead) key_vectors.load(keys, warp_keys, head, 0);
       key_vectors.forKeys(keys, warp_keys, head, [&](int i, const uint4(&quads)[Keys::kPerLane]) {
         float dots[kTogether];
 #pragma unroll
@@ -206,7 +211,9 @@ struct Attention {
         }
       });
     }
-    value_vectors.load(values, warp_keys, head, 0);  // they travel during the softmax
+    // They travel during the softmax, where registers allow that.
+    constexpr bool kValuesAhead = Values::kPerLane == 1;
+    if (kValuesAhead) value_vectors.load(values, warp_keys, head, 0);
     __syncthreads();
     if (warp < kTogether) {  // one warp a head
       float* const scores = shared.scores[warp];
@@ -234,6 +241,7 @@ struct Attention {
         for (int j = 0; j < Values::kPerLane; ++j)
 #pragma unroll
           for (int e = 0; e < kPerVector; ++e) out[h][j][e] = 0;
+      if (!kValuesAhead) value_vectors.load(values, warp_keys, head, 0);
       value_vectors.forKeys(
           values, warp_keys, head, [&](int i, const uint4(&quads)[Values::kPerLane]) {
 #pragma unroll
