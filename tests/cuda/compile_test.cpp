@@ -44,6 +44,11 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   EXPECT_THAT(
       output.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 1>(args"));
+  const e2e::Output four = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
+                                     "cuda", "--target", "cuda:sm_80", "--cuda-panels", "4"});
+  EXPECT_THAT(
+      four.out,
+      HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 4>(args"));
   EXPECT_THAT(output.out,
               HasSubstr("Attention<KvPool<BF16, 8, 128>, 32, 0, 4112, 4112>::split(args"));
   EXPECT_THAT(

@@ -427,7 +427,7 @@ TEST(CudaRows, NormEmbedRopeAndElementwise) {
                   1e-6);
   }
   Weights<F16> table({50}, kCols, PanelOrder::kConcat, 0, random);
-  launch({1, kRows}, 128, 0, [&] {
+  launch({1, kRows}, 256, 0, [&] {
     embedRow<F16, kCols, true, kStride>(step.args, table.fragments->data(), y.floats());
   });
   for (int m = 0; m < kRows; ++m)

@@ -48,7 +48,8 @@ DEVICE void rotate(const float* table, int pos, int i, float& low, float& high) 
 }
 
 /// y[row] = weight[token] * scale + positions[pos]; no positions where they are null. kFragments:
-/// the weight lies as the logits' matrix does.
+/// the weight lies as the logits' matrix does. Blocks of 256 threads: of a row in memory each has
+/// up to eight words on their way.
 template <class T, int kCols, bool kFragments, int kStride>
 DEVICE void embedRow(const Args& a, const void* weight, float* y, float scale = 1,
                      const void* positions = nullptr) {
@@ -57,21 +58,40 @@ DEVICE void embedRow(const Args& a, const void* weight, float* y, float scale = 
   if (row >= step.num_rows) return;
   const i64 token = step.rows[row].token_id;
   constexpr int kPer = T::kPerWord, kBlocks = ceilDiv(kCols, 8 * kPer);
-  for (int k = threadIdx.x; k < kCols; k += blockDim.x) {
-    i64 index = token * kCols + k;
-    if (kFragments) {
-      const int word = k / kPer;
-      index = ((token / 16 * kBlocks + word / 8) * kBlockWords +
-               fragmentWord(word % 8, static_cast<int>(token % 16))) *
-                  kPer +
-              k % kPer;
-    }
-    float v = T::load(static_cast<const typename T::Element*>(weight) + index) * scale;
-    if (positions) {
-      const i64 at = static_cast<i64>(step.rows[row].pos) * kCols + k;
-      v += T::load(static_cast<const typename T::Element*>(positions) + at);
-    }
-    y[static_cast<i64>(row) * kStride + k] = v;
+  typedef typename T::Element Element;
+  const Element* const elements = static_cast<const Element*>(weight);
+  const Element* const of_pos =
+      static_cast<const Element*>(positions) + static_cast<i64>(step.rows[row].pos) * kCols;
+  y += static_cast<i64>(row) * kStride;
+  constexpr int kWords = ceilDiv(kCols, kPer), kEach = ceilDiv(kWords, 256),
+                kTogether = kEach < 8 ? kEach : 8;
+  // Where element e of word `word` of the row lies.
+  auto at = [&](int word, int e) {
+    if (!kFragments) return token * kCols + word * kPer + e;
+    return ((token / 16 * kBlocks + word / 8) * kBlockWords +
+            fragmentWord(word % 8, static_cast<int>(token % 16))) *
+               kPer +
+           e;
+  };
+#pragma unroll 1
+  for (int begin = threadIdx.x; begin < kWords; begin += kTogether * 256) {
+    float values[kTogether][kPer], others[kTogether][kPer];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i)
+#pragma unroll
+      for (int e = 0; e < kPer; ++e) {
+        const int word = begin + i * 256, k = word * kPer + e;
+        values[i][e] = k < kCols ? T::load(elements + at(word, e)) : 0.0f;
+        others[i][e] = positions && k < kCols ? T::load(of_pos + k) : 0.0f;
+      }
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i)
+#pragma unroll
+      for (int e = 0; e < kPer; ++e) {
+        const int k = (begin + i * 256) * kPer + e;
+        const float v = values[i][e] * scale;
+        if (k < kCols) y[k] = positions ? v + others[i][e] : v;
+      }
   }
 }
 
