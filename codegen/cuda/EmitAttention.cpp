@@ -34,7 +34,6 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
   const auto add = [&](const std::string& suffix, const std::string& flash, Launch launch) {
     launch.blocks = kv.getNumKvHeads() * ceilDiv(group, kFlashQueries);
     launch.rowsPerBlock = std::max<int64_t>(kFlashQueries / group, 1);
-    launch.blocksPerProcessor = 1;
     out.functions.push_back(
         {suffix,
          fmt::format("static_assert({0}::kSharedBytes == {1});\n  {0}::run({2});", flash,
@@ -43,7 +42,10 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
   };
   if (padded <= kMostFlashDim && kv.getHeadDim() == kv.getValueDim()) {
     add("_mma", fmt::format("Flash{}>", spec),
-        {.threads = 128, .dynamicSharedBytes = flashBytes(padded)});
+        // Heads of 64 take 168 registers of three blocks, with a few fewer than they would like.
+        {.threads = 128,
+         .dynamicSharedBytes = flashBytes(padded),
+         .blocksPerProcessor = padded <= 64 ? 3 : 1});
     return;
   }
   // Two stages beside the queries of latents are the 99 KB that every GPU has. Hopper's tensor
@@ -52,7 +54,10 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
   for (const auto& [stages, where] :
        {std::pair(2, Launch::kWithoutWgmma), std::pair(6, Launch::kWithWgmma)})
     add(fmt::format("_mma{}", stages), fmt::format("WideFlash{}, {}>", spec, stages),
-        {.threads = 256, .dynamicSharedBytes = wideFlashBytes(padded, stages), .where = where});
+        {.threads = 256,
+         .dynamicSharedBytes = wideFlashBytes(padded, stages),
+         .where = where,
+         .blocksPerProcessor = 1});
 }
 
 }  // namespace

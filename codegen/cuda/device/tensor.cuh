@@ -6,11 +6,9 @@
 DEVICE void mma(BF16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaBf16(d, a, b0, b1); }
 DEVICE void mma(F16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaF16(d, a, b0, b1); }
 
-DEVICE u32 packPair(BF16, float low, float high) {
-  return static_cast<u32>(BF16::fromFloat(low)) | static_cast<u32>(BF16::fromFloat(high)) << 16;
-}
+DEVICE u32 packPair(BF16, float low, float high) { return packBf16(low, high); }
 DEVICE u32 packPair(F16, float low, float high) {
-  return static_cast<u32>(F16::fromFloat(low)) | static_cast<u32>(F16::fromFloat(high)) << 16;
+  return packHalf(F16::saturate(low), F16::saturate(high));
 }
 
 /// v[j] of lane i (of four adjacent ones; `c` is this one's number) becomes v[i] of lane j.
