@@ -456,7 +456,7 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& optio
         LLMC_CUDA_RELAYOUT_THREADS, llvm::StringRef(type).lower(), type, type);
   }
   source.text += fmt::format(
-      "extern \"C\" __global__ void __launch_bounds__({}) llmc_sample(const __grid_constant__ "
+      "extern \"C\" __global__ void __launch_bounds__({}, 4) llmc_sample(const __grid_constant__ "
       "Sample s) {{\n  chooseToken(s);\n}}\n",
       LLMC_CUDA_SAMPLE_THREADS);
   std::map<std::string, std::string> symbolOf;
