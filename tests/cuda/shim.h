@@ -399,7 +399,6 @@ inline void __syncthreads(shim::Place at = shim::Place::current()) {
 inline void __syncwarp(shim::Place at = shim::Place::current()) {
   if (!shim::skipped(at, "warp")) shim::warpBarrier(~0u);
 }
-inline void __threadfence() {}
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int other) {
   return shim::shuffle(mask, v, shim::lane() ^ static_cast<unsigned>(other));
