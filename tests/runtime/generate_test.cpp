@@ -305,7 +305,7 @@ TEST(Generate, StopsWithAnErrorAtLogitsThatAreNotFinite) {
       generate(*run.session, &run.tokenizer, std::vector<int32_t>{0, 2, 3, 4}, {.max_tokens = 3})
           .status();
   EXPECT_EQ(s.code(), StatusCode::kInvalidData);
-  EXPECT_THAT(s.message(), testing::HasSubstr("not finite"));
+  EXPECT_THAT(s.message(), ::testing::HasSubstr("not finite"));
 }
 
 TEST(Perplexity, OfLogitsThatAreNotFiniteIsAnError) {
@@ -315,7 +315,7 @@ TEST(Perplexity, OfLogitsThatAreNotFiniteIsAnError) {
   embedding[33 * example::kHidden] = std::nanf("");
   const std::vector<int32_t> ids = {1, 2, 3, 33, 4, 5};
   EXPECT_THAT(measurePerplexity(*run.session, ids).status().message(),
-              testing::HasSubstr("not finite"));
+              ::testing::HasSubstr("not finite"));
 }
 
 TEST(Perplexity, NeedsAContextOfTwoTokens) {
