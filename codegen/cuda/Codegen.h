@@ -45,8 +45,14 @@ struct CudaImage {
   int64_t scratchBytes = 0;
 };
 
+struct EmitOptions {
+  /// Panels that a block of a product of few rows makes, one after the other; 0: as the rule has
+  /// it.
+  int64_t panelsPerBlock = 0;
+};
+
 /// One line where a kernel has no CUDA form.
-llvm::Expected<CudaSource> emitCuda(llm::ModelOp model);
+llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& options = {});
 
 llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTarget& target);
 

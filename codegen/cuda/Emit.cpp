@@ -32,13 +32,14 @@ struct NormAt {
 class KernelEmitter {
  public:
   /// `symbolOf`: the functions there are, by their body; shared by the kernels of a model.
-  KernelEmitter(llm::KernelOp kernel, uint32_t index, CudaSource& source,
-                std::map<std::string, std::string>& symbolOf)
+  KernelEmitter(llm::KernelOp kernel, uint32_t index, const EmitOptions& options,
+                CudaSource& source, std::map<std::string, std::string>& symbolOf)
       : kernel_(kernel),
         op_(kernel.getComputeOp()),
         index_(index),
         strides_(kernel.getRowStrides()),
         maxRows_(static_cast<int64_t>(kernel.getMaxRows())),
+        options_(options),
         source_(source),
         symbolOf_(symbolOf) {}
 
@@ -235,10 +236,11 @@ class KernelEmitter {
     const Matrix m = matrix(o.getWeightAttr());
     const bool fragments = op_.getKernelOperands()[0].layout == llm::Layout::panels;
     const int64_t positions = o.getPositionsAttr() ? 1 : -1;
-    rowKernel(fmt::format("embedRow<{}, {}, {}, {}>(args, {}, {}, {}, {});", storageName(m.type),
-                          m.cols, boolean(fragments), strides_[0], any(0),
-                          out(positions < 0 ? 1 : 2), number(o.getScale().convertToDouble()),
-                          any(positions)));
+    rowKernel(
+        fmt::format("embedRow<{}, {}, {}, {}>(args, {}, {}, {}, {});", storageName(m.type), m.cols,
+                    boolean(fragments), strides_[0], any(0), out(positions < 0 ? 1 : 2),
+                    number(o.getScale().convertToDouble()), any(positions)),
+        256);
   }
 
   /// y = f(x), element by element.
@@ -398,7 +400,8 @@ class KernelEmitter {
     for (const int64_t rows : {1, 4}) {
       if (rows > 1 && maxRows_ == 1) break;
       const Staging staging = stagingOf(rows, m.cols, m.type, problem_);
-      const int64_t panels = panelsPerBlock(numPanels);
+      const int64_t panels =
+          options_.panelsPerBlock ? options_.panelsPerBlock : panelsPerBlock(numPanels);
       // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32
       // weights).
       const bool spread = rows > 1 && !isDecode() && !gather;
@@ -430,6 +433,7 @@ class KernelEmitter {
   uint32_t index_;
   ArrayRef<int64_t> strides_;
   int64_t maxRows_;
+  const EmitOptions& options_;
   CudaSource& source_;
   std::map<std::string, std::string>& symbolOf_;
   std::string problem_;
@@ -437,7 +441,7 @@ class KernelEmitter {
 
 }  // namespace
 
-llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
+llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& options) {
   CudaSource source;
   source.text = kDeviceSources;
   // What launches ask for is what kernels use; of wgmma and attention each function says so itself.
@@ -452,13 +456,14 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model) {
         LLMC_CUDA_RELAYOUT_THREADS, llvm::StringRef(type).lower(), type, type);
   }
   source.text += fmt::format(
-      "extern \"C\" __global__ void __launch_bounds__({}) llmc_sample(const __grid_constant__ "
+      "extern \"C\" __global__ void __launch_bounds__({}, 4) llmc_sample(const __grid_constant__ "
       "Sample s) {{\n  chooseToken(s);\n}}\n",
       LLMC_CUDA_SAMPLE_THREADS);
   std::map<std::string, std::string> symbolOf;
   uint32_t index = 0;
   for (auto kernel : model.getOps<llm::KernelOp>())
-    if (llvm::Error error = KernelEmitter(kernel, index++, source, symbolOf).emit()) return error;
+    if (llvm::Error error = KernelEmitter(kernel, index++, options, source, symbolOf).emit())
+      return error;
   return source;
 }
 

@@ -34,7 +34,6 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
   const auto add = [&](const std::string& suffix, const std::string& flash, Launch launch) {
     launch.blocks = kv.getNumKvHeads() * ceilDiv(group, kFlashQueries);
     launch.rowsPerBlock = std::max<int64_t>(kFlashQueries / group, 1);
-    launch.blocksPerProcessor = 1;
     out.functions.push_back(
         {suffix,
          fmt::format("static_assert({0}::kSharedBytes == {1});\n  {0}::run({2});", flash,
@@ -43,7 +42,10 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
   };
   if (padded <= kMostFlashDim && kv.getHeadDim() == kv.getValueDim()) {
     add("_mma", fmt::format("Flash{}>", spec),
-        {.threads = 128, .dynamicSharedBytes = flashBytes(padded)});
+        // Heads of 64 take 168 registers of three blocks, with a few fewer than they would like.
+        {.threads = 128,
+         .dynamicSharedBytes = flashBytes(padded),
+         .blocksPerProcessor = padded <= 64 ? 3 : 1});
     return;
   }
   // Two stages beside the queries of latents are the 99 KB that every GPU has. Hopper's tensor
@@ -52,7 +54,10 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
   for (const auto& [stages, where] :
        {std::pair(2, Launch::kWithoutWgmma), std::pair(6, Launch::kWithWgmma)})
     add(fmt::format("_mma{}", stages), fmt::format("WideFlash{}, {}>", spec, stages),
-        {.threads = 256, .dynamicSharedBytes = wideFlashBytes(padded, stages), .where = where});
+        {.threads = 256,
+         .dynamicSharedBytes = wideFlashBytes(padded, stages),
+         .where = where,
+         .blocksPerProcessor = 1});
 }
 
 }  // namespace
@@ -97,10 +102,9 @@ Functions emitAttention(llm::AttentionOp op, const KernelForm& form) {
   const int64_t chunks = ceilDiv(static_cast<int64_t>(model.getMaxSeqLen()), kChunkTokens);
   result.scratchBytes =
       form.maxRows * kv.getNumKvHeads() * chunks * rounds * together * (2 + valuePadded) * 4;
-  // Where nothing is said, ptxas aims at four blocks, 64 registers, and spills a few of those of
-  // narrow heads and of narrow latents (sm_100a, sm_120). Wide ones need all that two leave, and
-  // get it unasked.
-  const bool narrow = padded <= 32 || (padded <= 256 && kv.getHeadDim() != kv.getValueDim());
+  // Two blocks, and so 128 registers a thread, half of them for keys or values on their way. Where
+  // nothing is said, ptxas takes more (sm_80), or aims at four blocks and spills those of narrow
+  // heads (sm_100a, sm_120).
   result.functions.push_back(
       {"",
        fmt::format("{}{}>::split({}, reinterpret_cast<u32*>(args.scratch), "
@@ -110,7 +114,7 @@ Functions emitAttention(llm::AttentionOp op, const KernelForm& form) {
         .blocks = blocks,
         .rowsPerBlock = 1,
         .tokensPerBlock = kChunkTokens,
-        .blocksPerProcessor = narrow ? 2 : 0}});
+        .blocksPerProcessor = 2}});
   return result;
 }
 

@@ -16,6 +16,12 @@ namespace {
 
 constexpr int kLeastCapability = 80;
 
+bool parseNumber(const std::string& text, int* number) {
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, *number);
+  return error == std::errc() && end == last;
+}
+
 std::string versionText(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
@@ -24,20 +30,33 @@ std::string versionText(int version) {
 
 Result<std::unique_ptr<CudaDevice>> CudaDevice::open(const std::string& spec) {
   int ordinal = 0;
-  if (spec != "cuda") {
-    const std::string number = spec.starts_with("cuda:") ? spec.substr(5) : "";
-    const auto [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), ordinal);
-    if (error != std::errc() || end != number.data() + number.size() || number.empty() ||
-        ordinal < 0)
+  LaunchOptions launching;
+  const size_t comma = std::min(spec.find(','), spec.size());
+  const std::string gpu = spec.substr(0, comma);
+  if (gpu != "cuda" &&
+      !(gpu.starts_with("cuda:") && parseNumber(gpu.substr(5), &ordinal) && ordinal >= 0))
+    return invalidArgument(
+        fmt::format("--device {}: takes cpu, cuda or cuda:NUMBER", quotedName(spec)));
+  for (size_t at = comma; at < spec.size();) {
+    const size_t end = std::min(spec.find(',', at + 1), spec.size());
+    const std::string option = spec.substr(at + 1, end - at - 1);
+    int& carveout = launching.shared_carveout;
+    if (option == "serial") {
+      launching.programmatic = false;
+    } else if (!option.starts_with("carveout=") || !parseNumber(option.substr(9), &carveout) ||
+               carveout < -1 || carveout > 100) {
       return invalidArgument(
-          fmt::format("--device {}: takes cpu, cuda or cuda:NUMBER", quotedName(spec)));
+          fmt::format("--device {}: after a GPU come ,serial and ,carveout=PERCENT (-1 to 100)",
+                      quotedName(spec)));
+    }
+    at = end;
   }
   LLMRT_ASSIGN_OR_RETURN(const Driver* driver, Driver::load());
   const auto check = [&](CuResult result, const char* call) {
     return driver->check(result, fmt::format("--device {}: {}", spec, call));
   };
   std::unique_ptr<CudaDevice> device(new CudaDevice(*driver));
+  device->launching_ = launching;
   int count = 0, major = 0, minor = 0;
   LLMRT_RETURN_IF_ERROR(
       check(driver->driver_version(&device->driver_version_), "cuDriverGetVersion"));

@@ -10,9 +10,19 @@
 
 namespace llmrt::cuda {
 
+/// How kernels are launched; tests/gpu compares.
+struct LaunchOptions {
+  /// A kernel may begin while the one before it ends, where its code can wait by itself.
+  bool programmatic = true;
+  /// The share of a processor's L1 that is shared memory, in per cent; -1: as the driver sees fit,
+  /// kernel by kernel. A processor has to run dry before it changes over, so all have the same.
+  int shared_carveout = 100;
+};
+
 class CudaDevice : public Device {
  public:
-  /// "cuda" or "cuda:I" (the I-th GPU). One line where there is no driver, no GPU, or no such GPU.
+  /// "cuda" or "cuda:I" (the I-th GPU), then ",serial" and ",carveout=PERCENT" for other
+  /// LaunchOptions than the default. One line where there is no driver, no GPU, or no such GPU.
   static Result<std::unique_ptr<CudaDevice>> open(const std::string& spec);
   ~CudaDevice() override;
 
@@ -25,6 +35,7 @@ class CudaDevice : public Device {
   /// Makes the device's context the calling thread's.
   Status use() const;
   int driverVersion() const { return driver_version_; }
+  const LaunchOptions& launching() const { return launching_; }
 
  private:
   explicit CudaDevice(const Driver& driver) : driver_(driver) {}
@@ -33,6 +44,7 @@ class CudaDevice : public Device {
   CuDevice device_ = 0;
   CuContext context_ = nullptr;
   std::string name_;
+  LaunchOptions launching_;
   int capability_ = 0, driver_version_ = 0;  // 90 for 9.0
 };
 

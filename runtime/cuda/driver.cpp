@@ -60,6 +60,7 @@ Result<const Driver*> loadOnce() {
   find(driver.graph_exec_destroy, "cuGraphExecDestroy");
   find(driver.error_name, "cuGetErrorName");
   find(driver.error_string, "cuGetErrorString");
+  find(driver.launch_with, "cuLaunchKernelEx", true);
   find(driver.graph_add_node, "cuGraphAddNode_v2", true);
   if (missing)
     return unsupported(fmt::format(

@@ -32,6 +32,7 @@ constexpr int kCuAttributeMultiprocessors = 16;
 constexpr int kCuAttributeMajor = 75;
 constexpr int kCuAttributeMinor = 76;
 constexpr int kCuFunctionMaxDynamicShared = 8;
+constexpr int kCuFunctionSharedCarveout = 9;
 constexpr int kCuGraphNodeKernel = 0;
 constexpr unsigned kCuStreamNonBlocking = 1;
 constexpr int kCuGraphNodeEventRecord = 7;
@@ -70,6 +71,27 @@ struct CuGraphEdge {
   unsigned char from_port = 0, to_port = 0, type = 0, reserved[5] = {};
 };
 constexpr CuGraphEdge kCuProgrammaticEdge = {1, 0, 1, {}};
+
+/// CUlaunchAttribute: an id and 64 bytes for its value.
+struct CuLaunchAttribute {
+  int id = 0, padding = 0;
+  int value = 0, rest_of_union[15] = {};
+};
+static_assert(sizeof(CuLaunchAttribute) == 72, "the driver's ABI");
+/// A kernel launched with it may begin while the one before it in the stream ends, and waits in its
+/// code.
+constexpr CuLaunchAttribute kCuProgrammaticSerialization = {6, 0, 1, {}};
+
+/// CUlaunchConfig.
+struct CuLaunchConfig {
+  unsigned grid[3] = {1, 1, 1};
+  unsigned block[3] = {1, 1, 1};
+  unsigned dynamic_shared_bytes = 0;
+  CuStream stream = nullptr;
+  const CuLaunchAttribute* attributes = nullptr;
+  unsigned num_attributes = 0;
+};
+static_assert(sizeof(CuLaunchConfig) == 56, "the driver's ABI");
 
 /// The driver's functions that we call. Those that older drivers lack may be null: it says so where
 /// they are used.
@@ -113,6 +135,8 @@ struct Driver {
   CuResult (*graph_exec_destroy)(CuGraphExec) = nullptr;
   CuResult (*error_name)(CuResult, const char**) = nullptr;
   CuResult (*error_string)(CuResult, const char**) = nullptr;
+  /// Null before CUDA 11.8: then no kernel of a stream begins before the one ahead has ended.
+  CuResult (*launch_with)(const CuLaunchConfig*, CuFunction, void**, void**) = nullptr;
   /// Null before CUDA 12.3: then steps are launched kernel by kernel.
   CuResult (*graph_add_node)(CuGraphNode*, CuGraph, const CuGraphNode*, const CuGraphEdge*, size_t,
                              void*) = nullptr;

@@ -132,8 +132,11 @@ Status CudaSession::loadKernels() {
       target.image()->Get(target.image()->size() - 1) != 0) {
     return invalidData(fmt::format("{}: is corrupt: its PTX has no end", plan_.path()));
   }
+  // A plan holds bytes where they fall; the driver reads an ELF file, whose fields are aligned.
+  std::vector<uint64_t> image((target.image()->size() + 7) / 8);
+  std::memcpy(image.data(), target.image()->data(), target.image()->size());
   CuModule module = nullptr;
-  LLMRT_CUDA_CHECK(driver_, driver_.module_load(&module, target.image()->data()),
+  LLMRT_CUDA_CHECK(driver_, driver_.module_load(&module, image.data()),
                    fmt::format("{}: loading its code for {}", plan_.path(), plan_.targetName()));
   module_ = Owned<CuModule>(module, driver_.module_unload);
   const auto find = [&](CuFunction* function, const std::string& symbol) {
@@ -144,7 +147,14 @@ Status CudaSession::loadKernels() {
   const char* const types[] = {"f32", "f16", "bf16"};
   for (int i = 0; i < 3; ++i)
     LLMRT_RETURN_IF_ERROR(find(&relayout_.by_dtype[i], fmt::format("llmc_relayout_{}", types[i])));
+  const auto setCarveout = [&](CuFunction function, const std::string& symbol) -> Status {
+    const int percent = device_.launching().shared_carveout;
+    if (percent < 0) return {};
+    return driver_.check(driver_.function_set(function, kCuFunctionSharedCarveout, percent),
+                         fmt::format("{}: kernel {} on {}", plan_.path(), symbol, device_.name()));
+  };
   LLMRT_RETURN_IF_ERROR(find(&sample_, "llmc_sample"));
+  LLMRT_RETURN_IF_ERROR(setCarveout(sample_, "llmc_sample"));
   for (const schema::CudaLaunch* launch : *target.cuda_launches()) {
     CuFunction function = nullptr;
     LLMRT_RETURN_IF_ERROR(find(&function, launch->symbol()->str()));
@@ -157,6 +167,7 @@ Status CudaSession::loadKernels() {
                        fmt::format("{}: kernel {} on {}", plan_.path(), launch->symbol()->str(),
                                    device_.name()));
     }
+    LLMRT_RETURN_IF_ERROR(setCarveout(function, launch->symbol()->str()));
     functions_.push_back(function);
   }
   return {};

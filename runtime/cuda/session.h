@@ -91,6 +91,8 @@ class CudaSession : public DeviceSession {
   Status uploadTables(const int32_t* tables);
   Shape shapeOf(uint32_t entry_point, const LlmcStep& step, uint32_t phases) const;
   Status start(const Shape& shape);
+  /// Whether a kernel may begin while the one before it ends.
+  bool isProgrammatic() const;
   Status launchAll(const Shape& shape);
   Result<CuGraphExec> graphFor(const Shape& shape);
   /// Of a step that has been started and is to be profiled: waits for it and takes its times.

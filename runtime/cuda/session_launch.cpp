@@ -157,8 +157,19 @@ Result<CuEvent> CudaSession::timingEvent(size_t i) {
   return timing_events_[i].get();
 }
 
+bool CudaSession::isProgrammatic() const {
+  // From sm_90 on a kernel may begin while the one before it ends: its first weights are then on
+  // their way when its operands are ready. Every kernel waits for the one before, so the order
+  // stays that of the schedule. Code for earlier ones (PTX of compute_80) does not wait by itself,
+  // whatever GPU it runs on.
+  return targetCapability(plan_.targetName()) >= 90 && !options_.profile &&
+         device_.launching().programmatic;
+}
+
 Status CudaSession::launchAll(const Shape& shape) {
   size_t events = 0;
+  const bool programmatic = isProgrammatic() && driver_.launch_with;
+  bool first = true;  // it waits for the step's upload
   const auto recordTime = [&]() -> Status {
     if (!options_.profile) return {};
     LLMRT_ASSIGN_OR_RETURN(const CuEvent event, timingEvent(events++));
@@ -167,10 +178,20 @@ Status CudaSession::launchAll(const Shape& shape) {
   LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const KernelLaunch& l) -> Status {
     LLMRT_RETURN_IF_ERROR(recordTime());
     void* arguments[] = {const_cast<void*>(l.argument)};
-    return driver_.check(
-        driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
-                       l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
-        std::string("launching ") + l.symbol);
+    CuResult result = 0;
+    if (programmatic && !std::exchange(first, false)) {
+      const CuLaunchConfig config{{l.grid[0], l.grid[1], l.grid[2]},
+                                  {l.threads, 1, 1},
+                                  l.dynamic_shared_bytes,
+                                  stream_.get(),
+                                  &kCuProgrammaticSerialization,
+                                  1};
+      result = driver_.launch_with(&config, l.function, arguments, nullptr);
+    } else {
+      result = driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
+                              l.dynamic_shared_bytes, stream_.get(), arguments, nullptr);
+    }
+    return driver_.check(result, std::string("launching ") + l.symbol);
   }));
   return recordTime();
 }
@@ -180,11 +201,7 @@ Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
   CuGraph raw = nullptr;
   LLMRT_CUDA_CHECK(driver_, driver_.graph_create(&raw, 0), "cuGraphCreate");
   const Owned<CuGraph> graph(raw, driver_.graph_destroy);
-  // From sm_90 on a kernel may begin while the one before it ends: its first weights are then on
-  // their way when its operands are ready. Every kernel waits for the one before, so the order
-  // stays that of the schedule. Code for earlier ones (PTX of compute_80) does not wait by itself,
-  // whatever GPU it runs on.
-  const bool programmatic = targetCapability(plan_.targetName()) >= 90 && !options_.profile;
+  const bool programmatic = isProgrammatic();
   CuGraphNode previous = nullptr;
   const auto add = [&](void* params, const char* what) {
     CuGraphNode node = nullptr;

@@ -399,6 +399,9 @@ TEST(CudaAttention, EqualsAPlainLoopWhateverTheSplit) {
   expectAttention<F16, 6, 2, 40, 70>({60,  61,  62,  63,  64,  65,  66,  130, 131, 132, 133, 134,
                                       135, 136, 137, 138, 139, 140, 141, 142, 143, 144, 145, 146});
   expectAttention<BF16, 3, 3, 128, 0>({0, 1, 2, 190});
+  // More chunks than a merge holds scales of (64 here), in whole batches and not
+  expectAttention<F32, 2, 1, 16, 0>({16639, 19000});
+  expectAttention<F32, 4, 1, 16, 9000>({20000});
 }
 
 TEST(CudaRows, NormEmbedRopeAndElementwise) {
@@ -424,7 +427,7 @@ TEST(CudaRows, NormEmbedRopeAndElementwise) {
                   1e-6);
   }
   Weights<F16> table({50}, kCols, PanelOrder::kConcat, 0, random);
-  launch({1, kRows}, 128, 0, [&] {
+  launch({1, kRows}, 256, 0, [&] {
     embedRow<F16, kCols, true, kStride>(step.args, table.fragments->data(), y.floats());
   });
   for (int m = 0; m < kRows; ++m)

@@ -7,7 +7,8 @@
 //   fails (from 1)
 //   _FAIL_CALL=FUNCTION:N: so does the N-th call of that function
 //   _LOG=FILE: a line for each copy to the device ("copy BYTES COPIES_ON_THEIR_WAY"), each graph
-//   ("graph NODES PROGRAMMATIC_EDGES") and each kernel launched outside of one
+//   ("graph NODES PROGRAMMATIC_EDGES"), each kernel launched outside of one ("launch NAME", then
+//   " programmatic" if it may begin early) and each function's share of L1 ("carveout PERCENT")
 // Compiled with FAKE_OLDER_THAN=VERSION it lacks the functions that came with that version.
 #include <dlfcn.h>
 #include <elf.h>
@@ -253,6 +254,7 @@ int cuMemGetInfo_v2(size_t* free, size_t* total) {
 int cuModuleLoadData(void** out, const void* image) {
   LLMC_MAY_FAIL;
   const auto* header = static_cast<const Elf64_Ehdr*>(image);
+  if (reinterpret_cast<uintptr_t>(image) % alignof(Elf64_Ehdr) != 0) return kInvalidImage;
   if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return kInvalidImage;
   const size_t size = header->e_shoff + size_t{header->e_shnum} * header->e_shentsize;
   auto module = new Module;
@@ -297,6 +299,10 @@ int cuModuleGetFunction(void** out, void* module, const char* name) {
 }
 int cuFuncSetAttribute(void* function, int attribute, int value) {
   LLMC_MAY_FAIL;
+  if (attribute == 9 && value >= -1 && value <= 100) {
+    log("carveout " + std::to_string(value));
+    return 0;
+  }
   if (attribute != 8 || value > 227 << 10) return kInvalidValue;
   static_cast<Function*>(function)->most_dynamic = value;
   return 0;
@@ -409,6 +415,26 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
   return tellStream(
       [node = makeNode(function, grid, threads, dynamic, arguments)] { return runNode(node); });
 }
+
+struct LaunchAttribute {
+  int id, padding, value, rest[15];
+};
+struct LaunchConfig {
+  unsigned grid[3], block[3], dynamic;
+  void* stream;
+  const LaunchAttribute* attributes;
+  unsigned count;
+};
+#if FAKE_OLDER_THAN > 11080
+int cuLaunchKernelEx(const LaunchConfig* config, void* function, void** arguments, void**) {
+  LLMC_MAY_FAIL;
+  if (config->count != 1 || config->attributes->id != 6 || config->attributes->value != 1)
+    return kInvalidValue;
+  log("launch " + static_cast<Function*>(function)->name + " programmatic");
+  return tellStream([node = makeNode(function, config->grid, config->block[0], config->dynamic,
+                                     arguments)] { return runNode(node); });
+}
+#endif
 
 int cuGraphCreate(void** graph, unsigned) {
   LLMC_MAY_FAIL;

@@ -296,7 +296,7 @@ TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {
              table = randomFloats(30 * kCols, random), positions = randomFloats(12 * kCols, random);
   const auto at = [&](const std::vector<float>& v, int i) { return v[static_cast<size_t>(i)]; };
   Bytes y(kRows * 2 * kStride * 4);
-  launch({1, kRows}, 128, 0, [&] {
+  launch({1, kRows}, 256, 0, [&] {
     embedRow<F32, kCols, false, kStride>(step.args, table.data(), y.floats(), 6.5f,
                                          positions.data());
   });

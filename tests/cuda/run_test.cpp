@@ -163,7 +163,7 @@ TEST(CudaRun, ReadsWeightsWhileOthersAreOnTheirWay) {
       EXPECT_LE(others, 1);
       ++copies;
       overlapped += others == 1;
-    } else if (line.rfind("launch llmc_relayout", 0) != 0) {
+    } else if (line.rfind("launch llmc_relayout", 0) != 0 && line.rfind("carveout", 0) != 0) {
       break;
     }
   }
@@ -289,6 +289,52 @@ TEST(CudaRun, DecodesThroughOneGraphPerShape) {
   }
 }
 
+/// How often `what` stands in `text`.
+int countOf(const std::string& text, const std::string& what) {
+  int count = 0;
+  for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; ++at) ++count;
+  return count;
+}
+
+// So may every kernel of a prompt's step but its first; all have the same share of shared memory,
+// for which a processor would run dry; and both can be had otherwise, to compare.
+TEST(CudaRun, LaunchesAsTheDeviceSays) {
+  const std::string plan =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80,cuda:sm_90a,x86-64-v3,aarch64"});
+  const e2e::ScratchDir dir;
+  std::set<std::string> ids;
+  for (const std::string device :
+       {"cuda", "cuda:0,serial", "cuda,carveout=-1", "cuda,carveout=50,serial"}) {
+    const std::string log = dir / device;
+    const e2e::Output output =
+        runWithFakes({LLMRUN, plan, "--device", device, "--json", "--prompt-ids",
+                      "5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21", "-n", "3", "--ignore-eos"},
+                     {"LLMC_FAKE_CUDA_CAPABILITY=90", "LLMC_FAKE_CUDA_LOG=" + log});
+    ASSERT_EQ(output.status, 0) << output.err;
+    ids.insert(nlohmann::json::parse(output.out)["ids"].dump());
+    const std::string lines = e2e::readFile(log);
+    const int relayouts = countOf(lines, "launch llmc_relayout"),
+              launches = countOf(lines, "launch ") - relayouts;
+    EXPECT_GT(launches, 20);
+    EXPECT_EQ(countOf(lines, " programmatic\n"),
+              device.find("serial") == std::string::npos ? launches - 1 : 0);
+    EXPECT_EQ(lines.find("programmatic") < lines.find("launch embed"), false)
+        << "the first waits for the upload";
+    const std::string share = device.find("50") != std::string::npos ? "50" : "100";
+    EXPECT_EQ(countOf(lines, "carveout "), device.find("-1") == std::string::npos
+                                               ? countOf(lines, "carveout " + share + "\n")
+                                               : 0);
+    EXPECT_EQ(countOf(lines, "carveout ") > 20, device.find("-1") == std::string::npos);
+  }
+  EXPECT_EQ(ids.size(), 1u);
+  for (const std::string device : {"cuda,fast", "cuda,carveout=101", "cuda:0,", "cuda,carveout="}) {
+    const e2e::Output output = runWithFakes(
+        {LLMRUN, plan, "--device", device, "--prompt-ids", "5", "-n", "1", "--ignore-eos"});
+    EXPECT_EQ(output.status, 1);
+    EXPECT_THAT(output.err, testing::HasSubstr("after a GPU come ,serial and ,carveout=PERCENT"));
+  }
+}
+
 // Experts of as many rows as a prompt brings them, on wgmma and on mma.sync: both add up k in
 // ascending order under the shim, so a model's logits are the same.
 TEST(CudaRun, ExpertsOnWgmmaSayWhatMmaSyncSays) {
@@ -309,7 +355,8 @@ TEST(CudaRun, ExpertsOnWgmmaSayWhatMmaSyncSays) {
     ASSERT_TRUE(of[capability].is_object());
     const std::string lines = e2e::readFile(log);
     for (const std::string op : {"expert_glu_256x192", "expert_down_192x128"})
-      EXPECT_NE(lines.find(op + "_bf16_prefill_" + (capability == "90" ? "wgmma\n" : "mma\n")),
+      EXPECT_NE(lines.find(op + "_bf16_prefill_" +
+                           (capability == "90" ? "wgmma programmatic\n" : "mma\n")),
                 std::string::npos)
           << lines.substr(0, 4000);
   }

@@ -399,7 +399,6 @@ inline void __syncthreads(shim::Place at = shim::Place::current()) {
 inline void __syncwarp(shim::Place at = shim::Place::current()) {
   if (!shim::skipped(at, "warp")) shim::warpBarrier(~0u);
 }
-inline void __threadfence() {}
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int other) {
   return shim::shuffle(mask, v, shim::lane() ^ static_cast<unsigned>(other));
@@ -458,6 +457,30 @@ inline void mmaBf16(float (&d)[4], const uint4& a, unsigned b0, unsigned b1) {
 }
 inline void mmaF16(float (&d)[4], const uint4& a, unsigned b0, unsigned b1) {
   shim::mma(d, a, b0, b1, [](uint16_t v) { return shim::halfToFloat(v); });
+}
+inline unsigned short floatToBf16(float v) {
+  unsigned bits;
+  std::memcpy(&bits, &v, 4);
+  if (std::isnan(v)) return 0x7fff;
+  return static_cast<unsigned short>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+inline unsigned packBf16(float low, float high) {
+  return floatToBf16(low) | unsigned{floatToBf16(high)} << 16;
+}
+inline unsigned packHalf(float low, float high) {
+  return floatToHalf(low) | unsigned{floatToHalf(high)} << 16;
+}
+inline float powerOfTwo(float v) { return std::exp2(v); }
+inline void loadMatrices(unsigned (&v)[4], const void* row) {
+  const unsigned turn = shim::self().exchanges++ % 2;
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) shim::fail("a matrix row is not aligned");
+  std::memcpy(&shim::self().exchange[turn], &row, sizeof row);
+  shim::warpBarrier(~0u);
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned char* from;
+    std::memcpy(&from, &shim::peer(i * 8 + shim::lane() / 4).exchange[turn], sizeof from);
+    std::memcpy(&v[i], from + shim::lane() % 4 * 4, 4);
+  }
 }
 inline void loadTransposed(unsigned (&v)[4], const void* row) {
   const unsigned turn = shim::self().exchanges++ % 2;
@@ -522,6 +545,10 @@ inline void barrierWait(unsigned long long* barrier, int parity,
   }
   shim::block.progress = true;  // also of a thread that waits again before it is looked at
 }
+/// The threads that copy end without it, and count as arrived.
+inline void syncMultipliers(shim::Place at = shim::Place::current()) {
+  if (!shim::skipped(at, "block")) shim::yield(shim::State::kBlockBarrier);
+}
 template <int>
 void takeRegisters() {}
 template <int>
@@ -543,6 +570,8 @@ void wgmma(T, float (&d)[kSums], const uint4& a, unsigned long long b) {
       {bf16 ? +[](uint16_t v) { return shim::bitsToFloat(uint32_t{v} << 16); } : shim::halfToFloat,
        d, 2 * kSums, a, b});
 }
+inline unsigned countArrival(unsigned* counter) { return (*counter)++; }
+inline float loadFresh(const float* p) { return *p; }
 inline void fenceForHost() {}
 inline void waitForEarlierKernels() { shim::self().waited = true; }
 inline void letNextKernelBegin() {}

@@ -283,7 +283,7 @@ class Compilation {
       return ours ? llmrt::internalError("generating CUDA code: " + message)
                   : llmrt::unsupported("--target cuda: " + message);
     };
-    auto source = cuda::emitCuda(model());
+    auto source = cuda::emitCuda(model(), {.panelsPerBlock = options_.cudaPanels});
     if (!source) return failure(source.takeError(), false);
     if (options_.emit == Emit::kCuda) {
       text = std::move(source->text);

@@ -81,6 +81,7 @@ std::string commandText(const Flags& f) {
   if (o.maxSeqLen) flag("--max-seq-len", std::to_string(*o.maxSeqLen));
   flag("--max-batch", std::to_string(o.maxBatch));
   flag("--prefill-chunk", std::to_string(o.prefillChunk));
+  if (o.cudaPanels) flag("--cuda-panels", std::to_string(o.cudaPanels));
   if (!f.disable_passes.empty()) flag("--disable-pass", f.disable_passes);
   return command;
 }
@@ -224,6 +225,9 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(int64_t{1}, kMaxBatch));
   sub->add_option("--prefill-chunk", o.prefillChunk, "Most rows of a prefill step (default: 512)")
       ->check(CLI::Range(int64_t{1}, kMaxRows));
+  sub->add_option("--cuda-panels", o.cudaPanels,
+                  "CUDA, few rows: panels of 16 outputs a block makes (default: by their number)")
+      ->check(CLI::Range(int64_t{1}, int64_t{64}));
   sub->add_flag("--dump-ir{all}", o.dumpIr,
                 "Print the IR to standard error after the pass named by --dump-ir=PASS, or after "
                 "every pass")

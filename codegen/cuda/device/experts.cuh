@@ -117,8 +117,9 @@ template <int kTopK, int kCols, int kXStride, bool kOwnRows>
 struct ExpertRows {
   const float* x;
   const int* entries;  // of the expert
-  int count;
-  DEVICE int begin() const { return count; }
+  int number;          // of them
+  DEVICE int count() const { return number; }
+  DEVICE void wait() const {}
   DEVICE const float* row(int m) const { return rowOf(x, entries[m]); }
   static DEVICE const float* rowOf(const float* x, int entry) {
     return x + static_cast<i64>(entry / kTopK) * kXStride + (kOwnRows ? entry % kTopK * kCols : 0);
@@ -193,9 +194,9 @@ DEVICE void expertsOfFewRows(const Args& a, const float* x, Routed route, const 
   multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(
       step, ExpertRows<kTopK, P::kCols, P::kXStride, false>{x, entries, count},
       blockIdx.x % kSlotBlocks * kPanelsPerBlock, 0, 1, nullptr, nullptr, 0, matrix,
-      [&](const Step& s, int m, int panel, int g, float low, float high) {
+      finishBy([&](const Step& s, int m, int panel, int g, float low, float high) {
         finish(s, expert, entries[m], panel, g, low, high);
-      });
+      }));
 }
 
 /// The entries of one row by expert, in ascending order; by the block's first kTopK threads, into
@@ -379,9 +380,9 @@ DEVICE void expertsOfManyRows(const Args& a, const float* x, const int* begins, 
   multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(
       *a.step, Rows{x, entries, count}, blockIdx.x % kExpertBlocks * kPanelsPerBlock, blockIdx.y,
       gridDim.y, nullptr, nullptr, 0, matrix,
-      [&](const Step& s, int m, int panel, int g, float low, float high) {
+      finishBy([&](const Step& s, int m, int panel, int g, float low, float high) {
         finish(s, expert, entries[m], panel, g, low, high);
-      });
+      }));
 }
 
 /// y = the sum over a row's experts, in ascending order, of weight * (their product + bias).

@@ -13,10 +13,13 @@ struct SortedRows {
   const float* x;
   Routed route;
   const int* begins;
-  DEVICE int begin() const {
+  DEVICE int count() const {
+    wait();
+    return begins[Routed::kExperts];
+  }
+  DEVICE void wait() const {
     letNextKernelBegin();
     waitForEarlierKernels();
-    return begins[Routed::kExperts];
   }
   DEVICE int entry(int m) const { return begins[Routed::kExperts + 1 + m]; }
   DEVICE const float* row(int m) const { return Rows::rowOf(x, entry(m)); }
@@ -84,9 +87,13 @@ struct ExpertTiles {
     to->first_entry = begins[e];
     return true;
   }
-  DEVICE void finish(const Step& step, const WgmmaTile& t, int row, int panel, int g, float low,
+  /// Its entry.
+  DEVICE int know(const WgmmaTile& t, int row) const {
+    return begins[kExperts + 1 + t.first_entry + row];
+  }
+  DEVICE void finish(const Step& step, const WgmmaTile& t, int entry, int panel, int g, float low,
                      float high) const {
-    finish_entry(step, t.group, begins[kExperts + 1 + t.first_entry + row], panel, g, low, high);
+    finish_entry(step, t.group, entry, panel, g, low, high);
   }
 };
 

@@ -23,7 +23,9 @@ struct FlashQueries {
   /// each sequence that the block has queries of: a sequence's rows are adjacent.
   template <class Body>
   static DEVICE void forSequences(const Step& step, Body body) {
-    const int first = (blockIdx.y * kParts + blockIdx.x / Pool::kHeads) * kTile;
+    // The last rows first: they attend to most, and short ones fill the gaps that they leave.
+    const int part = (gridDim.y - 1 - blockIdx.y) * kParts + blockIdx.x / Pool::kHeads,
+              first = part * kTile;
     const int last = (first + kTile - 1) / kGroup + 1, rows = static_cast<int>(step.num_rows),
               end = last < rows ? last : rows;
     for (int begin = first / kGroup; begin < end;) {
@@ -63,10 +65,28 @@ struct FlashQueries {
     return {words[0], words[1], words[2], words[3]};
   }
 
-  /// Caps the scores of 8 kKeyTiles keys from `first` on, -infinity where they are not attended to;
-  /// `most`: the largest of each query.
+  /// The positions that all of rows [begin, stop) of a sequence attend to.
+  struct Whole {
+    int from, to;
+    DEVICE Whole(const Step& step, int begin, int stop)
+        : from(firstKey(step.rows[stop - 1].pos)), to(step.rows[begin].pos) {}
+    DEVICE bool has(int first, int count) const { return first >= from && first + count - 1 <= to; }
+  };
+
+  /// Caps the scores of 8 kKeyTiles keys from `first` on, -infinity where they are not attended to
+  /// if these are an edge; `most`: the largest of each query.
   template <int kKeyTiles>
-  DEVICE void mask(float (&scores)[kKeyTiles][4], int first, float cap, float (&most)[2]) const {
+  DEVICE void mask(float (&scores)[kKeyTiles][4], int first, bool edge, float cap,
+                   float (&most)[2]) const {
+    if (edge) {
+#pragma unroll
+      for (int n = 0; n < kKeyTiles; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int key = first + n * 8 + 2 * (threadIdx.x % 4) + e % 2;
+          if (key > pos[e / 2] || key < from[e / 2]) scores[n][e] = -infinity();
+        }
+    }
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       most[h] = -infinity();
@@ -74,10 +94,8 @@ struct FlashQueries {
       for (int n = 0; n < kKeyTiles; ++n)
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          const int key = first + n * 8 + 2 * (threadIdx.x % 4) + e;
           float& score = scores[n][2 * h + e];
-          score = softcap(score, cap);
-          if (key > pos[h] || key < from[h]) score = -infinity();
+          if (cap != 0.0f && score != -infinity()) score = softcap(score, cap);
           most[h] = fmaxf(most[h], score);
         }
       most[h] = maxLanes<4>(most[h]);
@@ -92,7 +110,10 @@ struct FlashQueries {
     for (int h = 0; h < 2; ++h) {
       const float now = fmaxf(largest[h], most[h]);
       const float base = now == -infinity() ? 0.0f : now;  // no key yet: every exponential is 0
-      old_scale[h] = exponential(largest[h] - base);
+      // e^v as 2^(v log2 e), whose product is taken along: two instructions, not eight.
+      constexpr float kLog2E = 1.44269504f;
+      const float shift = -base * kLog2E;
+      old_scale[h] = powerOfTwo((largest[h] - base) * kLog2E);
       largest[h] = now;
       float block_sum = 0;
 #pragma unroll
@@ -100,7 +121,7 @@ struct FlashQueries {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           float& score = scores[n][2 * h + e];
-          score = exponential(score - base);
+          score = powerOfTwo(fmaf(score, kLog2E, shift));
           block_sum += score;
         }
       sum[h] = sum[h] * old_scale[h] + sumLanes<4>(block_sum);
@@ -160,12 +181,15 @@ DEVICE void scaleRows(float (&sums)[kTiles][4], const float (&factor)[2]) {
 /// `keys` in shared memory.
 template <class T, int kRowBytes, int kKeyTiles>
 DEVICE void multiplyKeys(float (&scores)[kKeyTiles][4], const uint4& query, const u8* keys) {
-  keys += threadIdx.x % 32 / 4 * kRowBytes + threadIdx.x % 4 * 4;
+  static_assert(kKeyTiles % 2 == 0);
+  // Lane l points at row l % 8 of matrix l / 8: elements 0-7, 8-15 of eight keys, then of the next.
+  keys += (threadIdx.x % 8 + threadIdx.x % 32 / 16 * 8) * kRowBytes + threadIdx.x / 8 % 2 * 16;
 #pragma unroll
-  for (int n = 0; n < kKeyTiles; ++n) {
-    const u8* const key = keys + n * 8 * kRowBytes;
-    mma(T(), scores[n], query, *reinterpret_cast<const u32*>(key),
-        *reinterpret_cast<const u32*>(key + 16));
+  for (int n = 0; n < kKeyTiles; n += 2) {
+    u32 v[4];
+    loadMatrices(v, keys + n * 8 * kRowBytes);
+    mma(T(), scores[n], query, v[0], v[1]);
+    mma(T(), scores[n + 1], query, v[2], v[3]);
   }
 }
 /// out[2 n], out[2 n + 1] += 16 queries' probabilities of 16 keys times those keys' elements
@@ -198,17 +222,18 @@ struct FlashAttention {
   static constexpr int kRowBytes = kPadded * 2 + 16, kTileBytes = kKeys * kRowBytes;
   static constexpr int kSharedBytes = 4 * kTileBytes;  // keys and values, twice
 
-  static DEVICE void copyTile(u8* to, const void* pool, const Step& step, int seq, int head,
-                              int block, int last_pos) {
+  /// `valid`: how many of the keys the sequence has written.
+  static DEVICE void copyTile(u8* to, const void* pool, int block, int head, int valid) {
     constexpr int kChunks = kPadded / 8;  // of 16 bytes, in a vector
-    const int first = block * kKeys;
-    const u8* from =
-        reinterpret_cast<const u8*>(Pool::at(const_cast<void*>(pool), step, seq, first, head));
-    for (int i = threadIdx.x; i < kKeys * kChunks; i += kThreads) {
-      const int key = i / kChunks, chunk = i % kChunks;
+    const u8* from = reinterpret_cast<const u8*>(
+        Pool::template vectorIn<kPadded>(const_cast<void*>(pool), block, 0, head));
+    static_assert(kKeys * kChunks % kThreads == 0);
+#pragma unroll
+    for (int i = 0; i < kKeys * kChunks / kThreads; ++i) {
+      const int piece = i * kThreads + threadIdx.x, key = piece / kChunks, chunk = piece % kChunks;
       // What the sequence has not written must not reach a sum, not even times 0.
       copyAsync16(to + key * kRowBytes + chunk * 16, from + (key * kChunks + chunk) * 16,
-                  first + key <= last_pos);
+                  key < valid);
     }
   }
 
@@ -237,17 +262,23 @@ struct FlashAttention {
     clear(out);
     const int last_pos = step.rows[stop - 1].pos, last_block = last_pos / kKeys;
     const int first_block = Queries::firstKey(step.rows[begin].pos) / kKeys;
-    auto copy = [&](int block) {
+    // Of the sequence's block, one ahead of its copy: the table is not waited for.
+    const int* const table = step.block_tables + seq * step.blocks_per_seq;
+    const typename Queries::Whole whole(step, begin, stop);
+    auto copy = [&](int block, int in_pool) {
       u8* const to = shared + (block - first_block) % 2 * 2 * kTileBytes;
-      copyTile(to, keys, step, seq, head, block, last_pos);
-      copyTile(to + kTileBytes, values, step, seq, head, block, last_pos);
+      const int valid = last_pos + 1 - block * kKeys;
+      copyTile(to, keys, in_pool, head, valid);
+      copyTile(to + kTileBytes, values, in_pool, head, valid);
     };
-    copy(first_block);
+    copy(first_block, table[first_block]);
     commitCopies();
+    int next = first_block < last_block ? table[first_block + 1] : 0;
 #pragma unroll 1
     for (int block = first_block; block <= last_block; ++block) {
-      if (block < last_block) copy(block + 1);
+      if (block < last_block) copy(block + 1, next);
       commitCopies();
+      if (block + 2 <= last_block) next = table[block + 2];
       waitCopies<1>();
       __syncthreads();  // this block's keys and values are there for every thread
       const u8* const key_tile = shared + (block - first_block) % 2 * 2 * kTileBytes;
@@ -257,7 +288,7 @@ struct FlashAttention {
 #pragma unroll
       for (int k = 0; k < kPadded / 16; ++k)
         multiplyKeys<T, kRowBytes>(scores, fragments[k], key_tile + k * 32);
-      queries.mask(scores, block * kKeys, cap, most);
+      queries.mask(scores, block * kKeys, !whole.has(block * kKeys, kKeys), cap, most);
       queries.weigh(scores, most, old_scale);
       scaleRows(out, old_scale);
 #pragma unroll

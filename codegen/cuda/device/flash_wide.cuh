@@ -105,6 +105,7 @@ struct WideFlashAttention {
                           const float* sinks, int first, int begin, int stop) {
     Queries mine(step, ring.head, first + threadIdx.x / 64 * 16, begin, stop);
     ring.last_pos = step.rows[stop - 1].pos;
+    const typename Queries::Whole whole(step, begin, stop);
     const int first_block = Queries::firstKey(step.rows[begin].pos) / kKeys;
     ring.begin(step, first_block);
 #pragma unroll 1
@@ -123,7 +124,8 @@ struct WideFlashAttention {
         for (int k = 0; k < kSteps; ++k)
           multiplyKeys<T, kRowBytes>(scores, quad(queries, s * kSteps + k), keys + k * 32);
       }
-      mine.mask(scores, block * kKeys + half() * kHalfKeys, cap, most);
+      mine.mask(scores, block * kKeys + half() * kHalfKeys, !whole.has(block * kKeys, kKeys), cap,
+                most);
       joinHalves(most, [](float a, float b) { return fmaxf(a, b); });
       mine.weigh(scores, most, old_scale);
 #pragma unroll

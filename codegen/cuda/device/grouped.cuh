@@ -140,11 +140,18 @@ DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weigh
       __syncwarp();
       const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
 #pragma unroll 1
-      for (int m = 0; m < 16; ++m) {
-        const int row = first + (b_panel + j) * 16 + m;
-        const float* sums = mine + m * kStride + lane / 8 * 16 + n;
-        if (row < count && panel < kPanels)
-          finish(step, group, groups.entry(group, row), panel, n, sums[0], sums[8]);
+      for (int m0 = 0; m0 < 16; m0 += 4) {
+        const int row = first + (b_panel + j) * 16 + m0;
+        if (row >= count || panel >= kPanels) break;
+        int entries[4];
+#pragma unroll
+        for (int m = 0; m < 4; ++m)
+          entries[m] = groups.entry(group, row + m < count ? row + m : row);
+#pragma unroll
+        for (int m = 0; m < 4; ++m) {
+          const float* sums = mine + (m0 + m) * kStride + lane / 8 * 16 + n;
+          if (row + m < count) finish(step, group, entries[m], panel, n, sums[0], sums[8]);
+        }
       }
       __syncwarp();
     }
@@ -177,8 +184,8 @@ struct FinishHeadGroup {
   float* y;
   DEVICE void operator()(const Step& step, int head, int row, int panel, int g, float low,
                          float high) const {
-    FinishHeads<kHeadDim, kStride>{y}(step, row, head * ceilDiv(kHeadDim, 16) + panel, g, low,
-                                      high);
+    FinishHeads<kHeadDim, kStride>{y}.store(step, row, head * ceilDiv(kHeadDim, 16) + panel, g, low,
+                                            high, {});
   }
 };
 

@@ -47,6 +47,9 @@ DEVICE void bulkCopy(void* shared, const void* global, int bytes, u64* barrier) 
       : "memory");
 }
 
+/// A barrier of the 256 threads that multiply.
+DEVICE void syncMultipliers() { asm volatile("bar.sync 1, 256;" ::: "memory"); }
+
 /// A warpgroup's share of the registers, as it needs more or fewer than the others.
 template <int kRegisters>
 DEVICE void takeRegisters() {

@@ -1,7 +1,11 @@
 // Matrix products on fragments: y = x W^T with a norm before and a finish after.
 //
-// A finish is called as finish(step, row, panel, g, low, high) with outputs g and g + 8 of a panel
-// of one row. `row` is the row of x, or the logits row where rows are gathered.
+// A finish takes outputs g and g + 8 of a panel of one row, which is the row of x, or the logits
+// row where rows are gathered. What it reads, it reads first, so that this travels during the
+// product:
+//   Loaded load(step, row, panel, g)
+//   void store(step, row, panel, g, low, high, loaded)
+//   kAhead    load() reads nothing that a kernel of the step writes
 
 /// What a product is specialised to. kGather: the rows are those whose logits are wanted. kNorm:
 /// they are normalised first, by rms_norm, or by layer_norm where kLayer says so.
@@ -69,11 +73,12 @@ template <class P>
 struct StepRows {
   const Args& args;
   const float* x;
-  /// How many there are, once they may be read.
-  DEVICE int begin() const {
+  /// How many there are. What a step is, kernels of the step do not change.
+  DEVICE int count() const { return P::rows(*args.step); }
+  /// Until they may be read.
+  DEVICE void wait() const {
     letNextKernelBegin();
     waitForEarlierKernels();
-    return P::rows(*args.step);
   }
   DEVICE const float* row(int m) const { return P::row(*args.step, x, m); }
   /// Where it lies among those that are packed.
@@ -156,8 +161,18 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
     if (groups > 1) load(odd, panel, 1);
   };
   loadFirst(first);
-  const int rows = source.begin();
+  // So do those of a finish, where nothing that it reads does.
+  typename Finish::Loaded loaded = {};
+  const int rows = source.count();
+  auto loadFinish = [&](int m0, int panel) {
+    if (threadIdx.x >= kRows * 8) return;
+    const int row = m0 + static_cast<int>(threadIdx.x) / 8;
+    loaded = finish.load(step, row < rows ? row : rows - 1, panel, threadIdx.x % 8);
+  };
+  if (Finish::kAhead && part * kRows < rows) loadFinish(part * kRows, first);
+  source.wait();
   for (int m0 = part * kRows; m0 < rows; m0 += parts * kRows) {
+    if (!Finish::kAhead || m0 > part * kRows) loadFinish(m0, first);
     const float* from[kRows];
 #pragma unroll
     for (int m = 0; m < kRows; ++m) from[m] = source.row(m0 + m < rows ? m0 + m : rows - 1);
@@ -285,11 +300,29 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
           low *= scale;
           high *= scale;
         }
-        if (m0 + m < rows) finish(step, m0 + m, first + i, n, low, high);
+        if (m0 + m < rows) finish.store(step, m0 + m, first + i, n, low, high, loaded);
       }
+      if (i + 1 < count) loadFinish(m0, first + i + 1);
     }
     __syncthreads();  // the next rows overwrite what was staged and summed
   }
+}
+
+/// A finish that reads nothing ahead: f(step, row, panel, g, low, high).
+template <class F>
+struct FinishBy {
+  F f;
+  struct Loaded {};
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step&, int, int, int) const { return {}; }
+  DEVICE void store(const Step& step, int row, int panel, int g, float low, float high,
+                    const Loaded&) const {
+    f(step, row, panel, g, low, high);
+  }
+};
+template <class F>
+DEVICE FinishBy<F> finishBy(F f) {
+  return {f};
 }
 
 /// The rows of the step, spread over the grid's y. `shift`: a layer norm's bias, if it has one.
@@ -305,12 +338,35 @@ DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, f
 template <int kWidth, int kStride>
 struct FinishStore {
   float* y;
-  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+  struct Loaded {};
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step&, int, int, int) const { return {}; }
+  DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
+                    const Loaded&) const {
     float* to = y + static_cast<i64>(row) * kStride + panel * 16 + g;
     if (panel * 16 + g < kWidth) to[0] = low;
     if (panel * 16 + g + 8 < kWidth) to[8] = high;
   }
 };
+
+/// Two elements of a vector that a finish adds; `kHas`: whether there is one.
+template <bool kHas>
+struct Pair {
+  float low, high;
+  DEVICE void add(float& a, float& b) const { a += low, b += high; }
+};
+template <>
+struct Pair<false> {
+  DEVICE void add(float&, float&) const {}
+};
+/// v[low] and v[high], as far as they lie below `width`.
+template <bool kHas>
+DEVICE Pair<kHas> loadPair(const float* v, int low, int high, int width) {
+  if constexpr (kHas)
+    return {low < width ? v[low] : 0.0f, high < width ? v[high] : 0.0f};
+  else
+    return {};
+}
 
 /// y = f(product + bias), element by element.
 template <int kWidth, bool kBias, int kStride, class F>
@@ -318,11 +374,18 @@ struct FinishEach {
   const float* bias;
   float* y;
   F f;
-  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+  typedef Pair<kBias> Loaded;
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step&, int, int panel, int g) const {
+    return loadPair<kBias>(bias, panel * 16 + g, panel * 16 + g + 8, kWidth);
+  }
+  DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
     const int n = panel * 16 + g;
     float* to = y + static_cast<i64>(row) * kStride + n;
-    if (n < kWidth) to[0] = f(kBias ? low + bias[n] : low);
-    if (n + 8 < kWidth) to[8] = f(kBias ? high + bias[n + 8] : high);
+    loaded.add(low, high);
+    if (n < kWidth) to[0] = f(low);
+    if (n + 8 < kWidth) to[8] = f(high);
   }
 };
 template <int kKind>
@@ -342,12 +405,23 @@ struct FinishResidual {
   const float* bias;
   float scale;
   float* y;
-  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+  struct Loaded {
+    Pair<true> residual;
+    Pair<kBias> bias;
+  };
+  static constexpr bool kAhead = false;
+  DEVICE Loaded load(const Step&, int row, int panel, int g) const {
     const int n = panel * 16 + g;
-    const float* from = residual + static_cast<i64>(row) * kResidualStride + n;
+    return {loadPair<true>(residual + static_cast<i64>(row) * kResidualStride, n, n + 8, kWidth),
+            loadPair<kBias>(bias, n, n + 8, kWidth)};
+  }
+  DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
+    const int n = panel * 16 + g;
     float* to = y + static_cast<i64>(row) * kStride + n;
-    if (n < kWidth) to[0] = from[0] + scale * (kBias ? low + bias[n] : low);
-    if (n + 8 < kWidth) to[8] = from[8] + scale * (kBias ? high + bias[n + 8] : high);
+    loaded.bias.add(low, high);
+    if (n < kWidth) to[0] = fmaf(scale, low, loaded.residual.low);
+    if (n + 8 < kWidth) to[8] = fmaf(scale, high, loaded.residual.high);
   }
 };
 
@@ -356,13 +430,17 @@ template <int kKind, int kWidth, bool kBias, int kStride>
 struct FinishGlu {
   const float* bias;  // gate's, then up's
   float* y;
-  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+  typedef Pair<kBias> Loaded;
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step&, int, int panel, int g) const {
+    const int n = panel * 8 + g;
+    return loadPair<kBias>(bias, n, n < kWidth ? kWidth + n : 2 * kWidth, 2 * kWidth);
+  }
+  DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
     const int n = panel * 8 + g;
     if (n >= kWidth) return;
-    if (kBias) {
-      low += bias[n];
-      high += bias[kWidth + n];
-    }
+    loaded.add(low, high);
     y[static_cast<i64>(row) * kStride + n] = activate<kKind>(low) * high;
   }
 };
@@ -371,7 +449,11 @@ struct FinishGlu {
 template <int kHeadDim, int kStride>
 struct FinishHeads {
   float* y;
-  DEVICE void operator()(const Step&, int row, int panel, int g, float low, float high) const {
+  struct Loaded {};
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step&, int, int, int) const { return {}; }
+  DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
+                    const Loaded&) const {
     constexpr int kHalf = (kHeadDim + 1) / 2, kHeadPanels = ceilDiv(kHeadDim, 16);
     const int i = panel % kHeadPanels * 8 + g;
     if (i >= kHalf) return;
@@ -390,27 +472,50 @@ struct FinishQkv {
   void* keys;
   void* values;
   float* q;
-  DEVICE void operator()(const Step& step, int row, int panel, int g, float low, float high) const {
-    constexpr int kDim = Pool::kDim, kHalf = (kDim + 1) / 2, kHeadPanels = ceilDiv(kDim, 16);
+  static constexpr int kDim = Pool::kDim, kHalf = (kDim + 1) / 2, kHeadPanels = ceilDiv(kDim, 16);
+  /// Where the low output goes: a float of q, an element of the cache.
+  struct Loaded {
+    i64 to;
+    float cos, sin;
+    Pair<kBias> bias;
+  };
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step& step, int row, int panel, int g) const {
+    // Without a branch, so that the loads of several rows go out together: what q, k or v has no
+    // use for is read all the same.
+    const int head = panel / kHeadPanels, at = panel % kHeadPanels * 8 + g,
+              i = at < kHalf ? at : kHalf - 1;
+    const int pos = step.rows[row].pos, seq = step.rows[row].seq;
+    const bool is_query = head < kNumHeads;
+    const int kv_head = is_query ? 0 : (head - kNumHeads) % Pool::kHeads;
+    const i64 block = Pool::blockOf(step, seq, pos);
+    Loaded loaded = {};
+    loaded.to = is_query ? static_cast<i64>(row) * kStride + head * kDim + i
+                         : Pool::template offsetIn<Pool::kPadded>(block, pos, kv_head) + i;
+    if (kRope) {
+      const float* const turn = rope + static_cast<i64>(pos) * 2 * kHalf + i;
+      loaded.cos = turn[0], loaded.sin = turn[kHalf];
+    }
+    loaded.bias = loadPair<kBias>(bias, head * kDim + i, head * kDim + i + kHalf,
+                                  i + kHalf < kDim ? 1 << 30 : head * kDim + kHalf);
+    return loaded;
+  }
+  DEVICE void store(const Step&, int, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
     const int head = panel / kHeadPanels, i = panel % kHeadPanels * 8 + g;
     if (i >= kHalf) return;
     const bool both = kDim % 2 == 0 || i + kHalf < kDim;
-    if (kBias) {
-      low += bias[head * kDim + i];
-      if (both) high += bias[head * kDim + i + kHalf];
-    }
-    const Row r = step.rows[row];
-    if (kRope && head < kNumHeads + Pool::kHeads) rotate<kHalf>(rope, r.pos, i, low, high);
+    loaded.bias.add(low, high);
+    if (kRope && head < kNumHeads + Pool::kHeads) rotate(loaded.cos, loaded.sin, low, high);
     if (head < kNumHeads) {
-      float* to = q + static_cast<i64>(row) * kStride + head * kDim + i;
+      float* const to = q + loaded.to;
       to[0] = low;
       if (both) to[kHalf] = high;
-      return;
+    } else {
+      void* const pool = head < kNumHeads + Pool::kHeads ? keys : values;
+      auto* const to = static_cast<typename Pool::Element*>(pool) + loaded.to;
+      to[0] = Pool::Type::fromFloat(low);
+      if (both) to[kHalf] = Pool::Type::fromFloat(high);
     }
-    const bool is_key = head < kNumHeads + Pool::kHeads;
-    const int kv_head = head - kNumHeads - (is_key ? 0 : Pool::kHeads);
-    typename Pool::Element* to = Pool::at(is_key ? keys : values, step, r.seq, r.pos, kv_head) + i;
-    to[0] = Pool::Type::fromFloat(low);
-    if (both) to[kHalf] = Pool::Type::fromFloat(high);
   }
 };

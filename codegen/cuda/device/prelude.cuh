@@ -48,6 +48,29 @@ DEVICE u16 floatToHalf(float v) {
   return h;
 }
 
+DEVICE u16 floatToBf16(float v) {
+  u16 h;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h) : "f"(v));
+  return h;
+}
+/// Two in one instruction, the first in the lower half.
+DEVICE u32 packBf16(float low, float high) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+DEVICE u32 packHalf(float low, float high) {
+  u32 pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+/// 2^v to within 2 units of the last place; 0 for what would be denormal.
+DEVICE float powerOfTwo(float v) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(v));
+  return power;
+}
+
 /// Sixteen bytes of weights: read once a step, so first to be evicted and not worth a place in L1.
 /// Volatile keeps the loads where they are written, ahead of what hides them.
 DEVICE uint4 loadOnce(const void* p) {
@@ -90,9 +113,18 @@ DEVICE void mmaF16(float (&d)[4], const uint4& a, u32 b0, u32 b1) {
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
 
-/// Four 8x8 matrices of 16-bit elements, transposed: lane l points at row l % 8 of matrix l / 8; of
-/// each matrix, lane 4 g + c gets elements (2 c, g) and (2 c + 1, g): the B operand of an mma where
-/// rows are k.
+/// Four 8x8 matrices of 16-bit elements: lane l points at row l % 8 of matrix l / 8; of each
+/// matrix, lane 4 g + c gets elements (g, 2 c) and (g, 2 c + 1): the B operand of an mma where
+/// columns are k.
+DEVICE void loadMatrices(u32 (&v)[4], const void* row) {
+  const u32 at = static_cast<u32>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+               : "r"(at)
+               : "memory");
+}
+/// The same, transposed: lane 4 g + c gets elements (2 c, g) and (2 c + 1, g): the B operand of an
+/// mma where rows are k.
 DEVICE void loadTransposed(u32 (&v)[4], const void* row) {
   const u32 at = static_cast<u32>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -113,6 +145,24 @@ DEVICE void letNextKernelBegin() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+/// Counts one arrival, and says how many there were. What this block wrote before a barrier in
+/// front of it is seen behind a barrier after it by the block that counts a later one: one
+/// instruction orders for all threads, where a fence of each would cost every one of them a round
+/// to the L2.
+DEVICE u32 countArrival(u32* counter) {
+  u32 before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(counter)
+               : "memory");
+  return before;
+}
+/// What other blocks wrote, from the L2.
+DEVICE float loadFresh(const float* p) {
+  float v;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
+  return v;
 }
 /// What was written before is seen by the host before what is written after.
 DEVICE void fenceForHost() { __threadfence_system(); }
@@ -172,9 +222,10 @@ struct F16 {
   }
   static DEVICE float load(const u16* p) { return halfToFloat(*p); }
   /// Saturates: an infinity in the cache would make every later token NaN.
-  static DEVICE u16 fromFloat(float v) {
-    return floatToHalf(v > 65504.0f ? 65504.0f : v < -65504.0f ? -65504.0f : v);
+  static DEVICE float saturate(float v) {
+    return v > 65504.0f ? 65504.0f : v < -65504.0f ? -65504.0f : v;
   }
+  static DEVICE u16 fromFloat(float v) { return floatToHalf(saturate(v)); }
 };
 struct BF16 {
   typedef u16 Element;
@@ -185,11 +236,7 @@ struct BF16 {
   }
   static DEVICE float load(const u16* p) { return bitsToFloat(static_cast<u32>(*p) << 16); }
   /// To nearest, ties to even.
-  static DEVICE u16 fromFloat(float v) {
-    const u32 bits = floatToBits(v);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<u16>((bits >> 16) | 0x40u);
-    return static_cast<u16>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-  }
+  static DEVICE u16 fromFloat(float v) { return floatToBf16(v); }
 };
 
 constexpr DEVICE int ceilDiv(int a, int b) { return (a + b - 1) / b; }

@@ -13,9 +13,18 @@ struct KvPool {
   /// The vector of head `head` at position `pos` of sequence `seq`, kWidth elements long.
   template <int kWidth>
   static DEVICE Element* vectorAt(void* pool, const Step& step, int seq, int pos, int head) {
-    const i64 block = step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
-    return static_cast<Element*>(pool) +
-           ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
+    return vectorIn<kWidth>(pool, blockOf(step, seq, pos), pos, head);
+  }
+  static DEVICE i64 blockOf(const Step& step, int seq, int pos) {
+    return step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
+  }
+  template <int kWidth>
+  static DEVICE Element* vectorIn(void* pool, i64 block, int pos, int head) {
+    return static_cast<Element*>(pool) + offsetIn<kWidth>(block, pos, head);
+  }
+  template <int kWidth>
+  static DEVICE i64 offsetIn(i64 block, int pos, int head) {
+    return ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
   }
   static DEVICE Element* at(void* pool, const Step& step, int seq, int pos, int head) {
     return vectorAt<kPadded>(pool, step, seq, pos, head);
@@ -25,18 +34,22 @@ struct KvPool {
   }
 };
 
+DEVICE void rotate(float cos, float sin, float& low, float& high) {
+  const float a = low, b = high;
+  low = a * cos - b * sin;
+  high = b * cos + a * sin;
+}
 /// Rotates (low, high) = (x[i], x[i + half]) by the angle of `pos`. Table: [max_seq_len, 2, half]
 /// cos and sin.
 template <int kHalf>
 DEVICE void rotate(const float* table, int pos, int i, float& low, float& high) {
   const float* row = table + static_cast<i64>(pos) * 2 * kHalf + i;
-  const float c = row[0], s = row[kHalf], a = low, b = high;
-  low = a * c - b * s;
-  high = b * c + a * s;
+  rotate(row[0], row[kHalf], low, high);
 }
 
 /// y[row] = weight[token] * scale + positions[pos]; no positions where they are null. kFragments:
-/// the weight lies as the logits' matrix does.
+/// the weight lies as the logits' matrix does. Blocks of 256 threads: of a row in memory each has
+/// up to eight words on their way.
 template <class T, int kCols, bool kFragments, int kStride>
 DEVICE void embedRow(const Args& a, const void* weight, float* y, float scale = 1,
                      const void* positions = nullptr) {
@@ -45,21 +58,40 @@ DEVICE void embedRow(const Args& a, const void* weight, float* y, float scale = 
   if (row >= step.num_rows) return;
   const i64 token = step.rows[row].token_id;
   constexpr int kPer = T::kPerWord, kBlocks = ceilDiv(kCols, 8 * kPer);
-  for (int k = threadIdx.x; k < kCols; k += blockDim.x) {
-    i64 index = token * kCols + k;
-    if (kFragments) {
-      const int word = k / kPer;
-      index = ((token / 16 * kBlocks + word / 8) * kBlockWords +
-               fragmentWord(word % 8, static_cast<int>(token % 16))) *
-                  kPer +
-              k % kPer;
-    }
-    float v = T::load(static_cast<const typename T::Element*>(weight) + index) * scale;
-    if (positions) {
-      const i64 at = static_cast<i64>(step.rows[row].pos) * kCols + k;
-      v += T::load(static_cast<const typename T::Element*>(positions) + at);
-    }
-    y[static_cast<i64>(row) * kStride + k] = v;
+  typedef typename T::Element Element;
+  const Element* const elements = static_cast<const Element*>(weight);
+  const Element* const of_pos =
+      static_cast<const Element*>(positions) + static_cast<i64>(step.rows[row].pos) * kCols;
+  y += static_cast<i64>(row) * kStride;
+  constexpr int kWords = ceilDiv(kCols, kPer), kEach = ceilDiv(kWords, 256),
+                kTogether = kEach < 8 ? kEach : 8;
+  // Where element e of word `word` of the row lies.
+  auto at = [&](int word, int e) {
+    if (!kFragments) return token * kCols + word * kPer + e;
+    return ((token / 16 * kBlocks + word / 8) * kBlockWords +
+            fragmentWord(word % 8, static_cast<int>(token % 16))) *
+               kPer +
+           e;
+  };
+#pragma unroll 1
+  for (int begin = threadIdx.x; begin < kWords; begin += kTogether * 256) {
+    float values[kTogether][kPer], others[kTogether][kPer];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i)
+#pragma unroll
+      for (int e = 0; e < kPer; ++e) {
+        const int word = begin + i * 256, k = word * kPer + e;
+        values[i][e] = k < kCols ? T::load(elements + at(word, e)) : 0.0f;
+        others[i][e] = positions && k < kCols ? T::load(of_pos + k) : 0.0f;
+      }
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i)
+#pragma unroll
+      for (int e = 0; e < kPer; ++e) {
+        const int k = (begin + i * 256) * kPer + e;
+        const float v = values[i][e] * scale;
+        if (k < kCols) y[k] = positions ? v + others[i][e] : v;
+      }
   }
 }
 

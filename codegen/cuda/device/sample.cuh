@@ -196,7 +196,9 @@ struct Sampler {
 /// At most kSampleMostBlocks blocks. Of equal logits greedy takes the lowest id. Where a logit is
 /// NaN or infinite there is no choice: the host is told.
 DEVICE void chooseToken(const Sample& s) {
-  __shared__ u64 bins[kSampleBins];
+  // Halves of 64-bit sums: shared memory adds 32 bits in one instruction, 64 in a loop of its own.
+  __shared__ u32 low[kSampleBins], high[kSampleBins];
+  __shared__ u64 found[3];
   __shared__ u64 scan[2][kSampleThreads];
   __shared__ int last;
   letNextKernelBegin();
@@ -216,7 +218,7 @@ DEVICE void chooseToken(const Sample& s) {
             prefix = weighs ? state.cut : threshold;  // of what earlier digits found
   const u32 cut = state.cut > threshold ? state.cut : threshold;
   if (counts || weighs) {
-    for (int i = threadIdx.x; i < kSampleBins; i += kSampleThreads) bins[i] = 0;
+    for (int i = threadIdx.x; i < kSampleBins; i += kSampleThreads) low[i] = high[i] = 0;
     __syncthreads();
   }
   u64 best = 0;
@@ -242,9 +244,15 @@ DEVICE void chooseToken(const Sample& s) {
         if ((floatToBits(s.logits[id]) & 0x7f800000u) == 0x7f800000u) best = kNoBest;
       }
       if (order == 0 || ((order ^ prefix) & above_digit) != 0) continue;
-      u64* const bin = &bins[order >> shift & digit_mask];
-      if (counts) atomicAdd(bin, static_cast<u64>(1));
-      if (weighs && order >= threshold) atomicAdd(bin, llmcSampleWeight(v, state.largest));
+      const u32 bin = order >> shift & digit_mask;
+      if (counts) atomicAdd(&low[bin], 1u);
+      if (weighs && order >= threshold) {
+        const u64 weight = llmcSampleWeight(v, state.largest);
+        const u32 before = atomicAdd(&low[bin], static_cast<u32>(weight));
+        const u32 carry = before > ~static_cast<u32>(weight),
+                  upper = static_cast<u32>(weight >> 32) + carry;
+        if (upper > 0) atomicAdd(&high[bin], upper);
+      }
     }
   }
   if (phase == kLargest) {
@@ -257,15 +265,15 @@ DEVICE void chooseToken(const Sample& s) {
   }
   if (counts || weighs) {
     __syncthreads();
-    for (int i = threadIdx.x; i < kSampleBins; i += kSampleThreads)
-      if (bins[i] > 0) atomicAdd(&state.bins[i], bins[i]);
+    for (int i = threadIdx.x; i < kSampleBins; i += kSampleThreads) {
+      const u64 sum = static_cast<u64>(high[i]) << 32 | low[i];
+      if (sum > 0) atomicAdd(&state.bins[i], sum);
+    }
   }
-  __threadfence();  // what this thread gave, before the block is counted
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(&state.arrived, 1u) == gridDim.x - 1;
+  __syncthreads();  // what the block gave, before it is counted
+  if (threadIdx.x == 0) last = countArrival(&state.arrived) == gridDim.x - 1;
   __syncthreads();
   if (!last) return;
-  __threadfence();  // what the other blocks gave, after they were counted
   if (threadIdx.x == 0) state.arrived = 0;
   if (phase == kLargest && threadIdx.x == 0) {
     const u64 found = *const_cast<volatile u64*>(&state.best);
@@ -295,5 +303,5 @@ DEVICE void chooseToken(const Sample& s) {
       state.ties = static_cast<u32>((state.left + w - 1) / w);
     }
   }
-  if (phase == kDraw) sampler.draw(cut, bins);
+  if (phase == kDraw) sampler.draw(cut, found);
 }

@@ -6,11 +6,9 @@
 DEVICE void mma(BF16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaBf16(d, a, b0, b1); }
 DEVICE void mma(F16, float (&d)[4], const uint4& a, u32 b0, u32 b1) { mmaF16(d, a, b0, b1); }
 
-DEVICE u32 packPair(BF16, float low, float high) {
-  return static_cast<u32>(BF16::fromFloat(low)) | static_cast<u32>(BF16::fromFloat(high)) << 16;
-}
+DEVICE u32 packPair(BF16, float low, float high) { return packBf16(low, high); }
 DEVICE u32 packPair(F16, float low, float high) {
-  return static_cast<u32>(F16::fromFloat(low)) | static_cast<u32>(F16::fromFloat(high)) << 16;
+  return packHalf(F16::saturate(low), F16::saturate(high));
 }
 
 /// v[j] of lane i (of four adjacent ones; `c` is this one's number) becomes v[i] of lane j.
@@ -50,7 +48,8 @@ DEVICE void packRowsOf(Rows source, int first, int part, int parts, const float*
                        u8* packed, const float* shift) {
   typedef typename P::Weight T;
   __shared__ float means[16], scales[16];
-  const int rows = source.begin();
+  const int rows = source.count();
+  source.wait();
   if (first >= rows) return;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
   if (P::kNorm) {
@@ -248,11 +247,20 @@ DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* we
           mine[(h * 8 + 2 * c + e % 2) * kStride + i * 16 + g + e / 2 * 8] = acc[i][j][h][e];
     __syncwarp();
     const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
+    // What the finish reads comes for eight rows at once.
 #pragma unroll 1
-    for (int m = 0; m < 16; ++m) {
-      const int row = first_row + (b_panel + j) * 16 + m;
-      const float* sums = mine + m * kStride + lane / 8 * 16 + n;
-      if (row < rows && panel < P::kPanels) finish(step, row, panel, n, sums[0], sums[8]);
+    for (int m0 = 0; m0 < 16; m0 += 8) {
+      const int first = first_row + (b_panel + j) * 16 + m0;
+      if (first >= rows || panel >= P::kPanels) break;
+      typename Finish::Loaded loaded[8];
+#pragma unroll
+      for (int m = 0; m < 8; ++m)
+        loaded[m] = finish.load(step, first + m < rows ? first + m : first, panel, n);
+#pragma unroll
+      for (int m = 0; m < 8; ++m) {
+        const float* sums = mine + (m0 + m) * kStride + lane / 8 * 16 + n;
+        if (first + m < rows) finish.store(step, first + m, panel, n, sums[0], sums[8], loaded[m]);
+      }
     }
     __syncwarp();
   }

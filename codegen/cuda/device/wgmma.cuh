@@ -5,8 +5,10 @@
 // Tiles is told about by
 //   void begin(step)           once earlier kernels have ended, before the block's first barrier
 //   bool tile(n, &tile)        tile n of the block, in every thread; false: it has no more
-//   void finish(step, tile, row, panel, g, low, high)
 //   kMany                      whether a block may have more than one, of fewer rows than kTokens
+// and, of one: load() and store() as a finish has them (linear.cuh); of many:
+//   int know(tile, row)        what the finish wants to know of a row
+//   void finish(step, tile, known, panel, g, low, high)
 #ifdef LLMC_WGMMA
 
 /// kTokens rows by 8 panels of one matrix.
@@ -16,11 +18,12 @@ struct WgmmaTile {
   int group, first_entry;            // of many matrices: which it is, and where its rows begin
 };
 
-/// kTokens rows by 128 outputs (8 panels), three warpgroups. One thread of the first copies stages
-/// of 64 values of k as their places fall empty; of the others each has 64 outputs, whose sums its
-/// threads keep in registers. The order of sums is k's, sixteen at a time; inside sixteen it is the
-/// hardware's, of which nothing is known. Of a block with several tiles the copies of the next one
-/// are on their way while a tile is finished.
+/// kTokens rows by 128 outputs (8 panels), three warpgroups. The first's warps copy stages of 64
+/// values of k as their places fall empty, a thread of each its share: one alone takes longer to
+/// ask for twelve pieces than the others to multiply them. Of the others each has 64 outputs, whose
+/// sums its threads keep in registers. The order of sums is k's, sixteen at a time; inside sixteen
+/// it is the hardware's, of which nothing is known. Of a block with several tiles the copies of the
+/// next one are on their way while a tile is finished.
 template <class P, int kTokens, class Tiles>
 struct ProductOnWgmma {
   typedef typename P::Weight T;
@@ -30,10 +33,13 @@ struct ProductOnWgmma {
   static constexpr int kPanelBytes = kStageBlocks * 512, kRowTileBytes = 64 * 128;
   static constexpr int kWeightBytes = kTilePanels * kPanelBytes,
                        kStageBytes = kWeightBytes + kTokens / 64 * kRowTileBytes;
-  // 32 rows by 16 outputs of a warp on their way to the finish. With a stride of 20 floats, what a
-  // warp writes at once falls into different banks.
+  // 32 rows by 16 outputs of a warp on their way to the finish, where stages are in use. With a
+  // stride of 20 floats, what a warp writes at once falls into different banks.
   static constexpr int kTurnRows = 32, kStride = 20, kTurnBytes = kTurnRows * kStride * 4;
-  static constexpr int kWarps = 8;  // that multiply
+  /// Rows of a thread whose operands of a finish travel at once: the L2 takes about as long for the
+  /// batch as for one of them.
+  static constexpr int kTogether = 8;
+  static constexpr int kWarps = 8, kCopyWarps = 4;  // that multiply; that copy
   /// 1024 more, to begin where the swizzle does.
   static constexpr int kSharedBytes =
       1024 + kStages * kStageBytes + kWarps * kTurnBytes + 2 * kStages * 8;
@@ -53,26 +59,34 @@ struct ProductOnWgmma {
     }
   }
 
-  DEVICE void copy(int at, const WgmmaTile& t) const {
-    const int panels =
-        P::kPanels - t.first_panel < kTilePanels ? P::kPanels - t.first_panel : kTilePanels;
-    const int left = ceilDiv(t.rows - t.first_row, 64),
-              tiles = left < kTokens / 64 ? left : kTokens / 64;
+  /// A warp's share of the stages: two panels and one of up to four tiles of rows.
+  DEVICE void copy(int at, const WgmmaTile& t, int warp) const {
+    constexpr int kMost = kTilePanels / kCopyWarps;
+    static_assert(kTokens / 64 <= kCopyWarps);
+    const int first_panel = t.first_panel + warp * kMost, left = P::kPanels - first_panel,
+              panels = left < 0       ? 0
+                       : left < kMost ? left
+                                      : kMost;
+    const bool has_tile = warp < kTokens / 64 && t.first_row + warp * 64 < t.rows;
+    const int bytes = panels * kPanelBytes + (has_tile ? kRowTileBytes : 0);
+    const u8* const from = t.weight + static_cast<i64>(first_panel) * P::kBlocks * 512;
+    const u8* const rows =
+        t.packed + static_cast<i64>(t.first_row / 64 + warp) * kSteps * kRowTileBytes;
 #pragma unroll 1
     for (int s = 0; s < kSteps; ++s) {
       const int stage = (at + s) % kStages;
       u8* const to = stages + stage * kStageBytes;
       barrierWait(empty + stage, (at + s) / kStages % 2 ^ 1);
-      barrierExpect(full + stage, panels * kPanelBytes + tiles * kRowTileBytes);
-      for (int p = 0; p < panels; ++p)
-        bulkCopy(
-            to + p * kPanelBytes,
-            t.weight + (static_cast<i64>(t.first_panel + p) * P::kBlocks + s * kStageBlocks) * 512,
-            kPanelBytes, full + stage);
-      for (int i = 0; i < tiles; ++i)
-        bulkCopy(to + kWeightBytes + i * kRowTileBytes,
-                 t.packed + (static_cast<i64>(t.first_row / 64 + i) * kSteps + s) * kRowTileBytes,
-                 kRowTileBytes, full + stage);
+      barrierExpect(full + stage, bytes);
+#pragma unroll
+      for (int p = 0; p < kMost; ++p)
+        if (p < panels)
+          bulkCopy(to + (warp * kMost + p) * kPanelBytes,
+                   from + (static_cast<i64>(p) * P::kBlocks + s * kStageBlocks) * 512, kPanelBytes,
+                   full + stage);
+      if (has_tile)
+        bulkCopy(to + kWeightBytes + warp * kRowTileBytes,
+                 rows + static_cast<i64>(s) * kRowTileBytes, kRowTileBytes, full + stage);
     }
   }
 
@@ -124,29 +138,66 @@ struct ProductOnWgmma {
     wgmmaKeep(acc);
     if (Tiles::kMany) release(kSteps - 1);
 
-    // Through shared memory: the finish is compiled once for 32 rows, not for each of them.
-    const int g = lane / 4, c = lane % 4;
-    float* const turn =
-        reinterpret_cast<float*>(stages + kStages * kStageBytes + panel * kTurnBytes);
+    // Through shared memory, so that the finish is compiled for a few rows and not for each of
+    // them.
+    const int at_panel = tile.first_panel + panel;
+    if constexpr (Tiles::kMany) {
+      // The stages belong to the next tile already.
+      float* const turn =
+          reinterpret_cast<float*>(stages + kStages * kStageBytes + panel * kTurnBytes);
 #pragma unroll
-    for (int t = 0; t < kRows / kTurnRows; ++t) {
-#pragma unroll
-      for (int j = 0; j < kTurnRows / 8; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          turn[(j * 8 + 2 * c + e % 2) * kStride + g + e / 2 * 8] =
-              acc[(t * kTurnRows / 8 + j) * 4 + e];
-      __syncwarp();
+      for (int t = 0; t < kRows / kTurnRows; ++t) {
+        turnSums<kTurnRows>(turn, acc + t * kTurnRows / 2, lane);
+        const int first = tile.first_row + t * kTurnRows;
+        // Lane l knows of row l what the finish needs to know of it.
+        const int known = tiles.know(tile, first + lane < tile.rows ? first + lane : tile.rows - 1);
+        const int n = lane % 8;
+#pragma unroll 1
+        for (int m = lane / 8; m < kTurnRows; m += 4) {
+          const int of_row = __shfl_sync(~0u, known, m);
+          const float* const sums = turn + m * kStride + n;
+          if (first + m < tile.rows && at_panel < P::kPanels)
+            tiles.finish(step, tile, of_row, at_panel, n, sums[0], sums[8]);
+        }
+        __syncwarp();
+      }
+    } else {
+      // In place of the stages, once every warp's products have read them.
+      static_assert(kWarps * kRows * kStride * 4 <= kStages * kStageBytes);
+      syncMultipliers();
+      float* const turn = reinterpret_cast<float*>(stages) + panel * kRows * kStride;
+      turnSums<kRows>(turn, acc, lane);
+      if (at_panel >= P::kPanels) return;
       const int n = lane % 8;
 #pragma unroll 1
-      for (int m = lane / 8; m < kTurnRows; m += 4) {
-        const int row = tile.first_row + t * kTurnRows + m;
-        const float* const sums = turn + m * kStride + n;
-        if (row < tile.rows && tile.first_panel + panel < P::kPanels)
-          tiles.finish(step, tile, row, tile.first_panel + panel, n, sums[0], sums[8]);
+      for (int base = lane / 8; base < kRows; base += 4 * kTogether) {
+        const int first = tile.first_row + base;
+        if (first >= tile.rows) break;
+        typename Tiles::Loaded loaded[kTogether];
+#pragma unroll
+        for (int i = 0; i < kTogether; ++i)
+          loaded[i] =
+              tiles.load(step, first + 4 * i < tile.rows ? first + 4 * i : first, at_panel, n);
+#pragma unroll
+        for (int i = 0; i < kTogether; ++i) {
+          const float* const sums = turn + (base + 4 * i) * kStride + n;
+          if (first + 4 * i < tile.rows)
+            tiles.store(step, first + 4 * i, at_panel, n, sums[0], sums[8], loaded[i]);
+        }
       }
-      __syncwarp();
     }
+  }
+
+  /// A warp's sums of kRows rows to `turn`, [kRows][kStride] in shared memory.
+  template <int kRows>
+  static DEVICE void turnSums(float* turn, const float* acc, int lane) {
+    const int g = lane / 4, c = lane % 4;
+#pragma unroll
+    for (int j = 0; j < kRows / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        turn[(j * 8 + 2 * c + e % 2) * kStride + g + e / 2 * 8] = acc[j * 4 + e];
+    __syncwarp();
   }
 
   static DEVICE void run(const Args& a, Tiles tiles) {
@@ -164,7 +215,7 @@ struct ProductOnWgmma {
     p.empty = p.full + kStages;
     if (threadIdx.x == 0) {
       for (int s = 0; s < kStages; ++s) {
-        barrierInit(p.full + s, 1);
+        barrierInit(p.full + s, kCopyWarps);
         barrierInit(p.empty + s, kWarps);
       }
       barrierFence();
@@ -173,8 +224,9 @@ struct ProductOnWgmma {
     // 65536 registers: 40 of the first warpgroup's threads, 232 of the others'.
     if (threadIdx.x < 128) {
       giveRegisters<40>();
-      if (threadIdx.x == 0)
-        forTiles(tiles, tile, [&](int at, const WgmmaTile& t) { p.copy(at, t); });
+      const int warp = threadIdx.x / 32;
+      if (threadIdx.x % 32 == 0)
+        forTiles(tiles, tile, [&](int at, const WgmmaTile& t) { p.copy(at, t, warp); });
     } else {
       takeRegisters<232>();
       const int panel = (threadIdx.x - 128) / 32, lane = threadIdx.x % 32;
@@ -213,9 +265,13 @@ struct StepTiles {
     *to = {weight, packed, tile / row_tiles * 8, tile % row_tiles * kTokens, rows, 0, 0};
     return to->first_row < rows;
   }
-  DEVICE void finish(const Step& step, const WgmmaTile&, int row, int panel, int g, float low,
-                     float high) const {
-    finish_row(step, row, panel, g, low, high);
+  typedef typename Finish::Loaded Loaded;
+  DEVICE Loaded load(const Step& step, int row, int panel, int g) const {
+    return finish_row.load(step, row, panel, g);
+  }
+  DEVICE void store(const Step& step, int row, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
+    finish_row.store(step, row, panel, g, low, high, loaded);
   }
 };
 
