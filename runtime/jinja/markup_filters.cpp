@@ -19,8 +19,9 @@
 namespace llmrt::jinja {
 namespace {
 
+// Arrays, as two thousand names would need four thousand pointers, which a program relocates.
 struct Entity {
-  std::string_view name, text;
+  char name[33], text[8];
 };
 constexpr Entity kEntities[] = {
 #include "runtime/jinja/html_entities.inc"
