@@ -377,6 +377,23 @@ TEST_F(ChatOnTerminal, AFullContextOffersToDropTheOldestTurns) {
   end(terminal);
 }
 
+// A template may refuse what is left: it is not the conversation yet.
+TEST_F(ChatOnTerminal, NothingIsDroppedUnasked) {
+  const Model refusing([](schema::PlanT& plan) {
+    addTemplate(plan);
+    plan.chat_template =
+        "{% if messages[0].content == 'the second' %}{{ raise_exception('refused') }}{% endif %}" +
+        plan.chat_template;
+  });
+  Terminal terminal(args(refusing, {"--max-seq-len", "64", "-n", "20"}));
+  ASSERT_TRUE(terminal.waitForPrompt());
+  enter(terminal, "the first", "context ");
+  enter(terminal, "the second", "(the context of 64 tokens is full");
+  enter(terminal, "the third", "refused");
+  EXPECT_EQ(saved(terminal).size(), 4u);
+  end(terminal);
+}
+
 // As if the template had opened the model's thinking.
 void beginThinking(schema::PlanT& plan) {
   respell(plan, 'A', '<');
