@@ -17,17 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// "models/mistral.json" -> "mistral", "models/demo/" -> "demo": as llmc names a plan by itself.
-std::string baseName(const fs::path& path) {
-  std::error_code ignored;
-  fs::path full = fs::absolute(path, ignored).lexically_normal();
-  if (full.filename().empty()) full = full.parent_path();
-  if (full.filename() == "config.json") full = full.parent_path();
-  return fs::is_directory(full, ignored) ? full.filename().string() : full.stem().string();
-}
-
+// The plan has the name that llmc gives it where none is said.
 Status isModel(const std::string& path, const std::string& model) {
-  const std::string plan = shellQuoted(baseName(model) + ".fb");
+  const std::string plan = shellQuoted(modelName(model) + ".fb");
   return invalidArgument(fmt::format(
       "{}: is a model, not a plan; this compiles it: llmc compile {} -o {}; then give {}", path,
       shellQuoted(model), plan, plan));

@@ -17,12 +17,12 @@
 
 #include "codegen/cuda/Nvrtc.h"
 #include "codegen/cuda/Target.h"
-#include "frontend/Checkpoint.h"
 #include "llvm-c/Core.h"
 #include "runtime/core/weights.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/json.h"
 #include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
@@ -176,7 +176,7 @@ void addOptions(Manifest& manifest, const CompileOptions& o,
   manifest.add("command", o.command);
   manifest.add("weights", o.noWeights ? "none" : "as found");
   manifest.add("tokenizer", o.tokenizer == "none" ? "none" : "as found");
-  manifest.add("name", modelName(o.model));
+  manifest.add("name", llmrt::modelName(o.model));
 }
 
 }  // namespace
