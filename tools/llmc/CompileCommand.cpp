@@ -173,7 +173,6 @@ Status compile(Flags& f) {
                       {.plan_path = f.output,
                        .plan_bytes = bytes.size(),
                        .weights_path = weights ? llmrt::defaultWeightsPath(f.output) : "",
-                       .trained_seq_len = compiled.trainedSeqLen,
                        .seconds = seconds});
 }
 
