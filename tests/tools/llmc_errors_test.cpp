@@ -354,6 +354,7 @@ TEST_F(LlmcErrors, HelpIsOnStdoutForEverySubcommand) {
     EXPECT_EQ(ran.err, "");
     EXPECT_THAT(ran.out, HasSubstr("--help"));
   }
+  EXPECT_THAT(llmc({"compile", "--help"}).out, HasSubstr("--ctx-size (--max-seq-len)"));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/version.h"
+#include "tools/cli/command_line.h"
 
 namespace llmrt {
 namespace {
@@ -41,15 +42,6 @@ bool looksLikeJson(std::string_view text) {
 }
 
 }  // namespace
-
-std::string shellQuoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 Status checkIsPlan(const std::string& path) {
   std::error_code ignored;
