@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <system_error>
 
 #include "runtime/io/gguf.h"
@@ -25,14 +26,22 @@ bool pathExists(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-// The last one of a name counts.
 void addTemplate(std::string name, std::string text, ChatTemplates& out) {
   if (name == "default") {
     out.text = std::move(text);
-    return;
+  } else {
+    out.named.push_back({std::move(name), std::move(text)});
   }
-  std::erase_if(out.named, [&name](const ChatTemplates::Named& one) { return one.name == name; });
-  out.named.push_back({std::move(name), std::move(text)});
+}
+
+// The last one of a name counts.
+void dropEarlierOnes(std::vector<ChatTemplates::Named>& named) {
+  std::set<std::string> seen;
+  std::vector<ChatTemplates::Named> kept;
+  for (auto one = named.rbegin(); one != named.rend(); ++one)
+    if (seen.insert(one->name).second) kept.push_back(std::move(*one));
+  std::reverse(kept.begin(), kept.end());
+  named = std::move(kept);
 }
 
 // The member chat_template of a JSON file; none where it is absent.
@@ -49,6 +58,7 @@ Result<ChatTemplates> templatesOf(const nlohmann::json& config, const std::strin
         return invalidData(path + ": chat_template holds what is not {name, template}");
       addTemplate(entry["name"].get<std::string>(), entry["template"].get<std::string>(), out);
     }
+    dropEarlierOnes(out.named);
   } else if (found->is_object()) {
     for (const auto& [name, text] : found->items()) {
       if (!text.is_string())
@@ -121,8 +131,8 @@ Result<ChatFiles> readChatFiles(const llmrt::GgufFile& gguf) {
   LLMRT_ASSIGN_OR_RETURN(const auto text, gguf.getString(key));
   out.templates.text = text.value_or("");
   LLMRT_ASSIGN_OR_RETURN(const auto listed, gguf.getStrings(key + "s"));
-  std::vector<std::string_view> names =
-      listed ? *listed : std::vector<std::string_view>{"tool_use"};
+  std::set<std::string_view> names = {"tool_use"};
+  if (listed) names = {listed->begin(), listed->end()};
   for (std::string_view name : names) {
     // A name may be left of a template that somebody took out of the file.
     LLMRT_ASSIGN_OR_RETURN(const auto named, gguf.getString(key + "." + std::string(name)));

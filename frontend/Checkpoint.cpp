@@ -21,6 +21,7 @@ using llmrt::GgufFile;
 using llmrt::invalidArgument;
 using llmrt::invalidData;
 using llmrt::MappedFile;
+using llmrt::modelName;
 using llmrt::notFound;
 using llmrt::Result;
 using llmrt::Status;
@@ -170,18 +171,6 @@ Status checkLooksLikeConfig(const MappedFile& file) {
 }
 
 }  // namespace
-
-std::string modelName(const fs::path& path) {
-  std::error_code error;
-  fs::path full = fs::absolute(path, error).lexically_normal();
-  if (full.filename().empty()) full = full.parent_path();
-  if (full.filename() == "config.json") return full.parent_path().filename().string();
-  if (isDirectory(full)) return full.filename().string();
-  // The parts of a split model share its name.
-  if (const auto part = llmrt::parseGgufPartName(full.string()))
-    return fs::path(part->prefix).filename().string();
-  return full.stem().string();
-}
 
 Result<Checkpoint> openCheckpoint(const std::string& named, const CheckpointOptions& options) {
   LLMRT_ASSIGN_OR_RETURN(const std::string path, llmrt::resolveGgufFolder(named));

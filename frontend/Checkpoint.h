@@ -2,7 +2,6 @@
 // where its parts are.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,10 +51,6 @@ struct CheckpointOptions {
 /// false, as in HF.
 llmrt::Result<Checkpoint> openCheckpoint(const std::string& path,
                                          const CheckpointOptions& options = {});
-
-/// What a model is called: "models/mistral.json" is "mistral", a config.json is named after its
-/// directory.
-std::string modelName(const std::filesystem::path& path);
 
 /// Opens weights alone: safetensors (file, index, directory) or GGUF, under HF names.
 llmrt::Result<std::unique_ptr<llmrt::TensorSource>> openWeights(const std::string& path);

@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace llmc {
@@ -73,8 +74,7 @@ class Reader {
       std::optional<std::string> text = textOf(token);
       if (!text)
         return invalidData(path + ": " + name + " holds what is neither a string nor a token");
-      if (std::find(additional_.begin(), additional_.end(), *text) == additional_.end())
-        additional_.push_back(std::move(*text));
+      if (listed_.insert(*text).second) additional_.push_back(std::move(*text));
     }
     return {};
   }
@@ -96,6 +96,7 @@ class Reader {
 
   std::map<std::string, std::optional<std::string>> tokens_;
   std::vector<std::string> additional_;
+  std::set<std::string> listed_;  // the same
 };
 
 }  // namespace

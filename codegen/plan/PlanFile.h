@@ -20,7 +20,8 @@ llmrt::Result<llmrt::AtomicFile> writePlan(const std::vector<uint8_t>& bytes,
                                            const std::string& path);
 
 /// Gives a plan and the weights it describes (null: code only) their names. On an error neither is
-/// replaced. Killed at any moment it leaves the old plan and its weights or the new ones, which the
+/// replaced, unless the weights alone cannot be: the error then says where those of the new plan
+/// are. Killed at any moment it leaves the old plan and its weights or the new ones, which the
 /// runtime finds: new weights wait under waitingWeightsPath() while the plan is replaced. What an
 /// earlier process left there gets its place, or is removed.
 llmrt::Status commitPlanAndWeights(llmrt::AtomicFile& plan, llmrt::AtomicFile* weights);

@@ -114,13 +114,12 @@ const json& TokenizerConfig::named(const char* name) const {
   return mapped.is_null() || has("added_tokens_decoder") ? member(config_, name) : mapped;
 }
 
-bool TokenizerConfig::isNamed(const std::string& content) const {
-  for (const char* name : kNames) {
-    for (const json* token : tokensOf(named(name))) {
-      if (!content.empty() && contentOf(*token) == content) return true;
-    }
-  }
-  return false;
+std::set<std::string> TokenizerConfig::namedContents() const {
+  std::set<std::string> contents;
+  for (const char* name : kNames)
+    for (const json* token : tokensOf(named(name))) contents.insert(contentOf(*token));
+  contents.erase("");
+  return contents;
 }
 
 Result<std::map<int64_t, const json*>> TokenizerConfig::decoderTokens() const {
@@ -152,10 +151,12 @@ Status TokenizerConfig::addTokens(VocabularyBuilder& builder) const {
     LLMRT_RETURN_IF_ERROR(addJsonToken(*token, json(static_cast<uint64_t>(id)), builder));
   }
   if (!added_.is_object()) return {};
+  const std::set<std::string> special = namedContents();
   for (const auto& [content, id] : added_.items()) {
     if (builder.hasAdded(content)) continue;
     // What the map or the config names is special, the rest is not; neither is normalized.
-    json token = {{"content", content}, {"special", isNamed(content)}, {"normalized", false}};
+    json token = {
+        {"content", content}, {"special", special.contains(content)}, {"normalized", false}};
     LLMRT_RETURN_IF_ERROR(addJsonToken(token, id, builder));
   }
   return {};
@@ -163,10 +164,11 @@ Status TokenizerConfig::addTokens(VocabularyBuilder& builder) const {
 
 Status TokenizerConfig::addTokensNext(VocabularyBuilder& builder) const {
   LLMRT_ASSIGN_OR_RETURN(auto tokens, decoderTokens());
+  const std::set<std::string> special = namedContents();
   for (const auto& [id, token] : tokens) {
     std::string content = stringMember(*token, "content");
-    uint8_t special = isNamed(content) ? kAddedSpecial : 0;
-    LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(*token) | special));
+    uint8_t flag = special.contains(content) ? kAddedSpecial : 0;
+    LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(*token) | flag));
   }
   if (!has("added_tokens_decoder") && added_.is_object()) {
     std::multimap<int64_t, std::string> by_id;
@@ -176,7 +178,7 @@ Status TokenizerConfig::addTokensNext(VocabularyBuilder& builder) const {
     }
     for (const auto& [id, content] : by_id) {
       if (builder.hasAdded(content)) continue;
-      json token = {{"content", content}, {"special", isNamed(content)}};
+      json token = {{"content", content}, {"special", special.contains(content)}};
       LLMRT_RETURN_IF_ERROR(builder.addNext(content, addedFlags(token)));
     }
   }

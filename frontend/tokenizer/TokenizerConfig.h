@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "frontend/tokenizer/VocabularyBuilder.h"
@@ -43,8 +44,8 @@ class TokenizerConfig {
  private:
   /// A member as special_tokens_map.json or tokenizer_config.json has it, whichever goes first.
   const nlohmann::json& named(const char* name) const;
-  /// Is `content` one of the named tokens?
-  bool isNamed(const std::string& content) const;
+  /// The contents of all named tokens.
+  std::set<std::string> namedContents() const;
   /// added_tokens_decoder, by id.
   llmrt::Result<std::map<int64_t, const nlohmann::json*>> decoderTokens() const;
 

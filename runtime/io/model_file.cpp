@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "runtime/io/gguf.h"
+
 namespace llmrt {
 namespace {
 
@@ -51,6 +53,18 @@ Status noSuchModel(const std::string& path) {
                " --local-dir " + folder + ") and give llmc the folder " + folder;
   }
   return notFound(std::move(message));
+}
+
+std::string modelName(const fs::path& path) {
+  std::error_code error;
+  fs::path full = fs::absolute(path, error).lexically_normal();
+  if (full.filename().empty()) full = full.parent_path();
+  if (full.filename() == "config.json") return full.parent_path().filename().string();
+  if (fs::is_directory(full, error)) return full.filename().string();
+  // The parts of a split model share its name.
+  if (const auto part = parseGgufPartName(full.string()))
+    return fs::path(part->prefix).filename().string();
+  return full.stem().string();
 }
 
 Result<MappedFile> openModelFile(const std::string& path) {

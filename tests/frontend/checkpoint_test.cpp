@@ -131,6 +131,20 @@ TEST(Checkpoint, NamedTemplatesGiveTheDefault) {
   EXPECT_EQ(checkpoint->chat.templates.text, "d");
 }
 
+TEST(Checkpoint, OfTwoTemplatesOfOneNameTheLastCounts) {
+  TemporaryDirectory dir;
+  dir.write("config.json", kConfig);
+  dir.write("tokenizer_config.json",
+            R"({"chat_template": [{"name": "a", "template": "1"}, {"name": "b", "template": "2"},
+                                  {"name": "a", "template": "3"}]})");
+  auto checkpoint = openCheckpoint(dir.path("config.json"));
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  const auto& named = checkpoint->chat.templates.named;
+  ASSERT_EQ(named.size(), 2u);
+  EXPECT_EQ(named[0].name + named[0].text, "b2");
+  EXPECT_EQ(named[1].name + named[1].text, "a3");
+}
+
 TEST(Checkpoint, AChatTemplateMayLieInAFileOfItsOwn) {
   TemporaryDirectory dir;
   dir.write("config.json", kConfig);

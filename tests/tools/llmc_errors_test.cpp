@@ -341,6 +341,8 @@ TEST_F(LlmcErrors, WhatIsNoPlanIsNamed) {
   const std::string config = dir_.write("a b/it's.json", tinyConfig().dump());
   EXPECT_THAT(llmc({"inspect", config}).err,
               HasSubstr("llmc compile '" + dir_.path("a b") + "/it'\\''s.json' -o 'it'\\''s.fb'"));
+  EXPECT_THAT(llmc({"inspect", dir_.write("m-00001-of-00002.gguf", "GGUF")}).err,
+              HasSubstr("-o m.fb"));
   fs::create_directory(dir_.path("nothing"));
   EXPECT_THAT(llmc({"inspect", dir_.path("nothing")}).err, HasSubstr("is a directory, not a plan"));
 }
@@ -352,6 +354,7 @@ TEST_F(LlmcErrors, HelpIsOnStdoutForEverySubcommand) {
     EXPECT_EQ(ran.err, "");
     EXPECT_THAT(ran.out, HasSubstr("--help"));
   }
+  EXPECT_THAT(llmc({"compile", "--help"}).out, HasSubstr("--ctx-size (--max-seq-len)"));
 }
 
 }  // namespace

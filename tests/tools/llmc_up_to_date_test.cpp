@@ -84,5 +84,23 @@ TEST_F(LlmcUpToDate, WhatIsNotWholeIsCompiled) {
   EXPECT_FALSE(upToDate());
 }
 
+// A fine-tuned model has the same plan but for the hashes of its weights.
+TEST_F(LlmcUpToDate, WeightsOfAnotherModelAreReplaced) {
+  EXPECT_FALSE(upToDate());
+  const std::string weights = readWhole(weights_);
+  std::string tuned = readWhole(dir_.path("hf/model.safetensors"));
+  tuned.back() = static_cast<char>(tuned.back() ^ 1);
+  fs::create_directories(dir_.path("tuned/hf"));
+  dir_.write("tuned/hf/config.json", tinyConfig().dump());
+  dir_.write("tuned/hf/model.safetensors", tuned);
+  const Ran ran = runProgram({LLMC_PROGRAM, "compile", dir_.path("tuned/hf"), "-o",
+                              dir_.path("t.fb"), "--target", "x86-64-v3", "--tokenizer", "none"},
+                             dir_.path());
+  ASSERT_EQ(ran.status, 0) << ran.err;
+  fs::copy_file(dir_.path("t.weights"), weights_, fs::copy_options::overwrite_existing);
+  EXPECT_FALSE(upToDate());
+  EXPECT_TRUE(readWhole(weights_) == weights);
+}
+
 }  // namespace
 }  // namespace llmc_tests

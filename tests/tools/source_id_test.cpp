@@ -118,6 +118,13 @@ TEST_F(SourceId, AGgufFileIsAloneOrWithItsParts) {
   options_.model = dir_.write("m-00001-of-00002.gguf", "GGUF1");
   EXPECT_TRUE(writing("m-00002-of-00002.gguf", "GGUF1"));
   EXPECT_TRUE(writing("m-00002-of-00002.gguf", "GGUF2"));
+  EXPECT_FALSE(writing("other-00002-of-00002.gguf", "GGUF1"));
+}
+
+TEST_F(SourceId, AFolderNamedAsPartsAreIsNoPart) {
+  fs::create_directory(dir_.path("best-of-3"));
+  options_.model = dir_.write("best-of-3/m.gguf", "GGUF1");
+  EXPECT_TRUE(writing("best-of-3/m.gguf", "GGUF2"));
 }
 
 // Large files are not read: their times tell, and the time of change is nobody's to set.

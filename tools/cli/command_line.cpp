@@ -238,6 +238,15 @@ std::string_view nearestName(std::string_view typed, const std::vector<std::stri
   return nearest;
 }
 
+std::string shellQuoted(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 Result<bool> parseCommandLine(CLI::App& app, int argc, char** argv) {
   Scan scan(app, {argv + std::min(argc, 1), argv + argc});
   const auto failure = [&](const std::string& message) {

@@ -26,4 +26,7 @@ Result<bool> parseCommandLine(CLI::App& app, int argc, char** argv);
 /// What of `known` was meant by `typed`; empty: nothing is near enough to say.
 std::string_view nearestName(std::string_view typed, const std::vector<std::string>& known);
 
+/// `word` as one word of the shell, for commands that messages and plans quote.
+std::string shellQuoted(const std::string& word);
+
 }  // namespace llmrt

@@ -69,7 +69,8 @@ constexpr ForeignFlag kBench[] = {
     {"--n-depth", "--depth", ""},
     {"--repetitions", "--repeat", ""},
     {"-pg", "",
-     "-p N times a prompt and -n N decoding, each by itself; --depth N decodes behind N tokens"},
+     "-p N measures a prompt of N tokens and -n N the decoding of N, each by itself; --depth N "
+     "decodes behind N tokens"},
     {"-b", "",
      "--prefill-chunk N is the most tokens of a prompt in one step; --batch N decodes N sequences"},
     {"--batch-size", "",

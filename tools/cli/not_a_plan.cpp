@@ -11,23 +11,16 @@
 #include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/version.h"
+#include "tools/cli/command_line.h"
 
 namespace llmrt {
 namespace {
 
 namespace fs = std::filesystem;
 
-// "models/mistral.json" -> "mistral", "models/demo/" -> "demo": as llmc names a plan by itself.
-std::string baseName(const fs::path& path) {
-  std::error_code ignored;
-  fs::path full = fs::absolute(path, ignored).lexically_normal();
-  if (full.filename().empty()) full = full.parent_path();
-  if (full.filename() == "config.json") full = full.parent_path();
-  return fs::is_directory(full, ignored) ? full.filename().string() : full.stem().string();
-}
-
+// The plan has the name that llmc gives it where none is said.
 Status isModel(const std::string& path, const std::string& model) {
-  const std::string plan = shellQuoted(baseName(model) + ".fb");
+  const std::string plan = shellQuoted(modelName(model) + ".fb");
   return invalidArgument(fmt::format(
       "{}: is a model, not a plan; this compiles it: llmc compile {} -o {}; then give {}", path,
       shellQuoted(model), plan, plan));
@@ -49,15 +42,6 @@ bool looksLikeJson(std::string_view text) {
 }
 
 }  // namespace
-
-std::string shellQuoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 Status checkIsPlan(const std::string& path) {
   std::error_code ignored;

@@ -12,7 +12,4 @@ namespace llmrt {
 /// plan is for whoever opens it to say.
 Status checkIsPlan(const std::string& path);
 
-/// As one word of a command line of the shell.
-std::string shellQuoted(const std::string& word);
-
 }  // namespace llmrt

@@ -15,7 +15,7 @@
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"
-#include "tools/cli/not_a_plan.h"
+#include "tools/cli/command_line.h"
 #include "tools/llmbench/report.h"
 
 namespace llmrt {

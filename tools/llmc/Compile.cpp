@@ -24,7 +24,6 @@
 namespace llmc {
 namespace {
 
-namespace fs = std::filesystem;
 using llmrt::Result;
 using llmrt::Status;
 
@@ -149,7 +148,6 @@ class Compilation {
     if (!plan.ok()) return std::move(plan).status();
     result_.plan = *std::move(plan);
     result_.weights = std::move(checkpoint_.weights);
-    result_.trainedSeqLen = checkpoint_.spec.max_position_embeddings;
     return std::move(result_);
   }
 

@@ -42,7 +42,6 @@ struct CompiledModel {
   llmrt::schema::PlanT plan;                     // code only; Emit::kPlan
   std::unique_ptr<llmrt::TensorSource> weights;  // null: there are none to pack
   std::string text;                              // other values of Emit
-  int64_t trainedSeqLen = 0;                     // positions the model was trained for
   std::vector<std::string> warnings;
   std::vector<std::string> notes;  // what a pass could not fuse, and why
 };

@@ -17,6 +17,8 @@
 #include "runtime/core/plan_verify.h"
 #include "runtime/core/weights.h"
 #include "runtime/io/printable.h"
+#include "tools/cli/command_line.h"
+#include "tools/cli/foreign_flags.h"
 #include "tools/llmc/Commands.h"
 #include "tools/llmc/Compile.h"
 #include "tools/llmc/OutputPaths.h"
@@ -57,21 +59,14 @@ struct Flags {
   CLI::Option* max_seq_len_option = nullptr;
 };
 
-void quoteInto(std::string& command, const std::string& argument) {
-  if (!command.empty()) command += ' ';
-  const bool plain =
-      argument.find_first_of(" \t\n'\"\\$") == std::string::npos && !argument.empty();
-  command += plain ? argument : "'" + argument + "'";
-}
-
 /// The flags that shape the plan, as they could be typed again; paths are left out, they say
 /// nothing elsewhere.
 std::string commandText(const Flags& f) {
   const CompileOptions& o = f.options;
   std::string command;
   const auto flag = [&](const std::string& name, const std::string& value) {
-    quoteInto(command, name);
-    quoteInto(command, value);
+    if (!command.empty()) command += ' ';
+    command += name + ' ' + llmrt::shellQuoted(value);
   };
   std::string targets;
   for (const std::string& t : o.targets) targets += (targets.empty() ? "" : ",") + t;
@@ -173,7 +168,6 @@ Status compile(Flags& f) {
                       {.plan_path = f.output,
                        .plan_bytes = bytes.size(),
                        .weights_path = weights ? llmrt::defaultWeightsPath(f.output) : "",
-                       .trained_seq_len = compiled.trainedSeqLen,
                        .seconds = seconds});
 }
 
@@ -245,6 +239,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
                   "scheduled IR or in llmc inspect");
   sub->add_flag("--force", f->force,
                 "Compile although the plan is there and nothing it was made from has changed");
+  sub->footer(llmrt::foreignFlagsHelp("llmc compile"));
   sub->callback([f, &chosen] {
     CompileOptions& options = f->options;
     if (!f->emit.empty()) options.emit = kEmits.at(f->emit);

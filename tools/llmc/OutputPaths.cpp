@@ -8,8 +8,8 @@
 #include <string_view>
 #include <system_error>
 
-#include "frontend/Checkpoint.h"
 #include "runtime/core/weights.h"
+#include "runtime/io/model_file.h"
 #include "runtime/schema/version.h"
 #include "tools/llmc/OpenPlan.h"
 
@@ -67,7 +67,7 @@ llmrt::Status checkOutputs(const std::vector<std::string>& outputs,
 }
 
 llmrt::Result<std::string> defaultPlanPath(const std::string& model) {
-  const std::string name = modelName(model);
+  const std::string name = llmrt::modelName(model);
   if (name.empty()) return llmrt::invalidArgument(model + ": has no name, give the plan's with -o");
   const std::string plan = name + ".fb", weights = llmrt::defaultWeightsPath(plan);
   std::error_code absent;

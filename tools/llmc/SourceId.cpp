@@ -17,13 +17,14 @@
 
 #include "codegen/cuda/Nvrtc.h"
 #include "codegen/cuda/Target.h"
-#include "frontend/Checkpoint.h"
 #include "llvm-c/Core.h"
 #include "runtime/core/weights.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/json.h"
 #include "runtime/io/mapped_file.h"
+#include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 #include "tools/cli/version.h"
 #include "tools/llmc/OpenPlan.h"
@@ -113,20 +114,18 @@ class Manifest {
       return addDirectory(path, [&](const fs::path& file) { return counts(file, weights); });
     }
     add(role, path.filename().string());
-    const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
     const auto file = MappedFile::open(name);
     if (file.ok() && llmrt::GgufFile::looksLikeGguf(*file)) {
-      // One of several parts ("-00001-of-00003.gguf") is read with the others.
-      const size_t of = name.rfind("-of-");
-      if (of == std::string::npos) return addFile(path);
-      const std::string ending = name.substr(of);
-      return addDirectory(directory, [&](const fs::path& part) {
-        return part.filename().string().ends_with(ending);
-      });
+      addFile(path);
+      // One of several parts is read with the others.
+      if (const auto part = llmrt::parseGgufPartName(name))
+        for (int64_t number = 1; number <= part->count; ++number) addFile(part->path(number));
+      return;
     }
     addFile(path);
-    if (!name.ends_with(".safetensors"))
-      addDirectory(directory, [&](const fs::path& beside) { return counts(beside, weights); });
+    if (name.ends_with(".safetensors")) return;
+    addDirectory(path.has_parent_path() ? path.parent_path() : ".",
+                 [&](const fs::path& beside) { return counts(beside, weights); });
   }
 
   uint64_t hash() const { return readable_ ? hashOf(text_) : 0; }
@@ -177,7 +176,7 @@ void addOptions(Manifest& manifest, const CompileOptions& o,
   manifest.add("command", o.command);
   manifest.add("weights", o.noWeights ? "none" : "as found");
   manifest.add("tokenizer", o.tokenizer == "none" ? "none" : "as found");
-  manifest.add("name", modelName(o.model));
+  manifest.add("name", llmrt::modelName(o.model));
 }
 
 }  // namespace
@@ -202,9 +201,7 @@ bool isUpToDate(const std::string& path, uint64_t source_id) {
   llmrt::WeightsHeader header;
   if (!weights.ok() || weights->size() < sizeof header) return false;
   std::memcpy(&header, weights->data(), sizeof header);
-  return std::memcmp(header.magic, llmrt::kWeightsMagic, sizeof header.magic) == 0 &&
-         header.version == llmrt::kWeightsVersion && header.plan_id == open->plan->id() &&
-         header.bytes == open->plan->weights_bytes() && weights->size() == header.bytes;
+  return llmrt::weightsBelong(*open->plan, header) && weights->size() == header.bytes;
 }
 
 }  // namespace llmc

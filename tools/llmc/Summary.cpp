@@ -68,7 +68,7 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
     fmt::print("  a token    {} of weights + {} of KV cache at {} tokens\n",
                bytesText(cost.weight_bytes), bytesText(cost.kv_bytes), m.max_seq_len());
   }
-  fmt::print("  context    {}\n", contextText(m.max_seq_len(), facts.trained_seq_len));
+  fmt::print("  context    {}\n", contextText(m.max_seq_len(), m.trained_seq_len()));
   LLMRT_ASSIGN_OR_RETURN(const MemoryBound memory, memoryBound(plan));
   const auto text = [](uint64_t bytes) { return bytesText(static_cast<double>(bytes)); };
   fmt::print(

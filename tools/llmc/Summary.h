@@ -15,8 +15,7 @@ namespace llmc {
 struct SummaryFacts {
   std::string plan_path;
   uint64_t plan_bytes = 0;
-  std::string weights_path;     // empty: none were written
-  int64_t trained_seq_len = 0;  // positions the model was trained for; 0: not known
+  std::string weights_path;  // empty: none were written
   double seconds = 0;
 };
 

@@ -207,9 +207,10 @@ class Chat {
         messages.erase(messages.begin() + static_cast<ptrdiff_t>(first));
       } while (messages.size() > first && messages[first].role != "user");
       conversation_.setMessages(messages);
-      LLMRT_ASSIGN_OR_RETURN(enough, fits(wanted));
+      Result<bool> fit = fits(wanted);
+      conversation_.setMessages(before);  // nothing is dropped before somebody says so
+      LLMRT_ASSIGN_OR_RETURN(enough, std::move(fit));
     }
-    conversation_.setMessages(before);
     if (tokens_ > max_seq_len || dropped.empty()) return answer(user);  // which says what is wrong
     const auto turns = std::count_if(dropped.begin(), dropped.end(),
                                      [](const ChatMessage& m) { return m.role == "user"; });
