@@ -41,7 +41,8 @@ class LlmcHostile : public ::testing::Test {
     return dir_.path(name);
   }
   std::vector<std::string> compile(const std::string& model) {
-    return {"compile", model, "-o", dir_.path("out/p.fb"), "--target", "x86-64-v3"};
+    return {"compile",  model,       "-o",          dir_.path("out/p.fb"),
+            "--target", "x86-64-v3", "--tokenizer", "none"};
   }
   /// The last line of the program, without its end: one line that a terminal shows as it is.
   static std::string onlyLine(const Ran& ran) {
