@@ -2,6 +2,7 @@
 // against the shim, and a stream does at once what it is told, or as late as a GPU may. Memory that
 // nothing wrote is NaN. What it plays is set by the environment:
 //   LLMC_FAKE_CUDA_DEVICES (1), _CAPABILITY (80), _DRIVER (13000), _MEMORY (free bytes, 8 GiB)
+//   _HANG, _SKIP=TEXT: a kernel whose name holds TEXT never ends, or does nothing
 //   _LATE: a stream's work is done when it is waited for, a piece at each query
 //   _FAIL_INIT, _FAIL_ALLOCATION=N, _FAIL_LAUNCH=N: cuInit, the N-th allocation, or the N-th kernel
 //   fails (from 1)
@@ -50,6 +51,12 @@ void log(const std::string& line) {
     std::fprintf(file, "%s\n", line.c_str());
     std::fclose(file);
   }
+}
+
+/// Whether this is a kernel that the test has named.
+bool isNamed(const char* variable, const std::string& kernel) {
+  const char* text = std::getenv(variable);
+  return text && kernel.find(text) != std::string::npos;
 }
 
 using Launch = int (*)(void (*)(), const void*, unsigned, const unsigned*, unsigned, unsigned);
@@ -161,6 +168,8 @@ int runNode(const Node& node) {
       node.grid[2] > 65535 || node.threads == 0 || node.threads > node.function->most_threads ||
       static_cast<int>(node.dynamic) > node.function->most_dynamic)
     return kInvalidValue;
+  if (isNamed("LLMC_FAKE_CUDA_SKIP", node.function->name)) return 0;
+  while (isNamed("LLMC_FAKE_CUDA_HANG", node.function->name)) pause();
   return node.function->launch(node.function->kernel, node.argument.data(),
                                node.function->argument_bytes, node.grid, node.threads, node.dynamic)
              ? kInvalidValue
