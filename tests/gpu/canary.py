@@ -11,8 +11,8 @@ SYNTHETIC = ["--synthetic-weights"]
 # Name, plan, tokens of the prompt, flags. Of experts_all each row takes all: a choice at the edge of a rounding would tip over.
 CASES = (("rows", "demo", 17, ["--prefill-chunk", "1"]), ("chunk_17", "demo", 17, []), ("chunk_300", "demo", 300, []),
          ("experts", "experts_all", 40, SYNTHETIC), ("sampled", "demo", 17, SAMPLED))
-# Looking into what hangs is not to take long; the slow tools take a while where nothing does.
-BISECT_SECONDS, SANITIZER_SECONDS = max(1, CASE_SECONDS // 2), 2 * CASE_SECONDS
+# Looking into what hangs is not to take long (one op, one run); the slow tools take a while where nothing does.
+HANG_SECONDS, BISECT_SECONDS, SANITIZER_SECONDS = CASE_SECONDS // 4, CASE_SECONDS // 2, 2 * CASE_SECONDS
 
 
 def ran(plan, length, flags, device="cuda", more=(), seconds=CASE_SECONDS):
@@ -49,24 +49,23 @@ def checked(plan, name, length, flags, right, more=(), seconds=CASE_SECONDS):
     """What is wrong with the GPU's run; {} if nothing is."""
     logits = [] if name == "sampled" else ["--top-logits", "5"]
     got, error = ran(plan, length, flags, more=[*logits, *more], seconds=seconds)
-    return {"error": error} if got is None else judged(name, got, right, gpu_logits)
+    return {"error": error} if got is None else judged(name, got, right)
 
 
-def compared_ops(plan, name, length, flags):
-    """compare_ops' lines: what each op wrote against the CPU's."""
-    rows, decode = (1, length) if name == "rows" else (length, 2)
+def compared_ops(plan, length, flags):
+    """compare_ops' lines: what each op wrote against the CPU's, in a chunk and row by row."""
     weights = [flag for flag in flags if flag in SYNTHETIC]
-    command = ["./compare_ops", plan, "--rows", str(rows), "--decode", str(decode), "--seconds", str(max(1, CASE_SECONDS // 4))]
+    command = ["./compare_ops", plan, "--rows", str(length), "--decode", "2", "--seconds", str(HANG_SECONDS)]
     code, out, error = finished([*command, *weights])
     lines = [json.loads(line) for line in out.splitlines()]
-    return lines if code in (0, 1) and lines else [*lines, {"step": "compare_ops", "plan": plan, "error": error.strip()[-600:]}]
+    return lines if code in (0, 1) and lines else [*lines, {"plan": plan, "error": error.strip()[-600:]}]
 
 
 def bisect(name, plan, length, flags, right, hangs):
     """Runs it in other ways, a line each; what they point to."""
-    ops = compared_ops(plan, name, length, flags)
+    ops = compared_ops(plan, length, flags)
     for line in ops:
-        say(**line)
+        say(**{**line, "step": "canary", "case": name})
     good = {}
     for variant, path, more in (("full_edges", plan, ["--profile"]), ("mma", plan.replace(".fb", ".mma.fb"), [])):
         wrong = checked(path, name, length, flags, right, more, BISECT_SECONDS)

@@ -54,7 +54,7 @@ def say_all(step, case, cases, at_once=AT_ONCE):
             left_out += line is None
             good = line is not None and say(**line) and good
     if left_out:
-        say(step=step, skipped=f"{left_out} cases: {hangs} hung")
+        say(step=step, skipped=f"{left_out} cases: {hangs} others hung")
     return good
 
 

@@ -69,20 +69,19 @@ def tiles(profile):
 # Both round the same operands to 16 bits; sums differ in order. A sum that lies at the edge of a rounding tips over here and
 # there, by 2^-8 of its size in bf16; what reaches the logits is some such steps, never a factor: 2^-5 of the largest.
 def both_products(step, plan, flags, length):
+    line = {"step": step, "plan": plan, "prompt": length}
     both, seen = [], []
     for path in (plan, plan.replace(".fb", ".mma.fb")):
         command = ["./llmrun", path, "--device", "cuda", "--prompt-ids", prompts(length), "-n", "1", "--ignore-eos", "--top-logits", "16", "--profile", "--json", *flags]
         text, error = execute(command)
-        both.append((None, error) if text is None else (json.loads(text), ""))
+        if text is None:
+            return {**line, "error": f"{path}: {error}"}
+        both.append(json.loads(text))
         seen.append(tiles(error))
-    line = {"step": step, "plan": plan, "prompt": length}
-    if both[0][0] is None or both[1][0] is None:
-        line["error"] = both[0][1] or both[1][1]
-        return line
-    mine, other = (dict(run["steps"][0]) for run, _ in both)
+    mine, other = (dict(run["steps"][0]) for run in both)
     largest = max(abs(v) for v in other.values())
     shared = mine.keys() & other.keys()
-    line.update(same_id=both[0][0]["ids"] == both[1][0]["ids"], shared_of_16=len(shared), largest=largest, tiles=seen[0])
+    line.update(same_id=both[0]["ids"] == both[1]["ids"], shared_of_16=len(shared), largest=largest, tiles=seen[0])
     line["worst"] = max((abs(mine[i] - other[i]) for i in shared), default=None)
     wanted = "experts" if plan == "experts.fb" else "128"
     line["ok"] = len(shared) >= 8 and line["worst"] <= largest / 32 and wanted in seen[0] and not seen[1]
@@ -119,14 +118,12 @@ def wgmma():
 
 def sampled(plan, flags, option):
     run = ["--device", "cuda", "--prompt-ids", prompts(20), "-n", "64", "--ignore-eos", "--seed", "5", *flags, *option]
-    alone, error = llmrun(plan, *run)
-    here, other_error = llmrun(plan, *run, "--top-logits", "1")
     line = {"step": "sample", "plan": plan, "options": option}
-    if alone is None or here is None:
-        line["error"] = error or other_error
-    else:
-        line["ok"] = alone["ids"] == here["ids"]
-    return line
+    alone, error = llmrun(plan, *run)
+    if alone is None:
+        return {**line, "error": error}
+    here, error = llmrun(plan, *run, "--top-logits", "1")
+    return {**line, "error": error} if here is None else {**line, "ok": alone["ids"] == here["ids"]}
 
 
 def sample():
