@@ -18,7 +18,7 @@ struct CudaTarget {
 
 /// Null when there is no such target.
 const CudaTarget* findCudaTarget(llvm::StringRef name);
-/// Names of all targets but PTX's.
+/// Names of the targets that users choose from: all but PTX's and one for tests.
 std::vector<std::string> cudaTargetNames();
 /// What every plan with CUDA code carries beside it: PTX for GPUs that came after it. Plain code of
 /// sm_80, since code for "a" architectures does not move forward.

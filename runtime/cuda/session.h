@@ -34,6 +34,12 @@ class CudaSession : public DeviceSession {
   Result<int32_t> takeChoice() override;
   Status finish() override;
 
+  /// Of a step, the launches of one phase of the flat schedule alone; returns when they have ended.
+  /// For tests/gpu/compare_ops, which looks at what each phase made of its operands.
+  Status runPhase(uint32_t entry_point, const LlmcStep& step, size_t phase);
+  /// Where an operand of a phase lies on the device.
+  CuDevicePtr operandAddress(uint32_t entry_point, size_t phase, uint32_t operand) const;
+
  private:
   static constexpr int kSamplePhases = 7;  // LlmcCudaSample
   /// A launch of the schedule, bound to memory.

@@ -272,4 +272,26 @@ Status CudaSession::start(const Shape& shape) {
   return options_.profile ? takeTimes(shape) : Status();
 }
 
+Status CudaSession::runPhase(uint32_t entry_point, const LlmcStep& step, size_t phase) {
+  LLMRT_RETURN_IF_ERROR(device_.use());
+  LLMRT_RETURN_IF_ERROR(uploadStep(step));
+  const auto launch = [&](const KernelLaunch& l) -> Status {
+    if (l.phase != phase) return {};
+    void* arguments[] = {const_cast<void*>(l.argument)};
+    return driver_.check(
+        driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
+                       l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
+        std::string("launching ") + l.symbol);
+  };
+  LLMRT_RETURN_IF_ERROR(forLaunches(shapeOf(entry_point, step, 0), launch));
+  return finish();
+}
+
+CuDevicePtr CudaSession::operandAddress(uint32_t entry_point, size_t phase,
+                                        uint32_t operand) const {
+  for (const BoundLaunch& bound : schedules_[entry_point])
+    if (bound.phase == phase) return bound.args.operands[operand];
+  return 0;  // every phase has launches: bindSchedules() has seen them
+}
+
 }  // namespace llmrt::cuda

@@ -2,6 +2,7 @@
 // against the shim, and a stream does at once what it is told, or as late as a GPU may. Memory that
 // nothing wrote is NaN. What it plays is set by the environment:
 //   LLMC_FAKE_CUDA_DEVICES (1), _CAPABILITY (80), _DRIVER (13000), _MEMORY (free bytes, 8 GiB)
+//   _HANG, _SKIP=TEXT: a kernel whose name holds TEXT never ends, or does nothing
 //   _LATE: a stream's work is done when it is waited for, a piece at each query
 //   _FAIL_INIT, _FAIL_ALLOCATION=N, _FAIL_LAUNCH=N: cuInit, the N-th allocation, or the N-th kernel
 //   fails (from 1)
@@ -52,6 +53,12 @@ void log(const std::string& line) {
   }
 }
 
+/// Whether this is a kernel that the test has named.
+bool isNamed(const char* variable, const std::string& kernel) {
+  const char* text = std::getenv(variable);
+  return text && kernel.find(text) != std::string::npos;
+}
+
 using Launch = int (*)(void (*)(), const void*, unsigned, const unsigned*, unsigned, unsigned);
 
 struct Module {
@@ -86,6 +93,7 @@ constexpr int64_t kDeviceBytes = int64_t{8} << 30;
 std::map<void*, size_t> memory;  // what was handed out,
 uint64_t device_bytes = 0;       // so much of it the device's
 int64_t allocations = 0, launches = 0;
+int contexts = 0;     // retained and not released: one for each device that a program has open
 int64_t handles = 0;  // streams, events, modules and graphs that were not given back
 double clock_ms = 0;  // a microsecond a block has run
 
@@ -161,6 +169,8 @@ int runNode(const Node& node) {
       node.grid[2] > 65535 || node.threads == 0 || node.threads > node.function->most_threads ||
       static_cast<int>(node.dynamic) > node.function->most_dynamic)
     return kInvalidValue;
+  if (isNamed("LLMC_FAKE_CUDA_SKIP", node.function->name)) return 0;
+  while (isNamed("LLMC_FAKE_CUDA_HANG", node.function->name)) pause();
   return node.function->launch(node.function->kernel, node.argument.data(),
                                node.function->argument_bytes, node.grid, node.threads, node.dynamic)
              ? kInvalidValue
@@ -232,10 +242,11 @@ int cuDevicePrimaryCtxRetain(void** context, int) {
   LLMC_MAY_FAIL;
   static int it;
   *context = &it;
+  ++contexts;
   return 0;
 }
 int cuDevicePrimaryCtxRelease_v2(int) {
-  if (memory.empty() && handles == 0) return 0;
+  if (--contexts > 0 || (memory.empty() && handles == 0)) return 0;
   std::fprintf(stderr, "fake driver: %zu allocations and %lld handles were not given back\n",
                memory.size(), static_cast<long long>(handles));
   std::abort();

@@ -1,45 +1,13 @@
 """check_goldens.py goldens: every golden through llmrun --device cuda, row by row (f32 operands, the golden's own tolerance)
 and in one chunk (tensor cores). check_goldens.py compare: the same logits on CPU and GPU.
-check_goldens.py wgmma: a prompt's logits through this architecture's tensor-core products and through mma.sync.
+check_goldens.py wgmma, wgmma_short: a prompt's logits through this architecture's tensor-core products and through mma.sync.
 check_goldens.py sample: tokens that the device chooses alone and that the host chooses from its logits. A line of JSON
 each; exit status 1 if one of them is not as it should be."""
-import concurrent.futures
 import glob
 import json
-import os
 import subprocess
-import sys
 
-# Little of a small model's time is the GPU's: several at once.
-AT_ONCE = max(1, min(8, (os.cpu_count() or 1) // 2))
-
-
-def output(plan, *flags):
-    """What llmrun wrote to stdout and stderr; (None, why) where it failed or hung: the other cases still run."""
-    # Seconds suffice; PTX is compiled first, and matrices of real shapes are made up.
-    try:
-        done = subprocess.run(["./llmrun", plan, *flags], capture_output=True, text=True, timeout=90)
-    except subprocess.TimeoutExpired:
-        return None, "timed out"
-    if done.returncode != 0:
-        return None, f"exit {done.returncode}: {done.stderr.strip()}"
-    return done.stdout, done.stderr
-
-
-def llmrun(plan, *flags):
-    text, error = output(plan, "--json", *flags)
-    return (None, error) if text is None else (json.loads(text), "")
-
-
-def say_all(case, cases, at_once=AT_ONCE):
-    """Prints case(*arguments), a line, as each is known; whether all were "ok", where they say so, and none failed."""
-    good = True
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        for future in concurrent.futures.as_completed([pool.submit(case, *arguments) for arguments in cases]):
-            line = future.result()
-            print(json.dumps(line), flush=True)
-            good = good and "error" not in line and line.get("ok", True)
-    return good
+from cases import AT_ONCE, execute, llmrun, main, prompts, say, say_all
 
 
 def worst(run, other):
@@ -71,8 +39,8 @@ def golden(path, name, flags):
 
 
 def goldens():
-    return say_all(golden, [(path, name, flags) for path in sorted(glob.glob("golden_*.json"))
-                            for name, flags in (("rows", ["--prefill-chunk", "1"]), ("chunk", []))])
+    return say_all("goldens", golden, [(path, name, flags) for path in sorted(glob.glob("golden_*.json"))
+                                       for name, flags in (("rows", ["--prefill-chunk", "1"]), ("chunk", []))])
 
 
 def compared(plan):
@@ -90,12 +58,7 @@ def compared(plan):
 
 
 def compare():
-    return say_all(compared, [(p,) for p in sorted(glob.glob("golden_*.fb")) + ["demo.fb"]])
-
-
-def prompts(length):
-    """Ids that every plan here has."""
-    return ",".join(str(3 + i * 7919 % 497) for i in range(length))
+    return say_all("compare", compared, [(p,) for p in sorted(glob.glob("golden_*.fb")) + ["demo.fb"]])
 
 
 def tiles(profile):
@@ -105,21 +68,20 @@ def tiles(profile):
 
 # Both round the same operands to 16 bits; sums differ in order. A sum that lies at the edge of a rounding tips over here and
 # there, by 2^-8 of its size in bf16; what reaches the logits is some such steps, never a factor: 2^-5 of the largest.
-def both_products(plan, flags, length):
+def both_products(step, plan, flags, length):
+    line = {"step": step, "plan": plan, "prompt": length}
     both, seen = [], []
     for path in (plan, plan.replace(".fb", ".mma.fb")):
-        command = [path, "--device", "cuda", "--prompt-ids", prompts(length), "-n", "1", "--ignore-eos", "--top-logits", "16", "--profile", "--json", *flags]
-        text, error = output(*command)
-        both.append((None, error) if text is None else (json.loads(text), ""))
+        command = ["./llmrun", path, "--device", "cuda", "--prompt-ids", prompts(length), "-n", "1", "--ignore-eos", "--top-logits", "16", "--profile", "--json", *flags]
+        text, error = execute(command)
+        if text is None:
+            return {**line, "error": f"{path}: {error}"}
+        both.append(json.loads(text))
         seen.append(tiles(error))
-    line = {"step": "wgmma", "plan": plan, "prompt": length}
-    if both[0][0] is None or both[1][0] is None:
-        line["error"] = both[0][1] or both[1][1]
-        return line
-    mine, other = (dict(run["steps"][0]) for run, _ in both)
+    mine, other = (dict(run["steps"][0]) for run in both)
     largest = max(abs(v) for v in other.values())
     shared = mine.keys() & other.keys()
-    line.update(same_id=both[0][0]["ids"] == both[1][0]["ids"], shared_of_16=len(shared), largest=largest, tiles=seen[0])
+    line.update(same_id=both[0]["ids"] == both[1]["ids"], shared_of_16=len(shared), largest=largest, tiles=seen[0])
     line["worst"] = max((abs(mine[i] - other[i]) for i in shared), default=None)
     wanted = "experts" if plan == "experts.fb" else "128"
     line["ok"] = len(shared) >= 8 and line["worst"] <= largest / 32 and wanted in seen[0] and not seen[1]
@@ -130,31 +92,38 @@ def both_products(plan, flags, length):
 # and 1024 (7b: gate and up; q, k and v; the others), where codegen/cuda/Emit.cpp says `few`. Both sides of each, and ragged ends.
 # Experts' products take 128, 192 or 256 rows of one. Each expert has all rows of the prompt here: a choice at the edge of a
 # rounding would tip over too, and that is no small step.
-def wgmma():
+LENGTHS = {"demo.fb": (17, 64, 129, 250), "1b_short.fb": (17, 129, 256, 257, 1100),
+           "7b_short.fb": (17, 129, 512, 513, 1024, 1025), "experts.fb": (17, 64, 129, 193, 449, 1025)}
+# A tile of each kind, ahead of all that builds on them.
+SHORT = {"demo.fb": (17,), "1b_short.fb": (17, 257), "experts.fb": (193,)}
+
+
+def both_products_of(step, lengths):
     gpu = subprocess.run(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"], capture_output=True, text=True)
     if gpu.stdout.split()[:1] != ["9.0"]:
-        print(json.dumps({"step": "wgmma", "skipped": "wgmma is compute capability 9.0's alone"}), flush=True)
-        return True
+        return say(step=step, skipped="wgmma is compute capability 9.0's alone")
     synthetic = ["--synthetic-weights", "--max-seq-len", "2048"]
-    models = [("demo.fb", [], (17, 64, 129, 250)), ("1b_short.fb", synthetic, (17, 129, 256, 257, 1100)),
-              ("7b_short.fb", synthetic, (17, 129, 512, 513, 1024, 1025)),
-              ("experts.fb", synthetic, (17, 64, 129, 193, 449, 1025))]
-    # One after the other first: the driver keeps what it made of each model's PTX.
-    first = say_all(both_products, [(plan, flags, lengths[0]) for plan, flags, lengths in models], at_once=1)
-    rest = [(plan, flags, length) for plan, flags, lengths in models for length in lengths[1:]]
-    return say_all(both_products, rest, at_once=min(4, AT_ONCE)) and first
+    cases = [(step, plan, [] if plan == "demo.fb" else synthetic, length) for plan in lengths for length in lengths[plan]]
+    # Matrices of real shapes are made up in memory: not many at once.
+    return say_all(step, both_products, cases, at_once=min(4, AT_ONCE))
+
+
+def wgmma_short():
+    return both_products_of("wgmma_short", SHORT)
+
+
+def wgmma():
+    return both_products_of("wgmma", {plan: [l for l in LENGTHS[plan] if l not in SHORT.get(plan, ())] for plan in LENGTHS})
 
 
 def sampled(plan, flags, option):
     run = ["--device", "cuda", "--prompt-ids", prompts(20), "-n", "64", "--ignore-eos", "--seed", "5", *flags, *option]
-    alone, error = llmrun(plan, *run)
-    here, other_error = llmrun(plan, *run, "--top-logits", "1")
     line = {"step": "sample", "plan": plan, "options": option}
-    if alone is None or here is None:
-        line["error"] = error or other_error
-    else:
-        line["ok"] = alone["ids"] == here["ids"]
-    return line
+    alone, error = llmrun(plan, *run)
+    if alone is None:
+        return {**line, "error": error}
+    here, error = llmrun(plan, *run, "--top-logits", "1")
+    return {**line, "error": error} if here is None else {**line, "ok": alone["ids"] == here["ids"]}
 
 
 def sample():
@@ -162,7 +131,8 @@ def sample():
                ["--temperature", "0.9", "--top-k", "200", "--top-p", "0.95", "--min-p", "0.01", "--repetition-penalty", "1.1"],
                ["--temperature", "0", "--repetition-penalty", "1.2"])
     models = (("demo.fb", []), ("1b_short.fb", ["--synthetic-weights", "--max-seq-len", "512"]))
-    return say_all(sampled, [(plan, flags, option) for plan, flags in models for option in options])
+    return say_all("sample", sampled, [(plan, flags, option) for plan, flags in models for option in options])
 
 
-sys.exit(0 if {"goldens": goldens, "compare": compare, "wgmma": wgmma, "sample": sample}[sys.argv[1]]() else 1)
+if __name__ == "__main__":
+    main({"goldens": goldens, "compare": compare, "wgmma": wgmma, "wgmma_short": wgmma_short, "sample": sample})
