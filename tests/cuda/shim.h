@@ -572,6 +572,10 @@ void wgmma(T, float (&d)[kSums], const uint4& a, unsigned long long b) {
 }
 inline unsigned countArrival(unsigned* counter) { return (*counter)++; }
 inline float loadFresh(const float* p) { return *p; }
+template <class T>
+T loadAhead(const T* p) {
+  return *p;
+}
 inline void fenceForHost() {}
 inline void waitForEarlierKernels() { shim::self().waited = true; }
 inline void letNextKernelBegin() {}

@@ -84,7 +84,7 @@ struct Attention {
         : begin(chunk_begin + static_cast<int>(threadIdx.x) / 32 * kWarpKeys),
           from(from),
           to(to),
-          block(any() ? Pool::blockOf(step, seq, begin) : 0) {}
+          block(any() ? loadAhead(Pool::tableAt(step, seq, begin)) : 0) {}
     DEVICE bool any() const { return begin + kWarpKeys > from && begin < to; }
     DEVICE bool has(int i) const { return begin + i >= from && begin + i < to; }
   };
@@ -388,8 +388,9 @@ struct Attention {
     const int head = blockIdx.x / kParts, part = blockIdx.x % kParts, row = blockIdx.y,
               chunk = blockIdx.z;
     // What a step is stays as it is while its kernels run: it is read ahead of the wait.
-    const bool is_row = row < step.num_rows;
-    const int pos = is_row ? step.rows[row].pos : -1, seq = is_row ? step.rows[row].seq : 0;
+    const bool is_row = row < loadAhead(&step.num_rows);
+    const int pos = is_row ? loadAhead(&step.rows[row].pos) : -1,
+              seq = is_row ? loadAhead(&step.rows[row].seq) : 0;
     const int from = firstKey(pos), first = from / kChunk, last = pos < 0 ? -1 : pos / kChunk;
     const WarpKeys warp_keys(step, seq, chunk * kChunk, from, pos + 1);
     const int begin = part * kRoundsPerPart, end = roundsEnd(part);

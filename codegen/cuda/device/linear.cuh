@@ -5,7 +5,8 @@
 // product:
 //   Loaded load(step, row, panel, g)
 //   void store(step, row, panel, g, low, high, loaded)
-//   kAhead    load() reads nothing that a kernel of the step writes
+//   kAhead    load() reads nothing that a kernel of the step writes: it may then be called ahead of
+//             waitForEarlierKernels(), and reads a step through readStep()
 
 /// What a product is specialised to. kGather: the rows are those whose logits are wanted. kNorm:
 /// they are normalised first, by rms_norm, or by layer_norm where kLayer says so.
@@ -20,7 +21,7 @@ struct Product {
   static constexpr int kPaddedCols = kBlocks * kBlockCols;
 
   static DEVICE int rows(const Step& step) {
-    return static_cast<int>(kGather ? step.num_logits_rows : step.num_rows);
+    return static_cast<int>(loadAhead(kGather ? &step.num_logits_rows : &step.num_rows));
   }
   static DEVICE const float* row(const Step& step, const float* x, int m) {
     return x + static_cast<i64>(kGather ? step.logits_rows[m] : m) * kXStride;
@@ -167,7 +168,7 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
   auto loadFinish = [&](int m0, int panel) {
     if (threadIdx.x >= kRows * 8) return;
     const int row = m0 + static_cast<int>(threadIdx.x) / 8;
-    loaded = finish.load(step, row < rows ? row : rows - 1, panel, threadIdx.x % 8);
+    loaded = finish.load(EarlyStep{step}, row < rows ? row : rows - 1, panel, threadIdx.x % 8);
   };
   if (Finish::kAhead && part * kRows < rows) loadFinish(part * kRows, first);
   source.wait();
@@ -480,15 +481,17 @@ struct FinishQkv {
     Pair<kBias> bias;
   };
   static constexpr bool kAhead = true;
-  DEVICE Loaded load(const Step& step, int row, int panel, int g) const {
+  template <class AnyStep>
+  DEVICE Loaded load(const AnyStep& of, int row, int panel, int g) const {
+    const Step& step = of;
     // Without a branch, so that the loads of several rows go out together: what q, k or v has no
     // use for is read all the same.
     const int head = panel / kHeadPanels, at = panel % kHeadPanels * 8 + g,
               i = at < kHalf ? at : kHalf - 1;
-    const int pos = step.rows[row].pos, seq = step.rows[row].seq;
+    const int pos = readStep(of, &step.rows[row].pos), seq = readStep(of, &step.rows[row].seq);
     const bool is_query = head < kNumHeads;
     const int kv_head = is_query ? 0 : (head - kNumHeads) % Pool::kHeads;
-    const i64 block = Pool::blockOf(step, seq, pos);
+    const i64 block = readStep(of, Pool::tableAt(step, seq, pos));
     Loaded loaded = {};
     loaded.to = is_query ? static_cast<i64>(row) * kStride + head * kDim + i
                          : Pool::template offsetIn<Pool::kPadded>(block, pos, kv_head) + i;

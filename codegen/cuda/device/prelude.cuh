@@ -134,8 +134,8 @@ DEVICE void loadTransposed(u32 (&v)[4], const void* row) {
 }
 
 /// Programmatic dependent launch (sm_90 and later, nothing before): a kernel may begin while the
-/// one before it ends. It reads nothing that a kernel wrote, and writes nothing, before
-/// waitForEarlierKernels().
+/// one before it ends. Before waitForEarlierKernels() it writes nothing, and reads nothing that a
+/// kernel of its step writes; what a step is, it reads by loadAhead().
 DEVICE void waitForEarlierKernels() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -164,9 +164,32 @@ DEVICE float loadFresh(const float* p) {
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
   return v;
 }
+/// What a step is, ahead of waitForEarlierKernels(). Copies and the last step's choice wrote it,
+/// and only that wait promises that the L1 holds nothing older: it is read from the L2. Not
+/// volatile, as it stays the same while a kernel runs: loads may be moved, and several be on their
+/// way.
+DEVICE int loadAhead(const int* p) {
+  int v;
+  asm("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p));
+  return v;
+}
+DEVICE i64 loadAhead(const i64* p) {
+  i64 v;
+  asm("ld.global.cg.s64 %0, [%1];" : "=l"(v) : "l"(p));
+  return v;
+}
 /// What was written before is seen by the host before what is written after.
 DEVICE void fenceForHost() { __threadfence_system(); }
 #endif  // LLMC_CUDA_SHIM
+
+/// A step as a finish reads it (linear.cuh) where it may be ahead of waitForEarlierKernels(); as it
+/// reads a Step behind it.
+struct EarlyStep {
+  const Step& step;
+  DEVICE operator const Step&() const { return step; }
+};
+DEVICE int readStep(const EarlyStep&, const int* p) { return loadAhead(p); }
+DEVICE int readStep(const Step&, const int* p) { return *p; }
 
 /// Sum over the lanes whose numbers differ in the bits of kLanes - 1; every one of them gets it.
 template <int kLanes>

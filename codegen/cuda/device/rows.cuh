@@ -15,8 +15,10 @@ struct KvPool {
   static DEVICE Element* vectorAt(void* pool, const Step& step, int seq, int pos, int head) {
     return vectorIn<kWidth>(pool, blockOf(step, seq, pos), pos, head);
   }
-  static DEVICE i64 blockOf(const Step& step, int seq, int pos) {
-    return step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
+  static DEVICE i64 blockOf(const Step& step, int seq, int pos) { return *tableAt(step, seq, pos); }
+  /// Where that stands.
+  static DEVICE const int* tableAt(const Step& step, int seq, int pos) {
+    return &step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
   }
   template <int kWidth>
   static DEVICE Element* vectorIn(void* pool, i64 block, int pos, int head) {
