@@ -24,8 +24,7 @@ struct UnusedField {
   nlohmann::json neutral;
 };
 const std::vector<UnusedField>& unusedFields() {
-  static const std::vector<UnusedField> fields = {{"max_new_tokens", nullptr},
-                                                  {"max_time", nullptr},
+  static const std::vector<UnusedField> fields = {{"max_time", nullptr},
                                                   {"min_length", 0},
                                                   {"min_new_tokens", 0},
                                                   {"num_beams", 1},
@@ -131,6 +130,7 @@ Status readGenerationFields(const JsonFields& config, ModelSpec& spec) {
   LLMRT_ASSIGN_OR_RETURN(auto min_p, config.getNumber("min_p"));
   LLMRT_ASSIGN_OR_RETURN(auto penalty, config.getNumber("repetition_penalty"));
   LLMRT_ASSIGN_OR_RETURN(auto ngram_size, config.getInt("no_repeat_ngram_size"));
+  LLMRT_ASSIGN_OR_RETURN(auto max_new_tokens, config.getInt("max_new_tokens"));
   g.do_sample = do_sample.value_or(false);
   g.temperature = temperature.value_or(1.0);
   g.top_k = top_k.value_or(g.do_sample ? 50 : 0);  // GenerationConfig's default
@@ -138,6 +138,10 @@ Status readGenerationFields(const JsonFields& config, ModelSpec& spec) {
   g.min_p = min_p.value_or(0.0);
   g.repetition_penalty = penalty.value_or(1.0);
   g.no_repeat_ngram_size = ngram_size.value_or(0);
+  if (max_new_tokens && *max_new_tokens < 1)
+    return invalidData("max_new_tokens is " + std::to_string(*max_new_tokens) + ", must be above 0");
+  g.max_new_tokens =
+      std::min<int64_t>(max_new_tokens.value_or(0), std::numeric_limits<uint32_t>::max());
   LLMRT_RETURN_IF_ERROR(checkRanges(g));
   // HF's chats sample with the config's temperature, unless it says do_sample: false.
   if (do_sample) {

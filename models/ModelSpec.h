@@ -53,6 +53,7 @@ struct GenerationDefaults {
   double min_p = 0.0;  // 0: off
   double repetition_penalty = 1.0;
   int64_t no_repeat_ngram_size = 0;  // 0: off
+  int64_t max_new_tokens = 0;        // of an output; 0: not said
   std::vector<int64_t> suppress_tokens, begin_suppress_tokens;
   std::vector<std::vector<int64_t>> bad_words;
   std::vector<std::string> stop_strings;

@@ -278,6 +278,7 @@ class PlanBuilder {
       g->bad_words.back()->ids = toInt32(word);
     }
     g->stop_strings = spec_.generation.stop_strings;
+    g->max_new_tokens = static_cast<uint32_t>(spec_.generation.max_new_tokens);
     g->chat_temperature = static_cast<float>(spec_.generation.chat_temperature);
     plan_.generation = std::move(g);
   }

@@ -47,8 +47,8 @@ uint64_t weightKey(const schema::Weight& w) {
   key.add(w.order());
   key.add(rows);
   for (uint64_t value : {w.panels(), w.cols(), w.bytes()}) key.add(value);
-  for (uint32_t value : {w.head_rows(), w.num_experts(), uint32_t{w.num_layers() > 0}})
-    key.add(uint64_t{value});
+  // Not whether it is a layer's: a norm without fusion is one kernel for the layers' and the last.
+  for (uint32_t value : {w.head_rows(), w.num_experts()}) key.add(uint64_t{value});
   return key.hash();
 }
 

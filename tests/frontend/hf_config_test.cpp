@@ -303,7 +303,8 @@ TEST(HfConfig, EveryRecommendationIsUsedOrNamed) {
     "do_sample": true, "temperature": 0.3, "top_k": 0, "top_p": 0.9, "min_p": 0.15,
     "repetition_penalty": 1.05, "no_repeat_ngram_size": 3, "suppress_tokens": [3, 4],
     "begin_suppress_tokens": [5], "bad_words_ids": [[6], [7, 8], [2]], "stop_strings": "User:",
-    "eos_token_id": 2})");
+    "max_new_tokens": 512, "eos_token_id": 2})");
+  EXPECT_EQ(used.max_new_tokens, 512);
   EXPECT_EQ(used.top_k, 0);
   EXPECT_EQ(used.min_p, 0.15);
   EXPECT_EQ(used.repetition_penalty, 1.05);
@@ -315,10 +316,10 @@ TEST(HfConfig, EveryRecommendationIsUsedOrNamed) {
   EXPECT_THAT(used.unused, IsEmpty());
   EXPECT_THAT(generationOf(R"({"stop_strings": ["a", "b"]})").stop_strings, ElementsAre("a", "b"));
 
-  EXPECT_THAT(generationOf(R"({"typical_p": 0.9, "num_beams": 4, "max_new_tokens": 512,
+  EXPECT_THAT(generationOf(R"({"typical_p": 0.9, "num_beams": 4, "max_time": 5,
                                "guidance_scale": 1.5, "max_length": 50})")
                   .unused,
-              ElementsAre("max_new_tokens 512", "num_beams 4", "guidance_scale 1.5",
+              ElementsAre("max_time 5", "num_beams 4", "guidance_scale 1.5",
                           "typical_p 0.9", "max_length 50"));
   // At HF's defaults, of no consequence here, or as long as the context.
   EXPECT_THAT(generationOf(R"({"typical_p": 1.0, "num_beams": 1, "min_length": 0, "max_length": 20,
@@ -340,6 +341,7 @@ TEST(HfConfig, ABadGenerationConfigIsNamed) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"min_p": -0.1})", "min_p is -0.1, must be from 0 to 1"},
       {R"({"no_repeat_ngram_size": -1})", "no_repeat_ngram_size is -1"},
+      {R"({"max_new_tokens": 0})", "max_new_tokens is 0, must be above 0"},
       {R"({"suppress_tokens": 3})", "suppress_tokens is 3, expected a list of token ids"},
       {R"({"begin_suppress_tokens": [99999999999]})", "begin_suppress_tokens is [99999999999]"},
       {R"({"bad_words_ids": [3]})", "bad_words_ids is 3, expected a list of token ids"},

@@ -29,6 +29,8 @@ SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
 
 GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, int64_t max_tokens) {
   GenerateOptions options;
+  const schema::Generation* recommended = model.plan->schema().generation();
+  if (recommended && recommended->max_new_tokens() > 0) max_tokens = recommended->max_new_tokens();
   options.max_tokens = o.max_tokens.value_or(max_tokens);
   options.sampler = samplerOptions(*model.plan, o);
   options.stops = o.stops;

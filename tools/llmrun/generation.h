@@ -11,7 +11,7 @@
 
 namespace llmrt {
 
-/// Of the plan's generation config and the flags; `max_tokens` where no flag says so. Ends at
+/// Of the plan's generation config and the flags; `max_tokens` where neither says so. Ends at
 /// Ctrl-C.
 GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, int64_t max_tokens);
 
