@@ -122,7 +122,9 @@ class Walk {
         LLMRT_CHECK(i < context_.weights.size(), "{}: weight {} of {}", nameOf(phase), i,
                     context_.weights.size());
         LLMRT_CHECK(reads_only, "{}: writes weight {}", nameOf(phase), i);
-        LLMRT_CHECK(context_.weights[i].count == 0 || covers(context_.weights[i], section),
+        // A layer's weight is another one in each layer, one of no layer is used outside of them.
+        LLMRT_CHECK(section.is_layers ? covers(context_.weights[i], section)
+                                      : context_.weights[i].count == 0,
                     "{}: weight {} is not one of every layer of section {}", nameOf(phase), i,
                     section_);
         return {};
