@@ -166,8 +166,9 @@ TEST_F(Llmrun, FullOutputIsAnError) {
 
 TEST_F(Llmrun, InterruptEndsAtATokenWithStatus130) {
   Model endless([](schema::PlanT& p) { p.model->max_seq_len = 1 << 20; });
+  // Three seconds, for a machine with much else to do: the tables of so long a context come first.
   const Output o =
-      shell("timeout --foreground --signal=INT --preserve-status 1 " + std::string(LLMRUN) + " " +
+      shell("timeout --foreground --signal=INT --preserve-status 3 " + std::string(LLMRUN) + " " +
             endless.path + " --synthetic-weights --prompt a -n 100000000 --ignore-eos --threads 1");
   EXPECT_EQ(o.status, 130) << o.err;
   ASSERT_FALSE(o.out.empty());
