@@ -139,7 +139,8 @@ Status readGenerationFields(const JsonFields& config, ModelSpec& spec) {
   g.repetition_penalty = penalty.value_or(1.0);
   g.no_repeat_ngram_size = ngram_size.value_or(0);
   if (max_new_tokens && *max_new_tokens < 1)
-    return invalidData("max_new_tokens is " + std::to_string(*max_new_tokens) + ", must be above 0");
+    return invalidData("max_new_tokens is " + std::to_string(*max_new_tokens) +
+                       ", must be above 0");
   g.max_new_tokens =
       std::min<int64_t>(max_new_tokens.value_or(0), std::numeric_limits<uint32_t>::max());
   LLMRT_RETURN_IF_ERROR(checkRanges(g));

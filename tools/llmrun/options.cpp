@@ -54,8 +54,8 @@ void RunOptions::addTo(CLI::App& app) {
       ->needs(chat_flag);
 
   app.add_option("-n,--max-tokens", max_tokens,
-                 "Most tokens to generate; default: the model's generation config, otherwise 256, with "
-                 "--chat what the context holds")
+                 "Most tokens to generate; default: the model's generation config, otherwise 256, "
+                 "with --chat what the context holds")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--temperature", temperature,
                  "0: greedy. Default: the model's generation config, otherwise 0, with --chat 0.7");
