@@ -2,8 +2,8 @@
  * addresses.
  *
  * Every kernel takes one LlmcCudaArgs by value. Its launches (block size, grid, shared memory, for
- * how many rows) stand in the plan (runtime/schema/plan.fbs: CudaLaunch). LlmcRow and LlmcStep are
- * those of kernel_abi.h, in device memory, with device pointers. Matrices lie in fragments
+ * how many rows) stand in the plan (runtime/schema/plan.fbs: CudaLaunch). LlmcStep is that of
+ * kernel_abi.h, in device memory. Matrices lie in fragments
  * (codegen/cuda/device/prelude.cuh), made from the weights file's panels by the kernels
  * llmc_relayout_f32, _f16 and _bf16, which every image holds. The KV cache of a layer is two pools
  * of blocks [num_kv_heads, LLMC_KV_BLOCK_TOKENS, head_dim_padded], keys and values (these by
@@ -14,8 +14,7 @@
 
 #include "runtime/abi/kernel_abi.h"
 
-#define LLMC_CUDA_ABI_VERSION 3u
-#define LLMC_CUDA_MAX_OPERANDS 12
+#define LLMC_CUDA_ABI_VERSION 4u
 /* Scratch begins with counters that are 0 before and after every kernel; the rest is any kernel's.
  */
 #define LLMC_CUDA_COUNTER_BYTES 65536
@@ -23,10 +22,11 @@
 /* Blocks of llmc_relayout_*. */
 #define LLMC_CUDA_RELAYOUT_THREADS 256
 
+/* The fixed head of a kernel's argument. `uint64_t operands[Target.cuda_operands]` follow: those of its
+ * phase, and as many zeros as are missing, so that all kernels of an image take one type. */
 typedef struct LlmcCudaArgs {
   uint64_t step;    /* LlmcStep */
   uint64_t scratch; /* Target.scratch_bytes */
-  uint64_t operands[LLMC_CUDA_MAX_OPERANDS];
 } LlmcCudaArgs;
 
 /* The argument of llmc_relayout_*: whole groups of panels (order interleave: pairs; heads: a
@@ -57,11 +57,12 @@ typedef struct LlmcCudaSampleState {
 
 /* The argument of llmc_sample (blocks of LLMC_CUDA_SAMPLE_THREADS, of which a grid has
  * LLMC_CUDA_SAMPLE_MOST_BLOCKS at most): chooses the token of one row, tells the host, and makes
- * `row` the next step's. A step launches the phases it needs, in ascending order: 0; with top_k 1
+ * the row the next step's. A step launches the phases it needs, in ascending order: 0; with top_k 1
  * and 2; with top_p 3, 4 and 5; 6 unless greedy. */
 typedef struct LlmcCudaSample {
   uint64_t logits; /* f32 [vocab_size] */
-  uint64_t row;    /* LlmcRow: token_id becomes the chosen one, pos one more */
+  uint64_t token_id; /* int32_t: becomes the chosen one */
+  uint64_t pos;      /* int32_t: becomes one more */
   uint64_t state;  /* LlmcCudaSampleState */
   uint64_t seen;   /* uint8_t [vocab_size]: 1 for tokens of the text so far, the chosen one too */
   uint64_t chosen; /* uint64_t [LLMC_CUDA_RING] in memory of the host: (step << 32 | id) at step %
@@ -74,9 +75,9 @@ typedef struct LlmcCudaSample {
 #define LLMC_CUDA_NOT_FINITE 0xffffffffu
 
 #ifdef __cplusplus
-static_assert(sizeof(LlmcCudaSample) == 56 && sizeof(LlmcCudaSampleState) == 17512,
+static_assert(sizeof(LlmcCudaSample) == 64 && sizeof(LlmcCudaSampleState) == 17512,
               "arguments of kernels are ABI");
-static_assert(sizeof(LlmcCudaArgs) == 112 && sizeof(LlmcCudaRelayout) == 40,
+static_assert(sizeof(LlmcCudaArgs) == 16 && sizeof(LlmcCudaRelayout) == 40,
               "arguments of kernels are ABI");
 #endif
 

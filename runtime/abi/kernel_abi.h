@@ -5,6 +5,8 @@
  * thread may run any range of them in any order, and the results are the same bits.
  *
  * A kernel touches its operands, the step, and its scratch; it calls nothing, allocates nothing and keeps no state.
+ * Its operands are those of its phase, in the phase's order: `operands` has no other length, so a kernel with one more
+ * changes no other.
  * Operand and scratch pointers are aligned to 64 bytes. Up to 64 bytes past the end of a weight may be read (and do not
  * matter), so the weights' memory ends at least that far behind the last one. Scratch belongs to the calling thread alone; its content is
  * undefined on entry.
@@ -15,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LLMC_KERNEL_ABI_VERSION 2u
+#define LLMC_KERNEL_ABI_VERSION 3u
 
 /* Tokens per block of the KV cache, and keys per block of attention's fixed grid. */
 #define LLMC_KV_BLOCK_TOKENS 64
@@ -24,22 +26,13 @@
 extern "C" {
 #endif
 
-/* One row of a step: one token of one sequence. */
-typedef struct LlmcRow {
-  int32_t token_id;
-  int32_t pos;         /* absolute position in its sequence; attends to positions 0..pos of it */
-  int32_t seq;         /* sequence slot: a row of block_tables */
-  int32_t logits_row;  /* its row in the logits buffer, -1 when its logits are not wanted */
-} LlmcRow;
-
-/* What is the same for every phase of a step. Rows of one sequence are adjacent and in order of pos. */
+/* What is the same for every phase of a step. What rows are (their tokens, positions, sequences) and where a sequence's
+ * blocks lie is among a kernel's operands (plan.fbs: Input, Space). */
 typedef struct LlmcStep {
-  const LlmcRow* rows;           /* [num_rows] */
-  const int32_t* logits_rows;    /* [num_logits_rows] indices into rows, ascending */
-  const int32_t* block_tables;   /* [max_batch, blocks_per_seq] block numbers in the KV pool */
   int64_t num_rows;
   int64_t num_logits_rows;
-  int64_t blocks_per_seq;
+  int64_t num_sequences;   /* rows of block tables and slots */
+  int64_t blocks_per_seq;  /* entries of a block table's row */
 } LlmcStep;
 
 /* Returns 0, or a positive number for a step that the kernel cannot run (a bug of the caller). */
@@ -48,9 +41,8 @@ typedef int32_t (*LlmcKernelFn)(const LlmcStep* step, void* const* operands, int
 
 #ifdef __cplusplus
 }
-static_assert(sizeof(LlmcRow) == 16 && offsetof(LlmcRow, logits_row) == 12, "LlmcRow is ABI");
-static_assert(sizeof(LlmcStep) == 48 && offsetof(LlmcStep, num_rows) == 24 &&
-                  offsetof(LlmcStep, blocks_per_seq) == 40,
+static_assert(sizeof(LlmcStep) == 32 && offsetof(LlmcStep, num_logits_rows) == 8 &&
+                  offsetof(LlmcStep, blocks_per_seq) == 24,
               "LlmcStep is ABI");
 #endif
 

@@ -13,9 +13,13 @@
 
 namespace llmrt {
 
-enum class DType : uint8_t { kF32 = 0, kF16 = 1, kBF16 = 2 };  // schema::DType's values
-constexpr int64_t dtypeBytes(DType t) { return t == DType::kF32 ? 4 : 2; }
-const char* dtypeName(DType t);  // "f32", "f16", "bf16"
+/// schema::DType's values. Weights and KV caches are of the first three.
+enum class DType : uint8_t { kF32 = 0, kF16 = 1, kBF16 = 2, kI32 = 3, kI8 = 4, kU8 = 5 };
+constexpr int64_t dtypeBytes(DType t) {
+  constexpr int64_t kBytes[] = {4, 2, 2, 4, 1, 1};
+  return kBytes[static_cast<uint8_t>(t)];
+}
+const char* dtypeName(DType t);  // "f32", "f16", "bf16", ...
 
 constexpr int64_t kPanelLanes = 16;
 
