@@ -7,16 +7,6 @@
 using namespace mlir;
 using namespace llmc::llm;
 
-// A symbol that may be missing; a declarative optional group would want a keyword before it.
-static ParseResult parseOptionalSymbol(AsmParser& parser, FlatSymbolRefAttr& symbol) {
-  StringAttr name;
-  if (succeeded(parser.parseOptionalSymbolName(name))) symbol = FlatSymbolRefAttr::get(name);
-  return success();
-}
-static void printOptionalSymbol(AsmPrinter& printer, FlatSymbolRefAttr symbol) {
-  if (symbol) printer << ' ' << symbol;
-}
-
 #include "ir/LLMDialect.cpp.inc"
 #include "ir/LLMEnums.cpp.inc"
 #define GET_TYPEDEF_CLASSES
@@ -68,5 +58,33 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, 
                        << ": they must be positive and no wider than its keys of " << headDim;
   if (!elementType.isF32() && !elementType.isF16() && !elementType.isBF16())
     return emitError() << "KV cache of " << elementType << ": must be f32, f16 or bf16";
+  return success();
+}
+
+// `<48x128x128xf32>`
+Type RecurrentType::parse(AsmParser& parser) {
+  SmallVector<int64_t> shape;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+      parser.parseType(element) || parser.parseGreater())
+    return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape, element);
+}
+
+void RecurrentType::print(AsmPrinter& printer) const {
+  printer << "<";
+  for (int64_t size : getShape()) printer << size << "x";
+  printer << getElementType() << ">";
+}
+
+LogicalResult RecurrentType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                    ArrayRef<int64_t> shape, Type elementType) {
+  if (shape.empty()) return emitError() << "recurrent state of no dimensions";
+  for (int64_t size : shape)
+    if (size <= 0)
+      return emitError() << "recurrent state with a dimension of " << size << ": must be positive";
+  if (!elementType.isF32() && !elementType.isF16() && !elementType.isBF16())
+    return emitError() << "recurrent state of " << elementType << ": must be f32, f16 or bf16";
   return success();
 }

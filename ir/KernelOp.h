@@ -13,16 +13,37 @@
 
 namespace llmc::llm {
 
-/// One entry of a kernel's operand list.
+/// One entry of a kernel's operand list. Code generators ask for it by its name, which is unique in
+/// the list.
 struct KernelOperand {
+  llvm::StringRef name;  // a literal
   Space space = Space::arena;
   Access access = Access::read;
   mlir::Value value;  // arena: the tensor
-  llvm::SmallVector<mlir::FlatSymbolRefAttr, 3>
-      symbols;                            // weights: the sources packed together; rope: the table
+  /// weights: the sources packed together; rope: the table; input: its name; other spaces but the
+  /// arena: the state.
+  llvm::SmallVector<mlir::FlatSymbolRefAttr, 3> symbols;
   Layout layout = Layout::rows;           // weights
   PanelOrder order = PanelOrder::concat;  // weights in panels
   int64_t headRows = 0;                   // PanelOrder::heads
+};
+
+/// What there is one of for each element of a step's input.
+enum class Axis { row, logits_row, sequence, step };
+
+/// An input of a step: i32 [count of axis, width]. schema/plan.fbs: Input says what each means.
+struct StepInput {
+  llvm::StringRef name;
+  Axis axis = Axis::row;
+  int64_t width = 1;
+};
+/// The inputs that kernels may ask for. Who adds one adds it here, in plan.fbs and where the runtime
+/// fills inputs in.
+inline constexpr StepInput kStepInputs[] = {
+    {.name = "token_id"},
+    {.name = "pos"},
+    {.name = "seq"},
+    {.name = "logits_rows", .axis = Axis::logits_row},
 };
 
 /// tiles * (rowsPerTile ? ceil(num_rows / rowsPerTile) : 1) independent tiles.
@@ -52,7 +73,7 @@ constexpr int64_t kAttentionRows = 16;
 /// Query heads that one tile of attention computes at most: what decode of few KV heads is split
 /// over threads by.
 constexpr int64_t kAttentionHeads = 16;
-/// An entry point with at most this many rows is compiled for decode.
+/// Rows of a decode step at most: what its kernels have register tiles for.
 constexpr int64_t kDecodeMaxRows = 16;
 
 }  // namespace llmc::llm

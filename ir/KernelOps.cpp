@@ -1,5 +1,6 @@
 // KernelOpInterface of every op: operands in ABI order, tiles, cost. Code generation, the scheduler
-// and every report read these; an op's operand order is written here and nowhere else.
+// and every report read these. An op's operand order is written here and nowhere else: who needs an
+// operand asks for its name.
 #include "ir/LLM.h"
 
 using namespace mlir;
@@ -9,42 +10,43 @@ namespace {
 
 using Operands = SmallVector<KernelOperand>;
 
-KernelOperand input(Value v) { return {.space = Space::arena, .access = Access::read, .value = v}; }
-KernelOperand output(Value v) {
-  return {.space = Space::arena, .access = Access::write, .value = v};
+KernelOperand input(StringRef name, Value v) { return {.name = name, .value = v}; }
+KernelOperand output(StringRef name, Value v) {
+  return {.name = name, .access = Access::write, .value = v};
 }
 
-/// A norm or a bias: f32, row-major.
-KernelOperand vectorOf(FlatSymbolRefAttr symbol) {
-  KernelOperand o;
-  o.space = Space::weights;
-  o.symbols = {symbol};
-  return o;
-}
-/// The biases of several projections, as one vector after another.
-KernelOperand vectorsOf(ArrayRef<FlatSymbolRefAttr> symbols) {
-  KernelOperand o;
-  o.space = Space::weights;
+/// What `symbols` name, in a space other than the arena.
+KernelOperand named(StringRef name, Space space, ArrayRef<FlatSymbolRefAttr> symbols,
+                    Access access = Access::read) {
+  KernelOperand o{.name = name, .space = space, .access = access};
   o.symbols.append(symbols.begin(), symbols.end());
   return o;
 }
-KernelOperand panelsOf(ArrayRef<FlatSymbolRefAttr> symbols, PanelOrder order = PanelOrder::concat,
-                       int64_t headRows = 0) {
-  KernelOperand o = vectorsOf(symbols);
+/// Norms or biases, one after another: f32, row-major.
+KernelOperand vectorOf(StringRef name, ArrayRef<FlatSymbolRefAttr> symbols) {
+  return named(name, Space::weights, symbols);
+}
+KernelOperand panelsOf(StringRef name, ArrayRef<FlatSymbolRefAttr> symbols,
+                       PanelOrder order = PanelOrder::concat, int64_t headRows = 0) {
+  KernelOperand o = named(name, Space::weights, symbols);
   o.layout = Layout::panels;
   o.order = order;
   o.headRows = headRows;
   return o;
 }
-KernelOperand ropeTable(FlatSymbolRefAttr symbol) {
-  KernelOperand o;
-  o.space = Space::rope;
-  o.symbols = {symbol};
-  return o;
+/// The step's input of that name.
+KernelOperand stepInput(Operation* op, StringRef name) {
+  return named(name, Space::input, {FlatSymbolRefAttr::get(op->getContext(), name)});
 }
-KernelOperand cache(Space space, Access access) { return {.space = space, .access = access}; }
+/// What says where the rows' tokens lie in the blocks of a paged state, and its keys and values.
+void addCache(Operands& operands, Operation* op, FlatSymbolRefAttr state, Access access) {
+  operands.push_back(stepInput(op, "pos"));
+  operands.push_back(stepInput(op, "seq"));
+  operands.push_back(named("block_table", Space::block_table, {state}));
+  operands.push_back(named("keys", Space::keys, {state}, access));
+  operands.push_back(named("values", Space::values, {state}, access));
+}
 
-int64_t width(Value v) { return cast<RankedTensorType>(v.getType()).getDimSize(1); }
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t panels(int64_t n) { return ceilDiv(n, 16); }
 
@@ -79,7 +81,7 @@ Tiling overPanels(int64_t numPanels) { return {.tiles = ceilDiv(numPanels, kTile
 Cost expertCost(Operation* op, Value route, ArrayRef<FlatSymbolRefAttr> symbols) {
   Cost cost;
   cost.expertBytes = weightBytes(op, symbols);
-  cost.expertsPerRow = width(route) / 2;
+  cost.expertsPerRow = widthOf(route) / 2;
   if (WeightOp w = lookupWeight(op, symbols.front())) cost.numExperts = w.getNumExperts();
   for (FlatSymbolRefAttr s : symbols) {
     WeightOp w = lookupWeight(op, s);
@@ -89,11 +91,11 @@ Cost expertCost(Operation* op, Value route, ArrayRef<FlatSymbolRefAttr> symbols)
   return cost;
 }
 
-/// A fused op's norm: [weight, (bias)].
+/// A fused op's norm.
 template <typename Op>
 void addNorm(Operands& operands, Op op) {
-  operands.push_back(vectorOf(op.getNormAttr()));
-  if (op.getNormBiasAttr()) operands.push_back(vectorOf(op.getNormBiasAttr()));
+  operands.push_back(vectorOf("norm", op.getNormAttr()));
+  if (op.getNormBiasAttr()) operands.push_back(vectorOf("norm_bias", op.getNormBiasAttr()));
 }
 template <typename Op>
 int64_t normBytes(Op op) {
@@ -106,14 +108,15 @@ int64_t biasBytes(Op op) {
   return op.getBiasAttr() ? weightBytes(op, op.getBiasAttr()) : 0;
 }
 
-/// A norm and one matrix: [x, norm, (norm_bias), weight, (bias), y].
+/// A norm and one matrix.
 template <typename Op>
 Operands normProduct(Op op) {
-  Operands operands = {input(op.getX())};
+  Operands operands = {input("x", op.getX())};
   addNorm(operands, op);
-  operands.push_back(panelsOf({op.getWeightAttr()}));
-  if (op.getBiasAttr()) operands.push_back(vectorOf(op.getBiasAttr()));
-  operands.push_back(output(op.getY()));
+  operands.push_back(panelsOf("weight", op.getWeightAttr()));
+  if (op.getBiasAttr()) operands.push_back(vectorOf("bias", op.getBiasAttr()));
+  if (op.onLogitsRows()) operands.push_back(stepInput(op, "logits_rows"));
+  operands.push_back(output("y", op.getY()));
   return operands;
 }
 template <typename Op>
@@ -124,8 +127,7 @@ Cost normProductCost(Op op) {
 
 }  // namespace
 
-// embed: [weight, (positions), y]. The embedding lies as the logits' matrix does when the two are
-// tied, else row by row.
+// The embedding lies as the logits' matrix does when the two are tied, else row by row.
 Operands EmbedOp::getKernelOperands() {
   WeightOp w = lookupWeight(*this, getWeightAttr());
   bool tied = false;
@@ -134,12 +136,16 @@ Operands EmbedOp::getKernelOperands() {
     for (SymbolTable::SymbolUse use : uses.value_or(SymbolTable::UseRange({})))
       tied |= isa<LogitsOp, NormLogitsOp>(use.getUser());
   }
-  Operands operands = {tied ? panelsOf({getWeightAttr()}) : vectorOf(getWeightAttr())};
-  if (getPositionsAttr()) operands.push_back(vectorOf(getPositionsAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {stepInput(*this, "token_id"), tied ? panelsOf("weight", getWeightAttr())
+                                                         : vectorOf("weight", getWeightAttr())};
+  if (getPositionsAttr()) {
+    operands.push_back(stepInput(*this, "pos"));
+    operands.push_back(vectorOf("positions", getPositionsAttr()));
+  }
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling EmbedOp::getTiling(int64_t) { return perRow(); }
+Tiling EmbedOp::getTiling(StepKind) { return perRow(); }
 Cost EmbedOp::getCost() {
   WeightOp w = lookupWeight(*this, getWeightAttr());
   // One row of each table.
@@ -149,173 +155,162 @@ Cost EmbedOp::getCost() {
   return cost;
 }
 
-// rms_norm: [x, weight, y]
 Operands RmsNormOp::getKernelOperands() {
-  return {input(getX()), vectorOf(getWeightAttr()), output(getY())};
+  return {input("x", getX()), vectorOf("weight", getWeightAttr()), output("y", getY())};
 }
-Tiling RmsNormOp::getTiling(int64_t) { return perRow(); }
+Tiling RmsNormOp::getTiling(StepKind) { return perRow(); }
 Cost RmsNormOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = 4 * width(getX())};
+  return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = 4 * widthOf(getX())};
 }
 
-// layer_norm: [x, (weight), (bias), y]
 Operands LayerNormOp::getKernelOperands() {
-  Operands operands = {input(getX())};
-  if (getWeightAttr()) operands.push_back(vectorOf(getWeightAttr()));
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {input("x", getX())};
+  if (getWeightAttr()) operands.push_back(vectorOf("weight", getWeightAttr()));
+  if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling LayerNormOp::getTiling(int64_t) { return perRow(); }
+Tiling LayerNormOp::getTiling(StepKind) { return perRow(); }
 Cost LayerNormOp::getCost() {
   return {
       .weightBytes = biasBytes(*this) + (getWeightAttr() ? weightBytes(*this, getWeightAttr()) : 0),
-      .flopsPerRow = 7 * width(getX())};
+      .flopsPerRow = 7 * widthOf(getX())};
 }
 
-// qk_norm: [x, weight, y]
 Operands QkNormOp::getKernelOperands() {
-  return {input(getX()), vectorOf(getWeightAttr()), output(getY())};
+  return {input("x", getX()), vectorOf("weight", getWeightAttr()), output("y", getY())};
 }
-Tiling QkNormOp::getTiling(int64_t) { return perRow(); }
+Tiling QkNormOp::getTiling(StepKind) { return perRow(); }
 Cost QkNormOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()),
-          .flopsPerRow = (getLayer() ? 7 : 4) * width(getX())};
+          .flopsPerRow = (getLayer() ? 7 : 4) * widthOf(getX())};
 }
 
-// scale: [x, y]
-Operands ScaleOp::getKernelOperands() { return {input(getX()), output(getY())}; }
-Tiling ScaleOp::getTiling(int64_t) { return perRow(); }
-Cost ScaleOp::getCost() { return {.flopsPerRow = width(getX())}; }
+Operands ScaleOp::getKernelOperands() { return {input("x", getX()), output("y", getY())}; }
+Tiling ScaleOp::getTiling(StepKind) { return perRow(); }
+Cost ScaleOp::getCost() { return {.flopsPerRow = widthOf(getX())}; }
 
-// scale_rows: [x, by, y]
 Operands ScaleRowsOp::getKernelOperands() {
-  return {input(getX()), input(getBy()), output(getY())};
+  return {input("x", getX()), input("by", getBy()), output("y", getY())};
 }
-Tiling ScaleRowsOp::getTiling(int64_t) { return perRow(); }
-Cost ScaleRowsOp::getCost() { return {.flopsPerRow = width(getX())}; }
+Tiling ScaleRowsOp::getTiling(StepKind) { return perRow(); }
+Cost ScaleRowsOp::getCost() { return {.flopsPerRow = widthOf(getX())}; }
 
-// concat: [a, b, y]
-Operands ConcatOp::getKernelOperands() { return {input(getA()), input(getB()), output(getY())}; }
-Tiling ConcatOp::getTiling(int64_t) { return perRow(); }
+Operands ConcatOp::getKernelOperands() { return {input("a", getA()), input("b", getB()), output("y", getY())}; }
+Tiling ConcatOp::getTiling(StepKind) { return perRow(); }
 Cost ConcatOp::getCost() { return {}; }
 
-// head_linear: [x, weight, y]. A tile is one head.
+// A tile is one head.
 Operands HeadLinearOp::getKernelOperands() {
-  int64_t headRows = width(getY()) / getHeads();
-  return {input(getX()), panelsOf({getWeightAttr()}, PanelOrder::heads, headRows), output(getY())};
+  int64_t headRows = widthOf(getY()) / getHeads();
+  return {input("x", getX()), panelsOf("weight", getWeightAttr(), PanelOrder::heads, headRows),
+          output("y", getY())};
 }
-Tiling HeadLinearOp::getTiling(int64_t) { return {.tiles = static_cast<int64_t>(getHeads())}; }
+Tiling HeadLinearOp::getTiling(StepKind) { return {.tiles = static_cast<int64_t>(getHeads())}; }
 Cost HeadLinearOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 
-// linear: [x, weight, y]
 Operands LinearOp::getKernelOperands() {
-  return {input(getX()), panelsOf({getWeightAttr()}), output(getY())};
+  return {input("x", getX()), panelsOf("weight", getWeightAttr()), output("y", getY())};
 }
-Tiling LinearOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Tiling LinearOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost LinearOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 
-// bias: [x, bias, y]
 Operands BiasOp::getKernelOperands() {
-  return {input(getX()), vectorOf(getWeightAttr()), output(getY())};
+  return {input("x", getX()), vectorOf("weight", getWeightAttr()), output("y", getY())};
 }
-Tiling BiasOp::getTiling(int64_t) { return perRow(); }
+Tiling BiasOp::getTiling(StepKind) { return perRow(); }
 Cost BiasOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = width(getX())};
+  return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = widthOf(getX())};
 }
 
-// rope: [x, table, y]
 Operands RopeOp::getKernelOperands() {
-  return {input(getX()), ropeTable(getTableAttr()), output(getY())};
+  return {input("x", getX()), stepInput(*this, "pos"), named("table", Space::rope, getTableAttr()),
+          output("y", getY())};
 }
-Tiling RopeOp::getTiling(int64_t) { return perRow(); }
-Cost RopeOp::getCost() { return {.flopsPerRow = 3 * width(getX())}; }
+Tiling RopeOp::getTiling(StepKind) { return perRow(); }
+Cost RopeOp::getCost() { return {.flopsPerRow = 3 * widthOf(getX())}; }
 
-// kv_write: [k, v, keys, values]
 Operands KvWriteOp::getKernelOperands() {
-  return {input(getK()), input(getV()), cache(Space::kv_keys, Access::write),
-          cache(Space::kv_values, Access::write)};
+  Operands operands = {input("k", getK()), input("v", getV())};
+  addCache(operands, *this, getStateAttr(), Access::write);
+  return operands;
 }
-Tiling KvWriteOp::getTiling(int64_t) { return perRow(); }
+Tiling KvWriteOp::getTiling(StepKind) { return perRow(); }
 Cost KvWriteOp::getCost() { return {}; }
 void KvWriteOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
-  effects.emplace_back(MemoryEffects::Write::get(), KvCacheResource::get());
+  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
-// attention: [q, keys, values, (sinks), y]
 Operands AttentionOp::getKernelOperands() {
-  Operands operands = {input(getQ()), cache(Space::kv_keys, Access::read),
-                       cache(Space::kv_values, Access::read)};
-  if (getSinksAttr()) operands.push_back(vectorOf(getSinksAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {input("q", getQ())};
+  addCache(operands, *this, getStateAttr(), Access::read);
+  if (getSinksAttr()) operands.push_back(vectorOf("sinks", getSinksAttr()));
+  operands.push_back(output("y", getY()));
   return operands;
 }
 // A tile is the query heads of one KV head, or an equal part of them where they are many.
-Tiling AttentionOp::getTiling(int64_t maxRows) {
-  auto kv = cast<KvCacheType>(getKv().getType());
-  int64_t heads = width(getQ()) / kv.getHeadDim(), group = heads / kv.getNumKvHeads();
+Tiling AttentionOp::getTiling(StepKind kind) {
+  KvCacheType kv = kvTypeOf(*this, getStateAttr());
+  int64_t heads = widthOf(getQ()) / kv.getHeadDim(), group = heads / kv.getNumKvHeads();
   int64_t part = std::clamp<int64_t>(group, 1, kAttentionHeads);
   while (group % part != 0) --part;
-  return {.tiles = heads / part, .rowsPerTile = maxRows <= kDecodeMaxRows ? 1 : kAttentionRows};
+  return {.tiles = heads / part, .rowsPerTile = kind == StepKind::prefill ? kAttentionRows : 1};
 }
 Cost AttentionOp::getCost() {
-  auto kv = cast<KvCacheType>(getKv().getType());
+  KvCacheType kv = kvTypeOf(*this, getStateAttr());
   return {.weightBytes = getSinksAttr() ? weightBytes(*this, getSinksAttr()) : 0,
           .kvBytesPerToken = kv.getNumKvHeads() * (kv.getHeadDim() + kv.getValueDim()) *
                              kv.getElementType().getIntOrFloatBitWidth() / 8,
-          .flopsPerRowPerToken = 2 * (width(getQ()) + width(getY())),
-          .window = static_cast<int64_t>(getWindow())};
+          .flopsPerRowPerToken = 2 * (widthOf(getQ()) + widthOf(getY())),
+          .window = static_cast<int64_t>(lookupState(*this, getStateAttr()).getWindow())};
 }
 void AttentionOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
-  effects.emplace_back(MemoryEffects::Read::get(), KvCacheResource::get());
+  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
 }
 
-// activation: [x, y]
-Operands ActivationOp::getKernelOperands() { return {input(getX()), output(getY())}; }
-Tiling ActivationOp::getTiling(int64_t) { return perRow(); }
-Cost ActivationOp::getCost() { return {.flopsPerRow = 4 * width(getX())}; }
+Operands ActivationOp::getKernelOperands() { return {input("x", getX()), output("y", getY())}; }
+Tiling ActivationOp::getTiling(StepKind) { return perRow(); }
+Cost ActivationOp::getCost() { return {.flopsPerRow = 4 * widthOf(getX())}; }
 
-// mul, add: [a, b, y]
-Operands MulOp::getKernelOperands() { return {input(getA()), input(getB()), output(getY())}; }
-Tiling MulOp::getTiling(int64_t) { return perRow(); }
-Cost MulOp::getCost() { return {.flopsPerRow = width(getA())}; }
-Operands AddOp::getKernelOperands() { return {input(getA()), input(getB()), output(getY())}; }
-Tiling AddOp::getTiling(int64_t) { return perRow(); }
-Cost AddOp::getCost() { return {.flopsPerRow = width(getA())}; }
+Operands MulOp::getKernelOperands() { return {input("a", getA()), input("b", getB()), output("y", getY())}; }
+Tiling MulOp::getTiling(StepKind) { return perRow(); }
+Cost MulOp::getCost() { return {.flopsPerRow = widthOf(getA())}; }
+Operands AddOp::getKernelOperands() { return {input("a", getA()), input("b", getB()), output("y", getY())}; }
+Tiling AddOp::getTiling(StepKind) { return perRow(); }
+Cost AddOp::getCost() { return {.flopsPerRow = widthOf(getA())}; }
 
-// route: [x, (bias), y]
 Operands RouteOp::getKernelOperands() {
-  Operands operands = {input(getX())};
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {input("x", getX())};
+  if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling RouteOp::getTiling(int64_t) { return perRow(); }
+Tiling RouteOp::getTiling(StepKind) { return perRow(); }
 Cost RouteOp::getCost() {
   return {.weightBytes = biasBytes(*this),
-          .flopsPerRow = static_cast<int64_t>(getTopK() + 4) * width(getX())};
+          .flopsPerRow = static_cast<int64_t>(getTopK() + 4) * widthOf(getX())};
 }
 
-// expert_glu: [x, route, gate|up, (gate_bias, up_bias), y]. Panels of gate and up alternate, expert
-// by expert; a tile holds the same panels of every expert.
+// Panels of gate and up alternate, expert by expert; a tile holds the same panels of every expert.
 Operands ExpertGluOp::getKernelOperands() {
-  Operands operands = {input(getX()), input(getRoute()),
-                       panelsOf({getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)};
+  Operands operands = {input("x", getX()), input("route", getRoute()),
+                       panelsOf("weight", {getGateProjAttr(), getUpProjAttr()},
+                                PanelOrder::interleave)};
   if (getGateBiasAttr()) {
-    operands.push_back(vectorOf(getGateBiasAttr()));
-    operands.push_back(vectorOf(getUpBiasAttr()));
+    operands.push_back(vectorOf("gate_bias", getGateBiasAttr()));
+    operands.push_back(vectorOf("up_bias", getUpBiasAttr()));
   }
-  operands.push_back(output(getY()));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling ExpertGluOp::getTiling(int64_t) {
-  return overPanels(2 * panels(width(getY()) / (width(getRoute()) / 2)));
+Tiling ExpertGluOp::getTiling(StepKind) {
+  return overPanels(2 * panels(widthOf(getY()) / (widthOf(getRoute()) / 2)));
 }
 Cost ExpertGluOp::getCost() {
   SmallVector<FlatSymbolRefAttr> weights = {getGateProjAttr(), getUpProjAttr()};
@@ -323,57 +318,55 @@ Cost ExpertGluOp::getCost() {
   return expertCost(*this, getRoute(), weights);
 }
 
-// expert_down: [x, route, weight, (bias), y]
 Operands ExpertDownOp::getKernelOperands() {
-  Operands operands = {input(getX()), input(getRoute()), panelsOf({getWeightAttr()})};
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {input("x", getX()), input("route", getRoute()),
+                       panelsOf("weight", getWeightAttr())};
+  if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling ExpertDownOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Tiling ExpertDownOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost ExpertDownOp::getCost() {
   SmallVector<FlatSymbolRefAttr> weights = {getWeightAttr()};
   if (getBiasAttr()) weights.push_back(getBiasAttr());
   return expertCost(*this, getRoute(), weights);
 }
 
-// logits: [x, weight, (bias), y]
 Operands LogitsOp::getKernelOperands() {
-  Operands operands = {input(getX()), panelsOf({getWeightAttr()})};
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {input("x", getX()), panelsOf("weight", getWeightAttr())};
+  if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
+  operands.push_back(stepInput(*this, "logits_rows"));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling LogitsOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Tiling LogitsOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost LogitsOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 bool LogitsOp::onLogitsRows() { return true; }
 
-// norm_qkv: [x, norm, (norm_bias), qkv, (bias), (q_norm, k_norm), (rope), keys, values, q]. A tile
-// is one head of q, k or v.
+// A tile is one head of q, k or v.
 Operands NormQkvOp::getKernelOperands() {
-  int64_t headDim = cast<KvCacheType>(getKv().getType()).getHeadDim();
-  Operands operands = {input(getX())};
+  int64_t headDim = kvTypeOf(*this, getStateAttr()).getHeadDim();
+  Operands operands = {input("x", getX())};
   addNorm(operands, *this);
-  operands.push_back(
-      panelsOf({getQProjAttr(), getKProjAttr(), getVProjAttr()}, PanelOrder::heads, headDim));
+  operands.push_back(panelsOf("weight", {getQProjAttr(), getKProjAttr(), getVProjAttr()},
+                              PanelOrder::heads, headDim));
   if (getQBiasAttr())
-    operands.push_back(vectorsOf({getQBiasAttr(), getKBiasAttr(), getVBiasAttr()}));
+    operands.push_back(vectorOf("bias", {getQBiasAttr(), getKBiasAttr(), getVBiasAttr()}));
   if (getQNormAttr()) {
-    operands.push_back(vectorOf(getQNormAttr()));
-    operands.push_back(vectorOf(getKNormAttr()));
+    operands.push_back(vectorOf("q_norm", getQNormAttr()));
+    operands.push_back(vectorOf("k_norm", getKNormAttr()));
   }
-  if (getRopeAttr()) operands.push_back(ropeTable(getRopeAttr()));
-  operands.push_back(cache(Space::kv_keys, Access::write));
-  operands.push_back(cache(Space::kv_values, Access::write));
-  operands.push_back(output(getQ()));
+  if (getRopeAttr()) operands.push_back(named("rope", Space::rope, getRopeAttr()));
+  addCache(operands, *this, getStateAttr(), Access::write);
+  operands.push_back(output("q", getQ()));
   return operands;
 }
-Tiling NormQkvOp::getTiling(int64_t) {
-  auto kv = cast<KvCacheType>(getKv().getType());
-  return {.tiles = width(getQ()) / kv.getHeadDim() + 2 * kv.getNumKvHeads()};
+Tiling NormQkvOp::getTiling(StepKind) {
+  KvCacheType kv = kvTypeOf(*this, getStateAttr());
+  return {.tiles = widthOf(getQ()) / kv.getHeadDim() + 2 * kv.getNumKvHeads()};
 }
 Cost NormQkvOp::getCost() {
   Cost cost;
@@ -387,20 +380,21 @@ Cost NormQkvOp::getCost() {
   return cost;
 }
 void NormQkvOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
-  effects.emplace_back(MemoryEffects::Write::get(), KvCacheResource::get());
+  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
-// norm_glu: [x, norm, (norm_bias), gate|up, (bias), y]. Panels of gate and up alternate; a tile
-// holds whole pairs.
+// Panels of gate and up alternate; a tile holds whole pairs.
 Operands NormGluOp::getKernelOperands() {
-  Operands operands = {input(getX())};
+  Operands operands = {input("x", getX())};
   addNorm(operands, *this);
-  operands.push_back(panelsOf({getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave));
-  if (getGateBiasAttr()) operands.push_back(vectorsOf({getGateBiasAttr(), getUpBiasAttr()}));
-  operands.push_back(output(getY()));
+  operands.push_back(
+      panelsOf("weight", {getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave));
+  if (getGateBiasAttr())
+    operands.push_back(vectorOf("bias", {getGateBiasAttr(), getUpBiasAttr()}));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling NormGluOp::getTiling(int64_t) { return overPanels(2 * panels(width(getY()))); }
+Tiling NormGluOp::getTiling(StepKind) { return overPanels(2 * panels(widthOf(getY()))); }
 Cost NormGluOp::getCost() {
   Cost cost;
   cost.weightBytes = normBytes(*this) + weightBytes(*this, {getGateProjAttr(), getUpProjAttr()});
@@ -410,35 +404,33 @@ Cost NormGluOp::getCost() {
   return cost;
 }
 
-// norm_linear: [x, norm, (norm_bias), weight, (bias), y]
 Operands NormLinearOp::getKernelOperands() { return normProduct(*this); }
-Tiling NormLinearOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Tiling NormLinearOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost NormLinearOp::getCost() { return normProductCost(*this); }
 
-// norm_residual: [x, residual, norm, y]
 Operands NormResidualOp::getKernelOperands() {
-  return {input(getX()), input(getResidual()), vectorOf(getNormAttr()), output(getY())};
+  return {input("x", getX()), input("residual", getResidual()), vectorOf("norm", getNormAttr()),
+          output("y", getY())};
 }
-Tiling NormResidualOp::getTiling(int64_t) { return perRow(); }
+Tiling NormResidualOp::getTiling(StepKind) { return perRow(); }
 Cost NormResidualOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getNormAttr()), .flopsPerRow = 5 * width(getX())};
+  return {.weightBytes = weightBytes(*this, getNormAttr()), .flopsPerRow = 5 * widthOf(getX())};
 }
 
-// linear_residual: [x, residual, weight, (bias), y]
 Operands LinearResidualOp::getKernelOperands() {
-  Operands operands = {input(getX()), input(getResidual()), panelsOf({getWeightAttr()})};
-  if (getBiasAttr()) operands.push_back(vectorOf(getBiasAttr()));
-  operands.push_back(output(getY()));
+  Operands operands = {input("x", getX()), input("residual", getResidual()),
+                       panelsOf("weight", getWeightAttr())};
+  if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
+  operands.push_back(output("y", getY()));
   return operands;
 }
-Tiling LinearResidualOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Tiling LinearResidualOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost LinearResidualOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
           .flopsPerRow = matrixFlops(*this, getWeightAttr())};
 }
 
-// norm_logits: [x, norm, (norm_bias), weight, (bias), y]
 Operands NormLogitsOp::getKernelOperands() { return normProduct(*this); }
-Tiling NormLogitsOp::getTiling(int64_t) { return overPanels(panels(width(getY()))); }
+Tiling NormLogitsOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost NormLogitsOp::getCost() { return normProductCost(*this); }
 bool NormLogitsOp::onLogitsRows() { return true; }

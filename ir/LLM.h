@@ -25,11 +25,28 @@
 namespace llmc::llm {
 
 /// The effects on it order kv_write before attention.
-struct KvCacheResource : mlir::SideEffects::Resource::Base<KvCacheResource> {
-  llvm::StringRef getName() final { return "KvCache"; }
+struct StateResource : mlir::SideEffects::Resource::Base<StateResource> {
+  llvm::StringRef getName() final { return "State"; }
 };
 
 /// The weight that `symbol` names in the model around `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+/// The state that `symbol` names in the model around `from`; null when there is none.
+StateOp lookupState(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+/// The type of the paged state `symbol`, which the model is verified to have.
+KvCacheType kvTypeOf(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+/// How many elements of a head the rope table `symbol` rotates; the model is verified to have it.
+int64_t rotaryDim(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+
+/// A matrix weight of one layer (and one expert): [rows, cols].
+struct Matrix {
+  mlir::Type type;  // of its elements
+  int64_t rows = 0, cols = 0;
+};
+/// The matrix `symbol`, which the model is verified to have. A vector has one column.
+Matrix matrixOf(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+
+/// Columns of an activation.
+int64_t widthOf(mlir::Value tensor);
 
 }  // namespace llmc::llm

@@ -19,9 +19,10 @@ def LLM_Dialect : Dialect {
   let cppNamespace = "::llmc::llm";
   let summary = "Inference of decoder-only transformers, one op per idea";
   let description = [{
-    A model is a symbol table of weights and entry points. Activations are `tensor<?xNxf32>`: one row per token of the
-    step, all in f32. What a row is (its token, position and sequence) stands in the row table `!llm.rows`. Decoder
-    layers are a region that runs once per layer; inside it a weight symbol names the slice of the current layer.
+    A model is a symbol table of weights, states and entry points. Activations are `tensor<?xNxf32>`: one row per token
+    of the step, all in f32. What a row is (its token, position, sequence, ...) stands in the row table `!llm.rows`.
+    Decoder layers are a region that runs once per layer; inside it a symbol of a weight or a state names what the
+    current layer has of it.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -40,13 +41,21 @@ def LLM_RowsType : LLM_Type<"Rows", "rows"> {
   let summary = "the row table of a step: token, position, sequence and wanted logits of each row";
 }
 
-def LLM_KvCacheType : LLM_Type<"KvCache", "kv_cache"> {
-  let summary = "keys and values of one KV group, rounded to their element type";
+def LLM_KvCacheType : LLM_Type<"KvCache", "kv"> {
+  let summary = "a paged state: keys and values of every token of a sequence, rounded to their element type";
   let description = [{
-    Example: `!llm.kv_cache<8x128xbf16>`, 8 KV heads of 128. Values may be narrower than keys, as in a cache of latents
-    (arXiv 2405.04434): `!llm.kv_cache<1x576x512xbf16>` is one head with keys of 576 and values of 512.
+    Example: `!llm.kv<8x128xbf16>`, 8 KV heads of 128. Values may be narrower than keys, as in a cache of latents
+    (arXiv 2405.04434): `!llm.kv<1x576x512xbf16>` is one head with keys of 576 and values of 512.
   }];
   let parameters = (ins "int64_t":$numKvHeads, "int64_t":$headDim, "int64_t":$valueDim, "::mlir::Type":$elementType);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+def LLM_RecurrentType : LLM_Type<"Recurrent", "recurrent"> {
+  let summary = "a state of fixed size: one tensor a sequence";
+  let description = "Example: `!llm.recurrent<48x128x128xf32>`. It is zero before a sequence's first token.";
+  let parameters = (ins ArrayRefParameter<"int64_t">:$shape, "::mlir::Type":$elementType);
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
 }
@@ -125,8 +134,9 @@ def LLM_PanelOrder : I32EnumAttr<"PanelOrder", "the order of the panels of sever
 def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order">;
 
 def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
-    I32EnumAttrCase<"arena", 0>, I32EnumAttrCase<"weights", 1>, I32EnumAttrCase<"kv_keys", 2>,
-    I32EnumAttrCase<"kv_values", 3>, I32EnumAttrCase<"rope", 4>]> {
+    I32EnumAttrCase<"arena", 0>, I32EnumAttrCase<"weights", 1>, I32EnumAttrCase<"keys", 2>,
+    I32EnumAttrCase<"values", 3>, I32EnumAttrCase<"rope", 4>, I32EnumAttrCase<"input", 5>,
+    I32EnumAttrCase<"block_table", 6>, I32EnumAttrCase<"recurrent", 7>, I32EnumAttrCase<"slots", 8>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }
@@ -139,12 +149,21 @@ def LLM_Access : I32EnumAttr<"Access", "how a phase uses an operand", [
 }
 def LLM_AccessAttr : EnumAttr<LLM_Dialect, LLM_Access, "access">;
 
-/// An operand of a scheduled phase: `#llm.operand<read arena @h>`. The KV spaces name no symbol.
+def LLM_StepKind : I32EnumAttr<"StepKind", "what a step is for", [
+    I32EnumAttrCase<"prefill", 0>, I32EnumAttrCase<"decode", 1>, I32EnumAttrCase<"verify", 2>,
+    I32EnumAttrCase<"commit", 3>, I32EnumAttrCase<"embed", 4>, I32EnumAttrCase<"mtp", 5>]> {
+  let cppNamespace = "::llmc::llm";
+  let genSpecializedAttr = 0;
+}
+def LLM_StepKindAttr : EnumAttr<LLM_Dialect, LLM_StepKind, "step_kind">;
+
+/// An operand of a scheduled phase: `#llm.operand<read arena @h>`, `#llm.operand<read keys @kv>`. What it names depends
+/// on the space: a buffer, a packed weight, a rope table, a step's input, a state.
 def LLM_OperandAttr : AttrDef<LLM_Dialect, "Operand"> {
   let mnemonic = "operand";
   let parameters = (ins "::llmc::llm::Access":$access, "::llmc::llm::Space":$space,
-                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$symbol);
-  let assemblyFormat = "`<` $access $space `` custom<OptionalSymbol>($symbol) `>`";
+                        "::mlir::FlatSymbolRefAttr":$symbol);
+  let assemblyFormat = "`<` $access $space $symbol `>`";
 }
 
 //===----------------------------------------------------------------------===//

@@ -9,10 +9,10 @@ def LLM_KernelOpInterface : OpInterface<"KernelOpInterface"> {
   let cppNamespace = "::llmc::llm";
   let description = "An op that is executed as one kernel over independent tiles.";
   let methods = [
-    InterfaceMethod<"The kernel's operands in the order of its argument list: inputs, weights, tables, caches, results.",
+    InterfaceMethod<"The kernel's operands by name, in the order of its argument list: inputs, weights, tables, rows, states, results.",
       "::llvm::SmallVector<::llmc::llm::KernelOperand>", "getKernelOperands">,
-    InterfaceMethod<"How the work is cut. `max_rows` is the entry point's bound on rows.",
-      "::llmc::llm::Tiling", "getTiling", (ins "int64_t":$max_rows)>,
+    InterfaceMethod<"How the work is cut in an entry point of this kind.",
+      "::llmc::llm::Tiling", "getTiling", (ins "::llmc::llm::StepKind":$kind)>,
     InterfaceMethod<"Bytes and FLOPs of one execution (one layer).",
       "::llmc::llm::Cost", "getCost">,
     InterfaceMethod<"True when it works on the rows whose logits are wanted, and no others.",

@@ -85,14 +85,44 @@ def LLM_RopeTableOp : LLM_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
   let hasVerifier = 1;
 }
 
+def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
+  let summary = "what a sequence carries from step to step, in each of some layers";
+  let description = [{
+    Ops name the state they read and write. A state of type `!llm.kv` grows with the text: it is paged, and with `window`
+    w a row reads its last w tokens only (its own included), so that the blocks before them are given back. A state of
+    type `!llm.recurrent` has a fixed size. `layers` are half-open ranges, ascending.
+    ```mlir
+    llm.state @kv : !llm.kv<8x128xbf16> layers 0:32
+    llm.state @kv_window512 : !llm.kv<4x256xbf16> window 512 layers 0:5, 6:11
+    llm.state @delta : !llm.recurrent<48x128x128xf32> layers 0:3
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, DefaultValuedAttr<I64Attr, "0">:$window,
+      DenseI64ArrayAttr:$layers);
+  let assemblyFormat = "$sym_name `:` $type (`window` $window^)? `layers` custom<LayerRanges>($layers) attr-dict";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Null for a recurrent state.
+    ::llmc::llm::KvCacheType getKvType() { return ::llvm::dyn_cast<::llmc::llm::KvCacheType>(getType()); }
+    /// Null for a paged state.
+    ::llmc::llm::RecurrentType getRecurrentType() {
+      return ::llvm::dyn_cast<::llmc::llm::RecurrentType>(getType());
+    }
+    /// Whether each of the layers [first, first + count) has it.
+    bool hasLayers(int64_t first, int64_t count);
+    /// The layers one by one.
+    ::llvm::SmallVector<int64_t> getLayerNumbers();
+  }];
+}
+
 def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
   let summary = "an entry point: what one step computes";
   let description = [{
-    Entry points differ only in their bound on rows. Block arguments: the row table and the KV cache. Every layer of
-    the model runs once, in order.
+    Entry points differ in what their steps are for and in their bound on rows. The block argument is the row table.
+    Every layer of the model runs once, in order.
     ```mlir
-    llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<8x128xbf16>) max_rows 8 {
+    llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
       %x = llm.embed %rows, @embed_tokens : tensor<?x4096xf32>
       %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> {
         llm.yield %h : tensor<?x4096xf32>
@@ -102,14 +132,13 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
     }
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows);
+  let arguments = (ins SymbolNameAttr:$sym_name, LLM_StepKindAttr:$kind, I64Attr:$max_rows);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::BlockArgument getRows() { return getBody().getArgument(0); }
-    ::mlir::BlockArgument getKv() { return getBody().getArgument(1); }
   }];
 }
 
@@ -235,29 +264,28 @@ def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
 }
 
 def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
-  let summary = "stores each row's keys and values at its position, rounded to the cache's type";
-  let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, LLM_KvCacheType:$kv);
-  let assemblyFormat = "$k `,` $v `,` $rows `,` $kv attr-dict `:` custom<KvTypes>(type($k), type($kv), type($v))";
+  let summary = "stores each row's keys and values at its position, rounded to the state's type";
+  let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, FlatSymbolRefAttr:$state);
+  let assemblyFormat = "$k `,` $v `,` $rows `,` $state attr-dict `:` type($k) `,` type($v)";
 }
 
 def LLM_AttentionOp
     : LLM_ComputeOp<"attention", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "softmax(scale * q k^T) v over positions 0..pos of the row's sequence";
   let description = [{
-    Grouped-query: query head h reads KV head h / (num_heads / num_kv_heads). With `window` w only the last w positions
-    are attended (the row's own included). Keys are walked in blocks of 64 on a grid that starts at position 0; per
+    Grouped-query: query head h reads KV head h / (num_heads / num_kv_heads). Where the state has a window w, only the
+    last w positions are attended (the row's own included). Keys are walked in blocks of 64 on a grid that starts at position 0; per
     block (m, l, o) is computed with the block's own maximum, and blocks are merged in ascending order
     (arXiv 2205.14135), so the result does not depend on how rows are batched. With `softcap` c a score s becomes
     c tanh(s / c). `sinks` has one score per query head that takes part in the softmax and has no value
     (arXiv 2309.17453).
   }];
-  let arguments = (ins LLM_Rows2D:$q, LLM_RowsType:$rows, LLM_KvCacheType:$kv, F64Attr:$scale,
-      DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<F64Attr, "0.0">:$softcap,
-      OptionalAttr<FlatSymbolRefAttr>:$sinks);
+  let arguments = (ins LLM_Rows2D:$q, LLM_RowsType:$rows, FlatSymbolRefAttr:$state, F64Attr:$scale,
+      DefaultValuedAttr<F64Attr, "0.0">:$softcap, OptionalAttr<FlatSymbolRefAttr>:$sinks);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $q `,` $rows `,` $kv `scale` $scale (`window` $window^)? (`softcap` $softcap^)? (`sinks` $sinks^)? attr-dict
-    `:` custom<AttentionTypes>(type($q), type($kv), type($y))
+    $q `,` $rows `,` $state `scale` $scale (`softcap` $softcap^)? (`sinks` $sinks^)? attr-dict
+    `:` type($q) `->` type($y)
   }];
 }
 
@@ -357,21 +385,22 @@ def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryE
   let summary = "norm, the three projections, biases, qk_norm and RoPE on q and k, and the KV write; gives q";
   let description = [{
     ```mlir
-    %q = llm.norm_qkv %h, %rows, %kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
-           bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32>, <8x128xbf16> -> tensor<?x4096xf32>
+    %q = llm.norm_qkv %h, %rows, @kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
+           bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32> -> tensor<?x4096xf32>
     ```
     The norm is rms_norm, with `layer` layer_norm, here and in the other fused ops. qk_norm is that of heads, by rms.
   }];
-  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, LLM_KvCacheType:$kv, FlatSymbolRefAttr:$norm,
-      OptionalAttr<FlatSymbolRefAttr>:$norm_bias, UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$q_proj, FlatSymbolRefAttr:$k_proj, FlatSymbolRefAttr:$v_proj,
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$norm,
+      OptionalAttr<FlatSymbolRefAttr>:$norm_bias, UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$q_proj,
+      FlatSymbolRefAttr:$k_proj, FlatSymbolRefAttr:$v_proj,
       OptionalAttr<FlatSymbolRefAttr>:$q_bias, OptionalAttr<FlatSymbolRefAttr>:$k_bias,
       OptionalAttr<FlatSymbolRefAttr>:$v_bias, OptionalAttr<FlatSymbolRefAttr>:$q_norm,
       OptionalAttr<FlatSymbolRefAttr>:$k_norm, OptionalAttr<F64Attr>:$qk_eps, OptionalAttr<FlatSymbolRefAttr>:$rope);
   let results = (outs LLM_Rows2D:$q);
   let assemblyFormat = [{
-    $x `,` $rows `,` $kv `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps
+    $x `,` $rows `,` $state `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps
     `proj` $q_proj `,` $k_proj `,` $v_proj (`bias` $q_bias^ `,` $k_bias `,` $v_bias)?
-    (`qk_norm` $q_norm^ `,` $k_norm `eps` $qk_eps)? (`rope` $rope^)? attr-dict `:` type($x) `,` type($kv) `->` type($q)
+    (`qk_norm` $q_norm^ `,` $k_norm `eps` $qk_eps)? (`rope` $rope^)? attr-dict `:` type($x) `->` type($q)
   }];
 }
 
@@ -455,14 +484,15 @@ def LLM_PackedWeightOp : LLM_Op<"packed_weight", [Symbol, HasParent<"ModelOp">,
 
 def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, IsolatedFromAbove,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>]> {
-  let summary = "one op to be compiled as a kernel, specialised to its types and its bound on rows";
+  let summary = "one op to be compiled as a kernel, specialised to its types, its kind of step and its bound on rows";
   let description = [{
     The region holds exactly one KernelOpInterface op and `llm.yield`; its block arguments are the op's operands.
     `row_stride`s of the tensors in the arena are the buffers' of the phases that call it: [inputs..., results...].
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows, DenseI64ArrayAttr:$row_strides);
+  let arguments = (ins SymbolNameAttr:$sym_name, LLM_StepKindAttr:$kind, I64Attr:$max_rows,
+      DenseI64ArrayAttr:$row_strides);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name `max_rows` $max_rows `row_strides` $row_strides attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name `` $kind `max_rows` $max_rows `row_strides` $row_strides attr-dict-with-keyword $body";
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     /// The op that the kernel computes.
@@ -475,11 +505,11 @@ def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, 
 def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp">, NoTerminator, SingleBlock,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "an entry point as buffers and an ordered list of phases";
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_rows, I64Attr:$max_logits_rows, I64Attr:$arena_bytes,
-      FlatSymbolRefAttr:$logits);
+  let arguments = (ins SymbolNameAttr:$sym_name, LLM_StepKindAttr:$kind, I64Attr:$max_rows,
+      I64Attr:$max_logits_rows, I64Attr:$arena_bytes, FlatSymbolRefAttr:$logits);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes `logits` $logits
+    $sym_name `` $kind `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes `logits` $logits
     attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;

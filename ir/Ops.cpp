@@ -27,40 +27,20 @@ static void printDoubles(OpAsmPrinter& printer, Operation*, DenseF64ArrayAttr at
   printer << ']';
 }
 
-static Type rowsOf(Type like, int64_t width) {
-  auto tensor = cast<RankedTensorType>(like);
-  return RankedTensorType::get({ShapedType::kDynamic, width}, tensor.getElementType());
-}
-
-// `tensor<?x1024xf32>, <8x128xbf16>`: of keys and cache. The values' type follows from the two.
-static ParseResult parseKvTypes(OpAsmParser& parser, Type& k, Type& kv, Type& v) {
-  KvCacheType cache;
-  SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseType(k) || parser.parseComma() || parser.parseCustomTypeWithFallback(cache))
-    return failure();
-  kv = cache;
-  v = k;
-  if (!isa<RankedTensorType>(k)) return parser.emitError(loc, "expected a tensor");
-  if (cache.getValueDim() != cache.getHeadDim())
-    v = rowsOf(k, cache.getNumKvHeads() * cache.getValueDim());
+// `0:5, 6:11`: half-open ranges of layers.
+static ParseResult parseLayerRanges(OpAsmParser& parser, DenseI64ArrayAttr& attr) {
+  SmallVector<int64_t> bounds;
+  auto range = [&]() -> ParseResult {
+    return failure(parser.parseInteger(bounds.emplace_back()) || parser.parseColon() ||
+                   parser.parseInteger(bounds.emplace_back()));
+  };
+  if (parser.parseCommaSeparatedList(range)) return failure();
+  attr = parser.getBuilder().getDenseI64ArrayAttr(bounds);
   return success();
 }
-static void printKvTypes(OpAsmPrinter& printer, Operation*, Type k, Type kv, Type) {
-  printer << k << ", ";
-  printer.printStrippedAttrOrType(cast<KvCacheType>(kv));
-}
-
-// `tensor<?x4096xf32>, <8x128xbf16>`: of queries and cache. The result's type follows from the two.
-static ParseResult parseAttentionTypes(OpAsmParser& parser, Type& q, Type& kv, Type& y) {
-  if (parseKvTypes(parser, q, kv, y)) return failure();
-  auto cache = cast<KvCacheType>(kv);
-  int64_t width = cast<RankedTensorType>(q).getDimSize(1);
-  if (cache.getValueDim() != cache.getHeadDim())
-    y = rowsOf(q, width / cache.getHeadDim() * cache.getValueDim());
-  return success();
-}
-static void printAttentionTypes(OpAsmPrinter& printer, Operation* op, Type q, Type kv, Type y) {
-  printKvTypes(printer, op, q, kv, y);
+static void printLayerRanges(OpAsmPrinter& printer, Operation*, DenseI64ArrayAttr attr) {
+  for (int64_t i = 0; i + 1 < attr.size(); i += 2)
+    printer << (i ? ", " : "") << attr[i] << ':' << attr[i + 1];
 }
 
 #define GET_OP_CLASSES
@@ -79,18 +59,71 @@ WeightOp llmc::llm::lookupWeight(Operation* from, FlatSymbolRefAttr symbol) {
                : WeightOp();
 }
 
+StateOp llmc::llm::lookupState(Operation* from, FlatSymbolRefAttr symbol) {
+  auto model = from->getParentOfType<ModelOp>();
+  return model ? dyn_cast_or_null<StateOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()))
+               : StateOp();
+}
+
+KvCacheType llmc::llm::kvTypeOf(Operation* from, FlatSymbolRefAttr symbol) {
+  return cast<KvCacheType>(lookupState(from, symbol).getType());
+}
+
+int64_t llmc::llm::rotaryDim(Operation* from, FlatSymbolRefAttr symbol) {
+  auto model = from->getParentOfType<ModelOp>();
+  auto table = cast<RopeTableOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()));
+  return 2 * static_cast<int64_t>(table.getInvFreq().size());
+}
+
+Matrix llmc::llm::matrixOf(Operation* from, FlatSymbolRefAttr symbol) {
+  WeightOp weight = lookupWeight(from, symbol);
+  ArrayRef<int64_t> shape = weight.getLayerShape();
+  return {weight.getTensorType().getElementType(), shape[0], shape.size() > 1 ? shape[1] : 1};
+}
+
+int64_t llmc::llm::widthOf(Value tensor) {
+  return cast<RankedTensorType>(tensor.getType()).getDimSize(1);
+}
+
+//===----------------------------------------------------------------------===//
+// state
+//===----------------------------------------------------------------------===//
+
+bool StateOp::hasLayers(int64_t first, int64_t count) {
+  ArrayRef<int64_t> bounds = getLayers();
+  for (size_t i = 0; i + 1 < bounds.size(); i += 2)
+    if (bounds[i] <= first && first + count <= bounds[i + 1]) return true;
+  return false;
+}
+
+SmallVector<int64_t> StateOp::getLayerNumbers() {
+  SmallVector<int64_t> layers;
+  ArrayRef<int64_t> bounds = getLayers();
+  for (size_t i = 0; i + 1 < bounds.size(); i += 2)
+    for (int64_t layer = bounds[i]; layer < bounds[i + 1]; ++layer) layers.push_back(layer);
+  return layers;
+}
+
 //===----------------------------------------------------------------------===//
 // entry
 //===----------------------------------------------------------------------===//
 
-// llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<..>) max_rows 8 { ... }
+// llm.entry @decode(%rows: !llm.rows) decode max_rows 8 { ... }
 ParseResult EntryOp::parse(OpAsmParser& parser, OperationState& result) {
   StringAttr name;
   SmallVector<OpAsmParser::Argument> args;
+  StringRef kind;
   IntegerAttr maxRows;
   if (parser.parseSymbolName(name, getSymNameAttrName(result.name), result.attributes) ||
-      parser.parseArgumentList(args, OpAsmParser::Delimiter::Paren, /*allowType=*/true) ||
-      parser.parseKeyword("max_rows") ||
+      parser.parseArgumentList(args, OpAsmParser::Delimiter::Paren, /*allowType=*/true))
+    return failure();
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&kind)) return failure();
+  std::optional<StepKind> stepKind = symbolizeStepKind(kind);
+  if (!stepKind) return parser.emitError(loc, "expected the kind of its steps: prefill, decode, ...");
+  result.addAttribute(getKindAttrName(result.name),
+                      StepKindAttr::get(parser.getContext(), *stepKind));
+  if (parser.parseKeyword("max_rows") ||
       parser.parseAttribute(maxRows, parser.getBuilder().getI64Type(),
                             getMaxRowsAttrName(result.name), result.attributes) ||
       parser.parseOptionalAttrDictWithKeyword(result.attributes))
@@ -104,9 +137,9 @@ void EntryOp::print(OpAsmPrinter& printer) {
   printer << '(';
   llvm::interleaveComma(getBody().getArguments(), printer,
                         [&](BlockArgument arg) { printer.printRegionArgument(arg); });
-  printer << ") max_rows " << getMaxRows() << ' ';
-  printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
-                                           {getSymNameAttrName(), getMaxRowsAttrName()});
+  printer << ") " << stringifyStepKind(getKind()) << " max_rows " << getMaxRows() << ' ';
+  printer.printOptionalAttrDictWithKeyword(
+      (*this)->getAttrs(), {getSymNameAttrName(), getKindAttrName(), getMaxRowsAttrName()});
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 
@@ -172,9 +205,7 @@ static void nameResults(Operation* op, OpAsmSetValueNameFn setName) {
 
 static void nameArguments(Region& region, StringRef tensorName, OpAsmSetValueNameFn setName) {
   for (BlockArgument arg : region.getArguments())
-    setName(arg, isa<RowsType>(arg.getType())      ? StringRef("rows")
-                 : isa<KvCacheType>(arg.getType()) ? StringRef("kv")
-                                                   : tensorName);
+    setName(arg, isa<RowsType>(arg.getType()) ? StringRef("rows") : tensorName);
 }
 
 void EntryOp::getAsmBlockArgumentNames(Region& region, OpAsmSetValueNameFn setName) {

@@ -8,8 +8,6 @@ using namespace llmc::llm;
 
 namespace {
 
-int64_t width(Value v) { return cast<RankedTensorType>(v.getType()).getDimSize(1); }
-
 /// The shape of one layer, as in `4096x1024`.
 std::string shapeText(ArrayRef<int64_t> shape) {
   std::string text;
@@ -62,14 +60,14 @@ LogicalResult verifyEps(Operation* op, APFloat epsilon) {
 
 LogicalResult verifyNorm(Operation* op, FlatSymbolRefAttr symbol, APFloat epsilon, Value x) {
   if (failed(verifyEps(op, epsilon))) return failure();
-  return verifyWeight(op, symbol, WeightKind::norm, {width(x)});
+  return verifyWeight(op, symbol, WeightKind::norm, {widthOf(x)});
 }
 /// The norm of a fused op: rms_norm has no bias.
 LogicalResult verifyNorm(Operation* op, FlatSymbolRefAttr symbol, FlatSymbolRefAttr bias,
                          bool layer, APFloat epsilon, Value x) {
   if (bias && !layer) return op->emitOpError() << "has the bias " << bias << " on an rms_norm";
   if (failed(verifyNorm(op, symbol, epsilon, x))) return failure();
-  return bias ? verifyBias(op, bias, width(x)) : success();
+  return bias ? verifyBias(op, bias, widthOf(x)) : success();
 }
 
 LogicalResult verifyFinite(Operation* op, StringRef name, APFloat number) {
@@ -86,14 +84,14 @@ LogicalResult verifyNotNegative(Operation* op, StringRef name, APFloat number) {
 
 /// `x` is a whole number of heads.
 LogicalResult verifyHeads(Operation* op, Value x, int64_t heads) {
-  if (heads > 0 && width(x) % heads == 0) return success();
-  return op->emitOpError() << "has rows of " << width(x) << " for " << heads << " heads";
+  if (heads > 0 && widthOf(x) % heads == 0) return success();
+  return op->emitOpError() << "has rows of " << widthOf(x) << " for " << heads << " heads";
 }
 
 /// `route` is as wide as an llm.route's result; gives top_k.
 FailureOr<int64_t> topKOf(Operation* op, Value route) {
-  if (width(route) % 2 == 0) return width(route) / 2;
-  return op->emitOpError() << "has a route of " << width(route)
+  if (widthOf(route) % 2 == 0) return widthOf(route) / 2;
+  return op->emitOpError() << "has a route of " << widthOf(route)
                            << " columns: experts and weights must be as many";
 }
 
@@ -109,19 +107,31 @@ LogicalResult verifyRope(Operation* op, FlatSymbolRefAttr symbol, int64_t headDi
   return success();
 }
 
-/// Keys and values differ from layer to layer: only a layer (or a kernel) knows whose they are.
-LogicalResult verifyInLayer(Operation* op) {
-  if (isa<EntryOp>(op->getParentOp()))
-    return op->emitOpError() << "uses the KV cache outside llm.layers";
-  return success();
+/// The state that `op` names: a paged one, which each layer that runs `op` has.
+FailureOr<KvCacheType> verifyKv(Operation* op, FlatSymbolRefAttr symbol) {
+  StateOp state = lookupState(op, symbol);
+  if (!state) return op->emitOpError() << "names the state " << symbol << ", which the model lacks";
+  KvCacheType kv = state.getKvType();
+  if (!kv)
+    return op->emitOpError() << "needs keys and values, but " << symbol << " is a "
+                             << state.getType();
+  // In a kernel the schedule says which layers run.
+  if (isa<KernelOp>(op->getParentOp())) return kv;
+  auto layers = dyn_cast<LayersOp>(op->getParentOp());
+  if (!layers) return op->emitOpError() << "uses the state " << symbol << " outside llm.layers";
+  int64_t first = layers.getFirstLayer(), count = layers.getNumLayers();
+  if (!state.hasLayers(first, count))
+    return op->emitOpError() << "runs in layers " << first << " to " << first + count - 1
+                             << ", not all of which have the state " << symbol;
+  return kv;
 }
 
 LogicalResult verifyQueries(Operation* op, Value q, KvCacheType kv) {
   int64_t group = kv.getNumKvHeads() * kv.getHeadDim();
-  if (width(q) % group != 0)
-    return op->emitOpError() << "has queries of " << width(q) << ": not a multiple of "
+  if (widthOf(q) % group != 0)
+    return op->emitOpError() << "has queries of " << widthOf(q) << ": not a multiple of "
                              << kv.getNumKvHeads() << " KV heads of " << kv.getHeadDim();
-  return verifyInLayer(op);
+  return success();
 }
 
 }  // namespace
@@ -129,7 +139,7 @@ LogicalResult verifyQueries(Operation* op, Value q, KvCacheType kv) {
 LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection&) {
   auto model = (*this)->getParentOfType<ModelOp>();
   if (failed(verifyFinite(*this, "scale", getScale())) ||
-      failed(verifyMatrix(*this, getWeightAttr(), model.getVocabSize(), width(getY()))))
+      failed(verifyMatrix(*this, getWeightAttr(), model.getVocabSize(), widthOf(getY()))))
     return failure();
   if (!getPositionsAttr()) return success();
   WeightOp positions = lookupWeight(*this, getPositionsAttr());
@@ -138,7 +148,7 @@ LogicalResult EmbedOp::verifySymbolUses(SymbolTableCollection&) {
   if (positions && count < static_cast<int64_t>(model.getMaxSeqLen()))
     return emitOpError() << "has " << count << " positions in " << getPositionsAttr()
                          << ", but max_seq_len is " << model.getMaxSeqLen();
-  return verifyMatrix(*this, getPositionsAttr(), count, width(getY()));
+  return verifyMatrix(*this, getPositionsAttr(), count, widthOf(getY()));
 }
 
 LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection&) {
@@ -149,19 +159,19 @@ LogicalResult LayerNormOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(verifyEps(*this, getEps())) ||
       (getWeightAttr() && failed(verifyNorm(*this, getWeightAttr(), getEps(), getX()))))
     return failure();
-  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), width(getX())) : success();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), widthOf(getX())) : success();
 }
 
 LogicalResult QkNormOp::verifySymbolUses(SymbolTableCollection&) {
   int64_t headDim = getHeadDim();
-  if (headDim <= 0 || width(getX()) % headDim != 0)
-    return emitOpError() << "has rows of " << width(getX()) << ": not a multiple of head_dim "
+  if (headDim <= 0 || widthOf(getX()) % headDim != 0)
+    return emitOpError() << "has rows of " << widthOf(getX()) << ": not a multiple of head_dim "
                          << headDim;
   if (failed(verifyEps(*this, getEps()))) return failure();
   WeightOp weight = lookupWeight(*this, getWeightAttr());
-  bool ofHeads = weight && weight.getLayerShape() == ArrayRef<int64_t>{width(getX())};
+  bool ofHeads = weight && weight.getLayerShape() == ArrayRef<int64_t>{widthOf(getX())};
   return verifyWeight(*this, getWeightAttr(), WeightKind::norm,
-                      {ofHeads ? width(getX()) : headDim});
+                      {ofHeads ? widthOf(getX()) : headDim});
 }
 
 LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
@@ -169,53 +179,54 @@ LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
 }
 
 LogicalResult ScaleRowsOp::verifySymbolUses(SymbolTableCollection&) {
-  if (width(getBy()) == 1) return success();
-  return emitOpError() << "scales by rows of " << width(getBy()) << ": they must be of 1";
+  if (widthOf(getBy()) == 1) return success();
+  return emitOpError() << "scales by rows of " << widthOf(getBy()) << ": they must be of 1";
 }
 
 LogicalResult ConcatOp::verifySymbolUses(SymbolTableCollection&) {
   int64_t heads = getHeads();
   if (failed(verifyHeads(*this, getA(), heads)) || failed(verifyHeads(*this, getB(), heads)))
     return failure();
-  if (width(getY()) == width(getA()) + width(getB())) return success();
-  return emitOpError() << "gives rows of " << width(getY()) << " from " << width(getA()) << " and "
-                       << width(getB());
+  if (widthOf(getY()) == widthOf(getA()) + widthOf(getB())) return success();
+  return emitOpError() << "gives rows of " << widthOf(getY()) << " from " << widthOf(getA()) << " and "
+                       << widthOf(getB());
 }
 
 LogicalResult HeadLinearOp::verifySymbolUses(SymbolTableCollection&) {
   int64_t heads = getHeads();
   if (failed(verifyHeads(*this, getX(), heads)) || failed(verifyHeads(*this, getY(), heads)))
     return failure();
-  return verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()) / heads);
+  return verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX()) / heads);
 }
 
 LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection&) {
-  return verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()));
+  return verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX()));
 }
 
 LogicalResult BiasOp::verifySymbolUses(SymbolTableCollection&) {
-  return verifyBias(*this, getWeightAttr(), width(getX()));
+  return verifyBias(*this, getWeightAttr(), widthOf(getX()));
 }
 
 LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection&) {
   int64_t headDim = getHeadDim();
   if (headDim <= 0 || headDim % 2 != 0)
     return emitOpError() << "has head_dim " << headDim << ": it must be positive and even";
-  if (width(getX()) % headDim != 0)
-    return emitOpError() << "has rows of " << width(getX()) << ": not a multiple of head_dim "
+  if (widthOf(getX()) % headDim != 0)
+    return emitOpError() << "has rows of " << widthOf(getX()) << ": not a multiple of head_dim "
                          << headDim;
   return verifyRope(*this, getTableAttr(), headDim);
 }
 
 LogicalResult KvWriteOp::verifySymbolUses(SymbolTableCollection&) {
-  auto kv = cast<KvCacheType>(getKv().getType());
-  if (width(getK()) != kv.getNumKvHeads() * kv.getHeadDim())
-    return emitOpError() << "has keys of " << width(getK()) << ", but the cache has "
-                         << kv.getNumKvHeads() << " KV heads of " << kv.getHeadDim();
-  if (width(getV()) != kv.getNumKvHeads() * kv.getValueDim())
-    return emitOpError() << "has values of " << width(getV()) << ", but the cache has "
-                         << kv.getNumKvHeads() << " KV heads of " << kv.getValueDim();
-  return verifyInLayer(*this);
+  FailureOr<KvCacheType> kv = verifyKv(*this, getStateAttr());
+  if (failed(kv)) return failure();
+  if (widthOf(getK()) != kv->getNumKvHeads() * kv->getHeadDim())
+    return emitOpError() << "has keys of " << widthOf(getK()) << ", but " << getStateAttr()
+                         << " has " << kv->getNumKvHeads() << " KV heads of " << kv->getHeadDim();
+  if (widthOf(getV()) != kv->getNumKvHeads() * kv->getValueDim())
+    return emitOpError() << "has values of " << widthOf(getV()) << ", but " << getStateAttr()
+                         << " has " << kv->getNumKvHeads() << " KV heads of " << kv->getValueDim();
+  return success();
 }
 
 LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {
@@ -223,16 +234,13 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {
   if (!std::isfinite(scale) || scale <= 0)
     return emitOpError() << "has scale " << scale << ": it must be finite and positive";
   if (failed(verifyNotNegative(*this, "softcap", getSoftcap()))) return failure();
-  auto cache = cast<KvCacheType>(getKv().getType());
-  int64_t heads = width(getQ()) / cache.getHeadDim();
-  if (width(getQ()) % cache.getHeadDim() == 0 && width(getY()) != heads * cache.getValueDim())
-    return emitOpError() << "gives rows of " << width(getY()) << ", but " << heads
-                         << " heads have values of " << cache.getValueDim();
-  if (getSinksAttr() && failed(verifyBias(*this, getSinksAttr(), heads))) return failure();
-  if (static_cast<int64_t>(getWindow()) < 0)
-    return emitOpError() << "has window " << static_cast<int64_t>(getWindow())
-                         << ": it must not be negative (0: none)";
-  return verifyQueries(*this, getQ(), cast<KvCacheType>(getKv().getType()));
+  FailureOr<KvCacheType> kv = verifyKv(*this, getStateAttr());
+  if (failed(kv) || failed(verifyQueries(*this, getQ(), *kv))) return failure();
+  int64_t heads = widthOf(getQ()) / kv->getHeadDim();
+  if (widthOf(getY()) != heads * kv->getValueDim())
+    return emitOpError() << "gives rows of " << widthOf(getY()) << ", but " << heads
+                         << " heads have values of " << kv->getValueDim();
+  return getSinksAttr() ? verifyBias(*this, getSinksAttr(), heads) : success();
 }
 
 // These have types and no symbols; what must hold stands in their traits.
@@ -241,12 +249,12 @@ LogicalResult MulOp::verifySymbolUses(SymbolTableCollection&) { return success()
 LogicalResult AddOp::verifySymbolUses(SymbolTableCollection&) { return success(); }
 
 LogicalResult RouteOp::verifySymbolUses(SymbolTableCollection&) {
-  int64_t experts = width(getX()), topK = getTopK(), groups = getNumGroups();
+  int64_t experts = widthOf(getX()), topK = getTopK(), groups = getNumGroups();
   int64_t keep = getKeepGroups(), top = getGroupTop();
   if (topK <= 0 || topK > experts)
     return emitOpError() << "chooses " << topK << " of " << experts << " experts";
-  if (width(getY()) != 2 * topK)
-    return emitOpError() << "gives rows of " << width(getY()) << ": " << topK
+  if (widthOf(getY()) != 2 * topK)
+    return emitOpError() << "gives rows of " << widthOf(getY()) << ": " << topK
                          << " experts and their weights are " << 2 * topK;
   if (groups != 0 && (groups < 0 || experts % groups != 0 || keep <= 0 || keep > groups ||
                       top <= 0 || top > experts / groups || topK > keep * (experts / groups)))
@@ -261,7 +269,7 @@ LogicalResult ExpertGluOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(topK) || failed(verifyHeads(*this, getY(), *topK)) ||
       failed(verifyNotNegative(*this, "limit", getLimit())))
     return failure();
-  int64_t n = width(getY()) / *topK, k = width(getX());
+  int64_t n = widthOf(getY()) / *topK, k = widthOf(getX());
   for (FlatSymbolRefAttr weight : {getGateProjAttr(), getUpProjAttr()})
     if (failed(verifyWeight(*this, weight, WeightKind::matrix, {n, k}, /*perExpert=*/true)))
       return failure();
@@ -278,8 +286,8 @@ LogicalResult ExpertGluOp::verifySymbolUses(SymbolTableCollection&) {
 LogicalResult ExpertDownOp::verifySymbolUses(SymbolTableCollection&) {
   FailureOr<int64_t> topK = topKOf(*this, getRoute());
   if (failed(topK) || failed(verifyHeads(*this, getX(), *topK))) return failure();
-  int64_t n = width(getY());
-  if (failed(verifyWeight(*this, getWeightAttr(), WeightKind::matrix, {n, width(getX()) / *topK},
+  int64_t n = widthOf(getY());
+  if (failed(verifyWeight(*this, getWeightAttr(), WeightKind::matrix, {n, widthOf(getX()) / *topK},
                           /*perExpert=*/true)))
     return failure();
   return getBiasAttr() ? verifyWeight(*this, getBiasAttr(), WeightKind::bias, {n},
@@ -292,16 +300,18 @@ template <typename Op>
 static LogicalResult verifyLogits(Op op) {
   if (failed(verifyFinite(op, "scale", op.getScale())) ||
       failed(verifyNotNegative(op, "softcap", op.getSoftcap())) ||
-      failed(verifyMatrix(op, op.getWeightAttr(), width(op.getY()), width(op.getX()))))
+      failed(verifyMatrix(op, op.getWeightAttr(), widthOf(op.getY()), widthOf(op.getX()))))
     return failure();
-  return op.getBiasAttr() ? verifyBias(op, op.getBiasAttr(), width(op.getY())) : success();
+  return op.getBiasAttr() ? verifyBias(op, op.getBiasAttr(), widthOf(op.getY())) : success();
 }
 
 LogicalResult LogitsOp::verifySymbolUses(SymbolTableCollection&) { return verifyLogits(*this); }
 
 LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
-  auto kv = cast<KvCacheType>(getKv().getType());
-  int64_t k = width(getX()), qSize = width(getQ()), kvSize = kv.getNumKvHeads() * kv.getHeadDim();
+  FailureOr<KvCacheType> state = verifyKv(*this, getStateAttr());
+  if (failed(state)) return failure();
+  KvCacheType kv = *state;
+  int64_t k = widthOf(getX()), qSize = widthOf(getQ()), kvSize = kv.getNumKvHeads() * kv.getHeadDim();
   if (kv.getValueDim() != kv.getHeadDim())
     return emitOpError() << "writes values of " << kv.getHeadDim() << " to a cache of values of "
                          << kv.getValueDim();
@@ -330,7 +340,7 @@ LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
 }
 
 LogicalResult NormGluOp::verifySymbolUses(SymbolTableCollection&) {
-  int64_t n = width(getY()), k = width(getX());
+  int64_t n = widthOf(getY()), k = widthOf(getX());
   if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
       failed(verifyMatrix(*this, getGateProjAttr(), n, k)) ||
       failed(verifyMatrix(*this, getUpProjAttr(), n, k)))
@@ -346,9 +356,9 @@ LogicalResult NormGluOp::verifySymbolUses(SymbolTableCollection&) {
 
 LogicalResult NormLinearOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
-      failed(verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX()))))
+      failed(verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX()))))
     return failure();
-  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), width(getY())) : success();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), widthOf(getY())) : success();
 }
 
 LogicalResult NormResidualOp::verifySymbolUses(SymbolTableCollection&) {
@@ -357,8 +367,8 @@ LogicalResult NormResidualOp::verifySymbolUses(SymbolTableCollection&) {
 
 LogicalResult LinearResidualOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(verifyFinite(*this, "scale", getScale()))) return failure();
-  if (failed(verifyMatrix(*this, getWeightAttr(), width(getY()), width(getX())))) return failure();
-  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), width(getY())) : success();
+  if (failed(verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX())))) return failure();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), widthOf(getY())) : success();
 }
 
 LogicalResult NormLogitsOp::verifySymbolUses(SymbolTableCollection&) {

@@ -122,6 +122,29 @@ LogicalResult RopeTableOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// state
+//===----------------------------------------------------------------------===//
+
+LogicalResult StateOp::verify() {
+  if (!getKvType() && !getRecurrentType())
+    return emitOpError() << "has the type " << getType() << ": it must be !llm.kv or !llm.recurrent";
+  int64_t window = getWindow();
+  if (window < 0)
+    return emitOpError() << "has window " << window << ": it must not be negative (0: none)";
+  if (window > 0 && !getKvType()) return emitOpError() << "has a window, but keeps no tokens";
+  int64_t numLayers = (*this)->getParentOfType<ModelOp>().getNumLayers(), last = -1;
+  ArrayRef<int64_t> bounds = getLayers();
+  if (bounds.empty() || bounds.size() % 2 != 0) return emitOpError() << "has no ranges of layers";
+  for (size_t i = 0; i + 1 < bounds.size(); i += 2) {
+    if (bounds[i] <= last || bounds[i] >= bounds[i + 1] || bounds[i + 1] > numLayers)
+      return emitOpError() << "has layers " << bounds[i] << ":" << bounds[i + 1]
+                           << ": ranges must be ascending, apart, and in the model's " << numLayers;
+    last = bounds[i + 1];
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // entry
 //===----------------------------------------------------------------------===//
 
@@ -130,15 +153,10 @@ LogicalResult EntryOp::verify() {
     return emitOpError() << "max_rows is " << static_cast<int64_t>(getMaxRows())
                          << ": it must be positive";
   TypeRange args = getBody().getArgumentTypes();
-  if (args.size() != 2 || !isa<RowsType>(args[0]) || !isa<KvCacheType>(args[1]))
-    return emitOpError() << "takes (" << args << "): it must take (!llm.rows, !llm.kv_cache)";
-  auto kv = cast<KvCacheType>(args[1]);
-  auto model = (*this)->getParentOfType<ModelOp>();
-  if (kv.getNumKvHeads() != static_cast<int64_t>(model.getNumKvHeads()) ||
-      kv.getHeadDim() != static_cast<int64_t>(model.getHeadDim()))
-    return emitOpError() << "has a KV cache of " << kv.getNumKvHeads() << " heads of "
-                         << kv.getHeadDim() << ", but the model has " << model.getNumKvHeads()
-                         << " of " << model.getHeadDim();
+  if (args.size() != 1 || !isa<RowsType>(args[0]))
+    return emitOpError() << "takes (" << args << "): it must take (!llm.rows)";
+  if (getKind() == StepKind::decode && static_cast<int64_t>(getMaxRows()) > kDecodeMaxRows)
+    return emitOpError() << "decodes " << getMaxRows() << " rows: at most " << kDecodeMaxRows;
   return success();
 }
 

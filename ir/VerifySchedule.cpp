@@ -74,6 +74,8 @@ LogicalResult KernelOp::verifyRegions() {
   if (static_cast<int64_t>(getMaxRows()) <= 0)
     return emitOpError() << "max_rows is " << static_cast<int64_t>(getMaxRows())
                          << ": it must be positive";
+  if (getKind() == StepKind::decode && static_cast<int64_t>(getMaxRows()) > kDecodeMaxRows)
+    return emitOpError() << "decodes " << getMaxRows() << " rows: at most " << kDecodeMaxRows;
   Block& block = getBody().front();
   auto compute = dyn_cast<KernelOpInterface>(block.front());
   auto yield = dyn_cast<YieldOp>(block.back());
@@ -141,11 +143,13 @@ class PhaseVerifier {
     if (!kernel_)
       return phase_.emitOpError() << "runs the kernel " << phase_.getKernelAttr()
                                   << ", which the model lacks";
-    if (kernel_.getMaxRows() != schedule_.getMaxRows())
-      return phase_.emitOpError() << "runs a kernel for " << kernel_.getMaxRows()
-                                  << " rows in a schedule for " << schedule_.getMaxRows();
+    if (kernel_.getMaxRows() != schedule_.getMaxRows() || kernel_.getKind() != schedule_.getKind())
+      return phase_.emitOpError() << "runs a kernel for " << kernel_.getMaxRows() << " rows of "
+                                  << stringifyStepKind(kernel_.getKind()) << " in a schedule for "
+                                  << schedule_.getMaxRows() << " of "
+                                  << stringifyStepKind(schedule_.getKind());
     KernelOpInterface compute = kernel_.getComputeOp();
-    Tiling tiling = compute.getTiling(kernel_.getMaxRows());
+    Tiling tiling = compute.getTiling(kernel_.getKind());
     if (static_cast<int64_t>(phase_.getTiles()) != tiling.tiles ||
         static_cast<int64_t>(phase_.getRowsPerTile()) != tiling.rowsPerTile)
       return phase_.emitOpError() << "has " << phase_.getTiles() << " tiles of "
@@ -177,21 +181,24 @@ class PhaseVerifier {
         return verifyPackedWeight(attr, operand);
       case Space::rope:
         return verifyRopeTable(attr, operand);
-      case Space::kv_keys:
-      case Space::kv_values:
-        if (attr.getSymbol())
-          return phase_.emitOpError() << "has " << attr << ": the KV cache has no name";
-        if (!repeat_) return phase_.emitOpError() << "uses the KV cache outside llm.repeat";
+      case Space::input:
+        if (attr.getSymbol() != operand.symbols.front())
+          return phase_.emitOpError()
+                 << "has " << attr << ", but its kernel takes the input " << operand.symbols.front();
         return success();
+      case Space::keys:
+      case Space::values:
+      case Space::block_table:
+      case Space::recurrent:
+      case Space::slots:
+        return verifyState(attr, operand);
     }
     return success();
   }
 
   LogicalResult verifyBuffer(OperandAttr attr, const KernelOperand& operand, int64_t stride) {
-    BufferOp buffer;
-    if (attr.getSymbol())
-      buffer = dyn_cast_or_null<BufferOp>(
-          SymbolTable::lookupSymbolIn(schedule_, attr.getSymbol().getAttr()));
+    auto buffer = dyn_cast_or_null<BufferOp>(
+        SymbolTable::lookupSymbolIn(schedule_, attr.getSymbol().getAttr()));
     if (!buffer)
       return phase_.emitOpError() << "has " << attr << ", but the schedule has no such buffer";
     int64_t rowWidth = cast<RankedTensorType>(operand.value.getType()).getDimSize(1);
@@ -211,8 +218,8 @@ class PhaseVerifier {
   }
 
   LogicalResult verifyRopeTable(OperandAttr attr, const KernelOperand& operand) {
-    RopeTableOp table, kernels = lookup<RopeTableOp>(model_, operand.symbols.front());
-    if (attr.getSymbol()) table = lookup<RopeTableOp>(model_, attr.getSymbol());
+    auto table = lookup<RopeTableOp>(model_, attr.getSymbol());
+    auto kernels = lookup<RopeTableOp>(model_, operand.symbols.front());
     if (!table)
       return phase_.emitOpError() << "has " << attr << ", but the model has no such rope table";
     if (!kernels) return success();  // reported at the kernel
@@ -223,9 +230,26 @@ class PhaseVerifier {
     return success();
   }
 
+  /// A kernel serves every state of its type and window; it names that of the first phase that
+  /// called it.
+  LogicalResult verifyState(OperandAttr attr, const KernelOperand& operand) {
+    auto state = lookup<StateOp>(model_, attr.getSymbol());
+    auto kernels = lookup<StateOp>(model_, operand.symbols.front());
+    if (!state) return phase_.emitOpError() << "has " << attr << ", but the model has no such state";
+    if (!kernels) return success();  // reported at the kernel
+    if (state.getType() != kernels.getType() || state.getWindow() != kernels.getWindow())
+      return phase_.emitOpError() << "has " << attr << ", whose type or window is not that of "
+                                  << operand.symbols.front() << ", which its kernel takes";
+    if (!repeat_) return phase_.emitOpError() << "has " << attr << " outside llm.repeat";
+    int64_t first = repeat_.getFirstLayer(), count = repeat_.getNumLayers();
+    if (!state.hasLayers(first, count))
+      return phase_.emitOpError() << "runs in layers " << first << " to " << first + count - 1
+                                  << ", not all of which have " << attr;
+    return success();
+  }
+
   LogicalResult verifyPackedWeight(OperandAttr attr, const KernelOperand& operand) {
-    PackedWeightOp packed;
-    if (attr.getSymbol()) packed = lookup<PackedWeightOp>(model_, attr.getSymbol());
+    auto packed = lookup<PackedWeightOp>(model_, attr.getSymbol());
     if (!packed)
       return phase_.emitOpError() << "has " << attr << ", but the model has no such packed weight";
     // A kernel serves every weight of its shapes and type; it names those of the first phase that
