@@ -93,14 +93,15 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   auto symbol = [&](llvm::StringRef name) { return mlir::FlatSymbolRefAttr::get(&context_, name); };
   auto eps = builder.getF64FloatAttr(1e-5);
   mlir::Value h = layers.getIterArg();
-  auto qkv = NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
-                               only<AttentionOp>().getStateAttr(), symbol("input_norm"), nullptr, nullptr, eps,
-                               symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr,
-                               nullptr, nullptr, nullptr, nullptr, nullptr, symbol("rope"));
+  auto qkv =
+      NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
+                        only<AttentionOp>().getStateAttr(), symbol("input_norm"), nullptr, nullptr,
+                        eps, symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr, nullptr,
+                        nullptr, nullptr, nullptr, nullptr, symbol("rope"));
   EXPECT_EQ(qkv.getCost().weightBytes, kQBytes + 2 * kKvBytes + kNormBytes);
-  EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);  // 2 * 4096 * (4096 + 1024 + 1024)
-  EXPECT_EQ(qkv.getTiling(StepKind::decode).tiles, 48);             // a head of q, k or v each
-  
+  EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);      // 2 * 4096 * (4096 + 1024 + 1024)
+  EXPECT_EQ(qkv.getTiling(StepKind::decode).tiles, 48);  // a head of q, k or v each
+
   auto rows = [&](int64_t n) {
     return mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, n}, builder.getF32Type());
   };

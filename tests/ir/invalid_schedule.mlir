@@ -683,3 +683,34 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
     llm.phase @k_rope tiles 1 rows_per_tile 1 [#llm.operand<read arena @h>, #llm.operand<read input @pos>, #llm.operand<read rope @other>, #llm.operand<write arena @h>]
   }
 }
+
+// -----
+
+// A kernel may stand after the schedule that asks for its tiles.
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
+    llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
+    llm.phase @k tiles 1 rows_per_tile 1 []
+  }
+  llm.kernel @k decode max_rows 8 row_strides [8, 8] {
+  ^bb0(%q: tensor<?x8xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.attention' op names the state @kv, which the model lacks}}
+    %y = llm.attention %q, %rows, @kv scale 0.5 : tensor<?x8xf32> -> tensor<?x8xf32>
+    llm.yield %y : tensor<?x8xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
+    llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
+    llm.phase @k tiles 1 rows_per_tile 1 []
+  }
+  llm.kernel @k decode max_rows 8 row_strides [8, 8] {
+  ^bb0(%x: tensor<?x8xf32>):
+    // expected-error@+1 {{'llm.head_linear' op has rows of 8 for 0 heads}}
+    %y = llm.head_linear %x, @w heads 0 : tensor<?x8xf32> -> tensor<?x8xf32>
+    llm.yield %y : tensor<?x8xf32>
+  }
+}
