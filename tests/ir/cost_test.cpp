@@ -71,6 +71,12 @@ TEST_F(MistralCost, AttentionReadsKeysAndValuesOfEveryToken) {
   EXPECT_EQ(cost.flopsPerRowPerToken, 16'384);  // q k^T and p v: 2 * 2 * 32 * 128
 }
 
+TEST_F(MistralCost, AttentionReadsNoMoreThanTheWindowOfItsState) {
+  EXPECT_EQ(only<AttentionOp>().getCost().window, 0);  // max_seq_len is not above it
+  lookupState(only<AttentionOp>(), only<AttentionOp>().getStateAttr()).setWindow(1024);
+  EXPECT_EQ(only<AttentionOp>().getCost().window, 1024);
+}
+
 TEST_F(MistralCost, ALayerAddsUp) {
   int64_t bytes = 0;
   only<LayersOp>().walk([&](KernelOpInterface op) { bytes += op.getCost().weightBytes; });
