@@ -47,6 +47,10 @@ class Writer {
       biasWeight("down_bias", kHidden);
     }
     if (form_.rope) os_ << "llm.rope_table @rope [1.0, 0.1, 0.01, 0.001]\n";
+    os_ << "llm.state @kv : !llm.kv<" << form_.numKvHeads << "x" << kHeadDim << "x" << form_.kvType
+        << ">";
+    if (form_.window) os_ << " window " << form_.window;
+    os_ << " layers 0:" << kLayers << "\n";
     entry("decode", 4);
     entry("prefill", 20);
     os_ << "}\n";
@@ -95,12 +99,11 @@ class Writer {
         << (form_.residualFirst ? x : residual) << " : " << rowsType(kHidden) << "\n";
   }
 
+  /// The kind of its steps is its name.
   void entry(const std::string& name, int maxRows) {
-    const std::string kvType = "!llm.kv_cache<" + std::to_string(form_.numKvHeads) + "x" +
-                               std::to_string(kHeadDim) + "x" + form_.kvType + ">";
     const int q = form_.numHeads * kHeadDim, kv = form_.numKvHeads * kHeadDim;
     auto biasOr = [](bool has, const char* bias) { return std::string(has ? bias : ""); };
-    os_ << "llm.entry @" << name << "(%rows: !llm.rows, %kv: " << kvType << ") max_rows " << maxRows
+    os_ << "llm.entry @" << name << "(%rows: !llm.rows) " << name << " max_rows " << maxRows
         << " {\n";
     os_ << "%x = llm.embed %rows, @embed_tokens : " << rowsType(kHidden) << "\n";
     os_ << "%y = llm.layers %h = %x first 0 count " << kLayers << " : " << rowsType(kHidden)
@@ -110,11 +113,10 @@ class Writer {
     linear("k", "n", "k_proj", kHidden, kv, biasOr(form_.attentionBias, "k_bias"));
     linear("v", "n", "v_proj", kHidden, kv, biasOr(form_.attentionBias, "v_bias"));
     const std::string qr = rope("q", q), kr = rope("k", kv);
-    os_ << "llm.kv_write %" << kr << ", %v, %rows, %kv : " << rowsType(kv) << ", " << kvType
+    os_ << "llm.kv_write %" << kr << ", %v, %rows, @kv : " << rowsType(kv) << ", " << rowsType(kv)
         << "\n";
-    os_ << "%a = llm.attention %" << qr << ", %rows, %kv scale 0.35355339 ";
-    if (form_.window) os_ << "window " << form_.window << " ";
-    os_ << ": " << rowsType(q) << ", " << kvType << "\n";
+    os_ << "%a = llm.attention %" << qr << ", %rows, @kv scale 0.35355339 : " << rowsType(q)
+        << " -> " << rowsType(q) << "\n";
     linear("o", "a", "o_proj", q, kHidden, biasOr(form_.outputBias, "o_bias"));
     add("r", "h", "o");
     rmsNorm("n2", "r", "post_attention_norm");
