@@ -176,3 +176,74 @@ llm.model @m architecture "llama" hidden_size 32 intermediate_size 48 num_heads 
     llm.phase @k_logits tiles 1 rows_per_tile 0 [#llm.operand<read arena @h>, #llm.operand<read weights @p_norm>, #llm.operand<read weights @p_head>, #llm.operand<read input @logits_rows>, #llm.operand<write arena @logits>]
   }
 }
+
+// Steps of every kind, and operands in every space. Kinds do not follow from bounds.
+// CHECK-LABEL: llm.model @kinds
+// CHECK-SAME: attributes {operands = [#llm.operand<read_write recurrent @delta>, #llm.operand<read slots @delta>]} {
+llm.model @kinds architecture "x" hidden_size 8 intermediate_size 12 num_heads 1 num_kv_heads 1 head_dim 8 num_layers 1
+    vocab_size 50 max_seq_len 64 max_batch 2
+    attributes {operands = [#llm.operand<read_write recurrent @delta>, #llm.operand<read slots @delta>]} {
+  llm.weight @embed_tokens matrix "embed" : tensor<50x8xf32>
+  llm.packed_weight @p panels concat of [@embed_tokens] : f32
+  llm.state @kv : !llm.kv<1x8xf32> window 64 layers 0:1
+  llm.state @delta : !llm.recurrent<1x8x8xf32> layers 0:1
+  // CHECK: llm.entry @e0(%rows: !llm.rows) prefill max_rows 8 {
+  llm.entry @e0(%rows: !llm.rows) prefill max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  // CHECK: llm.entry @e1(%rows: !llm.rows) decode max_rows 16 {
+  llm.entry @e1(%rows: !llm.rows) decode max_rows 16 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  // CHECK: llm.entry @e2(%rows: !llm.rows) verify max_rows 64 {
+  llm.entry @e2(%rows: !llm.rows) verify max_rows 64 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  // CHECK: llm.entry @e3(%rows: !llm.rows) commit max_rows 64 {
+  llm.entry @e3(%rows: !llm.rows) commit max_rows 64 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  // CHECK: llm.entry @e4(%rows: !llm.rows) embed max_rows 64 {
+  llm.entry @e4(%rows: !llm.rows) embed max_rows 64 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  // CHECK: llm.entry @e5(%rows: !llm.rows) mtp max_rows 1 {
+  llm.entry @e5(%rows: !llm.rows) mtp max_rows 1 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  // CHECK: llm.kernel @k_embed verify max_rows 64 row_strides [8] {
+  llm.kernel @k_embed verify max_rows 64 row_strides [8] {
+  ^bb0(%rows: !llm.rows):
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    llm.yield %x : tensor<?x8xf32>
+  }
+  // CHECK: llm.kernel @k_attention verify max_rows 64 row_strides [8, 8] {
+  llm.kernel @k_attention verify max_rows 64 row_strides [8, 8] {
+  ^bb0(%q: tensor<?x8xf32>, %rows: !llm.rows):
+    %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x8xf32> -> tensor<?x8xf32>
+    llm.yield %a : tensor<?x8xf32>
+  }
+  // CHECK-LABEL: llm.schedule @s verify max_rows 64 max_logits_rows 64 arena_bytes 16896 logits @logits {
+  llm.schedule @s verify max_rows 64 max_logits_rows 64 arena_bytes 16896 logits @logits {
+    llm.buffer @h offset 0 rows 64 width 8 row_stride 8
+    llm.buffer @a offset 2048 rows 64 width 8 row_stride 8
+    llm.buffer @logits offset 4096 rows 64 width 50 row_stride 50
+    llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read input @token_id>, #llm.operand<read weights @p>, #llm.operand<write arena @h>]
+    llm.repeat first_layer 0 num_layers 1 {
+      // CHECK: llm.phase @k_attention tiles 1 rows_per_tile 1 [#llm.operand<read arena @h>, #llm.operand<read input @pos>, #llm.operand<read input @seq>, #llm.operand<read block_table @kv>, #llm.operand<read keys @kv>, #llm.operand<read values @kv>, #llm.operand<write arena @a>]
+      llm.phase @k_attention tiles 1 rows_per_tile 1 [#llm.operand<read arena @h>, #llm.operand<read input @pos>, #llm.operand<read input @seq>, #llm.operand<read block_table @kv>, #llm.operand<read keys @kv>, #llm.operand<read values @kv>, #llm.operand<write arena @a>]
+    }
+  }
+}
