@@ -18,6 +18,11 @@ llm.state @kv : !llm.kv<4xf16> layers 0:1
 
 // -----
 
+// expected-error@+1 {{KV cache of values of 5: they must be positive and no wider than its keys of 4}}
+llm.state @kv : !llm.kv<2x4x5xf16> layers 0:1
+
+// -----
+
 // expected-error@+1 {{recurrent state of no dimensions}}
 llm.state @delta : !llm.recurrent<f32> layers 0:1
 
@@ -89,6 +94,20 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   // expected-error@+1 {{'llm.weight' op has 3 layers from layer 1 on, but the model has 3}}
   llm.weight @w norm "{layer}.w" first_layer 1 : tensor<3x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has a view of a tensor with a dimension of 0}}
+  llm.weight @w matrix "{layer}.w" view <stored[0, 8] begin 0 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has a view that steps 65 in 64 elements}}
+  llm.weight @w matrix "{layer}.w" view <stored[8, 8] begin 65 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
 }
 
 // -----
@@ -324,6 +343,22 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
       
       llm.yield %h, %h : tensor<?x8xf32>, tensor<?x8xf32>
     }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    // expected-error@+1 {{'llm.layers' op has a body that takes ('tensor<?x8xf32>', 'tensor<?x8xf32>'): it must take the residual stream, 'tensor<?x8xf32>'}}
+    %y = "llm.layers"(%x) <{first_layer = 0, num_layers = 3}> ({
+    ^bb0(%h: tensor<?x8xf32>, %more: tensor<?x8xf32>):
+      llm.yield %h : tensor<?x8xf32>
+    }) : (tensor<?x8xf32>) -> tensor<?x8xf32>
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
   }

@@ -303,3 +303,47 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
     llm.return %l : tensor<?x128xf32>
   }
 }
+
+// -----
+
+// CHECK-LABEL: llm.entry @each_layer_keeps_its_state
+// CHECK:      llm.norm_qkv %h, %rows, @kv_window8 norm
+// CHECK-NEXT: llm.attention %q, %rows, @kv_window8 scale
+// CHECK:      llm.norm_qkv %h, %rows, @kv norm
+// CHECK-NEXT: llm.attention %q, %rows, @kv scale
+llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xbf16>
+  llm.weight @norm norm "n.{layer}" : tensor<2x64xbf16>
+  llm.weight @q_proj matrix "q.{layer}" : tensor<2x64x64xbf16>
+  llm.weight @k_proj matrix "k.{layer}" : tensor<2x32x64xbf16>
+  llm.weight @v_proj matrix "v.{layer}" : tensor<2x32x64xbf16>
+  llm.state @kv_window8 : !llm.kv<2x16xbf16> window 8 layers 0:1
+  llm.state @kv : !llm.kv<2x16xbf16> layers 1:2
+  llm.entry @each_layer_keeps_its_state(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %w = llm.layers %h = %x first 0 count 1 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
+      %q = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %k = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %v = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv: fused @norm, @q_proj, @k_proj, @v_proj, kv_write}}
+      llm.kv_write %k, %v, %rows, @kv_window8 : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv_window8 scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      %z = llm.add %h, %a : tensor<?x64xf32>
+      llm.yield %z : tensor<?x64xf32>
+    }
+    %y = llm.layers %h = %w first 1 count 1 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
+      %q = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %k = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %v = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv: fused @norm, @q_proj, @k_proj, @v_proj, kv_write}}
+      llm.kv_write %k, %v, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      %z = llm.add %h, %a : tensor<?x64xf32>
+      llm.yield %z : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}
