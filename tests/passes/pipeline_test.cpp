@@ -142,7 +142,7 @@ TEST(Schedule, ListsTheInputsOfItsSteps) {
                           Pair(Space::arena, 2)));
 }
 
-// Kernels of a window are not those of another, and phases name the state of their layers.
+// Attention with a window has a kernel of its own, and phases name the state of their layers.
 TEST(Schedule, PhasesNameTheStateOfTheirLayers) {
   mlir::MLIRContext context;
   auto module = decoderModule(context, {.window = 4, .windowedLayers = 1});
@@ -162,7 +162,6 @@ TEST(Schedule, PhasesNameTheStateOfTheirLayers) {
   // norm_qkv and attention, in each of two layers, in each of two schedules.
   EXPECT_THAT(states, ElementsAre("kv_window4", "kv_window4", "kv", "kv", "kv_window4",
                                   "kv_window4", "kv", "kv"));
-  EXPECT_EQ(kernels.size(), 8u);
   EXPECT_THAT(kernels, Contains("attention_3x3x8_window4_kvbf16_decode"));
   EXPECT_THAT(kernels, Contains("attention_3x3x8_kvbf16_decode"));
 }
