@@ -26,12 +26,12 @@ llmrt::ScheduleContext contextOf(llm::ModelOp model) {
   llmrt::ScheduleContext context;
   context.num_layers = static_cast<uint32_t>(model.getNumLayers());
   context.vocab_size = static_cast<uint32_t>(model.getVocabSize());
-  context.kv_groups = {{0, context.num_layers}};
   for (Operation& op : model.getBody().front()) {
     context.num_kernels += isa<llm::KernelOp>(op);
     context.num_rope_tables += isa<llm::RopeTableOp>(op);
     if (auto packed = dyn_cast<llm::PackedWeightOp>(op))
       context.weights.push_back(layersOf(packed));
+    if (auto state = dyn_cast<llm::StateOp>(op)) context.states.push_back(stateOf(state));
   }
   return context;
 }

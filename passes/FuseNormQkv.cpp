@@ -49,7 +49,7 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
   if (static_cast<bool>(m.q.rope) != static_cast<bool>(m.k.rope))
     return fail(m.q.rope ? "rope on " + spelled(m.q) + " but not on " + spelled(m.k)
                          : "rope on " + spelled(m.k) + " but not on " + spelled(m.q));
-  auto kv = cast<llm::KvCacheType>(write.getKv().getType());
+  llm::KvCacheType kv = llm::kvTypeOf(write, write.getStateAttr());
   if (kv.getValueDim() != kv.getHeadDim()) return fail("keys and values differ in width");
   if (m.q.rope) {
     if (m.q.rope.getTableAttr() != m.k.rope.getTableAttr())
@@ -113,7 +113,7 @@ struct FuseKvWrite : OpRewritePattern<llm::KvWriteOp> {
 
     auto fused = llm::NormQkvOp::create(
         rewriter, write.getLoc(), m->q.linear.getY().getType(), m->norm.x, write.getRows(),
-        write.getKv(), m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps, m->q.weight(),
+        write.getStateAttr(), m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps, m->q.weight(),
         m->k.weight(), m->v.weight(), m->q.biasOrNull(), m->k.biasOrNull(), m->v.biasOrNull(),
         m->q.qkNorm ? m->q.qkNorm.getWeightAttr() : nullptr,
         m->k.qkNorm ? m->k.qkNorm.getWeightAttr() : nullptr,

@@ -14,7 +14,8 @@ std::string typeName(Type type) {
   return name;
 }
 
-/// Everything of a symbol that code depends on: a weight's shape and type, or a rope table's width.
+/// Everything of a symbol that code depends on: a weight's shape and type, a rope table's width, a
+/// state's type and window.
 void describe(llvm::raw_ostream& os, Operation* from, FlatSymbolRefAttr symbol) {
   auto model = from->getParentOfType<llm::ModelOp>();
   Operation* target = SymbolTable::lookupSymbolIn(model, symbol.getAttr());
@@ -27,15 +28,18 @@ void describe(llvm::raw_ostream& os, Operation* from, FlatSymbolRefAttr symbol) 
       os << 'x' << weight.getTensorType().getElementType();
   } else if (auto table = dyn_cast_or_null<llm::RopeTableOp>(target)) {
     os << "rope" << table.getInvFreq().size();
+  } else if (auto state = dyn_cast_or_null<llm::StateOp>(target)) {
+    os << state.getType() << " window " << state.getWindow();
   } else {
     os << symbol;
   }
 }
 
-std::string contentOf(llm::KernelOpInterface op, int64_t maxRows, ArrayRef<int64_t> rowStrides) {
+std::string contentOf(llm::KernelOpInterface op, llm::StepKind kind, int64_t maxRows,
+                      ArrayRef<int64_t> rowStrides) {
   std::string key;
   llvm::raw_string_ostream os(key);
-  os << op->getName() << " rows " << maxRows;
+  os << op->getName() << ' ' << llm::stringifyStepKind(kind) << " rows " << maxRows;
   for (NamedAttribute attr : op->getAttrs()) {
     os << ' ' << attr.getName() << '=';
     if (auto symbol = dyn_cast<FlatSymbolRefAttr>(attr.getValue()))
@@ -59,11 +63,15 @@ std::string contentOf(llm::KernelOpInterface op, int64_t maxRows, ArrayRef<int64
 
 }  // namespace
 
-std::string kernelName(llm::KernelOpInterface op, int64_t maxRows) {
+std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
   std::string name = op->getName().stripDialect().str();
   int64_t outputs = 0, inputs = 0;
-  Type weightType, kvType;
+  Type weightType;
+  llm::StateOp state;
   for (const llm::KernelOperand& operand : op.getKernelOperands()) {
+    if (operand.space == llm::Space::keys || operand.space == llm::Space::recurrent)
+      state = llm::lookupState(op, operand.symbols.front());
+    if (operand.space != llm::Space::weights) continue;
     for (FlatSymbolRefAttr symbol : operand.symbols) {
       llm::WeightOp weight = llm::lookupWeight(op, symbol);
       if (!weight || weight.getKind() != llm::WeightKind::matrix) continue;
@@ -72,25 +80,22 @@ std::string kernelName(llm::KernelOpInterface op, int64_t maxRows) {
       weightType = weight.getTensorType().getElementType();
     }
   }
-  for (Type type : op->getOperandTypes())
-    if (auto kv = dyn_cast<llm::KvCacheType>(type)) kvType = kv;
 
   auto append = [&](const Twine& part) { name += ("_" + part).str(); };
-  auto widthOf = [](Value v) { return cast<RankedTensorType>(v.getType()).getDimSize(1); };
+  llm::KvCacheType kv = state ? state.getKvType() : llm::KvCacheType();
   if (auto attention = dyn_cast<llm::AttentionOp>(op.getOperation())) {
-    auto kv = cast<llm::KvCacheType>(kvType);
-    append(Twine(widthOf(attention.getQ()) / kv.getHeadDim()) + "x" + Twine(kv.getNumKvHeads()) +
-           "x" + Twine(kv.getHeadDim()));
+    append(Twine(llm::widthOf(attention.getQ()) / kv.getHeadDim()) + "x" +
+           Twine(kv.getNumKvHeads()) + "x" + Twine(kv.getHeadDim()));
     if (kv.getValueDim() != kv.getHeadDim()) name += ("x" + Twine(kv.getValueDim())).str();
-    if (attention.getWindow()) append("window" + Twine(attention.getWindow()));
+    if (state.getWindow()) append("window" + Twine(state.getWindow()));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));
     append(typeName(weightType));
   } else {
-    append(Twine(widthOf(op->getNumResults() ? Value(op->getResult(0)) : op->getOperand(0))));
+    append(Twine(llm::widthOf(op->getNumResults() ? Value(op->getResult(0)) : op->getOperand(0))));
   }
-  if (kvType) append("kv" + typeName(cast<llm::KvCacheType>(kvType).getElementType()));
-  append(maxRows <= llm::kDecodeMaxRows ? "decode" : "prefill");
+  if (kv) append("kv" + typeName(kv.getElementType()));
+  append(llm::stringifyStepKind(kind));
   return name;
 }
 
@@ -105,16 +110,14 @@ std::string KernelTable::uniqueName(std::string name) {
   return unique;
 }
 
-FlatSymbolRefAttr KernelTable::get(llm::KernelOpInterface op, int64_t maxRows,
+FlatSymbolRefAttr KernelTable::get(llm::KernelOpInterface op, llm::StepKind kind, int64_t maxRows,
                                    ArrayRef<int64_t> rowStrides) {
-  auto [found, isNew] = byContent_.try_emplace(contentOf(op, maxRows, rowStrides));
+  auto [found, isNew] = byContent_.try_emplace(contentOf(op, kind, maxRows, rowStrides));
   if (!isNew) return found->second;
 
   OpBuilder builder = OpBuilder::atBlockEnd(&model_.getBody().front());
-  std::string name = uniqueName(kernelName(op, maxRows));
-  auto kernel = llm::KernelOp::create(builder, op->getLoc(), builder.getStringAttr(name),
-                                      builder.getI64IntegerAttr(maxRows),
-                                      builder.getDenseI64ArrayAttr(rowStrides));
+  std::string name = uniqueName(kernelName(op, kind));
+  auto kernel = llm::KernelOp::create(builder, op->getLoc(), name, kind, maxRows, rowStrides);
   Block* body = builder.createBlock(&kernel.getBody());
   Operation* clone = builder.clone(*op.getOperation());
   for (OpOperand& operand : clone->getOpOperands())

@@ -11,15 +11,15 @@
 namespace llmc {
 
 /// Collects kernels while a model is scheduled. Two ops share one when they agree in op,
-/// attributes, operand and result types, the shapes, types and packing of their weights, the bound
-/// on rows and the row strides of their buffers; which weight a symbol names is a matter of the
-/// phase, not of the kernel.
+/// attributes, operand and result types, the shapes, types and packing of their weights, the types and
+/// windows of their states, the kind of step, the bound on rows and the row strides of their buffers.
+/// Which weight or state a symbol names is a matter of the phase, not of the kernel.
 class KernelTable {
  public:
   explicit KernelTable(llm::ModelOp model);
 
   /// The symbol of `op`'s kernel; declares it at the end of the model the first time.
-  mlir::FlatSymbolRefAttr get(llm::KernelOpInterface op, int64_t maxRows,
+  mlir::FlatSymbolRefAttr get(llm::KernelOpInterface op, llm::StepKind kind, int64_t maxRows,
                               llvm::ArrayRef<int64_t> rowStrides);
   int64_t size() const { return static_cast<int64_t>(byContent_.size()); }
 
@@ -34,6 +34,6 @@ class KernelTable {
 /// What a kernel of `op` was specialised to, as a C identifier:
 /// norm_qkv_6144x4096_bf16_kvbf16_decode, attention_32x8x128_window4096_kvf16_prefill,
 /// rms_norm_4096_decode.
-std::string kernelName(llm::KernelOpInterface op, int64_t maxRows);
+std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind);
 
 }  // namespace llmc

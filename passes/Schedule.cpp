@@ -69,9 +69,9 @@ class EntryScheduler {
     int64_t arenaBytes = 0;
     for (const Buffer& b : buffers_) arenaBytes += b.bytes();
     auto schedule = llm::ScheduleOp::create(
-        builder, entry_.getLoc(), entry_.getSymNameAttr(), builder.getI64IntegerAttr(maxRows_),
-        builder.getI64IntegerAttr(maxLogitsRows_), builder.getI64IntegerAttr(arenaBytes),
-        symbolOf(logits_));
+        builder, entry_.getLoc(), entry_.getSymNameAttr(), entry_.getKindAttr(),
+        builder.getI64IntegerAttr(maxRows_), builder.getI64IntegerAttr(maxLogitsRows_),
+        builder.getI64IntegerAttr(arenaBytes), symbolOf(logits_));
     builder.createBlock(&schedule.getBody());
     int64_t offset = 0;
     for (const Buffer& b : buffers_) {
@@ -187,17 +187,21 @@ class EntryScheduler {
           symbol = FlatSymbolRefAttr::get(packed_.lookup(operand).getSymNameAttr());
           break;
         case llm::Space::rope:
+        case llm::Space::input:
+        case llm::Space::keys:
+        case llm::Space::values:
+        case llm::Space::block_table:
+        case llm::Space::recurrent:
+        case llm::Space::slots:
           symbol = operand.symbols.front();
-          break;
-        case llm::Space::kv_keys:
-        case llm::Space::kv_values:
           break;
       }
       operands.push_back(
           llm::OperandAttr::get(builder.getContext(), operand.access, operand.space, symbol));
     }
-    const llm::Tiling tiling = op.getTiling(maxRows_);
-    llm::PhaseOp::create(builder, op->getLoc(), kernels_.get(op, maxRows_, rowStrides),
+    const llm::Tiling tiling = op.getTiling(entry_.getKind());
+    llm::PhaseOp::create(builder, op->getLoc(),
+                         kernels_.get(op, entry_.getKind(), maxRows_, rowStrides),
                          builder.getI64IntegerAttr(tiling.tiles),
                          builder.getI64IntegerAttr(tiling.rowsPerTile),
                          builder.getArrayAttr(operands));

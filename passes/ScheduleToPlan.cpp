@@ -7,6 +7,33 @@ namespace llmc {
 
 namespace {
 
+// The enums of the dialect have the cases of the schema's, in the same order.
+#define LLMC_SAME_CASE(TYPE, CASE) \
+  static_assert(static_cast<int>(llm::TYPE::CASE) == static_cast<int>(schema::TYPE::CASE))
+LLMC_SAME_CASE(Space, arena);
+LLMC_SAME_CASE(Space, weights);
+LLMC_SAME_CASE(Space, keys);
+LLMC_SAME_CASE(Space, values);
+LLMC_SAME_CASE(Space, rope);
+LLMC_SAME_CASE(Space, input);
+LLMC_SAME_CASE(Space, block_table);
+LLMC_SAME_CASE(Space, recurrent);
+LLMC_SAME_CASE(Space, slots);
+LLMC_SAME_CASE(Access, read);
+LLMC_SAME_CASE(Access, write);
+LLMC_SAME_CASE(Access, read_write);
+LLMC_SAME_CASE(StepKind, prefill);
+LLMC_SAME_CASE(StepKind, decode);
+LLMC_SAME_CASE(StepKind, verify);
+LLMC_SAME_CASE(StepKind, commit);
+LLMC_SAME_CASE(StepKind, embed);
+LLMC_SAME_CASE(StepKind, mtp);
+LLMC_SAME_CASE(Axis, row);
+LLMC_SAME_CASE(Axis, logits_row);
+LLMC_SAME_CASE(Axis, sequence);
+LLMC_SAME_CASE(Axis, step);
+#undef LLMC_SAME_CASE
+
 class Converter {
  public:
   Converter(llm::ScheduleOp schedule, const PlanIndex& index) : schedule_(schedule), index_(index) {
@@ -17,12 +44,17 @@ class Converter {
   FailureOr<schema::EntryPointT> convert() {
     schema::EntryPointT entry;
     entry.name = schedule_.getSymName().str();
+    entry.kind = static_cast<schema::StepKind>(schedule_.getKind());
     entry.max_rows = static_cast<uint32_t>(schedule_.getMaxRows());
     entry.max_logits_rows = static_cast<uint32_t>(schedule_.getMaxLogitsRows());
     entry.arena_bytes = schedule_.getArenaBytes();
     auto logits = buffers_.find(schedule_.getLogitsAttr().getAttr());
     if (logits == buffers_.end()) return unknown(schedule_, "buffer", schedule_.getLogitsAttr());
-    entry.logits_buffer = logits->second;
+    auto output = std::make_unique<schema::OutputT>();
+    output->name = "logits";
+    output->axis = schema::Axis::logits_row;
+    output->buffer = logits->second;
+    entry.outputs.push_back(std::move(output));
 
     for (Operation& op : schedule_.getBody().front()) {
       if (auto buffer = dyn_cast<llm::BufferOp>(op)) {
@@ -33,14 +65,14 @@ class Converter {
           section->num_layers = 1;
           entry.sections.push_back(std::move(section));
         }
-        if (failed(addPhase(*entry.sections.back(), phase))) return failure();
+        if (failed(addPhase(entry, *entry.sections.back(), phase))) return failure();
       } else if (auto repeat = dyn_cast<llm::RepeatOp>(op)) {
         auto section = std::make_unique<schema::SectionT>();
         section->is_layers = true;
         section->first_layer = static_cast<uint32_t>(repeat.getFirstLayer());
         section->num_layers = static_cast<uint32_t>(repeat.getNumLayers());
         for (auto inner : repeat.getBody().getOps<llm::PhaseOp>())
-          if (failed(addPhase(*section, inner))) return failure();
+          if (failed(addPhase(entry, *section, inner))) return failure();
         entry.sections.push_back(std::move(section));
       }
     }
@@ -63,7 +95,7 @@ class Converter {
     return buffer;
   }
 
-  LogicalResult addPhase(schema::SectionT& section, llm::PhaseOp op) {
+  LogicalResult addPhase(schema::EntryPointT& entry, schema::SectionT& section, llm::PhaseOp op) {
     auto model = schedule_->getParentOfType<llm::ModelOp>();
     auto phase = std::make_unique<schema::PhaseT>();
     auto kernelIndex = index_.kernels.find(op.getKernelAttr().getAttr());
@@ -84,27 +116,41 @@ class Converter {
     phase->kv_bytes_per_token = static_cast<uint64_t>(cost.kvBytesPerToken);
     phase->flops_per_row = static_cast<uint64_t>(cost.flopsPerRow);
     phase->flops_per_row_per_token = static_cast<uint64_t>(cost.flopsPerRowPerToken);
-    phase->on_logits_rows = body.onLogitsRows();
+    phase->axis = body.onLogitsRows() ? schema::Axis::logits_row : schema::Axis::row;
     phase->expert_bytes = static_cast<uint64_t>(cost.expertBytes);
     phase->experts_per_row = static_cast<uint32_t>(cost.expertsPerRow);
     phase->num_experts = static_cast<uint32_t>(cost.numExperts);
     phase->window = static_cast<uint32_t>(cost.window);
     for (Attribute attr : op.getOperands())
-      if (failed(addOperand(*phase, op, cast<llm::OperandAttr>(attr)))) return failure();
+      if (failed(addOperand(entry, *phase, op, cast<llm::OperandAttr>(attr)))) return failure();
     section.phases.push_back(std::move(phase));
     return success();
   }
 
-  LogicalResult addOperand(schema::PhaseT& phase, llm::PhaseOp op, llm::OperandAttr attr) {
+  /// The index of the input `name` of the entry point, which gets it with the first phase that reads
+  /// it.
+  static FailureOr<uint32_t> inputIndex(schema::EntryPointT& entry, StringRef name) {
+    for (uint32_t i = 0; i < entry.inputs.size(); ++i)
+      if (entry.inputs[i]->name == name) return i;
+    for (const llm::StepInput& known : llm::kStepInputs) {
+      if (known.name != name) continue;
+      auto input = std::make_unique<schema::InputT>();
+      input->name = name.str();
+      input->dtype = schema::DType::i32;
+      input->axis = static_cast<schema::Axis>(known.axis);
+      input->width = static_cast<uint32_t>(known.width);
+      entry.inputs.push_back(std::move(input));
+      return static_cast<uint32_t>(entry.inputs.size() - 1);
+    }
+    return failure();
+  }
+
+  LogicalResult addOperand(schema::EntryPointT& entry, schema::PhaseT& phase, llm::PhaseOp op,
+                           llm::OperandAttr attr) {
     auto operand = std::make_unique<schema::OperandT>();
-    // The enums of the dialect and of the schema have the same cases in the same order.
-    static_assert(static_cast<int>(llm::Space::rope) == static_cast<int>(schema::Space::rope));
-    static_assert(static_cast<int>(llm::Access::read_write) ==
-                  static_cast<int>(schema::Access::read_write));
     operand->space = static_cast<schema::Space>(attr.getSpace());
     operand->access = static_cast<schema::Access>(attr.getAccess());
     auto resolve = [&](const llvm::DenseMap<StringAttr, uint32_t>& table, StringRef what) {
-      if (!attr.getSymbol()) return LogicalResult(op.emitOpError() << "names no " << what);
       auto found = table.find(attr.getSymbol().getAttr());
       if (found == table.end()) return unknown(op, what, attr.getSymbol());
       operand->index = found->second;
@@ -121,8 +167,19 @@ class Converter {
       case llm::Space::rope:
         resolved = resolve(index_.ropeTables, "rope table");
         break;
-      case llm::Space::kv_keys:
-      case llm::Space::kv_values:
+      case llm::Space::keys:
+      case llm::Space::values:
+      case llm::Space::block_table:
+      case llm::Space::recurrent:
+      case llm::Space::slots:
+        resolved = resolve(index_.states, "state");
+        break;
+      case llm::Space::input:
+        if (FailureOr<uint32_t> input = inputIndex(entry, attr.getSymbol().getValue());
+            succeeded(input))
+          operand->index = *input;
+        else
+          resolved = unknown(op, "input of a step", attr.getSymbol());
         break;
     }
     phase.operands.push_back(std::move(operand));
@@ -144,6 +201,7 @@ PlanIndex::PlanIndex(llm::ModelOp model) {
     if (auto kernel = dyn_cast<llm::KernelOp>(op)) number(kernels, kernel.getSymNameAttr());
     if (auto weight = dyn_cast<llm::PackedWeightOp>(op)) number(weights, weight.getSymNameAttr());
     if (auto table = dyn_cast<llm::RopeTableOp>(op)) number(ropeTables, table.getSymNameAttr());
+    if (auto state = dyn_cast<llm::StateOp>(op)) number(states, state.getSymNameAttr());
   }
 }
 

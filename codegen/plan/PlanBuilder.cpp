@@ -44,7 +44,7 @@ class PlanBuilder {
     for (auto kernel : model_.getBody().getOps<llm::KernelOp>()) addKernel(kernel);
     for (cpu::TargetImage& image : parts_.images) addTarget(image);
     for (cuda::CudaImage& image : parts_.cuda_images) addTarget(image);
-    LLMRT_RETURN_IF_ERROR(addKvGroup());
+    for (auto state : model_.getBody().getOps<llm::StateOp>()) addState(state);
     for (auto table : model_.getBody().getOps<llm::RopeTableOp>()) addRopeTable(table);
     addGeneration();
     plan_.tokenizer = std::move(parts_.tokenizer);
@@ -145,6 +145,7 @@ class PlanBuilder {
     int64_t rows = 0, cols = 0, experts = 0;
     std::string dtype;
     for (const llm::KernelOperand& operand : op.getKernelOperands()) {
+      if (operand.space != llm::Space::weights) continue;
       for (mlir::FlatSymbolRefAttr symbol : operand.symbols) {
         llm::WeightOp weight = llm::lookupWeight(op, symbol);
         if (!weight || weight.getKind() != llm::WeightKind::matrix) continue;
@@ -158,9 +159,9 @@ class PlanBuilder {
     if (rows > 0)
       text = fmt::format("{}weights {}x{} {}, ",
                          experts ? fmt::format("{} experts, ", experts) : "", rows, cols, dtype);
-    if (std::optional<llm::KvCacheType> kv = kvCacheOf(op)) {
-      text += fmt::format("KV cache {}x{} {}, ", kv->getNumKvHeads(), kv->getHeadDim(),
-                          schema::EnumNameDType(dtypeOf(kv->getElementType())));
+    if (llm::KvCacheType kv = kvOf(op)) {
+      text += fmt::format("KV cache {}x{} {}, ", kv.getNumKvHeads(), kv.getHeadDim(),
+                          schema::EnumNameDType(dtypeOf(kv.getElementType())));
     }
     if (rows == 0 && op->getNumResults() > 0) {
       const auto type = mlir::cast<mlir::RankedTensorType>(op->getResult(0).getType());
@@ -187,6 +188,7 @@ class PlanBuilder {
     t->image_hash = XXH3_64bits(t->image.data(), t->image.size());
     t->scratch_bytes = static_cast<uint64_t>(image.scratchBytes);
     t->abi_version = LLMC_CUDA_ABI_VERSION;
+    t->cuda_operands = image.operands;
     t->cuda_min_driver = image.binary.minDriver;
     for (const cuda::Launch& from : image.launches) {
       auto launch = std::make_unique<schema::CudaLaunchT>();
@@ -212,38 +214,34 @@ class PlanBuilder {
     plan_.targets.push_back(std::move(t));
   }
 
-  static std::optional<llm::KvCacheType> kvCacheOf(llm::KernelOpInterface op) {
-    for (mlir::Type type : op->getOperandTypes())
-      if (auto kv = mlir::dyn_cast<llm::KvCacheType>(type)) return kv;
-    return std::nullopt;
+  /// The cache that an op reads or writes; null where there is none.
+  static llm::KvCacheType kvOf(llm::KernelOpInterface op) {
+    for (const llm::KernelOperand& operand : op.getKernelOperands())
+      if (operand.space == llm::Space::keys) return llm::kvTypeOf(op, operand.symbols.front());
+    return {};
   }
 
-  /// One group for all layers: an entry point has one cache.
-  Status addKvGroup() {
-    auto g = std::make_unique<schema::KvGroupT>();
-    std::optional<llm::KvCacheType> kv;
-    std::optional<uint64_t> window;
-    for (auto kernel : model_.getBody().getOps<llm::KernelOp>()) {
-      llm::KernelOpInterface op = kernel.getComputeOp();
-      if (std::optional<llm::KvCacheType> type = kvCacheOf(op)) kv = type;
-      if (auto attention = mlir::dyn_cast<llm::AttentionOp>(op.getOperation())) {
-        const auto own = static_cast<uint64_t>(attention.getWindow());
-        // A group keeps what the layer that looks back furthest needs; 0 is everything.
-        if (!window) window = own;
-        window = own == 0 || *window == 0 ? 0 : std::max(*window, own);
-      }
+  void addState(llm::StateOp op) {
+    auto s = std::make_unique<schema::StateT>();
+    s->name = op.getSymName().str();
+    for (int64_t layer : op.getLayerNumbers()) s->layers.push_back(static_cast<uint32_t>(layer));
+    if (llm::KvCacheType kv = op.getKvType()) {
+      s->kind = schema::StateKind::kv;
+      s->dtype = dtypeOf(kv.getElementType());
+      s->num_kv_heads = static_cast<uint32_t>(kv.getNumKvHeads());
+      s->head_dim = static_cast<uint32_t>(kv.getHeadDim());
+      s->head_dim_padded = (s->head_dim + 15) / 16 * 16;
+      if (kv.getValueDim() != kv.getHeadDim())
+        s->value_dim_padded = static_cast<uint32_t>((kv.getValueDim() + 15) / 16 * 16);
+      s->window = static_cast<uint32_t>(op.getWindow());
+    } else {
+      llm::RecurrentType type = op.getRecurrentType();
+      s->kind = schema::StateKind::recurrent;
+      s->dtype = dtypeOf(type.getElementType());
+      s->elements = 1;
+      for (int64_t size : type.getShape()) s->elements *= static_cast<uint64_t>(size);
     }
-    if (!kv) return llmrt::internalError("no kernel reads a KV cache");
-    g->dtype = dtypeOf(kv->getElementType());
-    g->num_layers = static_cast<uint32_t>(model_.getNumLayers());
-    g->num_kv_heads = static_cast<uint32_t>(kv->getNumKvHeads());
-    g->head_dim = static_cast<uint32_t>(kv->getHeadDim());
-    g->head_dim_padded = (g->head_dim + 15) / 16 * 16;
-    g->window = static_cast<uint32_t>(window.value_or(0));
-    if (kv->getValueDim() != kv->getHeadDim())
-      g->value_dim_padded = static_cast<uint32_t>((kv->getValueDim() + 15) / 16 * 16);
-    plan_.kv_groups.push_back(std::move(g));
-    return {};
+    plan_.states.push_back(std::move(s));
   }
 
   void addRopeTable(llm::RopeTableOp op) {

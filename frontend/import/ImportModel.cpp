@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Verifier.h"
@@ -86,10 +87,11 @@ class Importer {
                                  spec_.vocab_size, options_.maxSeqLen, options_.maxBatch);
     builder_.setInsertionPointToEnd(&model.getBody().emplaceBlock());
     weights();
+    states();
     // One row per sequence, the tail of a prompt, speculated tokens. A larger batch takes several
     // steps.
-    entry("decode", kDecodeMaxRows);
-    entry("prefill", std::min(options_.prefillChunk, options_.maxSeqLen));
+    entry("decode", StepKind::decode, kDecodeMaxRows);
+    entry("prefill", StepKind::prefill, std::min(options_.prefillChunk, options_.maxSeqLen));
     if (failed(verify(*module))) return {};
     return module;
   }
@@ -126,6 +128,30 @@ class Importer {
     if (spec_.learned_positions) return;
     ropeTable("rope", spec_.rope);
     if (spec_.local_rope) ropeTable("local_rope", *spec_.local_rope);
+  }
+
+  /// The state of layers of this form: layers of one window share one.
+  FlatSymbolRefAttr state(const LayerForm& form) {
+    const char* base = spec_.latent.kv_rank ? "latent" : "kv";
+    return form.window ? symbol(Twine(base) + "_window" + Twine(form.window)) : symbol(base);
+  }
+
+  void states() {
+    struct State {
+      int64_t window;
+      SmallVector<int64_t> layers;  // half-open ranges
+    };
+    llvm::MapVector<StringAttr, State> states;
+    for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
+      const LayerForm form = layerForm(layer);
+      State& s = states.insert({state(form).getAttr(), {form.window, {}}}).first->second;
+      if (!s.layers.empty() && s.layers.back() == layer)
+        ++s.layers.back();
+      else
+        s.layers.append({layer, layer + 1});
+    }
+    for (auto& [name, s] : states)
+      StateOp::create(builder_, loc_, name.getValue(), kvType_, s.window, s.layers);
   }
 
   void ropeTable(StringRef name, const Rope& rope) {
@@ -186,26 +212,26 @@ class Importer {
     return x;
   }
 
-  Value attend(Value q, Value rows, Value kv, const LayerForm& form, int64_t width) {
+  Value attend(Value q, Value rows, const LayerForm& form, int64_t width) {
     const double scale = spec_.attention_scale != 0
                              ? spec_.attention_scale
                              : 1.0 / std::sqrt(static_cast<double>(spec_.head_dim));
-    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, kv, APFloat(scale),
-                               form.window, APFloat(spec_.attention_softcap), optional("sinks"));
+    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, state(form),
+                               number(scale), number(spec_.attention_softcap), optional("sinks"));
   }
 
-  Value attention(Value x, Value rows, Value kv, const LayerForm& form) {
+  Value attention(Value x, Value rows, const LayerForm& form) {
     Value q = linear(x, "q_proj", spec_.qSize());
     Value k = linear(x, "k_proj", spec_.kvSize());
     Value v = linear(x, "v_proj", spec_.kvSize());
     q = rope(qkNorm(q, "q_norm"), rows, form, spec_.head_dim);
     k = rope(qkNorm(k, "k_norm"), rows, form, spec_.head_dim);
-    KvWriteOp::create(builder_, loc_, k, v, rows, kv);
-    return linear(attend(q, rows, kv, form, spec_.qSize()), "o_proj", spec_.hidden_size);
+    KvWriteOp::create(builder_, loc_, k, v, rows, state(form));
+    return linear(attend(q, rows, form, spec_.qSize()), "o_proj", spec_.hidden_size);
   }
 
   /// The cache holds one head: what is rotated, then the latents, which are the values too.
-  Value latentAttention(Value x, Value rows, Value kv, const LayerForm& form) {
+  Value latentAttention(Value x, Value rows, const LayerForm& form) {
     const Latent& l = spec_.latent;
     const int64_t heads = spec_.num_heads;
     auto perHead = builder_.getI64IntegerAttr(heads);
@@ -224,8 +250,8 @@ class Importer {
     Value qRope = rope(linear(qIn, "q_rope", heads * l.rope_dim), rows, form, l.rope_dim);
     Value latent = rmsNorm(linear(x, "kv_a", l.kv_rank), "kv_a_norm", kEps);
     Value kRope = rope(linear(x, "k_rope", l.rope_dim), rows, form, l.rope_dim);
-    KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, kv);
-    Value a = attend(concat(qRope, qLatent, heads), rows, kv, form, heads * l.kv_rank);
+    KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, state(form));
+    Value a = attend(concat(qRope, qLatent, heads), rows, form, heads * l.kv_rank);
     Value o = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.value_dim), a, symbol("v_up"),
                                    perHead);
     return linear(o, "o_proj", spec_.hidden_size);
@@ -287,12 +313,12 @@ class Importer {
   }
 
   /// One decoder layer over the residual stream `h`. `suffix`: of its MLP's weights.
-  Value layer(Value h, Value rows, Value kv, const LayerForm& form, const std::string& suffix) {
+  Value layer(Value h, Value rows, const LayerForm& form, const std::string& suffix) {
     const Form& model = spec_.form;
     auto input = [&](Value x, const char* name) { return model.pre_norm ? norm(x, name) : x; };
     Value x = input(h, "input_norm");
     Value a =
-        spec_.latent.kv_rank ? latentAttention(x, rows, kv, form) : attention(x, rows, kv, form);
+        spec_.latent.kv_rank ? latentAttention(x, rows, form) : attention(x, rows, form);
     Value r = joined(h, a, "attention_out_norm");
     // Each half has a norm of its own even where they share the weights: so both can be fused.
     Value n =
@@ -311,12 +337,11 @@ class Importer {
     return names_.contains((experts ? "router" : "up_proj") + suffix) ? suffix : "";
   }
 
-  void entry(StringRef name, int64_t maxRows) {
-    auto entry = EntryOp::create(builder_, loc_, name, maxRows);
+  void entry(StringRef name, StepKind kind, int64_t maxRows) {
+    auto entry = EntryOp::create(builder_, loc_, name, kind, maxRows);
     OpBuilder::InsertionGuard guard(builder_);
     Block& block = entry.getBody().emplaceBlock();
     Value rows = block.addArgument(RowsType::get(builder_.getContext()), loc_);
-    Value kv = block.addArgument(kvType_, loc_);
     builder_.setInsertionPointToEnd(&block);
 
     RankedTensorType residual = rowsOf(spec_.hidden_size);
@@ -331,7 +356,7 @@ class Importer {
       Block& body = layers.getBody().emplaceBlock();
       Value h = body.addArgument(residual, loc_);
       builder_.setInsertionPointToEnd(&body);
-      YieldOp::create(builder_, loc_, layer(h, rows, kv, form, mlpSuffix(first)));
+      YieldOp::create(builder_, loc_, layer(h, rows, form, mlpSuffix(first)));
       x = layers.getResult();
       first = end;
     }
@@ -371,8 +396,9 @@ Type elementType(MLIRContext& context, llmrt::DType dtype) {
       return Float16Type::get(&context);
     case llmrt::DType::kBF16:
       return BFloat16Type::get(&context);
+    default:
+      llvm_unreachable("weights and caches are floats");
   }
-  return Float32Type::get(&context);
 }
 
 OwningOpRef<ModuleOp> importModel(MLIRContext& context, const ModelSpec& spec,
