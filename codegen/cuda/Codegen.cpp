@@ -7,8 +7,11 @@ llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTar
   llvm::Expected<Binary> binary =
       compileCuda((wgmma ? "#define LLMC_WGMMA\n" : "") + source.text, target.arch);
   if (!binary) return binary.takeError();
-  CudaImage image{
-      target.name, std::move(*binary), {}, wgmma ? source.wgmmaScratchBytes : source.scratchBytes};
+  CudaImage image{.target = target.name,
+                  .binary = std::move(*binary),
+                  .launches = {},
+                  .operands = source.operands,
+                  .scratchBytes = wgmma ? source.wgmmaScratchBytes : source.scratchBytes};
   for (const Launch& launch : source.launches)
     if (launch.where != (wgmma ? Launch::kWithoutWgmma : Launch::kWithWgmma))
       image.launches.push_back(launch);

@@ -35,6 +35,7 @@ struct Launch {
 struct CudaSource {
   std::string text;
   std::vector<Launch> launches;
+  int64_t operands = 1;  // every kernel takes so many: the most that one of them has
   int64_t scratchBytes = 0, wgmmaScratchBytes = 0;  // without LLMC_WGMMA and with it
 };
 
@@ -42,6 +43,7 @@ struct CudaImage {
   std::string target;  // CudaTarget::name
   Binary binary;
   std::vector<Launch> launches;
+  int64_t operands = 0;  // CudaSource::operands: schema Target.cuda_operands
   int64_t scratchBytes = 0;
 };
 
@@ -51,7 +53,8 @@ struct EmitOptions {
   int64_t panelsPerBlock = 0;
 };
 
-/// One line where a kernel has no CUDA form.
+/// One line where a kernel has no CUDA form: it names the kernel, and the op, state, kind of step
+/// or operand that has none.
 llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& options = {});
 
 llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTarget& target);

@@ -62,24 +62,23 @@ void flashAttention(Functions& out, llm::KvCacheType kv, int64_t group, const st
 
 }  // namespace
 
-Functions emitAttention(llm::AttentionOp op, const KernelForm& form) {
+Functions emit(llm::AttentionOp op, const KernelForm& form) {
   Functions result;
-  auto kv = cast<llm::KvCacheType>(op.getKv().getType());
-  const int64_t heads = width(op.getQ()) / kv.getHeadDim();
+  const llm::KvCacheType kv = llm::kvTypeOf(op, op.getStateAttr());
+  const auto window = static_cast<int64_t>(llm::lookupState(op, op.getStateAttr()).getWindow());
+  const int64_t heads = llm::widthOf(op.getQ()) / kv.getHeadDim();
   const int64_t padded = ceilDiv(kv.getHeadDim(), 16) * 16,
                 valuePadded = ceilDiv(kv.getValueDim(), 16) * 16;
   if (padded > kMostHeadDim)
     result.problem = fmt::format("attention with head_dim {}", kv.getHeadDim());
-  const int64_t sinks = op.getSinksAttr() ? 3 : -1;
   const double cap = op.getSoftcap().convertToDouble();
-  const std::string spec =
-      fmt::format("Attention<{}, {}, {}, {}, {}", poolName(op.getKv().getType()), heads,
-                  int64_t(op.getWindow()), form.strides[0], form.strides[1]);
+  const std::string spec = fmt::format("Attention<{}, {}, {}, {}, {}", poolName(kv), heads, window,
+                                       form.stride("q"), form.stride("y"));
   const std::string operands =
-      fmt::format("args, {}, {}, {}, {}, {}", in(0), any(1), any(2), out(sinks < 0 ? 3 : 4),
-                  number(op.getScale().convertToDouble()));
+      fmt::format("args, {}, {}, {}, {}, {}, {}", form.in("q"), form.cacheRows(), form.any("keys"),
+                  form.any("values"), form.out("y"), number(op.getScale().convertToDouble()));
   const std::string more =
-      sinks >= 0 || cap != 0 ? fmt::format(", {}, {}", number(cap), in(sinks)) : "";
+      form.has("sinks") || cap != 0 ? fmt::format(", {}, {}", number(cap), form.in("sinks")) : "";
   const int64_t group = heads / kv.getNumKvHeads();
   const int64_t together = std::min<int64_t>(group, padded > 256 ? 2 : 4);
   const int64_t rounds = ceilDiv(group, together), parts = ceilDiv(rounds, kRoundsPerPart);

@@ -17,7 +17,7 @@ constexpr int64_t kRowsOfAPart = 64;
 
 /// One of the two products of routed experts.
 struct ExpertProduct {
-  Matrix matrix;
+  llm::Matrix matrix;
   int64_t numPanels;  // of one expert
   int64_t numExperts, topK;
   std::string route;  // the device's Route
@@ -38,11 +38,12 @@ struct ExpertProduct {
 ExpertProduct productOf(Operation* op, FlatSymbolRefAttr weight, bool pairs, Value route,
                         const KernelForm& form) {
   ExpertProduct p;
-  p.matrix = matrixOf(op, weight);
+  p.matrix = llm::matrixOf(op, weight);
   p.numPanels = ceilDiv(p.matrix.rows, 16) * (pairs ? 2 : 1);
   p.numExperts = static_cast<int64_t>(llm::lookupWeight(op, weight).getNumExperts());
-  p.topK = width(route) / 2;
-  p.route = fmt::format("Route<{}, {}, {}>{{{}}}", p.numExperts, p.topK, form.strides[1], in(1));
+  p.topK = llm::widthOf(route) / 2;
+  p.route = fmt::format("Route<{}, {}, {}>{{{}}}", p.numExperts, p.topK, form.stride("route"),
+                        form.in("route"));
   p.maxRows = form.maxRows;
   return p;
 }
@@ -54,8 +55,9 @@ std::string scratchAt(int64_t offset) {
 
 /// The product of many rows: sorted by expert, each expert's on its own. `ownRows`: ExpertRows'.
 /// `scratchBytes`: what the op takes of scratch, the sorted entries first; packed rows come behind.
-void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownRows,
+void manyRows(Functions& out, const ExpertProduct& p, const KernelForm& form, bool ownRows,
               int64_t scratchBytes, const std::string& finish) {
+  const int64_t xStride = form.stride("x");
   const std::string begins = fmt::format("reinterpret_cast<int*>({})", scratchAt(0));
   out.scratchBytes = scratchBytes;
   out.functions.push_back({"_sort",
@@ -69,7 +71,7 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
     out.wgmmaScratchBytes = offset + p.packedBytes();
     out.functions.push_back({"_tiles",
                              fmt::format("packExperts<{}, {}>(args, {}, {}, {}, {});", spec, rows,
-                                         in(0), p.route, begins, packed),
+                                         form.in("x"), p.route, begins, packed),
                              {.threads = 256,
                               .blocks = ceilDiv(p.matrix.cols, 1024) * p.topK,
                               .rowsPerBlock = 16,
@@ -82,7 +84,8 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
         {"_wgmma",
          fmt::format("static_assert(ProductOnWgmma<{0}, 256, int>::kSharedBytes == {1});\n  "
                      "expertsOnWgmma<{0}, {2}>(args, {3}, {4}, {5}, {6});",
-                     spec, wgmmaBytes(256), p.numExperts, begins, packed, any(2), finish),
+                     spec, wgmmaBytes(256), p.numExperts, begins, packed, form.any("weight"),
+                     finish),
          {.threads = 384,
           .blocks = std::min(4 * kHopperProcessors, tiles),
           .dynamicSharedBytes = wgmmaBytes(256),
@@ -95,7 +98,7 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
          fmt::format("groupedOnTensorCores<{}, {}, {}>(args, ExpertGroups<{}, {}>{{{}, {}}}, {}, "
                      "{});",
                      storageName(p.matrix.type), p.matrix.cols, p.numPanels, p.numExperts, rows,
-                     in(0), begins, any(2), finish),
+                     form.in("x"), begins, form.any("weight"), finish),
          {.threads = 128,
           .blocks = ceilDiv(p.numPanels, 8),
           .rowsPerBlock = 1,
@@ -109,8 +112,8 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
   out.functions.push_back(
       {"_many",
        fmt::format("expertsOfManyRows<{}, 4, {}, {}, {}, {}>(args, {}, {}, {}, {});",
-                   p.spec(xStride), boolean(staging.staged), panels, p.numExperts, rows, in(0),
-                   begins, any(2), finish),
+                   p.spec(xStride), boolean(staging.staged), panels, p.numExperts, rows,
+                   form.in("x"), begins, form.any("weight"), finish),
        {.threads = 256,
         .blocks = ceilDiv(p.numPanels, panels) * p.numExperts,
         .rowsPerBlock = kRowsOfAPart,
@@ -120,34 +123,32 @@ void manyRows(Functions& out, const ExpertProduct& p, int64_t xStride, bool ownR
 
 }  // namespace
 
-Functions emitRoute(llm::RouteOp op, const KernelForm& form) {
+Functions emit(llm::RouteOp op, const KernelForm& form) {
   const char* scoring = op.getScoring() == llm::RouteScoring::softmax   ? "kSoftmax"
                         : op.getScoring() == llm::RouteScoring::sigmoid ? "kSigmoidScores"
                                                                         : "kSoftmaxChosen";
-  const int64_t bias = op.getBiasAttr() ? 1 : -1;
   Functions result;
   result.functions.push_back(
       {"",
        fmt::format("letNextKernelBegin();\n  waitForEarlierKernels();\n  routeRow<{}, {}, {}, {}, "
                    "{}, {}, {}, {}, {}>(args, {}, {}, {}, {});",
-                   width(op.getX()), op.getTopK(), scoring, boolean(op.getNormalize()),
-                   op.getNumGroups(), op.getKeepGroups(), op.getGroupTop(), form.strides[0],
-                   form.strides[1], in(0), in(bias), number(op.getScale().convertToDouble()),
-                   out(bias < 0 ? 1 : 2)),
+                   llm::widthOf(op.getX()), op.getTopK(), scoring, boolean(op.getNormalize()),
+                   op.getNumGroups(), op.getKeepGroups(), op.getGroupTop(), form.stride("x"),
+                   form.stride("y"), form.in("x"), form.in("bias"),
+                   number(op.getScale().convertToDouble()), form.out("y")),
        {.threads = 32, .rowsPerBlock = 1}});
   return result;
 }
 
-Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
+Functions emit(llm::ExpertGluOp op, const KernelForm& form) {
   const ExpertProduct p = productOf(op, op.getGateProjAttr(), true, op.getRoute(), form);
-  const int64_t bias = op.getGateBiasAttr() ? 3 : -1;
-  const std::string finish = fmt::format(
-      "FinishExpertGlu<{}, {}, {}, {}>{{{}, {}, {}, {}}}", activationName(op.getActivation()),
-      p.matrix.rows, p.topK, form.strides[2], in(bias), in(bias < 0 ? -1 : 4),
-      number(op.getLimit().convertToDouble()), out(bias < 0 ? 3 : 5));
+  const std::string finish = fmt::format("FinishExpertGlu<{}, {}, {}, {}>{{{}, {}, {}, {}}}",
+                                         activationName(op.getActivation()), p.matrix.rows, p.topK,
+                                         form.stride("y"), form.in("gate_bias"), form.in("up_bias"),
+                                         number(op.getLimit().convertToDouble()), form.out("y"));
   Functions result;
   if (!form.isDecode()) {
-    manyRows(result, p, form.strides[0], false, p.sortedBytes(), finish);
+    manyRows(result, p, form, false, p.sortedBytes(), finish);
     return result;
   }
   for (const int64_t rows : {1, 4}) {
@@ -158,8 +159,8 @@ Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
     result.functions.push_back(
         {fmt::format("_{}row", rows),
          fmt::format("expertsOfFewRows<{}, {}, {}, {}, {}>(args, {}, {}, {}, {});",
-                     p.spec(form.strides[0]), rows, boolean(staging.staged), panels, mostRows,
-                     in(0), p.route, any(2), finish),
+                     p.spec(form.stride("x")), rows, boolean(staging.staged), panels, mostRows,
+                     form.in("x"), p.route, form.any("weight"), finish),
          {.minRows = rows == 1 ? 1 : 2,
           .maxRows = mostRows,
           .threads = 256,
@@ -171,9 +172,8 @@ Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form) {
   return result;
 }
 
-Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
+Functions emit(llm::ExpertDownOp op, const KernelForm& form) {
   const ExpertProduct p = productOf(op, op.getWeightAttr(), false, op.getRoute(), form);
-  const int64_t bias = op.getBiasAttr() ? 3 : -1, y = bias < 0 ? 3 : 4;
   Functions result;
   if (form.isDecode()) {
     // Unstaged operands are read where they lie, also those of a matrix that is no whole blocks.
@@ -183,8 +183,8 @@ Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
     result.functions.push_back(
         {"",
          fmt::format("expertDownOfOneRow<{}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
-                     p.spec(form.strides[0]), boolean(staged), p.matrix.rows, form.strides[2],
-                     in(0), p.route, any(2), in(bias), out(y)),
+                     p.spec(form.stride("x")), boolean(staged), p.matrix.rows, form.stride("y"),
+                     form.in("x"), p.route, form.any("weight"), form.in("bias"), form.out("y")),
          {.threads = 256,
           .blocks = p.numPanels,
           .rowsPerBlock = 1,
@@ -194,28 +194,28 @@ Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form) {
   }
   const std::string products =
       fmt::format("reinterpret_cast<float*>({})", scratchAt(p.sortedBytes()));
-  manyRows(result, p, form.strides[0], true, p.sortedBytes() + p.entries() * p.matrix.rows * 4,
+  manyRows(result, p, form, true, p.sortedBytes() + p.entries() * p.matrix.rows * 4,
            fmt::format("FinishEntry<{}>{{{}}}", p.matrix.rows, products));
   result.functions.push_back(
       {"_sum",
-       fmt::format("combineExperts<{}, {}>(args, {}, {}, {}, {});", p.matrix.rows, form.strides[2],
-                   p.route, products, in(bias), out(y)),
+       fmt::format("combineExperts<{}, {}>(args, {}, {}, {}, {});", p.matrix.rows, form.stride("y"),
+                   p.route, products, form.in("bias"), form.out("y")),
        {.threads = 256, .rowsPerBlock = 1}});
   return result;
 }
 
-Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
-  const Matrix m = matrixOf(op, op.getWeightAttr());
+Functions emit(llm::HeadLinearOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
   const auto heads = static_cast<int64_t>(op.getHeads());
-  const int64_t headRows = width(op.getY()) / heads, headPanels = ceilDiv(headRows, 16);
+  const int64_t headRows = llm::widthOf(op.getY()) / heads, headPanels = ceilDiv(headRows, 16);
   Functions result;
   if (!form.isDecode() && !m.type.isF32()) {
     result.functions.push_back(
         {"_mma",
          fmt::format("groupedOnTensorCores<{}, {}, {}>(args, HeadGroups<{}, {}, {}>{{{}, 0}}, {}, "
                      "FinishHeadGroup<{}, {}>{{{}}});",
-                     storageName(m.type), m.cols, headPanels, heads, m.cols, form.strides[0], in(0),
-                     any(1), headRows, form.strides[1], out(2)),
+                     storageName(m.type), m.cols, headPanels, heads, m.cols, form.stride("x"),
+                     form.in("x"), form.any("weight"), headRows, form.stride("y"), form.out("y")),
          {.threads = 128,
           .blocks = ceilDiv(headPanels, 8),
           .rowsPerBlock = 1,
@@ -230,9 +230,9 @@ Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form) {
         {fmt::format("_{}row", rows),
          fmt::format("headProductOfFewRows<Product<{}, {}, {}, {}, false, false>, {}, {}, "
                      "{}>(args, {}, {}, FinishHeads<{}, {}>{{{}}});",
-                     storageName(m.type), m.cols, heads * headPanels, form.strides[0], rows,
-                     boolean(staging.staged), headPanels, in(0), any(1), headRows, form.strides[1],
-                     out(2)),
+                     storageName(m.type), m.cols, heads * headPanels, form.stride("x"), rows,
+                     boolean(staging.staged), headPanels, form.in("x"), form.any("weight"),
+                     headRows, form.stride("y"), form.out("y")),
          {.minRows = rows == 1 ? 1 : 2,
           .maxRows = rows == 1 ? 1 : form.maxRows,
           .threads = 256,

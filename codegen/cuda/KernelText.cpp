@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "llvm/Support/ErrorHandling.h"
+
 using namespace mlir;
 
 namespace llmc::cuda {
@@ -34,12 +36,60 @@ const char* activationName(llm::ActivationKind kind) {
   return "";
 }
 
-std::string poolName(Type kv) {
-  auto type = cast<llm::KvCacheType>(kv);
-  const bool alike = type.getHeadDim() == type.getValueDim();
-  return fmt::format("KvPool<{}, {}, {}{}>", storageName(type.getElementType()),
-                     type.getNumKvHeads(), type.getHeadDim(),
-                     alike ? "" : fmt::format(", {}", type.getValueDim()));
+std::string poolName(llm::KvCacheType kv) {
+  const bool alike = kv.getHeadDim() == kv.getValueDim();
+  return fmt::format("KvPool<{}, {}, {}{}>", storageName(kv.getElementType()), kv.getNumKvHeads(),
+                     kv.getHeadDim(), alike ? "" : fmt::format(", {}", kv.getValueDim()));
+}
+
+KernelForm::KernelForm(llm::KernelOp kernel, const EmitOptions& emit)
+    : kind(kernel.getKind()),
+      maxRows(static_cast<int64_t>(kernel.getMaxRows())),
+      options(emit),
+      operands_(kernel.getComputeOp().getKernelOperands()),
+      strides_(kernel.getRowStrides()) {}
+
+int64_t KernelForm::find(llvm::StringRef name) const {
+  const auto* found =
+      llvm::find_if(operands_, [&](const llm::KernelOperand& o) { return o.name == name; });
+  return found == operands_.end() ? -1 : found - operands_.begin();
+}
+
+/// Where a function finds operand `i`: the one place that knows of numbers.
+static std::string operandAt(int64_t i) { return fmt::format("args.operands[{}]", i); }
+
+std::string KernelForm::any(llvm::StringRef name) const {
+  return has(name) ? operandAt(find(name)) : "nullptr";
+}
+std::string KernelForm::cast(const char* type, llvm::StringRef name) const {
+  return has(name) ? fmt::format("static_cast<{}>({})", type, any(name)) : "nullptr";
+}
+std::string KernelForm::in(llvm::StringRef name) const { return cast("const float*", name); }
+std::string KernelForm::ints(llvm::StringRef name) const { return cast("const int*", name); }
+std::string KernelForm::out(llvm::StringRef name) const { return cast("float*", name); }
+
+std::string KernelForm::cacheRows() const {
+  return fmt::format("CacheRows{{{}, {}, {}}}", ints("pos"), ints("seq"), ints("block_table"));
+}
+
+int64_t KernelForm::stride(llvm::StringRef name) const {
+  const int64_t* next = strides_.begin();
+  for (const llm::KernelOperand& o : operands_) {
+    if (o.space != llm::Space::arena) continue;
+    if (o.name == name) return *next;
+    ++next;
+  }
+  llvm::report_fatal_error("no operand of that name in the arena");
+}
+
+std::vector<llvm::StringRef> KernelForm::unused(llvm::ArrayRef<Function> functions) const {
+  std::vector<llvm::StringRef> names;
+  for (const llm::KernelOperand& o : operands_)
+    if (llvm::none_of(functions, [&](const Function& f) {
+          return llvm::StringRef(f.body).contains(operandAt(find(o.name)));
+        }))
+      names.push_back(o.name);
+  return names;
 }
 
 Staging stagingOf(int64_t rows, int64_t cols, Type type, std::string& problem) {

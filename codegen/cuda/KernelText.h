@@ -11,9 +11,6 @@
 namespace llmc::cuda {
 
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t width(mlir::Value v) {
-  return mlir::cast<mlir::RankedTensorType>(v.getType()).getDimSize(1);
-}
 
 inline const char* storageName(mlir::Type type) {
   if (type.isF32()) return "F32";
@@ -27,29 +24,9 @@ inline std::string number(double v) {
   return text + (text.find_first_of(".e") == std::string::npos ? ".0f" : "f");
 }
 inline const char* boolean(bool v) { return v ? "true" : "false"; }
-/// Operand `i` of a kernel as what it is; -1: null.
-inline std::string in(int64_t i) {
-  return i < 0 ? "nullptr" : fmt::format("static_cast<const float*>(args.operands[{}])", i);
-}
-inline std::string out(int64_t i) {
-  return fmt::format("static_cast<float*>(args.operands[{}])", i);
-}
-inline std::string any(int64_t i) {
-  return i < 0 ? "nullptr" : fmt::format("args.operands[{}]", i);
-}
-
-struct Matrix {
-  mlir::Type type;
-  int64_t rows, cols;  // of one layer and expert
-};
-inline Matrix matrixOf(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol) {
-  llm::WeightOp w = llm::lookupWeight(op, symbol);
-  return {w.getTensorType().getElementType(), w.getLayerShape()[0], w.getLayerShape()[1]};
-}
-
 const char* activationName(llm::ActivationKind kind);
-/// The device's KvPool of a !llm.kv_cache.
-std::string poolName(mlir::Type kv);
+/// The device's KvPool of a paged state.
+std::string poolName(llm::KvCacheType kv);
 
 /// A __global__ function of a kernel; which kernel and the symbol come later.
 struct Function {
@@ -65,11 +42,36 @@ struct Functions {
   std::string problem;
 };
 
-/// What a kernel is specialised to beside its op.
-struct KernelForm {
-  llvm::ArrayRef<int64_t> strides;
-  int64_t maxRows = 0;
-  bool isDecode() const { return maxRows <= llm::kDecodeMaxRows; }
+/// A kernel as the emission of its op sees it: what it is specialised to beside the op, and its
+/// operands by the names that ir/KernelOps.cpp gives them.
+class KernelForm {
+ public:
+  KernelForm(llm::KernelOp kernel, const EmitOptions& emit);
+
+  const llm::StepKind kind;
+  const int64_t maxRows;
+  const EmitOptions& options;
+
+  bool isDecode() const { return kind == llm::StepKind::decode; }
+  bool has(llvm::StringRef name) const { return find(name) >= 0; }
+  // An operand as what it is in a function's text; where there is none of that name, "nullptr".
+  std::string in(llvm::StringRef name) const;    // floats that are read
+  std::string ints(llvm::StringRef name) const;  // integers that are read: a step's inputs
+  std::string out(llvm::StringRef name) const;   // floats that are written
+  std::string any(llvm::StringRef name) const;   // matrices, pools of states
+  /// The device's CacheRows of an op with a paged state.
+  std::string cacheRows() const;
+  /// Between the rows of an operand in the arena, in elements. There must be one of that name.
+  int64_t stride(llvm::StringRef name) const;
+  /// Those that `functions` do not name: nothing would read or write them.
+  std::vector<llvm::StringRef> unused(llvm::ArrayRef<Function> functions) const;
+
+ private:
+  int64_t find(llvm::StringRef name) const;
+  std::string cast(const char* type, llvm::StringRef name) const;
+
+  llvm::SmallVector<llm::KernelOperand> operands_;
+  llvm::ArrayRef<int64_t> strides_;  // of those in the arena
 };
 
 /// How kernels for few rows take those: as many at a time, their bytes of shared memory, and
@@ -98,15 +100,43 @@ constexpr int64_t kHopperProcessors = 132;
 constexpr int64_t wgmmaBytes(int64_t tokens) {
   return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64;
 }
+/// kTensorSharedBytes.
+constexpr int64_t kTensorTileBytes = 3 * 16384;
+/// Heads of a row that a block of a warp each takes: kHeadsPerBlock of the device sources.
+constexpr int64_t kHeadsPerBlock = 4;
 /// Of groupedOnTensorCores: its kGroupedStages, kGroupedStageBytes each.
 constexpr int64_t kGroupedBytes = 3 * (12 << 10);
 
-/// EmitAttention.cpp.
-Functions emitAttention(llm::AttentionOp op, const KernelForm& form);
+// What each op becomes; who adds an op adds it here and to emitOp() in Emit.cpp.
+// A block per row (EmitRows.cpp).
+Functions emit(llm::EmbedOp op, const KernelForm& form);
+Functions emit(llm::RmsNormOp op, const KernelForm& form);
+Functions emit(llm::LayerNormOp op, const KernelForm& form);
+Functions emit(llm::NormResidualOp op, const KernelForm& form);
+Functions emit(llm::QkNormOp op, const KernelForm& form);
+Functions emit(llm::BiasOp op, const KernelForm& form);
+Functions emit(llm::ScaleOp op, const KernelForm& form);
+Functions emit(llm::ScaleRowsOp op, const KernelForm& form);
+Functions emit(llm::ConcatOp op, const KernelForm& form);
+Functions emit(llm::RopeOp op, const KernelForm& form);
+Functions emit(llm::KvWriteOp op, const KernelForm& form);
+Functions emit(llm::ActivationOp op, const KernelForm& form);
+Functions emit(llm::MulOp op, const KernelForm& form);
+Functions emit(llm::AddOp op, const KernelForm& form);
+// Matrix products (EmitProducts.cpp).
+Functions emit(llm::LinearOp op, const KernelForm& form);
+Functions emit(llm::LinearResidualOp op, const KernelForm& form);
+Functions emit(llm::LogitsOp op, const KernelForm& form);
+Functions emit(llm::NormQkvOp op, const KernelForm& form);
+Functions emit(llm::NormGluOp op, const KernelForm& form);
+Functions emit(llm::NormLinearOp op, const KernelForm& form);
+Functions emit(llm::NormLogitsOp op, const KernelForm& form);
+// EmitAttention.cpp.
+Functions emit(llm::AttentionOp op, const KernelForm& form);
 // Routed experts and the heads' products of latent attention (EmitExperts.cpp).
-Functions emitRoute(llm::RouteOp op, const KernelForm& form);
-Functions emitExpertGlu(llm::ExpertGluOp op, const KernelForm& form);
-Functions emitExpertDown(llm::ExpertDownOp op, const KernelForm& form);
-Functions emitHeadLinear(llm::HeadLinearOp op, const KernelForm& form);
+Functions emit(llm::RouteOp op, const KernelForm& form);
+Functions emit(llm::ExpertGluOp op, const KernelForm& form);
+Functions emit(llm::ExpertDownOp op, const KernelForm& form);
+Functions emit(llm::HeadLinearOp op, const KernelForm& form);
 
 }  // namespace llmc::cuda

@@ -90,26 +90,24 @@ struct Weights {
 
 /// A step of `rows` rows; row i's logits are wanted where i % 3 == 1.
 struct TestStep {
-  std::vector<Row> rows;
-  std::vector<int> logits_rows, tables;
+  std::vector<int> token_id, pos, seq;  // of each row
+  std::vector<int> logits_rows, block_table;
   Step step{};
   Args args{};
 
-  explicit TestStep(int count) {
+  explicit TestStep(int count) : seq(static_cast<size_t>(count)) {
     for (int i = 0; i < count; ++i) {
-      rows.push_back({i, i, 0, i % 3 == 1 ? static_cast<int>(logits_rows.size()) : -1});
+      token_id.push_back(i);
+      pos.push_back(i);
       if (i % 3 == 1) logits_rows.push_back(i);
     }
-    update();
-  }
-  void update() {
-    step.rows = rows.data();
-    step.logits_rows = logits_rows.data();
-    step.block_tables = tables.data();
-    step.num_rows = static_cast<i64>(rows.size());
+    step.num_rows = count;
     step.num_logits_rows = static_cast<i64>(logits_rows.size());
+    step.num_sequences = 1;
     args.step = &step;
   }
+  TestStep(const TestStep&) = delete;  // args point at step
+  CacheRows rows() const { return {pos.data(), seq.data(), block_table.data()}; }
 };
 
 /// A cache of `Pool`, and the sequence's keys and values as they were rounded into it.
@@ -124,9 +122,9 @@ struct TestCache {
     return static_cast<size_t>(num_blocks) * Pool::kHeads * kBlockTokens * Pool::kPadded *
            sizeof(typename Pool::Element);
   }
-  float get(bool key, const Step& step, int seq, int pos, int head, int d) {
-    const auto* p = key ? Pool::at(keys.data(), step, seq, pos, head)
-                        : Pool::valueAt(values.data(), step, seq, pos, head);
+  float get(bool key, const TestStep& test, int seq, int pos, int head, int d) {
+    const auto* p = key ? Pool::at(keys.data(), test.step, test.rows(), seq, pos, head)
+                        : Pool::valueAt(values.data(), test.step, test.rows(), seq, pos, head);
     return llmrt::loadAsF32(kType, reinterpret_cast<const uint8_t*>(p), d);
   }
 };
@@ -136,13 +134,13 @@ template <class F, int kYStride, class Pool>
 std::vector<float> flashAttention(const TestStep& step, const float* q, TestCache<Pool>& cache,
                                   float scale, float cap = 0, const float* sinks = nullptr) {
   typedef typename F::Queries Queries;
-  const size_t rows = step.rows.size();
+  const size_t rows = step.pos.size();
   std::vector<float> y(rows * kYStride, NAN);
   launch({Pool::kHeads * Queries::kParts,
           static_cast<unsigned>((rows + Queries::kRows - 1) / Queries::kRows)},
          F::kThreads, F::kSharedBytes, [&] {
-           F::run(step.args, q, cache.keys.data(), cache.values.data(), y.data(), scale, cap,
-                  sinks);
+           F::run(step.args, q, step.rows(), cache.keys.data(), cache.values.data(), y.data(),
+                  scale, cap, sinks);
          });
   return y;
 }

@@ -3,6 +3,7 @@
 
 // The shim defines what the device sources are written in, and they build on each other.
 #define LLMC_WGMMA
+constexpr int kOperands = 1;  // of Args, which the bodies do not look at
 // clang-format off
 #include "tests/cuda/shim.h"
 #include "codegen/cuda/device/prelude.cuh"

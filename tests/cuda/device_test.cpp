@@ -10,10 +10,10 @@
 namespace llmc::test {
 namespace {
 
-static_assert(sizeof(Args) == sizeof(LlmcCudaArgs) && sizeof(Relayout) == sizeof(LlmcCudaRelayout));
-static_assert(sizeof(Row) == sizeof(LlmcRow) && sizeof(Step) == sizeof(LlmcStep));
-static_assert(offsetof(Row, logits_row) == offsetof(LlmcRow, logits_row));
-static_assert(offsetof(Step, num_rows) == offsetof(LlmcStep, num_rows));
+static_assert(offsetof(Args, operands) == sizeof(LlmcCudaArgs));
+static_assert(sizeof(Args) == sizeof(LlmcCudaArgs) + kOperands * 8);
+static_assert(sizeof(Relayout) == sizeof(LlmcCudaRelayout) && sizeof(Step) == sizeof(LlmcStep));
+static_assert(offsetof(Step, num_logits_rows) == offsetof(LlmcStep, num_logits_rows));
 static_assert(offsetof(Step, blocks_per_seq) == offsetof(LlmcStep, blocks_per_seq));
 static_assert(kBlockTokens == LLMC_KV_BLOCK_TOKENS);
 
@@ -91,22 +91,26 @@ void expectProduct(Path path, int rows) {
   const float* norms = kNorm ? norm.data() : nullptr;
   const float eps = 1e-5f;
   const void* weight = w.fragments->data();
+  const int* gathered = kGather ? step.logits_rows.data() : nullptr;
   const DType operand = path >= Path::kTensor ? kDType<T> : DType::kF32;
   switch (path) {
     case Path::kOneRow:
       launch({(kPanels + 1) / 2}, 256, P::kPaddedCols * 4, [&] {
-        productOfFewRows<P, 1, true, 2>(step.args, x.floats(), norms, eps, weight, finish);
+        productOfFewRows<P, 1, true, 2>(step.args, x.floats(), norms, eps, weight, finish, nullptr,
+                                        gathered);
       });
       break;
     case Path::kFourRows:
       launch({kPanels, 2}, 256, P::kPaddedCols * 16, [&] {
-        productOfFewRows<P, 4, true, 1>(step.args, x.floats(), norms, eps, weight, finish);
+        productOfFewRows<P, 4, true, 1>(step.args, x.floats(), norms, eps, weight, finish, nullptr,
+                                        gathered);
       });
       break;
     case Path::kDirect:
       if constexpr (P::kPaddedCols == kCols)
         launch({kPanels}, 256, 0, [&] {
-          productOfFewRows<P, 4, false, 1>(step.args, x.floats(), norms, eps, weight, finish);
+          productOfFewRows<P, 4, false, 1>(step.args, x.floats(), norms, eps, weight, finish,
+                                           nullptr, gathered);
         });
       break;
     case Path::kTensor:
@@ -233,11 +237,10 @@ void expectQkv(bool bias_too) {
   ASSERT_EQ(w.panels, kPanels);
   TestStep step(kRows);
   TestCache<Pool> cache(2);
-  step.tables = {1, 0};
+  step.block_table = {1, 0};
   step.step.blocks_per_seq = 2;
   for (int m = 0; m < kRows; ++m)
-    step.rows[static_cast<size_t>(m)].pos = 61 + m;  // over the edge of a block
-  step.update();
+    step.pos[static_cast<size_t>(m)] = 61 + m;  // over the edge of a block
   Bytes x(kRows * kK * 4), q(kRows * kStride * 4);
   std::vector<float> bias, rope;
   for (int i = 0; i < kAll * kDim; ++i) bias.push_back(bias_too ? random(0.2f) : 0);
@@ -248,7 +251,7 @@ void expectQkv(bool bias_too) {
                                                : std::cos(pos * std::pow(0.1, i))));
   for (int i = 0; i < kRows * kK; ++i) x.floats()[i] = rounded(DType::kBF16, random());
   const FinishQkv<Pool, kHeads, true, true, kStride> finish{
-      bias.data(), rope.data(), cache.keys.data(), cache.values.data(), q.floats()};
+      step.rows(), bias.data(), rope.data(), cache.keys.data(), cache.values.data(), q.floats()};
   if constexpr (kWgmma) {
     multiplyOnWgmma<P, 128>(step.args, kRows, x.floats(), nullptr, 0, w.fragments->data(), finish);
   } else if constexpr (kTensor) {
@@ -282,9 +285,8 @@ void expectQkv(bool bias_too) {
           const double low = v[static_cast<size_t>(i)], high = v[static_cast<size_t>(i + kDim / 2)];
           expected = d < kDim / 2 ? low * c - high * s : high * c + low * s;
         }
-        const float actual = source == 0
-                                 ? q.floats()[m * kStride + head * kDim + d]
-                                 : cache.get(source == 1, step.step, 0, 61 + m, in_source, d);
+        const float actual = source == 0 ? q.floats()[m * kStride + head * kDim + d]
+                                         : cache.get(source == 1, step, 0, 61 + m, in_source, d);
         ASSERT_NEAR(actual, expected, 2e-5) << "row " << m << " head " << head << " element " << d;
       }
     }
@@ -315,24 +317,25 @@ void expectAttention(std::vector<int> positions) {
   std::fill_n(cache.keys.data(), cache.bytes(blocks),
               uint8_t{0xff});  // what nothing has written is NaN
   std::fill_n(cache.values.data(), cache.bytes(blocks), uint8_t{0xff});
-  for (int b = 0; b < blocks; ++b) step.tables.push_back(blocks - 1 - b);
+  for (int b = 0; b < blocks; ++b) step.block_table.push_back(blocks - 1 - b);
   step.step.blocks_per_seq = blocks;
   for (int m = 0; m < rows; ++m)
-    step.rows[static_cast<size_t>(m)].pos = positions[static_cast<size_t>(m)];
-  step.update();
+    step.pos[static_cast<size_t>(m)] = positions[static_cast<size_t>(m)];
   for (int pos = 0; pos <= last; ++pos)
     for (int head = 0; head < kKvHeads; ++head)
       for (int d = 0; d < Pool::kPadded; ++d)
         for (uint8_t* pool : {cache.keys.data(), cache.values.data()})
-          llmrt::storeFromF32(cache.kType,
-                              reinterpret_cast<uint8_t*>(Pool::at(pool, step.step, 0, pos, head)),
-                              d, d < kDim ? random(2) : 0);
+          llmrt::storeFromF32(
+              cache.kType,
+              reinterpret_cast<uint8_t*>(Pool::at(pool, step.step, step.rows(), 0, pos, head)), d,
+              d < kDim ? random(2) : 0);
   Bytes q(static_cast<size_t>(rows) * kStride * 4), y(static_cast<size_t>(rows) * kStride * 4),
       split(static_cast<size_t>(rows) * kStride * 4);
   for (int i = 0; i < rows * kStride; ++i) q.floats()[i] = random(2);
   const float scale = 1 / std::sqrt(static_cast<float>(kDim));
   launch({kKvHeads, static_cast<unsigned>(rows)}, 256, 0, [&] {
-    A::inTurn(step.args, q.floats(), cache.keys.data(), cache.values.data(), y.floats(), scale);
+    A::inTurn(step.args, q.floats(), step.rows(), cache.keys.data(), cache.values.data(),
+              y.floats(), scale);
   });
   const int chunks = last / A::kChunk + 3;
   std::vector<u32> counters(static_cast<size_t>(rows * kKvHeads));
@@ -340,8 +343,8 @@ void expectAttention(std::vector<int> positions) {
       static_cast<size_t>(rows * kKvHeads * chunks * A::kRounds * A::kPartialFloats), NAN);
   for (int twice = 0; twice < 2; ++twice)
     launch({kKvHeads, static_cast<unsigned>(rows), static_cast<unsigned>(chunks)}, 256, 0, [&] {
-      A::split(step.args, q.floats(), cache.keys.data(), cache.values.data(), split.floats(), scale,
-               counters.data(), partials.data(), chunks);
+      A::split(step.args, q.floats(), step.rows(), cache.keys.data(), cache.values.data(),
+               split.floats(), scale, counters.data(), partials.data(), chunks);
     });
   for (u32 c : counters) EXPECT_EQ(c, 0u) << "a counter is not as it was";
   std::vector<float> flash;
@@ -362,7 +365,7 @@ void expectAttention(std::vector<int> positions) {
         double s = 0;
         for (int d = 0; d < kDim; ++d)
           s += double{q.floats()[m * kStride + head * kDim + d]} *
-               cache.get(true, step.step, 0, t, kv_head, d);
+               cache.get(true, step, 0, t, kv_head, d);
         p.push_back(s * scale);
         largest = std::max(largest, p.back());
       }
@@ -370,8 +373,8 @@ void expectAttention(std::vector<int> positions) {
       for (int d = 0; d < kDim; ++d) {
         double expected = 0;
         for (int t = from; t <= pos; ++t)
-          expected += p[static_cast<size_t>(t - from)] / sum *
-                      cache.get(false, step.step, 0, t, kv_head, d);
+          expected +=
+              p[static_cast<size_t>(t - from)] / sum * cache.get(false, step, 0, t, kv_head, d);
         const int at = m * kStride + head * kDim + d;
         // Values are at most 2; scores of some 8 with kDim + 4 roundings shift a probability by
         // that much.
@@ -408,7 +411,7 @@ TEST(CudaRows, NormEmbedRopeAndElementwise) {
   constexpr int kCols = 37, kStride = 48, kRows = 4;
   Random random;
   TestStep step(kRows);
-  for (int m = 0; m < kRows; ++m) step.rows[static_cast<size_t>(m)].token_id = 11 * m + 2;
+  for (int m = 0; m < kRows; ++m) step.token_id[static_cast<size_t>(m)] = 11 * m + 2;
   Bytes x(kRows * kStride * 4), y(kRows * kStride * 4);
   for (int i = 0; i < kRows * kStride; ++i) x.floats()[i] = random();
   std::vector<float> weight;
@@ -428,7 +431,8 @@ TEST(CudaRows, NormEmbedRopeAndElementwise) {
   }
   Weights<F16> table({50}, kCols, PanelOrder::kConcat, 0, random);
   launch({1, kRows}, 256, 0, [&] {
-    embedRow<F16, kCols, true, kStride>(step.args, table.fragments->data(), y.floats());
+    embedRow<F16, kCols, true, kStride>(step.args, step.token_id.data(), table.fragments->data(),
+                                        y.floats());
   });
   for (int m = 0; m < kRows; ++m)
     for (int k = 0; k < kCols; ++k)

@@ -156,7 +156,7 @@ template <class P, class Rows, class Routed, class Finish>
 void multiplySorted(Way way, unsigned blocks, const TestStep& step, const float* x, Routed routed,
                     const int* sorted, const void* weight, const Finish& finish) {
   constexpr int kExperts = Routed::kExperts;
-  const auto rows = static_cast<unsigned>(step.rows.size());
+  const auto rows = static_cast<unsigned>(step.pos.size());
   if constexpr (P::kCols % 64 == 0) {
     if (way == Way::kWgmma) {
       typedef ProductOnWgmma<P, 256, int> W;

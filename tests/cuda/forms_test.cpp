@@ -166,10 +166,9 @@ void expectHeads() {
                  random);
   TestStep step(kRows);
   TestCache<Pool> cache(2);
-  step.tables = {1, 0};
+  step.block_table = {1, 0};
   step.step.blocks_per_seq = 2;
-  for (int m = 0; m < kRows; ++m) step.rows[static_cast<size_t>(m)].pos = kFirst + m;
-  step.update();
+  for (int m = 0; m < kRows; ++m) step.pos[static_cast<size_t>(m)] = kFirst + m;
   const auto x = randomFloats(kRows * kK, random), bias = randomFloats(kWidth, random, 0.2f),
              q_norm = randomFloats(kDim, random, 0.3f, 1),
              k_norm = randomFloats(kDim, random, 0.3f, 1),
@@ -183,8 +182,8 @@ void expectHeads() {
   launch({(kAll + 3) / 4, kRows}, 128, 0, [&] {
     finishHeads<Pool, kHeads, kRotary, kWidth, kStride>(
         step.args, raw.floats(), bias.data(), kNorms ? q_norm.data() : nullptr,
-        kNorms ? k_norm.data() : nullptr, eps, rope.data(), cache.keys.data(), cache.values.data(),
-        q.floats());
+        kNorms ? k_norm.data() : nullptr, eps, rope.data(), step.rows(), cache.keys.data(),
+        cache.values.data(), q.floats());
   });
   for (int m = 0; m < kRows; ++m)
     for (int head = 0; head < kAll; ++head) {
@@ -208,7 +207,7 @@ void expectHeads() {
                                            : finished[static_cast<size_t>(d)];
         const float actual = source == 0
                                  ? q.floats()[m * kStride + head * kDim + d]
-                                 : cache.get(source == 1, step.step, 0, kFirst + m, in_source, d);
+                                 : cache.get(source == 1, step, 0, kFirst + m, in_source, d);
         ASSERT_NEAR(actual, expected, 5e-6) << "row " << m << " head " << head << " element " << d;
       }
     }
@@ -289,16 +288,16 @@ TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {
   Random random;
   TestStep step(kRows);
   for (int m = 0; m < kRows; ++m) {
-    step.rows[static_cast<size_t>(m)].token_id = 7 * m + 1;
-    step.rows[static_cast<size_t>(m)].pos = 3 * m;
+    step.token_id[static_cast<size_t>(m)] = 7 * m + 1;
+    step.pos[static_cast<size_t>(m)] = 3 * m;
   }
   const auto x = randomFloats(kRows * kStride, random), by = randomFloats(kRows * 16, random),
              table = randomFloats(30 * kCols, random), positions = randomFloats(12 * kCols, random);
   const auto at = [&](const std::vector<float>& v, int i) { return v[static_cast<size_t>(i)]; };
   Bytes y(kRows * 2 * kStride * 4);
   launch({1, kRows}, 256, 0, [&] {
-    embedRow<F32, kCols, false, kStride>(step.args, table.data(), y.floats(), 6.5f,
-                                         positions.data());
+    embedRow<F32, kCols, false, kStride>(step.args, step.token_id.data(), table.data(), y.floats(),
+                                         6.5f, step.pos.data(), positions.data());
   });
   expectRows(y, kRows, kCols, kStride, 1e-6, [&](int m) {
     std::vector<double> e;
@@ -308,7 +307,8 @@ TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {
   });
   const auto rope = ropeTable(12, 2);
   launch({1, kRows}, 128, 0, [&] {
-    ropeRow<kCols, 12, 4, kStride, kStride>(step.args, x.data(), rope.data(), y.floats());
+    ropeRow<kCols, 12, 4, kStride, kStride>(step.args, x.data(), step.pos.data(), rope.data(),
+                                            y.floats());
   });
   expectRows(y, kRows, kCols, kStride, 1e-6, [&](int m) {
     std::vector<double> e;
@@ -362,31 +362,31 @@ void expectAttention(std::vector<int> positions) {
       lasts.push_back(pos);
     else
       lasts.back() = pos;
-    step.rows[static_cast<size_t>(m)].pos = pos;
-    step.rows[static_cast<size_t>(m)].seq = static_cast<int>(lasts.size()) - 1;
+    step.pos[static_cast<size_t>(m)] = pos;
+    step.seq[static_cast<size_t>(m)] = static_cast<int>(lasts.size()) - 1;
   }
+  step.step.num_sequences = static_cast<i64>(lasts.size());
   const int all_blocks = static_cast<int>(lasts.size()) * blocks;
   TestCache<Pool> cache(all_blocks);
-  for (int b = 0; b < all_blocks; ++b) step.tables.push_back(all_blocks - 1 - b);
+  for (int b = 0; b < all_blocks; ++b) step.block_table.push_back(all_blocks - 1 - b);
   step.step.blocks_per_seq = blocks;
-  step.update();
   // Written as kernels do it: a row of keys and one of values per position.
   for (int seq = 0; seq < static_cast<int>(lasts.size()); ++seq)
     for (int pos = 0; pos <= lasts[static_cast<size_t>(seq)]; ++pos) {
       TestStep one(1);
-      one.tables = step.tables;
+      one.block_table = step.block_table;
+      one.step.num_sequences = step.step.num_sequences;
       one.step.blocks_per_seq = blocks;
-      one.rows[0].pos = pos;
-      one.rows[0].seq = seq;
-      one.update();
+      one.pos[0] = pos;
+      one.seq[0] = seq;
       const auto k = randomFloats(Pool::kHeads * kDim, random, 2),
                  v = randomFloats(Pool::kHeads * kValueDim, random, 2);
       launch({1, 1}, 32, 0, [&] {
         kvWriteRow<Pool, Pool::kHeads * kDim, Pool::kHeads * kValueDim>(
-            one.args, k.data(), v.data(), cache.keys.data(), cache.values.data());
+            one.args, k.data(), v.data(), one.rows(), cache.keys.data(), cache.values.data());
       });
       for (int i = 0; i < Pool::kHeads * kValueDim; ++i)
-        ASSERT_EQ(cache.get(false, step.step, seq, pos, i / kValueDim, i % kValueDim),
+        ASSERT_EQ(cache.get(false, step, seq, pos, i / kValueDim, i % kValueDim),
                   rounded(kDType<T>, v[static_cast<size_t>(i)]));
     }
   const auto q = randomFloats(static_cast<size_t>(rows) * kQStride, random, 2),
@@ -395,8 +395,8 @@ void expectAttention(std::vector<int> positions) {
       split(static_cast<size_t>(rows) * kYStride * 4);
   const float scale = 1 / std::sqrt(static_cast<float>(kDim));
   launch({Pool::kHeads * kParts, static_cast<unsigned>(rows)}, 256, 0, [&] {
-    A::inTurn(step.args, q.data(), cache.keys.data(), cache.values.data(), y.floats(), scale, kCap,
-              sinks.data());
+    A::inTurn(step.args, q.data(), step.rows(), cache.keys.data(), cache.values.data(), y.floats(),
+              scale, kCap, sinks.data());
   });
   const int chunks = last / A::kChunk + 1;
   std::vector<u32> counters(static_cast<size_t>(rows * Pool::kHeads * kParts));
@@ -404,8 +404,9 @@ void expectAttention(std::vector<int> positions) {
       static_cast<size_t>(rows * Pool::kHeads * chunks * A::kRounds * A::kPartialFloats), NAN);
   launch({Pool::kHeads * kParts, static_cast<unsigned>(rows), static_cast<unsigned>(chunks)}, 256,
          0, [&] {
-           A::split(step.args, q.data(), cache.keys.data(), cache.values.data(), split.floats(),
-                    scale, counters.data(), partials.data(), chunks, kCap, sinks.data());
+           A::split(step.args, q.data(), step.rows(), cache.keys.data(), cache.values.data(),
+                    split.floats(), scale, counters.data(), partials.data(), chunks, kCap,
+                    sinks.data());
          });
   for (u32 c : counters) EXPECT_EQ(c, 0u) << "a counter is not as it was";
   std::vector<float> flash, wide;
@@ -424,7 +425,7 @@ void expectAttention(std::vector<int> positions) {
   for (int m = 0; m < rows; ++m)
     for (int head = 0; head < kHeads; ++head) {
       const int kv_head = head / (kHeads / Pool::kHeads), pos = positions[static_cast<size_t>(m)],
-                seq = step.rows[static_cast<size_t>(m)].seq;
+                seq = step.seq[static_cast<size_t>(m)];
       const int from = kWindow ? std::max(0, pos + 1 - kWindow) : 0;
       std::vector<double> p;
       double sum = std::exp(double{sinks[static_cast<size_t>(head)]});
@@ -432,7 +433,7 @@ void expectAttention(std::vector<int> positions) {
         double s = 0;
         for (int d = 0; d < kDim; ++d)
           s += double{q[static_cast<size_t>(m * kQStride + head * kDim + d)]} *
-               cache.get(true, step.step, seq, t, kv_head, d);
+               cache.get(true, step, seq, t, kv_head, d);
         s *= scale;
         if (kCap != 0) s = kCap * std::tanh(s / kCap);
         p.push_back(std::exp(s));
@@ -441,8 +442,8 @@ void expectAttention(std::vector<int> positions) {
       for (int d = 0; d < kValueDim; ++d) {
         double expected = 0;
         for (int t = from; t <= pos; ++t)
-          expected += p[static_cast<size_t>(t - from)] / sum *
-                      cache.get(false, step.step, seq, t, kv_head, d);
+          expected +=
+              p[static_cast<size_t>(t - from)] / sum * cache.get(false, step, seq, t, kv_head, d);
         const int at = m * kYStride + head * kValueDim + d;
         // As in device_test: values of at most 2, scores of some 8 with kDim + 4 roundings.
         ASSERT_NEAR(y.floats()[at], expected, 2 * (kDim + 16) * 0x1p-21)

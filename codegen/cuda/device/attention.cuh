@@ -80,11 +80,12 @@ struct Attention {
   struct WarpKeys {
     int begin, from, to;  // begin: the first, of kWarpKeys
     i64 block;
-    DEVICE WarpKeys(const Step& step, int seq, int chunk_begin, int from, int to)
+    DEVICE WarpKeys(const Step& step, const CacheRows& rows, int seq, int chunk_begin, int from,
+                    int to)
         : begin(chunk_begin + static_cast<int>(threadIdx.x) / 32 * kWarpKeys),
           from(from),
           to(to),
-          block(any() ? loadAhead(Pool::tableAt(step, seq, begin)) : 0) {}
+          block(any() ? loadAhead(Pool::tableAt(step, rows, seq, begin)) : 0) {}
     DEVICE bool any() const { return begin + kWarpKeys > from && begin < to; }
     DEVICE bool has(int i) const { return begin + i >= from && begin + i < to; }
   };
@@ -341,23 +342,24 @@ struct Attention {
   }
 
   /// Block (KV head and part of its query heads, row): all chunks, one after the other.
-  static DEVICE void inTurn(const Args& a, const float* q, const void* keys, const void* values,
-                            float* y, float scale, float cap = 0, const float* sinks = nullptr) {
+  static DEVICE void inTurn(const Args& a, const float* q, const CacheRows& rows, const void* keys,
+                            const void* values, float* y, float scale, float cap = 0,
+                            const float* sinks = nullptr) {
     __shared__ Shared shared;
     letNextKernelBegin();
     waitForEarlierKernels();
     const Step& step = *a.step;
     const int head = blockIdx.x / kParts, part = blockIdx.x % kParts, row = blockIdx.y;
     if (row >= step.num_rows) return;
-    const int pos = step.rows[row].pos, seq = step.rows[row].seq, from = firstKey(pos);
+    const int pos = rows.pos[row], seq = rows.seq[row], from = firstKey(pos);
     const int end = roundsEnd(part);
     for (int round = part * kRoundsPerPart; round < end; ++round) {
       const int h0 = round * kTogether;
       State state = {};
       for (int chunk = from / kChunk; chunk <= pos / kChunk; ++chunk) {
         State next = {};
-        chunkState(shared, WarpKeys(step, seq, chunk * kChunk, from, pos + 1), q, keys, values, row,
-                   head, h0, scale, cap, next);
+        chunkState(shared, WarpKeys(step, rows, seq, chunk * kChunk, from, pos + 1), q, keys,
+                   values, row, head, h0, scale, cap, next);
         if (chunk == from / kChunk)
           state = next;
         else
@@ -379,9 +381,10 @@ struct Attention {
   /// Block (KV head and part, row, chunk): one chunk; the last block of a row, head and part to end
   /// merges them. `counters`: [rows, KV heads, kParts], 0 before and after. `partials`: [rows, KV
   /// heads, chunks of the longest sequence, kRounds, kPartialFloats].
-  static DEVICE void split(const Args& a, const float* q, const void* keys, const void* values,
-                           float* y, float scale, u32* counters, float* partials, int max_chunks,
-                           float cap = 0, const float* sinks = nullptr) {
+  static DEVICE void split(const Args& a, const float* q, const CacheRows& rows, const void* keys,
+                           const void* values, float* y, float scale, u32* counters,
+                           float* partials, int max_chunks, float cap = 0,
+                           const float* sinks = nullptr) {
     __shared__ Shared shared;
     letNextKernelBegin();
     const Step& step = *a.step;
@@ -389,10 +392,10 @@ struct Attention {
               chunk = blockIdx.z;
     // What a step is stays as it is while its kernels run: it is read ahead of the wait.
     const bool is_row = row < loadAhead(&step.num_rows);
-    const int pos = is_row ? loadAhead(&step.rows[row].pos) : -1,
-              seq = is_row ? loadAhead(&step.rows[row].seq) : 0;
+    const int pos = is_row ? loadAhead(rows.pos + row) : -1,
+              seq = is_row ? loadAhead(rows.seq + row) : 0;
     const int from = firstKey(pos), first = from / kChunk, last = pos < 0 ? -1 : pos / kChunk;
-    const WarpKeys warp_keys(step, seq, chunk * kChunk, from, pos + 1);
+    const WarpKeys warp_keys(step, rows, seq, chunk * kChunk, from, pos + 1);
     const int begin = part * kRoundsPerPart, end = roundsEnd(part);
     waitForEarlierKernels();
     if (chunk < first || chunk > last) return;

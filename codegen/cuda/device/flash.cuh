@@ -22,29 +22,29 @@ struct FlashQueries {
   /// body(KV head, the block's first query, sequence, begin, stop) for the rows [begin, stop) of
   /// each sequence that the block has queries of: a sequence's rows are adjacent.
   template <class Body>
-  static DEVICE void forSequences(const Step& step, Body body) {
+  static DEVICE void forSequences(const Step& step, const CacheRows& of, Body body) {
     // The last rows first: they attend to most, and short ones fill the gaps that they leave.
     const int part = (gridDim.y - 1 - blockIdx.y) * kParts + blockIdx.x / Pool::kHeads,
               first = part * kTile;
     const int last = (first + kTile - 1) / kGroup + 1, rows = static_cast<int>(step.num_rows),
               end = last < rows ? last : rows;
     for (int begin = first / kGroup; begin < end;) {
-      const int seq = step.rows[begin].seq;
+      const int seq = of.seq[begin];
       int stop = begin + 1;
-      while (stop < end && step.rows[stop].seq == seq) ++stop;
+      while (stop < end && of.seq[stop] == seq) ++stop;
       body(static_cast<int>(blockIdx.x % Pool::kHeads), first, seq, begin, stop);
       begin = stop;
     }
   }
 
   /// Of the sixteen queries from `first` on, those of rows [begin, stop).
-  DEVICE FlashQueries(const Step& step, int kv_head, int first, int begin, int stop) {
+  DEVICE FlashQueries(const CacheRows& of, int kv_head, int first, int begin, int stop) {
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int query = first + threadIdx.x % 32 / 4 + 8 * h;
       row[h] = query / kGroup;
       head[h] = kv_head * kGroup + query % kGroup;
-      pos[h] = row[h] >= begin && row[h] < stop ? step.rows[row[h]].pos : -1;
+      pos[h] = row[h] >= begin && row[h] < stop ? of.pos[row[h]] : -1;
       from[h] = firstKey(pos[h]);
       largest[h] = -infinity();
       sum[h] = 0;
@@ -68,8 +68,8 @@ struct FlashQueries {
   /// The positions that all of rows [begin, stop) of a sequence attend to.
   struct Whole {
     int from, to;
-    DEVICE Whole(const Step& step, int begin, int stop)
-        : from(firstKey(step.rows[stop - 1].pos)), to(step.rows[begin].pos) {}
+    DEVICE Whole(const CacheRows& of, int begin, int stop)
+        : from(firstKey(of.pos[stop - 1])), to(of.pos[begin]) {}
     DEVICE bool has(int first, int count) const { return first >= from && first + count - 1 <= to; }
   };
 
@@ -237,34 +237,35 @@ struct FlashAttention {
     }
   }
 
-  static DEVICE void run(const Args& a, const float* q, const void* keys, const void* values,
-                         float* y, float scale, float cap = 0, const float* sinks = nullptr) {
+  static DEVICE void run(const Args& a, const float* q, const CacheRows& rows, const void* keys,
+                         const void* values, float* y, float scale, float cap = 0,
+                         const float* sinks = nullptr) {
     u8* const shared = dynamicShared();
     letNextKernelBegin();
     waitForEarlierKernels();
     const Step& step = *a.step;
-    Queries::forSequences(step, [&](int head, int first, int seq, int begin, int stop) {
-      oneSequence(shared, step, q, keys, values, y, scale, cap, sinks, head, first, seq, begin,
-                  stop);
+    Queries::forSequences(step, rows, [&](int head, int first, int seq, int begin, int stop) {
+      oneSequence(shared, step, q, rows, keys, values, y, scale, cap, sinks, head, first, seq,
+                  begin, stop);
     });
   }
 
   /// The block's queries, from `first` on, of rows [begin, stop).
-  static DEVICE void oneSequence(u8* shared, const Step& step, const float* q, const void* keys,
-                                 const void* values, float* y, float scale, float cap,
-                                 const float* sinks, int head, int first, int seq, int begin,
-                                 int stop) {
-    Queries queries(step, head, first + threadIdx.x / 32 * 16, begin, stop);
+  static DEVICE void oneSequence(u8* shared, const Step& step, const float* q,
+                                 const CacheRows& rows, const void* keys, const void* values,
+                                 float* y, float scale, float cap, const float* sinks, int head,
+                                 int first, int seq, int begin, int stop) {
+    Queries queries(rows, head, first + threadIdx.x / 32 * 16, begin, stop);
     uint4 fragments[kPadded / 16];
 #pragma unroll
     for (int k = 0; k < kPadded / 16; ++k) fragments[k] = queries.fragment(q, k, scale);
     float out[kPadded / 8][4];
     clear(out);
-    const int last_pos = step.rows[stop - 1].pos, last_block = last_pos / kKeys;
-    const int first_block = Queries::firstKey(step.rows[begin].pos) / kKeys;
+    const int last_pos = rows.pos[stop - 1], last_block = last_pos / kKeys;
+    const int first_block = Queries::firstKey(rows.pos[begin]) / kKeys;
     // Of the sequence's block, one ahead of its copy: the table is not waited for.
-    const int* const table = step.block_tables + seq * step.blocks_per_seq;
-    const typename Queries::Whole whole(step, begin, stop);
+    const int* const table = Pool::tableAt(step, rows, seq, 0);
+    const typename Queries::Whole whole(rows, begin, stop);
     auto copy = [&](int block, int in_pool) {
       u8* const to = shared + (block - first_block) % 2 * 2 * kTileBytes;
       const int valid = last_pos + 1 - block * kKeys;

@@ -14,6 +14,7 @@ struct SliceRing {
                        kValueSlices = ceilDiv(Pool::kValuePadded, kCols);
 
   u8* shared;  // [kStages][kSliceBytes]
+  CacheRows rows;
   const void *keys, *values;
   int head, seq, last_pos;
   int block, slice;  // the next one to be copied
@@ -41,8 +42,9 @@ struct SliceRing {
       const bool is_key = slice < kKeySlices;
       const int width = is_key ? Pool::kPadded : Pool::kValuePadded,
                 col = (is_key ? slice : slice - kKeySlices) * kCols;
-      const auto* from = is_key ? Pool::at(const_cast<void*>(keys), step, seq, first, head)
-                                : Pool::valueAt(const_cast<void*>(values), step, seq, first, head);
+      const auto* from =
+          is_key ? Pool::at(const_cast<void*>(keys), step, rows, seq, first, head)
+                 : Pool::valueAt(const_cast<void*>(values), step, rows, seq, first, head);
       u8* const to = shared + to_place * kSliceBytes;
       constexpr int kChunks = kCols / 8;  // of 16 bytes, in a row
 #pragma unroll
@@ -103,10 +105,10 @@ struct WideFlashAttention {
   /// The block's queries, from `first` on, of rows [begin, stop).
   DEVICE void oneSequence(const Step& step, const float* q, float* y, float scale, float cap,
                           const float* sinks, int first, int begin, int stop) {
-    Queries mine(step, ring.head, first + threadIdx.x / 64 * 16, begin, stop);
-    ring.last_pos = step.rows[stop - 1].pos;
-    const typename Queries::Whole whole(step, begin, stop);
-    const int first_block = Queries::firstKey(step.rows[begin].pos) / kKeys;
+    Queries mine(ring.rows, ring.head, first + threadIdx.x / 64 * 16, begin, stop);
+    ring.last_pos = ring.rows.pos[stop - 1];
+    const typename Queries::Whole whole(ring.rows, begin, stop);
+    const int first_block = Queries::firstKey(ring.rows.pos[begin]) / kKeys;
     ring.begin(step, first_block);
 #pragma unroll 1
     for (int k = half(); k < Ring::kKeySlices * kSteps; k += 2)
@@ -151,8 +153,9 @@ struct WideFlashAttention {
     });
   }
 
-  static DEVICE void run(const Args& a, const float* q, const void* keys, const void* values,
-                         float* y, float scale, float cap = 0, const float* sinks = nullptr) {
+  static DEVICE void run(const Args& a, const float* q, const CacheRows& rows, const void* keys,
+                         const void* values, float* y, float scale, float cap = 0,
+                         const float* sinks = nullptr) {
     u8* const shared = dynamicShared();
     WideFlashAttention f;
     const int lane = threadIdx.x / 64 * 32 + threadIdx.x % 32;
@@ -160,12 +163,13 @@ struct WideFlashAttention {
     f.weights = reinterpret_cast<uint4*>(shared + kQueryBytes) + lane;
     f.halves = reinterpret_cast<float*>(shared + kQueryBytes + kWeightBytes);
     f.ring.shared = shared + kQueryBytes + kWeightBytes + kHalvesBytes;
+    f.ring.rows = rows;
     f.ring.keys = keys;
     f.ring.values = values;
     letNextKernelBegin();
     waitForEarlierKernels();
     const Step& step = *a.step;
-    Queries::forSequences(step, [&](int head, int first, int seq, int begin, int stop) {
+    Queries::forSequences(step, rows, [&](int head, int first, int seq, int begin, int stop) {
       f.ring.head = head;
       f.ring.seq = seq;
       f.oneSequence(step, q, y, scale, cap, sinks, first, begin, stop);

@@ -21,7 +21,7 @@ template <class T, int kCols, int kPanels, class Groups, class Finish>
 DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weight, Finish finish) {
   constexpr int kStages = kGroupedStages, kBlocks = ceilDiv(kCols, 16),
                 kSteps = ceilDiv(kBlocks, 2);
-  constexpr int kWeightBytes = 8 * 1024;
+  constexpr int kWeightBytes = kTensorTilePanels * kTensorStageBlocks * 512;
   u8* const shared = dynamicShared();
   letNextKernelBegin();
   waitForEarlierKernels();
@@ -82,14 +82,7 @@ DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weigh
     };
 
     float acc[4][2][2][4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int j = 0; j < 2; ++j)
-#pragma unroll
-        for (int h = 0; h < 2; ++h)
-#pragma unroll
-          for (int e = 0; e < 4; ++e) acc[i][j][h][e] = 0;
+    clearTensorSums(acc);
     for (int s = 0; s < kStages - 1; ++s) {
       if (s < kSteps) copyWeights(s);
       commitCopies();
@@ -105,38 +98,15 @@ DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weigh
       commitCopies();
       if (s + 1 < kSteps) storeRows(s + 1);
       if (s + 2 < kSteps) loadRows(s + 2);
-      const uint4* quads =
-          reinterpret_cast<const uint4*>(shared + s % kStages * kGroupedStageBytes);
-      const uint4* row_quads = quads + kWeightBytes / 16;
-#pragma unroll
-      for (int b = 0; b < 2; ++b) {
-        uint4 weights[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) weights[i] = quads[((a_panel + i) * 2 + b) * 32 + lane];
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const uint4 x = row_quads[((b_panel + j) * 2 + b) * 32 + lane];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            mma(T(), acc[i][j][0], weights[i], x.x, x.z);
-            mma(T(), acc[i][j][1], weights[i], x.y, x.w);
-          }
-        }
-      }
+      multiplyStage<T>(acc, shared + s % kStages * kGroupedStageBytes, a_panel, b_panel);
     }
     // Through shared memory, 16 rows at a time, as productOnTensorCores does.
-    constexpr int kStride = 68;
+    constexpr int kStride = kTensorSumStride;
     __syncthreads();  // the last stage has been read
     float* const mine = reinterpret_cast<float*>(shared) + warp * (16 * kStride);
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int h = 0; h < 2; ++h)
-#pragma unroll
-          for (int e = 0; e < 4; ++e)
-            mine[(h * 8 + 2 * c + e % 2) * kStride + i * 16 + g + e / 2 * 8] = acc[i][j][h][e];
+      storeTensorSums(mine, acc, j);
       __syncwarp();
       const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
 #pragma unroll 1

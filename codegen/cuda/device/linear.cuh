@@ -6,7 +6,7 @@
 //   Loaded load(step, row, panel, g)
 //   void store(step, row, panel, g, low, high, loaded)
 //   kAhead    load() reads nothing that a kernel of the step writes: it may then be called ahead of
-//             waitForEarlierKernels(), and reads a step through readStep()
+//             waitForEarlierKernels(), and reads what a step is through readStep()
 
 /// What a product is specialised to. kGather: the rows are those whose logits are wanted. kNorm:
 /// they are normalised first, by rms_norm, or by layer_norm where kLayer says so.
@@ -22,9 +22,6 @@ struct Product {
 
   static DEVICE int rows(const Step& step) {
     return static_cast<int>(loadAhead(kGather ? &step.num_logits_rows : &step.num_rows));
-  }
-  static DEVICE const float* row(const Step& step, const float* x, int m) {
-    return x + static_cast<i64>(kGather ? step.logits_rows[m] : m) * kXStride;
   }
 };
 
@@ -74,6 +71,7 @@ template <class P>
 struct StepRows {
   const Args& args;
   const float* x;
+  const int* logits_rows = nullptr;  // where P gathers: the number of each row
   /// How many there are. What a step is, kernels of the step do not change.
   DEVICE int count() const { return P::rows(*args.step); }
   /// Until they may be read.
@@ -81,7 +79,9 @@ struct StepRows {
     letNextKernelBegin();
     waitForEarlierKernels();
   }
-  DEVICE const float* row(int m) const { return P::row(*args.step, x, m); }
+  DEVICE const float* row(int m) const {
+    return x + static_cast<i64>(P::kGather ? logits_rows[m] : m) * P::kXStride;
+  }
   /// Where it lies among those that are packed.
   DEVICE u32 place(int m) const { return static_cast<u32>(m); }
 };
@@ -327,10 +327,12 @@ DEVICE FinishBy<F> finishBy(F f) {
 }
 
 /// The rows of the step, spread over the grid's y. `shift`: a layer norm's bias, if it has one.
+/// `logits_rows`: which rows, where P gathers.
 template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Finish>
 DEVICE void productOfFewRows(const Args& a, const float* x, const float* norm, float eps,
-                             const void* weight, Finish finish, const float* shift = nullptr) {
-  multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(*a.step, StepRows<P>{a, x},
+                             const void* weight, Finish finish, const float* shift = nullptr,
+                             const int* logits_rows = nullptr) {
+  multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(*a.step, StepRows<P>{a, x, logits_rows},
                                                       blockIdx.x * kPanelsPerBlock, blockIdx.y,
                                                       gridDim.y, norm, shift, eps, weight, finish);
 }
@@ -468,6 +470,7 @@ struct FinishHeads {
 /// and v to the cache.
 template <class Pool, int kNumHeads, bool kBias, bool kRope, int kStride>
 struct FinishQkv {
+  CacheRows rows;
   const float* bias;  // of all heads of q, k and v
   const float* rope;
   void* keys;
@@ -488,10 +491,10 @@ struct FinishQkv {
     // use for is read all the same.
     const int head = panel / kHeadPanels, at = panel % kHeadPanels * 8 + g,
               i = at < kHalf ? at : kHalf - 1;
-    const int pos = readStep(of, &step.rows[row].pos), seq = readStep(of, &step.rows[row].seq);
+    const int pos = readStep(of, rows.pos + row), seq = readStep(of, rows.seq + row);
     const bool is_query = head < kNumHeads;
     const int kv_head = is_query ? 0 : (head - kNumHeads) % Pool::kHeads;
-    const i64 block = readStep(of, Pool::tableAt(step, seq, pos));
+    const i64 block = readStep(of, Pool::tableAt(step, rows, seq, pos));
     Loaded loaded = {};
     loaded.to = is_query ? static_cast<i64>(row) * kStride + head * kDim + i
                          : Pool::template offsetIn<Pool::kPadded>(block, pos, kv_head) + i;

@@ -72,8 +72,8 @@ DEVICE void qkNormRow(const Args& a, const float* x, const float* weight, float*
 /// [rows, kRawStride], the heads of q, k and v side by side. Block (kHeadsPerBlock heads, row).
 template <class Pool, int kNumHeads, int kRotary, int kRawStride, int kQStride>
 DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, const float* q_norm,
-                        const float* k_norm, float eps, const float* rope, void* keys, void* values,
-                        float* q) {
+                        const float* k_norm, float eps, const float* rope, const CacheRows& rows,
+                        void* keys, void* values, float* q) {
   constexpr int kDim = Pool::kDim, kHalf = kRotary / 2;
   __shared__ float shared[kHeadsPerBlock][kDim];
   letNextKernelBegin();
@@ -90,16 +90,16 @@ DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, cons
   __syncwarp();
   const bool is_query = head < kNumHeads, is_key = !is_query && head < kNumHeads + Pool::kHeads;
   if (q_norm && (is_query || is_key)) normHead<kDim, false>(mine, is_query ? q_norm : k_norm, eps);
-  const Row r = step.rows[row];
+  const int pos = rows.pos[row], seq = rows.seq[row];
   const int kv_head = head - kNumHeads - (is_key ? 0 : Pool::kHeads);
   typename Pool::Element* const cached =
-      is_query ? nullptr : Pool::at(is_key ? keys : values, step, r.seq, r.pos, kv_head);
+      is_query ? nullptr : Pool::at(is_key ? keys : values, step, rows, seq, pos, kv_head);
   for (int e = lane; e < kDim; e += 32) {
     float v = mine[e];
     if (e < kRotary && (is_query || is_key)) {
       const int i = e < kHalf ? e : e - kHalf;
       float low = mine[i], high = mine[i + kHalf];
-      rotate<kHalf>(rope, r.pos, i, low, high);
+      rotate<kHalf>(rope, pos, i, low, high);
       v = e < kHalf ? low : high;
     }
     if (is_query)

@@ -8,21 +8,21 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
-/// runtime/abi/kernel_abi.h: LlmcRow and LlmcStep, with device pointers.
-struct Row {
-  int token_id, pos, seq, logits_row;
-};
+/// runtime/abi/kernel_abi.h: LlmcStep.
 struct Step {
-  const Row* rows;
-  const int* logits_rows;
-  const int* block_tables;
-  i64 num_rows, num_logits_rows, blocks_per_seq;
+  i64 num_rows, num_logits_rows, num_sequences, blocks_per_seq;
 };
-/// runtime/abi/cuda_abi.h: LlmcCudaArgs. The one argument of every kernel.
+/// runtime/abi/cuda_abi.h: LlmcCudaArgs and the operands behind it, kOperands of them, which the
+/// text of an image says above this. The one argument of every kernel of an op.
 struct Args {
   const Step* step;
   u8* scratch;
-  void* operands[12];
+  void* operands[kOperands];
+};
+/// Where the tokens of a step's rows lie in a paged state: operands of what reads or writes one.
+struct CacheRows {
+  const int *pos, *seq;    // of each row
+  const int* block_table;  // [num_sequences, blocks_per_seq]
 };
 
 constexpr int kBlockTokens = 64;  // LLMC_KV_BLOCK_TOKENS
@@ -135,7 +135,7 @@ DEVICE void loadTransposed(u32 (&v)[4], const void* row) {
 
 /// Programmatic dependent launch (sm_90 and later, nothing before): a kernel may begin while the
 /// one before it ends. Before waitForEarlierKernels() it writes nothing, and reads nothing that a
-/// kernel of its step writes; what a step is, it reads by loadAhead().
+/// kernel of its step writes; a step, its inputs and block tables it reads by loadAhead().
 DEVICE void waitForEarlierKernels() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -164,10 +164,10 @@ DEVICE float loadFresh(const float* p) {
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
   return v;
 }
-/// What a step is, ahead of waitForEarlierKernels(). Copies and the last step's choice wrote it,
-/// and only that wait promises that the L1 holds nothing older: it is read from the L2. Not
-/// volatile, as it stays the same while a kernel runs: loads may be moved, and several be on their
-/// way.
+/// A step, its inputs or a block table, ahead of waitForEarlierKernels(). Copies and the last
+/// step's choice wrote it, and only that wait promises that the L1 holds nothing older: it is read
+/// from the L2. Not volatile, as it stays the same while a kernel runs: loads may be moved, and
+/// several be on their way.
 DEVICE int loadAhead(const int* p) {
   int v;
   asm("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p));
@@ -182,8 +182,8 @@ DEVICE i64 loadAhead(const i64* p) {
 DEVICE void fenceForHost() { __threadfence_system(); }
 #endif  // LLMC_CUDA_SHIM
 
-/// A step as a finish reads it (linear.cuh) where it may be ahead of waitForEarlierKernels(); as it
-/// reads a Step behind it.
+/// A step as a finish (linear.cuh) gets it where it may be ahead of waitForEarlierKernels(), and so
+/// reads by loadAhead(); behind it, it gets a Step.
 struct EarlyStep {
   const Step& step;
   DEVICE operator const Step&() const { return step; }

@@ -1,7 +1,7 @@
 // Kernels with a block per row: embedding, and what remains of a model where a fusion is switched
 // off.
 
-/// The KV cache: per layer a pool of blocks, each [num_kv_heads, 64 tokens, head_dim_padded] of
+/// A paged state: per layer a pool of blocks, each [num_kv_heads, 64 tokens, head_dim_padded] of
 /// keys, and one of values, which may have another width (latents: arXiv 2405.04434).
 template <class T, int kNumHeads, int kHeadDim, int kValueHeadDim = kHeadDim>
 struct KvPool {
@@ -12,13 +12,13 @@ struct KvPool {
                        kValuePadded = ceilDiv(kValueHeadDim, 16) * 16;
   /// The vector of head `head` at position `pos` of sequence `seq`, kWidth elements long.
   template <int kWidth>
-  static DEVICE Element* vectorAt(void* pool, const Step& step, int seq, int pos, int head) {
-    return vectorIn<kWidth>(pool, blockOf(step, seq, pos), pos, head);
+  static DEVICE Element* vectorAt(void* pool, const Step& step, const CacheRows& rows, int seq,
+                                  int pos, int head) {
+    return vectorIn<kWidth>(pool, *tableAt(step, rows, seq, pos), pos, head);
   }
-  static DEVICE i64 blockOf(const Step& step, int seq, int pos) { return *tableAt(step, seq, pos); }
-  /// Where that stands.
-  static DEVICE const int* tableAt(const Step& step, int seq, int pos) {
-    return &step.block_tables[seq * step.blocks_per_seq + pos / kBlockTokens];
+  /// Where the block of that position stands.
+  static DEVICE const int* tableAt(const Step& step, const CacheRows& rows, int seq, int pos) {
+    return &rows.block_table[seq * step.blocks_per_seq + pos / kBlockTokens];
   }
   template <int kWidth>
   static DEVICE Element* vectorIn(void* pool, i64 block, int pos, int head) {
@@ -28,11 +28,13 @@ struct KvPool {
   static DEVICE i64 offsetIn(i64 block, int pos, int head) {
     return ((block * kNumHeads + head) * kBlockTokens + pos % kBlockTokens) * kWidth;
   }
-  static DEVICE Element* at(void* pool, const Step& step, int seq, int pos, int head) {
-    return vectorAt<kPadded>(pool, step, seq, pos, head);
+  static DEVICE Element* at(void* pool, const Step& step, const CacheRows& rows, int seq, int pos,
+                            int head) {
+    return vectorAt<kPadded>(pool, step, rows, seq, pos, head);
   }
-  static DEVICE Element* valueAt(void* pool, const Step& step, int seq, int pos, int head) {
-    return vectorAt<kValuePadded>(pool, step, seq, pos, head);
+  static DEVICE Element* valueAt(void* pool, const Step& step, const CacheRows& rows, int seq,
+                                 int pos, int head) {
+    return vectorAt<kValuePadded>(pool, step, rows, seq, pos, head);
   }
 };
 
@@ -53,17 +55,16 @@ DEVICE void rotate(const float* table, int pos, int i, float& low, float& high) 
 /// the weight lies as the logits' matrix does. Blocks of 256 threads: of a row in memory each has
 /// up to eight words on their way.
 template <class T, int kCols, bool kFragments, int kStride>
-DEVICE void embedRow(const Args& a, const void* weight, float* y, float scale = 1,
-                     const void* positions = nullptr) {
-  const Step& step = *a.step;
+DEVICE void embedRow(const Args& a, const int* token_id, const void* weight, float* y,
+                     float scale = 1, const int* pos = nullptr, const void* positions = nullptr) {
   const int row = blockIdx.y;
-  if (row >= step.num_rows) return;
-  const i64 token = step.rows[row].token_id;
+  if (row >= a.step->num_rows) return;
+  const i64 token = token_id[row];
   constexpr int kPer = T::kPerWord, kBlocks = ceilDiv(kCols, 8 * kPer);
   typedef typename T::Element Element;
   const Element* const elements = static_cast<const Element*>(weight);
   const Element* const of_pos =
-      static_cast<const Element*>(positions) + static_cast<i64>(step.rows[row].pos) * kCols;
+      static_cast<const Element*>(positions) + (positions ? static_cast<i64>(pos[row]) * kCols : 0);
   y += static_cast<i64>(row) * kStride;
   constexpr int kWords = ceilDiv(kCols, kPer), kEach = ceilDiv(kWords, 256),
                 kTogether = kEach < 8 ? kEach : 8;
@@ -123,7 +124,7 @@ DEVICE void elementwiseRow(const Args& a, const float* x, const float* other, fl
 
 /// Rotates the first kRotary elements of each head; those after it stay as they are.
 template <int kCols, int kHeadDim, int kRotary, int kXStride, int kYStride>
-DEVICE void ropeRow(const Args& a, const float* x, const float* table, float* y) {
+DEVICE void ropeRow(const Args& a, const float* x, const int* pos, const float* table, float* y) {
   const i64 row = blockIdx.y;
   if (row >= a.step->num_rows) return;
   constexpr int kHalf = kRotary / 2, kParts = kHeadDim - kHalf;  // pairs, then single elements
@@ -132,7 +133,7 @@ DEVICE void ropeRow(const Args& a, const float* x, const float* table, float* y)
     float low = x[row * kXStride + at];
     if (i < kHalf) {
       float high = x[row * kXStride + at + kHalf];
-      rotate<kHalf>(table, a.step->rows[row].pos, i, low, high);
+      rotate<kHalf>(table, pos[row], i, low, high);
       y[row * kYStride + at + kHalf] = high;
     }
     y[row * kYStride + at] = low;
@@ -140,16 +141,17 @@ DEVICE void ropeRow(const Args& a, const float* x, const float* table, float* y)
 }
 
 template <class Pool, int kKStride, int kVStride>
-DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, void* keys, void* values) {
+DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, const CacheRows& rows,
+                       void* keys, void* values) {
   const int row = blockIdx.y;
   const Step& step = *a.step;
   if (row >= step.num_rows) return;
-  const Row r = step.rows[row];
+  const int pos = rows.pos[row], seq = rows.seq[row];
   for (int i = threadIdx.x; i < Pool::kHeads * Pool::kDim; i += blockDim.x)
-    Pool::at(keys, step, r.seq, r.pos, i / Pool::kDim)[i % Pool::kDim] =
+    Pool::at(keys, step, rows, seq, pos, i / Pool::kDim)[i % Pool::kDim] =
         Pool::Type::fromFloat(k[static_cast<i64>(row) * kKStride + i]);
   for (int i = threadIdx.x; i < Pool::kHeads * Pool::kValueDim; i += blockDim.x)
-    Pool::valueAt(values, step, r.seq, r.pos, i / Pool::kValueDim)[i % Pool::kValueDim] =
+    Pool::valueAt(values, step, rows, seq, pos, i / Pool::kValueDim)[i % Pool::kValueDim] =
         Pool::Type::fromFloat(v[static_cast<i64>(row) * kVStride + i]);
 }
 

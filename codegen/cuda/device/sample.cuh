@@ -9,7 +9,7 @@
 
 constexpr int kSampleThreads = 256;  // LLMC_CUDA_SAMPLE_THREADS
 constexpr int kSampleBins = 2048, kSampleMostBlocks = 64;
-constexpr u32 kNotFinite = 0xffffffffu;  // LLMC_CUDA_NOT_FINITE: told in place of a token
+constexpr u32 kNotFinite = 0xffffffffu;        // LLMC_CUDA_NOT_FINITE: told in place of a token
 constexpr u64 kNoBest = ~static_cast<u64>(0);  // above any logit's key, as no order is that large
 
 /// runtime/abi/cuda_abi.h: LlmcCudaSampleState.
@@ -32,7 +32,7 @@ struct SampleState {
 /// runtime/abi/cuda_abi.h: LlmcCudaSample.
 struct Sample {
   const float* logits;
-  Row* row;
+  int *token_id, *pos;
   SampleState* state;
   u8* seen;
   volatile u64* chosen;
@@ -133,8 +133,8 @@ struct Sampler {
     const u32 step = state.steps;
     state.steps = step + 1;
     state.done = 1;
-    s.row->token_id = static_cast<int>(id);
-    s.row->pos += 1;
+    *s.token_id = static_cast<int>(id);
+    *s.pos += 1;
     s.chosen[step % 64] = static_cast<u64>(step) << 32 | told;  // LLMC_CUDA_RING
     fenceForHost();
   }

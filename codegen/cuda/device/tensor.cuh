@@ -151,6 +151,60 @@ constexpr int kTensorStages = 3, kTensorTilePanels = 8, kTensorStageBlocks = 2,
               kTensorStageBytes = 2 * kTensorTilePanels * kTensorStageBlocks * 512,
               kTensorSharedBytes = kTensorStages * kTensorStageBytes;
 
+// A warp's sums of 64 outputs (four panels) of 16 kRowPanels rows: of panel i and row panel j, rows
+// 8 h + 2 c and 8 h + 2 c + 1 of outputs g, then of outputs g + 8.
+
+template <int kRowPanels>
+DEVICE void clearTensorSums(float (&sums)[4][kRowPanels][2][4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < kRowPanels; ++j)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sums[i][j][h][e] = 0;
+}
+
+/// sums += the products of a stage in shared memory, [panels of outputs, then of rows]
+/// [kTensorStageBlocks][512 bytes]: panels from `a_panel` on with row panels from `b_panel` on.
+template <class T, int kRowPanels>
+DEVICE void multiplyStage(float (&sums)[4][kRowPanels][2][4], const u8* stage, int a_panel,
+                          int b_panel) {
+  constexpr int kBlocks = kTensorStageBlocks;
+  const uint4* const quads = reinterpret_cast<const uint4*>(stage) + threadIdx.x % 32;
+#pragma unroll
+  for (int b = 0; b < kBlocks; ++b) {
+    uint4 weights[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) weights[i] = quads[((a_panel + i) * kBlocks + b) * 32];
+#pragma unroll
+    for (int j = 0; j < kRowPanels; ++j) {
+      const uint4 x = quads[((kTensorTilePanels + b_panel + j) * kBlocks + b) * 32];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        mma(T(), sums[i][j][0], weights[i], x.x, x.z);
+        mma(T(), sums[i][j][1], weights[i], x.y, x.w);
+      }
+    }
+  }
+}
+
+/// 68 floats put the rows that a warp stores at once into different banks.
+constexpr int kTensorSumStride = 68;
+/// The sums of row panel `j`, [16 rows][kTensorSumStride] at `to`.
+template <int kRowPanels>
+DEVICE void storeTensorSums(float* to, const float (&sums)[4][kRowPanels][2][4], int j) {
+  const int g = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        to[(h * 8 + 2 * c + e % 2) * kTensorSumStride + i * 16 + g + e / 2 * 8] = sums[i][j][h][e];
+}
+
 /// 128 threads make 128 outputs (8 panels) of 128 rows: four warps of 64 x 64, whose 128 sums a
 /// thread keeps in registers. Stages of 32 values of k (16 KB) are copied two ahead of their use;
 /// three of them are 48 KB, so two blocks fit on every processor from sm_80 on. Blocks that share
@@ -172,7 +226,7 @@ DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* we
             first_row = tile % row_tiles * (kTilePanels * 16);
   if (first_row >= rows) return;
   const int row_panels = ceilDiv(rows, 16);
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int a_panel = warp % 2 * 4, b_panel = warp / 2 * 4;  // of the warp's 64 x 64
 
   auto copyStage = [&](int s) {
@@ -193,14 +247,7 @@ DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* we
   };
 
   float acc[4][4][2][4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) acc[i][j][h][e] = 0;
+  clearTensorSums(acc);
   for (int s = 0; s < kStages - 1; ++s) {
     if (s < kSteps) copyStage(s);
     commitCopies();
@@ -212,39 +259,16 @@ DEVICE void productOnTensorCores(const Args& a, const u8* packed, const void* we
                       // free
     if (s + kStages - 1 < kSteps) copyStage(s + kStages - 1);
     commitCopies();
-    const uint4* quads = reinterpret_cast<const uint4*>(shared + s % kStages * kStageBytes);
-#pragma unroll
-    for (int b = 0; b < kStageBlocks; ++b) {
-      uint4 weights[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        weights[i] = quads[((a_panel + i) * kStageBlocks + b) * 32 + lane];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const uint4 x = quads[((kTilePanels + b_panel + j) * kStageBlocks + b) * 32 + lane];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          mma(T(), acc[i][j][0], weights[i], x.x, x.z);
-          mma(T(), acc[i][j][1], weights[i], x.y, x.w);
-        }
-      }
-    }
+    multiplyStage<T>(acc, shared + s % kStages * kStageBytes, a_panel, b_panel);
   }
   // Through shared memory, 16 rows at a time: a row's 64 outputs are written side by side, and the
-  // finish is compiled four times, not sixty-four. A stride of 68 floats puts the rows that a warp
-  // stores at once into different banks.
-  constexpr int kStride = 68;
+  // finish is compiled four times, not sixty-four.
+  constexpr int kStride = kTensorSumStride;
   __syncthreads();  // the last stage has been read
   float* const mine = reinterpret_cast<float*>(shared) + warp * (16 * kStride);
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          mine[(h * 8 + 2 * c + e % 2) * kStride + i * 16 + g + e / 2 * 8] = acc[i][j][h][e];
+    storeTensorSums(mine, acc, j);
     __syncwarp();
     const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
     // What the finish reads comes for eight rows at once.

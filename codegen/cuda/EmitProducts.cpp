@@ -1,0 +1,262 @@
+// Matrix products: launches of device/linear.cuh, tensor.cuh and wgmma.cuh.
+#include <algorithm>
+
+#include "codegen/cuda/KernelText.h"
+#include "runtime/abi/cuda_abi.h"
+
+using namespace mlir;
+
+namespace llmc::cuda {
+
+namespace {
+
+/// What becomes of the rows before they are multiplied, where there is an operand "norm".
+struct Norm {
+  bool layer = false;
+  double eps = 0;
+};
+template <typename Op>
+Norm normOf(Op op) {
+  return {op.getLayer(), op.getEps().convertToDouble()};
+}
+
+int64_t panelsOf(const llm::Matrix& m) { return ceilDiv(m.rows, 16); }
+
+/// Whether a product packs its rows and goes to tensor cores.
+bool onTensorCores(const KernelForm& form, const llm::Matrix& m) {
+  return !form.isDecode() && !form.has("logits_rows") && !m.type.isF32();
+}
+/// The scratch that a product takes for packed rows: fragments of 16, or tiles of 64 as wgmma has
+/// them.
+int64_t packedBytes(const KernelForm& form, const llm::Matrix& m) {
+  return onTensorCores(form, m) ? ceilDiv(form.maxRows, 64) * 4 * ceilDiv(m.cols, 16) * 512 : 0;
+}
+/// `offset` bytes of scratch behind the counters.
+std::string scratchAt(int64_t offset) {
+  return fmt::format("args.scratch + {}", LLMC_CUDA_COUNTER_BYTES + offset);
+}
+
+/// A product of the operand "x" with the operand "weight", of which "norm", "norm_bias" and
+/// "logits_rows" are taken along where they are.
+class ProductText {
+ public:
+  ProductText(const KernelForm& form, const llm::Matrix& matrix, int64_t numPanels,
+              const Norm& norm, std::string finish)
+      : form_(form),
+        matrix_(matrix),
+        numPanels_(numPanels),
+        spec_(fmt::format("Product<{}, {}, {}, {}, {}, {}{}>", storageName(matrix.type),
+                          matrix.cols, numPanels, form.stride("x"),
+                          boolean(form.has("logits_rows")), boolean(form.has("norm")),
+                          norm.layer ? ", true" : "")),
+        x_(form.in("x")),
+        norm_(form.in("norm")),
+        shift_(form.has("norm_bias") ? ", " + form.in("norm_bias") : ""),
+        eps_(number(norm.eps)),
+        weight_(form.any("weight")),
+        packed_(scratchAt(0)),
+        finish_(std::move(finish)) {}
+
+  Functions emit() {
+    if (onTensorCores(form_, matrix_))
+      manyRows();
+    else
+      fewRows();
+    result_.scratchBytes = packedBytes(form_, matrix_);
+    return std::move(result_);
+  }
+
+ private:
+  void add(const std::string& suffix, const std::string& body, const Launch& launch) {
+    result_.functions.push_back({suffix, body, launch});
+  }
+
+  void manyRows() {
+    const bool wgmma = matrix_.cols % 64 == 0;  // whole stages
+    if (wgmma) onWgmma();
+    onMma(wgmma ? Launch::kWithoutWgmma : Launch::kEverywhere);
+  }
+
+  /// 2048 rows are 128 blocks, one on a processor: parts of k are more, each of a few KB of a row.
+  /// Every part of a row that is normalised reads all of it.
+  int64_t packParts() const { return ceilDiv(matrix_.cols, form_.has("norm") ? 2048 : 1024); }
+
+  void onWgmma() {
+    add("_tiles",
+        fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec_, x_, norm_, eps_, packed_,
+                    shift_),
+        {.threads = 256, .blocks = packParts(), .rowsPerBlock = 16, .where = Launch::kWithWgmma});
+    // Tiles of 256 rows read less per product; with so few rows that they would leave processors
+    // idle, tiles of 128 are twice as many.
+    const int64_t panelTiles = ceilDiv(numPanels_, 8);
+    const int64_t few = std::max<int64_t>(256 * (ceilDiv(kHopperProcessors, panelTiles) - 1), 128);
+    for (const int64_t tokens : {128, 256}) {
+      const bool small = tokens == 128;
+      if (!small && few >= form_.maxRows) break;
+      add(fmt::format("_wgmma{}", tokens),
+          fmt::format("static_assert(ProductOnWgmma<{0}, {1}, int>::kSharedBytes == {2});\n  "
+                      "productOnWgmma<{0}, {1}>(args, {3}, {4}, {5});",
+                      spec_, tokens, wgmmaBytes(tokens), packed_, weight_, finish_),
+          {.minRows = small ? 1 : few + 1,
+           .maxRows = small ? std::min(few, form_.maxRows) : form_.maxRows,
+           .threads = 384,
+           .blocks = panelTiles,
+           .rowsPerBlock = tokens,
+           .dynamicSharedBytes = wgmmaBytes(tokens),
+           .where = Launch::kWithWgmma,
+           .blocksPerProcessor = 1});
+    }
+  }
+
+  void onMma(decltype(Launch::where) where) {
+    // Where nothing is said, ptxas aims at five blocks, 48 registers, and for some K spills those
+    // of a norm (sm_100a). 2048 rows of 4096 are two blocks for a processor.
+    add("_pack",
+        fmt::format("packRows<{}>(args, {}, {}, {}, {}{});", spec_, x_, norm_, eps_, packed_,
+                    shift_),
+        {.threads = 256,
+         .blocks = packParts(),
+         .rowsPerBlock = 16,
+         .where = where,
+         .blocksPerProcessor = form_.has("norm") ? 3 : 0});
+    add("_mma",
+        fmt::format("productOnTensorCores<{}>(args, {}, {}, {});", spec_, packed_, weight_,
+                    finish_),
+        {.threads = 128,
+         .blocks = ceilDiv(numPanels_, 8),
+         .rowsPerBlock = 128,
+         .dynamicSharedBytes = kTensorTileBytes,
+         .where = where,
+         .blocksPerProcessor = 2});
+  }
+
+  /// One row alone, as decoding has it, and four at a time: an output's sum has the same order in
+  /// both.
+  void fewRows() {
+    const bool gather = form_.has("logits_rows");
+    const std::string gathered =
+        gather ? (shift_.empty() ? ", nullptr" : shift_) + ", " + form_.ints("logits_rows")
+               : shift_;
+    for (const int64_t rows : {1, 4}) {
+      if (rows > 1 && form_.maxRows == 1) break;
+      const Staging staging = stagingOf(rows, matrix_.cols, matrix_.type, result_.problem);
+      const int64_t panels =
+          form_.options.panelsPerBlock ? form_.options.panelsPerBlock : panelsPerBlock(numPanels_);
+      // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32
+      // weights).
+      const bool spread = rows > 1 && !form_.isDecode() && !gather;
+      add(fmt::format("_{}row", rows),
+          fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec_, rows,
+                      boolean(staging.staged), panels, x_, norm_, eps_, weight_, finish_, gathered),
+          {.minRows = rows == 1 ? 1 : 2,
+           .maxRows = rows == 1 ? 1 : form_.maxRows,
+           .threads = 256,
+           .blocks = ceilDiv(numPanels_, panels),
+           .rowsPerBlock = spread ? rows : 0,
+           .dynamicSharedBytes = staging.bytes,
+           .blocksPerProcessor = fewRowsBlocks(staging)});
+    }
+  }
+
+  const KernelForm& form_;
+  llm::Matrix matrix_;
+  int64_t numPanels_;
+  std::string spec_, x_, norm_, shift_, eps_, weight_, packed_, finish_;
+  Functions result_;
+};
+
+/// y = the product.
+std::string finishStore(const KernelForm& form, Value y) {
+  return fmt::format("FinishStore<{}, {}>{{{}}}", llm::widthOf(y), form.stride("y"), form.out("y"));
+}
+/// y = f(product + bias): `f` a type, `arguments` its own.
+std::string finishEach(const KernelForm& form, Value y, const std::string& f,
+                       const std::string& arguments) {
+  return fmt::format("FinishEach<{}, {}, {}, {}>{{{}, {}, {{{}}}}}", llm::widthOf(y),
+                     boolean(form.has("bias")), form.stride("y"), f, form.in("bias"), form.out("y"),
+                     arguments);
+}
+
+/// Of logits and norm_logits.
+template <typename Op>
+std::string finishLogits(Op op, const KernelForm& form) {
+  const double scale = op.getScale().convertToDouble(), cap = op.getSoftcap().convertToDouble();
+  if (!form.has("bias") && scale == 1 && cap == 0) return finishStore(form, op.getY());
+  return finishEach(form, op.getY(), "ScaleAndCap", number(scale) + ", " + number(cap));
+}
+
+}  // namespace
+
+Functions emit(llm::LinearOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
+  return ProductText(form, m, panelsOf(m), {}, finishStore(form, op.getY())).emit();
+}
+
+Functions emit(llm::LinearResidualOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
+  const std::string finish = fmt::format(
+      "FinishResidual<{}, {}, {}, {}>{{{}, {}, {}, {}}}", llm::widthOf(op.getY()),
+      boolean(form.has("bias")), form.stride("residual"), form.stride("y"), form.in("residual"),
+      form.in("bias"), number(op.getScale().convertToDouble()), form.out("y"));
+  return ProductText(form, m, panelsOf(m), {}, finish).emit();
+}
+
+Functions emit(llm::LogitsOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
+  return ProductText(form, m, panelsOf(m), {}, finishLogits(op, form)).emit();
+}
+
+Functions emit(llm::NormLogitsOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
+  return ProductText(form, m, panelsOf(m), normOf(op), finishLogits(op, form)).emit();
+}
+
+Functions emit(llm::NormLinearOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
+  const std::string f = fmt::format("Activate<{}>", activationName(op.getActivation()));
+  return ProductText(form, m, panelsOf(m), normOf(op), finishEach(form, op.getY(), f, "")).emit();
+}
+
+Functions emit(llm::NormGluOp op, const KernelForm& form) {
+  const llm::Matrix m = llm::matrixOf(op, op.getGateProjAttr());
+  const std::string finish =
+      fmt::format("FinishGlu<{}, {}, {}, {}>{{{}, {}}}", activationName(op.getActivation()),
+                  llm::widthOf(op.getY()), boolean(form.has("bias")), form.stride("y"),
+                  form.in("bias"), form.out("y"));
+  return ProductText(form, m, 2 * panelsOf(m), normOf(op), finish).emit();
+}
+
+Functions emit(llm::NormQkvOp op, const KernelForm& form) {
+  const llm::KvCacheType kv = llm::kvTypeOf(op, op.getStateAttr());
+  const int64_t dim = kv.getHeadDim(), heads = llm::widthOf(op.getQ()) / dim,
+                allHeads = heads + 2 * kv.getNumKvHeads(), panels = allHeads * ceilDiv(dim, 16);
+  const int64_t rotary = form.has("rope") ? llm::rotaryDim(op, op.getRopeAttr()) : 0;
+  const llm::Matrix m = llm::matrixOf(op, op.getQProjAttr());
+  const std::string pool = poolName(kv), rows = form.cacheRows(), keys = form.any("keys"),
+                    values = form.any("values"), q = form.out("q");
+  if (!form.has("q_norm") && (rotary == 0 || rotary == dim)) {
+    const std::string finish =
+        fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}, {}}}", pool, heads,
+                    boolean(form.has("bias")), boolean(form.has("rope")), form.stride("q"), rows,
+                    form.in("bias"), form.in("rope"), keys, values, q);
+    return ProductText(form, m, panels, normOf(op), finish).emit();
+  }
+  // A panel is half of one half of a head: norms, and pairs that are not a half apart, need more.
+  const int64_t stride = allHeads * dim, packed = packedBytes(form, m);
+  const std::string raw = fmt::format("reinterpret_cast<float*>({})", scratchAt(packed));
+  Functions result = ProductText(form, m, panels, normOf(op),
+                                 fmt::format("FinishHeads<{}, {}>{{{}}}", dim, stride, raw))
+                         .emit();
+  result.scratchBytes = packed + form.maxRows * stride * 4;
+  result.functions.push_back(
+      {"_heads",
+       fmt::format("finishHeads<{}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});",
+                   pool, heads, rotary, stride, form.stride("q"), raw, form.in("bias"),
+                   form.in("q_norm"), form.in("k_norm"),
+                   number(form.has("q_norm") ? op.getQkEps()->convertToDouble() : 0),
+                   form.in("rope"), rows, keys, values, q),
+       {.threads = 128, .blocks = ceilDiv(allHeads, kHeadsPerBlock), .rowsPerBlock = 1}});
+  return result;
+}
+
+}  // namespace llmc::cuda

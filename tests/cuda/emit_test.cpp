@@ -1,0 +1,141 @@
+// What codegen/cuda makes of a kernel: its operands by name, its kind of step, and one line where
+// it has no CUDA form.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "codegen/cuda/Codegen.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+
+namespace llmc::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+/// `kernels`: the text behind the device sources; "error: ..." where there is none.
+struct Emitted {
+  std::string kernels;
+  cuda::CudaSource source;
+};
+/// A model of some weights, a state and these kernels.
+Emitted emit(const std::string& kernels) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  context.loadDialect<llm::LLMDialect>();
+  const std::string text = R"(
+    llm.model @m architecture "llama" hidden_size 64 intermediate_size 64 num_heads 4
+        num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 32 max_seq_len 64 max_batch 1 {
+      llm.weight @norm norm "{layer}.norm" : tensor<1x64xbf16>
+      llm.weight @norm_bias bias "{layer}.norm_bias" : tensor<1x64xbf16>
+      llm.weight @q_proj matrix "{layer}.q" : tensor<1x64x64xbf16>
+      llm.weight @k_proj matrix "{layer}.k" : tensor<1x32x64xbf16>
+      llm.weight @v_proj matrix "{layer}.v" : tensor<1x32x64xbf16>
+      llm.weight @q_bias bias "{layer}.q_bias" : tensor<1x64xbf16>
+      llm.weight @k_bias bias "{layer}.k_bias" : tensor<1x32xbf16>
+      llm.weight @v_bias bias "{layer}.v_bias" : tensor<1x32xbf16>
+      llm.weight @q_norm norm "{layer}.q_norm" : tensor<1x16xbf16>
+      llm.weight @k_norm norm "{layer}.k_norm" : tensor<1x16xbf16>
+      llm.rope_table @rope [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+      llm.state @kv : !llm.kv<2x16xbf16> window 24 layers 0:1
+)" + kernels + "}";
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+  if (!module) return {"does not parse: " + text, {}};
+  auto source = cuda::emitCuda(*module->getOps<llm::ModelOp>().begin());
+  if (!source) return {"error: " + llvm::toString(source.takeError()), {}};
+  return {source->text.substr(source->text.find("\n// ", source->text.find("llmc_sample"))),
+          *source};
+}
+
+std::string linear(const std::string& kind, int maxRows) {
+  return "llm.kernel @linear " + kind + " max_rows " + std::to_string(maxRows) +
+         R"( row_strides [80, 96] {
+      ^bb0(%x: tensor<?x64xf32>):
+        %y = llm.linear %x, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %y : tensor<?x64xf32>
+      })";
+}
+std::string normQkv(const std::string& name, const std::string& options) {
+  return "llm.kernel @" + name + R"( decode max_rows 4 row_strides [80, 96] {
+      ^bb0(%x: tensor<?x64xf32>, %rows: !llm.rows):
+        %q = llm.norm_qkv %x, %rows, @kv norm @norm )" +
+         options + R"( : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %q : tensor<?x64xf32>
+      })";
+}
+constexpr char kAllOfQkv[] =
+    "shift @norm_bias layer eps 1.0e-5 proj @q_proj, @k_proj, @v_proj bias @q_bias, @k_bias, "
+    "@v_bias qk_norm @q_norm, @k_norm eps 1.0e-6 rope @rope";
+constexpr char kPlainQkv[] = "eps 1.0e-5 proj @q_proj, @k_proj, @v_proj";
+
+// x, norm, norm_bias, weight, bias, q_norm, k_norm, rope, pos, seq, block_table, keys, values, q.
+TEST(CudaEmit, KernelsTakeAsManyOperandsAsTheyHave) {
+  const Emitted all = emit(normQkv("all", kAllOfQkv));
+  EXPECT_EQ(all.source.operands, 14) << all.kernels;
+  EXPECT_TRUE(all.source.text.starts_with("constexpr int kOperands = 14;\n"));
+  // The product, then what finishes its heads.
+  EXPECT_THAT(all.kernels,
+              HasSubstr("static_cast<const float*>(args.operands[0]), "
+                        "static_cast<const float*>(args.operands[1]), 9.99999975e-06f, "
+                        "args.operands[3], FinishHeads<16, 128>"));
+  EXPECT_THAT(all.kernels, HasSubstr(", static_cast<const float*>(args.operands[2]));"));
+  EXPECT_THAT(
+      all.kernels,
+      HasSubstr("static_cast<const float*>(args.operands[4]), "
+                "static_cast<const float*>(args.operands[5]), "
+                "static_cast<const float*>(args.operands[6]), 9.99999997e-07f, "
+                "static_cast<const float*>(args.operands[7]), "
+                "CacheRows{static_cast<const int*>(args.operands[8]), static_cast<const "
+                "int*>(args.operands[9]), static_cast<const int*>(args.operands[10])}, "
+                "args.operands[11], args.operands[12], static_cast<float*>(args.operands[13]));"));
+  // Without those that may be absent the others follow upon one another.
+  const Emitted plain = emit(normQkv("plain", kPlainQkv));
+  EXPECT_EQ(plain.source.operands, 9) << plain.kernels;
+  EXPECT_THAT(
+      plain.kernels,
+      HasSubstr("FinishQkv<KvPool<BF16, 2, 16>, 4, false, false, 96>{CacheRows{static_cast<const "
+                "int*>(args.operands[3]), static_cast<const int*>(args.operands[4]), "
+                "static_cast<const int*>(args.operands[5])}, nullptr, nullptr, args.operands[6], "
+                "args.operands[7], static_cast<float*>(args.operands[8])}"));
+  EXPECT_EQ(emit(normQkv("plain", kPlainQkv) + normQkv("all", kAllOfQkv)).source.operands, 14);
+}
+
+TEST(CudaEmit, StridesAreThoseOfTheirOperands) {
+  EXPECT_THAT(emit(linear("decode", 4)).kernels,
+              HasSubstr("Product<BF16, 64, 4, 80, false, false>, 1, true, 1>(args"));
+  EXPECT_THAT(emit(linear("decode", 4)).kernels,
+              HasSubstr("FinishStore<64, 96>{static_cast<float*>(args.operands[2])}"));
+}
+
+// A chunk of a prompt may be as short as a batch: what it is for decides.
+TEST(CudaEmit, TheKindOfStepChoosesTheKernel) {
+  const std::string decode = emit(linear("decode", 4)).kernels;
+  EXPECT_THAT(decode, HasSubstr("productOfFewRows<"));
+  EXPECT_THAT(decode, Not(HasSubstr("productOnTensorCores<")));
+  for (const int rows : {4, 64}) {
+    const std::string prefill = emit(linear("prefill", rows)).kernels;
+    EXPECT_THAT(prefill, HasSubstr("productOnTensorCores<"));
+    EXPECT_THAT(prefill, Not(HasSubstr("productOfFewRows<")));
+  }
+}
+
+TEST(CudaEmit, AttentionHasTheWindowOfItsState) {
+  EXPECT_THAT(emit(R"(llm.kernel @attention decode max_rows 4 row_strides [80, 96] {
+      ^bb0(%q: tensor<?x64xf32>, %rows: !llm.rows):
+        %y = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %y : tensor<?x64xf32>
+      })")
+                  .kernels,
+              HasSubstr("Attention<KvPool<BF16, 2, 16>, 4, 24, 80, 96>::split(args"));
+}
+
+TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
+  EXPECT_EQ(emit(linear("verify", 4)).kernels,
+            "error: linear: steps of kind verify have no CUDA kernels yet");
+  EXPECT_EQ(emit(linear("embed", 64)).kernels,
+            "error: linear: steps of kind embed have no CUDA kernels yet");
+  EXPECT_EQ(emit(linear("prefill", 65536)).kernels,
+            "error: linear: more than 65535 rows in a step");
+}
+
+}  // namespace
+}  // namespace llmc::test
