@@ -233,13 +233,15 @@ class PhaseVerifier {
     return success();
   }
 
-  /// A kernel serves every state of its type and window; it names that of the first phase that
-  /// called it.
+  /// A kernel serves every state of its type, and of its window where it reads what the window
+  /// leaves; it names that of the first phase that called it.
   LogicalResult verifyState(OperandAttr attr, const KernelOperand& operand) {
     auto state = lookup<StateOp>(model_, attr.getSymbol());
     auto kernels = lookup<StateOp>(model_, operand.symbols.front());
     if (!state) return phase_.emitOpError() << "has " << attr << ", but the model has no such state";
-    if (state.getType() != kernels.getType() || state.getWindow() != kernels.getWindow())
+    const bool looksBack = operand.space == Space::keys && operand.access == Access::read;
+    if (state.getType() != kernels.getType() ||
+        (looksBack && state.getWindow() != kernels.getWindow()))
       return phase_.emitOpError() << "has " << attr << ", whose type or window is not that of "
                                   << operand.symbols.front() << ", which its kernel takes";
     if (!repeat_) return phase_.emitOpError() << "has " << attr << " outside llm.repeat";
