@@ -11,13 +11,14 @@
 
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/weight_view.h"
+#include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/schedule_check.h"
 #include "runtime/schema/version.h"
+#include "runtime/schema/weight_view.h"
 
 namespace llmrt {
 namespace {
@@ -219,8 +220,7 @@ class Verifier {
       LLMRT_CHECK(s->rows() > 0 && s->rows() < kMaxDimension, "a source has {} rows", s->rows());
       LLMRT_CHECK(s->cols() == w.cols(), "a source has {} columns, not {}", s->cols(), w.cols());
       // Experts of one name each have a tensor each.
-      const bool own_tensors =
-          std::string_view(s->name()->c_str()).find("{expert}") != std::string_view::npos;
+      const bool own_tensors = namesExpert(s->name()->c_str());
       const int64_t experts = own_tensors ? 1 : std::max(1u, w.num_experts());
       LLMRT_CHECK(!s->view() || viewOf(*s->view())
                                     .isInside(static_cast<int64_t>(s->rows()),
