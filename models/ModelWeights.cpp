@@ -227,24 +227,17 @@ class Lister {
     projection("o_proj", names_.o, hidden, heads * l.value_dim, false);
   }
 
-  /// One set of weights for each run of layers of one kind.
   void mlps() {
-    bool seen[2] = {false, false};
-    for (int64_t begin = 0; begin < spec_.num_layers;) {
-      const bool experts = spec_.layerForm(begin).experts;
-      int64_t end = begin + 1;
-      while (end < spec_.num_layers && spec_.layerForm(end).experts == experts) ++end;
-      first_ = begin;
-      count_ = end - begin;
-      if (std::exchange(seen[experts], true))
-        suffix_ = std::string("_").append(std::to_string(begin));
-      if (experts)
+    for (const MlpRun& run : mlpRuns(spec_)) {
+      first_ = run.first_layer;
+      count_ = run.num_layers;
+      suffix_ = run.suffix;
+      if (run.experts)
         expertMlp();
       else
         mlp();
-      suffix_.clear();
-      begin = end;
     }
+    suffix_.clear();
   }
 
   void mlp() {
@@ -355,6 +348,22 @@ std::vector<int64_t> ModelWeight::storedShape() const {
   if (view) return view->stored;
   if (kind == Kind::kMatrix) return {rows, cols};
   return {rows};
+}
+
+std::vector<MlpRun> mlpRuns(const ModelSpec& spec) {
+  std::vector<MlpRun> runs;
+  bool seen[2] = {false, false};
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    const bool experts = spec.layerForm(layer).experts;
+    if (runs.empty() || runs.back().experts != experts) {
+      const bool again = std::exchange(seen[experts], true);
+      runs.push_back({.first_layer = layer,
+                      .experts = experts,
+                      .suffix = again ? std::string("_").append(std::to_string(layer)) : ""});
+    }
+    ++runs.back().num_layers;
+  }
+  return runs;
 }
 
 std::vector<ModelWeight> modelWeights(const ModelSpec& spec) { return Lister(spec).list(); }
