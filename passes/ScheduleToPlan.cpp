@@ -1,5 +1,7 @@
 #include "passes/ScheduleToPlan.h"
 
+#include "runtime/schema/same_case.h"
+
 using namespace mlir;
 namespace schema = llmrt::schema;
 
@@ -97,12 +99,8 @@ class Converter {
 
   LogicalResult addOperand(schema::PhaseT& phase, llm::PhaseOp op, llm::OperandAttr attr) {
     auto operand = std::make_unique<schema::OperandT>();
-    // The enums of the dialect and of the schema have the same cases in the same order.
-    static_assert(static_cast<int>(llm::Space::rope) == static_cast<int>(schema::Space::rope));
-    static_assert(static_cast<int>(llm::Access::read_write) ==
-                  static_cast<int>(schema::Access::read_write));
-    operand->space = static_cast<schema::Space>(attr.getSpace());
-    operand->access = static_cast<schema::Access>(attr.getAccess());
+    operand->space = llmrt::sameCase<schema::Space>(attr.getSpace());
+    operand->access = llmrt::sameCase<schema::Access>(attr.getAccess());
     auto resolve = [&](const llvm::DenseMap<StringAttr, uint32_t>& table, StringRef what) {
       if (!attr.getSymbol()) return LogicalResult(op.emitOpError() << "names no " << what);
       auto found = table.find(attr.getSymbol().getAttr());

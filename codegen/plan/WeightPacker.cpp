@@ -23,6 +23,7 @@
 #include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_hash.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/version.h"
 #include "runtime/schema/weight_view.h"
 
@@ -96,9 +97,10 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     }
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
       for (uint32_t e = 0; e < experts; ++e) {
-        Item item{&w,
-                  w.offset_bytes + l * w.layer_stride_bytes + e * (w.bytes / experts),
-                  {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
+        Item item{
+            &w,
+            w.offset_bytes + l * w.layer_stride_bytes + e * (w.bytes / experts),
+            {llmrt::sameCase<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
         for (size_t i = 0; i < w.sources.size(); ++i) {
           const schema::WeightSourceT& s = *w.sources[i];
           LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor,
@@ -117,7 +119,7 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
       std::vector<int64_t> rows;
       for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
       weight_lanes = &lanes.emplace_back(
-          llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
+          llmrt::panelRows(rows, llmrt::sameCase<llmrt::PanelOrder>(w.order), w.head_rows));
     }
     for (Item& item : std::span(items).subspan(first_item)) {
       item.tensor.lanes = weight_lanes;

@@ -15,6 +15,7 @@
 #include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/weight_view.h"
 
 namespace llmrt {
@@ -130,7 +131,7 @@ void fillShare(void* context, int worker) {
   for (const Job& job : *work.jobs) {
     const int64_t begin = job.units * worker / work.threads;
     const int64_t end = job.units * (worker + 1) / work.threads;
-    switch (static_cast<DType>(job.weight->dtype())) {
+    switch (sameCase<DType>(job.weight->dtype())) {
       case DType::kF32:
         fill<DType::kF32>(job, begin, end);
         break;
@@ -172,7 +173,7 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
       total_rows += rows.back();
     }
     const bool panels = w.layout() == schema::Layout::panels;
-    if (panels) panel_rows[i] = panelRows(rows, static_cast<PanelOrder>(w.order()), w.head_rows());
+    if (panels) panel_rows[i] = panelRows(rows, sameCase<PanelOrder>(w.order()), w.head_rows());
     const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
     for (uint32_t l = 0; l < layers; ++l) {
       const uint32_t layer = w.first_layer() + l;
