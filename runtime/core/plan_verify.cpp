@@ -11,13 +11,15 @@
 
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/weight_view.h"
+#include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/schedule_check.h"
 #include "runtime/schema/version.h"
+#include "runtime/schema/weight_view.h"
 
 namespace llmrt {
 namespace {
@@ -219,8 +221,7 @@ class Verifier {
       LLMRT_CHECK(s->rows() > 0 && s->rows() < kMaxDimension, "a source has {} rows", s->rows());
       LLMRT_CHECK(s->cols() == w.cols(), "a source has {} columns, not {}", s->cols(), w.cols());
       // Experts of one name each have a tensor each.
-      const bool own_tensors =
-          std::string_view(s->name()->c_str()).find("{expert}") != std::string_view::npos;
+      const bool own_tensors = namesExpert(s->name()->c_str());
       const int64_t experts = own_tensors ? 1 : std::max(1u, w.num_experts());
       LLMRT_CHECK(!s->view() || viewOf(*s->view())
                                     .isInside(static_cast<int64_t>(s->rows()),
@@ -231,7 +232,7 @@ class Verifier {
       LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);
     }
 
-    const auto dtype = static_cast<DType>(w.dtype());
+    const auto dtype = sameCase<DType>(w.dtype());
     uint64_t elements = 0;
     if (w.layout() == schema::Layout::rows) {
       LLMRT_CHECK(w.order() == schema::PanelOrder::concat, "layout rows has order concat");
@@ -248,8 +249,8 @@ class Verifier {
               (w.head_rows() > 0 && std::all_of(rows.begin(), rows.end(),
                                                 [&](int64_t n) { return n % w.head_rows() == 0; })),
           "order heads needs sources of whole heads of {} rows", w.head_rows());
-      const auto panels = static_cast<uint64_t>(
-          panelCount(rows, static_cast<PanelOrder>(w.order()), w.head_rows()));
+      const auto panels =
+          static_cast<uint64_t>(panelCount(rows, sameCase<PanelOrder>(w.order()), w.head_rows()));
       LLMRT_CHECK(w.panels() == panels, "panels is {}, its sources make {}", w.panels(), panels);
       LLMRT_CHECK(
           multiply(panels,
