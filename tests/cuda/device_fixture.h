@@ -88,26 +88,27 @@ struct Weights {
   }
 };
 
-/// A step of `rows` rows; row i's logits are wanted where i % 3 == 1.
+/// A step of `rows` rows of one sequence, and its inputs; row i's logits are wanted where i % 3
+/// == 1.
 struct TestStep {
-  std::vector<Row> rows;
-  std::vector<int> logits_rows, tables;
+  std::vector<int> token_id, pos, seq, logits_rows, tables;
   Step step{};
   Args args{};
 
   explicit TestStep(int count) {
     for (int i = 0; i < count; ++i) {
-      rows.push_back({i, i, 0, i % 3 == 1 ? static_cast<int>(logits_rows.size()) : -1});
+      token_id.push_back(i);
+      pos.push_back(i);
+      seq.push_back(0);
       if (i % 3 == 1) logits_rows.push_back(i);
     }
     update();
   }
   void update() {
-    step.rows = rows.data();
-    step.logits_rows = logits_rows.data();
-    step.block_tables = tables.data();
-    step.num_rows = static_cast<i64>(rows.size());
+    step.num_rows = static_cast<i64>(token_id.size());
     step.num_logits_rows = static_cast<i64>(logits_rows.size());
+    step.num_sequences = 1;
+    for (const int s : seq) step.num_sequences = std::max<i64>(step.num_sequences, s + 1);
     args.step = &step;
   }
 };
@@ -136,7 +137,7 @@ template <class F, int kYStride, class Pool>
 std::vector<float> flashAttention(const TestStep& step, const float* q, TestCache<Pool>& cache,
                                   float scale, float cap = 0, const float* sinks = nullptr) {
   typedef typename F::Queries Queries;
-  const size_t rows = step.rows.size();
+  const size_t rows = step.token_id.size();
   std::vector<float> y(rows * kYStride, NAN);
   launch({Pool::kHeads * Queries::kParts,
           static_cast<unsigned>((rows + Queries::kRows - 1) / Queries::kRows)},

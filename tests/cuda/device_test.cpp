@@ -10,9 +10,8 @@
 namespace llmc::test {
 namespace {
 
-static_assert(sizeof(Args) == sizeof(LlmcCudaArgs) && sizeof(Relayout) == sizeof(LlmcCudaRelayout));
-static_assert(sizeof(Row) == sizeof(LlmcRow) && sizeof(Step) == sizeof(LlmcStep));
-static_assert(offsetof(Row, logits_row) == offsetof(LlmcRow, logits_row));
+static_assert(offsetof(Args, operands) == sizeof(LlmcCudaArgs));
+static_assert(sizeof(Relayout) == sizeof(LlmcCudaRelayout) && sizeof(Step) == sizeof(LlmcStep));
 static_assert(offsetof(Step, num_rows) == offsetof(LlmcStep, num_rows));
 static_assert(offsetof(Step, blocks_per_seq) == offsetof(LlmcStep, blocks_per_seq));
 static_assert(kBlockTokens == LLMC_KV_BLOCK_TOKENS);

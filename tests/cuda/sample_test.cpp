@@ -39,33 +39,38 @@ class DeviceSampler {
 
   int32_t next(const std::vector<float>& logits, unsigned blocks) {
     const u32 step = state_.steps;
-    const int pos = row_.pos;
+    const int pos = pos_;
     for (const i64 phase : phases_) {
-      const Sample s{logits.data(), &row_, &state_,
-                     seen_.data(),  ring_, static_cast<i64>(logits.size()),
+      const Sample s{logits.data(),
+                     &token_id_,
+                     &pos_,
+                     &state_,
+                     seen_.data(),
+                     ring_,
+                     static_cast<i64>(logits.size()),
                      phase};
       launch({blocks}, LLMC_CUDA_SAMPLE_THREADS, 0, [&] { chooseToken(s); });
     }
     EXPECT_EQ(state_.steps, step + 1);
-    EXPECT_EQ(row_.pos, pos + 1);
+    EXPECT_EQ(pos_, pos + 1);
     told_ = ring_[step % LLMC_CUDA_RING];
     EXPECT_EQ(told_ >> 32, step);
     EXPECT_EQ(state_.arrived, 0u);
     EXPECT_EQ(state_.best, 0u);
     for (u64 bin : state_.bins) EXPECT_EQ(bin, 0u);
     if (static_cast<u32>(told_) != LLMC_CUDA_NOT_FINITE) {
-      EXPECT_EQ(static_cast<u32>(told_), static_cast<u32>(row_.token_id));
+      EXPECT_EQ(static_cast<u32>(told_), static_cast<u32>(token_id_));
     }
     return static_cast<int32_t>(told_);
   }
-  int32_t rowToken() const { return row_.token_id; }
+  int32_t rowToken() const { return token_id_; }
   const u64* random() const { return state_.random; }
 
  private:
   SampleState state_{};
   std::vector<u8> seen_;
   std::vector<i64> phases_;
-  Row row_{7, 40, 0, 0};
+  int token_id_ = 7, pos_ = 40;
   u64 ring_[LLMC_CUDA_RING] = {};
   u64 told_ = 0;
 };
