@@ -141,6 +141,8 @@ void fillShare(void* context, int worker) {
       case DType::kBF16:
         fill<DType::kBF16>(job, begin, end);
         break;
+      default:
+        break;  // verified: weights are of no other
     }
   }
 }
