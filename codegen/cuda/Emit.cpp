@@ -321,7 +321,12 @@ class KernelEmitter {
   }
   int64_t packedBytes(const Matrix& m, bool gather) const {
     // Fragments of 16 rows, or tiles of 64 as wgmma has them.
-    return onTensorCores(m, gather) ? ceilDiv(maxRows_, 64) * 4 * ceilDiv(m.cols, 16) * 512 : 0;
+    if (onTensorCores(m, gather)) return ceilDiv(maxRows_, 64) * 4 * ceilDiv(m.cols, 16) * 512;
+    return hasBatches(gather) ? batchPackedBytes(m.cols, m.type) : 0;
+  }
+  /// Whether a product has kernels for kLeastBatchRows to kBatchRows rows.
+  bool hasBatches(bool gather) const {
+    return (isDecode() || gather) && maxRows_ >= kLeastBatchRows;
   }
 
   /// A matrix product of operand 0. `weightAt`: an operand. `order`: how its panels lie.
@@ -396,9 +401,9 @@ class KernelEmitter {
       return;
     }
     // One row alone, as decoding has it, and four at a time: an output's sum has the same order in
-    // both.
-    for (const int64_t rows : {1, 4}) {
-      if (rows > 1 && maxRows_ == 1) break;
+    // both, and in a batch.
+    const bool batches = hasBatches(gather);
+    const auto fewRows = [&](int64_t rows, int64_t minRows, int64_t maxRows) {
       const Staging staging = stagingOf(rows, m.cols, m.type, problem_);
       const int64_t panels =
           options_.panelsPerBlock ? options_.panelsPerBlock : panelsPerBlock(numPanels);
@@ -409,14 +414,46 @@ class KernelEmitter {
                fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec,
                            rows, boolean(staging.staged), panels, in(0), norm, eps, any(weightAt),
                            finish, shift),
-               {.minRows = rows == 1 ? 1 : 2,
-                .maxRows = rows == 1 ? 1 : maxRows_,
+               {.minRows = minRows,
+                .maxRows = maxRows,
                 .threads = 256,
                 .blocks = ceilDiv(numPanels, panels),
                 .rowsPerBlock = spread ? rows : 0,
                 .dynamicSharedBytes = staging.bytes,
                 .blocksPerProcessor = fewRowsBlocks(staging)});
+    };
+    fewRows(1, 1, 1);
+    if (maxRows_ > 1) fewRows(4, 2, batches ? kLeastBatchRows - 1 : maxRows_);
+    if (!batches) return;
+    const std::string packed = fmt::format("reinterpret_cast<float*>(args.scratch + {})",
+                                           int64_t{LLMC_CUDA_COUNTER_BYTES});
+    function("_rows",
+             fmt::format("packBatch<{}>(args, {}, {}, {}, {}{});", spec, in(0), norm, eps, packed,
+                         shift),
+             {.minRows = kLeastBatchRows,
+              .maxRows = std::min(maxRows_, kBatchRows),
+              .threads = 256,
+              .blocks = kBatchRows});
+    // Two panels a block where that keeps an H200 busy.
+    const int64_t panels = numPanels >= kBatchPanels ? 2 : 1;
+    for (const int64_t rows : {kBatchRows / 2, kBatchRows}) {
+      if (rows > kBatchRows / 2 && maxRows_ <= kBatchRows / 2) break;
+      const int64_t bytes = batchBytes(rows, panels, m.type);
+      function(fmt::format("_{}rows", rows),
+               fmt::format("static_assert(BatchProduct<{0}, {1}, {2}>::kSharedBytes == {3} && "
+                           "PackedBatch<{0}>::kBytes == {4});\n  "
+                           "BatchProduct<{0}, {1}, {2}>::run(args, {5}, {6}, {7});",
+                           spec, rows, panels, bytes, batchPackedBytes(m.cols, m.type), packed,
+                           any(weightAt), finish),
+               {.minRows = rows == kBatchRows ? kBatchRows / 2 + 1 : kLeastBatchRows,
+                .maxRows = std::min(maxRows_, rows),
+                .threads = 256,
+                .blocks = ceilDiv(numPanels, panels),
+                .dynamicSharedBytes = bytes,
+                .blocksPerProcessor = 2});
     }
+    needScratch(packedBytes(m, gather));
+    if (maxRows_ > kBatchRows) fewRows(4, kBatchRows + 1, maxRows_);
   }
 
   /// Behind the counters; `wgmmaBytes`: where the target has wgmma, if that is more.
