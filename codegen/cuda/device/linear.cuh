@@ -207,8 +207,7 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
     /// Element k of row m as it is multiplied; the scale of an rms norm comes after the product.
     auto normalised = [&](int m, int k) {
       const float v = from[m][k];
-      if (P::kLayer)
-        return layerNormed(v, mean[m], inverse[m], norm[k], shift ? shift[k] : 0.0f);
+      if (P::kLayer) return layerNormed(v, mean[m], inverse[m], norm[k], shift ? shift[k] : 0.0f);
       return kScaled ? v * norm[k] : v;
     };
     float squares[kRows];
