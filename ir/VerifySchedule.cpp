@@ -129,12 +129,13 @@ LogicalResult BufferOp::verify() {
 
 namespace {
 
-/// A phase against its kernel, which the model has verified already.
+/// A phase against its kernel.
 class PhaseVerifier {
  public:
-  PhaseVerifier(PhaseOp phase, ScheduleOp schedule)
+  PhaseVerifier(PhaseOp phase, ScheduleOp schedule, SymbolTableCollection& symbolTables)
       : phase_(phase),
         schedule_(schedule),
+        symbolTables_(symbolTables),
         model_(cast<ModelOp>(schedule->getParentOp())),
         repeat_(dyn_cast<RepeatOp>(phase->getParentOp())) {}
 
@@ -149,6 +150,9 @@ class PhaseVerifier {
                                   << schedule_.getMaxRows() << " of "
                                   << stringifyStepKind(schedule_.getKind());
     KernelOpInterface compute = kernel_.getComputeOp();
+    // Its tiles and operands are asked for below, and it may stand after the schedule.
+    if (failed(cast<SymbolUserOpInterface>(*compute).verifySymbolUses(symbolTables_)))
+      return failure();
     Tiling tiling = compute.getTiling(kernel_.getKind());
     if (static_cast<int64_t>(phase_.getTiles()) != tiling.tiles ||
         static_cast<int64_t>(phase_.getRowsPerTile()) != tiling.rowsPerTile)
@@ -222,7 +226,6 @@ class PhaseVerifier {
     auto kernels = lookup<RopeTableOp>(model_, operand.symbols.front());
     if (!table)
       return phase_.emitOpError() << "has " << attr << ", but the model has no such rope table";
-    if (!kernels) return success();  // reported at the kernel
     if (table.getInvFreq().size() != kernels.getInvFreq().size())
       return phase_.emitOpError() << "has " << attr << " of " << table.getInvFreq().size()
                                   << " frequencies, but its kernel takes "
@@ -230,14 +233,15 @@ class PhaseVerifier {
     return success();
   }
 
-  /// A kernel serves every state of its type and window; it names that of the first phase that
-  /// called it.
+  /// A kernel serves every state of its type, and of its window where it reads what the window
+  /// leaves; it names that of the first phase that called it.
   LogicalResult verifyState(OperandAttr attr, const KernelOperand& operand) {
     auto state = lookup<StateOp>(model_, attr.getSymbol());
     auto kernels = lookup<StateOp>(model_, operand.symbols.front());
     if (!state) return phase_.emitOpError() << "has " << attr << ", but the model has no such state";
-    if (!kernels) return success();  // reported at the kernel
-    if (state.getType() != kernels.getType() || state.getWindow() != kernels.getWindow())
+    const bool looksBack = operand.space == Space::keys && operand.access == Access::read;
+    if (state.getType() != kernels.getType() ||
+        (looksBack && state.getWindow() != kernels.getWindow()))
       return phase_.emitOpError() << "has " << attr << ", whose type or window is not that of "
                                   << operand.symbols.front() << ", which its kernel takes";
     if (!repeat_) return phase_.emitOpError() << "has " << attr << " outside llm.repeat";
@@ -259,7 +263,7 @@ class PhaseVerifier {
                              llvm::all_of(llvm::zip(sources, operand.symbols), [&](auto pair) {
                                WeightOp mine = lookup<WeightOp>(model_, std::get<0>(pair));
                                WeightOp kernels = lookup<WeightOp>(model_, std::get<1>(pair));
-                               return mine && kernels && mine.getKind() == kernels.getKind() &&
+                               return mine && mine.getKind() == kernels.getKind() &&
                                       mine.getNumExperts() == kernels.getNumExperts() &&
                                       mine.getLayerShape() == kernels.getLayerShape() &&
                                       (mine.getKind() != WeightKind::matrix ||
@@ -287,6 +291,7 @@ class PhaseVerifier {
 
   PhaseOp phase_;
   ScheduleOp schedule_;
+  SymbolTableCollection& symbolTables_;
   ModelOp model_;
   RepeatOp repeat_;
   KernelOp kernel_;
@@ -294,9 +299,9 @@ class PhaseVerifier {
 
 }  // namespace
 
-// The schedule, not the phase, is asked by the model: only then are the kernels beside it known to
-// be sound.
-LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection&) {
+// The schedule, not the phase, is asked by the model: only then is each kernel beside it known to
+// hold one op.
+LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection& symbolTables) {
   auto logits = dyn_cast_or_null<BufferOp>(
       mlir::SymbolTable::lookupSymbolIn(*this, getLogitsAttr().getAttr()));
   if (!logits)
@@ -313,7 +318,8 @@ LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection&) {
       return repeat.emitOpError() << "runs " << count << " layers from layer " << first
                                   << " on, but the model has " << numLayers;
   }
-  WalkResult result =
-      getBody().walk([&](PhaseOp phase) { return WalkResult(PhaseVerifier(phase, *this).run()); });
+  WalkResult result = getBody().walk([&](PhaseOp phase) {
+    return WalkResult(PhaseVerifier(phase, *this, symbolTables).run());
+  });
   return failure(result.wasInterrupted());
 }

@@ -22,10 +22,17 @@ llmrt::LayerRange layersOf(llm::PackedWeightOp packed) {
           static_cast<uint32_t>(source.getTensorType().getDimSize(0))};
 }
 
+llmrt::ScheduleState stateOf(llm::StateOp op) {
+  llmrt::ScheduleState state{.recurrent = op.getRecurrentType() != nullptr};
+  for (int64_t layer : op.getLayerNumbers()) state.layers.push_back(static_cast<uint32_t>(layer));
+  return state;
+}
+
 llmrt::ScheduleContext contextOf(llm::ModelOp model) {
   llmrt::ScheduleContext context;
   context.num_layers = static_cast<uint32_t>(model.getNumLayers());
   context.vocab_size = static_cast<uint32_t>(model.getVocabSize());
+  context.max_batch = static_cast<uint32_t>(model.getMaxBatch());
   for (Operation& op : model.getBody().front()) {
     context.num_kernels += isa<llm::KernelOp>(op);
     context.num_rope_tables += isa<llm::RopeTableOp>(op);

@@ -15,7 +15,7 @@ std::string typeName(Type type) {
 }
 
 /// Everything of a symbol that code depends on: a weight's shape and type, a rope table's width, a
-/// state's type and window.
+/// state's type.
 void describe(llvm::raw_ostream& os, Operation* from, FlatSymbolRefAttr symbol) {
   auto model = from->getParentOfType<llm::ModelOp>();
   Operation* target = SymbolTable::lookupSymbolIn(model, symbol.getAttr());
@@ -29,7 +29,7 @@ void describe(llvm::raw_ostream& os, Operation* from, FlatSymbolRefAttr symbol) 
   } else if (auto table = dyn_cast_or_null<llm::RopeTableOp>(target)) {
     os << "rope" << table.getInvFreq().size();
   } else if (auto state = dyn_cast_or_null<llm::StateOp>(target)) {
-    os << state.getType() << " window " << state.getWindow();
+    os << state.getType();
   } else {
     os << symbol;
   }
@@ -53,6 +53,9 @@ std::string contentOf(llm::KernelOpInterface op, llm::StepKind kind, int64_t max
   // The same op may read its weights in two ways: an embedding lies as rows, or in the panels of
   // tied logits.
   for (const llm::KernelOperand& operand : op.getKernelOperands()) {
+    // Who writes keys and values does not mind how long they are looked at.
+    if (operand.space == llm::Space::keys && operand.access == llm::Access::read)
+      os << " window " << llm::lookupState(op, operand.symbols.front()).getWindow();
     if (operand.space != llm::Space::weights) continue;
     os << ' ' << stringifyLayout(operand.layout) << '.' << stringifyPanelOrder(operand.order) << '.'
        << operand.headRows;

@@ -11,8 +11,8 @@
 namespace llmc {
 
 /// Collects kernels while a model is scheduled. Two ops share one when they agree in op,
-/// attributes, operand and result types, the shapes, types and packing of their weights, the types and
-/// windows of their states, the kind of step, the bound on rows and the row strides of their buffers.
+/// attributes, operand and result types, the shapes, types and packing of their weights, the types of
+/// their states (and windows where they look back), the kind of step, the bound on rows and the row strides of their buffers.
 /// Which weight or state a symbol names is a matter of the phase, not of the kernel.
 class KernelTable {
  public:

@@ -10,19 +10,17 @@ namespace llmc::cpu {
 
 namespace {
 
-/// Rows of a block in prefill. 128 rows and 4096 columns of bf16 take half of a second-level cache
+/// Rows of a block at most. 128 rows and 4096 columns of bf16 take half of a second-level cache
 /// of 2 MB: the other half holds the two panels in work and the two that come next.
 constexpr int64_t kBlockRows = 128;
-/// Bytes ahead that decode asks for of each of its panels.
-constexpr int64_t kDecodeAhead = 8 << 10;
+/// Bytes ahead that steps of few rows ask for of each panel.
+constexpr int64_t kFewRowsAhead = 8 << 10;
 
 class AmxProduct final : public ProductFrame {
  public:
-  AmxProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape)
-      : ProductFrame(k, spec,
-                     std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows : kBlockRows),
-                     kTileRows),
-        decode_(shape.isDecode()),
+  AmxProduct(KernelBuilder& k, const ProductSpec& spec)
+      : ProductFrame(k, spec, std::min(k.shape().maxRows, kBlockRows), kTileRows),
+        fewRows_(k.shape().fewRows()),
         wholeSteps_(spec.cols / kTileCols),
         steps_((spec.cols + kTileCols - 1) / kTileCols),
         rowTiles_(roundUp(maxBlockRows_, kTileRows) / kTileRows) {
@@ -69,7 +67,7 @@ class AmxProduct final : public ProductFrame {
 
   void multiply(const Panels& b, const OutputTile& tile) override {
     zeroOutputs(tile);
-    if (decode_) {
+    if (fewRows_) {
       addSteps(b, tile, k_.ci(0), k_.ci(wholeSteps_));
     } else {
       // A piece of the rows' columns stays in the second-level cache for all panels of the tile.
@@ -101,9 +99,9 @@ class AmxProduct final : public ProductFrame {
 
   /// outputs += left * right over steps [begin, end), for all rows and panels of the tile.
   void addSteps(const Panels& b, const OutputTile& tile, Value begin, Value end) {
-    const int64_t atOnce = decode_ ? k_.target().gemvPanels : k_.target().gemmPanels;
+    const int64_t atOnce = fewRows_ ? k_.target().gemvPanels : k_.target().gemmPanels;
     const SmallVector<int64_t> rowBlocks =
-        decode_ ? SmallVector<int64_t>{1} : SmallVector<int64_t>{2, 1};
+        fewRows_ ? SmallVector<int64_t>{1} : SmallVector<int64_t>{2, 1};
     forPanels(tile, atOnce, [&](Value p, int64_t panels) {
       forBlocks(k_, k_.ceilDiv(tile.rows, kTileRows), rowBlocks, [&](Value m, int64_t rowTiles) {
         addBlock(b, tile, m, rowTiles, p, panels, begin, end);
@@ -130,14 +128,14 @@ class AmxProduct final : public ProductFrame {
         tileStore(k_, acc[i * panels + q], output(i, q), tileStride_ * 4);
   }
 
-  /// Decode, which reads every weight once, asks for what comes soon in each of its panels. In
-  /// prefill the passes over the rows bring the panels after these, a quarter each.
+  /// Steps of few rows read every weight once from memory: they ask for what comes soon in each of
+  /// their panels. In prefill the passes over the rows bring the panels after these, a quarter each.
   void prefetch(const Panels& b, Value m, Value p, int64_t panels, Value step) {
-    const int64_t bytes = decode_ ? kTileBytes : kTileBytes / 4;
-    Value first = decode_ ? p : k_.add(p, panels);
+    const int64_t bytes = fewRows_ ? kTileBytes : kTileBytes / 4;
+    Value first = fewRows_ ? p : k_.add(p, panels);
     Value at = k_.mul(step, kTileBytes);
-    at = decode_ ? k_.add(at, kDecodeAhead)
-                 : k_.add(at, k_.mul(k_.rem(k_.div(m, 2), 4), kTileBytes / 4));
+    at = fewRows_ ? k_.add(at, kFewRowsAhead)
+                  : k_.add(at, k_.mul(k_.rem(k_.div(m, 2), 4), kTileBytes / 4));
     for (int64_t q = 0; q < panels; ++q) {
       Value from = k_.offset(b.from(k_, k_.add(first, q)).base, at);
       for (int64_t line = 0; line < bytes; line += kTileRowBytes)
@@ -145,15 +143,13 @@ class AmxProduct final : public ProductFrame {
     }
   }
 
-  const bool decode_;
+  const bool fewRows_;
   const int64_t wholeSteps_, steps_, rowTiles_;  // steps along K, of which whole ones; tiles
   Value left_, normed_, tails_;
 };
 
 }  // namespace
 
-void emitAmxProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape) {
-  AmxProduct(k, spec, shape).emit();
-}
+void emitAmxProduct(KernelBuilder& k, const ProductSpec& spec) { AmxProduct(k, spec).emit(); }
 
 }  // namespace llmc::cpu

@@ -9,7 +9,7 @@
 //
 // Both products are the register tile of all others (Multiply.h, Amx.h), over all 64 keys of a
 // block: scores behind a row's position count for nothing, and values there are finite (plan.fbs:
-// KvGroup). Where keys and values are bf16 and the target has products of bf16, q and p are rounded
+// State). Where keys and values are bf16 and the target has products of bf16, q and p are rounded
 // to bf16 too.
 #include "codegen/cpu/Amx.h"
 #include "codegen/cpu/KvCache.h"
@@ -31,36 +31,8 @@ constexpr float kMasked = -1e30f;
 
 class AttentionFrame {
  public:
-  AttentionFrame(KernelBuilder& k, llm::AttentionOp op, const KernelShape& shape)
-      : k_(k),
-        kv_(cast<llm::KvCacheType>(op.getKv().getType())),
-        scale_(op.getScale().convertToDouble()),
-        softcap_(op.getSoftcap().convertToDouble()),
-        window_(op.getWindow()),
-        groupHeads_(widthOf(op.getQ()) / kv_.headDim / op.getTiling(shape.maxRows).tiles),
-        partsPerKvHead_(op.getTiling(shape.maxRows).tiles / kv_.numKvHeads),
-        rowsPerTile_(op.getTiling(shape.maxRows).rowsPerTile),
-        qStride_(shape.rowStrides[0]),
-        yStride_(shape.rowStrides[1]),
-        product_(cacheProduct(k.target(), kv_.storage, kv_.headDim)),
-        queryBytes_(kv_.headDimPadded * (rounds() ? 2 : 4)) {
-    q_ = k.operand(0);
-    keys_ = k.operand(1);
-    values_ = k.operand(2);
-    if (op.getSinksAttr()) sinks_ = k.operand(3);
-    y_ = k.operand(sinks_ ? 4 : 3);
-    const int64_t states = roundUp(rowsPerTile_ * groupHeads_, usesAmx() ? kTileRows : 1);
-    queries_ = k.scratch(states * queryBytes_);
-    scores_ = k.scratch(states * kBlock * 4);
-    output_ = k.scratch(states * kv_.valueDimPadded * 4);
-    // Of a tile: two AMX tiles of states, or what a register tile has.
-    blockOutput_ =
-        k.scratch(std::max(2 * kTileRows, k.target().gemmRows) * kTilePanels * kLanes * 4);
-    maximum_ = k.scratch(states * 4);
-    sum_ = k.scratch(states * 4);
-    oldScale_ = k.scratch(states * 4);
-    newScale_ = k.scratch(states * 4);
-  }
+  AttentionFrame(KernelBuilder& k, llm::AttentionOp op)
+      : AttentionFrame(k, op, op.getTiling(k.shape().kind)) {}
 
   void emit() {
     Value numBlocks = k_.ceilDiv(k_.step().numRows, rowsPerTile_);
@@ -78,14 +50,39 @@ class AttentionFrame {
   }
 
  private:
+  AttentionFrame(KernelBuilder& k, llm::AttentionOp op, const llm::Tiling& tiling)
+      : k_(k),
+        kv_(llm::kvTypeOf(op, op.getStateAttr())),
+        scale_(op.getScale().convertToDouble()),
+        softcap_(op.getSoftcap().convertToDouble()),
+        window_(llm::lookupState(op, op.getStateAttr()).getWindow()),
+        groupHeads_(llm::widthOf(op.getQ()) / kv_.headDim / tiling.tiles),
+        partsPerKvHead_(tiling.tiles / kv_.numKvHeads),
+        rowsPerTile_(tiling.rowsPerTile),
+        product_(cacheProduct(k.target(), kv_.storage, kv_.headDim)),
+        queryBytes_(kv_.headDimPadded * (rounds() ? 2 : 4)),
+        sinks_(k.operandIf(op.getSinksAttr(), "sinks")) {
+    const int64_t states = roundUp(rowsPerTile_ * groupHeads_, usesAmx() ? kTileRows : 1);
+    queries_ = k.scratch(states * queryBytes_);
+    scores_ = k.scratch(states * kBlock * 4);
+    output_ = k.scratch(states * kv_.valueDimPadded * 4);
+    // Of a tile: two AMX tiles of states, or what a register tile has.
+    blockOutput_ =
+        k.scratch(std::max(2 * kTileRows, k.target().gemmRows) * kTilePanels * kLanes * 4);
+    maximum_ = k.scratch(states * 4);
+    sum_ = k.scratch(states * 4);
+    oldScale_ = k.scratch(states * 4);
+    newScale_ = k.scratch(states * 4);
+  }
+
   /// Rows from `first` on that belong to the same sequence.
   Value runLength(Value first, Value end) {
     if (rowsPerTile_ == 1) return k_.ci(1);
-    Value seq = k_.row(first).seq;
+    Value seq = k_.inputOf("seq", first);
     return k_.loop(k_.add(first, 1), end, 1, k_.ci(1), [&](Value r, ValueRange state) {
       // Sequences are contiguous: a row extends the run if it has the sequence and all before it
       // did.
-      Value same = k_.cmp(arith::CmpIPredicate::eq, k_.row(r).seq, seq);
+      Value same = k_.cmp(arith::CmpIPredicate::eq, k_.inputOf("seq", r), seq);
       Value whole = k_.cmp(arith::CmpIPredicate::eq, k_.add(first, state[0]), r);
       Value both = arith::AndIOp::create(k_.builder(), r.getLoc(), same, whole);
       return Values{k_.select(both, k_.add(state[0], 1), state[0])};
@@ -108,15 +105,15 @@ class AttentionFrame {
   void emitRun(Value head, Value first, Value rows) {
     emitStart(head, first, rows);
     Value kvHead = k_.div(head, partsPerKvHead_);
-    RowArgs firstRow = k_.row(first);
-    Value lastPos = k_.row(k_.add(first, k_.add(rows, -1))).pos;
+    const Place start = placeOf(k_, first);
+    Value lastPos = k_.inputOf("pos", k_.add(first, k_.add(rows, -1)));
     Value firstBlock = k_.ci(0), lastBlock = k_.div(lastPos, kBlock);
-    if (window_) firstBlock = k_.div(k_.max(k_.add(firstRow.pos, 1 - window_), k_.ci(0)), kBlock);
+    if (window_) firstBlock = k_.div(k_.max(k_.add(start.pos, 1 - window_), k_.ci(0)), kBlock);
     k_.loop(firstBlock, k_.add(lastBlock, 1), 1, [&](Value block) {
       auto at = [&](Value block) {
-        Value blockHead = k_.add(kv_.blockHead(k_, firstRow.seq, block), kvHead);
-        return Block{k_.offset(keys_, k_.mul(blockHead, kv_.keyBlockBytes())),
-                     k_.offset(values_, k_.mul(blockHead, kv_.valueBlockBytes()))};
+        Value blockHead = k_.add(kv_.blockHead(k_, start.seq, block), kvHead);
+        return Block{k_.offset(k_.operand("keys"), k_.mul(blockHead, kv_.keyBlockBytes())),
+                     k_.offset(k_.operand("values"), k_.mul(blockHead, kv_.valueBlockBytes()))};
       };
       const Block now = at(block), next = at(k_.min(k_.add(block, 1), lastBlock));
       emitScores(rows, now.keys, next.keys);
@@ -143,8 +140,7 @@ class AttentionFrame {
   void emitStart(Value head, Value first, Value rows) {
     forStates(rows, [&](Value s, Value r, Value g) {
       Value query = k_.add(k_.mul(head, groupHeads_), g);
-      Value from =
-          k_.offset(k_.rowPtr(q_, k_.add(first, r), qStride_), k_.mul(query, kv_.headDim * 4));
+      Value from = k_.offset(k_.rowOf("q", k_.add(first, r)), k_.mul(query, kv_.headDim * 4));
       Value to = k_.offset(queries_, k_.mul(s, queryBytes_));
       const int64_t lanes = lanesFor(kv_.headDim);
       k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes,
@@ -320,7 +316,7 @@ class AttentionFrame {
         prefetchInSoftmax(next.keys, kv_.keyBlockBytes(), s);
         prefetchInSoftmax(next.values, kv_.valueBlockBytes(), s);
       }
-      Value pos = k_.row(k_.add(first, r)).pos;
+      Value pos = k_.inputOf("pos", k_.add(first, r));
       Value row = k_.rowPtr(scores_, s, kBlock);
       Values scores, allowed;
       for (int64_t p = 0; p < kBlockPanels; ++p) {
@@ -402,7 +398,7 @@ class AttentionFrame {
     forStates(rows, [&](Value s, Value r, Value g) {
       Value inverse = k_.broadcast(k_.divf(k_.cf(1.0f), k_.loadScalar(stateAt(sum_, s))), lanes);
       Value column = k_.mul(k_.add(k_.mul(head, groupHeads_), g), kv_.valueDim * 4);
-      Value out = k_.offset(k_.rowPtr(y_, k_.add(first, r), yStride_), column);
+      Value out = k_.offset(k_.rowOf("y", k_.add(first, r)), column);
       k_.loop(k_.ci(0), k_.ci(kv_.valueDim), lanes, [&](Value i) {
         Value v =
             k_.loadF32(k_.offset(k_.rowPtr(output_, s, kv_.valueDimPadded), k_.mul(i, 4)), lanes);
@@ -417,18 +413,15 @@ class AttentionFrame {
   const int64_t window_;
   const int64_t groupHeads_;      // query heads of a tile
   const int64_t partsPerKvHead_;  // tiles that share a KV head
-  const int64_t rowsPerTile_, qStride_, yStride_;
+  const int64_t rowsPerTile_;
   const Bf16Product product_;
   const int64_t queryBytes_;  // of a query in scratch
-  Value q_, keys_, values_, sinks_, y_;
+  Value sinks_;
   Value queries_, scores_, output_, blockOutput_, maximum_, sum_, oldScale_, newScale_;
 };
 
 }  // namespace
 
-// attention: [q, keys, values, (sinks), y]
-void emitAttention(KernelBuilder& k, llm::AttentionOp op, const KernelShape& shape) {
-  AttentionFrame(k, op, shape).emit();
-}
+void emitAttention(KernelBuilder& k, llm::AttentionOp op) { AttentionFrame(k, op).emit(); }
 
 }  // namespace llmc::cpu

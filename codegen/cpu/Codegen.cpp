@@ -10,34 +10,34 @@ using namespace mlir;
 
 namespace llmc::cpu {
 
-static void emitKernel(KernelBuilder& k, Operation* op, const KernelShape& shape) {
+static void emitKernel(KernelBuilder& k, Operation* op) {
   llvm::TypeSwitch<Operation*>(op)
-      .Case([&](llm::EmbedOp o) { emitEmbed(k, o, shape); })
-      .Case([&](llm::RmsNormOp o) { emitRmsNorm(k, o, shape); })
-      .Case([&](llm::LinearOp o) { emitLinear(k, o, shape); })
-      .Case([&](llm::BiasOp o) { emitBias(k, o, shape); })
-      .Case([&](llm::RopeOp o) { emitRope(k, o, shape); })
-      .Case([&](llm::KvWriteOp o) { emitKvWrite(k, o, shape); })
-      .Case([&](llm::AttentionOp o) { emitAttention(k, o, shape); })
-      .Case([&](llm::ActivationOp o) { emitActivation(k, o, shape); })
-      .Case([&](llm::MulOp o) { emitMul(k, o, shape); })
-      .Case([&](llm::AddOp o) { emitAdd(k, o, shape); })
-      .Case([&](llm::LayerNormOp o) { emitLayerNorm(k, o, shape); })
-      .Case([&](llm::QkNormOp o) { emitQkNorm(k, o, shape); })
-      .Case([&](llm::ScaleOp o) { emitScale(k, o, shape); })
-      .Case([&](llm::ScaleRowsOp o) { emitScaleRows(k, o, shape); })
-      .Case([&](llm::ConcatOp o) { emitConcat(k, o, shape); })
-      .Case([&](llm::HeadLinearOp o) { emitHeadLinear(k, o, shape); })
-      .Case([&](llm::RouteOp o) { emitRoute(k, o, shape); })
-      .Case([&](llm::ExpertGluOp o) { emitExpertGlu(k, o, shape); })
-      .Case([&](llm::ExpertDownOp o) { emitExpertDown(k, o, shape); })
-      .Case([&](llm::NormLinearOp o) { emitNormLinear(k, o, shape); })
-      .Case([&](llm::NormResidualOp o) { emitNormResidual(k, o, shape); })
-      .Case([&](llm::LogitsOp o) { emitLogits(k, o, shape); })
-      .Case([&](llm::NormQkvOp o) { emitNormQkv(k, o, shape); })
-      .Case([&](llm::NormGluOp o) { emitNormGlu(k, o, shape); })
-      .Case([&](llm::LinearResidualOp o) { emitLinearResidual(k, o, shape); })
-      .Case([&](llm::NormLogitsOp o) { emitNormLogits(k, o, shape); })
+      .Case([&](llm::EmbedOp o) { emitEmbed(k, o); })
+      .Case([&](llm::RmsNormOp o) { emitRmsNorm(k, o); })
+      .Case([&](llm::LinearOp o) { emitLinear(k, o); })
+      .Case([&](llm::BiasOp o) { emitBias(k, o); })
+      .Case([&](llm::RopeOp o) { emitRope(k, o); })
+      .Case([&](llm::KvWriteOp o) { emitKvWrite(k, o); })
+      .Case([&](llm::AttentionOp o) { emitAttention(k, o); })
+      .Case([&](llm::ActivationOp o) { emitActivation(k, o); })
+      .Case([&](llm::MulOp o) { emitMul(k, o); })
+      .Case([&](llm::AddOp o) { emitAdd(k, o); })
+      .Case([&](llm::LayerNormOp o) { emitLayerNorm(k, o); })
+      .Case([&](llm::QkNormOp o) { emitQkNorm(k, o); })
+      .Case([&](llm::ScaleOp o) { emitScale(k, o); })
+      .Case([&](llm::ScaleRowsOp o) { emitScaleRows(k, o); })
+      .Case([&](llm::ConcatOp o) { emitConcat(k, o); })
+      .Case([&](llm::HeadLinearOp o) { emitHeadLinear(k, o); })
+      .Case([&](llm::RouteOp o) { emitRoute(k, o); })
+      .Case([&](llm::ExpertGluOp o) { emitExpertGlu(k, o); })
+      .Case([&](llm::ExpertDownOp o) { emitExpertDown(k, o); })
+      .Case([&](llm::NormLinearOp o) { emitNormLinear(k, o); })
+      .Case([&](llm::NormResidualOp o) { emitNormResidual(k, o); })
+      .Case([&](llm::LogitsOp o) { emitLogits(k, o); })
+      .Case([&](llm::NormQkvOp o) { emitNormQkv(k, o); })
+      .Case([&](llm::NormGluOp o) { emitNormGlu(k, o); })
+      .Case([&](llm::LinearResidualOp o) { emitLinearResidual(k, o); })
+      .Case([&](llm::NormLogitsOp o) { emitNormLogits(k, o); })
       .Default([](Operation*) { llvm_unreachable("an op without a CPU kernel"); });
 }
 
@@ -48,9 +48,8 @@ llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& 
   TargetImage result;
   result.target = target.name;
   for (auto kernel : model.getOps<llm::KernelOp>()) {
-    KernelBuilder builder(*module, kernel.getSymName(), target);
-    emitKernel(builder, kernel.getComputeOp(),
-               {int64_t(kernel.getMaxRows()), kernel.getRowStrides()});
+    KernelBuilder builder(*module, kernel, target);
+    emitKernel(builder, kernel.getComputeOp());
     builder.finish();
     result.scratchBytes = std::max(result.scratchBytes, builder.scratchBytes());
   }

@@ -22,15 +22,14 @@ struct Choices {
 };
 
 /// A counting sort, stable: an expert's rows stay in order.
-Choices sortByExpert(KernelBuilder& k, Value route, int64_t routeStride, int64_t topK,
-                     int64_t experts, int64_t maxRows) {
-  Choices out{topK, k.scratch((experts + 1) * 8), k.scratch(maxRows * topK * 8)};
+Choices sortByExpert(KernelBuilder& k, int64_t topK, int64_t experts) {
+  Choices out{topK, k.scratch((experts + 1) * 8), k.scratch(k.shape().maxRows * topK * 8)};
   Value next = k.scratch((experts + 1) * 8);
   OpBuilder& b = k.builder();
   auto at = [&](Value base, Value index) { return k.offset(base, k.mul(index, 8)); };
   auto loadI = [&](Value base, Value index) { return k.load(k.i64(), at(base, index), 8); };
   auto expertOf = [&](Value row, Value slot) -> Value {
-    Value number = k.loadScalar(k.offset(k.rowPtr(route, row, routeStride), k.mul(slot, 4)));
+    Value number = k.loadScalar(k.offset(k.rowOf("route", row), k.mul(slot, 4)));
     return arith::FPToSIOp::create(b, number.getLoc(), k.i64(), number);
   };
   auto forChoices = [&](const std::function<void(Value, Value)>& body) {
@@ -57,8 +56,10 @@ Choices sortByExpert(KernelBuilder& k, Value route, int64_t routeStride, int64_t
   return out;
 }
 
-int64_t expertBytes(const ProductSpec& spec) {
-  return spec.numPanels * weightPanels({}, spec.storage, spec.cols).panelBytes;
+/// Each expert has a weight like that of `spec`, whose first part `matrix` is.
+void setExperts(ProductSpec& spec, Operation* op, FlatSymbolRefAttr matrix) {
+  spec.numExperts = llm::lookupWeight(op, matrix).getNumExperts();
+  spec.expertBytes = spec.numPanels * weightPanels({}, spec.storage, spec.cols).panelBytes;
 }
 
 /// Stores the columns of `v` that exist in rows of `width` from column 16 * panel on.
@@ -80,21 +81,15 @@ Value loadBias(KernelBuilder& k, Value bias, const OutputTile& tile, Value panel
 
 }  // namespace
 
-// expert_glu: [x, route, gate|up, (gate_bias, up_bias), y]
-void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& shape) {
-  const int64_t topK = widthOf(op.getRoute()) / 2, width = widthOf(op.getY()) / topK;
-  ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
-  setMatrix(spec, op, op.getGateProjAttr());
+// Panels of gate and up alternate.
+void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op) {
+  const int64_t topK = llm::widthOf(op.getRoute()) / 2, width = llm::widthOf(op.getY()) / topK;
+  ProductSpec spec = productOf(k, op, op.getGateProjAttr());
   spec.numPanels *= 2;
-  spec.numExperts = llm::lookupWeight(op, op.getGateProjAttr()).getNumExperts();
-  spec.expertBytes = expertBytes(spec);
-  int64_t next = 3;
-  Value biases[2];
-  if (op.getGateBiasAttr())
-    for (Value& bias : biases) bias = k.operand(next++);
-  Value y = k.operand(next);
-  const Choices choices =
-      sortByExpert(k, k.operand(1), shape.rowStrides[1], topK, spec.numExperts, shape.maxRows);
+  setExperts(spec, op, op.getGateProjAttr());
+  Value gateBias = k.operandIf(op.getGateBiasAttr(), "gate_bias");
+  Value upBias = k.operandIf(op.getUpBiasAttr(), "up_bias");
+  const Choices choices = sortByExpert(k, topK, spec.numExperts);
   spec.expertRows = choices.begins;
   spec.sourceRow = [&](Value index) {
     return k.rowPtr(spec.x, k.div(choices.entry(k, index), topK), spec.xStride);
@@ -103,15 +98,12 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& sha
   spec.epilogue = [&](const OutputTile& tile) {
     k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
       Value entry = choices.entry(k, k.add(tile.firstRow, r));
-      Value out = k.offset(k.rowPtr(y, k.div(entry, topK), shape.rowStrides[2]),
-                           k.mul(k.rem(entry, topK), width * 4));
+      Value out = k.offset(k.rowOf("y", k.div(entry, topK)), k.mul(k.rem(entry, topK), width * 4));
       k.loop(k.ci(0), tile.panels, 2, [&](Value p) {
         Value panel = k.div(k.add(tile.firstPanel, p), 2);
         Value gate = k.loadF32(tile.at(k, r, p)), up = k.loadF32(tile.at(k, r, k.add(p, 1)));
-        if (biases[0]) {
-          gate = k.addf(gate, loadBias(k, biases[0], tile, panel, width));
-          up = k.addf(up, loadBias(k, biases[1], tile, panel, width));
-        }
+        if (gateBias) gate = k.addf(gate, loadBias(k, gateBias, tile, panel, width));
+        if (upBias) up = k.addf(up, loadBias(k, upBias, tile, panel, width));
         if (limit != 0) {
           Value low = k.splat(float(-limit));
           auto atMost = [&](Value v) { return k.negf(k.maxf(k.negf(v), low)); };
@@ -123,21 +115,15 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& sha
       });
     });
   };
-  emitProduct(k, spec, shape);
+  emitProduct(k, spec);
 }
 
-// expert_down: [x, route, weight, (bias), y]
-void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& shape) {
-  const int64_t topK = widthOf(op.getRoute()) / 2, width = widthOf(op.getY());
-  ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
-  setMatrix(spec, op, op.getWeightAttr());
-  spec.numExperts = llm::lookupWeight(op, op.getWeightAttr()).getNumExperts();
-  spec.expertBytes = expertBytes(spec);
-  Value route = k.operand(1);
-  Value bias = op.getBiasAttr() ? k.operand(3) : Value();
-  Value y = k.operand(bias ? 4 : 3);
-  const Choices choices =
-      sortByExpert(k, route, shape.rowStrides[1], topK, spec.numExperts, shape.maxRows);
+void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op) {
+  const int64_t topK = llm::widthOf(op.getRoute()) / 2, width = llm::widthOf(op.getY());
+  ProductSpec spec = productOf(k, op, op.getWeightAttr());
+  setExperts(spec, op, op.getWeightAttr());
+  Value bias = k.operandIf(op.getBiasAttr(), "bias");
+  const Choices choices = sortByExpert(k, topK, spec.numExperts);
   spec.expertRows = choices.begins;
   spec.sourceRow = [&](Value index) {
     Value entry = choices.entry(k, index);
@@ -148,25 +134,24 @@ void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& s
   k.loop(k.ci(0), k.step().numRows, 1, [&](Value r) {
     Value end = k.min(k.mul(k.tileEnd(), spec.tilePanels), k.ci(spec.numPanels));
     k.loop(k.mul(k.tileBegin(), spec.tilePanels), end, 1, [&](Value panel) {
-      k.store(k.zero(), k.offset(k.rowPtr(y, r, shape.rowStrides[2]), k.mul(panel, kLanes * 4)), 4);
+      k.store(k.zero(), k.offset(k.rowOf("y", r), k.mul(panel, kLanes * 4)), 4);
     });
   });
   spec.epilogue = [&](const OutputTile& tile) {
     k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
       Value entry = choices.entry(k, k.add(tile.firstRow, r));
       Value row = k.div(entry, topK), slot = k.add(k.rem(entry, topK), topK);
-      Value weight = k.broadcast(
-          k.loadScalar(k.offset(k.rowPtr(route, row, shape.rowStrides[1]), k.mul(slot, 4))));
+      Value weight = k.broadcast(k.loadScalar(k.offset(k.rowOf("route", row), k.mul(slot, 4))));
       k.loop(k.ci(0), tile.panels, 1, [&](Value p) {
         Value panel = k.add(tile.firstPanel, p);
-        Value out = k.offset(k.rowPtr(y, row, shape.rowStrides[2]), k.mul(panel, kLanes * 4));
+        Value out = k.offset(k.rowOf("y", row), k.mul(panel, kLanes * 4));
         Value v = k.loadF32(tile.at(k, r, p));
         if (bias) v = k.addf(v, loadBias(k, bias, tile, panel, width));
         k.store(k.fma(v, weight, k.loadF32(out)), out, 4);
       });
     });
   };
-  emitProduct(k, spec, shape);
+  emitProduct(k, spec);
 }
 
 }  // namespace llmc::cpu

@@ -20,10 +20,16 @@ int64_t streamedRows(const CpuTarget& target) {
   return rows;
 }
 
+/// Rows of a block in steps of few rows: all that one has (ir: StepKind), which then reads every
+/// weight once.
+constexpr int64_t kFewRows = 64;
 /// k values of a piece for few rows: 64 KB of 16-bit weights and, with 16 rows, 128 KB of them
 /// leave half of the smallest second-level cache to the piece that comes next. 512 measured 5 %
-/// slower.
-constexpr int64_t kFewRowsPieceCols = 2048;
+/// slower. More rows take no more of the cache.
+int64_t fewRowsPieceCols(int64_t maxRows) {
+  constexpr int64_t kRows = 16, kCols = 2048;
+  return kCols * kRows / std::clamp(maxRows, kRows, kFewRows) / 64 * 64;
+}
 
 /// Bytes of one value of the left operand.
 int64_t leftBytes(const CpuTarget& target, const ProductSpec& spec) {
@@ -46,19 +52,20 @@ int64_t blockRows(const CpuTarget& target, const ProductSpec& spec, int64_t piec
 
 class FmaProduct final : public ProductFrame {
  public:
-  FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape)
-      : FmaProduct(k, spec, shape,
-                   shape.isDecode() ? kFewRowsPieceCols : manyRowsPieceCols(k.target(), spec)) {}
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec)
+      : FmaProduct(k, spec,
+                   k.shape().fewRows() ? fewRowsPieceCols(k.shape().maxRows)
+                                       : manyRowsPieceCols(k.target(), spec)) {}
 
  private:
-  FmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape, int64_t pieceCols)
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec, int64_t pieceCols)
       : ProductFrame(
             k, spec,
-            std::min(shape.maxRows, shape.isDecode() ? llm::kDecodeMaxRows
-                                                     : blockRows(k.target(), spec, pieceCols)),
-            shape.isDecode() ? 1 : k.target().gemmRows),
-        decode_(shape.isDecode()),
-        streamedRows_(decode_ ? streamedRows(k.target()) : 0),
+            std::min(k.shape().maxRows,
+                     k.shape().fewRows() ? kFewRows : blockRows(k.target(), spec, pieceCols)),
+            k.shape().fewRows() ? 1 : k.target().gemmRows),
+        fewRows_(k.shape().fewRows()),
+        streamedRows_(fewRows_ ? streamedRows(k.target()) : 0),
         rounds_(spec.roundsLeft(k.target())),
         copyRows_(rounds_ || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols),
@@ -105,7 +112,7 @@ class FmaProduct final : public ProductFrame {
   void multiply(const Panels& weights, const OutputTile& tile) override {
     const Rows block = block_;
     if (spec_.tileCols) block_.base = k_.offset(block.base, k_.mul(tile.index, spec_.tileCols * 4));
-    if (decode_) {
+    if (fewRows_) {
       Value most = k_.ci(streamedRows_);
       auto rows = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, most); };
       k_.ifThen(rows(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
@@ -155,11 +162,11 @@ class FmaProduct final : public ProductFrame {
     zeroOutputs(tile);
     const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     // Of every four values of k: one block's share may be all; of many blocks' it is within a line.
-    const int64_t bytes = decode_ ? 4 * bytesPerK : 64;
+    const int64_t bytes = fewRows_ ? 4 * bytesPerK : 64;
     // Of few rows, whose pieces overflow the first level anyway, lines pass through it to the
     // second: asked for there alone, on Zen 5, 16 rows took 1 % (f16) and 3 to 7 % (bf16) longer, 4
     // to 16 rows of x86-64-v3 1 to 4 %.
-    const PrefetchTo to = decode_ ? PrefetchTo::firstLevel : PrefetchTo::secondLevel;
+    const PrefetchTo to = fewRows_ ? PrefetchTo::firstLevel : PrefetchTo::secondLevel;
     const int64_t most = k_.target().gemmRows;
     Value numBlocks = k_.ceilDiv(tile.rows, most);
     Value blockRows = k_.div(k_.add(tile.rows, k_.add(numBlocks, -1)), numBlocks);
@@ -185,12 +192,12 @@ class FmaProduct final : public ProductFrame {
       });
     });
   }
-  /// Row counts with a register tile of their own in multiplyPieces(), largest first. In decode all
-  /// that occur, in prefill few enough for the code and enough to cut most counts evenly.
+  /// Row counts with a register tile of their own in multiplyPieces(), largest first. Of few rows
+  /// all that occur, in prefill few enough for the code and enough to cut most counts evenly.
   SmallVector<int64_t> pieceRowTiles() const {
     const int64_t most = k_.target().gemmRows;
     std::set<int64_t, std::greater<>> sizes = {1};  // forBlocks() wants it
-    if (decode_) {
+    if (fewRows_) {
       for (int64_t rows = streamedRows_ + 1; rows <= maxBlockRows_; ++rows) {
         const int64_t blocks = (rows + most - 1) / most, size = (rows + blocks - 1) / blocks;
         sizes.insert({size, rows - size * (blocks - 1)});
@@ -236,7 +243,7 @@ class FmaProduct final : public ProductFrame {
         k_.store(acc[i * panels + q], tile.at(k_, k_.add(m, i), k_.add(p, q)), 4);
   }
 
-  const bool decode_;
+  const bool fewRows_;
   const int64_t streamedRows_;
   const bool rounds_, copyRows_;
   const int64_t pieceCols_, rowBytes_;
@@ -246,8 +253,6 @@ class FmaProduct final : public ProductFrame {
 
 }  // namespace
 
-void emitFmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape) {
-  FmaProduct(k, spec, shape).emit();
-}
+void emitFmaProduct(KernelBuilder& k, const ProductSpec& spec) { FmaProduct(k, spec).emit(); }
 
 }  // namespace llmc::cpu

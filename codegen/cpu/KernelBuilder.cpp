@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -15,25 +17,45 @@ Storage storageOf(Type t) {
   return t.isF32() ? Storage::f32 : t.isF16() ? Storage::f16 : Storage::bf16;
 }
 
-KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, const CpuTarget& target)
-    : b_(module.getContext()), loc_(UnknownLoc::get(module.getContext())), target_(target) {
+/// Row strides of the tensors of a kernel, by value: its inputs, then its results.
+static llvm::DenseMap<Value, int64_t> stridesOf(llm::KernelOp kernel) {
+  llvm::DenseMap<Value, int64_t> strides;
+  llm::KernelOpInterface op = kernel.getComputeOp();
+  ArrayRef<int64_t> left = kernel.getRowStrides();
+  for (Value v : llvm::concat<Value>(op->getOperands(), op->getResults())) {
+    if (!isa<RankedTensorType>(v.getType())) continue;
+    strides[v] = left.front();
+    left = left.drop_front();
+  }
+  return strides;
+}
+
+KernelBuilder::KernelBuilder(ModuleOp module, llm::KernelOp kernel, const CpuTarget& target)
+    : b_(module.getContext()),
+      loc_(UnknownLoc::get(module.getContext())),
+      target_(target),
+      shape_{kernel.getKind(), static_cast<int64_t>(kernel.getMaxRows())},
+      op_(kernel.getComputeOp()) {
   b_.setInsertionPointToEnd(module.getBody());
   auto type = b_.getFunctionType({ptr(), ptr(), i64(), i64(), ptr()}, {b_.getI32Type()});
-  auto fn = func::FuncOp::create(b_, loc_, symbol, type);
+  auto fn = func::FuncOp::create(b_, loc_, kernel.getSymName(), type);
   Block* entry = fn.addEntryBlock();
   b_.setInsertionPointToStart(entry);
-  Value step = entry->getArgument(0);
-  operands_ = entry->getArgument(1);
+  Value step = entry->getArgument(0), operands = entry->getArgument(1);
   tileBegin_ = entry->getArgument(2);
   tileEnd_ = entry->getArgument(3);
   scratch_ = entry->getArgument(4);
   auto field = [&](Type t, size_t at) { return load(t, offset(step, int64_t(at)), 8); };
-  step_.rows = field(ptr(), offsetof(LlmcStep, rows));
-  step_.logitsRows = field(ptr(), offsetof(LlmcStep, logits_rows));
-  step_.blockTables = field(ptr(), offsetof(LlmcStep, block_tables));
   step_.numRows = field(i64(), offsetof(LlmcStep, num_rows));
   step_.numLogitsRows = field(i64(), offsetof(LlmcStep, num_logits_rows));
   step_.blocksPerSeq = field(i64(), offsetof(LlmcStep, blocks_per_seq));
+  // Here, so that they are loaded once wherever they are used; what nobody uses is dropped.
+  const llvm::DenseMap<Value, int64_t> strides = stridesOf(kernel);
+  for (llm::KernelOperand& operand : op_.getKernelOperands()) {
+    Value pointer = load(ptr(), offset(operands, int64_t(arguments_.size()) * 8), 8);
+    const int64_t stride = operand.space == llm::Space::arena ? strides.lookup(operand.value) : 0;
+    arguments_.push_back({std::move(operand), pointer, stride});
+  }
 }
 
 void KernelBuilder::finish() {
@@ -41,12 +63,40 @@ void KernelBuilder::finish() {
   func::ReturnOp::create(b_, loc_, ok);
 }
 
-Value KernelBuilder::operand(int64_t index) { return load(ptr(), offset(operands_, index * 8), 8); }
-
 Value KernelBuilder::scratch(int64_t bytes) {
   Value p = offset(scratch_, scratchBytes_);
   scratchBytes_ += (bytes + 63) / 64 * 64;
   return p;
+}
+
+//===----------------------------------------------------------------------===//
+// Operands
+//===----------------------------------------------------------------------===//
+
+const KernelBuilder::Argument& KernelBuilder::get(StringRef name) const {
+  for (const Argument& argument : arguments_)
+    if (argument.description.name == name) return argument;
+  llvm::reportFatalInternalError(op_->getName().getStringRef() + " has no operand '" + name + "'");
+}
+
+const llm::KernelOperand& KernelBuilder::described(StringRef name) const {
+  return get(name).description;
+}
+Value KernelBuilder::operand(StringRef name) const { return get(name).pointer; }
+Value KernelBuilder::operandIf(Attribute given, StringRef name) const {
+  return given ? operand(name) : Value();
+}
+
+int64_t KernelBuilder::rowStride(StringRef name) const {
+  const Argument& argument = get(name);
+  if (argument.description.space != llm::Space::arena)
+    llvm::reportFatalInternalError("operand '" + name + "' of " + op_->getName().getStringRef() +
+                                   " has no rows");
+  return argument.rowStride;
+}
+
+Value KernelBuilder::inputOf(StringRef name, Value index) {
+  return loadI32(offset(operand(name), mul(index, sizeof(int32_t))));
 }
 
 //===----------------------------------------------------------------------===//
@@ -94,11 +144,6 @@ Value KernelBuilder::loadI32(Value p) {
 void KernelBuilder::prefetch(Value p, PrefetchTo to) {
   constexpr uint32_t kRead = 0, kData = 1;
   LLVM::Prefetch::create(b_, loc_, p, kRead, static_cast<uint32_t>(to), kData);
-}
-RowArgs KernelBuilder::row(Value index) {
-  Value p = offset(step_.rows, mul(index, sizeof(LlmcRow)));
-  return {loadI32(offset(p, offsetof(LlmcRow, token_id))),
-          loadI32(offset(p, offsetof(LlmcRow, pos))), loadI32(offset(p, offsetof(LlmcRow, seq)))};
 }
 
 //===----------------------------------------------------------------------===//

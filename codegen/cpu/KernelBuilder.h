@@ -31,33 +31,51 @@ enum class PrefetchTo : uint32_t { firstLevelOnce = 0, secondLevel = 2, firstLev
 Storage storageOf(mlir::Type elementType);
 constexpr int64_t storageBytes(Storage s) { return s == Storage::f32 ? 4 : 2; }
 
-/// The step's fields, loaded once at a kernel's entry.
+/// The step's fields, loaded once at a kernel's entry. What rows are is among the operands.
 struct StepArgs {
-  Value rows, logitsRows, blockTables;         // pointers
   Value numRows, numLogitsRows, blocksPerSeq;  // i64
 };
 
-/// One entry of the row table.
-struct RowArgs {
-  Value tokenId, pos, seq;  // i64
+/// What a kernel is specialised to beyond its op and its buffers.
+struct KernelShape {
+  llm::StepKind kind = llm::StepKind::prefill;
+  int64_t maxRows = 0;
+
+  /// Steps whose rows are too few to pay for a second pass over the weights: kernels are bound by
+  /// reading those.
+  bool fewRows() const { return kind == llm::StepKind::decode || kind == llm::StepKind::verify; }
 };
 
 class KernelBuilder {
  public:
-  /// Opens `func.func @symbol(step, operands, tile_begin, tile_end, scratch) -> i32` in `module`.
-  KernelBuilder(mlir::ModuleOp module, llvm::StringRef symbol, const CpuTarget& target);
+  /// Opens `func.func @kernel(step, operands, tile_begin, tile_end, scratch) -> i32` in `module`.
+  KernelBuilder(mlir::ModuleOp module, llm::KernelOp kernel, const CpuTarget& target);
   /// Returns 0 from the kernel.
   void finish();
 
   const CpuTarget& target() const { return target_; }
+  const KernelShape& shape() const { return shape_; }
   Value tileBegin() const { return tileBegin_; }
   Value tileEnd() const { return tileEnd_; }
   const StepArgs& step() const { return step_; }
-  /// The pointer of operand `index` (position in KernelOpInterface::getKernelOperands()).
-  Value operand(int64_t index);
   /// Reserves `bytes` of the thread's scratch and gives a pointer to it (64-byte aligned).
   Value scratch(int64_t bytes);
   int64_t scratchBytes() const { return scratchBytes_; }
+
+  // Operands, by their names in the op's getKernelOperands(). Asking for one that the op lacks is
+  // a bug of the emitter, and ends the compiler with a line that names both.
+  const llm::KernelOperand& described(llvm::StringRef name) const;
+  /// The pointer of the operand.
+  Value operand(llvm::StringRef name) const;
+  /// The same of an operand that the op has where it has the attribute `given`; otherwise null.
+  Value operandIf(mlir::Attribute given, llvm::StringRef name) const;
+  /// Of a tensor in the arena: floats from one row to the next, and a pointer to the row `index`.
+  int64_t rowStride(llvm::StringRef name) const;
+  Value rowOf(llvm::StringRef name, Value index) {
+    return rowPtr(operand(name), index, rowStride(name));
+  }
+  /// Element `index` of an input of the step (plan.fbs: Input), sign-extended to i64.
+  Value inputOf(llvm::StringRef name, Value index);
 
   // Integers (i64).
   Value ci(int64_t v);
@@ -84,7 +102,6 @@ class KernelBuilder {
   Value loadI32(Value ptr);  // sign-extended to i64
   /// Asks for the 64 bytes at ptr to be brought to the caches. Any address will do.
   void prefetch(Value ptr, PrefetchTo to);
-  RowArgs row(Value index);
   /// A pointer to the row `index` of a buffer of floats with `stride` floats a row.
   Value rowPtr(Value base, Value index, int64_t stride) {
     return offset(base, mul(index, stride * 4));
@@ -148,7 +165,19 @@ class KernelBuilder {
   mlir::OpBuilder b_;
   mlir::Location loc_;
   const CpuTarget& target_;
-  Value operands_, scratch_, tileBegin_, tileEnd_;
+  const KernelShape shape_;
+  llm::KernelOpInterface op_;
+
+  /// An operand at run time.
+  struct Argument {
+    llm::KernelOperand description;
+    Value pointer;
+    int64_t rowStride = 0;  // of a tensor in the arena
+  };
+  const Argument& get(llvm::StringRef name) const;
+  llvm::SmallVector<Argument> arguments_;
+
+  Value scratch_, tileBegin_, tileEnd_;
   StepArgs step_;
   int64_t scratchBytes_ = 0;
 };

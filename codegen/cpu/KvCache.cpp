@@ -23,7 +23,7 @@ int64_t KvLayout::valueBlockBytes() const {
 
 Value KvLayout::blockHead(KernelBuilder& k, Value seq, Value block) const {
   Value entry = k.add(k.mul(seq, k.step().blocksPerSeq), block);
-  return k.mul(k.loadI32(k.offset(k.step().blockTables, k.mul(entry, 4))), numKvHeads);
+  return k.mul(k.loadI32(k.offset(k.operand("block_table"), k.mul(entry, 4))), numKvHeads);
 }
 
 Panels KvLayout::keyPanels(Value base) const {
@@ -49,13 +49,18 @@ static Value blockOffset(KernelBuilder& k, const KvLayout& kv, Value index, Valu
   return perStep == 1 ? first : k.add(first, k.mul(k.rem(index, perStep), bytes));
 }
 
-void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
-               Value element, Value keys) {
+Place placeOf(KernelBuilder& k, Value row) {
+  return {k.inputOf("seq", row), k.inputOf("pos", row)};
+}
+
+void storeKeys(KernelBuilder& k, const KvLayout& kv, const Place& place, Value head, Value element,
+               Value keys) {
   const int64_t lanes = cast<VectorType>(keys.getType()).getDimSize(0);
   const int64_t bytes = storageBytes(kv.storage);
-  Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
-  Value p = k.offset(pool, k.add(k.mul(block, kv.keyBlockBytes()),
-                                 blockOffset(k, kv, element, k.rem(row.pos, kBlock), kBlock)));
+  Value block = k.add(kv.blockHead(k, place.seq, k.div(place.pos, kBlock)), head);
+  Value p = k.offset(k.operand("keys"),
+                     k.add(k.mul(block, kv.keyBlockBytes()),
+                           blockOffset(k, kv, element, k.rem(place.pos, kBlock), kBlock)));
   Value stored = k.roundTo(kv.storage, keys);
   // Elements side by side are written at once.
   const int64_t perStep = std::min(lanes, kv.kPerStep());
@@ -64,37 +69,34 @@ void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& 
     k.store(k.extract(stored, i), k.offset(p, i * kBlock * perStep * bytes), bytes);
 }
 
-void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
+void storeValues(KernelBuilder& k, const KvLayout& kv, const Place& place, Value head,
                  Value element, Value values) {
   const int64_t lanes = cast<VectorType>(values.getType()).getDimSize(0);
   const int64_t bytes = storageBytes(kv.storage), perStep = kv.kPerStep();
-  Value block = k.add(kv.blockHead(k, row.seq, k.div(row.pos, kBlock)), head);
+  Value block = k.add(kv.blockHead(k, place.seq, k.div(place.pos, kBlock)), head);
   Value p =
-      k.offset(pool, k.add(k.mul(block, kv.valueBlockBytes()),
-                           blockOffset(k, kv, k.rem(row.pos, kBlock), element, kv.valueDimPadded)));
+      k.offset(k.operand("values"),
+               k.add(k.mul(block, kv.valueBlockBytes()),
+                     blockOffset(k, kv, k.rem(place.pos, kBlock), element, kv.valueDimPadded)));
   Value stored = k.roundTo(kv.storage, values);
   if (perStep == 1) return k.store(stored, p, bytes);
   for (int64_t i = 0; i < lanes; ++i)
     k.store(k.extract(stored, i), k.offset(p, i * perStep * bytes), bytes);
 }
 
-// kv_write: [k, v, keys, values]
-void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op, const KernelShape& shape) {
-  const KvLayout kv(cast<llm::KvCacheType>(op.getKv().getType()));
+void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op) {
+  const KvLayout kv(llm::kvTypeOf(op, op.getStateAttr()));
   const int64_t keyLanes = lanesFor(kv.headDim), valueLanes = lanesFor(kv.valueDim);
-  Value kRows = k.operand(0), vRows = k.operand(1), keys = k.operand(2), values = k.operand(3);
   forRows(k, [&](Value r) {
-    RowArgs row = k.row(r);
+    const Place place = placeOf(k, r);
     k.loop(k.ci(0), k.ci(kv.numKvHeads), 1, [&](Value head) {
       k.loop(k.ci(0), k.ci(kv.headDim), keyLanes, [&](Value i) {
         Value at = k.mul(k.add(k.mul(head, kv.headDim), i), 4);
-        storeKeys(k, kv, keys, row, head, i,
-                  k.loadF32(k.offset(k.rowPtr(kRows, r, shape.rowStrides[0]), at), keyLanes));
+        storeKeys(k, kv, place, head, i, k.loadF32(k.offset(k.rowOf("k", r), at), keyLanes));
       });
       k.loop(k.ci(0), k.ci(kv.valueDim), valueLanes, [&](Value i) {
         Value at = k.mul(k.add(k.mul(head, kv.valueDim), i), 4);
-        storeValues(k, kv, values, row, head, i,
-                    k.loadF32(k.offset(k.rowPtr(vRows, r, shape.rowStrides[1]), at), valueLanes));
+        storeValues(k, kv, place, head, i, k.loadF32(k.offset(k.rowOf("v", r), at), valueLanes));
       });
     });
   });

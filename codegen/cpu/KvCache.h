@@ -1,4 +1,4 @@
-// The KV cache as kernels address it; layout in runtime/schema/plan.fbs: KvGroup.
+// The KV cache as kernels address it; layout in runtime/schema/plan.fbs: State.
 #pragma once
 
 #include "codegen/cpu/Kernels.h"
@@ -17,7 +17,8 @@ struct KvLayout {
   explicit KvLayout(llm::KvCacheType type);
   int64_t keyBlockBytes() const;  // one head of one block
   int64_t valueBlockBytes() const;
-  /// Block `block` of sequence `seq`, as its number in the pool times num_kv_heads.
+  /// Block `block` of sequence `seq`, as its number in the pool times num_kv_heads. Of the operand
+  /// "block_table".
   Value blockHead(KernelBuilder& k, Value seq, Value block) const;
 
   /// The keys of one head of the block at `base`: panels of 16 tokens along the head's elements.
@@ -33,11 +34,18 @@ struct KvLayout {
 /// FMAs, with AMX one that is not made of whole tiles.
 Bf16Product cacheProduct(const CpuTarget& target, Storage storage, int64_t headDim);
 
-/// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` at a row's
-/// position. `element` is even where there are several.
-void storeKeys(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
-               Value element, Value keys);
-void storeValues(KernelBuilder& k, const KvLayout& kv, Value pool, const RowArgs& row, Value head,
+/// Where a row's token lies in the cache: its sequence and its position there.
+struct Place {
+  Value seq, pos;
+};
+/// Of the operands "seq" and "pos".
+Place placeOf(KernelBuilder& k, Value row);
+
+/// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` to the
+/// operand "keys" ("values"). `element` is even where there are several.
+void storeKeys(KernelBuilder& k, const KvLayout& kv, const Place& place, Value head, Value element,
+               Value keys);
+void storeValues(KernelBuilder& k, const KvLayout& kv, const Place& place, Value head,
                  Value element, Value values);
 
 }  // namespace llmc::cpu

@@ -77,45 +77,36 @@ void normHead(KernelBuilder& k, const NormArgs& norm, Value x, Value dst, int64_
   });
 }
 
-// layer_norm: [x, (weight), (bias), y]
-void emitLayerNorm(KernelBuilder& k, llm::LayerNormOp op, const KernelShape& shape) {
-  NormArgs norm{.layer = true, .eps = op.getEps().convertToDouble()};
-  int64_t next = 1;
-  if (op.getWeightAttr()) norm.weight = k.operand(next++);
-  if (op.getBiasAttr()) norm.bias = k.operand(next++);
-  Value x = k.operand(0), y = k.operand(next);
+void emitLayerNorm(KernelBuilder& k, llm::LayerNormOp op) {
+  const NormArgs norm{.weight = k.operandIf(op.getWeightAttr(), "weight"),
+                      .bias = k.operandIf(op.getBiasAttr(), "bias"),
+                      .layer = true,
+                      .eps = op.getEps().convertToDouble()};
   forRows(k, [&](Value r) {
-    normRow(k, norm, k.rowPtr(x, r, shape.rowStrides[0]), k.rowPtr(y, r, shape.rowStrides[1]),
-            widthOf(op.getX()));
+    normRow(k, norm, k.rowOf("x", r), k.rowOf("y", r), llm::widthOf(op.getX()));
   });
 }
 
-// qk_norm: [x, weight, y]
-void emitQkNorm(KernelBuilder& k, llm::QkNormOp op, const KernelShape& shape) {
-  const int64_t headDim = op.getHeadDim(), width = widthOf(op.getX());
-  const bool ofHeads =
-      llm::lookupWeight(op, op.getWeightAttr()).getLayerShape()[0] == width && width != headDim;
-  Value x = k.operand(0), weight = k.operand(1), y = k.operand(2);
+void emitQkNorm(KernelBuilder& k, llm::QkNormOp op) {
+  const int64_t headDim = op.getHeadDim(), width = llm::widthOf(op.getX());
+  const bool ofHeads = llm::matrixOf(op, op.getWeightAttr()).rows == width && width != headDim;
+  Value weight = k.operand("weight");
   forRows(k, [&](Value r) {
     k.loop(k.ci(0), k.ci(width * 4), headDim * 4, [&](Value at) {
       const NormArgs norm{.weight = ofHeads ? k.offset(weight, at) : weight,
                           .layer = op.getLayer(),
                           .eps = op.getEps().convertToDouble()};
-      normHead(k, norm, k.offset(k.rowPtr(x, r, shape.rowStrides[0]), at),
-               k.offset(k.rowPtr(y, r, shape.rowStrides[1]), at), headDim);
+      normHead(k, norm, k.offset(k.rowOf("x", r), at), k.offset(k.rowOf("y", r), at), headDim);
     });
   });
 }
 
-// norm_residual: [x, residual, norm, y]
-void emitNormResidual(KernelBuilder& k, llm::NormResidualOp op, const KernelShape& shape) {
-  Value x = k.operand(0), residual = k.operand(1), weight = k.operand(2), y = k.operand(3);
-  const int64_t width = widthOf(op.getX());
+void emitNormResidual(KernelBuilder& k, llm::NormResidualOp op) {
+  const int64_t width = llm::widthOf(op.getX());
   forRows(k, [&](Value r) {
-    Value out = k.rowPtr(y, r, shape.rowStrides[2]);
-    normRow(k, k.rowPtr(x, r, shape.rowStrides[0]), weight, out, width,
-            op.getEps().convertToDouble());
-    Value from = k.rowPtr(residual, r, shape.rowStrides[1]);
+    Value out = k.rowOf("y", r);
+    normRow(k, k.rowOf("x", r), k.operand("norm"), out, width, op.getEps().convertToDouble());
+    Value from = k.rowOf("residual", r);
     forVectors(k, width, [&](Value at) {
       Value v = k.addf(k.loadF32(k.offset(from, at)), k.loadF32(k.offset(out, at)));
       k.store(v, k.offset(out, at), 4);

@@ -19,11 +19,14 @@ bool ProductSpec::roundsLeft(const CpuTarget& target) const {
   return target.bf16Product != Bf16Product::fma && storage == Storage::bf16 && !tileCols;
 }
 
-void setMatrix(ProductSpec& spec, Operation* op, FlatSymbolRefAttr weight) {
-  const MatrixInfo m = matrixInfo(op, weight);
-  spec.storage = m.storage;
-  spec.cols = m.cols;
-  spec.numPanels = (m.rows + kLanes - 1) / kLanes;
+ProductSpec productOf(KernelBuilder& k, Operation* op, FlatSymbolRefAttr matrix) {
+  const llm::Matrix m = llm::matrixOf(op, matrix);
+  return {.x = k.operand("x"),
+          .xStride = k.rowStride("x"),
+          .cols = m.cols,
+          .weight = k.operand("weight"),
+          .storage = storageOf(m.type),
+          .numPanels = (m.rows + kLanes - 1) / kLanes};
 }
 
 void ProductFrame::emit() {
@@ -66,7 +69,7 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
 
 Value ProductFrame::sourceRow(Value row) {
   if (spec_.sourceRow) return spec_.sourceRow(row);
-  if (spec_.gather) row = k_.loadI32(k_.offset(k_.step().logitsRows, k_.mul(row, 4)));
+  if (spec_.gather) row = k_.inputOf("logits_rows", row);
   return k_.rowPtr(spec_.x, row, spec_.xStride);
 }
 
@@ -87,11 +90,11 @@ void ProductFrame::zeroOutputs(const OutputTile& tile) {
   });
 }
 
-void emitProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape) {
+void emitProduct(KernelBuilder& k, const ProductSpec& spec) {
   if (spec.roundsLeft(k.target()) && k.target().bf16Product == Bf16Product::amx)
-    emitAmxProduct(k, spec, shape);
+    emitAmxProduct(k, spec);
   else
-    emitFmaProduct(k, spec, shape);
+    emitFmaProduct(k, spec);
 }
 
 }  // namespace llmc::cpu

@@ -28,6 +28,7 @@ struct OutputTile {
   }
 };
 
+/// productOf() makes one, and the op that has more to say adds it.
 struct ProductSpec {
   Value x;
   int64_t xStride = 0;  // floats
@@ -50,11 +51,22 @@ struct ProductSpec {
   bool roundsLeft(const CpuTarget& target) const;
 };
 
-/// Storage, K and panels of the matrix `weight` names.
-void setMatrix(ProductSpec& spec, mlir::Operation* op, mlir::FlatSymbolRefAttr weight);
+/// The product of the operands "x" and "weight"; `matrix` is what the weight is, or its first part.
+ProductSpec productOf(KernelBuilder& k, mlir::Operation* op, mlir::FlatSymbolRefAttr matrix);
+
+/// The same after the norm of a fused op.
+template <typename Op>
+ProductSpec normProductOf(KernelBuilder& k, Op op, mlir::FlatSymbolRefAttr matrix) {
+  ProductSpec spec = productOf(k, op, matrix);
+  spec.norm = {.weight = k.operand("norm"),
+               .bias = k.operandIf(op.getNormBiasAttr(), "norm_bias"),
+               .layer = op.getLayer(),
+               .eps = op.getEps().convertToDouble()};
+  return spec;
+}
 
 /// Emits the product's loops over blocks of rows and over the tiles of the call.
-void emitProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape);
+void emitProduct(KernelBuilder& k, const ProductSpec& spec);
 
 //===----------------------------------------------------------------------===//
 // For the two ways to multiply
@@ -93,7 +105,7 @@ class ProductFrame {
   void emitRows(Value begin, Value end, Value expert);
 };
 
-void emitFmaProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape);
-void emitAmxProduct(KernelBuilder& k, const ProductSpec& spec, const KernelShape& shape);
+void emitFmaProduct(KernelBuilder& k, const ProductSpec& spec);
+void emitAmxProduct(KernelBuilder& k, const ProductSpec& spec);
 
 }  // namespace llmc::cpu

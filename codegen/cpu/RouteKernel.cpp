@@ -14,13 +14,12 @@ constexpr float kLowest = -1e30f;
 
 class RouteFrame {
  public:
-  RouteFrame(KernelBuilder& k, llm::RouteOp op, const KernelShape& shape)
-      : k_(k), op_(op), experts_(widthOf(op.getX())), topK_(op.getTopK()) {
-    x_ = k.operand(0);
-    if (op.getBiasAttr()) bias_ = k.operand(1);
-    y_ = k.operand(bias_ ? 2 : 1);
-    xStride_ = shape.rowStrides[0];
-    yStride_ = shape.rowStrides[1];
+  RouteFrame(KernelBuilder& k, llm::RouteOp op)
+      : k_(k),
+        op_(op),
+        experts_(llm::widthOf(op.getX())),
+        topK_(op.getTopK()),
+        bias_(k.operandIf(op.getBiasAttr(), "bias")) {
     const int64_t padded = (experts_ + kLanes - 1) / kLanes * kLanes * 4;
     scores_ = k.scratch(padded);
     choice_ = k.scratch(padded);
@@ -30,9 +29,9 @@ class RouteFrame {
 
   void emit() {
     forRows(k_, [&](Value r) {
-      emitScores(k_.rowPtr(x_, r, xStride_));
+      emitScores(k_.rowOf("x", r));
       if (op_.getNumGroups()) dropGroups();
-      Value out = k_.rowPtr(y_, r, yStride_);
+      Value out = k_.rowOf("y", r);
       k_.loop(k_.ci(0), k_.ci(topK_), 1, [&](Value slot) {
         Value best = takeLargest(choice_, k_.ci(0), k_.ci(experts_)).second;
         Value number = arith::SIToFPOp::create(k_.builder(), best.getLoc(), k_.f32(), best);
@@ -152,17 +151,13 @@ class RouteFrame {
   KernelBuilder& k_;
   llm::RouteOp op_;
   const int64_t experts_, topK_;
-  int64_t xStride_, yStride_;
-  Value x_, bias_, y_;
+  Value bias_;
   Value scores_, choice_;  // [experts]
   Value chosen_, groups_;  // [top_k], [groups]
 };
 
 }  // namespace
 
-// route: [x, (bias), y]
-void emitRoute(KernelBuilder& k, llm::RouteOp op, const KernelShape& shape) {
-  RouteFrame(k, op, shape).emit();
-}
+void emitRoute(KernelBuilder& k, llm::RouteOp op) { RouteFrame(k, op).emit(); }
 
 }  // namespace llmc::cpu

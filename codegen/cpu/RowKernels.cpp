@@ -18,74 +18,87 @@ void forVectors(KernelBuilder& k, int64_t width, const std::function<void(Value)
 
 namespace {
 
-/// y = f(a, b, ...) on the rows of the first operands.
-void emitElementwise(KernelBuilder& k, const KernelShape& shape, int64_t inputs, int64_t width,
+/// y = f(inputs...), element by element; `inputs` are the operands' names.
+void emitElementwise(KernelBuilder& k, ArrayRef<StringRef> inputs,
                      const std::function<Value(Values)>& f) {
-  Values bases;
-  for (int64_t i = 0; i <= inputs; ++i) bases.push_back(k.operand(i));
+  const int64_t width = llm::widthOf(k.described("y").value);
   forRows(k, [&](Value r) {
     forVectors(k, width, [&](Value at) {
       Values values;
-      for (int64_t i = 0; i < inputs; ++i)
-        values.push_back(k.loadF32(k.offset(k.rowPtr(bases[i], r, shape.rowStrides[i]), at)));
-      k.store(f(values), k.offset(k.rowPtr(bases[inputs], r, shape.rowStrides[inputs]), at), 4);
+      for (StringRef input : inputs) values.push_back(k.loadF32(k.offset(k.rowOf(input, r), at)));
+      k.store(f(values), k.offset(k.rowOf("y", r), at), 4);
     });
   });
 }
+
+/// The embedding of a token: one lane of a panel where it is tied with the logits' matrix,
+/// otherwise a row.
+class Embedding {
+ public:
+  Embedding(KernelBuilder& k, llm::EmbedOp op)
+      : k_(k),
+        cols_(llm::matrixOf(op, op.getWeightAttr()).cols),
+        storage_(storageOf(llm::matrixOf(op, op.getWeightAttr()).type)),
+        scale_(float(op.getScale().convertToDouble())),
+        weight_(k.operand("weight")),
+        positions_(k.operandIf(op.getPositionsAttr(), "positions")) {}
+
+  void emit() {
+    const bool panels = k_.described("weight").layout == llm::Layout::panels;
+    forRows(k_, [&](Value r) {
+      Value id = k_.inputOf("token_id", r), out = k_.rowOf("y", r);
+      Value pos = positions_ ? k_.inputOf("pos", r) : Value();
+      if (panels)
+        emitLane(id, pos, out);
+      else
+        emitRow(id, pos, out);
+    });
+  }
+
+ private:
+  void emitRow(Value id, Value pos, Value out) {
+    const int64_t lanes = lanesFor(cols_), bytes = storageBytes(storage_);
+    Value from = k_.offset(weight_, k_.mul(id, cols_ * bytes));
+    k_.loop(k_.ci(0), k_.ci(cols_), lanes, [&](Value i) {
+      Value v = k_.loadAs(storage_, k_.offset(from, k_.mul(i, bytes)), lanes);
+      k_.store(finish(v, pos, i), k_.offset(out, k_.mul(i, 4)), 4);
+    });
+  }
+
+  void emitLane(Value id, Value pos, Value out) {
+    const int64_t bytes = storageBytes(storage_);
+    const bool pairs = storage_ == Storage::bf16;
+    const int64_t panelBytes = weightPanels({}, storage_, cols_).panelBytes;
+    Value panel = k_.offset(weight_, k_.mul(k_.div(id, kLanes), panelBytes));
+    Value lane = k_.offset(panel, k_.mul(k_.rem(id, kLanes), pairs ? 2 * bytes : bytes));
+    k_.loop(k_.ci(0), k_.ci(cols_), 1, [&](Value i) {
+      Value at = pairs
+                     ? k_.add(k_.mul(k_.div(i, 2), 2 * kLanes * bytes), k_.mul(k_.rem(i, 2), bytes))
+                     : k_.mul(i, kLanes * bytes);
+      Value v = k_.loadAs(storage_, k_.offset(lane, at), 1);
+      k_.store(finish(v, pos, i), k_.offset(out, k_.mul(i, 4)), 4);
+    });
+  }
+
+  /// Element i of the embedding as that of the residual stream.
+  Value finish(Value v, Value pos, Value i) {
+    const int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
+    if (scale_ != 1.0f) v = k_.mulf(v, k_.splat(scale_, lanes));
+    if (!positions_) return v;
+    Value at = k_.mul(k_.add(k_.mul(pos, cols_), i), storageBytes(storage_));
+    return k_.addf(v, k_.loadAs(storage_, k_.offset(positions_, at), lanes));
+  }
+
+  KernelBuilder& k_;
+  const int64_t cols_;
+  const Storage storage_;
+  const float scale_;
+  Value weight_, positions_;
+};
 
 }  // namespace
 
-MatrixInfo matrixInfo(Operation* op, FlatSymbolRefAttr symbol) {
-  llm::WeightOp w = llm::lookupWeight(op, symbol);
-  ArrayRef<int64_t> shape = w.getLayerShape();
-  return {storageOf(w.getTensorType().getElementType()), shape[0], shape.size() > 1 ? shape[1] : 1};
-}
-
-int64_t widthOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getDimSize(1); }
-
-// embed: [weight, (positions), y]
-void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
-  const MatrixInfo m = matrixInfo(op, op.getWeightAttr());
-  const bool panels = op.getKernelOperands()[0].layout == llm::Layout::panels;
-  const int64_t bytes = storageBytes(m.storage);
-  const float scale = float(op.getScale().convertToDouble());
-  const bool learned = static_cast<bool>(op.getPositionsAttr());
-  Value weight = k.operand(0), y = k.operand(learned ? 2 : 1);
-  Value positions = learned ? k.operand(1) : Value();
-  /// Element i of the embedding becomes that of the residual stream.
-  auto finish = [&](Value v, Value pos, Value i) {
-    const int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
-    if (scale != 1.0f) v = k.mulf(v, k.splat(scale, lanes));
-    if (!learned) return v;
-    Value at = k.mul(k.add(k.mul(pos, m.cols), i), bytes);
-    return k.addf(v, k.loadAs(m.storage, k.offset(positions, at), lanes));
-  };
-  forRows(k, [&](Value r) {
-    RowArgs row = k.row(r);
-    Value id = row.tokenId;
-    Value out = k.rowPtr(y, r, shape.rowStrides[0]);
-    if (!panels) {
-      const int64_t lanes = lanesFor(m.cols);
-      Value from = k.offset(weight, k.mul(id, m.cols * bytes));
-      k.loop(k.ci(0), k.ci(m.cols), lanes, [&](Value i) {
-        Value v = k.loadAs(m.storage, k.offset(from, k.mul(i, bytes)), lanes);
-        k.store(finish(v, row.pos, i), k.offset(out, k.mul(i, 4)), 4);
-      });
-      return;
-    }
-    // Tied with the logits' matrix: this token is one lane of a panel.
-    const bool pairs = m.storage == Storage::bf16;
-    const int64_t panelBytes = weightPanels({}, m.storage, m.cols).panelBytes;
-    Value panel = k.offset(weight, k.mul(k.div(id, kLanes), panelBytes));
-    Value lane = k.offset(panel, k.mul(k.rem(id, kLanes), pairs ? 2 * bytes : bytes));
-    k.loop(k.ci(0), k.ci(m.cols), 1, [&](Value i) {
-      Value at = pairs ? k.add(k.mul(k.div(i, 2), 2 * kLanes * bytes), k.mul(k.rem(i, 2), bytes))
-                       : k.mul(i, kLanes * bytes);
-      Value v = k.loadAs(m.storage, k.offset(lane, at), 1);
-      k.store(finish(v, row.pos, i), k.offset(out, k.mul(i, 4)), 4);
-    });
-  });
-}
+void emitEmbed(KernelBuilder& k, llm::EmbedOp op) { Embedding(k, op).emit(); }
 
 void normRow(KernelBuilder& k, Value x, Value weight, Value dst, int64_t width, double eps) {
   const int64_t whole = width / kLanes * kLanes, tail = width - whole;
@@ -106,23 +119,19 @@ void normRow(KernelBuilder& k, Value x, Value weight, Value dst, int64_t width, 
   });
 }
 
-// rms_norm: [x, weight, y]
-void emitRmsNorm(KernelBuilder& k, llm::RmsNormOp op, const KernelShape& shape) {
-  Value x = k.operand(0), weight = k.operand(1), y = k.operand(2);
+void emitRmsNorm(KernelBuilder& k, llm::RmsNormOp op) {
   forRows(k, [&](Value r) {
-    normRow(k, k.rowPtr(x, r, shape.rowStrides[0]), weight, k.rowPtr(y, r, shape.rowStrides[1]),
-            widthOf(op.getX()), op.getEps().convertToDouble());
+    normRow(k, k.rowOf("x", r), k.operand("weight"), k.rowOf("y", r), llm::widthOf(op.getX()),
+            op.getEps().convertToDouble());
   });
 }
 
-// bias: [x, bias, y]
-void emitBias(KernelBuilder& k, llm::BiasOp op, const KernelShape& shape) {
-  Value x = k.operand(0), bias = k.operand(1), y = k.operand(2);
+void emitBias(KernelBuilder& k, llm::BiasOp op) {
   forRows(k, [&](Value r) {
-    forVectors(k, widthOf(op.getX()), [&](Value at) {
-      Value v = k.addf(k.loadF32(k.offset(k.rowPtr(x, r, shape.rowStrides[0]), at)),
-                       k.loadF32(k.offset(bias, at)));
-      k.store(v, k.offset(k.rowPtr(y, r, shape.rowStrides[1]), at), 4);
+    forVectors(k, llm::widthOf(op.getX()), [&](Value at) {
+      Value v = k.addf(k.loadF32(k.offset(k.rowOf("x", r), at)),
+                       k.loadF32(k.offset(k.operand("weight"), at)));
+      k.store(v, k.offset(k.rowOf("y", r), at), 4);
     });
   });
 }
@@ -135,26 +144,17 @@ std::pair<Value, Value> rotate(KernelBuilder& k, Value table, Value pos, Value e
   return {k.fma(low, c, k.negf(k.mulf(high, s))), k.fma(high, c, k.mulf(low, s))};
 }
 
-int64_t rotaryDim(Operation* op, FlatSymbolRefAttr symbol) {
-  auto model = op->getParentOfType<llm::ModelOp>();
-  auto table = cast<llm::RopeTableOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()));
-  return 2 * int64_t(table.getInvFreq().size());
-}
-
-// rope: [x, table, y]
-void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape) {
-  const int64_t headDim = op.getHeadDim(), rotary = rotaryDim(op, op.getTableAttr());
+void emitRope(KernelBuilder& k, llm::RopeOp op) {
+  const int64_t headDim = op.getHeadDim(), rotary = llm::rotaryDim(op, op.getTableAttr());
   const int64_t half = rotary / 2, lanes = lanesFor(half);
-  Value x = k.operand(0), table = k.operand(1), y = k.operand(2);
   forRows(k, [&](Value r) {
-    Value pos = k.row(r).pos;
-    Value from = k.rowPtr(x, r, shape.rowStrides[0]), to = k.rowPtr(y, r, shape.rowStrides[1]);
-    k.loop(k.ci(0), k.ci(widthOf(op.getX())), headDim, [&](Value head) {
+    Value pos = k.inputOf("pos", r), from = k.rowOf("x", r), to = k.rowOf("y", r);
+    k.loop(k.ci(0), k.ci(llm::widthOf(op.getX())), headDim, [&](Value head) {
       k.loop(k.ci(0), k.ci(half), lanes, [&](Value i) {
         Value at = k.mul(k.add(head, i), 4);
         Value low = k.loadF32(k.offset(from, at), lanes);
         Value high = k.loadF32(k.offset(from, k.add(at, half * 4)), lanes);
-        auto [newLow, newHigh] = rotate(k, table, pos, i, half, low, high);
+        auto [newLow, newHigh] = rotate(k, k.operand("table"), pos, i, half, low, high);
         k.store(newLow, k.offset(to, at), 4);
         k.store(newHigh, k.offset(to, k.add(at, half * 4)), 4);
       });
@@ -172,52 +172,44 @@ void emitRope(KernelBuilder& k, llm::RopeOp op, const KernelShape& shape) {
 // Elementwise
 //===----------------------------------------------------------------------===//
 
-void emitActivation(KernelBuilder& k, llm::ActivationOp op, const KernelShape& shape) {
-  emitElementwise(k, shape, 1, widthOf(op.getX()),
-                  [&](Values v) { return emitActivationValue(k, op.getKind(), v[0]); });
+void emitActivation(KernelBuilder& k, llm::ActivationOp op) {
+  emitElementwise(k, {"x"}, [&](Values v) { return emitActivationValue(k, op.getKind(), v[0]); });
 }
-void emitMul(KernelBuilder& k, llm::MulOp op, const KernelShape& shape) {
-  emitElementwise(k, shape, 2, widthOf(op.getA()), [&](Values v) { return k.mulf(v[0], v[1]); });
+void emitMul(KernelBuilder& k, llm::MulOp) {
+  emitElementwise(k, {"a", "b"}, [&](Values v) { return k.mulf(v[0], v[1]); });
 }
-void emitAdd(KernelBuilder& k, llm::AddOp op, const KernelShape& shape) {
-  emitElementwise(k, shape, 2, widthOf(op.getA()), [&](Values v) { return k.addf(v[0], v[1]); });
+void emitAdd(KernelBuilder& k, llm::AddOp) {
+  emitElementwise(k, {"a", "b"}, [&](Values v) { return k.addf(v[0], v[1]); });
 }
 
-void emitScale(KernelBuilder& k, llm::ScaleOp op, const KernelShape& shape) {
+void emitScale(KernelBuilder& k, llm::ScaleOp op) {
   Value factor = k.splat(float(op.getFactor().convertToDouble()));
-  emitElementwise(k, shape, 1, widthOf(op.getX()), [&](Values v) { return k.mulf(v[0], factor); });
+  emitElementwise(k, {"x"}, [&](Values v) { return k.mulf(v[0], factor); });
 }
 
-// scale_rows: [x, by, y]
-void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op, const KernelShape& shape) {
-  Value x = k.operand(0), by = k.operand(1), y = k.operand(2);
+void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op) {
   forRows(k, [&](Value r) {
-    Value factor = k.broadcast(k.loadScalar(k.rowPtr(by, r, shape.rowStrides[1])));
-    forVectors(k, widthOf(op.getX()), [&](Value at) {
-      Value v = k.loadF32(k.offset(k.rowPtr(x, r, shape.rowStrides[0]), at));
-      k.store(k.mulf(v, factor), k.offset(k.rowPtr(y, r, shape.rowStrides[2]), at), 4);
+    Value factor = k.broadcast(k.loadScalar(k.rowOf("by", r)));
+    forVectors(k, llm::widthOf(op.getX()), [&](Value at) {
+      Value v = k.loadF32(k.offset(k.rowOf("x", r), at));
+      k.store(k.mulf(v, factor), k.offset(k.rowOf("y", r), at), 4);
     });
   });
 }
 
-// concat: [a, b, y]
-void emitConcat(KernelBuilder& k, llm::ConcatOp op, const KernelShape& shape) {
-  const int64_t heads = op.getHeads();
-  const int64_t widths[] = {widthOf(op.getA()) / heads, widthOf(op.getB()) / heads};
-  Value inputs[] = {k.operand(0), k.operand(1)}, y = k.operand(2);
+void emitConcat(KernelBuilder& k, llm::ConcatOp op) {
+  const int64_t heads = op.getHeads(), aBytes = llm::widthOf(op.getA()) / heads * 4,
+                bBytes = llm::widthOf(op.getB()) / heads * 4;
+  auto copy = [&](Value from, Value to, int64_t bytes) {
+    const int64_t lanes = lanesFor(bytes / 4);
+    k.loop(k.ci(0), k.ci(bytes), lanes * 4,
+           [&](Value at) { k.store(k.loadF32(k.offset(from, at), lanes), k.offset(to, at), 4); });
+  };
   forRows(k, [&](Value r) {
-    Value to = k.rowPtr(y, r, shape.rowStrides[2]);
     k.loop(k.ci(0), k.ci(heads), 1, [&](Value head) {
-      Value out = k.offset(to, k.mul(head, (widths[0] + widths[1]) * 4));
-      for (int64_t i = 0; i < 2; ++i) {
-        const int64_t lanes = lanesFor(widths[i]);
-        Value from =
-            k.offset(k.rowPtr(inputs[i], r, shape.rowStrides[i]), k.mul(head, widths[i] * 4));
-        k.loop(k.ci(0), k.ci(widths[i] * 4), lanes * 4, [&](Value at) {
-          k.store(k.loadF32(k.offset(from, at), lanes), k.offset(out, at), 4);
-        });
-        out = k.offset(out, widths[0] * 4);
-      }
+      Value out = k.offset(k.rowOf("y", r), k.mul(head, aBytes + bBytes));
+      copy(k.offset(k.rowOf("a", r), k.mul(head, aBytes)), out, aBytes);
+      copy(k.offset(k.rowOf("b", r), k.mul(head, bBytes)), k.offset(out, aBytes), bBytes);
     });
   });
 }

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -49,13 +50,31 @@ uint64_t weightKey(const schema::Weight& w) {
   for (uint64_t value : {w.panels(), w.cols(), w.bytes()}) key.add(value);
   // Not whether it is a layer's: a norm without fusion is one kernel for the layers' and the last.
   for (uint32_t value : {w.head_rows(), w.num_experts()}) key.add(uint64_t{value});
+  for (uint32_t i = 0; i < sizeOf(w.planes()); ++i) {
+    const schema::Plane& plane = *w.planes()->Get(i);
+    key.add(plane.name());
+    key.add(plane.offset_bytes());
+    key.add(plane.bytes());
+  }
   return key.hash();
 }
 
-void addKvGroup(Key& key, const schema::KvGroup& g) {
-  key.add(g.dtype());
-  for (uint32_t value : {g.num_kv_heads(), g.head_dim(), g.head_dim_padded(), g.value_dim_padded()})
+// What a kernel that gets keys or values has built in. Who only writes them knows no window: one
+// kernel serves layers with and without.
+void addState(Key& key, const schema::State& s, bool reads) {
+  key.add(s.kind());
+  key.add(s.dtype());
+  for (uint32_t value : {s.num_kv_heads(), s.head_dim(), s.head_dim_padded(), s.value_dim_padded(),
+                         reads ? s.window() : 0})
     key.add(uint64_t{value});
+  key.add(s.elements());
+}
+
+void addInput(Key& key, const schema::Input& input) {
+  key.add(input.name());
+  key.add(input.dtype());
+  key.add(input.axis());
+  key.add(uint64_t{input.width()});
 }
 
 // Whether PhaseContracts may follow every index of a phase: a plan that is written has not been
@@ -65,9 +84,11 @@ bool indicesHold(const schema::Plan& plan, const schema::EntryPoint& entry,
   if (phase.kernel() >= sizeOf(plan.kernels())) return false;
   for (uint32_t i = 0; i < sizeOf(phase.operands()); ++i) {
     const schema::Operand& o = *phase.operands()->Get(i);
-    const uint32_t sizes[] = {sizeOf(entry.buffers()), sizeOf(plan.weights()),
-                              sizeOf(plan.kv_groups()), sizeOf(plan.kv_groups()),
-                              sizeOf(plan.rope_tables())};
+    const uint32_t states = sizeOf(plan.states());
+    const uint32_t sizes[] = {
+        sizeOf(entry.buffers()),    sizeOf(plan.weights()), states, states,
+        sizeOf(plan.rope_tables()), sizeOf(entry.inputs()), states, states, states};
+    static_assert(std::size(sizes) == static_cast<size_t>(schema::Space::MAX) + 1);
     if (o.space() < schema::Space::MIN || o.space() > schema::Space::MAX ||
         o.index() >= sizes[static_cast<size_t>(o.space())])
       return false;
@@ -152,8 +173,10 @@ PhaseContracts::PhaseContracts(const schema::Plan& plan) : plan_(plan) {
   for (uint32_t i = 0; i < sizeOf(plan.weights()); ++i)
     weights_.push_back(weightKey(*plan.weights()->Get(i)));
   Key targets;
-  for (uint32_t i = 0; i < sizeOf(plan.targets()); ++i)
+  for (uint32_t i = 0; i < sizeOf(plan.targets()); ++i) {
     targets.add(plan.targets()->Get(i)->scratch_bytes());
+    targets.add(uint64_t{plan.targets()->Get(i)->cuda_operands()});
+  }
   targets_ = targets.hash();
 }
 
@@ -163,7 +186,8 @@ uint64_t PhaseContracts::of(const schema::EntryPoint& entry, const schema::Phase
   key.add(phase.op());
   key.add(phase.tiles());
   key.add(uint64_t{phase.rows_per_tile()});
-  key.add(uint64_t{phase.on_logits_rows()});
+  key.add(phase.kind());
+  key.add(phase.axis());
   for (uint32_t k = 0; k < sizeOf(phase.operands()); ++k) {
     const schema::Operand& operand = *phase.operands()->Get(k);
     key.add(operand.space());
@@ -173,14 +197,23 @@ uint64_t PhaseContracts::of(const schema::EntryPoint& entry, const schema::Phase
       case schema::Space::arena:
         key.add(uint64_t{entry.buffers()->Get(i)->width()});
         key.add(uint64_t{entry.buffers()->Get(i)->row_stride()});
+        key.add(entry.buffers()->Get(i)->dtype());
         break;
       case schema::Space::weights:
         key.add(weights_[i]);
+        key.add(uint64_t{operand.plane()});
         break;
-      case schema::Space::kv_keys:
-      case schema::Space::kv_values:
-        addKvGroup(key, *plan_.kv_groups()->Get(i));
+      case schema::Space::keys:
+      case schema::Space::values:
+      case schema::Space::recurrent:
+        addState(key, *plan_.states()->Get(i), operand.access() != schema::Access::write);
         break;
+      case schema::Space::input:
+        addInput(key, *entry.inputs()->Get(i));
+        break;
+      case schema::Space::block_table:
+      case schema::Space::slots:
+        break;  // numbers, whatever the state
       case schema::Space::rope:
         key.add(uint64_t{sizeOf(plan_.rope_tables()->Get(i)->inv_freq())});
         break;

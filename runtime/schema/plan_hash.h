@@ -37,8 +37,8 @@ uint64_t weightsContent(std::span<const uint64_t> hashes);
 bool weightsBelong(const schema::Plan& plan, const WeightsHeader& header);
 
 /// What a phase hands to its kernel, as one number: its op and tiles, the shape and type of each
-/// operand, and every target's scratch memory. It does not tell weights of one shape apart, nor
-/// where anything lies.
+/// operand, and every target's scratch memory and number of operands. It does not tell weights of
+/// one shape apart, nor where anything lies.
 class PhaseContracts {
  public:
   /// `plan` must outlive it.

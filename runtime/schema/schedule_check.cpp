@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "runtime/schema/checking.h"
@@ -12,6 +13,11 @@ namespace llmrt {
 namespace {
 
 constexpr uint64_t kAlignment = 64;
+
+/// Which of a state the layer at hand has written.
+struct Written {
+  bool keys = false, values = false, slots = false;
+};
 
 /// What a buffer's bytes are at a point of the walk.
 struct Content {
@@ -27,6 +33,9 @@ class Walk {
 
   Status run() {
     LLMRT_RETURN_IF_ERROR(checkBuffers());
+    LLMRT_RETURN_IF_ERROR(checkInputs());
+    LLMRT_RETURN_IF_ERROR(checkOutputs());
+    written_layers_.assign(context_.states.size(), 0);
     uint32_t next_layer = 0;
     for (section_ = 0; section_ < entry_.sections.size(); ++section_) {
       const schema::SectionT* section = entry_.sections[section_].get();
@@ -45,23 +54,26 @@ class Walk {
       // A third walk would find what the second left, as the second writes what the first wrote.
       const uint32_t walks = std::min<uint32_t>(section->num_layers, 2);
       for (uint32_t i = 0; i < walks; ++i) {
-        // Each layer has keys and values of its own.
-        keys_written_.assign(context_.kv_groups.size(), false);
-        values_written_.assign(context_.kv_groups.size(), false);
+        written_.assign(context_.states.size(), {});  // each layer has a part of a state of its own
         for (phase_ = 0; phase_ < section->phases.size(); ++phase_) {
           LLMRT_CHECK(section->phases[phase_], "phase {} of section {} is missing", phase_,
                       section_);
           LLMRT_RETURN_IF_ERROR(runPhase(*section, *section->phases[phase_]));
         }
       }
+      for (size_t i = 0; i < written_.size(); ++i)
+        if (isWhole(i)) written_layers_[i] += section->num_layers;
     }
     LLMRT_CHECK(next_layer == context_.num_layers, "its sections run {} layers of {}", next_layer,
                 context_.num_layers);
-    return checkLogits();
+    LLMRT_RETURN_IF_ERROR(checkStates());
+    return checkWrittenOutputs();
   }
 
  private:
   Status checkBuffers() const {
+    LLMRT_CHECK(entry_.kind >= schema::StepKind::MIN && entry_.kind <= schema::StepKind::MAX,
+                "its kind is unknown");
     LLMRT_CHECK(entry_.max_rows > 0 && entry_.max_logits_rows > 0 &&
                     entry_.max_logits_rows <= entry_.max_rows,
                 "{} wanted rows of {}", entry_.max_logits_rows, entry_.max_rows);
@@ -70,12 +82,14 @@ class Walk {
       const schema::BufferT& b = *entry_.buffers[i];
       LLMRT_CHECK(b.width > 0 && b.width <= b.row_stride,
                   "buffer {}: width {} in a row stride of {}", b.name, b.width, b.row_stride);
+      LLMRT_CHECK(isDType(b.dtype), "buffer {}: its dtype is unknown", b.name);
       uint64_t bytes = 0;
       LLMRT_CHECK(
           b.rows > 0 &&
-              !__builtin_mul_overflow(uint64_t{b.rows} * 4, uint64_t{b.row_stride}, &bytes) &&
+              !__builtin_mul_overflow(b.rows * bytesOf(b.dtype), uint64_t{b.row_stride}, &bytes) &&
               bytes <= b.bytes,
-          "buffer {}: {} rows of {} floats in {} bytes", b.name, b.rows, b.row_stride, b.bytes);
+          "buffer {}: {} rows of {} {} in {} bytes", b.name, b.rows, b.row_stride,
+          schema::EnumNameDType(b.dtype), b.bytes);
       LLMRT_CHECK(b.offset_bytes % kAlignment == 0, "buffer {}: offset {} is not aligned to {}",
                   b.name, b.offset_bytes, kAlignment);
       LLMRT_CHECK(
@@ -83,11 +97,45 @@ class Walk {
           "buffer {}: {} bytes at {} end outside an arena of {}", b.name, b.bytes, b.offset_bytes,
           entry_.arena_bytes);
     }
-    LLMRT_CHECK(entry_.logits_buffer < entry_.buffers.size(), "logits_buffer is {} of {} buffers",
-                entry_.logits_buffer, entry_.buffers.size());
-    const schema::BufferT& logits = *entry_.buffers[entry_.logits_buffer];
-    LLMRT_CHECK(logits.width == context_.vocab_size, "logits are {} wide for a vocabulary of {}",
-                logits.width, context_.vocab_size);
+    return {};
+  }
+
+  Status checkInputs() const {
+    for (size_t i = 0; i < entry_.inputs.size(); ++i) {
+      LLMRT_CHECK(entry_.inputs[i], "input {} is missing", i);
+      const schema::InputT& input = *entry_.inputs[i];
+      LLMRT_CHECK(isDType(input.dtype), "input {}: its dtype is unknown", input.name);
+      LLMRT_CHECK(isAxis(input.axis), "input {}: its axis is unknown", input.name);
+      LLMRT_CHECK(input.width > 0, "input {}: its width is 0", input.name);
+      for (size_t j = 0; j < i; ++j)
+        LLMRT_CHECK(entry_.inputs[j]->name != input.name, "two inputs are called {}", input.name);
+    }
+    return {};
+  }
+
+  Status checkOutputs() const {
+    bool has_logits = false;
+    for (size_t i = 0; i < entry_.outputs.size(); ++i) {
+      LLMRT_CHECK(entry_.outputs[i], "output {} is missing", i);
+      const schema::OutputT& output = *entry_.outputs[i];
+      for (size_t j = 0; j < i; ++j)
+        LLMRT_CHECK(entry_.outputs[j]->name != output.name, "two outputs are called {}",
+                    output.name);
+      LLMRT_CHECK(isAxis(output.axis), "output {}: its axis is unknown", output.name);
+      LLMRT_CHECK(output.buffer < entry_.buffers.size(), "output {}: buffer {} of {}", output.name,
+                  output.buffer, entry_.buffers.size());
+      const schema::BufferT& buffer = *entry_.buffers[output.buffer];
+      LLMRT_CHECK(buffer.rows >= countOf(output.axis), "output {}: {} rows in buffer {} of {}",
+                  output.name, countOf(output.axis), buffer.name, buffer.rows);
+      if (output.name != "logits") continue;
+      has_logits = true;
+      LLMRT_CHECK(buffer.width == context_.vocab_size, "logits are {} wide for a vocabulary of {}",
+                  buffer.width, context_.vocab_size);
+      LLMRT_CHECK(buffer.dtype == schema::DType::f32 && output.axis == schema::Axis::logits_row,
+                  "logits are {} by {}, not f32 by logits_row", schema::EnumNameDType(buffer.dtype),
+                  schema::EnumNameAxis(output.axis));
+    }
+    LLMRT_CHECK(has_logits || !makesText(), "no output is called logits");
     return {};
   }
 
@@ -95,6 +143,7 @@ class Walk {
     LLMRT_CHECK(phase.kernel < context_.num_kernels, "{}: kernel {} of {}", nameOf(phase),
                 phase.kernel, context_.num_kernels);
     LLMRT_CHECK(phase.tiles > 0, "{}: no tiles", nameOf(phase));
+    LLMRT_CHECK(isAxis(phase.axis), "{}: its axis is unknown", nameOf(phase));
     for (size_t i = 0; i < phase.operands.size(); ++i) {
       LLMRT_CHECK(phase.operands[i], "{}: operand {} is missing", nameOf(phase), i);
       LLMRT_RETURN_IF_ERROR(checkIndex(section, phase, *phase.operands[i]));
@@ -128,13 +177,16 @@ class Walk {
                     "{}: weight {} is not one of every layer of section {}", nameOf(phase), i,
                     section_);
         return {};
-      case schema::Space::kv_keys:
-      case schema::Space::kv_values:
-        LLMRT_CHECK(i < context_.kv_groups.size(), "{}: KV group {} of {}", nameOf(phase), i,
-                    context_.kv_groups.size());
-        LLMRT_CHECK(covers(context_.kv_groups[i], section),
-                    "{}: KV group {} does not hold every layer of section {}", nameOf(phase), i,
-                    section_);
+      case schema::Space::keys:
+      case schema::Space::values:
+      case schema::Space::block_table:
+      case schema::Space::recurrent:
+      case schema::Space::slots:
+        return checkState(section, phase, operand);
+      case schema::Space::input:
+        LLMRT_CHECK(i < entry_.inputs.size(), "{}: input {} of {}", nameOf(phase), i,
+                    entry_.inputs.size());
+        LLMRT_CHECK(reads_only, "{}: writes input {}", nameOf(phase), entry_.inputs[i]->name);
         return {};
       case schema::Space::rope:
         LLMRT_CHECK(i < context_.num_rope_tables, "{}: rope table {} of {}", nameOf(phase), i,
@@ -145,18 +197,46 @@ class Walk {
     return invalidData(fmt::format("{}: an operand's space is unknown", nameOf(phase)));
   }
 
+  Status checkState(const schema::SectionT& section, const schema::PhaseT& phase,
+                    const schema::OperandT& operand) const {
+    const uint32_t i = operand.index;
+    LLMRT_CHECK(i < context_.states.size(), "{}: state {} of {}", nameOf(phase), i,
+                context_.states.size());
+    const ScheduleState& state = context_.states[i];
+    const bool per_layer =
+        operand.space != schema::Space::block_table && operand.space != schema::Space::slots;
+    const bool recurrent =
+        operand.space == schema::Space::recurrent || operand.space == schema::Space::slots;
+    LLMRT_CHECK(state.recurrent == recurrent, "{}: state {} is {}", nameOf(phase), i,
+                state.recurrent ? "recurrent: it has slots, no blocks"
+                                : "of keys and values: it has blocks, no slots");
+    const bool writes = operand.access != schema::Access::read;
+    LLMRT_CHECK(per_layer || !writes, "{}: writes the {} of state {}", nameOf(phase),
+                recurrent ? "slots' numbers" : "block table", i);
+    LLMRT_CHECK(!per_layer || covers(state, section),
+                "{}: state {} is not one of every layer of section {}", nameOf(phase), i, section_);
+    LLMRT_CHECK(!recurrent || !writes || entry_.kind != schema::StepKind::verify,
+                "{}: writes recurrent state {}, which a verify step leaves as it is", nameOf(phase),
+                i);
+    return {};
+  }
+
   Status read(const schema::PhaseT& phase, const schema::OperandT& operand) const {
-    if (operand.space == schema::Space::kv_keys || operand.space == schema::Space::kv_values) {
-      const bool keys = operand.space == schema::Space::kv_keys;
-      LLMRT_CHECK((keys ? keys_written_ : values_written_)[operand.index],
+    if (operand.space == schema::Space::keys || operand.space == schema::Space::values) {
+      const bool keys = operand.space == schema::Space::keys;
+      const Written& written = written_[operand.index];
+      // What a verify step wrote is moved in place.
+      const bool moves = entry_.kind == schema::StepKind::commit &&
+                         operand.access == schema::Access::read_write;
+      LLMRT_CHECK((keys ? written.keys : written.values) || moves,
                   "{}: reads the {} of its layer before they are written", nameOf(phase),
                   keys ? "keys" : "values");
     }
     if (operand.space != schema::Space::arena) return {};
     const Content& content = contents_[operand.index];
     const schema::BufferT& buffer = *entry_.buffers[operand.index];
-    // A phase on the wanted rows may read those alone.
-    LLMRT_CHECK(phase.on_logits_rows || buffer.rows >= entry_.max_rows,
+    // A phase on the wanted rows, or on sequences, may read a few rows alone.
+    LLMRT_CHECK(phase.axis != schema::Axis::row || buffer.rows >= entry_.max_rows,
                 "{}: reads {} rows of buffer {} of {}", nameOf(phase), entry_.max_rows, buffer.name,
                 buffer.rows);
     LLMRT_CHECK(content.written, "{}: reads buffer {} before it is written", nameOf(phase),
@@ -168,12 +248,13 @@ class Walk {
   }
 
   Status write(const schema::PhaseT& phase, const schema::OperandT& operand) {
-    if (operand.space == schema::Space::kv_keys) keys_written_[operand.index] = true;
-    if (operand.space == schema::Space::kv_values) values_written_[operand.index] = true;
+    if (operand.space == schema::Space::keys) written_[operand.index].keys = true;
+    if (operand.space == schema::Space::values) written_[operand.index].values = true;
+    if (operand.space == schema::Space::recurrent) written_[operand.index].slots = true;
     if (operand.space != schema::Space::arena) return {};
 
     const schema::BufferT& buffer = *entry_.buffers[operand.index];
-    const uint32_t rows = phase.on_logits_rows ? entry_.max_logits_rows : entry_.max_rows;
+    const uint32_t rows = countOf(phase.axis);
     LLMRT_CHECK(buffer.rows >= rows, "{}: writes {} rows to buffer {} of {}", nameOf(phase), rows,
                 buffer.name, buffer.rows);
     for (const auto& other : phase.operands) {
@@ -189,13 +270,62 @@ class Walk {
     return {};
   }
 
-  Status checkLogits() const {
-    const schema::BufferT& logits = *entry_.buffers[entry_.logits_buffer];
-    const Content& content = contents_[entry_.logits_buffer];
-    LLMRT_CHECK(content.written, "no phase writes the logits buffer {}", logits.name);
-    LLMRT_CHECK(content.overwritten_by < 0, "at the end buffer {} has taken bytes of the logits {}",
-                entry_.buffers[content.overwritten_by]->name, logits.name);
+  // What a step leaves out of a state the sequence would not carry.
+  Status checkStates() const {
+    if (!makesText()) return {};
+    for (size_t i = 0; i < context_.states.size(); ++i) {
+      LLMRT_CHECK(written_layers_[i] == context_.states[i].layers.size(),
+                  "its phases write state {} in {} of its {} layers", i, written_layers_[i],
+                  context_.states[i].layers.size());
+    }
     return {};
+  }
+
+  Status checkWrittenOutputs() const {
+    for (const auto& output : entry_.outputs) {
+      const Content& content = contents_[output->buffer];
+      LLMRT_CHECK(content.written, "no phase writes the output {}", output->name);
+      LLMRT_CHECK(content.overwritten_by < 0,
+                  "at the end buffer {} has taken bytes of the output {}",
+                  entry_.buffers[content.overwritten_by]->name, output->name);
+    }
+    return {};
+  }
+
+  /// Whether a sequence goes on from what the step leaves.
+  bool makesText() const {
+    return entry_.kind == schema::StepKind::prefill || entry_.kind == schema::StepKind::decode;
+  }
+
+  /// Whether the layer at hand has written all its part of a state.
+  bool isWhole(size_t state) const {
+    const Written& w = written_[state];
+    return context_.states[state].recurrent ? w.slots : w.keys && w.values;
+  }
+
+  /// The most there can be of an axis in a step.
+  uint32_t countOf(schema::Axis axis) const {
+    switch (axis) {
+      case schema::Axis::row:
+        return entry_.max_rows;
+      case schema::Axis::logits_row:
+        return entry_.max_logits_rows;
+      case schema::Axis::sequence:
+        return context_.max_batch;
+      case schema::Axis::step:
+        return 1;
+    }
+    return 0;  // isAxis() was asked
+  }
+
+  static bool isAxis(schema::Axis a) { return a >= schema::Axis::MIN && a <= schema::Axis::MAX; }
+  static bool isDType(schema::DType t) {
+    return t >= schema::DType::MIN && t <= schema::DType::MAX;
+  }
+  static uint64_t bytesOf(schema::DType t) {
+    constexpr uint64_t kBytes[] = {4, 2, 2, 4, 1, 1};
+    static_assert(std::size(kBytes) == static_cast<size_t>(schema::DType::MAX) + 1);
+    return kBytes[static_cast<size_t>(t)];
   }
 
   bool overlap(size_t a, size_t b) const {
@@ -208,14 +338,24 @@ class Walk {
            uint64_t{section.first_layer} - range.first + section.num_layers <= range.count;
   }
 
+  static bool covers(const ScheduleState& state, const schema::SectionT& section) {
+    const auto& layers = state.layers;
+    const auto at = std::lower_bound(layers.begin(), layers.end(), section.first_layer);
+    // Ascending: as many as the section has lie in between where both ends are there.
+    const auto left = static_cast<size_t>(layers.end() - at);
+    return section.is_layers && section.num_layers <= left && *at == section.first_layer &&
+           at[section.num_layers - 1] == section.first_layer + section.num_layers - 1;
+  }
+
   std::string nameOf(const schema::PhaseT& phase) const {
     return fmt::format("section {} phase {} ({})", section_, phase_, phase.op);
   }
 
   const schema::EntryPointT& entry_;
   const ScheduleContext& context_;
-  std::vector<Content> contents_;                    // of each buffer
-  std::vector<bool> keys_written_, values_written_;  // of each KV group, in the layer at hand
+  std::vector<Content> contents_;         // of each buffer
+  std::vector<Written> written_;          // of each state, in the layer at hand
+  std::vector<uint64_t> written_layers_;  // of each state, in how many layers it is whole
   size_t section_ = 0, phase_ = 0;
 };
 
@@ -230,15 +370,18 @@ Status checkSchedules(const schema::Plan& plan) {
   ScheduleContext context;
   context.num_layers = plan.model()->num_layers();
   context.vocab_size = plan.model()->vocab_size();
+  context.max_batch = plan.model()->max_batch();
   context.num_kernels = sizeOf(plan.kernels());
   context.num_rope_tables = sizeOf(plan.rope_tables());
   for (uint32_t i = 0; i < sizeOf(plan.weights()); ++i) {
     const schema::Weight& w = *plan.weights()->Get(i);
     context.weights.push_back({w.first_layer(), w.num_layers()});
   }
-  for (uint32_t i = 0; i < sizeOf(plan.kv_groups()); ++i) {
-    const schema::KvGroup& g = *plan.kv_groups()->Get(i);
-    context.kv_groups.push_back({g.first_layer(), g.num_layers()});
+  for (uint32_t i = 0; i < sizeOf(plan.states()); ++i) {
+    const schema::State& state = *plan.states()->Get(i);
+    ScheduleState of_context{state.kind() == schema::StateKind::recurrent, {}};
+    if (state.layers()) of_context.layers.assign(state.layers()->begin(), state.layers()->end());
+    context.states.push_back(std::move(of_context));
   }
   for (uint32_t i = 0; i < sizeOf(plan.entry_points()); ++i) {
     schema::EntryPointT entry;

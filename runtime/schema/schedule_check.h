@@ -7,11 +7,16 @@
 // written to it. A read of a buffer that was never written, or whose bytes another buffer has taken
 // since, is an error, and so is a phase that writes bytes it also reads, as its tiles run at the
 // same time. Hence
-//   - every read of the arena and of a layer's keys and values follows its write,
+//   - every read of the arena and of a layer's keys and values follows its write (a commit may also
+//     move what an earlier step wrote; recurrent states carry over, so they are read before they
+//     are written),
+//   - a step of a prompt or of decoding writes every state in each of its layers, and a verify step
+//     no recurrent one,
 //   - two buffers whose lives overlap share no byte,
 //   - no buffer is overwritten between its write and its last read, nor from layer to layer,
-//   - the logits are written and still there at the end,
-//   - all offsets lie in the arena and all indices in their lists; layers use their own weights,
+//   - all outputs are written and still there at the end, logits among them where text is made,
+//   - all offsets lie in the arena and all indices in their lists; layers use their own weights and
+//     states,
 //   - every layer of the model runs once, in ascending order,
 //   - the walk ends: lists are finite, tiles are counted.
 #pragma once
@@ -33,14 +38,21 @@ struct LayerRange {
   uint32_t first = 0, count = 0;
 };
 
+/// What a sequence carries (plan.fbs: State), as far as a schedule can be wrong about it.
+struct ScheduleState {
+  bool recurrent = false;        // else keys and values
+  std::vector<uint32_t> layers;  // ascending
+};
+
 /// What a schedule refers to.
 struct ScheduleContext {
   uint32_t num_layers = 0;
   uint32_t vocab_size = 0;
+  uint32_t max_batch = 1;
   uint32_t num_kernels = 0;
   uint32_t num_rope_tables = 0;
   std::vector<LayerRange> weights;
-  std::vector<LayerRange> kv_groups;
+  std::vector<ScheduleState> states;
 };
 
 /// Ok, or invalidData with one line that names the phase and the buffer.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 
 #include "codegen/cpu/KvCache.h"
@@ -26,9 +27,9 @@ struct Case {
 std::string attentionModel(const Case& c) {
   const int64_t keyWidth = c.kvHeads * c.headDim, valueWidth = c.kvHeads * c.valuesOfHead();
   const int64_t qWidth = c.heads * c.headDim, width = c.heads * c.valuesOfHead();
-  const std::string kv =
-      "!llm.kv_cache<" + std::to_string(c.kvHeads) + "x" + std::to_string(c.headDim) + "x" +
-      (c.valueDim ? std::to_string(c.valueDim) + "x" : "") + typeName(c.dtype) + ">";
+  const std::string kv = "!llm.kv<" + std::to_string(c.kvHeads) + "x" + std::to_string(c.headDim) +
+                         "x" + (c.valueDim ? std::to_string(c.valueDim) + "x" : "") +
+                         llmrt::dtypeName(c.dtype) + ">";
   auto tensor = [](int64_t w) { return "tensor<?x" + std::to_string(w) + "xf32>"; };
   const std::string tk = tensor(keyWidth), tv = tensor(valueWidth), tq = tensor(qWidth),
                     ty = tensor(width);
@@ -36,21 +37,21 @@ std::string attentionModel(const Case& c) {
   std::string text =
       "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads " +
       std::to_string(c.heads) + " num_kv_heads " + std::to_string(c.kvHeads) + " head_dim " +
-      std::to_string(c.headDim) + " num_layers 1 vocab_size 64 max_seq_len 256 max_batch 2 {\n";
+      std::to_string(c.headDim) +
+      " num_layers 1 vocab_size 64 max_seq_len 256 max_batch 2 {\n  llm.state @kv : " + kv +
+      (c.window ? " window " + std::to_string(c.window) : "") + " layers 0:1\n";
   if (c.sinks)
     text += "  llm.weight @sinks bias \"sinks\" : tensor<" + std::to_string(c.heads) + "xf32>\n";
-  text += "  llm.kernel @write max_rows 512 row_strides [" + stride(keyWidth) + ", " +
+  text += "  llm.kernel @write prefill max_rows 512 row_strides [" + stride(keyWidth) + ", " +
           stride(valueWidth) + "] {\n  ^bb0(%k: " + tk + ", %v: " + tv +
-          ", %rows: !llm.rows, %kv: " + kv + "):\n    llm.kv_write %k, %v, %rows, %kv : " + tk +
-          ", " + kv + "\n    llm.yield\n  }\n";
-  for (const char* name : {"decode", "prefill"})
-    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") +
+          ", %rows: !llm.rows):\n    llm.kv_write %k, %v, %rows, @kv : " + tk + ", " + tv +
+          "\n    llm.yield\n  }\n";
+  for (const char* kernel : {"decode max_rows 16", "verify max_rows 64", "prefill max_rows 512"})
+    text += "  llm.kernel @" + std::string(kernel, std::strchr(kernel, ' ')) + " " + kernel +
             " row_strides [" + stride(qWidth) + ", " + stride(width) + "] {\n  ^bb0(%q: " + tq +
-            ", %rows: !llm.rows, %kv: " + kv +
-            "):\n    %y = llm.attention %q, %rows, %kv scale 0.25" +
-            (c.window ? " window " + std::to_string(c.window) : "") +
+            ", %rows: !llm.rows):\n    %y = llm.attention %q, %rows, @kv scale 0.25" +
             (c.softcap ? " softcap " + std::to_string(c.softcap) : "") +
-            (c.sinks ? " sinks @sinks" : "") + " : " + tq + ", " + kv +
+            (c.sinks ? " sinks @sinks" : "") + " : " + tq + " -> " + ty +
             "\n    llm.yield %y : " + ty + "\n  }\n";
   return text + "}\n";
 }
@@ -67,11 +68,14 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
   const int64_t padded = up(valueDim);
   // Two sequences; blocks are handed out out of order.
   const std::vector<int64_t> lengths = {150, 67};
-  const std::vector<int32_t> blockTables = {5, 0, 3, 6, 2, 7, 1, 4};
-  std::vector<LlmcRow> rows;
+  std::vector<int32_t> blockTables = {5, 0, 3, 6, 2, 7, 1, 4};
+  std::vector<int32_t> positions, sequences;  // of the rows
   for (int32_t seq = 0; seq < 2; ++seq)
-    for (int32_t pos = 0; pos < lengths[seq]; ++pos) rows.push_back({0, pos, seq, -1});
-  const int64_t numRows = int64_t(rows.size());
+    for (int32_t pos = 0; pos < lengths[seq]; ++pos) {
+      positions.push_back(pos);
+      sequences.push_back(seq);
+    }
+  const int64_t numRows = int64_t(positions.size());
 
   std::mt19937 rng(7);
   Buffer q(numRows * qStride * 4), k(numRows * keyStride * 4), v(numRows * valueStride * 4);
@@ -101,24 +105,34 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
     const int64_t blockHeads = 8 * c.kvHeads, bytes = llmrt::dtypeBytes(c.dtype);
     const int64_t keyDim = c.dtype == DType::kBF16 ? (c.headDim + 1) / 2 * 2 : c.headDim;
     Buffer keys(blockHeads * keyDim * kBlock * bytes), values(blockHeads * padded * kBlock * bytes);
-    LlmcStep step{};
-    step.rows = rows.data();
-    step.block_tables = blockTables.data();
-    step.blocks_per_seq = kBlocksPerSeq;
-    step.num_rows = numRows;
-    kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
+    const LlmcStep step{.num_rows = numRows, .num_sequences = 2, .blocks_per_seq = kBlocksPerSeq};
+    /// The operands of rows from `first` on that have to do with the cache.
+    auto cacheOperands = [&](int64_t first) {
+      return std::map<std::string, void*>{{"pos", positions.data() + first},
+                                          {"seq", sequences.data() + first},
+                                          {"block_table", blockTables.data()},
+                                          {"keys", keys.data()},
+                                          {"values", values.data()}};
+    };
+    auto write = [&] {
+      std::map<std::string, void*> operands = cacheOperands(0);
+      operands["k"] = k.data();
+      operands["v"] = v.data();
+      kernels->run("write", step, operands, 0, numRows);
+    };
+    write();
 
     auto run = [&](const char* symbol, int64_t first, int64_t count, int64_t rowsPerTile) {
       Buffer y(numRows * stride * 4);
       LlmcStep part = step;
-      part.rows = rows.data() + first;
       part.num_rows = count;
       int64_t heads = std::min(c.heads / c.kvHeads, llm::kAttentionHeads);  // of a tile
       while (c.heads / c.kvHeads % heads != 0) --heads;
       const int64_t tiles = c.heads / heads * ((count + rowsPerTile - 1) / rowsPerTile);
-      std::vector<void*> operands = {q.floats() + first * qStride, keys.data(), values.data()};
-      if (c.sinks) operands.push_back(sinks.data());
-      operands.push_back(y.data());
+      std::map<std::string, void*> operands = cacheOperands(first);
+      operands["q"] = q.floats() + first * qStride;
+      operands["y"] = y.data();
+      if (c.sinks) operands["sinks"] = sinks.data();
       kernels->run(symbol, part, operands, 0, tiles / 2);
       kernels->run(symbol, part, operands, tiles / 2, tiles);
       std::vector<float> out;
@@ -130,13 +144,13 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
     if (reference.empty()) {
       reference = all;
       for (int64_t r = 0; r < numRows; ++r) {
-        const int64_t start = r - rows[r].pos;  // row of position 0 of the sequence
+        const int64_t start = r - positions[r];  // row of position 0 of the sequence
         for (int64_t h = 0; h < c.heads; ++h) {
           const int64_t kvh = h / (c.heads / c.kvHeads);
-          const int64_t from = c.window ? std::max<int64_t>(0, rows[r].pos + 1 - c.window) : 0;
+          const int64_t from = c.window ? std::max<int64_t>(0, positions[r] + 1 - c.window) : 0;
           std::vector<double> p;
           double most = -1e300, sum = 0;
-          for (int64_t j = from; j <= rows[r].pos; ++j) {
+          for (int64_t j = from; j <= positions[r]; ++j) {
             double score = 0;
             for (int64_t d = 0; d < c.headDim; ++d) {
               const float query = q.floats()[r * qStride + h * c.headDim + d];
@@ -175,10 +189,10 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
       // its block.
       const float kept = v.floats()[149 * valueStride];
       v.floats()[149 * valueStride] = 1e6f;
-      kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
+      write();
       EXPECT_EQ(run("prefill", 0, 150, llm::kAttentionRows)[148 * width], reference[148 * width]);
       v.floats()[149 * valueStride] = kept;
-      kernels->run("write", step, {k.data(), v.data(), keys.data(), values.data()}, 0, numRows);
+      write();
     }
     // One row at a time in decode, a ragged piece across both sequences in prefill.
     for (int64_t r :
@@ -188,6 +202,8 @@ TEST_P(AttentionTest, EqualsSoftmaxInDoubleWhateverTheBatch) {
           << "row " << r;
     EXPECT_EQ(run("decode", 145, 9, 1),
               std::vector<float>(reference.begin() + 145 * width, reference.begin() + 154 * width));
+    EXPECT_EQ(run("verify", 120, 64, 1),
+              std::vector<float>(reference.begin() + 120 * width, reference.begin() + 184 * width));
     EXPECT_EQ(run("prefill", 101, 77, llm::kAttentionRows),
               std::vector<float>(reference.begin() + 101 * width, reference.begin() + 178 * width));
   }
@@ -205,7 +221,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{DType::kBF16, 24, 1, 32, 0}, Case{DType::kF16, 24, 1, 16, 40}),
     [](const auto& info) {
       const Case& c = info.param;
-      return std::string(typeName(c.dtype)) + "_h" + std::to_string(c.heads) + "_kv" +
+      return std::string(llmrt::dtypeName(c.dtype)) + "_h" + std::to_string(c.heads) + "_kv" +
              std::to_string(c.kvHeads) + "_d" + std::to_string(c.headDim) + "_w" +
              std::to_string(c.window) + (c.valueDim ? "_v" + std::to_string(c.valueDim) : "") +
              (c.softcap ? "_softcap" : "") + (c.sinks ? "_sinks" : "");

@@ -16,9 +16,16 @@
 
 namespace llmc::test {
 
+namespace {
+
+struct Compiled {
+  cpu::TargetImage image;
+  std::map<std::string, std::vector<std::string>> operands;  // names, of each kernel
+};
+
 /// Parses and compiles; fails the calling test when either is not possible.
-static std::optional<cpu::TargetImage> compileText(const std::string& text,
-                                                   const cpu::CpuTarget& target, cpu::Emit emit) {
+std::optional<Compiled> compileText(const std::string& text, const cpu::CpuTarget& target,
+                                    cpu::Emit emit) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<llm::LLMDialect>();
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
@@ -26,25 +33,33 @@ static std::optional<cpu::TargetImage> compileText(const std::string& text,
     ADD_FAILURE() << "does not parse: " << text;
     return std::nullopt;
   }
-  auto image = cpu::compileKernels(*module->getOps<llm::ModelOp>().begin(), target, emit);
+  llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
+  auto image = cpu::compileKernels(model, target, emit);
   if (!image) {
     ADD_FAILURE() << llvm::toString(image.takeError());
     return std::nullopt;
   }
-  return std::move(*image);
+  Compiled compiled{.image = std::move(*image)};
+  for (auto kernel : model.getOps<llm::KernelOp>())
+    for (const llm::KernelOperand& operand : kernel.getComputeOp().getKernelOperands())
+      compiled.operands[kernel.getSymName().str()].push_back(operand.name.str());
+  return compiled;
 }
 
+}  // namespace
+
 std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target) {
-  auto image = compileText(model, target, cpu::Emit::llvm);
-  return image ? image->text : "";
+  auto compiled = compileText(model, target, cpu::Emit::llvm);
+  return compiled ? compiled->image.text : "";
 }
 
 std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
                                                       const cpu::CpuTarget& target) {
-  auto image = compileText(text, target, cpu::Emit::none);
-  if (!image) return nullptr;
+  auto compiled = compileText(text, target, cpu::Emit::none);
+  if (!compiled) return nullptr;
+  const std::vector<uint8_t>& image = compiled->image.image;
   const int fd = memfd_create("kernels", MFD_CLOEXEC);
-  EXPECT_EQ(write(fd, image->image.data(), image->image.size()), ssize_t(image->image.size()));
+  EXPECT_EQ(write(fd, image.data(), image.size()), ssize_t(image.size()));
   auto loaded = std::make_unique<LoadedKernels>();
   loaded->handle_ = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
   close(fd);
@@ -52,7 +67,8 @@ std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
     ADD_FAILURE() << dlerror();
     return nullptr;
   }
-  loaded->scratchBytes_ = image->scratchBytes;
+  loaded->operands_ = std::move(compiled->operands);
+  loaded->scratchBytes_ = compiled->image.scratchBytes;
   return loaded;
 }
 
@@ -60,14 +76,21 @@ LoadedKernels::~LoadedKernels() {
   if (handle_) dlclose(handle_);
 }
 
-void LoadedKernels::run(const char* symbol, const LlmcStep& step, std::vector<void*> operands,
-                        int64_t begin, int64_t end) {
+void LoadedKernels::run(const char* symbol, const LlmcStep& step,
+                        const std::map<std::string, void*>& operands, int64_t begin, int64_t end) {
+  const std::vector<std::string>& names = operands_[symbol];
+  EXPECT_EQ(operands.size(), names.size()) << symbol;
+  std::vector<void*> pointers;
+  for (const std::string& name : names) {
+    ASSERT_TRUE(operands.count(name)) << symbol << " has an operand " << name;
+    pointers.push_back(operands.at(name));
+  }
   auto kernel = reinterpret_cast<LlmcKernelFn>(dlsym(handle_, symbol));
   ASSERT_NE(kernel, nullptr) << symbol;
   Buffer scratch(scratchBytes_);
   std::memset(scratch.data(), 0xff,
               scratchBytes_);  // NaNs: a kernel that reads before it writes shows
-  EXPECT_EQ(kernel(&step, operands.data(), begin, end, scratch.data()), 0);
+  EXPECT_EQ(kernel(&step, pointers.data(), begin, end, scratch.data()), 0);
 }
 
 std::vector<cpu::CpuTarget> runnableTargets() {
@@ -111,12 +134,10 @@ float rounded(llmrt::DType dtype, float v) {
       return llmrt::f16ToF32(llmrt::f32ToF16(v));
     case llmrt::DType::kBF16:
       return llmrt::bf16ToF32(llmrt::f32ToBf16(v));
+    default:
+      ADD_FAILURE() << llmrt::dtypeName(dtype) << " is no type of weights";
+      return v;
   }
-  return v;
-}
-
-const char* typeName(llmrt::DType dtype) {
-  return dtype == llmrt::DType::kF32 ? "f32" : dtype == llmrt::DType::kF16 ? "f16" : "bf16";
 }
 
 PackedMatrix packRandom(llmrt::DType dtype, const std::vector<int64_t>& sourceRows, int64_t cols,

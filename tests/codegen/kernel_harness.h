@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -39,12 +40,14 @@ class LoadedKernels {
   LoadedKernels(const LoadedKernels&) = delete;
   ~LoadedKernels();
 
-  /// Runs tiles [begin, end) with scratch full of NaNs.
-  void run(const char* symbol, const LlmcStep& step, std::vector<void*> operands, int64_t begin,
-           int64_t end);
+  /// Runs tiles [begin, end) with scratch full of NaNs. `operands`: by name, those of the kernel's
+  /// op and no other.
+  void run(const char* symbol, const LlmcStep& step, const std::map<std::string, void*>& operands,
+           int64_t begin, int64_t end);
 
  private:
   void* handle_ = nullptr;
+  std::map<std::string, std::vector<std::string>> operands_;  // of each kernel, in its order
   int64_t scratchBytes_ = 0;
 };
 
@@ -70,6 +73,5 @@ PackedMatrix packRandom(llmrt::DType dtype, const std::vector<int64_t>& sourceRo
 std::vector<float> randomFloats(size_t n, std::mt19937& rng);
 /// Rounds to what `dtype` stores.
 float rounded(llmrt::DType dtype, float v);
-const char* typeName(llmrt::DType dtype);
 
 }  // namespace llmc::test

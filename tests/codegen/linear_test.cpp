@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <map>
 
+#include "codegen/cpu/KernelBuilder.h"
+#include "codegen/cpu/Lower.h"
 #include "kernel_harness.h"
+#include "mlir/Parser/Parser.h"
 
 namespace llmc::test {
 namespace {
@@ -25,9 +29,9 @@ std::string linearModel(DType dtype, Shape s, int64_t xStride, int64_t yStride) 
       "num_kv_heads 2 head_dim 16 "
       "num_layers 1 vocab_size 64 max_seq_len 256 max_batch 1 {\n  llm.weight @w matrix \"w\" : "
       "tensor<" +
-      std::to_string(s.n) + "x" + std::to_string(s.k) + "x" + typeName(dtype) + ">\n";
-  for (const char* name : {"decode", "prefill"})
-    text += "  llm.kernel @" + std::string(name) + " max_rows " + (name[0] == 'd' ? "16" : "512") +
+      std::to_string(s.n) + "x" + std::to_string(s.k) + "x" + llmrt::dtypeName(dtype) + ">\n";
+  for (const char* kernel : {"decode max_rows 16", "verify max_rows 64", "prefill max_rows 512"})
+    text += "  llm.kernel @" + std::string(kernel, std::strchr(kernel, ' ')) + " " + kernel +
             " row_strides [" + std::to_string(xStride) + ", " + std::to_string(yStride) +
             "] {\n  ^bb0(%x: " + x + "):\n    %y = llm.linear %x, @w : " + x + " -> " + y +
             "\n    llm.yield %y : " + y + "\n  }\n";
@@ -65,8 +69,8 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
       LlmcStep step{};
       step.num_rows = rows;
       for (int64_t p = 0; p < pieces; ++p)
-        kernels->run(symbol, step, {x.data(), w.packed->data(), y.data()}, tiles * p / pieces,
-                     tiles * (p + 1) / pieces);
+        kernels->run(symbol, step, {{"x", x.data()}, {"weight", w.packed->data()}, {"y", y.data()}},
+                     tiles * p / pieces, tiles * (p + 1) / pieces);
       std::vector<float> out;
       for (int64_t m = 0; m < rows; ++m)
         out.insert(out.end(), y.floats() + m * yStride, y.floats() + m * yStride + s.n);
@@ -111,8 +115,14 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
     }
     EXPECT_EQ(all, reference) << "not the bits of the first target of this order";
     EXPECT_EQ(run("prefill", maxRows, 3), reference) << "not the bits of one thread";
+    auto firstRows = [&](int64_t rows) {
+      return std::vector<float>(reference.begin(), reference.begin() + rows * s.n);
+    };
+    // As many as each register tile, and what two and more blocks of them leave over.
+    for (int64_t rows : {1, 2, 6, 12, 13, 17, 25, 37, 49, 63, 64})
+      EXPECT_EQ(run("verify", rows, 2), firstRows(rows)) << "verify of " << rows << " rows";
     for (int64_t rows = 1; rows <= llm::kDecodeMaxRows; ++rows) {
-      const std::vector<float> first(reference.begin(), reference.begin() + rows * s.n);
+      const std::vector<float> first = firstRows(rows);
       EXPECT_EQ(run("decode", rows, 2), first) << "decode of " << rows << " rows";
       EXPECT_EQ(run("prefill", rows, 2), first) << "prefill of " << rows << " rows";
     }
@@ -128,13 +138,28 @@ TEST(LinearCodeTest, MultipliesAndAddsWithOneRounding) {
   EXPECT_THAT(ir, testing::Not(testing::HasSubstr("fmuladd")));
 }
 
+TEST(KernelBuilderDeathTest, NamesTheOperandThatAnOpLacks) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  context.loadDialect<llm::LLMDialect>();
+  cpu::loadKernelDialects(context);
+  auto module =
+      mlir::parseSourceString<mlir::ModuleOp>(linearModel(DType::kF32, {64, 64}, 80, 64), &context);
+  ASSERT_TRUE(module);
+  llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
+  mlir::OwningOpRef<mlir::ModuleOp> code = mlir::ModuleOp::create(mlir::UnknownLoc::get(&context));
+  cpu::KernelBuilder k(*code, *model.getOps<llm::KernelOp>().begin(), runnableTargets().front());
+  EXPECT_EQ(k.rowStride("x"), 80);
+  EXPECT_DEATH(k.operand("bias"), "llm.linear has no operand 'bias'");
+  EXPECT_DEATH(k.rowStride("weight"), "operand 'weight' of llm.linear has no rows");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LinearTest,
     testing::Combine(testing::Values(DType::kF32, DType::kF16, DType::kBF16),
                      testing::Values(Shape{64, 64}, Shape{52, 33}, Shape{131, 300}, Shape{16, 517},
                                      Shape{131, 2100}, Shape{7, 1}, Shape{160, 192})),
     [](const auto& info) {
-      return std::string(typeName(std::get<0>(info.param))) + "_N" +
+      return std::string(llmrt::dtypeName(std::get<0>(info.param))) + "_N" +
              std::to_string(std::get<1>(info.param).n) + "_K" +
              std::to_string(std::get<1>(info.param).k);
     });

@@ -66,13 +66,16 @@ std::string modelOf(const OpCase& c) {
   if (c.op.find("%rows") != std::string::npos)
     arguments += std::string(arguments.empty() ? "" : ", ") + "%rows: !llm.rows";
   strides += std::to_string(strideOf(c.width));
-  auto kernel = [&](const char* name, const char* maxRows) {
-    text += std::string("  llm.kernel @") + name + " max_rows " + maxRows + " row_strides [" +
+  auto kernel = [&](const std::string& kind, const char* maxRows) {
+    text += "  llm.kernel @" + kind + " " + kind + " max_rows " + maxRows + " row_strides [" +
             strides + "] {\n  ^bb0(" + arguments + "):\n    %y = " + c.op + " : " + c.types +
             "\n    llm.yield %y : " + tensor(c.width) + "\n  }\n";
   };
   kernel("prefill", "512");
-  if (c.isProduct()) kernel("decode", "16");
+  if (c.isProduct()) {
+    kernel("decode", "16");
+    kernel("verify", "64");
+  }
   return text + "}\n";
 }
 
@@ -155,9 +158,9 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
   llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
   Evaluator evaluator(model, randomWeights(5));
   auto kernelOp = [&](const char* name) {
-    return mlir::cast<llm::KernelOp>(mlir::SymbolTable::lookupSymbolIn(model, name)).getComputeOp();
+    return mlir::cast<llm::KernelOp>(mlir::SymbolTable::lookupSymbolIn(model, name));
   };
-  llm::KernelOpInterface op = kernelOp("prefill");
+  llm::KernelOpInterface op = kernelOp("prefill").getComputeOp();
 
   std::mt19937 rng(20260101);
   std::vector<Matrix> inputs;
@@ -166,15 +169,8 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
                                          : randomMatrix(kRows, c.inputs[i], 2, rng));
   // Every third row's logits are wanted.
   std::vector<Row> rows;
-  std::vector<LlmcRow> abiRows;
-  std::vector<int32_t> logitsRows;
-  for (int32_t i = 0; i < kRows; ++i) {
-    const bool wanted = !op.onLogitsRows() || i % 3 == 1;
-    rows.push_back({i * 7 % kVocab, i, 0, wanted});
-    abiRows.push_back(
-        {i * 7 % kVocab, i, 0, wanted ? static_cast<int32_t>(logitsRows.size()) : -1});
-    if (wanted) logitsRows.push_back(i);
-  }
+  for (int32_t i = 0; i < kRows; ++i)
+    rows.push_back({i * 7 % kVocab, i, 0, !op.onLogitsRows() || i % 3 == 1});
   KvState kv;
   const Matrix expected = evaluator.evaluateOp(op, inputs, rows, kv);
   ASSERT_EQ(expected.cols, c.width);
@@ -186,9 +182,10 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
     for (int64_t r = 0; r < kRows; ++r)
       std::copy_n(m.row(r), m.cols, buffers.back().floats() + r * strideOf(m.cols));
   }
-  std::vector<std::unique_ptr<Buffer>> weights;
+  std::map<std::string, std::unique_ptr<Buffer>> weights;
   for (const llm::KernelOperand& operand : op.getKernelOperands())
-    if (operand.space == llm::Space::weights) weights.push_back(pack(evaluator, op, operand));
+    if (operand.space == llm::Space::weights)
+      weights[operand.name.str()] = pack(evaluator, op, operand);
 
   bool bf16 = false;
   for (const llm::KernelOperand& operand : op.getKernelOperands())
@@ -207,34 +204,35 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
     auto kernels = LoadedKernels::compile(text, target);
     ASSERT_TRUE(kernels);
     // Rows `first` and the `count - 1` behind it.
-    auto run = [&](const char* symbol, int64_t maxRows, int64_t first, int64_t count) {
+    auto run = [&](const char* symbol, int64_t first, int64_t count) {
       Buffer y(static_cast<size_t>(kRows * strideOf(c.width) * 4));
-      std::vector<void*> operands;
-      size_t input = 0, weight = 0;
+      std::map<std::string, std::vector<int32_t>> given;
+      for (int64_t i = 0; i < count; ++i) {
+        const Row& row = rows[static_cast<size_t>(first + i)];
+        given["token_id"].push_back(row.tokenId);
+        given["pos"].push_back(row.pos);
+        given["seq"].push_back(row.seq);
+        if (row.wanted) given["logits_rows"].push_back(static_cast<int32_t>(i));
+      }
+      std::map<std::string, void*> operands;
+      size_t input = 0;
       for (const llm::KernelOperand& operand : op.getKernelOperands()) {
-        if (operand.space == llm::Space::weights)
-          operands.push_back(weights[weight++]->data());
-        else if (operand.access == llm::Access::write)
-          operands.push_back(y.data());
-        else {
-          operands.push_back(buffers[input].floats() + first * strideOf(c.inputs[input]));
+        void*& to = operands[operand.name.str()];
+        if (operand.space == llm::Space::weights) {
+          to = weights[operand.name.str()]->data();
+        } else if (operand.space == llm::Space::input) {
+          to = given[operand.name.str()].data();
+        } else if (operand.access == llm::Access::write) {
+          to = y.data();
+        } else {
+          to = buffers[input].floats() + first * strideOf(c.inputs[input]);
           ++input;
         }
       }
-      std::vector<LlmcRow> part(abiRows.begin() + first, abiRows.begin() + first + count);
-      std::vector<int32_t> wanted;
-      for (int64_t i = 0; i < count; ++i) {
-        if (part[static_cast<size_t>(i)].logits_row < 0) continue;
-        part[static_cast<size_t>(i)].logits_row = static_cast<int32_t>(wanted.size());
-        wanted.push_back(static_cast<int32_t>(i));
-      }
-      LlmcStep step{};
-      step.rows = part.data();
-      step.logits_rows = wanted.data();
-      step.num_rows = count;
-      step.num_logits_rows = static_cast<int64_t>(wanted.size());
-      const int64_t results = op.onLogitsRows() ? step.num_logits_rows : count;
-      const llm::Tiling tiling = kernelOp(symbol).getTiling(maxRows);
+      const auto wanted = static_cast<int64_t>(given["logits_rows"].size());
+      const LlmcStep step{.num_rows = count, .num_logits_rows = wanted, .num_sequences = 1};
+      const int64_t results = op.onLogitsRows() ? wanted : count;
+      const llm::Tiling tiling = op.getTiling(kernelOp(symbol).getKind());
       const int64_t tiles =
           tiling.tiles *
           (tiling.rowsPerTile ? (results + tiling.rowsPerTile - 1) / tiling.rowsPerTile : 1);
@@ -246,7 +244,7 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
                    y.floats() + r * strideOf(c.width) + c.width);
       return out;
     };
-    const std::vector<float> all = run("prefill", 512, 0, kRows);
+    const std::vector<float> all = run("prefill", 0, kRows);
     if (reference.empty()) {
       reference = all;
       ASSERT_EQ(all.size(), expected.values.size());
@@ -260,13 +258,14 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
     }
     EXPECT_EQ(all, reference) << "not the bits of the first target of this order";
     if (!c.isProduct()) continue;
+    EXPECT_EQ(run("verify", 0, kRows), reference) << "verify";
     if (op.onLogitsRows()) {
-      EXPECT_EQ(run("decode", 16, 0, 2),
+      EXPECT_EQ(run("decode", 0, 2),
                 std::vector<float>(reference.begin(), reference.begin() + c.width));
       continue;
     }
     for (const auto& [first, count] : {std::pair{0, 1}, {5, 3}, {21, 16}})
-      EXPECT_EQ(run("decode", 16, first, count),
+      EXPECT_EQ(run("decode", first, count),
                 std::vector<float>(reference.begin() + first * c.width,
                                    reference.begin() + (first + count) * c.width))
           << "decode of " << count;

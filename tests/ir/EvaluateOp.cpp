@@ -14,8 +14,6 @@ using namespace llmc::llm;
 namespace llmc::test {
 namespace {
 
-int64_t width(Value v) { return cast<RankedTensorType>(v.getType()).getDimSize(1); }
-
 float roundTo(Type type, float v) {
   if (type.isBF16()) return llmrt::bf16ToF32(llmrt::f32ToBf16(v));
   if (type.isF16()) return llmrt::f16ToF32(llmrt::f32ToF16(v));
@@ -49,23 +47,23 @@ class OpEvaluator {
         .Case([&](ScaleRowsOp o) { return scaleRows(in[0], in[1]); })
         .Case([&](ConcatOp o) { return concat(in[0], in[1], o.getHeads()); })
         .Case([&](HeadLinearOp o) {
-          return headLinear(in[0], o.getWeightAttr(), width(o.getY()), o.getHeads());
+          return headLinear(in[0], o.getWeightAttr(), widthOf(o.getY()), o.getHeads());
         })
         .Case([&](RouteOp o) { return route(in[0], o); })
         .Case([&](ExpertGluOp o) { return expertGlu(in[0], in[1], o); })
         .Case([&](ExpertDownOp o) { return expertDown(in[0], in[1], o); })
         .Case([&](NormLinearOp o) {
           return activation(
-              linear(norm(in[0], o), o.getWeightAttr(), width(o.getY()), o.getBiasAttr()),
+              linear(norm(in[0], o), o.getWeightAttr(), widthOf(o.getY()), o.getBiasAttr()),
               o.getActivation());
         })
         .Case([&](NormResidualOp o) {
           return add(in[1], rmsNorm(in[0], o.getNormAttr(), o.getEps()));
         })
-        .Case([&](LinearOp o) { return linear(in[0], o.getWeightAttr(), width(o.getY())); })
+        .Case([&](LinearOp o) { return linear(in[0], o.getWeightAttr(), widthOf(o.getY())); })
         .Case([&](BiasOp o) { return bias(in[0], o.getWeightAttr()); })
         .Case([&](RopeOp o) { return rope(in[0], o.getTableAttr(), o.getHeadDim()); })
-        .Case([&](KvWriteOp o) { return kvWrite(in[0], in[1], o.getKv().getType()); })
+        .Case([&](KvWriteOp o) { return kvWrite(in[0], in[1], o.getStateAttr()); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
         .Case([&](ActivationOp o) { return activation(in[0], o.getKind()); })
         .Case([&](MulOp) { return zip(in[0], in[1], [](Acc a, Acc b) { return a * b; }); })
@@ -75,7 +73,7 @@ class OpEvaluator {
         .Case([&](NormGluOp o) { return normGlu(in[0], o); })
         .Case([&](LinearResidualOp o) {
           return add(in[1],
-                     scale(linear(in[0], o.getWeightAttr(), width(o.getY()), o.getBiasAttr()),
+                     scale(linear(in[0], o.getWeightAttr(), widthOf(o.getY()), o.getBiasAttr()),
                            o.getScale()));
         })
         .Case([&](NormLogitsOp o) { return logits(norm(wantedRows(in[0]), o), o); })
@@ -93,6 +91,9 @@ class OpEvaluator {
   }
   const std::vector<float>& weight(FlatSymbolRefAttr symbol) {
     return evaluator_.weight(actual(symbol), layer_);
+  }
+  StateOp state(FlatSymbolRefAttr symbol) {
+    return cast<StateOp>(SymbolTable::lookupSymbolIn(model_, actual(symbol).getAttr()));
   }
 
   template <typename F>
@@ -116,7 +117,7 @@ class OpEvaluator {
 
   Matrix embed(EmbedOp op) {
     const std::vector<float>& w = weight(op.getWeightAttr());
-    int64_t vocabSize = model_.getVocabSize(), hiddenSize = width(op.getY());
+    int64_t vocabSize = model_.getVocabSize(), hiddenSize = widthOf(op.getY());
     Acc factor = static_cast<float>(op.getScale().convertToDouble());
     Matrix y(rows_.size(), hiddenSize);
     for (size_t i = 0; i < rows_.size(); ++i) {
@@ -160,7 +161,7 @@ class OpEvaluator {
   template <typename Op>
   Matrix logits(const Matrix& x, Op op) {
     Matrix y =
-        scale(linear(x, op.getWeightAttr(), width(op.getY()), op.getBiasAttr()), op.getScale());
+        scale(linear(x, op.getWeightAttr(), widthOf(op.getY()), op.getBiasAttr()), op.getScale());
     Acc cap = static_cast<float>(op.getSoftcap().convertToDouble());
     if (cap != 0)
       for (float& v : y.values) v = static_cast<float>(cap * std::tanh(Acc(v) / cap));
@@ -291,7 +292,7 @@ class OpEvaluator {
   }
 
   Matrix expertGlu(const Matrix& x, const Matrix& route, ExpertGluOp op) {
-    int64_t topK = route.cols / 2, n = width(op.getY()) / topK;
+    int64_t topK = route.cols / 2, n = widthOf(op.getY()) / topK;
     Acc limit = static_cast<float>(op.getLimit().convertToDouble());
     Matrix y(x.rows, topK * n);
     std::vector<float> gate(n), up(n);
@@ -313,7 +314,7 @@ class OpEvaluator {
   }
 
   Matrix expertDown(const Matrix& x, const Matrix& route, ExpertDownOp op) {
-    int64_t topK = route.cols / 2, k = x.cols / topK, n = width(op.getY());
+    int64_t topK = route.cols / 2, k = x.cols / topK, n = widthOf(op.getY());
     Matrix y(x.rows, n);
     std::vector<float> part(n);
     for (int64_t r = 0; r < x.rows; ++r) {
@@ -385,10 +386,11 @@ class OpEvaluator {
     return y;
   }
 
-  Matrix kvWrite(const Matrix& k, const Matrix& v, Type type) {
-    Type element = cast<KvCacheType>(type).getElementType();
+  Matrix kvWrite(const Matrix& k, const Matrix& v, FlatSymbolRefAttr symbol) {
+    StateOp to = state(symbol);
+    Type element = to.getKvType().getElementType();
     for (size_t i = 0; i < rows_.size(); ++i) {
-      KvState::Sequence& sequence = kv_.at(layer_, rows_[i].seq);
+      KvState::Sequence& sequence = kv_.at(to.getSymName(), layer_, rows_[i].seq);
       auto store = [&](std::vector<float>& cache, const Matrix& from) {
         size_t begin = rows_[i].pos * from.cols, end = begin + from.cols;
         // A position that nothing wrote is NaN, so attending to it shows.
@@ -402,16 +404,17 @@ class OpEvaluator {
   }
 
   Matrix attention(const Matrix& q, AttentionOp op) {
-    auto kv = cast<KvCacheType>(op.getKv().getType());
+    StateOp from = state(op.getStateAttr());
+    KvCacheType kv = from.getKvType();
     int64_t headDim = kv.getHeadDim(), kvWidth = kv.getNumKvHeads() * headDim;
     int64_t numHeads = q.cols / headDim, group = numHeads / kv.getNumKvHeads();
     int64_t valueDim = kv.getValueDim(), valueWidth = kv.getNumKvHeads() * valueDim;
-    int64_t window = op.getWindow();
+    int64_t window = from.getWindow();
     Acc scale = static_cast<Acc>(op.getScale().convertToDouble());
     Acc cap = static_cast<Acc>(op.getSoftcap().convertToDouble());
     Matrix y(q.rows, numHeads * valueDim);
     for (int64_t r = 0; r < q.rows; ++r) {
-      const KvState::Sequence& sequence = kv_.at(layer_, rows_[r].seq);
+      const KvState::Sequence& sequence = kv_.at(from.getSymName(), layer_, rows_[r].seq);
       int64_t kvLen = rows_[r].pos + 1;
       if (static_cast<int64_t>(sequence.keys.size()) < kvLen * kvWidth)
         throw std::invalid_argument("attention to position " + std::to_string(kvLen - 1) +
@@ -473,10 +476,10 @@ class OpEvaluator {
   }
 
   Matrix normQkv(const Matrix& x, NormQkvOp op) {
-    auto type = cast<KvCacheType>(op.getKv().getType());
+    KvCacheType type = state(op.getStateAttr()).getKvType();
     int64_t kvSize = type.getNumKvHeads() * type.getHeadDim();
     Matrix n = norm(x, op);
-    Matrix q = linear(n, op.getQProjAttr(), width(op.getQ()), op.getQBiasAttr());
+    Matrix q = linear(n, op.getQProjAttr(), widthOf(op.getQ()), op.getQBiasAttr());
     Matrix k = linear(n, op.getKProjAttr(), kvSize, op.getKBiasAttr());
     Matrix v = linear(n, op.getVProjAttr(), kvSize, op.getVBiasAttr());
     if (op.getQNormAttr()) {
@@ -487,14 +490,14 @@ class OpEvaluator {
       q = rope(q, op.getRopeAttr(), type.getHeadDim());
       k = rope(k, op.getRopeAttr(), type.getHeadDim());
     }
-    kvWrite(k, v, type);
+    kvWrite(k, v, op.getStateAttr());
     return q;
   }
 
   Matrix normGlu(const Matrix& x, NormGluOp op) {
     Matrix n = norm(x, op);
-    Matrix gate = linear(n, op.getGateProjAttr(), width(op.getY()), op.getGateBiasAttr());
-    Matrix up = linear(n, op.getUpProjAttr(), width(op.getY()), op.getUpBiasAttr());
+    Matrix gate = linear(n, op.getGateProjAttr(), widthOf(op.getY()), op.getGateBiasAttr());
+    Matrix up = linear(n, op.getUpProjAttr(), widthOf(op.getY()), op.getUpBiasAttr());
     return zip(activation(std::move(gate), op.getActivation()), up,
                [](Acc a, Acc b) { return a * b; });
   }
@@ -516,10 +519,10 @@ Matrix Evaluator::evaluateOp(Operation* op, const std::vector<Matrix>& inputs,
   for (Value v : op->getOperands()) {
     if (!isa<RankedTensorType>(v.getType())) continue;
     if (next >= inputs.size() || inputs[next].rows != static_cast<int64_t>(rows.size()) ||
-        inputs[next].cols != width(v))
+        inputs[next].cols != widthOf(v))
       throw std::invalid_argument("operand " + std::to_string(next) + " of " +
                                   op->getName().getStringRef().str() + " must be " +
-                                  std::to_string(rows.size()) + "x" + std::to_string(width(v)));
+                                  std::to_string(rows.size()) + "x" + std::to_string(widthOf(v)));
     ++next;
   }
   if (accumulate_ == Accumulate::kFloat)

@@ -134,7 +134,7 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
         output = operand.getSymbol();
       else if (operand.getSpace() == Space::arena)
         inputs.push_back(read(operand.getSymbol(), rows.size()));
-      else if (operand.getSpace() == Space::rope)
+      else if (operand.getSpace() != Space::weights && operand.getSpace() != Space::input)
         symbols[named.symbols[0].getValue().str()] = operand.getSymbol().getValue().str();
       else if (operand.getSpace() == Space::weights) {
         auto packed = cast<PackedWeightOp>(

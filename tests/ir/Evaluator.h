@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,7 +17,7 @@
 
 namespace llmc::test {
 
-/// One row of a step (LlmcRow of the kernel ABI).
+/// One row of a step: what its inputs say of it.
 struct Row {
   int32_t tokenId = 0;
   int32_t pos = 0;
@@ -38,17 +39,19 @@ struct Matrix {
   friend bool operator==(const Matrix&, const Matrix&) = default;
 };
 
-/// Keys and values of every (layer, sequence), already rounded to the cache's type.
+/// Keys and values of every (paged state, layer, sequence), already rounded to the state's type.
 class KvState {
  public:
   /// [tokens, num_kv_heads * head_dim]; grows to the last position written.
   struct Sequence {
     std::vector<float> keys, values;
   };
-  Sequence& at(int64_t layer, int32_t seq) { return sequences_[{layer, seq}]; }
+  Sequence& at(llvm::StringRef state, int64_t layer, int32_t seq) {
+    return sequences_[{state.str(), layer, seq}];
+  }
 
  private:
-  std::map<std::pair<int64_t, int32_t>, Sequence> sequences_;
+  std::map<std::tuple<std::string, int64_t, int32_t>, Sequence> sequences_;
 };
 
 /// The type of sums; the terms are f32 and so is the result.
@@ -78,7 +81,7 @@ class Evaluator {
 
   /// One KernelOpInterface op, in `layer` (-1 outside layers). `inputs`: its tensor operands in
   /// order. Gives its result; an empty matrix where it has none. `symbols`: what to use in place of
-  /// the weights and tables it names (a kernel is shared by phases with other weights).
+  /// the weights, tables and states it names (a kernel is shared by phases with others).
   Matrix evaluateOp(mlir::Operation* op, const std::vector<Matrix>& inputs,
                     const std::vector<Row>& rows, KvState& kv, int64_t layer = -1,
                     const SymbolMap& symbols = {});

@@ -71,6 +71,12 @@ TEST_F(MistralCost, AttentionReadsKeysAndValuesOfEveryToken) {
   EXPECT_EQ(cost.flopsPerRowPerToken, 16'384);  // q k^T and p v: 2 * 2 * 32 * 128
 }
 
+TEST_F(MistralCost, AttentionReadsNoMoreThanTheWindowOfItsState) {
+  EXPECT_EQ(only<AttentionOp>().getCost().window, 0);  // max_seq_len is not above it
+  lookupState(only<AttentionOp>(), only<AttentionOp>().getStateAttr()).setWindow(1024);
+  EXPECT_EQ(only<AttentionOp>().getCost().window, 1024);
+}
+
 TEST_F(MistralCost, ALayerAddsUp) {
   int64_t bytes = 0;
   only<LayersOp>().walk([&](KernelOpInterface op) { bytes += op.getCost().weightBytes; });
@@ -78,13 +84,13 @@ TEST_F(MistralCost, ALayerAddsUp) {
 }
 
 TEST_F(MistralCost, TilesCoverPanelsHeadsOrRows) {
-  EXPECT_EQ(user("q_proj").getTiling(8).tiles, 64);  // 4096 / 16 / 4
-  EXPECT_EQ(user("q_proj").getTiling(8).rowsPerTile, 0);
-  EXPECT_EQ(user("input_norm").getTiling(8).tiles, 1);
-  EXPECT_EQ(user("input_norm").getTiling(8).rowsPerTile, 1);
-  EXPECT_EQ(only<AttentionOp>().getTiling(8).tiles, 8);
-  EXPECT_EQ(only<AttentionOp>().getTiling(8).rowsPerTile, 1);
-  EXPECT_EQ(only<AttentionOp>().getTiling(512).rowsPerTile, 16);
+  EXPECT_EQ(user("q_proj").getTiling(StepKind::decode).tiles, 64);  // 4096 / 16 / 4
+  EXPECT_EQ(user("q_proj").getTiling(StepKind::decode).rowsPerTile, 0);
+  EXPECT_EQ(user("input_norm").getTiling(StepKind::decode).tiles, 1);
+  EXPECT_EQ(user("input_norm").getTiling(StepKind::decode).rowsPerTile, 1);
+  EXPECT_EQ(only<AttentionOp>().getTiling(StepKind::decode).tiles, 8);
+  EXPECT_EQ(only<AttentionOp>().getTiling(StepKind::decode).rowsPerTile, 1);
+  EXPECT_EQ(only<AttentionOp>().getTiling(StepKind::prefill).rowsPerTile, 16);
 }
 
 TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
@@ -93,14 +99,14 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
   auto symbol = [&](llvm::StringRef name) { return mlir::FlatSymbolRefAttr::get(&context_, name); };
   auto eps = builder.getF64FloatAttr(1e-5);
   mlir::Value h = layers.getIterArg();
-  auto qkv = NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
-                               entry_.getKv(), symbol("input_norm"), nullptr, nullptr, eps,
-                               symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr,
-                               nullptr, nullptr, nullptr, nullptr, nullptr, symbol("rope"));
+  auto qkv =
+      NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
+                        only<AttentionOp>().getStateAttr(), symbol("input_norm"), nullptr, nullptr,
+                        eps, symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr, nullptr,
+                        nullptr, nullptr, nullptr, nullptr, symbol("rope"));
   EXPECT_EQ(qkv.getCost().weightBytes, kQBytes + 2 * kKvBytes + kNormBytes);
-  EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);  // 2 * 4096 * (4096 + 1024 + 1024)
-  EXPECT_EQ(qkv.getTiling(8).tiles, 48);             // a head of q, k or v each
-  EXPECT_EQ(qkv.getKernelOperands().size(), 7u);     // x, norm, qkv, rope, keys, values, q
+  EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);      // 2 * 4096 * (4096 + 1024 + 1024)
+  EXPECT_EQ(qkv.getTiling(StepKind::decode).tiles, 48);  // a head of q, k or v each
 
   auto rows = [&](int64_t n) {
     return mlir::RankedTensorType::get({mlir::ShapedType::kDynamic, n}, builder.getF32Type());
@@ -110,7 +116,7 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
                         nullptr, nullptr, eps, symbol("gate_proj"), symbol("up_proj"), nullptr,
                         nullptr, ActivationKindAttr::get(&context_, ActivationKind::silu));
   EXPECT_EQ(glu.getCost().weightBytes, 2 * kMlpBytes + kNormBytes);
-  EXPECT_EQ(glu.getTiling(8).tiles, 448);  // 2 * 14336 / 16 / 4
+  EXPECT_EQ(glu.getTiling(StepKind::decode).tiles, 448);  // 2 * 14336 / 16 / 4
 
   auto residual =
       LinearResidualOp::create(builder, layers.getLoc(), h.getType(), glu.getY(), h,

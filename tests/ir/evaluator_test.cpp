@@ -46,7 +46,8 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x8x12xf32>
   llm.weight @norm norm "n" : tensor<8xf32>
   llm.rope_table @rope [1.0, 0.25]
-  llm.entry @primitive(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 16 {
+  llm.state @kv : !llm.kv<2x4xf16> window 5 layers 0:2
+  llm.entry @primitive(%rows: !llm.rows) decode max_rows 16 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x8xf32> {
       %n = llm.rms_norm %h, @input_norm eps 1.0e-5 : tensor<?x8xf32>
@@ -58,8 +59,8 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
       %k2 = llm.rope %k1, %rows, @rope head_dim 4 : tensor<?x8xf32>
       %v0 = llm.linear %n, @v_proj : tensor<?x8xf32> -> tensor<?x8xf32>
       %v1 = llm.bias %v0, @v_bias : tensor<?x8xf32>
-      llm.kv_write %k2, %v1, %rows, %kv : tensor<?x8xf32>, <2x4xf16>
-      %a = llm.attention %q2, %rows, %kv scale 0.5 window 5 : tensor<?x16xf32>, <2x4xf16>
+      llm.kv_write %k2, %v1, %rows, @kv : tensor<?x8xf32>, tensor<?x8xf32>
+      %a = llm.attention %q2, %rows, @kv scale 0.5 : tensor<?x16xf32> -> tensor<?x16xf32>
       %o0 = llm.linear %a, @o_proj : tensor<?x16xf32> -> tensor<?x8xf32>
       %o1 = llm.bias %o0, @o_bias : tensor<?x8xf32>
       %r = llm.add %h, %o1 : tensor<?x8xf32>
@@ -78,12 +79,12 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
     %l = llm.logits %e, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
   }
-  llm.entry @fused(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 16 {
+  llm.entry @fused(%rows: !llm.rows) decode max_rows 16 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x8xf32> {
-      %q = llm.norm_qkv %h, %rows, %kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
-        bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x8xf32>, <2x4xf16> -> tensor<?x16xf32>
-      %a = llm.attention %q, %rows, %kv scale 0.5 window 5 : tensor<?x16xf32>, <2x4xf16>
+      %q = llm.norm_qkv %h, %rows, @kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
+        bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x8xf32> -> tensor<?x16xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.5 : tensor<?x16xf32> -> tensor<?x16xf32>
       %r = llm.linear_residual %a, %h, @o_proj bias @o_bias : tensor<?x16xf32> -> tensor<?x8xf32>
       %g = llm.norm_glu %r norm @post_attention_norm eps 1.0e-5 proj @gate_proj, @up_proj
         bias @gate_bias, @up_bias gelu_tanh : tensor<?x8xf32> -> tensor<?x12xf32>
@@ -96,26 +97,26 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.packed_weight @p_embed panels concat of [@embed_tokens] : f32
   llm.weight @other_norm norm "o" : tensor<8xf32>
   llm.packed_weight @p_norm rows concat of [@norm] : f32
-  llm.kernel @k_embed max_rows 16 row_strides [16] {
+  llm.kernel @k_embed decode max_rows 16 row_strides [16] {
   ^bb0(%rows: !llm.rows):
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     llm.yield %x : tensor<?x8xf32>
   }
-  llm.kernel @k_logits max_rows 16 row_strides [16, 20] {
+  llm.kernel @k_logits decode max_rows 16 row_strides [16, 20] {
   ^bb0(%x: tensor<?x8xf32>, %rows: !llm.rows):
     %l = llm.norm_logits %x, %rows norm @other_norm eps 1.0e-5, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.yield %l : tensor<?x20xf32>
   }
-  llm.schedule @scheduled max_rows 16 max_logits_rows 2 arena_bytes 1280 logits @logits {
+  llm.schedule @scheduled decode max_rows 16 max_logits_rows 2 arena_bytes 1280 logits @logits {
     llm.buffer @x offset 0 rows 16 width 8 row_stride 16
     llm.buffer @logits offset 1024 rows 2 width 20 row_stride 20
     llm.phase @k_embed tiles 1 rows_per_tile 1
-      [#llm.operand<read weights @p_embed>, #llm.operand<write arena @x>]
+      [#llm.operand<read input @token_id>, #llm.operand<read weights @p_embed>, #llm.operand<write arena @x>]
     llm.phase @k_logits tiles 1 rows_per_tile 0
       [#llm.operand<read arena @x>, #llm.operand<read weights @p_norm>, #llm.operand<read weights @p_embed>,
-       #llm.operand<write arena @logits>]
+       #llm.operand<read input @logits_rows>, #llm.operand<write arena @logits>]
   }
-  llm.entry @no_layers(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 16 {
+  llm.entry @no_layers(%rows: !llm.rows) decode max_rows 16 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %l = llm.norm_logits %x, %rows norm @norm eps 1.0e-5, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
@@ -161,7 +162,7 @@ TEST_F(EvaluatorTest, FusedOpsGiveTheBitsOfTheirParts) {
     EXPECT_EQ(primitive.rows, 10);
     EXPECT_EQ(primitive.cols, 20);
     EXPECT_EQ(primitive, evaluator.run("fused", rowsOf(kIds, 0), b));
-    EXPECT_EQ(a.at(1, 0).keys, b.at(1, 0).keys);
+    EXPECT_EQ(a.at("kv", 1, 0).keys, b.at("kv", 1, 0).keys);
   }
 }
 
@@ -248,9 +249,9 @@ TEST_F(EvaluatorTest, TheCacheRoundsToItsType) {
   k.values[0] = 1.0f + 0x1p-13f;  // f16 has 10 bits
   v.values[0] = 1.0f + 0x1p-10f;
   evaluator.evaluateOp(first<KvWriteOp>(), {k, v}, {Row{}}, kv, 1);
-  EXPECT_EQ(kv.at(1, 0).keys[0], 1.0f);
-  EXPECT_EQ(kv.at(1, 0).values[0], 1.0f + 0x1p-10f);
-  EXPECT_TRUE(kv.at(0, 0).keys.empty());
+  EXPECT_EQ(kv.at("kv", 1, 0).keys[0], 1.0f);
+  EXPECT_EQ(kv.at("kv", 1, 0).values[0], 1.0f + 0x1p-10f);
+  EXPECT_TRUE(kv.at("kv", 0, 0).keys.empty());
 }
 
 TEST_F(EvaluatorTest, ActivationsByHand) {

@@ -11,8 +11,10 @@ namespace llmc {
 namespace {
 
 using namespace llm;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::Pair;
 
 ModelSpec tinySpec() {
   ModelSpec spec;
@@ -52,7 +54,7 @@ TEST(ImportModel, WeightsHaveHfNamesAndTheSpecsShapes) {
       HasSubstr("llm.weight @o_proj matrix \"model.layers.{layer}.self_attn.o_proj.weight\" : "
                 "tensor<2x32x24xf16>"));
   EXPECT_THAT(text, HasSubstr("llm.weight @lm_head matrix \"lm_head.weight\" : tensor<50x32xf16>"));
-  EXPECT_THAT(text, HasSubstr("!llm.kv_cache<2x6xf16>"));
+  EXPECT_THAT(text, HasSubstr("llm.state @kv : !llm.kv<2x6xf16> layers 0:2"));
   EXPECT_THAT(text, Not(HasSubstr("bias")));
 }
 
@@ -98,6 +100,35 @@ TEST(ImportModel, AWindowThatMasksNothingIsLeftOut) {
   EXPECT_THAT(importedText(spec, {.maxSeqLen = 16}), Not(HasSubstr("window")));
 }
 
+TEST(ImportModel, LayersOfOneWindowShareAState) {
+  ModelSpec spec = tinySpec();
+  spec.num_layers = 5;
+  spec.sliding_window = 16;
+  spec.windowed_layers = {true, true, false, true, false};
+  mlir::MLIRContext context;
+  auto module = importModel(context, spec, {.maxSeqLen = 64});
+  ASSERT_TRUE(module);
+  std::map<std::string, std::pair<uint64_t, std::vector<int64_t>>> states;  // window and layers
+  module->walk([&](StateOp s) {
+    llvm::SmallVector<int64_t> layers = s.getLayerNumbers();
+    states[s.getSymName().str()] = {s.getWindow(), {layers.begin(), layers.end()}};
+  });
+  EXPECT_THAT(states, ElementsAre(Pair("kv", Pair(0, ElementsAre(2, 4))),
+                                  Pair("kv_window16", Pair(16, ElementsAre(0, 1, 3)))));
+  module->walk([&](LayersOp layers) {
+    const char* state = spec.windowed_layers[layers.getFirstLayer()] ? "kv_window16" : "kv";
+    layers->walk([&](KvWriteOp op) { EXPECT_EQ(op.getState(), state); });
+    layers->walk([&](AttentionOp op) { EXPECT_EQ(op.getState(), state); });
+  });
+}
+
+TEST(ImportModel, EntriesSayWhatTheirStepsAreFor) {
+  std::string text = importedText(tinySpec(), {.maxSeqLen = 64, .prefillChunk = 8});
+  EXPECT_THAT(text, HasSubstr("llm.entry @decode(%rows: !llm.rows) decode max_rows 16 {"));
+  // The kind does not follow from the bound.
+  EXPECT_THAT(text, HasSubstr("llm.entry @prefill(%rows: !llm.rows) prefill max_rows 8 {"));
+}
+
 TEST(ImportModel, RowsAreBounded) {
   std::string text = importedText(tinySpec(), {.maxSeqLen = 64, .prefillChunk = 512});
   EXPECT_THAT(text, HasSubstr("max_rows 16 {"));
@@ -106,10 +137,10 @@ TEST(ImportModel, RowsAreBounded) {
 
 TEST(ImportModel, KvTypeFollowsTheWeights) {
   EXPECT_THAT(importedText(tinySpec(), {.dtype = llmrt::DType::kF32}),
-              HasSubstr("kv_cache<2x6xf32>"));
+              HasSubstr("!llm.kv<2x6xf32>"));
   EXPECT_THAT(
       importedText(tinySpec(), {.dtype = llmrt::DType::kF32, .kvDtype = llmrt::DType::kBF16}),
-      HasSubstr("kv_cache<2x6xbf16>"));
+      HasSubstr("!llm.kv<2x6xbf16>"));
 }
 
 TEST(ImportModel, BoundsMustBePositive) {

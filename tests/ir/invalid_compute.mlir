@@ -1,11 +1,11 @@
-// Every message of VerifyCompute.cpp, each with the smallest IR that earns it.
+// Every message of VerifyCompute.cpp but those about states, each with the smallest IR that earns it.
 // RUN: llmc-opt %s --split-input-file --verify-diagnostics
 
 //===-- compute ops: weights --===//
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.linear' op names the weight @missing, which the model lacks}}
@@ -22,7 +22,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @norm norm "n" : tensor<8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.linear' op needs a matrix, but @norm is a norm}}
@@ -39,7 +39,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @q_proj matrix "{layer}.q" : tensor<3x16x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.linear' op needs @q_proj to be 12x8, but it is 16x8}}
@@ -55,7 +55,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     // expected-error@+1 {{'llm.embed' op needs @embed_tokens to be 20x16, but it is 20x8}}
     %x = llm.embed %rows, @embed_tokens : tensor<?x16xf32>
     %y = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
@@ -69,7 +69,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @input_norm norm "{layer}.n" : tensor<3x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     // expected-error@+1 {{'llm.rms_norm' op uses @input_norm, which every layer has, outside llm.layers}}
     %n = llm.rms_norm %x, @input_norm eps 1.0e-5 : tensor<?x8xf32>
@@ -83,7 +83,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @late matrix "{layer}.w" first_layer 1 : tensor<2x8x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.linear' op runs in layers 0 to 2, but @late has layers 1 to 2}}
@@ -100,7 +100,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @norm norm "n" : tensor<8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.rms_norm' op has eps -1.000000e+00: it must be finite and not negative}}
@@ -117,7 +117,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @q_bias bias "{layer}.qb" : tensor<3x16xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.bias' op needs @q_bias to be 8, but it is 16}}
@@ -134,7 +134,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @q_proj matrix "{layer}.q" : tensor<3x16x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       %0 = llm.linear %h, @q_proj : tensor<?x8xf32> -> tensor<?x16xf32>
@@ -162,7 +162,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.rope_table @rope [1.0, 0.25]
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.rope' op has head_dim 3: it must be positive and even}}
@@ -179,7 +179,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.rope_table @rope [1.0, 0.25]
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.rope' op has rows of 8: not a multiple of head_dim 6}}
@@ -195,7 +195,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.rope' op names the rope table @missing, which the model lacks}}
@@ -212,7 +212,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.rope_table @rope [1.0, 0.25]
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.rope' op rotates heads of 2, but @rope has frequencies for 4}}
@@ -230,76 +230,12 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.weight @q_proj matrix "{layer}.q" : tensor<3x16x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
-    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
-    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      %0 = llm.linear %h, @q_proj : tensor<?x8xf32> -> tensor<?x16xf32>
-      // expected-error@+1 {{'llm.kv_write' op has keys of 16, but the cache has 2 KV heads of 4}}
-      llm.kv_write %0, %0, %rows, %kv : tensor<?x16xf32>, <2x4xf16>
-      llm.yield %h : tensor<?x8xf32>
-    }
-    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
-    llm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
-    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
-    // expected-error@+1 {{'llm.kv_write' op uses the KV cache outside llm.layers}}
-    llm.kv_write %x, %x, %rows, %kv : tensor<?x8xf32>, <2x4xf16>
-    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
-    llm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.attention' op has scale 0.000000e+00: it must be finite and positive}}
-      %0 = llm.attention %h, %rows, %kv scale 0.0 : tensor<?x8xf32>, <2x4xf16>
-      llm.yield %h : tensor<?x8xf32>
-    }
-    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
-    llm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
-    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
-    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      // expected-error@+1 {{'llm.attention' op has window -1: it must not be negative (0: none)}}
-      %0 = llm.attention %h, %rows, %kv scale 0.5 window -1 : tensor<?x8xf32>, <2x4xf16>
-      llm.yield %h : tensor<?x8xf32>
-    }
-    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
-    llm.return %l : tensor<?x20xf32>
-  }
-}
-
-// -----
-
-llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.weight @gate_proj matrix "{layer}.g" : tensor<3x12x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
-    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
-    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      %0 = llm.linear %h, @gate_proj : tensor<?x8xf32> -> tensor<?x12xf32>
-      // expected-error@+1 {{'llm.attention' op has queries of 12: not a multiple of 2 KV heads of 4}}
-      %1 = llm.attention %0, %rows, %kv scale 0.5 : tensor<?x12xf32>, <2x4xf16>
+      %0 = llm.attention %h, %rows, @kv scale 0.0 : tensor<?x8xf32> -> tensor<?x8xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -318,11 +254,12 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @k_proj matrix "{layer}.k" : tensor<3x8x8xf32>
   llm.weight @v_proj matrix "{layer}.v" : tensor<3x8x8xf32>
   llm.weight @q_bias bias "{layer}.qb" : tensor<3x16xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.norm_qkv' op has 1 of the biases of q, k and v: all or none}}
-      %0 = "llm.norm_qkv"(%h, %rows, %kv) {norm = @input_norm, eps = 1.0e-5 : f64, q_proj = @q_proj, k_proj = @k_proj, v_proj = @v_proj, q_bias = @q_bias} : (tensor<?x8xf32>, !llm.rows, !llm.kv_cache<2x4xf16>) -> tensor<?x16xf32>
+      %0 = "llm.norm_qkv"(%h, %rows) {state = @kv, norm = @input_norm, eps = 1.0e-5 : f64, q_proj = @q_proj, k_proj = @k_proj, v_proj = @v_proj, q_bias = @q_bias} : (tensor<?x8xf32>, !llm.rows) -> tensor<?x16xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -338,11 +275,12 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @q_proj matrix "{layer}.q" : tensor<3x16x8xf32>
   llm.weight @k_proj matrix "{layer}.k" : tensor<3x8x8xf32>
   llm.weight @v_proj matrix "{layer}.v" : tensor<3x8x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.norm_qkv' op needs @q_proj to be 8x8, but it is 16x8}}
-      %0 = llm.norm_qkv %h, %rows, %kv norm @input_norm eps 1.0e-5 proj @k_proj, @q_proj, @v_proj : tensor<?x8xf32>, <2x4xf16> -> tensor<?x8xf32>
+      %0 = llm.norm_qkv %h, %rows, @kv norm @input_norm eps 1.0e-5 proj @k_proj, @q_proj, @v_proj : tensor<?x8xf32> -> tensor<?x8xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -358,7 +296,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @gate_proj matrix "{layer}.g" : tensor<3x12x8xf32>
   llm.weight @up_proj matrix "{layer}.u" : tensor<3x12x8xf32>
   llm.weight @gate_bias bias "{layer}.gb" : tensor<3x12xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.norm_glu' op has a bias of gate alone: both or none}}
@@ -375,7 +313,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @gate_proj matrix "{layer}.g" : tensor<3x12x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.linear_residual' op needs @gate_proj to be 8x8, but it is 12x8}}
@@ -391,10 +329,43 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     // expected-error@+1 {{'llm.norm_logits' op needs a norm, but @embed_tokens is a matrix}}
     %l = llm.norm_logits %x, %rows norm @embed_tokens eps 1.0e-5, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @positions matrix "p" : tensor<63x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    // expected-error@+1 {{'llm.embed' op has 63 positions in @positions, but max_seq_len is 64}}
+    %x = llm.embed %rows, @embed_tokens positions @positions : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @head norm "{layer}.h" : tensor<3x4xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x8x8xf32>
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_qkv' op has a qk_norm of q alone, or without eps}}
+      %0 = "llm.norm_qkv"(%h, %rows) {state = @kv, norm = @n, eps = 1.0e-5 : f64, q_proj = @w, k_proj = @w, v_proj = @w, q_norm = @head, qk_eps = 1.0e-5 : f64} : (tensor<?x8xf32>, !llm.rows) -> tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
   }
 }

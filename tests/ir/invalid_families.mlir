@@ -3,7 +3,7 @@
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.scale_rows' op scales by rows of 8: they must be of 1}}
@@ -19,7 +19,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.concat' op has rows of 8 for 3 heads}}
@@ -35,7 +35,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.concat' op gives rows of 12 from 8 and 8}}
@@ -52,7 +52,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @n norm "{layer}.n" : tensor<3x4xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.qk_norm' op has rows of 8: not a multiple of head_dim 3}}
@@ -69,7 +69,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @n norm "{layer}.n" : tensor<3x4xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.qk_norm' op needs @n to be 2, but it is 4}}
@@ -85,7 +85,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.layer_norm' op has eps -1.000000e+00: it must be finite and not negative}}
@@ -102,7 +102,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.head_linear' op needs @w to be 12x4, but it is 12x8}}
@@ -118,7 +118,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.route' op chooses 9 of 8 experts}}
@@ -134,7 +134,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.route' op gives rows of 5: 2 experts and their weights are 4}}
@@ -150,7 +150,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.route' op chooses 3 of the best 1 of 4 groups by their best 2, of 8 experts}}
@@ -167,7 +167,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @w matrix "{layer}.w" : tensor<3x6x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       %r = llm.route %h top_k 2 softmax : tensor<?x8xf32> -> tensor<?x4xf32>
@@ -185,7 +185,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @w matrix "{layer}.{expert}.w" experts 8 : tensor<3x8x16x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.linear' op needs @w of no expert, but it has 8}}
@@ -203,7 +203,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @w matrix "{layer}.{expert}.w" experts 8 : tensor<3x8x8x6xf32>
   llm.weight @r matrix "{layer}.r" : tensor<3x3x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       %r = llm.linear %h, @r : tensor<?x8xf32> -> tensor<?x3xf32>
@@ -221,12 +221,13 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.weight @s bias "{layer}.s" : tensor<3x3xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      llm.kv_write %h, %h, %rows, %kv : tensor<?x8xf32>, <2x4xf16>
+      llm.kv_write %h, %h, %rows, @kv : tensor<?x8xf32>, tensor<?x8xf32>
       // expected-error@+1 {{'llm.attention' op needs @s to be 2, but it is 3}}
-      %0 = llm.attention %h, %rows, %kv scale 0.5 sinks @s : tensor<?x8xf32>, <2x4xf16>
+      %0 = llm.attention %h, %rows, @kv scale 0.5 sinks @s : tensor<?x8xf32> -> tensor<?x8xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -238,12 +239,13 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      llm.kv_write %h, %h, %rows, %kv : tensor<?x8xf32>, <2x4xf16>
+      llm.kv_write %h, %h, %rows, @kv : tensor<?x8xf32>, tensor<?x8xf32>
       // expected-error@+1 {{'llm.attention' op has softcap -1.000000e+00: it must be finite and not negative}}
-      %0 = llm.attention %h, %rows, %kv scale 0.5 softcap -1.0 : tensor<?x8xf32>, <2x4xf16>
+      %0 = llm.attention %h, %rows, @kv scale 0.5 softcap -1.0 : tensor<?x8xf32> -> tensor<?x8xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -258,7 +260,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
   llm.weight @b bias "{layer}.b" : tensor<3x8xf32>
   llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       // expected-error@+1 {{'llm.norm_linear' op has the bias @b on an rms_norm}}

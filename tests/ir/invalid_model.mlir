@@ -4,17 +4,37 @@
 //===-- types --===//
 
 // expected-error@+1 {{KV cache of 0 heads of 4: both must be positive}}
-llm.entry @e(%rows: !llm.rows, %kv: !llm.kv_cache<0x4xf16>) max_rows 8 {}
+llm.state @kv : !llm.kv<0x4xf16> layers 0:1
 
 // -----
 
 // expected-error@+1 {{KV cache of 'i8': must be f32, f16 or bf16}}
-llm.entry @e(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xi8>) max_rows 8 {}
+llm.state @kv : !llm.kv<2x4xi8> layers 0:1
 
 // -----
 
 // expected-error@+1 {{expected num_kv_heads x head_dim x type}}
-llm.entry @e(%rows: !llm.rows, %kv: !llm.kv_cache<4xf16>) max_rows 8 {}
+llm.state @kv : !llm.kv<4xf16> layers 0:1
+
+// -----
+
+// expected-error@+1 {{KV cache of values of 5: they must be positive and no wider than its keys of 4}}
+llm.state @kv : !llm.kv<2x4x5xf16> layers 0:1
+
+// -----
+
+// expected-error@+1 {{recurrent state of no dimensions}}
+llm.state @delta : !llm.recurrent<f32> layers 0:1
+
+// -----
+
+// expected-error@+1 {{recurrent state with a dimension of 0: must be positive}}
+llm.state @delta : !llm.recurrent<4x0xf32> layers 0:1
+
+// -----
+
+// expected-error@+1 {{recurrent state of 'i8': must be f32, f16 or bf16}}
+llm.state @delta : !llm.recurrent<4x8xi8> layers 0:1
 
 // -----
 
@@ -78,6 +98,20 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 // -----
 
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has a view of a tensor with a dimension of 0}}
+  llm.weight @w matrix "{layer}.w" view <stored[0, 8] begin 0 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has a view that steps 65 in 64 elements}}
+  llm.weight @w matrix "{layer}.w" view <stored[8, 8] begin 65 run 6 outer 0 inner 8 col 1> : tensor<3x6x8xf32>
+}
+
+// -----
+
 //===-- rope_table --===//
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
@@ -101,12 +135,84 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 // -----
 
+//===-- state --===//
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has the type 'f32': it must be !llm.kv or !llm.recurrent}}
+  llm.state @kv : f32 layers 0:3
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has window -1: it must not be negative (0: none)}}
+  llm.state @kv : !llm.kv<2x4xf16> window -1 layers 0:3
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has a window, but keeps no tokens}}
+  llm.state @delta : !llm.recurrent<4x8xf32> window 5 layers 0:3
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has layers 1:1: ranges must be ascending, apart, and in the model's 3}}
+  llm.state @kv : !llm.kv<2x4xf16> layers 1:1
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has layers 1:4: ranges must be ascending, apart, and in the model's 3}}
+  llm.state @kv : !llm.kv<2x4xf16> layers 1:4
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has layers -1:2: ranges must be ascending, apart, and in the model's 3}}
+  llm.state @kv : !llm.kv<2x4xf16> layers -1:2
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has layers 0:1: ranges must be ascending, apart, and in the model's 3}}
+  llm.state @kv : !llm.kv<2x4xf16> layers 2:3, 0:1
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has layers 1:3: ranges must be ascending, apart, and in the model's 3}}
+  llm.state @kv : !llm.kv<2x4xf16> layers 0:1, 1:3
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has no ranges of layers}}
+  "llm.state"() {sym_name = "kv", type = !llm.kv<2x4xf16>, layers = array<i64>} : () -> ()
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.state' op has no ranges of layers}}
+  "llm.state"() {sym_name = "kv", type = !llm.kv<2x4xf16>, layers = array<i64: 0>} : () -> ()
+}
+
+// -----
+
 //===-- entry --===//
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.entry' op max_rows is 0: it must be positive}}
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 0 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 0 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
@@ -117,8 +223,8 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  // expected-error@+1 {{'llm.entry' op takes ('!llm.rows'): it must take (!llm.rows, !llm.kv_cache)}}
-  llm.entry @decode(%rows: !llm.rows) max_rows 8 {
+  // expected-error@+1 {{'llm.entry' op takes ('!llm.rows', '!llm.rows'): it must take (!llm.rows)}}
+  llm.entry @decode(%rows: !llm.rows, %more: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
@@ -129,8 +235,20 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  // expected-error@+1 {{'llm.entry' op has a KV cache of 2 heads of 8, but the model has 2 of 4}}
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x8xf16>) max_rows 8 {
+  // expected-error@+1 {{expected the kind of its steps: prefill, decode, ...}}
+  llm.entry @decode(%rows: !llm.rows) generate max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  // expected-error@+1 {{'llm.entry' op decodes 17 rows: at most 16}}
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 17 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %l = llm.logits %x, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
@@ -142,7 +260,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.entry' op returns 8 logits a row, but vocab_size is 20}}
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     llm.return %x : tensor<?x8xf32>
   }
@@ -153,7 +271,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.entry' op runs 2 layers, but the model has 3}}
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x8xf32> {
       
@@ -168,7 +286,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       
@@ -186,7 +304,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     // expected-error@+1 {{'llm.layers' op begins at layer 1: layer 0 must be next, each runs once and in order}}
     %y = llm.layers %h = %x first 1 count 2 : tensor<?x8xf32> {
@@ -202,7 +320,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     // expected-error@+1 {{'llm.layers' op runs 4 layers from layer 0 on, but the model has 3}}
     %y = llm.layers %h = %x first 0 count 4 : tensor<?x8xf32> {
@@ -218,13 +336,29 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x4xf16>) max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     // expected-error@+1 {{'llm.layers' op yields ('tensor<?x8xf32>', 'tensor<?x8xf32>'): it must yield the residual stream, 'tensor<?x8xf32>'}}
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
       
       llm.yield %h, %h : tensor<?x8xf32>, tensor<?x8xf32>
     }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    // expected-error@+1 {{'llm.layers' op has a body that takes ('tensor<?x8xf32>', 'tensor<?x8xf32>'): it must take the residual stream, 'tensor<?x8xf32>'}}
+    %y = "llm.layers"(%x) <{first_layer = 0, num_layers = 3}> ({
+    ^bb0(%h: tensor<?x8xf32>, %more: tensor<?x8xf32>):
+      llm.yield %h : tensor<?x8xf32>
+    }) : (tensor<?x8xf32>) -> tensor<?x8xf32>
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %l : tensor<?x20xf32>
   }

@@ -35,9 +35,11 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   llm.weight @lm_head_bias bias "head_bias" : tensor<50xbf16>
   // CHECK: llm.rope_table @rope scale 1.250000e+00 [1.000000e+00, 5.000000e-01] above 32 [1.000000e+00, 2.500000e-01]
   llm.rope_table @rope scale 1.25 [1.0, 0.5] above 32 [1.0, 0.25]
+  llm.state @kv_window16 : !llm.kv<2x8xf16> window 16 layers 0:3
+  llm.state @kv : !llm.kv<2x8xf16> layers 0:3
 
   // CHECK-LABEL: llm.entry @primitive
-  llm.entry @primitive(%rows: !llm.rows, %kv: !llm.kv_cache<2x8xf16>) max_rows 8 {
+  llm.entry @primitive(%rows: !llm.rows) decode max_rows 8 {
     // CHECK: llm.embed %rows, @embed_tokens positions @positions scale 5.500000e+00 : tensor<?x32xf32>
     %x = llm.embed %rows, @embed_tokens positions @positions scale 5.5 : tensor<?x32xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x32xf32> {
@@ -51,8 +53,8 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
       %q2 = llm.qk_norm %q, @norm layer eps 1.0e-5 head_dim 8 : tensor<?x32xf32>
       // CHECK: llm.rope %{{.*}}, %rows, @rope head_dim 8 : tensor<?x32xf32>
       %q3 = llm.rope %q2, %rows, @rope head_dim 8 : tensor<?x32xf32>
-      // CHECK: llm.attention %{{.*}}, %rows, %kv scale 2.500000e-01 window 16 softcap 5.000000e+01 sinks @sinks : tensor<?x32xf32>, <2x8xf16>
-      %a = llm.attention %q3, %rows, %kv scale 0.25 window 16 softcap 50.0 sinks @sinks : tensor<?x32xf32>, <2x8xf16>
+      // CHECK: llm.attention %{{.*}}, %rows, @kv_window16 scale 2.500000e-01 softcap 5.000000e+01 sinks @sinks : tensor<?x32xf32> -> tensor<?x32xf32>
+      %a = llm.attention %q3, %rows, @kv_window16 scale 0.25 softcap 50.0 sinks @sinks : tensor<?x32xf32> -> tensor<?x32xf32>
       // CHECK: %scale = llm.scale %attention by 5.000000e-01 : tensor<?x32xf32>
       %s = llm.scale %a by 0.5 : tensor<?x32xf32>
       // CHECK: llm.concat %scale, %norm heads 4 : tensor<?x32xf32>, tensor<?x32xf32> -> tensor<?x64xf32>
@@ -78,11 +80,11 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   }
 
   // CHECK-LABEL: llm.entry @fused
-  llm.entry @fused(%rows: !llm.rows, %kv: !llm.kv_cache<2x8xf16>) max_rows 8 {
+  llm.entry @fused(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x32xf32> {
-      // CHECK: %q = llm.norm_qkv %h, %rows, %kv norm @norm shift @norm_bias layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.000000e-05 rope @rope : tensor<?x32xf32>, <2x8xf16> -> tensor<?x32xf32>
-      %q = llm.norm_qkv %h, %rows, %kv norm @norm shift @norm_bias layer eps 1.0e-5 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x32xf32>, <2x8xf16> -> tensor<?x32xf32>
+      // CHECK: %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @norm_bias layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.000000e-05 rope @rope : tensor<?x32xf32> -> tensor<?x32xf32>
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @norm_bias layer eps 1.0e-5 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x32xf32> -> tensor<?x32xf32>
       // CHECK: llm.linear_residual %q, %h, @o_proj scale 2.500000e-01 : tensor<?x32xf32> -> tensor<?x32xf32>
       %r = llm.linear_residual %q, %h, @o_proj scale 0.25 : tensor<?x32xf32> -> tensor<?x32xf32>
       // CHECK: llm.norm_residual %q, %o norm @norm eps 1.000000e-05 : tensor<?x32xf32>
@@ -108,17 +110,19 @@ llm.model @latent architecture "deepseek_v3" hidden_size 32 intermediate_size 48
   llm.weight @v matrix "v" : tensor<8x32xbf16>
   llm.weight @q matrix "q" : tensor<48x32xbf16>
   llm.weight @scale matrix "g" : tensor<1x32xbf16>
-  // CHECK: llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<1x12x8xbf16>) max_rows 8 {
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<1x12x8xbf16>) max_rows 8 {
+  // CHECK: llm.state @latent : !llm.kv<1x12x8xbf16> layers 0:1
+  llm.state @latent : !llm.kv<1x12x8xbf16> layers 0:1
+  // CHECK: llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
     %y = llm.layers %h = %x first 0 count 1 : tensor<?x32xf32> {
       %k = llm.linear %h, @kv_a : tensor<?x32xf32> -> tensor<?x12xf32>
       %v = llm.linear %h, @v : tensor<?x32xf32> -> tensor<?x8xf32>
-      // CHECK: llm.kv_write %{{.*}}, %{{.*}}, %rows, %kv : tensor<?x12xf32>, <1x12x8xbf16>
-      llm.kv_write %k, %v, %rows, %kv : tensor<?x12xf32>, <1x12x8xbf16>
+      // CHECK: llm.kv_write %{{.*}}, %{{.*}}, %rows, @latent : tensor<?x12xf32>, tensor<?x8xf32>
+      llm.kv_write %k, %v, %rows, @latent : tensor<?x12xf32>, tensor<?x8xf32>
       %q = llm.linear %h, @q : tensor<?x32xf32> -> tensor<?x48xf32>
-      // CHECK: llm.attention %{{.*}}, %rows, %kv scale 2.500000e-01 : tensor<?x48xf32>, <1x12x8xbf16>
-      %a = llm.attention %q, %rows, %kv scale 0.25 : tensor<?x48xf32>, <1x12x8xbf16>
+      // CHECK: llm.attention %{{.*}}, %rows, @latent scale 2.500000e-01 : tensor<?x48xf32> -> tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @latent scale 0.25 : tensor<?x48xf32> -> tensor<?x32xf32>
       %g = llm.linear %h, @scale : tensor<?x32xf32> -> tensor<?x1xf32>
       // CHECK: llm.scale_rows %attention, %{{.*}} : tensor<?x32xf32>, tensor<?x1xf32>
       %s = llm.scale_rows %a, %g : tensor<?x32xf32>, tensor<?x1xf32>

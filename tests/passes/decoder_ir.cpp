@@ -47,6 +47,9 @@ class Writer {
       biasWeight("down_bias", kHidden);
     }
     if (form_.rope) os_ << "llm.rope_table @rope [1.0, 0.1, 0.01, 0.001]\n";
+    const int windowed = form_.window ? form_.windowedLayers : 0;
+    if (windowed) state(windowName(), 0, windowed);
+    if (windowed < kLayers) state("kv", windowed, kLayers);
     entry("decode", 4);
     entry("prefill", 20);
     os_ << "}\n";
@@ -69,6 +72,14 @@ class Writer {
   void biasWeight(const std::string& name, int n) {
     os_ << "llm.weight @" << name << " bias \"" << name << ".{layer}\" : tensor<" << kLayers << "x"
         << n << "x" << form_.type << ">\n";
+  }
+
+  std::string windowName() const { return "kv_window" + std::to_string(form_.window); }
+  void state(const std::string& name, int begin, int end) {
+    os_ << "llm.state @" << name << " : !llm.kv<" << form_.numKvHeads << "x" << kHeadDim << "x"
+        << form_.kvType << ">";
+    if (name != "kv") os_ << " window " << form_.window;
+    os_ << " layers " << begin << ":" << end << "\n";
   }
 
   void linear(const std::string& y, const std::string& x, const std::string& w, int k, int n,
@@ -95,26 +106,38 @@ class Writer {
         << (form_.residualFirst ? x : residual) << " : " << rowsType(kHidden) << "\n";
   }
 
+  /// The kind of its steps is its name.
   void entry(const std::string& name, int maxRows) {
-    const std::string kvType = "!llm.kv_cache<" + std::to_string(form_.numKvHeads) + "x" +
-                               std::to_string(kHeadDim) + "x" + form_.kvType + ">";
-    const int q = form_.numHeads * kHeadDim, kv = form_.numKvHeads * kHeadDim;
-    auto biasOr = [](bool has, const char* bias) { return std::string(has ? bias : ""); };
-    os_ << "llm.entry @" << name << "(%rows: !llm.rows, %kv: " << kvType << ") max_rows " << maxRows
+    os_ << "llm.entry @" << name << "(%rows: !llm.rows) " << name << " max_rows " << maxRows
         << " {\n";
     os_ << "%x = llm.embed %rows, @embed_tokens : " << rowsType(kHidden) << "\n";
-    os_ << "%y = llm.layers %h = %x first 0 count " << kLayers << " : " << rowsType(kHidden)
-        << " {\n";
+    const int windowed = form_.window ? form_.windowedLayers : 0;
+    const bool two = form_.regions() == 2;
+    if (two) layers("x0", "x", 0, windowed, windowName());
+    layers("y", two ? "x0" : "x", two ? windowed : 0, kLayers,
+           windowed && !two ? windowName() : "kv");
+    rmsNorm("f", "y", "norm");
+    os_ << "%l = llm.logits %f, %rows, @" << (form_.tied ? "embed_tokens" : "lm_head") << " : "
+        << rowsType(kHidden) << " -> " << rowsType(kVocab) << "\n";
+    os_ << "llm.return %l : " << rowsType(kVocab) << "\n}\n";
+  }
+
+  /// Layers [begin, end) on `state`.
+  void layers(const std::string& y, const std::string& x, int begin, int end,
+              const std::string& state) {
+    const int q = form_.numHeads * kHeadDim, kv = form_.numKvHeads * kHeadDim;
+    auto biasOr = [](bool has, const char* bias) { return std::string(has ? bias : ""); };
+    os_ << "%" << y << " = llm.layers %h = %" << x << " first " << begin << " count " << end - begin
+        << " : " << rowsType(kHidden) << " {\n";
     rmsNorm("n", "h", "input_norm");
     linear("q", "n", "q_proj", kHidden, q, biasOr(form_.attentionBias, "q_bias"));
     linear("k", "n", "k_proj", kHidden, kv, biasOr(form_.attentionBias, "k_bias"));
     linear("v", "n", "v_proj", kHidden, kv, biasOr(form_.attentionBias, "v_bias"));
     const std::string qr = rope("q", q), kr = rope("k", kv);
-    os_ << "llm.kv_write %" << kr << ", %v, %rows, %kv : " << rowsType(kv) << ", " << kvType
-        << "\n";
-    os_ << "%a = llm.attention %" << qr << ", %rows, %kv scale 0.35355339 ";
-    if (form_.window) os_ << "window " << form_.window << " ";
-    os_ << ": " << rowsType(q) << ", " << kvType << "\n";
+    os_ << "llm.kv_write %" << kr << ", %v, %rows, @" << state << " : " << rowsType(kv) << ", "
+        << rowsType(kv) << "\n";
+    os_ << "%a = llm.attention %" << qr << ", %rows, @" << state
+        << " scale 0.35355339 : " << rowsType(q) << " -> " << rowsType(q) << "\n";
     linear("o", "a", "o_proj", q, kHidden, biasOr(form_.outputBias, "o_bias"));
     add("r", "h", "o");
     rmsNorm("n2", "r", "post_attention_norm");
@@ -127,10 +150,6 @@ class Writer {
     linear("d", "m", "down_proj", kIntermediate, kHidden, biasOr(form_.mlpBias, "down_bias"));
     add("z", "r", "d");
     os_ << "llm.yield %z : " << rowsType(kHidden) << "\n}\n";
-    rmsNorm("f", "y", "norm");
-    os_ << "%l = llm.logits %f, %rows, @" << (form_.tied ? "embed_tokens" : "lm_head") << " : "
-        << rowsType(kHidden) << " -> " << rowsType(kVocab) << "\n";
-    os_ << "llm.return %l : " << rowsType(kVocab) << "\n}\n";
   }
 
   const DecoderForm& form_;

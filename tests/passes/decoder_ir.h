@@ -17,11 +17,15 @@ struct DecoderForm {
   bool rope = true;
   bool tied = false;
   int window = 0;
+  int windowedLayers = 2;  // of the window: the first so many, in a region of their own if not both
   std::string type = "bf16";  // of the weights
   std::string kvType = "bf16";
   std::string activation = "silu";
   bool residualFirst = true;  // add(residual, linear) or add(linear, residual)
   bool swappedGlu = false;    // mul(up, act(gate))
+
+  /// How many llm.layers an entry has.
+  int regions() const { return window && windowedLayers == 1 ? 2 : 1; }
 };
 
 /// The module's text, unfused.

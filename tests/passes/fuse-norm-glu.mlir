@@ -10,7 +10,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_proj matrix "up" : tensor<96x64xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @fuses(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @fuses(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -37,7 +37,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_bias bias "ub" : tensor<96xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @fuses_in_the_other_order_with_biases(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @fuses_in_the_other_order_with_biases(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %u = llm.linear %n, @up_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -65,7 +65,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_proj matrix "up" : tensor<96x64xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @activation_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @activation_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -92,7 +92,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_proj matrix "up" : tensor<96x64xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @up_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @up_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -119,7 +119,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_proj matrix "up" : tensor<96x64xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @no_norm(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @no_norm(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %g = llm.linear %h, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
     %u = llm.linear %h, @up_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -146,7 +146,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_bias bias "ub" : tensor<96xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @one_bias_is_missing(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @one_bias_is_missing(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -173,7 +173,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_proj matrix "up" : tensor<96x64xbf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @weights_of_two_types(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @weights_of_two_types(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
@@ -199,7 +199,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @up_proj matrix "up" : tensor<96x64xf16>
   llm.weight @down_proj matrix "down" : tensor<64x96xf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf16>
-  llm.entry @a_product_without_activation(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @a_product_without_activation(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>

@@ -17,7 +17,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @fuses(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @fuses(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h weight @n bias @nb eps 1.0e-5 : tensor<?x64xf32>
@@ -52,7 +52,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @the_norm_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @the_norm_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h weight @n bias @nb eps 1.0e-5 : tensor<?x64xf32>
@@ -88,7 +88,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @no_norm(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @no_norm(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %u = llm.linear %h, @up_proj : tensor<?x64xf32> -> tensor<?x96xf32>

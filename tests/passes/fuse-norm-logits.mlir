@@ -9,7 +9,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @fuses(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @fuses(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     // expected-remark@+1 {{norm_logits: fused @norm, @lm_head}}
@@ -29,7 +29,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @norm_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @norm_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %n2 = llm.add %n, %h : tensor<?x64xf32>
@@ -50,7 +50,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @no_norm(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @no_norm(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     // expected-remark@+1 {{norm_logits not fused: its input is not a norm}}
     %l = llm.logits %h, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>

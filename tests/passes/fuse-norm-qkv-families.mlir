@@ -2,7 +2,7 @@
 // RUN: llmc-opt %s --llm-fuse-norm-qkv --split-input-file --verify-diagnostics | FileCheck %s
 
 // CHECK-LABEL: llm.entry @qk_norm_and_partial_rope
-// CHECK: %q = llm.norm_qkv %h, %rows, %kv norm @n layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head, @head eps 1.000000e-05 rope @rope
+// CHECK: %q = llm.norm_qkv %h, %rows, @kv norm @n layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head, @head eps 1.000000e-05 rope @rope
 // CHECK-NOT: llm.qk_norm
 llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
@@ -18,7 +18,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @qk_norm_and_partial_rope(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @qk_norm_and_partial_rope(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h weight @n eps 1.0e-5 : tensor<?x64xf32>
@@ -30,8 +31,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q2 = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv: fused @n, @q_proj, @k_proj, @v_proj, qk_norm, rope, kv_write}}
-      llm.kv_write %k2, %v0, %rows, %kv : tensor<?x32xf32>, <2x16xf32>
-      %a = llm.attention %q2, %rows, %kv scale 0.25 : tensor<?x64xf32>, <2x16xf32>
+      llm.kv_write %k2, %v0, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q2, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
       llm.yield %a : tensor<?x64xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
@@ -42,7 +43,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
 // -----
 
 // CHECK-LABEL: llm.entry @positions_are_not_encoded
-// CHECK: llm.norm_qkv %h, %rows, %kv norm @n layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj : 
+// CHECK: llm.norm_qkv %h, %rows, @kv norm @n layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj : 
 llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
@@ -57,7 +58,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @positions_are_not_encoded(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @positions_are_not_encoded(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h weight @n eps 1.0e-5 : tensor<?x64xf32>
@@ -65,8 +67,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
       %v0 = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv: fused @n, @q_proj, @k_proj, @v_proj, kv_write}}
-      llm.kv_write %k0, %v0, %rows, %kv : tensor<?x32xf32>, <2x16xf32>
-      %a = llm.attention %q0, %rows, %kv scale 0.25 : tensor<?x64xf32>, <2x16xf32>
+      llm.kv_write %k0, %v0, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q0, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
       llm.yield %a : tensor<?x64xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
@@ -92,7 +94,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @a_norm_on_k_alone(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @a_norm_on_k_alone(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h weight @n eps 1.0e-5 : tensor<?x64xf32>
@@ -103,8 +106,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q2 = llm.rope %q0, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv not fused: qk_norm on one of @q_proj and @k_proj}}
-      llm.kv_write %k2, %v0, %rows, %kv : tensor<?x32xf32>, <2x16xf32>
-      %a = llm.attention %q2, %rows, %kv scale 0.25 : tensor<?x64xf32>, <2x16xf32>
+      llm.kv_write %k2, %v0, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q2, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
       llm.yield %a : tensor<?x64xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
@@ -130,7 +133,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @heads_with_norms_of_their_own(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @heads_with_norms_of_their_own(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h weight @n eps 1.0e-5 : tensor<?x64xf32>
@@ -142,8 +146,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q2 = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv not fused: @wide is no rms_norm that all heads of 16 share}}
-      llm.kv_write %k2, %v0, %rows, %kv : tensor<?x32xf32>, <2x16xf32>
-      %a = llm.attention %q2, %rows, %kv scale 0.25 : tensor<?x64xf32>, <2x16xf32>
+      llm.kv_write %k2, %v0, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q2, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
       llm.yield %a : tensor<?x64xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
@@ -169,7 +173,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @a_norm_without_weights(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @a_norm_without_weights(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.layer_norm %h eps 1.0e-5 : tensor<?x64xf32>
@@ -179,8 +184,8 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
       %q2 = llm.rope %q0, %rows, @rope head_dim 16 : tensor<?x64xf32>
       %k2 = llm.rope %k0, %rows, @rope head_dim 16 : tensor<?x32xf32>
       // expected-remark@+1 {{norm_qkv not fused: the input of @k_proj is not a norm}}
-      llm.kv_write %k2, %v0, %rows, %kv : tensor<?x32xf32>, <2x16xf32>
-      %a = llm.attention %q2, %rows, %kv scale 0.25 : tensor<?x64xf32>, <2x16xf32>
+      llm.kv_write %k2, %v0, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q2, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
       llm.yield %a : tensor<?x64xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>

@@ -18,7 +18,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @fuses_on_either_side(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @fuses_on_either_side(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
@@ -54,7 +54,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @the_norm_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @the_norm_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>

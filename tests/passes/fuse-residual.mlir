@@ -10,7 +10,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @fuses_the_right_side(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @fuses_the_right_side(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
     // expected-remark@+1 {{linear_residual: fused @o_proj, add}}
@@ -31,7 +31,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @fuses_the_left_side_with_bias(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @fuses_the_left_side_with_bias(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
     %ob = llm.bias %o, @o_bias : tensor<?x64xf32>
@@ -53,7 +53,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @linear_has_a_second_use(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @linear_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
     // expected-remark@+1 {{linear_residual not fused: @o_proj has another use}}
@@ -75,7 +75,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @a_linear_added_to_itself(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @a_linear_added_to_itself(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
     // expected-remark@+1 {{linear_residual not fused: @o_proj has another use}}
@@ -96,7 +96,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @o_bias bias "ob" : tensor<64xf32>
   llm.weight @norm norm "n" : tensor<64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @a_sum_without_a_linear(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @a_sum_without_a_linear(%rows: !llm.rows) decode max_rows 4 {
     %h = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %z = llm.add %h, %h : tensor<?x64xf32>
     %l = llm.logits %z, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>
@@ -123,7 +123,7 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
   llm.weight @up_bias bias "{layer}.ub" : tensor<2x96xf32>
   llm.weight @down_proj matrix "{layer}.d" : tensor<2x64x96xf32>
   llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
-  llm.entry @scaled(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @scaled(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>

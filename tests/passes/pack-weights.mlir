@@ -7,12 +7,12 @@
 // CHECK:         llm.entry @decode
 llm.model @tied architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf16>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %l = llm.logits %x, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
     llm.return %l : tensor<?x128xf32>
   }
-  llm.entry @prefill(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf16>) max_rows 64 {
+  llm.entry @prefill(%rows: !llm.rows) prefill max_rows 64 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %l = llm.logits %x, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
     llm.return %l : tensor<?x128xf32>
@@ -38,10 +38,11 @@ llm.model @untied architecture "llama" hidden_size 64 intermediate_size 96 num_h
   llm.weight @k_bias bias "kb.{layer}" : tensor<2x32xbf16>
   llm.weight @v_bias bias "vb.{layer}" : tensor<2x32xbf16>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xbf16>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
-      %q = llm.norm_qkv %h, %rows, %kv norm @norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj bias @q_bias, @k_bias, @v_bias : tensor<?x64xf32>, !llm.kv_cache<2x16xf32> -> tensor<?x64xf32>
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj bias @q_bias, @k_bias, @v_bias : tensor<?x64xf32> -> tensor<?x64xf32>
       %z = llm.add %h, %q : tensor<?x64xf32>
       llm.yield %z : tensor<?x64xf32>
     }

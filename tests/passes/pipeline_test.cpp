@@ -18,6 +18,9 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
+using testing::Pair;
+
+namespace schema = llmrt::schema;
 
 TEST(DisablePass, TakesAListOfNames) {
   auto disabled = parseDisabledPasses("llm-fuse-norm-qkv,llm-plan-memory");
@@ -100,8 +103,67 @@ TEST(Schedule, IsAnEntryPointOfThePlan) {
       ops, ElementsAre("norm_qkv", "attention", "linear_residual", "norm_glu", "linear_residual"));
   // 3 x 24 outputs of 24 inputs in bf16, and the norm in f32.
   EXPECT_EQ(prefill->sections[1]->phases[0]->weight_bytes, 3u * 24 * 24 * 2 + 24 * 4);
-  EXPECT_TRUE(prefill->sections[2]->phases[0]->on_logits_rows);
-  EXPECT_EQ(prefill->buffers[prefill->logits_buffer]->rows, 20u);
+  EXPECT_EQ(prefill->sections[2]->phases[0]->axis, schema::Axis::logits_row);
+  EXPECT_EQ(prefill->sections[1]->phases[0]->axis, schema::Axis::row);
+  ASSERT_EQ(prefill->outputs.size(), 1u);
+  EXPECT_EQ(prefill->outputs[0]->name, "logits");
+  EXPECT_EQ(prefill->outputs[0]->axis, schema::Axis::logits_row);
+  EXPECT_EQ(prefill->buffers[prefill->outputs[0]->buffer]->rows, 20u);
+  EXPECT_EQ(prefill->kind, schema::StepKind::prefill);
+}
+
+// Each input once, whatever the number of phases that ask for it; operands name it by its index.
+TEST(Schedule, ListsTheInputsOfItsSteps) {
+  mlir::MLIRContext context;
+  auto module = decoderModule(context, {});
+  mlir::PassManager pm(&context);
+  buildPipeline(pm, {});
+  ASSERT_TRUE(mlir::succeeded(pm.run(*module)));
+  llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
+  auto decode = toEntryPoint(*model.getBody().getOps<llm::ScheduleOp>().begin(), PlanIndex(model));
+  ASSERT_TRUE(mlir::succeeded(decode));
+  EXPECT_EQ(decode->kind, schema::StepKind::decode);
+  std::vector<std::string> names;
+  for (const auto& input : decode->inputs) {
+    names.push_back(input->name);
+    EXPECT_EQ(input->dtype, schema::DType::i32);
+    EXPECT_EQ(input->width, 1u);
+    EXPECT_EQ(input->axis,
+              input->name == "logits_rows" ? schema::Axis::logits_row : schema::Axis::row);
+  }
+  EXPECT_THAT(names, ElementsAre("token_id", "pos", "seq", "logits_rows"));
+  const schema::PhaseT& attention = *decode->sections[1]->phases[1];
+  std::vector<std::pair<schema::Space, uint32_t>> operands;
+  for (const auto& o : attention.operands) operands.emplace_back(o->space, o->index);
+  using schema::Space;
+  EXPECT_THAT(operands,
+              ElementsAre(Pair(Space::arena, 1), Pair(Space::input, 1), Pair(Space::input, 2),
+                          Pair(Space::block_table, 0), Pair(Space::keys, 0), Pair(Space::values, 0),
+                          Pair(Space::arena, 2)));
+}
+
+// Attention with a window has a kernel of its own, and phases name the state of their layers.
+TEST(Schedule, PhasesNameTheStateOfTheirLayers) {
+  mlir::MLIRContext context;
+  auto module = decoderModule(context, {.window = 4, .windowedLayers = 1});
+  mlir::PassManager pm(&context);
+  buildPipeline(pm, {});
+  ASSERT_TRUE(mlir::succeeded(pm.run(*module)));
+  std::vector<std::string> states;
+  std::set<std::string> kernels;
+  module->walk([&](llm::PhaseOp phase) {
+    for (mlir::Attribute attr : phase.getOperands()) {
+      auto operand = llvm::cast<llm::OperandAttr>(attr);
+      if (operand.getSpace() != llm::Space::keys) continue;
+      states.push_back(operand.getSymbol().getValue().str());
+      kernels.insert(phase.getKernel().str());
+    }
+  });
+  // norm_qkv and attention, in each of two layers, in each of two schedules.
+  EXPECT_THAT(states, ElementsAre("kv_window4", "kv_window4", "kv", "kv", "kv_window4",
+                                  "kv_window4", "kv", "kv"));
+  EXPECT_THAT(kernels, Contains("attention_3x3x8_window4_kvbf16_decode"));
+  EXPECT_THAT(kernels, Contains("attention_3x3x8_kvbf16_decode"));
 }
 
 TEST(Schedule, KernelNamesAreUniqueCIdentifiers) {

@@ -2,7 +2,7 @@
 
 // @add_2 is made from @add while @rms_norm and the stream are still to be read, so all four have bytes of their own. The
 // logits come when all but the stream are dead.
-// CHECK:      llm.schedule @decode max_rows 4 max_logits_rows 4 arena_bytes 4096
+// CHECK:      llm.schedule @decode decode max_rows 4 max_logits_rows 4 arena_bytes 4096
 // CHECK-NEXT: llm.buffer @residual offset 2048
 // CHECK-NEXT: llm.buffer @rms_norm offset 0
 // CHECK-NEXT: llm.buffer @add offset 1024
@@ -13,7 +13,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
   // expected-remark@+1 {{memory plan of @decode: 4096 bytes for 5 buffers of 6144 bytes}}
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>

@@ -4,7 +4,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     // expected-error@+1 {{cannot be scheduled: its weights are not packed, run llm-pack-weights first}}
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %l = llm.logits %x, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>

@@ -14,7 +14,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
       %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
@@ -33,7 +33,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     // expected-error@+1 {{cannot be scheduled: the residual stream cannot stay in one buffer, a layer uses its input where or after it makes its result}}
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
@@ -52,7 +52,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     // expected-error@+1 {{cannot be scheduled: the residual stream cannot stay in one buffer, its first value is used in or after the layers}}
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
@@ -72,7 +72,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     // expected-error@+1 {{cannot be scheduled: the residual stream cannot stay in one buffer, its first value is used in or after the layers}}
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
@@ -89,7 +89,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     // expected-error@+2 {{cannot be scheduled: what it returns are not logits}}
     %l = llm.linear %x, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>
@@ -103,7 +103,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
   llm.weight @norm norm "n.{layer}" : tensor<2x64xf32>
   llm.weight @lm_head matrix "lm_head" : tensor<128x64xf32>
-  llm.entry @decode(%rows: !llm.rows, %kv: !llm.kv_cache<2x16xf32>) max_rows 4 {
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 4 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
     %l = llm.logits %x, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>
     // expected-error@+1 {{cannot be scheduled: it reads logits, which exist for the wanted rows only}}

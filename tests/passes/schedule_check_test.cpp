@@ -35,12 +35,21 @@ std::unique_ptr<schema::PhaseT> phase(const char* op, std::vector<uint32_t> read
   return p;
 }
 
+/// What a phase takes to read or write keys and values: [pos, block table, keys, values].
+void addState(schema::PhaseT& phase, Access access, uint32_t state) {
+  phase.operands.push_back(operand(Access::read, Space::input, 1));
+  phase.operands.push_back(operand(Access::read, Space::block_table, state));
+  phase.operands.push_back(operand(access, Space::keys, state));
+  phase.operands.push_back(operand(access, Space::values, state));
+}
+
 /// A decoder of three layers: q and attention share bytes with the MLP, as their lives do not
 /// overlap.
 class ScheduleCheck : public testing::Test {
  protected:
   ScheduleCheck() {
     entry_.name = "decode";
+    entry_.kind = schema::StepKind::decode;
     entry_.max_rows = 4;
     entry_.max_logits_rows = 4;
     for (const char* name : {"residual", "q", "attention", "middle", "mlp", "logits"}) {
@@ -57,23 +66,27 @@ class ScheduleCheck : public testing::Test {
     entry_.buffers[kQ]->offset_bytes = entry_.buffers[kMlp]->offset_bytes = 512;
     entry_.buffers[kAttention]->offset_bytes = entry_.buffers[kLogits]->offset_bytes = 768;
     entry_.arena_bytes = 1024;
-    entry_.logits_buffer = kLogits;
+    for (const char* name : {"token_id", "pos"}) addInput(name);
+    entry_.outputs.push_back(std::make_unique<schema::OutputT>());
+    entry_.outputs.back()->name = "logits";
+    entry_.outputs.back()->axis = schema::Axis::logits_row;
+    entry_.outputs.back()->buffer = kLogits;
 
     section(false, 0, 1).push_back(phase("embed", {}, {kResidual}));
+    entry_.sections.back()->phases.back()->operands.push_back(
+        operand(Access::read, Space::input, 0));
     auto& layers = section(true, 0, 3);
     layers.push_back(phase("norm_qkv", {kResidual}, {kQ}));
     layers.back()->operands.push_back(operand(Access::read, Space::weights, 1));
     layers.back()->operands.push_back(operand(Access::read, Space::rope, 0));
-    layers.back()->operands.push_back(operand(Access::write, Space::kv_keys, 0));
-    layers.back()->operands.push_back(operand(Access::write, Space::kv_values, 0));
+    addState(*layers.back(), Access::write, 0);
     layers.push_back(phase("attention", {kQ}, {kAttention}));
-    layers.back()->operands.push_back(operand(Access::read, Space::kv_keys, 0));
-    layers.back()->operands.push_back(operand(Access::read, Space::kv_values, 0));
+    addState(*layers.back(), Access::read, 0);
     layers.push_back(phase("o_proj", {kAttention, kResidual}, {kMiddle}));
     layers.push_back(phase("norm_glu", {kMiddle}, {kMlp}));
     layers.push_back(phase("down_proj", {kMlp, kMiddle}, {kResidual}));
     section(false, 0, 1).push_back(phase("norm_logits", {kResidual}, {kLogits}));
-    entry_.sections.back()->phases.back()->on_logits_rows = true;
+    entry_.sections.back()->phases.back()->axis = schema::Axis::logits_row;
     entry_.sections.back()->phases.back()->operands.push_back(
         operand(Access::read, Space::weights, 0));
 
@@ -82,9 +95,14 @@ class ScheduleCheck : public testing::Test {
     context_.num_kernels = 1;
     context_.num_rope_tables = 1;
     context_.weights = {{0, 0}, {0, 3}};
-    context_.kv_groups = {{0, 3}};
+    context_.states = {{.layers = {0, 1, 2}}};
   }
 
+  void addInput(const char* name) {
+    entry_.inputs.push_back(std::make_unique<schema::InputT>());
+    entry_.inputs.back()->name = name;
+    entry_.inputs.back()->dtype = schema::DType::i32;
+  }
   std::vector<std::unique_ptr<schema::PhaseT>>& section(bool isLayers, uint32_t first,
                                                         uint32_t count) {
     auto s = std::make_unique<schema::SectionT>();
@@ -118,9 +136,81 @@ TEST_F(ScheduleCheck, FindsSwappedPhases) {
 }
 
 TEST_F(ScheduleCheck, FindsAttentionBeforeTheKvWrite) {
-  std::swap(layers()[0]->operands[4], layers()[0]->operands.back());
+  layers()[0]->operands.erase(layers()[0]->operands.begin() + 6);
+  expectError("section 1 phase 1 (attention): reads the keys of its layer before they are written");
+}
+
+TEST_F(ScheduleCheck, FindsAttentionBeforeTheValuesAreWritten) {
   layers()[0]->operands.pop_back();
-  expectError("section 1 phase 1 (attention): reads the ");
+  expectError(
+      "section 1 phase 1 (attention): reads the values of its layer before they are written");
+}
+
+TEST_F(ScheduleCheck, AWriteOfOneStateIsNoneOfAnother) {
+  context_.states.push_back({.layers = {0, 1, 2}});  // of another window, say
+  for (auto& o : layers()[1]->operands)
+    if (o->space == Space::keys || o->space == Space::values) o->index = 1;
+  expectError("section 1 phase 1 (attention): reads the keys of its layer before they are written");
+  // Writing both makes it whole.
+  addState(*layers()[0], Access::write, 1);
+  const Status s = checkSchedule(entry_, context_);
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
+TEST_F(ScheduleCheck, SectionsOfLayersHaveStatesOfTheirOwn) {
+  // Layer 0 has state 0, layers 1 and 2 have state 1.
+  context_.states = {{.layers = {0}}, {.layers = {1, 2}}};
+  auto rest = std::make_unique<schema::SectionT>(*entry_.sections[1]);
+  rest->first_layer = 1;
+  rest->num_layers = 2;
+  entry_.sections[1]->num_layers = 1;
+  for (auto& p : rest->phases)
+    for (auto& o : p->operands)
+      if (o->space >= Space::keys && o->space != Space::rope && o->space != Space::input)
+        o->index = 1;
+  entry_.sections.insert(entry_.sections.begin() + 2, std::move(rest));
+  const Status s = checkSchedule(entry_, context_);
+  EXPECT_TRUE(s.ok()) << s.message();
+  // What layer 0 wrote is not there in layer 1.
+  for (auto& o : entry_.sections[2]->phases[0]->operands)
+    if (o->space == Space::keys) o = operand(Access::read, Space::input, 0);
+  expectError("section 2 phase 1 (attention): reads the keys of its layer before they are written");
+}
+
+TEST_F(ScheduleCheck, FindsAStateThatAStepLeavesOut) {
+  context_.states.push_back({.layers = {0, 1, 2}});
+  expectError("its phases write state 1 in 0 of its 3 layers");
+}
+
+TEST_F(ScheduleCheck, ARecurrentStateIsReadBeforeItIsWritten) {
+  context_.states.push_back({.recurrent = true, .layers = {0, 1, 2}});
+  layers()[2]->operands.push_back(operand(Access::read, Space::slots, 1));
+  layers()[2]->operands.push_back(operand(Access::read_write, Space::recurrent, 1));
+  Status s = checkSchedule(entry_, context_);
+  EXPECT_TRUE(s.ok()) << s.message();
+  layers()[2]->operands.back()->index = 0;
+  expectError("(o_proj): state 0 is of keys and values: it has blocks, no slots");
+  layers()[2]->operands.back()->index = 1;
+  layers()[1]->operands[3]->index = 1;
+  expectError("(attention): state 1 is recurrent: it has slots, no blocks");
+}
+
+TEST_F(ScheduleCheck, FindsAVerifyThatWritesARecurrentState) {
+  context_.states.push_back({.recurrent = true, .layers = {0, 1, 2}});
+  entry_.kind = schema::StepKind::verify;
+  layers()[2]->operands.push_back(operand(Access::read_write, Space::recurrent, 1));
+  expectError("(o_proj): writes recurrent state 1, which a verify step leaves as it is");
+  layers()[2]->operands.back()->access = Access::read;
+  const Status s = checkSchedule(entry_, context_);
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
+TEST_F(ScheduleCheck, FindsWritesToWhatTheRuntimeFillsIn) {
+  layers()[0]->operands[4]->access = Access::write;
+  expectError("(norm_qkv): writes input pos");
+  layers()[0]->operands[4]->access = Access::read;
+  layers()[0]->operands[5]->access = Access::write;
+  expectError("(norm_qkv): writes the block table of state 0");
 }
 
 TEST_F(ScheduleCheck, EachLayerWritesKeysOfItsOwn) {
@@ -167,6 +257,7 @@ TEST_F(ScheduleCheck, OneLayerHasNoNext) {
   layers()[2]->operands[1]->index = kAttention;
   buffer(kMlp).offset_bytes = 0;
   entry_.sections[1]->num_layers = context_.num_layers = 1;
+  context_.states[0].layers = {0};
   entry_.sections[2]->phases[0]->operands[0]->index = kMiddle;
   const Status s = checkSchedule(entry_, context_);
   EXPECT_TRUE(s.ok()) << s.message();
@@ -194,7 +285,7 @@ TEST_F(ScheduleCheck, FindsUnalignedBuffers) {
 
 TEST_F(ScheduleCheck, FindsBuffersOfTooFewBytesOrRows) {
   buffer(kQ).bytes = 255;
-  expectError("buffer q: 4 rows of 16 floats in 255 bytes");
+  expectError("buffer q: 4 rows of 16 f32 in 255 bytes");
   buffer(kQ).bytes = 256;
   buffer(kQ).rows = 3;
   expectError("(norm_qkv): writes 4 rows to buffer q of 3");
@@ -207,9 +298,12 @@ TEST_F(ScheduleCheck, FindsIndicesOutOfRange) {
   layers()[1]->kernel = 1;
   expectError("section 1 phase 1 (attention): kernel 1 of 1");
   layers()[1]->kernel = 0;
-  entry_.logits_buffer = 6;
-  expectError("logits_buffer is 6 of 6 buffers");
-  entry_.logits_buffer = kLogits;
+  entry_.outputs[0]->buffer = 6;
+  expectError("output logits: buffer 6 of 6");
+  entry_.outputs[0]->buffer = kLogits;
+  entry_.inputs.pop_back();
+  expectError("(norm_qkv): input 1 of 1");
+  addInput("pos");
   context_.num_rope_tables = 0;
   expectError("(norm_qkv): rope table 0 of 0");
   context_.num_rope_tables = 1;
@@ -221,16 +315,18 @@ TEST_F(ScheduleCheck, FindsWeightsAndCachesOfOtherLayers) {
   context_.weights[1] = {1, 2};
   expectError("(norm_qkv): weight 1 is not one of every layer of section 1");
   context_.weights[1] = {0, 3};
-  context_.kv_groups[0] = {0, 2};
-  expectError("(norm_qkv): KV group 0 does not hold every layer of section 1");
+  context_.states[0].layers = {0, 2};
+  expectError("(norm_qkv): state 0 is not one of every layer of section 1");
+  context_.states.clear();
+  expectError("(norm_qkv): state 0 of 0");
 }
 
 TEST_F(ScheduleCheck, FindsLogitsThatNobodyWritesOrThatAreOverwritten) {
   entry_.sections[2]->phases[0]->operands[1]->index = kQ;
-  expectError("no phase writes the logits buffer logits");
+  expectError("no phase writes the output logits");
   entry_.sections[2]->phases[0]->operands[1]->index = kLogits;
   entry_.sections[2]->phases.push_back(phase("late", {kResidual}, {kAttention}));
-  expectError("at the end buffer attention has taken bytes of the logits logits");
+  expectError("at the end buffer attention has taken bytes of the output logits");
 }
 
 TEST_F(ScheduleCheck, FindsWhatWouldNotEnd) {
@@ -262,8 +358,8 @@ TEST_F(ScheduleCheck, ChecksEveryEntryPointOfAPlan) {
     w->num_layers = layers;
     plan.weights.push_back(std::move(w));
   }
-  plan.kv_groups.push_back(std::make_unique<schema::KvGroupT>());
-  plan.kv_groups[0]->num_layers = 3;
+  plan.states.push_back(std::make_unique<schema::StateT>());
+  plan.states[0]->layers = {0, 1, 2};
   entry_.buffers[kMlp]->offset_bytes = 256;
   plan.entry_points.push_back(std::make_unique<schema::EntryPointT>(std::move(entry_)));
   flatbuffers::FlatBufferBuilder builder;

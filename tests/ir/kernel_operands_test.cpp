@@ -1,0 +1,255 @@
+// The operands of every op's kernel, in the order of the kernel's argument list. Kernels in plans
+// are called with them: who changes a line here changes the ABI of that kernel.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "ir/LLM.h"
+#include "mlir/Parser/Parser.h"
+
+namespace llmc {
+namespace {
+
+using namespace llm;
+using testing::Contains;
+using testing::ElementsAreArray;
+
+// Every op twice where it has optional operands: with none of them in @least, with all in @most.
+constexpr const char* kModel = R"mlir(
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4
+    num_layers 1 vocab_size 20 max_seq_len 16 max_batch 2 {
+  llm.weight @embed matrix "e" : tensor<20x8xf32>
+  llm.weight @positions matrix "p" : tensor<16x8xf32>
+  llm.weight @w8 matrix "w8" : tensor<8x8xf32>
+  llm.weight @w4 matrix "w4" : tensor<4x8xf32>
+  llm.weight @w12 matrix "w12" : tensor<12x8xf32>
+  llm.weight @heads matrix "h" : tensor<12x4xf32>
+  llm.weight @router matrix "r" : tensor<6x8xf32>
+  llm.weight @expert matrix "{expert}.x" experts 6 : tensor<6x4x8xf32>
+  llm.weight @expert_bias bias "{expert}.xb" experts 6 : tensor<6x4xf32>
+  llm.weight @expert_out matrix "{expert}.o" experts 6 : tensor<6x8x4xf32>
+  llm.weight @expert_out_bias bias "{expert}.ob" experts 6 : tensor<6x8xf32>
+  llm.weight @norm norm "n" : tensor<8xf32>
+  llm.weight @head_norm norm "hn" : tensor<4xf32>
+  llm.weight @b8 bias "b8" : tensor<8xf32>
+  llm.weight @b4 bias "b4" : tensor<4xf32>
+  llm.weight @b12 bias "b12" : tensor<12xf32>
+  llm.weight @b6 bias "b6" : tensor<6xf32>
+  llm.weight @b2 bias "b2" : tensor<2xf32>
+  llm.weight @b20 bias "b20" : tensor<20xf32>
+  llm.rope_table @rope [1.0, 0.5]
+  llm.state @kv : !llm.kv<1x4xf16> layers 0:1
+  llm.entry @least(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 1 : tensor<?x8xf32> {
+      %rms = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x8xf32>
+      %ln = llm.layer_norm %h eps 1.0e-5 : tensor<?x8xf32>
+      %qn = llm.qk_norm %h, @head_norm eps 1.0e-5 head_dim 4 : tensor<?x8xf32>
+      %s = llm.scale %h by 0.5 : tensor<?x8xf32>
+      %one = llm.linear %h, @w4 : tensor<?x8xf32> -> tensor<?x4xf32>
+      %c = llm.concat %h, %one heads 2 : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x12xf32>
+      %hl = llm.head_linear %h, @heads heads 2 : tensor<?x8xf32> -> tensor<?x12xf32>
+      %b = llm.bias %h, @b8 : tensor<?x8xf32>
+      %r = llm.rope %h, %rows, @rope head_dim 4 : tensor<?x8xf32>
+      llm.kv_write %one, %one, %rows, @kv : tensor<?x4xf32>, tensor<?x4xf32>
+      %a = llm.attention %h, %rows, @kv scale 0.5 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %act = llm.activation %h silu : tensor<?x8xf32>
+      %m = llm.mul %h, %a : tensor<?x8xf32>
+      %add = llm.add %h, %a : tensor<?x8xf32>
+      %l = llm.linear %h, @router : tensor<?x8xf32> -> tensor<?x6xf32>
+      %route = llm.route %l top_k 2 softmax : tensor<?x6xf32> -> tensor<?x4xf32>
+      %g = llm.expert_glu %h, %route proj @expert, @expert silu : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
+      %d = llm.expert_down %g, %route, @expert_out : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @w8, @w4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %glu = llm.norm_glu %h norm @norm eps 1.0e-5 proj @w12, @w12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
+      %nl = llm.norm_linear %h norm @norm eps 1.0e-5 proj @w12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
+      %lr = llm.linear_residual %q, %h, @w8 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %nr = llm.norm_residual %q, %h norm @norm eps 1.0e-5 : tensor<?x8xf32>
+      %w1 = llm.linear %h, @gate_of_one : tensor<?x8xf32> -> tensor<?x1xf32>
+      %sr = llm.scale_rows %h, %w1 : tensor<?x8xf32>, tensor<?x1xf32>
+      llm.yield %nr : tensor<?x8xf32>
+    }
+    %early = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
+    %z = llm.norm_logits %y, %rows norm @norm eps 1.0e-5, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %z : tensor<?x20xf32>
+  }
+  llm.weight @gate_of_one matrix "g1" : tensor<1x8xf32>
+  llm.entry @most(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed positions @positions : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 1 : tensor<?x8xf32> {
+      %ln = llm.layer_norm %h weight @norm bias @b8 eps 1.0e-5 : tensor<?x8xf32>
+      %a = llm.attention %h, %rows, @kv scale 0.5 softcap 50.0 sinks @b2 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %l = llm.linear %h, @router : tensor<?x8xf32> -> tensor<?x6xf32>
+      %route = llm.route %l top_k 2 softmax bias @b6 : tensor<?x6xf32> -> tensor<?x4xf32>
+      %g = llm.expert_glu %h, %route proj @expert, @expert bias @expert_bias, @expert_bias silu limit 7.0 : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
+      %d = llm.expert_down %g, %route, @expert_out bias @expert_out_bias : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @b8 layer eps 1.0e-5 proj @w8, @w4, @w4 bias @b8, @b4, @b4 qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x8xf32> -> tensor<?x8xf32>
+      %glu = llm.norm_glu %h norm @norm shift @b8 layer eps 1.0e-5 proj @w12, @w12 bias @b12, @b12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
+      %nl = llm.norm_linear %h norm @norm shift @b8 layer eps 1.0e-5 proj @w12 bias @b12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
+      %lr = llm.linear_residual %q, %h, @w8 bias @b8 : tensor<?x8xf32> -> tensor<?x8xf32>
+      llm.yield %lr : tensor<?x8xf32>
+    }
+    %early = llm.logits %y, %rows, @embed bias @b20 : tensor<?x8xf32> -> tensor<?x20xf32>
+    %z = llm.norm_logits %y, %rows norm @norm shift @b8 layer eps 1.0e-5, @embed bias @b20 : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %z : tensor<?x20xf32>
+  }
+}
+)mlir";
+
+using Lists = std::map<std::string, std::vector<std::string>>;
+
+// "SPACE NAME", with "write" before it where it is not read only.
+const Lists kLeast = {
+    {"embed", {"input token_id", "weights weight", "write arena y"}},
+    {"rms_norm", {"arena x", "weights weight", "write arena y"}},
+    {"layer_norm", {"arena x", "write arena y"}},
+    {"qk_norm", {"arena x", "weights weight", "write arena y"}},
+    {"scale", {"arena x", "write arena y"}},
+    {"scale_rows", {"arena x", "arena by", "write arena y"}},
+    {"concat", {"arena a", "arena b", "write arena y"}},
+    {"linear", {"arena x", "weights weight", "write arena y"}},
+    {"head_linear", {"arena x", "weights weight", "write arena y"}},
+    {"bias", {"arena x", "weights weight", "write arena y"}},
+    {"rope", {"arena x", "input pos", "rope table", "write arena y"}},
+    {"kv_write",
+     {"arena k", "arena v", "input pos", "input seq", "block_table block_table", "write keys keys",
+      "write values values"}},
+    {"attention",
+     {"arena q", "input pos", "input seq", "block_table block_table", "keys keys", "values values",
+      "write arena y"}},
+    {"activation", {"arena x", "write arena y"}},
+    {"mul", {"arena a", "arena b", "write arena y"}},
+    {"add", {"arena a", "arena b", "write arena y"}},
+    {"route", {"arena x", "write arena y"}},
+    {"expert_glu", {"arena x", "arena route", "weights weight", "write arena y"}},
+    {"expert_down", {"arena x", "arena route", "weights weight", "write arena y"}},
+    {"logits", {"arena x", "weights weight", "input logits_rows", "write arena y"}},
+    {"norm_qkv",
+     {"arena x", "weights norm", "weights weight", "input pos", "input seq",
+      "block_table block_table", "write keys keys", "write values values", "write arena q"}},
+    {"norm_glu", {"arena x", "weights norm", "weights weight", "write arena y"}},
+    {"norm_linear", {"arena x", "weights norm", "weights weight", "write arena y"}},
+    {"linear_residual", {"arena x", "arena residual", "weights weight", "write arena y"}},
+    {"norm_residual", {"arena x", "arena residual", "weights norm", "write arena y"}},
+    {"norm_logits",
+     {"arena x", "weights norm", "weights weight", "input logits_rows", "write arena y"}},
+};
+
+const Lists kMost = {
+    {"embed",
+     {"input token_id", "weights weight", "input pos", "weights positions", "write arena y"}},
+    {"layer_norm", {"arena x", "weights weight", "weights bias", "write arena y"}},
+    {"attention",
+     {"arena q", "input pos", "input seq", "block_table block_table", "keys keys", "values values",
+      "weights sinks", "write arena y"}},
+    {"route", {"arena x", "weights bias", "write arena y"}},
+    {"expert_glu",
+     {"arena x", "arena route", "weights weight", "weights gate_bias", "weights up_bias",
+      "write arena y"}},
+    {"expert_down", {"arena x", "arena route", "weights weight", "weights bias", "write arena y"}},
+    {"logits", {"arena x", "weights weight", "weights bias", "input logits_rows", "write arena y"}},
+    {"norm_qkv",
+     {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights bias",
+      "weights q_norm", "weights k_norm", "rope rope", "input pos", "input seq",
+      "block_table block_table", "write keys keys", "write values values", "write arena q"}},
+    {"norm_glu",
+     {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights bias",
+      "write arena y"}},
+    {"norm_linear",
+     {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights bias",
+      "write arena y"}},
+    {"linear_residual",
+     {"arena x", "arena residual", "weights weight", "weights bias", "write arena y"}},
+    {"norm_logits",
+     {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights bias",
+      "input logits_rows", "write arena y"}},
+};
+
+std::vector<std::string> described(KernelOpInterface op) {
+  std::vector<std::string> list;
+  for (const KernelOperand& o : op.getKernelOperands()) {
+    std::string access;
+    if (o.access != Access::read) access = stringifyAccess(o.access).str() + " ";
+    list.push_back(access + stringifySpace(o.space).str() + " " + o.name.str());
+  }
+  return list;
+}
+
+class KernelOperands : public testing::Test {
+ protected:
+  void SetUp() override {
+    context_.getOrLoadDialect<LLMDialect>();
+    module_ = mlir::parseSourceString<mlir::ModuleOp>(kModel, &context_);
+    ASSERT_TRUE(module_);
+  }
+  static std::string nameOf(KernelOpInterface op) { return op->getName().stripDialect().str(); }
+  void walk(llvm::StringRef entry, llvm::function_ref<void(KernelOpInterface)> visit) {
+    ModelOp model = *module_->getOps<ModelOp>().begin();
+    mlir::SymbolTable::lookupSymbolIn(model, entry)->walk(visit);
+  }
+
+  mlir::MLIRContext context_;
+  mlir::OwningOpRef<mlir::ModuleOp> module_;
+};
+
+TEST_F(KernelOperands, LieInTheOrderThatPlansHave) {
+  walk("least", [](KernelOpInterface op) {
+    auto expected = kLeast.find(nameOf(op));
+    ASSERT_NE(expected, kLeast.end()) << nameOf(op);
+    EXPECT_THAT(described(op), ElementsAreArray(expected->second)) << nameOf(op);
+  });
+  walk("most", [](KernelOpInterface op) {
+    const Lists& lists = kMost.contains(nameOf(op)) ? kMost : kLeast;
+    EXPECT_THAT(described(op), ElementsAreArray(lists.at(nameOf(op)))) << nameOf(op);
+  });
+}
+
+TEST_F(KernelOperands, AreListedHereForEveryOpOfTheDialect) {
+  std::set<std::string> seen;
+  walk("least", [&](KernelOpInterface op) { seen.insert(nameOf(op)); });
+  for (mlir::RegisteredOperationName name : context_.getRegisteredOperations())
+    if (name.hasInterface<KernelOpInterface>()) {
+      EXPECT_THAT(seen, Contains(name.stripDialect().str()));
+    }
+  EXPECT_EQ(seen.size(), kLeast.size());
+}
+
+// What code generators, the scheduler and the plan writer rely on.
+TEST_F(KernelOperands, HaveUniqueNamesAndSayWhatTheyAre) {
+  std::set<std::string> inputs;
+  for (const StepInput& input : kStepInputs) {
+    EXPECT_TRUE(inputs.insert(input.name.str()).second) << input.name.str() << " twice";
+    EXPECT_GT(input.width, 0);
+  }
+  for (const char* entry : {"least", "most"}) {
+    walk(entry, [&](KernelOpInterface op) {
+      SCOPED_TRACE(nameOf(op));
+      std::set<llvm::StringRef> names;
+      std::vector<mlir::Value> tensors;
+      for (const KernelOperand& o : op.getKernelOperands()) {
+        SCOPED_TRACE(o.name.str());
+        EXPECT_TRUE(names.insert(o.name).second) << "twice";
+        EXPECT_EQ(o.space == Space::arena, static_cast<bool>(o.value));
+        EXPECT_EQ(o.space == Space::arena, o.symbols.empty());
+        if (o.space == Space::arena) tensors.push_back(o.value);
+        if (o.space == Space::input) {
+          EXPECT_THAT(inputs, Contains(o.symbols.front().getValue().str()));
+        } else if (o.space == Space::keys || o.space == Space::values ||
+                   o.space == Space::block_table) {
+          EXPECT_TRUE(lookupState(op, o.symbols.front()));
+        }
+      }
+      // The tensors are the op's own, in its order: row strides are counted by them.
+      std::vector<mlir::Value> own;
+      for (mlir::Value v : op->getOperands())
+        if (llvm::isa<mlir::RankedTensorType>(v.getType())) own.push_back(v);
+      own.insert(own.end(), op->result_begin(), op->result_end());
+      EXPECT_TRUE(tensors == own);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace llmc
