@@ -89,7 +89,7 @@ def both_products(step, plan, flags, length):
 
 
 # Lengths: 16 and fewer are decoded; a matrix goes from tiles of 128 rows to 256 behind 256 (1b: gate and up), behind 128, 512
-# and 1024 (7b: gate and up; q, k and v; the others), where codegen/cuda/Emit.cpp says `few`. Both sides of each, and ragged ends.
+# and 1024 (7b: gate and up; q, k and v; the others), where codegen/cuda/EmitProducts.cpp says `few`. Both sides of each, and ragged ends.
 # Experts' products take 128, 192 or 256 rows of one. Each expert has all rows of the prompt here: a choice at the edge of a
 # rounding would tip over too, and that is no small step.
 LENGTHS = {"demo.fb": (17, 64, 129, 250), "1b_short.fb": (17, 129, 256, 257, 1100),
