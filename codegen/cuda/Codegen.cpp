@@ -1,6 +1,40 @@
 #include "codegen/cuda/Codegen.h"
 
+#include <set>
+
 namespace llmc::cuda {
+
+namespace {
+
+/// Launches that say which part of their kernel they are, so that whoever runs it can tell that
+/// none is missing. Where that differs among the numbers of rows of one, it is several.
+std::vector<Launch> withParts(const std::vector<Launch>& launches) {
+  std::vector<Launch> result;
+  for (const Launch& launch : launches) {
+    std::set<int64_t> begins = {launch.minRows};  // numbers of rows from where on others run
+    for (const Launch& other : launches)
+      if (other.kernel == launch.kernel)
+        for (const int64_t rows : {other.minRows, other.maxRows + 1})
+          if (rows > launch.minRows && rows <= launch.maxRows) begins.insert(rows);
+    for (const int64_t rows : begins) {
+      Launch piece = launch;
+      piece.minRows = rows;
+      for (const Launch& other : launches) {
+        if (other.kernel != launch.kernel || other.minRows > rows || rows > other.maxRows) continue;
+        ++piece.parts;
+        piece.part += &other < &launch;
+      }
+      if (rows == launch.minRows || piece.part != result.back().part ||
+          piece.parts != result.back().parts) {
+        if (rows > launch.minRows) result.back().maxRows = rows - 1;
+        result.push_back(std::move(piece));
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace
 
 llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTarget& target) {
   const bool wgmma = target.hasWgmma();
@@ -15,16 +49,7 @@ llvm::Expected<CudaImage> compileKernels(const CudaSource& source, const CudaTar
   for (const Launch& launch : source.launches)
     if (launch.where != (wgmma ? Launch::kWithoutWgmma : Launch::kWithWgmma))
       image.launches.push_back(launch);
-  // Whoever runs the kernel can tell from this that none is missing.
-  for (Launch& launch : image.launches) {
-    for (const Launch& other : image.launches) {
-      if (other.kernel != launch.kernel || other.minRows > launch.minRows ||
-          launch.minRows > other.maxRows)
-        continue;
-      ++launch.parts;
-      launch.part += &other < &launch;
-    }
-  }
+  image.launches = withParts(image.launches);
   return image;
 }
 

@@ -1,4 +1,4 @@
-// Matrix products: launches of device/linear.cuh, tensor.cuh and wgmma.cuh.
+// Matrix products: launches of device/linear.cuh, batch.cuh, tensor.cuh and wgmma.cuh.
 #include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
@@ -26,10 +26,15 @@ int64_t panelsOf(const llm::Matrix& m) { return ceilDiv(m.rows, 16); }
 bool onTensorCores(const KernelForm& form, const llm::Matrix& m) {
   return !form.isDecode() && !form.has("logits_rows") && !m.type.isF32();
 }
-/// The scratch that a product takes for packed rows: fragments of 16, or tiles of 64 as wgmma has
-/// them.
+/// Whether a product has kernels for kLeastBatchRows to kBatchRows rows.
+bool hasBatches(const KernelForm& form) {
+  return (form.isDecode() || form.has("logits_rows")) && form.maxRows >= kLeastBatchRows;
+}
+/// The scratch that a product takes for packed rows: fragments of 16, tiles of 64 as wgmma has
+/// them, or a batch.
 int64_t packedBytes(const KernelForm& form, const llm::Matrix& m) {
-  return onTensorCores(form, m) ? ceilDiv(form.maxRows, 64) * 4 * ceilDiv(m.cols, 16) * 512 : 0;
+  if (onTensorCores(form, m)) return ceilDiv(form.maxRows, 64) * 4 * ceilDiv(m.cols, 16) * 512;
+  return hasBatches(form) ? batchPackedBytes(m.cols, m.type) : 0;
 }
 /// `offset` bytes of scratch behind the counters.
 std::string scratchAt(int64_t offset) {
@@ -58,10 +63,17 @@ class ProductText {
         finish_(std::move(finish)) {}
 
   Functions emit() {
-    if (onTensorCores(form_, matrix_))
+    if (onTensorCores(form_, matrix_)) {
       manyRows();
-    else
-      fewRows();
+    } else if (!hasBatches(form_)) {
+      oneRow();
+      if (form_.maxRows > 1) fourRows(2, form_.maxRows);
+    } else {
+      oneRow();
+      fourRows(2, kLeastBatchRows - 1);
+      batches();
+      if (form_.maxRows > kBatchRows) fourRows(kBatchRows + 1, form_.maxRows);
+    }
     result_.scratchBytes = packedBytes(form_, matrix_);
     return std::move(result_);
   }
@@ -130,32 +142,62 @@ class ProductText {
          .blocksPerProcessor = 2});
   }
 
-  /// One row alone, as decoding has it, and four at a time: an output's sum has the same order in
-  /// both.
-  void fewRows() {
-    const bool gather = form_.has("logits_rows");
-    const std::string gathered =
-        gather ? (shift_.empty() ? ", nullptr" : shift_) + ", " + form_.ints("logits_rows")
-               : shift_;
-    for (const int64_t rows : {1, 4}) {
-      if (rows > 1 && form_.maxRows == 1) break;
-      const Staging staging = stagingOf(rows, matrix_.cols, matrix_.type, result_.problem);
-      const int64_t panels =
-          form_.options.panelsPerBlock ? form_.options.panelsPerBlock : panelsPerBlock(numPanels_);
-      // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32
-      // weights).
-      const bool spread = rows > 1 && !form_.isDecode() && !gather;
-      add(fmt::format("_{}row", rows),
-          fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec_, rows,
-                      boolean(staging.staged), panels, x_, norm_, eps_, weight_, finish_, gathered),
-          {.minRows = rows == 1 ? 1 : 2,
-           .maxRows = rows == 1 ? 1 : form_.maxRows,
+  // One row alone, as decoding has it, and four at a time: an output's sum has the same order in
+  // both, and in a batch.
+  void oneRow() { fewRows(1, 1, 1); }
+  void fourRows(int64_t minRows, int64_t maxRows) { fewRows(4, minRows, maxRows); }
+
+  void fewRows(int64_t rows, int64_t minRows, int64_t maxRows) {
+    const Staging staging = stagingOf(rows, matrix_.cols, matrix_.type, result_.problem);
+    const int64_t panels =
+        form_.options.panelsPerBlock ? form_.options.panelsPerBlock : panelsPerBlock(numPanels_);
+    // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32 weights).
+    const bool spread = rows > 1 && !form_.isDecode() && !form_.has("logits_rows");
+    add(fmt::format("_{}row", rows),
+        fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec_, rows,
+                    boolean(staging.staged), panels, x_, norm_, eps_, weight_, finish_, gathered()),
+        {.minRows = minRows,
+         .maxRows = maxRows,
+         .threads = 256,
+         .blocks = ceilDiv(numPanels_, panels),
+         .rowsPerBlock = spread ? rows : 0,
+         .dynamicSharedBytes = staging.bytes,
+         .blocksPerProcessor = fewRowsBlocks(staging)});
+  }
+
+  void batches() {
+    const std::string packed = fmt::format("reinterpret_cast<float*>({})", packed_);
+    add("_rows",
+        fmt::format("packBatch<{}>(args, {}, {}, {}, {}{});", spec_, x_, norm_, eps_, packed,
+                    gathered()),
+        {.minRows = kLeastBatchRows,
+         .maxRows = std::min(form_.maxRows, kBatchRows),
+         .threads = 256,
+         .blocks = kBatchRows});
+    // Two panels a block where that keeps an H200 busy.
+    const int64_t panels = numPanels_ >= kBatchPanels ? 2 : 1;
+    for (const int64_t rows : {kBatchRows / 2, kBatchRows}) {
+      if (rows > kBatchRows / 2 && form_.maxRows <= kBatchRows / 2) break;
+      const int64_t bytes = batchBytes(rows, panels, matrix_.type);
+      add(fmt::format("_{}rows", rows),
+          fmt::format("static_assert(BatchProduct<{0}, {1}, {2}>::kSharedBytes == {3} && "
+                      "PackedBatch<{0}>::kBytes == {4});\n  "
+                      "BatchProduct<{0}, {1}, {2}>::run(args, {5}, {6}, {7});",
+                      spec_, rows, panels, bytes, batchPackedBytes(matrix_.cols, matrix_.type),
+                      packed, weight_, finish_),
+          {.minRows = rows == kBatchRows ? kBatchRows / 2 + 1 : kLeastBatchRows,
+           .maxRows = std::min(form_.maxRows, rows),
            .threads = 256,
            .blocks = ceilDiv(numPanels_, panels),
-           .rowsPerBlock = spread ? rows : 0,
-           .dynamicSharedBytes = staging.bytes,
-           .blocksPerProcessor = fewRowsBlocks(staging)});
+           .dynamicSharedBytes = bytes,
+           .blocksPerProcessor = 2});
     }
+  }
+
+  /// The last arguments of a body that may gather its rows: a norm's bias, which rows.
+  std::string gathered() const {
+    if (!form_.has("logits_rows")) return shift_;
+    return (shift_.empty() ? ", nullptr" : shift_) + ", " + form_.ints("logits_rows");
   }
 
   const KernelForm& form_;

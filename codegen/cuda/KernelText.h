@@ -94,6 +94,20 @@ int64_t fewRowsBlocks(const Staging& staging);
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
 
+/// Rows of a batch: up to kBatchRows read weights once (device/batch.cuh), from kLeastBatchRows on
+/// that pays for the launch that packs them.
+constexpr int64_t kLeastBatchRows = 5, kBatchRows = 16;
+/// Panels of a matrix from which on a block makes two: nearly all processors of an H200 have one.
+constexpr int64_t kBatchPanels = 256;
+/// BatchProduct::kSharedBytes and PackedBatch::kBytes.
+inline int64_t batchBytes(int64_t rows, int64_t panels, mlir::Type type) {
+  return 8 * (panels == 2 ? 5 : 7) * (panels * 512 + rows * 8 * perWord(type) * 4);
+}
+inline int64_t batchPackedBytes(int64_t cols, mlir::Type type) {
+  const int64_t blockCols = 8 * perWord(type);
+  return (ceilDiv(cols, blockCols) * blockCols + 1) * kBatchRows * 4;
+}
+
 /// Processors of an H100 or H200, for which grids are sized.
 constexpr int64_t kHopperProcessors = 132;
 /// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.

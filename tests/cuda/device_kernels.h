@@ -11,6 +11,7 @@ constexpr int kOperands = 1;  // of Args, which the bodies do not look at
 #include "codegen/cuda/device/rows.cuh"
 #include "codegen/cuda/device/norms.cuh"
 #include "codegen/cuda/device/linear.cuh"
+#include "codegen/cuda/device/batch.cuh"
 #include "codegen/cuda/device/tensor.cuh"
 #include "codegen/cuda/device/grouped.cuh"
 #include "codegen/cuda/device/experts.cuh"

@@ -194,6 +194,71 @@ TEST(CudaProduct, GivesTheSameBitsForAnyRowsAtOnce) {
   for (int i = 0; i < 6 * 48; ++i) ASSERT_EQ(one.floats()[i], four.floats()[i]) << i;
 }
 
+enum class Norm { kNone, kRms, kLayer };
+
+/// `rows` rows packed and multiplied at once have the bits that each has alone, and nothing else is
+/// written. kGather: the logits rows of three times as many.
+template <class T, int kRows, int kAtOnce, int kN, int kK, Norm kNorm, bool kGather = false>
+void expectBatch(int rows) {
+  SCOPED_TRACE(testing::Message() << "N " << kN << " K " << kK << " rows " << rows << " of "
+                                  << kRows << ", panels " << kAtOnce << ", dtype "
+                                  << llmrt::dtypeName(kDType<T>));
+  constexpr int kPanels = (kN + 15) / 16, kStride = kK + kK % 8 + 8, kYStride = kPanels * 16 + 16;
+  typedef Product<T, kK, kPanels, kStride, kGather, kNorm != Norm::kNone, kNorm == Norm::kLayer> P;
+  typedef BatchProduct<P, kRows, kAtOnce> Batch;
+  Random random;
+  Weights<T> w({kN}, kK, PanelOrder::kConcat, 0, random);
+  const int all = kGather ? 3 * rows : rows;
+  TestStep step(all);
+  Bytes x(static_cast<size_t>(all) * kStride * 4), packed(PackedBatch<P>::kBytes);
+  std::vector<float> norm, shift, residual;
+  for (int k = 0; k < kK; ++k) norm.push_back(1 + random(0.3f)), shift.push_back(random(0.3f));
+  for (int i = 0; i < rows * kYStride; ++i) residual.push_back(random());
+  for (int i = 0; i < all * kStride; ++i) x.floats()[i] = i % kStride < kK ? random() : NAN;
+  std::fill_n(packed.data(), PackedBatch<P>::kBytes, uint8_t{0xff});
+  // Both kinds of finish: one that reads ahead of earlier kernels, one that waits for them.
+  const auto both = [&](const auto& multiply) {
+    std::vector<float> y(static_cast<size_t>(rows + 1) * kYStride, NAN), z = y;
+    multiply(FinishStore<kN, kYStride>{y.data()});
+    multiply(
+        FinishResidual<kN, false, kYStride, kYStride>{residual.data(), nullptr, 0.5f, z.data()});
+    y.insert(y.end(), z.begin(), z.end());
+    return y;
+  };
+  const float* const shifts = kNorm == Norm::kLayer ? shift.data() : nullptr;
+  const std::vector<float> alone = both([&](const auto& finish) {
+    launch({kPanels}, 256, P::kPaddedCols * 4, [&] {
+      productOfFewRows<P, 1, true, 1>(step.args, x.floats(), norm.data(), 1e-5f,
+                                      w.fragments->data(), finish, shifts, step.logits_rows.data());
+    });
+  });
+  const std::vector<float> together = both([&](const auto& finish) {
+    launch({kBatchRows}, 256, 0, [&] {
+      packBatch<P>(step.args, x.floats(), norm.data(), 1e-5f, packed.floats(), shifts,
+                   step.logits_rows.data());
+    });
+    launch({(kPanels + kAtOnce - 1) / kAtOnce}, 256, Batch::kSharedBytes,
+           [&] { Batch::run(step.args, packed.floats(), w.fragments->data(), finish); });
+  });
+  for (size_t i = 0; i < alone.size(); ++i) {
+    const size_t row = i / kYStride % static_cast<size_t>(rows + 1);
+    const bool written = row < static_cast<size_t>(rows) && i % kYStride < kN;
+    ASSERT_EQ(written, !std::isnan(alone[i])) << i;
+    ASSERT_EQ(floatToBits(alone[i]), floatToBits(together[i])) << i;
+  }
+}
+
+TEST(CudaProduct, GivesTheSameBitsInABatch) {
+  expectBatch<BF16, 8, 1, 48, 304, Norm::kRms>(5);
+  expectBatch<BF16, 8, 2, 64, 1280, Norm::kNone>(8);   // stages come round
+  expectBatch<BF16, 16, 2, 40, 1024, Norm::kRms>(16);  // a last block with one panel
+  expectBatch<F16, 16, 1, 33, 1030, Norm::kLayer>(9);  // K and N off their tiles
+  expectBatch<F16, 16, 2, 70, 72, Norm::kNone>(13);    // warps without k
+  expectBatch<F32, 16, 2, 24, 520, Norm::kLayer>(11);
+  expectBatch<F32, 8, 1, 16, 7, Norm::kRms>(6);
+  expectBatch<BF16, 16, 2, 32, 1024, Norm::kRms, true>(10);
+}
+
 TEST(CudaProduct, GluPairsGateAndUp) {
   constexpr int kN = 41, kK = 32, kRows = 3;
   typedef Product<F32, kK, 6, kK, false, false> P;

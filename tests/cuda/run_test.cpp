@@ -76,6 +76,12 @@ TEST_P(CudaGolden, EqualsTransformersRowByRow) {
   expectRun({"--prefill-chunk", "1"}, run_["tolerance"].get<double>());
 }
 
+// A few rows a step, as a batch has them: so do these.
+TEST_P(CudaGolden, EqualsTransformersInSmallChunks) {
+  for (const char* rows : {"6", "11"})
+    expectRun({"--prefill-chunk", rows}, run_["tolerance"].get<double>());
+}
+
 // The prompt at once: on tensor cores where weights are bf16 or f16, which rounds the operands of
 // each product to 2^-9 (2^-12) of their size. Random errors of K terms stay at that relative size
 // in their sum, and some ten products a logit depends on add up: 2^-5 (2^-8) of the logits' size is

@@ -437,6 +437,7 @@ inline void copyAsync16(void* shared, const void* global, bool valid) {
   std::memset(shared, 0xff, 16);  // NaN until it is waited for
   shim::self().copies.back().push_back({shared, global, valid});
 }
+inline void copyAsyncOnce16(void* shared, const void* global) { copyAsync16(shared, global, true); }
 inline void commitCopies() { shim::self().copies.emplace_back(); }
 template <int N>
 void waitCopies(shim::Place at = shim::Place::current()) {

@@ -1,5 +1,5 @@
-"""check_goldens.py goldens: every golden through llmrun --device cuda, row by row (f32 operands, the golden's own tolerance)
-and in one chunk (tensor cores). check_goldens.py compare: the same logits on CPU and GPU.
+"""check_goldens.py goldens: every golden through llmrun --device cuda, row by row and in chunks of 11 as a batch
+has them (f32 operands, the golden's own tolerance) and in one chunk (tensor cores). check_goldens.py compare: the same logits on CPU and GPU.
 check_goldens.py wgmma, wgmma_short: a prompt's logits through this architecture's tensor-core products and through mma.sync.
 check_goldens.py sample: tokens that the device chooses alone and that the host chooses from its logits. A line of JSON
 each; exit status 1 if one of them is not as it should be."""
@@ -25,7 +25,7 @@ def golden(path, name, flags):
         return line
     # Tensor cores round the operands of a product to 16 bits; why that is far beyond what they reach: tests/cuda/run_test.cpp.
     largest = max(abs(s["top"][0][1]) for s in run["steps"])
-    rounding = 0 if name == "rows" else {"f32": 0, "bf16": 2**-5, "f16": 2**-8}[dtype]
+    rounding = 0 if name in ("rows", "batch") else {"f32": 0, "bf16": 2**-5, "f16": 2**-8}[dtype]
     line["tolerance"], line["worst"] = run["tolerance"] + rounding * largest, 0
     for step, (ours, theirs) in enumerate(zip(got["steps"], run["steps"])):
         line["worst"] = max(line["worst"], abs(ours[0][1] - theirs["top"][0][1]))
@@ -40,7 +40,7 @@ def golden(path, name, flags):
 
 def goldens():
     return say_all("goldens", golden, [(path, name, flags) for path in sorted(glob.glob("golden_*.json"))
-                                       for name, flags in (("rows", ["--prefill-chunk", "1"]), ("chunk", []))])
+                                       for name, flags in (("rows", ["--prefill-chunk", "1"]), ("batch", ["--prefill-chunk", "11"]), ("chunk", []))])
 
 
 def compared(plan):
@@ -89,7 +89,7 @@ def both_products(step, plan, flags, length):
 
 
 # Lengths: 16 and fewer are decoded; a matrix goes from tiles of 128 rows to 256 behind 256 (1b: gate and up), behind 128, 512
-# and 1024 (7b: gate and up; q, k and v; the others), where codegen/cuda/Emit.cpp says `few`. Both sides of each, and ragged ends.
+# and 1024 (7b: gate and up; q, k and v; the others), where codegen/cuda/EmitProducts.cpp says `few`. Both sides of each, and ragged ends.
 # Experts' products take 128, 192 or 256 rows of one. Each expert has all rows of the prompt here: a choice at the edge of a
 # rounding would tip over too, and that is no small step.
 LENGTHS = {"demo.fb": (17, 64, 129, 250), "1b_short.fb": (17, 129, 256, 257, 1100),

@@ -86,14 +86,15 @@ struct StepRows {
   DEVICE u32 place(int m) const { return static_cast<u32>(m); }
 };
 
-/// sums[m] = the sum of f(m, k) over k, in every one of 256 threads; warps in ascending order.
+/// sums[m] = what f(sum so far, m, k) makes of every k, in every one of 256 threads; warps in
+/// ascending order.
 template <int kRows, int kCols, class F>
 DEVICE void sumOfRows(F f, float (&partial)[kRows][8], float (&sums)[kRows]) {
 #pragma unroll
   for (int m = 0; m < kRows; ++m) sums[m] = 0;
   for (int k = threadIdx.x; k < kCols; k += 256) {
 #pragma unroll
-    for (int m = 0; m < kRows; ++m) sums[m] += f(m, k);
+    for (int m = 0; m < kRows; ++m) sums[m] = f(sums[m], m, k);
   }
   __syncthreads();  // what an earlier call left has been read
 #pragma unroll
@@ -107,6 +108,30 @@ DEVICE void sumOfRows(F f, float (&partial)[kRows][8], float (&sums)[kRows]) {
     sums[m] = 0;
     for (int w = 0; w < 8; ++w) sums[m] += partial[m][w];
   }
+}
+
+/// The mean of each row and the inverse of its deviation, as a layer norm has them.
+template <int kRows, int kCols>
+DEVICE void layerNormOfRows(const float* const (&from)[kRows], float eps,
+                            float (&partial)[kRows][8], float (&mean)[kRows],
+                            float (&inverse)[kRows]) {
+  sumOfRows<kRows, kCols>([&](float sum, int m, int k) { return sum + from[m][k]; }, partial, mean);
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) mean[m] /= kCols;
+  sumOfRows<kRows, kCols>(
+      [&](float sum, int m, int k) {
+        const float v = from[m][k] - mean[m];
+        return fmaf(v, v, sum);
+      },
+      partial, inverse);
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) inverse[m] = 1.0f / sqrtf(inverse[m] / kCols + eps);
+}
+
+/// An element of a layer norm. The sum and product are one instruction, whatever the compiler would
+/// make of them: kernels of one row and of several give the same bits.
+DEVICE float layerNormed(float v, float mean, float inverse, float weight, float shift) {
+  return fmaf((v - mean) * inverse, weight, shift);
 }
 
 /// body(i, piece) for i in [0, kTogether), of pieces begin, begin + 256, ... below kPieces.
@@ -178,23 +203,11 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
 #pragma unroll
     for (int m = 0; m < kRows; ++m) from[m] = source.row(m0 + m < rows ? m0 + m : rows - 1);
     float mean[kRows], inverse[kRows];  // of a layer norm
-    if (P::kLayer) {
-      sumOfRows<kRows, P::kCols>([&](int m, int k) { return from[m][k]; }, square_sums, mean);
-#pragma unroll
-      for (int m = 0; m < kRows; ++m) mean[m] /= P::kCols;
-      sumOfRows<kRows, P::kCols>(
-          [&](int m, int k) {
-            const float v = from[m][k] - mean[m];
-            return v * v;
-          },
-          square_sums, inverse);
-#pragma unroll
-      for (int m = 0; m < kRows; ++m) inverse[m] = 1.0f / sqrtf(inverse[m] / P::kCols + eps);
-    }
+    if (P::kLayer) layerNormOfRows<kRows, P::kCols>(from, eps, square_sums, mean, inverse);
     /// Element k of row m as it is multiplied; the scale of an rms norm comes after the product.
     auto normalised = [&](int m, int k) {
       const float v = from[m][k];
-      if (P::kLayer) return (v - mean[m]) * inverse[m] * norm[k] + (shift ? shift[k] : 0.0f);
+      if (P::kLayer) return layerNormed(v, mean[m], inverse[m], norm[k], shift ? shift[k] : 0.0f);
       return kScaled ? v * norm[k] : v;
     };
     float squares[kRows];
@@ -233,7 +246,7 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
                 squares[m] = fmaf(v, v, squares[m]);
                 if (kStaged) v *= weights[i][e];
               } else if (P::kLayer) {
-                v = (v - mean[m]) * inverse[m] * weights[i][e] + shifts[i][e];
+                v = layerNormed(v, mean[m], inverse[m], weights[i][e], shifts[i][e]);
               }
             }
             if (kStaged) storeFloats(staged + m * P::kPaddedCols + piece * kWidth, values[i]);

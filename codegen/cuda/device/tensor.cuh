@@ -172,15 +172,16 @@ template <class T, int kRowPanels>
 DEVICE void multiplyStage(float (&sums)[4][kRowPanels][2][4], const u8* stage, int a_panel,
                           int b_panel) {
   constexpr int kBlocks = kTensorStageBlocks;
-  const uint4* const quads = reinterpret_cast<const uint4*>(stage) + threadIdx.x % 32;
+  const uint4* const quads = reinterpret_cast<const uint4*>(stage);
+  const int lane = threadIdx.x % 32;
 #pragma unroll
   for (int b = 0; b < kBlocks; ++b) {
     uint4 weights[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) weights[i] = quads[((a_panel + i) * kBlocks + b) * 32];
+    for (int i = 0; i < 4; ++i) weights[i] = quads[((a_panel + i) * kBlocks + b) * 32 + lane];
 #pragma unroll
     for (int j = 0; j < kRowPanels; ++j) {
-      const uint4 x = quads[((kTensorTilePanels + b_panel + j) * kBlocks + b) * 32];
+      const uint4 x = quads[((kTensorTilePanels + b_panel + j) * kBlocks + b) * 32 + lane];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         mma(T(), sums[i][j][0], weights[i], x.x, x.z);
