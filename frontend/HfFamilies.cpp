@@ -371,6 +371,7 @@ Status readGptOss(const JsonFields& config, ModelSpec& spec) {
   e.intermediate_size = spec.intermediate_size;
   e.scoring = Experts::Scoring::kSoftmaxChosen;
   e.biases = true;
+  e.activation = Activation::kQuickGelu;  // whatever hidden_act says
   e.limit = 7.0;
   LLMRT_RETURN_IF_ERROR(readPositive(config, "swiglu_limit", e.limit));
   LLMRT_RETURN_IF_ERROR(refuseNumber(config, "swiglu_alpha", 1.702));

@@ -16,6 +16,8 @@ const char* activationName(Activation activation) {
       return "relu";
     case Activation::kRelu2:
       return "relu2";
+    case Activation::kQuickGelu:
+      return "quick_gelu";
   }
   return "unknown activation";
 }

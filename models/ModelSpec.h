@@ -13,7 +13,7 @@
 namespace llmc {
 
 /// Of the MLP. kGeluTanh is HF's gelu_pytorch_tanh (also spelled gelu_new).
-enum class Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2 };
+enum class Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2, kQuickGelu };
 const char* activationName(Activation activation);  // "silu", "gelu", "gelu_tanh", ...
 
 enum class RopeScaling { kNone, kLinear, kLlama3, kYarn, kLongrope, kDynamic };
@@ -129,9 +129,10 @@ struct Experts {
   bool choice_bias = false;                                // a stored bias of the choice
   int64_t num_groups = 0, keep_groups = 0, group_top = 0;  // 0: no groups
   int64_t shared_intermediate_size = 0;                    // of an MLP beside the experts; 0: none
-  bool shared_gate = false;  // its output times sigmoid(a linear of one output)
-  bool biases = false;       // of the router and the experts
-  double limit = 0;          // clamps gate and up, see llm.expert_glu; 0: none
+  bool shared_gate = false;              // its output times sigmoid(a linear of one output)
+  bool biases = false;                   // of the router and the experts
+  std::optional<Activation> activation;  // where it is not the model's
+  double limit = 0;                      // clamps gate and up, see llm.expert_glu; 0: none
 };
 
 /// Multi-head latent attention (arXiv 2405.04434).
@@ -200,6 +201,18 @@ struct ModelSpec {
   int64_t kvSize() const { return num_kv_heads * head_dim; }
   LayerForm layerForm(int64_t layer) const;
 };
+
+/// Successive layers whose MLPs are of one kind, dense or routed: their MLPs have one set of
+/// weights, [num_layers, ...].
+struct MlpRun {
+  int64_t first_layer = 0, num_layers = 0;
+  bool experts = false;
+  /// Of their weights' symbols: "up_proj" + suffix. Empty in the first run of a kind.
+  std::string suffix;
+};
+
+/// All layers, in their order.
+std::vector<MlpRun> mlpRuns(const ModelSpec& spec);
 
 /// A tensor that a checkpoint of this model must hold.
 struct TensorNeed {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/ModelSpec.h"
+#include "runtime/io/tensor_name.h"
 
 namespace llmc {
 namespace {
@@ -84,17 +85,35 @@ class Lister {
   /// A projection [rows, cols] in the rows `at` of the stored tensor, and its bias.
   void projection(const std::string& symbol, std::string_view name, int64_t rows, int64_t cols,
                   bool bias, RowsAt at = {}) {
-    if (at.total == 0) at = {rows, 0, rows, rows, 0};
+    if (at.total == 0) at = {.total = rows, .run = rows, .stride = rows};
     const bool whole = at.total == rows && at.pairs == 0 && at.begin == 0 && at.stride == at.run;
     ModelWeight& w = matrix(symbol, std::string(name), rows, cols);
     if (form_.transposed)
-      w.view = {{cols, at.total}, at.begin, at.run, at.stride, 1, at.total, 0, 0, at.pairs};
+      w.view = {.stored = {cols, at.total},
+                .begin = at.begin,
+                .run = at.run,
+                .outer = at.stride,
+                .inner = 1,
+                .col = at.total,
+                .pair_size = at.pairs};
     else if (!whole)
-      w.view = {{at.total, cols}, at.begin * cols, at.run, at.stride * cols, cols, 1, 0, 0,
-                at.pairs};
+      w.view = {.stored = {at.total, cols},
+                .begin = at.begin * cols,
+                .run = at.run,
+                .outer = at.stride * cols,
+                .inner = cols,
+                .col = 1,
+                .pair_size = at.pairs};
     if (!bias) return;
     ModelWeight& b = vector(biasSymbol(symbol), Kind::kBias, std::string(name) + ".bias", rows);
-    if (!whole) b.view = {{at.total}, at.begin, at.run, at.stride, 1, 1, 0, 0, at.pairs};
+    if (!whole)
+      b.view = {.stored = {at.total},
+                .begin = at.begin,
+                .run = at.run,
+                .outer = at.stride,
+                .inner = 1,
+                .col = 1,
+                .pair_size = at.pairs};
   }
   static constexpr std::string_view kBiasSuffix = "_bias";
   static std::string biasSymbol(const std::string& symbol) {
@@ -105,30 +124,34 @@ class Lister {
     const int64_t hidden = spec_.hidden_size, q = spec_.qSize(), kv = spec_.kvSize();
     const int64_t head = spec_.head_dim, pairs = form_.rope_pairs ? spec_.rope.dim : 0;
     const int64_t all = q + 2 * kv, group = spec_.num_heads / spec_.num_kv_heads * head;
-    const int64_t run = pairs > 0 ? head : 0;  // 0: all rows are one run
     RowsAt of_q, of_k, of_v;
     switch (form_.qkv) {
       case QkvLayout::kSeparate:
         if (pairs > 0) {
-          of_q = {q, 0, head, head, pairs};
-          of_k = {kv, 0, head, head, pairs};
+          of_q = {.total = q, .run = head, .stride = head, .pairs = pairs};
+          of_k = {.total = kv, .run = head, .stride = head, .pairs = pairs};
         }
         break;
-      case QkvLayout::kConcat:
-        of_q = {all, 0, run > 0 ? run : q, run > 0 ? run : q, pairs};
-        of_k = {all, q, run > 0 ? run : kv, run > 0 ? run : kv, pairs};
-        of_v = {all, q + kv, kv, kv, 0};
+      case QkvLayout::kConcat: {
+        // Without pairs, all rows are one run.
+        const int64_t q_run = pairs > 0 ? head : q, k_run = pairs > 0 ? head : kv;
+        of_q = {.total = all, .run = q_run, .stride = q_run, .pairs = pairs};
+        of_k = {.total = all, .begin = q, .run = k_run, .stride = k_run, .pairs = pairs};
+        of_v = {.total = all, .begin = q + kv, .run = kv, .stride = kv};
         break;
+      }
       case QkvLayout::kByHead:
-        of_q = {all, 0, head, 3 * head, pairs};
-        of_k = {all, head, head, 3 * head, pairs};
-        of_v = {all, 2 * head, head, 3 * head, 0};
+        of_q = {.total = all, .run = head, .stride = 3 * head, .pairs = pairs};
+        of_k = {.total = all, .begin = head, .run = head, .stride = 3 * head, .pairs = pairs};
+        of_v = {.total = all, .begin = 2 * head, .run = head, .stride = 3 * head};
         break;
-      case QkvLayout::kByGroup:
-        of_q = {all, 0, group, group + 2 * head, 0};
-        of_k = {all, group, head, group + 2 * head, pairs};
-        of_v = {all, group + head, head, group + 2 * head, 0};
+      case QkvLayout::kByGroup: {
+        const int64_t stride = group + 2 * head;
+        of_q = {.total = all, .run = group, .stride = stride};
+        of_k = {.total = all, .begin = group, .run = head, .stride = stride, .pairs = pairs};
+        of_v = {.total = all, .begin = group + head, .run = head, .stride = stride};
         break;
+      }
     }
     const bool fused = form_.qkv != QkvLayout::kSeparate;
     projection("q_proj", fused ? names_.qkv : names_.q, q, hidden, spec_.qkv_bias, of_q);
@@ -149,8 +172,12 @@ class Lister {
         vector(symbol, Kind::kNorm, std::string(name) + ".weight", shared ? head : width);
     w.plus = form_.norm_plus;
     if (form_.qk_norm == QkNorm::kHeadLayer)
-      w.view = {
-          {width / head, head}, 0, head, head, 1, 1, 0, 0, form_.rope_pairs ? spec_.rope.dim : 0};
+      w.view = {.stored = {width / head, head},
+                .run = head,
+                .outer = head,
+                .inner = 1,
+                .col = 1,
+                .pair_size = form_.rope_pairs ? spec_.rope.dim : 0};
   }
 
   // The up-projection of keys is applied to queries and that of values to what attention gives, so
@@ -169,48 +196,58 @@ class Lister {
       q_cols = l.q_rank;
     }
     projection("q_nope", q_name, heads * l.nope_dim, q_cols, false,
-               {heads * q_head, 0, l.nope_dim, q_head, 0});
+               {.total = heads * q_head, .run = l.nope_dim, .stride = q_head});
     projection("q_rope", q_name, heads * l.rope_dim, q_cols, false,
-               {heads * q_head, l.nope_dim, l.rope_dim, q_head, pairs});
+               {.total = heads * q_head,
+                .begin = l.nope_dim,
+                .run = l.rope_dim,
+                .stride = q_head,
+                .pairs = pairs});
     const std::string_view kv_a = "self_attn.kv_a_proj_with_mqa";
-    projection("kv_a", kv_a, rank, hidden, false, {rank + l.rope_dim, 0, rank, rank, 0});
+    projection("kv_a", kv_a, rank, hidden, false,
+               {.total = rank + l.rope_dim, .run = rank, .stride = rank});
     normOf("kv_a_norm", "self_attn.kv_a_layernorm", rank);
     projection("k_rope", kv_a, l.rope_dim, hidden, false,
-               {rank + l.rope_dim, rank, l.rope_dim, l.rope_dim, pairs});
+               {.total = rank + l.rope_dim,
+                .begin = rank,
+                .run = l.rope_dim,
+                .stride = l.rope_dim,
+                .pairs = pairs});
     const std::vector<int64_t> kv_b = {heads * kv_head, rank};
+    // k_up is transposed: its rows are the stored columns.
     matrix("k_up", "self_attn.kv_b_proj", heads * rank, l.nope_dim).view = {
-        kv_b, 0, rank, kv_head * rank, 1, rank, 0, 0, 0};
+        .stored = kv_b, .run = rank, .outer = kv_head * rank, .inner = 1, .col = rank};
     matrix("v_up", "self_attn.kv_b_proj", heads * l.value_dim, rank).view = {
-        kv_b, l.nope_dim * rank, l.value_dim, kv_head * rank, rank, 1, 0, 0, 0};
+        .stored = kv_b,
+        .begin = l.nope_dim * rank,
+        .run = l.value_dim,
+        .outer = kv_head * rank,
+        .inner = rank,
+        .col = 1};
     projection("o_proj", names_.o, hidden, heads * l.value_dim, false);
   }
 
-  /// One set of weights for each run of layers of one kind.
   void mlps() {
-    bool seen[2] = {false, false};
-    for (int64_t begin = 0; begin < spec_.num_layers;) {
-      const bool experts = spec_.layerForm(begin).experts;
-      int64_t end = begin + 1;
-      while (end < spec_.num_layers && spec_.layerForm(end).experts == experts) ++end;
-      first_ = begin;
-      count_ = end - begin;
-      if (std::exchange(seen[experts], true))
-        suffix_ = std::string("_").append(std::to_string(begin));
-      if (experts)
+    for (const MlpRun& run : mlpRuns(spec_)) {
+      first_ = run.first_layer;
+      count_ = run.num_layers;
+      suffix_ = run.suffix;
+      if (run.experts)
         expertMlp();
       else
         mlp();
-      suffix_.clear();
-      begin = end;
     }
+    suffix_.clear();
   }
 
   void mlp() {
     const int64_t hidden = spec_.hidden_size, n = spec_.intermediate_size;
     const bool bias = spec_.mlp_bias;
     if (form_.fused_gate_up) {
-      projection("gate_proj", names_.gate_up, n, hidden, bias, {2 * n, 0, n, n, 0});
-      projection("up_proj", names_.gate_up, n, hidden, bias, {2 * n, n, n, n, 0});
+      projection("gate_proj", names_.gate_up, n, hidden, bias,
+                 {.total = 2 * n, .run = n, .stride = n});
+      projection("up_proj", names_.gate_up, n, hidden, bias,
+                 {.total = 2 * n, .begin = n, .run = n, .stride = n});
     } else {
       if (form_.gated) projection("gate_proj", names_.gate, n, hidden, bias);
       projection("up_proj", names_.up, n, hidden, bias);
@@ -253,17 +290,30 @@ class Lister {
     const std::string both = "mlp.experts.gate_up_proj", down = "mlp.experts.down_proj";
     for (int64_t i = 0; i < 2; ++i) {
       const std::string symbol = i == 0 ? "expert_gate" : "expert_up";
-      expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {gate_up,        i, n, 0, 2, 2 * n,
-                                                                  hidden * 2 * n, 0, 0};
+      expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {.stored = gate_up,
+                                                                  .begin = i,
+                                                                  .run = n,
+                                                                  .inner = 2,
+                                                                  .col = 2 * n,
+                                                                  .expert = hidden * 2 * n};
       if (e.biases)
         expert(vector(biasSymbol(symbol), Kind::kBias, both + "_bias", n)).view = {
-            {e.num_experts, 2 * n}, i, n, 0, 2, 1, 2 * n, 0, 0};
+            .stored = {e.num_experts, 2 * n},
+            .begin = i,
+            .run = n,
+            .inner = 2,
+            .col = 1,
+            .expert = 2 * n};
     }
     expert(add("expert_down", Kind::kMatrix, down, hidden, n)).view = {
-        {e.num_experts, n, hidden}, 0, hidden, 0, 1, hidden, n * hidden, 0, 0};
+        .stored = {e.num_experts, n, hidden},
+        .run = hidden,
+        .inner = 1,
+        .col = hidden,
+        .expert = n * hidden};
     if (e.biases)
       expert(vector("expert_down_bias", Kind::kBias, down + "_bias", hidden)).view = {
-          {e.num_experts, hidden}, 0, hidden, 0, 1, 1, hidden, 0, 0};
+          .stored = {e.num_experts, hidden}, .run = hidden, .inner = 1, .col = 1, .expert = hidden};
   }
 
   const ModelSpec& spec_;
@@ -273,12 +323,6 @@ class Lister {
   int64_t first_ = 0, count_ = 0;  // the layers of what is added; count_ 0: outside the layers
   std::string suffix_;             // of symbols
 };
-
-std::string numbered(std::string name, std::string_view placeholder, int64_t number) {
-  if (const size_t at = name.find(placeholder); at != std::string::npos)
-    name.replace(at, placeholder.size(), std::to_string(number));
-  return name;
-}
 
 /// Far above what any checkpoint holds, and its sums stay within 62 bits.
 constexpr double kManyElements = 0x1p56;
@@ -306,6 +350,22 @@ std::vector<int64_t> ModelWeight::storedShape() const {
   return {rows};
 }
 
+std::vector<MlpRun> mlpRuns(const ModelSpec& spec) {
+  std::vector<MlpRun> runs;
+  bool seen[2] = {false, false};
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    const bool experts = spec.layerForm(layer).experts;
+    if (runs.empty() || runs.back().experts != experts) {
+      const bool again = std::exchange(seen[experts], true);
+      runs.push_back({.first_layer = layer,
+                      .experts = experts,
+                      .suffix = again ? std::string("_").append(std::to_string(layer)) : ""});
+    }
+    ++runs.back().num_layers;
+  }
+  return runs;
+}
+
 std::vector<ModelWeight> modelWeights(const ModelSpec& spec) { return Lister(spec).list(); }
 
 std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
@@ -313,10 +373,9 @@ std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
   forTensors(spec, [&](const ModelWeight& w) { weights.push_back(w); });
   std::vector<TensorNeed> needs;
   const auto addLayer = [&](const ModelWeight& w, int64_t layer) {
-    const bool own = w.source.find("{expert}") != std::string::npos;
+    const bool own = llmrt::namesExpert(w.source);
     for (int64_t e = 0; e < (own ? w.num_experts : 1); ++e)
-      needs.push_back(
-          {numbered(numbered(w.source, "{layer}", layer), "{expert}", e), w.storedShape()});
+      needs.push_back({llmrt::tensorName(w.source, layer, e), w.storedShape()});
   };
   for (size_t i = 0; i < weights.size();) {
     if (weights[i].num_layers == 0) {
@@ -336,7 +395,7 @@ std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
 int64_t numParameters(const ModelSpec& spec) {
   int64_t total = 0;
   forTensors(spec, [&](const ModelWeight& w) {
-    const bool own = w.source.find("{expert}") != std::string::npos;
+    const bool own = llmrt::namesExpert(w.source);
     const double elements = elementsOf(w.storedShape()) *
                             static_cast<double>(std::max<int64_t>(1, w.num_layers)) *
                             static_cast<double>(own ? w.num_experts : 1);

@@ -1,38 +1,13 @@
 #include "passes/ScheduleToPlan.h"
 
+#include "runtime/schema/same_case.h"
+
 using namespace mlir;
 namespace schema = llmrt::schema;
 
 namespace llmc {
 
 namespace {
-
-// The enums of the dialect have the cases of the schema's, in the same order.
-#define LLMC_SAME_CASE(TYPE, CASE) \
-  static_assert(static_cast<int>(llm::TYPE::CASE) == static_cast<int>(schema::TYPE::CASE))
-LLMC_SAME_CASE(Space, arena);
-LLMC_SAME_CASE(Space, weights);
-LLMC_SAME_CASE(Space, keys);
-LLMC_SAME_CASE(Space, values);
-LLMC_SAME_CASE(Space, rope);
-LLMC_SAME_CASE(Space, input);
-LLMC_SAME_CASE(Space, block_table);
-LLMC_SAME_CASE(Space, recurrent);
-LLMC_SAME_CASE(Space, slots);
-LLMC_SAME_CASE(Access, read);
-LLMC_SAME_CASE(Access, write);
-LLMC_SAME_CASE(Access, read_write);
-LLMC_SAME_CASE(StepKind, prefill);
-LLMC_SAME_CASE(StepKind, decode);
-LLMC_SAME_CASE(StepKind, verify);
-LLMC_SAME_CASE(StepKind, commit);
-LLMC_SAME_CASE(StepKind, embed);
-LLMC_SAME_CASE(StepKind, mtp);
-LLMC_SAME_CASE(Axis, row);
-LLMC_SAME_CASE(Axis, logits_row);
-LLMC_SAME_CASE(Axis, sequence);
-LLMC_SAME_CASE(Axis, step);
-#undef LLMC_SAME_CASE
 
 class Converter {
  public:
@@ -44,7 +19,7 @@ class Converter {
   FailureOr<schema::EntryPointT> convert() {
     schema::EntryPointT entry;
     entry.name = schedule_.getSymName().str();
-    entry.kind = static_cast<schema::StepKind>(schedule_.getKind());
+    entry.kind = llmrt::sameCase<schema::StepKind>(schedule_.getKind());
     entry.max_rows = static_cast<uint32_t>(schedule_.getMaxRows());
     entry.max_logits_rows = static_cast<uint32_t>(schedule_.getMaxLogitsRows());
     entry.arena_bytes = schedule_.getArenaBytes();
@@ -137,7 +112,7 @@ class Converter {
       auto input = std::make_unique<schema::InputT>();
       input->name = name.str();
       input->dtype = schema::DType::i32;
-      input->axis = static_cast<schema::Axis>(known.axis);
+      input->axis = llmrt::sameCase<schema::Axis>(known.axis);
       input->width = static_cast<uint32_t>(known.width);
       entry.inputs.push_back(std::move(input));
       return static_cast<uint32_t>(entry.inputs.size() - 1);
@@ -148,8 +123,8 @@ class Converter {
   LogicalResult addOperand(schema::EntryPointT& entry, schema::PhaseT& phase, llm::PhaseOp op,
                            llm::OperandAttr attr) {
     auto operand = std::make_unique<schema::OperandT>();
-    operand->space = static_cast<schema::Space>(attr.getSpace());
-    operand->access = static_cast<schema::Access>(attr.getAccess());
+    operand->space = llmrt::sameCase<schema::Space>(attr.getSpace());
+    operand->access = llmrt::sameCase<schema::Access>(attr.getAccess());
     auto resolve = [&](const llvm::DenseMap<StringAttr, uint32_t>& table, StringRef what) {
       auto found = table.find(attr.getSymbol().getAttr());
       if (found == table.end()) return unknown(op, what, attr.getSymbol());

@@ -54,6 +54,8 @@ void convertTo(const RowData& from, int64_t col, int64_t count, uint8_t* to) {
       return convertRow<DType::kF16, To>(from, col, count, to);
     case DType::kBF16:
       return convertRow<DType::kBF16, To>(from, col, count, to);
+    default:
+      break;
   }
 }
 
@@ -72,6 +74,8 @@ const uint8_t* elements(const RowData& from, DType to, int64_t col, int64_t coun
       break;
     case DType::kBF16:
       convertTo<DType::kBF16>(from, col, count, buffer);
+      break;
+    default:
       break;
   }
   return buffer;
@@ -100,6 +104,9 @@ void storeLane(DType dtype, const uint8_t* from, int64_t lane, int64_t col, int6
       // A bf16 panel is 16 rows of pairs, transposed; an odd last column has zero beside it.
       scatter<uint32_t>(from, count / 2, to);
       if (count % 2) std::memcpy(to + count / 2 * kPanelLanes * 4, from + (count - 1) * 2, 2);
+      break;
+    default:
+      break;
   }
 }
 

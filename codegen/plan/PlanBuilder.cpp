@@ -13,6 +13,7 @@
 #include "passes/ScheduleToPlan.h"
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/version.h"
 
 namespace llmc {
@@ -83,9 +84,8 @@ class PlanBuilder {
       auto w = std::make_unique<schema::WeightT>();
       w->name = packed.getSymName().str();
       w->dtype = dtypeOf(packed.getElementType());
-      // The enums of the dialect and of the schema have the same cases in the same order.
-      w->layout = static_cast<schema::Layout>(packed.getLayout());
-      w->order = static_cast<schema::PanelOrder>(packed.getOrder());
+      w->layout = llmrt::sameCase<schema::Layout>(packed.getLayout());
+      w->order = llmrt::sameCase<schema::PanelOrder>(packed.getOrder());
       w->head_rows = static_cast<uint32_t>(packed.getHeadRows());
       for (mlir::Attribute symbol : packed.getSources()) {
         llm::WeightOp source =

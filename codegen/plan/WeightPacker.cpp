@@ -20,9 +20,12 @@
 
 #include "codegen/plan/PanelPacking.h"
 #include "runtime/io/printable.h"
+#include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_hash.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/version.h"
+#include "runtime/schema/weight_view.h"
 
 namespace llmc {
 namespace {
@@ -52,27 +55,6 @@ struct Block {
   uint64_t bytes() const { return static_cast<uint64_t>((end - begin) * item->tensor.unitBytes()); }
 };
 
-std::string numbered(std::string name, std::string_view placeholder, uint32_t number) {
-  if (const size_t at = name.find(placeholder); at != std::string::npos)
-    name.replace(at, placeholder.size(), std::to_string(number));
-  return name;
-}
-
-llmrt::WeightView viewOf(const schema::WeightViewT& v) {
-  llmrt::WeightView view;
-  view.stored.assign(v.stored.begin(), v.stored.end());
-  for (auto [to, from] : {std::pair{&view.begin, v.begin},
-                          {&view.run, v.run},
-                          {&view.outer, v.outer},
-                          {&view.inner, v.inner},
-                          {&view.col, v.col},
-                          {&view.expert, v.expert},
-                          {&view.pair_begin, v.pair_begin},
-                          {&view.pair_size, v.pair_size}})
-    *to = static_cast<int64_t>(from);
-  return view;
-}
-
 Status checkView(const schema::WeightSourceT& s, const llmrt::WeightView& view, uint32_t experts) {
   if (view.isInside(static_cast<int64_t>(s.rows), static_cast<int64_t>(s.cols), experts)) return {};
   return llmrt::invalidData("the plan's weight source " + llmrt::quotedName(s.name) +
@@ -82,7 +64,7 @@ Status checkView(const schema::WeightSourceT& s, const llmrt::WeightView& view, 
 Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
                                  const schema::WeightSourceT& wanted, uint32_t layer,
                                  uint32_t expert, const llmrt::WeightView* view) {
-  const std::string name = numbered(numbered(wanted.name, "{layer}", layer), "{expert}", expert);
+  const std::string name = llmrt::tensorName(wanted.name, layer, expert);
   LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, source.find(name));
   std::vector<int64_t> shape = {static_cast<int64_t>(wanted.rows)};
   if (wanted.kind == 0) shape.push_back(static_cast<int64_t>(wanted.cols));
@@ -108,21 +90,22 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     const uint32_t experts = std::max(1u, w.num_experts);
     std::vector<const llmrt::WeightView*> weight_views;
     for (const auto& s : w.sources) {
-      weight_views.push_back(s->view ? &views.emplace_back(viewOf(*s->view)) : nullptr);
-      const bool own_tensors = s->name.find("{expert}") != std::string::npos;
+      weight_views.push_back(s->view ? &views.emplace_back(llmrt::viewOf(*s->view)) : nullptr);
+      const bool own_tensors = llmrt::namesExpert(s->name);
       if (s->view)
         LLMRT_RETURN_IF_ERROR(checkView(*s, *weight_views.back(), own_tensors ? 1 : experts));
     }
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
       for (uint32_t e = 0; e < experts; ++e) {
-        Item item{&w,
-                  w.offset_bytes + l * w.layer_stride_bytes + e * (w.bytes / experts),
-                  {static_cast<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
+        Item item{
+            &w,
+            w.offset_bytes + l * w.layer_stride_bytes + e * (w.bytes / experts),
+            {llmrt::sameCase<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
         for (size_t i = 0; i < w.sources.size(); ++i) {
           const schema::WeightSourceT& s = *w.sources[i];
           LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor,
                                  findTensor(source, s, w.first_layer + l, e, weight_views[i]));
-          const bool sliced = s.name.find("{expert}") == std::string::npos;
+          const bool sliced = !llmrt::namesExpert(s.name);
           item.tensor.sources.push_back({tensor, static_cast<int64_t>(s.rows), weight_views[i],
                                          sliced ? e : 0, static_cast<float>(s.plus)});
         }
@@ -136,7 +119,7 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
       std::vector<int64_t> rows;
       for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
       weight_lanes = &lanes.emplace_back(
-          llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
+          llmrt::panelRows(rows, llmrt::sameCase<llmrt::PanelOrder>(w.order), w.head_rows));
     }
     for (Item& item : std::span(items).subspan(first_item)) {
       item.tensor.lanes = weight_lanes;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/io/weight_layout.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/version.h"
 
 namespace llmc {
@@ -27,7 +28,7 @@ uint64_t alignTo(uint64_t offset, uint64_t alignment) {
 }
 
 void measure(schema::WeightT& w) {
-  const auto dtype = static_cast<llmrt::DType>(w.dtype);
+  const auto dtype = llmrt::sameCase<llmrt::DType>(w.dtype);
   std::vector<int64_t> rows;
   uint64_t total_rows = 0;
   for (const auto& source : w.sources) {
@@ -39,7 +40,7 @@ void measure(schema::WeightT& w) {
   w.panels = 0;
   if (w.layout == schema::Layout::panels) {
     w.panels = static_cast<uint64_t>(
-        llmrt::panelCount(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows));
+        llmrt::panelCount(rows, llmrt::sameCase<llmrt::PanelOrder>(w.order), w.head_rows));
     elements =
         w.panels * static_cast<uint64_t>(llmrt::panelElements(dtype, static_cast<int64_t>(w.cols)));
   }

@@ -4,8 +4,10 @@
 #include <cctype>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Verifier.h"
@@ -29,6 +31,8 @@ ActivationKind activationKind(Activation activation) {
       return ActivationKind::relu;
     case Activation::kRelu2:
       return ActivationKind::relu2;
+    case Activation::kQuickGelu:
+      return ActivationKind::quick_gelu;
   }
   return ActivationKind::silu;
 }
@@ -72,6 +76,7 @@ class Importer {
         options_(options),
         builder_(&context),
         loc_(NameLoc::get(builder_.getStringAttr(spec.name))),
+        mlpRuns_(mlpRuns(spec)),
         weightType_(elementType(context, options.dtype)),
         kvType_(KvCacheType::get(
             &context, spec.num_kv_heads, spec.head_dim,
@@ -286,8 +291,7 @@ class Importer {
                         e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale),
                         optional(named("choice")), integer(e.num_groups), integer(e.keep_groups),
                         integer(e.group_top));
-    const ActivationKind kind =
-        e.limit != 0 ? ActivationKind::quick_gelu : activationKind(spec_.activation);
+    const ActivationKind kind = activationKind(e.activation.value_or(spec_.activation));
     Value hidden = ExpertGluOp::create(
         builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route,
         symbol(named("expert_gate")), symbol(named("expert_up")), bias("expert_gate"),
@@ -327,14 +331,12 @@ class Importer {
     return joined(r, m, "mlp_out_norm");
   }
 
-  /// The suffix of the MLP weights of the layer `first`: modelWeights() has one set for each run of
-  /// layers of one kind.
-  std::string mlpSuffix(int64_t first) {
-    const bool experts = spec_.layerForm(first).experts;
-    int64_t begin = first;
-    while (begin > 0 && spec_.layerForm(begin - 1).experts == experts) --begin;
-    const std::string suffix = std::string("_").append(std::to_string(begin));
-    return names_.contains((experts ? "router" : "up_proj") + suffix) ? suffix : "";
+  /// Of the run of MLPs that `layer` is in.
+  const std::string& mlpSuffix(int64_t layer) {
+    return std::prev(
+               llvm::upper_bound(mlpRuns_, layer,
+                                 [](int64_t l, const MlpRun& run) { return l < run.first_layer; }))
+        ->suffix;
   }
 
   void entry(StringRef name, StepKind kind, int64_t maxRows) {
@@ -379,6 +381,7 @@ class Importer {
   const ImportOptions& options_;
   OpBuilder builder_;
   Location loc_;
+  const std::vector<MlpRun> mlpRuns_;
   Type weightType_;
   KvCacheType kvType_;
   llvm::StringSet<> names_;  // of the weights

@@ -197,23 +197,23 @@ Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int3
   if (session_.numChanges(kSeq) != num_changes_) cached_.clear();
   // At least one token must be run for its logits.
   const size_t most = std::min(cached_.size(), prompt.size() - 1);
-  const auto common = static_cast<size_t>(
+  const auto common =
       std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(most), cached_.begin())
           .first -
-      prompt.begin());
-  session_.truncate(kSeq, static_cast<int64_t>(common));
-  answer.cached_tokens = static_cast<int64_t>(common);
+      prompt.begin();
+  // Fewer than those where the session no longer has them all: the rest is prefilled again.
+  const auto kept = static_cast<size_t>(session_.truncate(kSeq, common));
+  answer.cached_tokens = static_cast<int64_t>(kept);
   const std::span<const int32_t> all(prompt);
-  options.before = all.first(common);
+  options.before = all.first(kept);
   options.own_text = true;
-  Result<GenerateResult> result =
-      generate(session_, &tokenizer_, all.subspan(common), options, kSeq);
+  Result<GenerateResult> result = generate(session_, &tokenizer_, all.subspan(kept), options, kSeq);
 
   // What the cache holds now: the last sampled token is not in it, nor what was not reached.
   cached_ = prompt;
   if (result.ok()) cached_.insert(cached_.end(), result->ids.begin(), result->ids.end());
-  session_.truncate(kSeq, static_cast<int64_t>(cached_.size()));
-  cached_.resize(static_cast<size_t>(session_.kvLen(kSeq)));
+  cached_.resize(
+      static_cast<size_t>(session_.truncate(kSeq, static_cast<int64_t>(cached_.size()))));
   num_changes_ = session_.numChanges(kSeq);
   if (!result.ok()) return std::move(result).status();
   answer.result = *std::move(result);

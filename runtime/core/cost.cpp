@@ -28,7 +28,7 @@ Cost& Cost::operator+=(const Cost& other) {
 }
 
 Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int64_t logits_rows) {
-  if (phase.on_logits_rows()) rows = logits_rows;
+  if (phase.axis() == schema::Axis::logits_row) rows = logits_rows;
   Cost cost;
   if (rows == 0) return cost;
   cost.weight_bytes = static_cast<double>(phase.weight_bytes());
@@ -62,10 +62,12 @@ Cost stepCost(const schema::Plan& plan, uint32_t entry_point, int64_t rows, int6
   return total;
 }
 
-int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows) {
+int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows,
+                     std::initializer_list<schema::StepKind> kinds) {
   int best = -1;
   for (uint32_t i = 0; i < plan.entry_points()->size(); ++i) {
     const schema::EntryPoint* entry = plan.entry_points()->Get(i);
+    if (std::find(kinds.begin(), kinds.end(), entry->kind()) == kinds.end()) continue;
     if (rows > entry->max_rows() || logits_rows > entry->max_logits_rows()) continue;
     if (best < 0 ||
         entry->max_rows() < plan.entry_points()->Get(static_cast<uint32_t>(best))->max_rows()) {
@@ -73,6 +75,11 @@ int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows
     }
   }
   return best;
+}
+
+int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows) {
+  return selectEntryPoint(plan, rows, logits_rows,
+                          {schema::StepKind::prefill, schema::StepKind::decode});
 }
 
 }  // namespace llmrt

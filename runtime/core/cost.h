@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 namespace llmrt {
 
 namespace schema {
+enum class StepKind : int8_t;
 struct Plan;
 struct Phase;
 }  // namespace schema
@@ -29,7 +31,11 @@ Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int6
 Cost stepCost(const schema::Plan& plan, uint32_t entry_point, int64_t rows, int64_t first_pos,
               int64_t logits_rows);
 
-/// The entry point that runs a step: the one of fewest max_rows that takes it; -1 when none does.
+/// The entry point of one of `kinds` that runs a step: the one of fewest max_rows that takes it; -1
+/// when none does.
+int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows,
+                     std::initializer_list<schema::StepKind> kinds);
+/// That of a prompt's tokens or of decoding.
 int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows);
 
 }  // namespace llmrt

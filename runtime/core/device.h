@@ -1,12 +1,13 @@
 // What a session needs of a processor that is not this machine's CPU: the seam between sessions,
-// which know tokens, sequences and KV blocks, and a back end (runtime/cuda), which knows memory and
-// launches.
+// which know tokens, sequences and their states, and a back end (runtime/cuda), which knows memory
+// and launches.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/io/status.h"
@@ -24,12 +25,18 @@ struct Plan;
 struct DeviceSessionOptions {
   int64_t max_seq_len = 0;
   int64_t max_batch = 0;
-  int64_t num_blocks = 0;       // of the KV cache
-  int64_t max_rows = 0;         // of a step
-  int64_t max_logits_rows = 0;  // of a step
+  std::vector<int64_t> num_blocks;  // of each state of the plan; 0 of recurrent ones
   /// Where every kernel's time goes, null: nowhere. Measured steps run their kernels one after the
   /// other, with nothing queued ahead.
   Profile* profile = nullptr;
+};
+
+/// A step as the host has it.
+struct DeviceStep {
+  LlmcStep step{};
+  const uint8_t* inputs = nullptr;         // the entry point's, as InputLayout says
+  std::span<const int32_t* const> tables;  // of each state: its block table, or its slots
+  int64_t kv_len = 0;                      // of the longest sequence, with the step's rows
 };
 
 /// One session's memory on a device, and its steps. Used by one thread at a time. Its kernels never
@@ -39,23 +46,27 @@ class DeviceSession {
  public:
   virtual ~DeviceSession() = default;
 
-  /// Runs entry point `entry_point` for a step whose pointers are the host's. Returns when its
-  /// logits can be read.
-  virtual Status run(uint32_t entry_point, const LlmcStep& step) = 0;
-  /// Logits of wanted row `i` of the last step: [vocab_size], valid until the next.
-  virtual std::span<const float> logits(int64_t i) const = 0;
+  /// Runs entry point `entry_point`. Returns when its outputs can be read.
+  virtual Status run(uint32_t entry_point, const DeviceStep& step) = 0;
+  /// Output `index` of the last step's entry point: its buffer's rows, valid until the next step.
+  virtual const uint8_t* output(uint32_t index) const = 0;
 
   /// Decoding of one sequence, with no work for the host between steps: queues a step of the one
   /// row in `step` and the choice of its token, which is what Sampler::sample() and accept() would
-  /// make of the same logits, bit for bit. Of the first step the row's token and the sampler's
-  /// state are given; later ones (`first` null) run on what the step before chose, and only their
-  /// position and block table are read. At most 2 may be queued.
-  virtual Status queueChoice(uint32_t entry_point, const LlmcStep& step,
+  /// make of the same logits, bit for bit. Of the first step the inputs and the sampler's state are
+  /// given; later ones (`first` null) run on what the step before chose, and only their kv_len and
+  /// tables are read. At most 2 may be queued.
+  virtual Status queueChoice(uint32_t entry_point, const DeviceStep& step,
                              const SamplerState* first) = 0;
   /// Waits for the earliest step that has not been taken; the token it chose.
   virtual Result<int32_t> takeChoice() = 0;
   /// Waits for all that is queued.
   virtual Status finish() = 0;
+
+  /// A sequence's slots of all recurrent states and layers, one after another (StateCache).
+  virtual Status readSlots(int32_t seq, std::span<uint8_t> out) = 0;
+  virtual Status writeSlots(int32_t seq, std::span<const uint8_t> from) = 0;
+  virtual Status clearSlots(int32_t seq) = 0;
 };
 
 /// A processor. Must outlive its sessions.

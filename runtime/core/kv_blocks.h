@@ -1,4 +1,4 @@
-// Block tables of the KV cache: which blocks of the pools hold which tokens of which sequence.
+// The block table of one state: which blocks of its pools hold which tokens of which sequence.
 #pragma once
 
 #include <cstdint>
@@ -8,42 +8,69 @@
 
 namespace llmrt {
 
-/// Hands out blocks of LLMC_KV_BLOCK_TOKENS tokens to sequences, for all KV groups alike. There are
-/// as many blocks as every sequence at full length needs, so one is always free. Allocates only
-/// when constructed.
+/// Hands out blocks of LLMC_KV_BLOCK_TOKENS tokens to sequences. With a window (0: none), a row at
+/// `pos` reads no block that lies wholly before pos - window + 1, and sequences give those back
+/// that they have passed. There are as many blocks as any mix of sequences needs, so one is always
+/// free. Allocates only when constructed.
 class KvBlocks {
  public:
-  KvBlocks(int64_t max_batch, int64_t max_seq_len);
+  /// `max_rows`: most rows of a step, of all sequences together.
+  KvBlocks(int64_t max_batch, int64_t max_seq_len, int64_t window, int64_t max_rows);
 
-  int64_t numBlocks() const { return max_batch_ * blocks_per_seq_; }
+  /// Blocks that max_batch sequences need at most.
+  static int64_t blocksNeeded(int64_t max_batch, int64_t max_seq_len, int64_t window,
+                              int64_t max_rows);
+
+  int64_t numBlocks() const { return static_cast<int64_t>(used_before_.size()); }
+  int64_t numFree() const { return static_cast<int64_t>(free_.size()); }
   int64_t blocksPerSeq() const { return blocks_per_seq_; }
-  /// [max_batch, blocks_per_seq]; entries past a sequence's length are 0 and never read.
+  /// [max_batch, blocks_per_seq]; entries of blocks that a sequence does not hold are 0 and never
+  /// read.
   const int32_t* tables() const { return tables_.data(); }
+  int32_t block(int64_t seq, int64_t pos) const {
+    return tables_[entry(seq, pos / LLMC_KV_BLOCK_TOKENS)];
+  }
 
-  /// Makes room for a sequence's first `tokens` tokens. Calls clear(block) for every block that
-  /// held another sequence before, so that nothing of that one (an infinity, say) can reach this
-  /// one.
+  /// Makes room for a sequence's tokens up to `tokens`. Calls clear(block) for every block that
+  /// held other tokens before, so that nothing of those (an infinity, say) can reach these.
   template <typename Clear>
   void grow(int64_t seq, int64_t tokens, Clear&& clear) {
     const int64_t wanted = (tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;
-    int64_t& held = held_[static_cast<size_t>(seq)];
-    for (; held < wanted; ++held) {
+    int64_t& end = held_[static_cast<size_t>(seq)].end;
+    for (; end < wanted; ++end) {
       const int32_t block = free_.back();
       free_.pop_back();
       if (used_before_[static_cast<size_t>(block)]) clear(block);
       used_before_[static_cast<size_t>(block)] = 1;
-      tables_[static_cast<size_t>(seq * blocks_per_seq_ + held)] = block;
+      tables_[entry(seq, end)] = block;
     }
   }
 
-  /// Gives back the blocks of a sequence that its first `tokens` tokens do not need.
+  /// Gives back the blocks behind a sequence's first `tokens` tokens; of 0 tokens all.
   void shrink(int64_t seq, int64_t tokens);
 
+  /// Gives back the blocks that a sequence of `tokens` tokens has passed: all but the one next to
+  /// the window, so that a few tokens can still be taken back.
+  void pass(int64_t seq, int64_t tokens);
+
+  /// Whether the sequence has all that a row at pos `tokens` reads.
+  bool holds(int64_t seq, int64_t tokens) const;
+
  private:
-  int64_t max_batch_, blocks_per_seq_;
+  struct Held {
+    int64_t begin = 0, end = 0;  // blocks of the sequence
+  };
+  size_t entry(int64_t seq, int64_t block) const {
+    return static_cast<size_t>(seq * blocks_per_seq_ + block);
+  }
+  /// The first block that a row at `pos` reads.
+  int64_t firstRead(int64_t pos) const;
+  void giveBack(int32_t& block);
+
+  int64_t window_, blocks_per_seq_;
   std::vector<int32_t> tables_;
   std::vector<int32_t> free_;  // a stack; lowest numbers on top at first
-  std::vector<int64_t> held_;  // per sequence
+  std::vector<Held> held_;     // per sequence
   std::vector<uint8_t> used_before_;
 };
 

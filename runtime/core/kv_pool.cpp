@@ -11,15 +11,14 @@ namespace llmrt {
 
 constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS;
 
-KvPool::KvPool(const schema::KvGroup& group, int64_t num_blocks)
-    : first_layer(group.first_layer()),
-      num_layers(group.num_layers()),
-      num_kv_heads(group.num_kv_heads()),
-      element_bytes(static_cast<uint32_t>(dtypeBytes(static_cast<DType>(group.dtype())))),
-      per_step(group.dtype() == schema::DType::bf16 ? 2 : 1) {
-  const uint64_t key_dim = (group.head_dim() + per_step - 1) / per_step * per_step;
+KvPool::KvPool(const schema::State& state, int64_t num_blocks)
+    : num_layers(state.layers()->size()),
+      num_kv_heads(state.num_kv_heads()),
+      element_bytes(static_cast<uint32_t>(dtypeBytes(static_cast<DType>(state.dtype())))),
+      per_step(state.dtype() == schema::DType::bf16 ? 2 : 1) {
+  const uint64_t key_dim = (state.head_dim() + per_step - 1) / per_step * per_step;
   const uint64_t value_dim =
-      group.value_dim_padded() ? group.value_dim_padded() : group.head_dim_padded();
+      state.value_dim_padded() ? state.value_dim_padded() : state.head_dim_padded();
   const uint64_t token_bytes = num_kv_heads * uint64_t{element_bytes};
   key_block_bytes = key_dim * kTokens * token_bytes;
   value_block_bytes = value_dim * kTokens * token_bytes;
@@ -51,5 +50,11 @@ void KvPool::clear(uint64_t block, uint64_t first_token) const {
                       0, element_bytes);
   }
 }
+
+SlotPool::SlotPool(const schema::State& state, int64_t num_slots)
+    : slot_bytes(state.elements() *
+                 static_cast<uint64_t>(dtypeBytes(static_cast<DType>(state.dtype())))),
+      layer_bytes(alignUp(static_cast<uint64_t>(num_slots) * slot_bytes)),
+      num_layers(state.layers()->size()) {}
 
 }  // namespace llmrt

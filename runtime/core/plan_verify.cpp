@@ -11,13 +11,15 @@
 
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/weight_view.h"
+#include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
+#include "runtime/schema/same_case.h"
 #include "runtime/schema/schedule_check.h"
 #include "runtime/schema/version.h"
+#include "runtime/schema/weight_view.h"
 
 namespace llmrt {
 namespace {
@@ -36,6 +38,11 @@ constexpr uint64_t kAlignment = 64;
 constexpr uint64_t kMaxPhases = uint64_t{1} << 20;  // of a step, layers counted
 constexpr uint32_t kMaxBuffers = 4096;
 constexpr uint32_t kMaxOperands = 64;
+constexpr uint32_t kMaxInputs = 64;  // and outputs, of an entry point
+constexpr uint64_t kMaxInputWidth = uint64_t{1} << 24;
+constexpr uint32_t kMaxStates = 1024;
+constexpr uint64_t kMaxSlotElements = uint64_t{1} << 40;
+constexpr uint32_t kMaxPlanes = 16;
 constexpr uint32_t kMaxNameBytes = 256;
 constexpr uint32_t kMaxLaunches = 16;  // of a kernel on a GPU
 // A target's launches are counted per kernel: many targets may be one and the same bytes.
@@ -54,7 +61,7 @@ class Verifier {
   Status verify() const {
     LLMRT_RETURN_IF_ERROR(verifyModel());
     LLMRT_RETURN_IF_ERROR(verifyKernels());
-    LLMRT_RETURN_IF_ERROR(verifyKvGroups());
+    LLMRT_RETURN_IF_ERROR(verifyStates());
     LLMRT_RETURN_IF_ERROR(verifyRopeTables());
     LLMRT_RETURN_IF_ERROR(verifyWeights());
     LLMRT_RETURN_IF_ERROR(verifyEntryPoints());
@@ -90,6 +97,8 @@ class Verifier {
       LLMRT_CHECK(sizeOf(t->name()) > 0, "targets[{}] has no name", i);
       LLMRT_CHECK(t->scratch_bytes() <= kMaxBytes >> 16, "targets[{}].scratch_bytes is {}", i,
                   t->scratch_bytes());
+      LLMRT_CHECK(t->cuda_operands() <= kMaxOperands, "targets[{}].cuda_operands is {}", i,
+                  t->cuda_operands());
       std::vector<uint32_t> launches(sizeOf(plan_.kernels()));
       for (uint32_t j = 0; j < sizeOf(t->cuda_launches()); ++j) {
         const schema::CudaLaunch& launch = *t->cuda_launches()->Get(j);
@@ -131,25 +140,43 @@ class Verifier {
     return {};
   }
 
-  Status verifyKvGroups() const {
-    for (uint32_t i = 0; i < sizeOf(plan_.kv_groups()); ++i) {
-      const schema::KvGroup* g = plan_.kv_groups()->Get(i);
-      LLMRT_CHECK(isDType(g->dtype()), "kv_groups[{}].dtype is unknown", i);
-      LLMRT_CHECK(layersInModel(g->first_layer(), g->num_layers()),
-                  "kv_groups[{}]: layers {} + {} of a model of {}", i, g->first_layer(),
-                  g->num_layers(), plan_.model()->num_layers());
-      LLMRT_CHECK(g->num_kv_heads() > 0 && g->num_kv_heads() <= kMaxRows && g->head_dim() > 0 &&
-                      g->head_dim() <= kMaxRows,
-                  "kv_groups[{}]: {} kv heads of {}", i, g->num_kv_heads(), g->head_dim());
-      LLMRT_CHECK(g->head_dim_padded() >= g->head_dim() && g->head_dim_padded() <= 2 * kMaxRows &&
-                      g->head_dim_padded() % kPanelLanes == 0,
-                  "kv_groups[{}].head_dim_padded {} for head_dim {}", i, g->head_dim_padded(),
-                  g->head_dim());
-      LLMRT_CHECK(
-          g->value_dim_padded() % kPanelLanes == 0 && g->value_dim_padded() <= g->head_dim_padded(),
-          "kv_groups[{}].value_dim_padded {} for head_dim {}", i, g->value_dim_padded(),
-          g->head_dim());
+  Status verifyStates() const {
+    LLMRT_CHECK(sizeOf(plan_.states()) <= kMaxStates, "it has {} states", sizeOf(plan_.states()));
+    for (uint32_t i = 0; i < sizeOf(plan_.states()); ++i) {
+      const schema::State& state = *plan_.states()->Get(i);
+      LLMRT_CHECK(isName(state.name()), "states[{}] has no name of printable characters", i);
+      if (Status s = verifyState(state); !s.ok())
+        return std::move(s).withContext(fmt::format("states[{}]", i));
     }
+    return {};
+  }
+
+  Status verifyState(const schema::State& s) const {
+    LLMRT_CHECK(s.kind() >= schema::StateKind::MIN && s.kind() <= schema::StateKind::MAX,
+                "kind is unknown");
+    LLMRT_CHECK(isFloat(s.dtype()), "dtype is unknown");
+    LLMRT_CHECK(sizeOf(s.layers()) > 0, "layers is empty");
+    for (uint32_t i = 0; i < s.layers()->size(); ++i) {
+      const uint32_t layer = s.layers()->Get(i);
+      LLMRT_CHECK(layer < plan_.model()->num_layers(), "layer {} of a model of {}", layer,
+                  plan_.model()->num_layers());
+      LLMRT_CHECK(i == 0 || s.layers()->Get(i - 1) < layer, "layer {} comes after layer {}", layer,
+                  s.layers()->Get(i - 1));
+    }
+    if (s.kind() == schema::StateKind::recurrent) {
+      LLMRT_CHECK(s.elements() > 0 && s.elements() <= kMaxSlotElements, "elements is {}",
+                  s.elements());
+      return {};
+    }
+    LLMRT_CHECK(s.num_kv_heads() > 0 && s.num_kv_heads() <= kMaxRows && s.head_dim() > 0 &&
+                    s.head_dim() <= kMaxRows,
+                "{} kv heads of {}", s.num_kv_heads(), s.head_dim());
+    LLMRT_CHECK(s.head_dim_padded() >= s.head_dim() && s.head_dim_padded() <= 2 * kMaxRows &&
+                    s.head_dim_padded() % kPanelLanes == 0,
+                "head_dim_padded {} for head_dim {}", s.head_dim_padded(), s.head_dim());
+    LLMRT_CHECK(
+        s.value_dim_padded() % kPanelLanes == 0 && s.value_dim_padded() <= s.head_dim_padded(),
+        "value_dim_padded {} for head_dim {}", s.value_dim_padded(), s.head_dim());
     return {};
   }
 
@@ -205,7 +232,7 @@ class Verifier {
   }
 
   Status verifyWeight(const schema::Weight& w) const {
-    LLMRT_CHECK(isDType(w.dtype()), "dtype is unknown");
+    LLMRT_CHECK(isFloat(w.dtype()), "dtype is unknown");
     LLMRT_CHECK(w.num_layers() == 0 || layersInModel(w.first_layer(), w.num_layers()),
                 "layers {} + {} of a model of {}", w.first_layer(), w.num_layers(),
                 plan_.model()->num_layers());
@@ -219,8 +246,7 @@ class Verifier {
       LLMRT_CHECK(s->rows() > 0 && s->rows() < kMaxDimension, "a source has {} rows", s->rows());
       LLMRT_CHECK(s->cols() == w.cols(), "a source has {} columns, not {}", s->cols(), w.cols());
       // Experts of one name each have a tensor each.
-      const bool own_tensors =
-          std::string_view(s->name()->c_str()).find("{expert}") != std::string_view::npos;
+      const bool own_tensors = namesExpert(s->name()->c_str());
       const int64_t experts = own_tensors ? 1 : std::max(1u, w.num_experts());
       LLMRT_CHECK(!s->view() || viewOf(*s->view())
                                     .isInside(static_cast<int64_t>(s->rows()),
@@ -231,7 +257,7 @@ class Verifier {
       LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);
     }
 
-    const auto dtype = static_cast<DType>(w.dtype());
+    const auto dtype = sameCase<DType>(w.dtype());
     uint64_t elements = 0;
     if (w.layout() == schema::Layout::rows) {
       LLMRT_CHECK(w.order() == schema::PanelOrder::concat, "layout rows has order concat");
@@ -248,8 +274,8 @@ class Verifier {
               (w.head_rows() > 0 && std::all_of(rows.begin(), rows.end(),
                                                 [&](int64_t n) { return n % w.head_rows() == 0; })),
           "order heads needs sources of whole heads of {} rows", w.head_rows());
-      const auto panels = static_cast<uint64_t>(
-          panelCount(rows, static_cast<PanelOrder>(w.order()), w.head_rows()));
+      const auto panels =
+          static_cast<uint64_t>(panelCount(rows, sameCase<PanelOrder>(w.order()), w.head_rows()));
       LLMRT_CHECK(w.panels() == panels, "panels is {}, its sources make {}", w.panels(), panels);
       LLMRT_CHECK(
           multiply(panels,
@@ -264,6 +290,7 @@ class Verifier {
     const uint64_t bytes = elements * static_cast<uint64_t>(dtypeBytes(dtype));
     LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
                 "bytes is {}, its shape needs {}", w.bytes(), bytes);
+    LLMRT_RETURN_IF_ERROR(verifyPlanes(w));
     LLMRT_CHECK(w.offset_bytes() >= sizeof(WeightsHeader) && w.offset_bytes() % kAlignment == 0,
                 "offset_bytes is {}", w.offset_bytes());
     uint64_t end = w.bytes();
@@ -277,6 +304,20 @@ class Verifier {
     LLMRT_CHECK(w.offset_bytes() <= plan_.weights_bytes() &&
                     end <= plan_.weights_bytes() - w.offset_bytes(),
                 "it ends after the weights file's {} bytes", plan_.weights_bytes());
+    return {};
+  }
+
+  Status verifyPlanes(const schema::Weight& w) const {
+    LLMRT_CHECK(sizeOf(w.planes()) <= kMaxPlanes, "it has {} planes", sizeOf(w.planes()));
+    LLMRT_CHECK(!w.planes() || w.planes()->size() > 0, "planes is empty");
+    for (uint32_t i = 0; i < sizeOf(w.planes()); ++i) {
+      const schema::Plane& plane = *w.planes()->Get(i);
+      LLMRT_CHECK(isName(plane.name()), "planes[{}] has no name of printable characters", i);
+      LLMRT_CHECK(plane.offset_bytes() % kAlignment == 0 && plane.offset_bytes() <= w.bytes() &&
+                      plane.bytes() > 0 && plane.bytes() <= w.bytes() - plane.offset_bytes(),
+                  "planes[{}]: {} bytes at {} of {}", i, plane.bytes(), plane.offset_bytes(),
+                  w.bytes());
+    }
     return {};
   }
 
@@ -306,6 +347,17 @@ class Verifier {
       LLMRT_CHECK(b.row_stride() % kPanelLanes == 0, "buffers[{}]: a row stride of {}", i,
                   b.row_stride());
     }
+    LLMRT_CHECK(sizeOf(e.inputs()) <= kMaxInputs && sizeOf(e.outputs()) <= kMaxInputs,
+                "it has {} inputs and {} outputs", sizeOf(e.inputs()), sizeOf(e.outputs()));
+    for (uint32_t i = 0; i < sizeOf(e.inputs()); ++i) {
+      LLMRT_CHECK(isName(e.inputs()->Get(i)->name()),
+                  "inputs[{}] has no name of printable characters", i);
+      LLMRT_CHECK(e.inputs()->Get(i)->width() <= kMaxInputWidth, "inputs[{}].width is {}", i,
+                  e.inputs()->Get(i)->width());
+    }
+    for (uint32_t i = 0; i < sizeOf(e.outputs()); ++i)
+      LLMRT_CHECK(isName(e.outputs()->Get(i)->name()),
+                  "outputs[{}] has no name of printable characters", i);
     uint64_t phases = 0;
     for (uint32_t i = 0; i < sizeOf(e.sections()); ++i) {
       const schema::Section& section = *e.sections()->Get(i);
@@ -322,12 +374,29 @@ class Verifier {
 
   Status verifyPhase(const schema::EntryPoint& e, const schema::Phase& p) const {
     LLMRT_CHECK(isName(p.op()), "op is no name of printable characters");
-    const uint64_t rows = p.on_logits_rows() ? e.max_logits_rows() : e.max_rows();
+    if (p.kind() == schema::PhaseKind::collective) {
+      return unsupported(
+          fmt::format("{} is a collective over several devices: this runtime runs on one",
+                      p.op()->string_view()));
+    }
+    LLMRT_CHECK(p.kind() == schema::PhaseKind::kernel, "its kind is unknown");
+    const uint64_t rows = p.axis() == schema::Axis::logits_row ? e.max_logits_rows()
+                          : p.axis() == schema::Axis::sequence ? plan_.model()->max_batch()
+                                                               : e.max_rows();
     const uint64_t row_blocks =
         p.rows_per_tile() == 0 ? 1 : (rows + p.rows_per_tile() - 1) / p.rows_per_tile();
     LLMRT_CHECK(p.tiles() > 0 && p.tiles() <= kMaxTiles / row_blocks, "tiles is {}", p.tiles());
     LLMRT_CHECK(p.experts_per_row() <= kMaxRows, "experts_per_row is {}", p.experts_per_row());
     LLMRT_CHECK(sizeOf(p.operands()) <= kMaxOperands, "it has {} operands", sizeOf(p.operands()));
+    for (uint32_t i = 0; i < sizeOf(p.operands()); ++i) {
+      const schema::Operand& operand = *p.operands()->Get(i);
+      // The schedule check finds weights that are not there.
+      if (operand.space() != schema::Space::weights || operand.index() >= sizeOf(plan_.weights()))
+        continue;
+      const uint32_t planes = sizeOf(plan_.weights()->Get(operand.index())->planes());
+      LLMRT_CHECK(operand.plane() < std::max(1u, planes), "operands[{}]: plane {} of {}", i,
+                  operand.plane(), std::max(1u, planes));
+    }
     return {};
   }
 
@@ -358,8 +427,9 @@ class Verifier {
     return {};
   }
 
-  static bool isDType(schema::DType t) {
-    return t >= schema::DType::MIN && t <= schema::DType::MAX;
+  // What weights and states are of.
+  static bool isFloat(schema::DType t) {
+    return t >= schema::DType::MIN && t <= schema::DType::bf16;
   }
 
   bool layersInModel(uint32_t first, uint32_t count) const {
@@ -397,6 +467,7 @@ Result<const schema::Plan*> verifyPlan(std::span<const uint8_t> bytes) {
   LLMRT_CHECK(planHash(bytes) == plan->hash(),
               "is corrupt: its hash differs, it was damaged or changed after it was written");
   if (Status s = Verifier(*plan).verify(); !s.ok()) {
+    if (s.code() == StatusCode::kUnsupported) return s;
     return std::move(s).withContext("is corrupt");
   }
   return plan;

@@ -45,7 +45,7 @@ void Profile::addKernelTime(uint32_t entry_point, size_t phase, const std::strin
   op.kernels.push_back({symbol, seconds});
 }
 
-void Profile::addStep(uint32_t entry_point, const LlmcStep& step) {
+void Profile::addStep(uint32_t entry_point, const StepRows& step) {
   Entry& entry = entries_[entry_point];
   ++entry.steps;
   for (size_t i = 0; i < entry.ops.size(); ++i) {
@@ -53,13 +53,15 @@ void Profile::addStep(uint32_t entry_point, const LlmcStep& step) {
         *plan_.schema().entry_points()->Get(entry_point)->sections()->Get(entry.section[i]);
     const schema::Phase& phase = *section.phases()->Get(entry.phase[i]);
     Cost total;
-    for (int64_t begin = 0; begin < step.num_rows;) {
-      int64_t end = begin, logits_rows = 0;
-      for (; end < step.num_rows && step.rows[end].seq == step.rows[begin].seq; ++end) {
-        logits_rows += step.rows[end].logits_row >= 0;
+    for (size_t begin = 0; begin < step.tokens.size();) {
+      size_t end = begin;
+      int64_t logits_rows = 0;
+      for (; end < step.tokens.size() && step.tokens[end].seq == step.tokens[begin].seq; ++end) {
+        logits_rows += step.tokens[end].want_logits;
       }
       const double weight_bytes = total.weight_bytes;
-      const Cost one = phaseCost(phase, end - begin, step.rows[begin].pos, logits_rows);
+      const Cost one =
+          phaseCost(phase, static_cast<int64_t>(end - begin), step.pos[begin], logits_rows);
       total += one;
       // Sequences share the weights of a step.
       total.weight_bytes = weight_bytes > 0 ? weight_bytes : one.weight_bytes;

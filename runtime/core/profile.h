@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/abi/kernel_abi.h"
 #include "runtime/core/cost.h"
 #include "runtime/core/plan.h"
+#include "runtime/core/step_inputs.h"
 
 namespace llmrt {
 
@@ -40,7 +40,7 @@ class Profile {
   void addTime(uint32_t entry_point, size_t phase, std::chrono::steady_clock::duration time);
   /// A device's kernel of phase `phase`, or of the choice of a token, took `seconds`.
   void addKernelTime(uint32_t entry_point, size_t phase, const std::string& symbol, double seconds);
-  void addStep(uint32_t entry_point, const LlmcStep& step);
+  void addStep(uint32_t entry_point, const StepRows& step);
 
   /// Forgets all steps so far, those that warmed up caches and page tables.
   void clear();

@@ -1,37 +1,15 @@
 #include "runtime/core/schedule.h"
 
-#include "runtime/schema/plan_generated.h"
+#include "runtime/core/operand_address.h"
 
 namespace llmrt {
-namespace {
 
-void* bind(const schema::EntryPoint& entry, const schema::Operand& operand, uint32_t layer,
-           const Memory& memory) {
-  const uint32_t i = operand.index();
-  switch (operand.space()) {
-    case schema::Space::arena:
-      return memory.arena + entry.buffers()->Get(i)->offset_bytes();
-    case schema::Space::weights:
-      // Kernels take all operands as void*; the plan's verifier has seen that weights are only
-      // read.
-      return const_cast<uint8_t*>(memory.weights->data(i, layer));
-    case schema::Space::kv_keys: {
-      const KvPool& pool = (*memory.kv_pools)[i];
-      return pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;
-    }
-    case schema::Space::kv_values: {
-      const KvPool& pool = (*memory.kv_pools)[i];
-      return pool.values + (layer - pool.first_layer) * pool.value_layer_bytes;
-    }
-    case schema::Space::rope:
-      return (*memory.rope_tables)[i];
-  }
-  return nullptr;  // verified: no other space
-}
-
-}  // namespace
-
-Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory) {
+Schedule::Schedule(const Plan& plan, uint32_t entry_point, const OperandPlaces<uint8_t*>& places,
+                   const Weights& weights) {
+  // Kernels take all operands as void*; the plan's verifier has seen that weights are only read.
+  const auto weight_at = [&](uint32_t index, uint32_t layer) {
+    return const_cast<uint8_t*>(weights.data(index, layer));
+  };
   const schema::EntryPoint& entry = *plan.schema().entry_points()->Get(entry_point);
   if (!entry.sections()) return;
   std::vector<size_t>
@@ -47,7 +25,7 @@ Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory)
         bound.kernel = plan.kernel(phase.kernel());
         bound.tiles = static_cast<int64_t>(phase.tiles());
         bound.rows_per_tile = phase.rows_per_tile();
-        bound.on_logits_rows = phase.on_logits_rows();
+        bound.axis = phase.axis();
         bound.section = s;
         bound.phase = p;
         bound.layer = layer;
@@ -60,7 +38,8 @@ Schedule::Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory)
         first_operand.push_back(operands_.size());
         if (phase.operands()) {
           for (const schema::Operand* operand : *phase.operands()) {
-            operands_.push_back(bind(entry, *operand, layer, memory));
+            operands_.push_back(
+                operandAddress(plan.schema(), entry_point, *operand, layer, places, weight_at));
           }
         }
         phases_.push_back(bound);

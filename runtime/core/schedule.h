@@ -6,35 +6,28 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/kv_pool.h"
 #include "runtime/core/plan.h"
+#include "runtime/core/step_inputs.h"
 #include "runtime/core/weights.h"
 
 namespace llmrt {
 
-/// Where the operands of a session live.
-struct Memory {
-  uint8_t* arena = nullptr;
-  const Weights* weights = nullptr;
-  const std::vector<KvPool>* kv_pools = nullptr;
-  const std::vector<float*>* rope_tables = nullptr;
-};
+template <typename Address>
+struct OperandPlaces;
 
 /// One phase of one layer.
 struct BoundPhase {
   LlmcKernelFn kernel = nullptr;
   void* const* operands = nullptr;
-  int64_t tiles = 0;          // of one row block
-  int64_t rows_per_tile = 0;  // 0: one block whatever the rows
-  bool on_logits_rows = false;
+  int64_t tiles = 0;                // of one row block
+  int64_t rows_per_tile = 0;        // 0: one block whatever the rows
+  schema::Axis axis{};              // what it works on
   uint32_t section = 0, phase = 0;  // where it stands in the plan
   uint32_t layer = 0;
   int64_t row_tile_bytes = 0;  // of a product: weights of a tile that a row needs; else 0
   bool is_experts = false;
 
-  int64_t numRows(const LlmcStep& step) const {
-    return on_logits_rows ? step.num_logits_rows : step.num_rows;
-  }
+  int64_t numRows(const LlmcStep& step) const { return countOf(axis, step); }
   /// Tiles in a step: none where there is no row to work on.
   int64_t numTiles(const LlmcStep& step) const {
     const int64_t rows = numRows(step);
@@ -54,7 +47,8 @@ struct BoundPhase {
 
 class Schedule {
  public:
-  Schedule(const Plan& plan, uint32_t entry_point, const Memory& memory);
+  Schedule(const Plan& plan, uint32_t entry_point, const OperandPlaces<uint8_t*>& places,
+           const Weights& weights);
   Schedule(Schedule&&) = default;  // moving keeps operands where they are
 
   const std::vector<BoundPhase>& phases() const { return phases_; }

@@ -4,19 +4,23 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/core/device.h"
-#include "runtime/core/kv_blocks.h"
 #include "runtime/core/memory.h"
 #include "runtime/core/plan.h"
 #include "runtime/core/profile.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/schedule.h"
+#include "runtime/core/state_cache.h"
+#include "runtime/core/step_inputs.h"
 #include "runtime/core/thread_team.h"
 #include "runtime/core/tile_shares.h"
 #include "runtime/core/weights.h"
@@ -24,34 +28,44 @@
 
 namespace llmrt {
 
-struct SessionOptions {
-  int threads = 0;            // 0: the CPUs of this process
-  int64_t max_seq_len = 0;    // 0: the plan's; not more than that
-  int64_t max_batch = 1;      // sequences in flight, not more than the plan's
-  int64_t prefill_chunk = 0;  // most rows of a prefill step; 0: as many as the plan allows
-  bool profile = false;       // measure every phase; read with profile()
-  Device* device = nullptr;   // null: this machine's CPUs. Must outlive the session
-};
+namespace schema {
+struct Buffer;
+struct Operand;
+enum class StepKind : int8_t;
+}  // namespace schema
 
-/// One token of a step.
-struct StepToken {
-  int32_t seq = 0;
-  int32_t token = 0;
-  bool want_logits = false;
+struct SessionOptions {
+  int threads = 0;                   // 0: the CPUs of this process
+  int64_t max_seq_len = 0;           // 0: the plan's; not more than that
+  int64_t max_batch = 1;             // sequences in flight, not more than the plan's
+  int64_t prefill_chunk = 0;         // most rows of a prefill step; 0: as many as the plan allows
+  bool profile = false;              // measure every phase; read with profile()
+  Device* device = nullptr;          // null: this machine's CPUs. Must outlive the session
+  std::vector<CallersInput> inputs;  // those of the plan's that setInput() will hand over
 };
 
 /// What a session allocates.
 struct SessionMemory {
-  uint64_t activation_bytes = 0;  // arena and scratch
+  uint64_t activation_bytes = 0;  // arena, scratch and inputs
   uint64_t kv_bytes = 0;
+  uint64_t recurrent_bytes = 0;
   uint64_t rope_bytes = 0;
-  uint64_t total() const { return activation_bytes + kv_bytes + rope_bytes; }
+  uint64_t total() const { return activation_bytes + kv_bytes + recurrent_bytes + rope_bytes; }
+};
+
+/// An output of a step: [rows, width], rows lie row_bytes apart.
+struct StepOutput {
+  const uint8_t* data = nullptr;  // null: the last step had no such output
+  DType dtype = DType::kF32;
+  int64_t rows = 0, width = 0;
+  uint64_t row_bytes = 0;
 };
 
 /// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated
 /// by create(): prefill, decode, step and reset allocate nothing. After a step that failed, every
-/// sequence is as before it; the logits of the step before may be gone. A step whose logits are not
-/// finite has failed.
+/// sequence is as before it, but for those of a model with recurrent states: as these cannot go
+/// back, the step's sequences are reset. The outputs of the step before may be gone. A step whose
+/// logits are not finite has failed.
 class Session {
  public:
   /// `plan` and `weights` must outlive the session.
@@ -87,6 +101,15 @@ class Session {
   /// they are appended to it in the given order. At most maxRows() tokens, of which maxLogitsRows()
   /// may want logits.
   Status step(std::span<const StepToken> tokens);
+  /// The same through an entry point of this kind: prefill, decode or embed.
+  Status step(std::span<const StepToken> tokens, schema::StepKind kind);
+
+  /// Hands over one of SessionOptions.inputs: [count, width] of its dtype, for the next steps,
+  /// until others follow. `count` is that of the input's axis in those steps (sequences:
+  /// max_batch).
+  Status setInput(std::string_view name, std::span<const std::byte> values);
+  /// An output of the last step, valid until the next: of its axis' count of rows.
+  StepOutput output(std::string_view name) const;
 
   /// Logits of the i-th token of the last step that wanted them: [vocab_size], valid until the next
   /// step.
@@ -95,8 +118,18 @@ class Session {
 
   /// Forgets a sequence's tokens.
   void reset(int32_t seq);
-  /// Forgets a sequence's tokens but the first `tokens`, of those it has.
-  void truncate(int32_t seq, int64_t tokens);
+  /// Forgets a sequence's tokens but the first `tokens`, of those it has. How many it keeps: 0
+  /// where they are no longer all there, as a window has passed some or a recurrent state has gone
+  /// on. Then who wants them prefills them again.
+  [[nodiscard]] int64_t truncate(int32_t seq, int64_t tokens);
+
+  /// A copy of what a sequence's recurrent states are now, to go back to. Allocates. Its number.
+  Result<uint32_t> snapshot(int32_t seq);
+  /// Back to where the sequence was at a snapshot, with the tokens it had; an error that changes
+  /// nothing where those are no longer all there. The snapshot stays.
+  Status restore(uint32_t snapshot);
+  void dropSnapshot(uint32_t snapshot) { snapshots_.erase(snapshot); }
+
   int64_t kvLen(int32_t seq) const { return kv_len_[static_cast<size_t>(seq)]; }
   /// Counts what changes a sequence's tokens: who knows them sees whether they are still the same.
   uint64_t numChanges(int32_t seq) const { return num_changes_[static_cast<size_t>(seq)]; }
@@ -114,46 +147,66 @@ class Session {
   }
 
  private:
-  Session(const Plan& plan, SessionOptions options, const KvBlocks& blocks)
-      : plan_(plan), options_(options), blocks_(blocks) {}
+  struct Snapshot {
+    int32_t seq = 0;
+    int64_t tokens = 0;
+    bool is_past = true;  // of the sequence as it is: nothing before it was forgotten since
+    std::vector<uint8_t> slots;
+  };
+  Session(const Plan& plan, SessionOptions options);
   Status initialize(const Weights& weights, const SessionMemory& memory);
-  void fillRopeTables();
-  Status check(std::span<const StepToken> tokens) const;
+  void bindSchedules(const Weights& weights, const SessionMemory& memory);
+  Status check(std::span<const StepToken> tokens, int64_t max_rows) const;
+  Status runStep(std::span<const StepToken> tokens, int64_t max_rows,
+                 std::initializer_list<schema::StepKind> kinds);
+  /// Room for the rows of the step at hand.
+  Status beginRows();
+  Status decodeAloneOnDevice(const StepToken& first, int64_t count, Sampler& sampler,
+                             const std::function<bool(int32_t)>& on_token);
   Status execute(uint32_t entry_point);
+  DeviceStep deviceStep(uint32_t entry_point) const;
   void runPhases(int worker);
   /// A worker's part of the wanted logits.
   bool logitsAreFinite(int worker) const;
   /// Runs the step in progress once more and looks at what each phase wrote.
   Status explainNotFinite();
   bool wroteFinite(const BoundPhase& bound) const;
-  void clearBlock(int32_t block);
-  /// Undoes what lies behind a sequence's kvLen(), a failed step's part or what truncate() cuts:
-  /// blocks, and what may have been written (an infinity, say) behind the tokens that stay.
-  void dropStep(int32_t seq);
+  bool wroteFiniteRows(const schema::Buffer& buffer, const BoundPhase& bound, uint32_t k) const;
+  bool wroteFiniteKeys(const schema::Operand& operand, const BoundPhase& bound, uint32_t k) const;
+  /// Undoes what a failed step may have left behind a sequence's kvLen().
+  void undoStep(int32_t seq);
+  /// body(seq, number of its rows in the step at hand).
+  template <typename Body>
+  void forSequences(Body&& body) const;
 
   const Plan& plan_;
   SessionOptions options_;
-  KvBlocks blocks_;
+  StateCache states_;
+  StepInputs inputs_;
   AnonymousMemory memory_;
   std::unique_ptr<ThreadTeam> team_;
   std::unique_ptr<TileShares> tile_shares_;
   std::unique_ptr<DeviceSession> device_;  // null: this machine's CPUs
   std::vector<Schedule> schedules_;        // one per entry point
-  std::vector<KvPool> kv_pools_;           // one per KV group
-  std::vector<float*> rope_tables_;
+  std::vector<int> logits_output_;         // of each entry point, -1: it gives none
+  uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;
   uint64_t scratch_stride_ = 0;
   int64_t max_rows_ = 0, max_logits_rows_ = 0;
 
   std::vector<int64_t> kv_len_;  // per sequence
   std::vector<uint64_t> num_changes_;
+  std::map<uint32_t, Snapshot> snapshots_;
+  uint32_t next_snapshot_ = 0;
   // The step in progress.
-  std::vector<LlmcRow> rows_;
+  std::vector<int32_t> pos_;  // of each row
   std::vector<int32_t> logits_rows_;
   std::vector<StepToken> chunk_;  // prefill's
   mutable std::vector<uint8_t> seen_;
+  StepRows rows_;
   LlmcStep step_{};
-  uint32_t running_ = 0;  // its entry point
+  uint32_t running_ = 0;      // its entry point
+  bool has_outputs_ = false;  // it has ended well
   std::atomic<uint64_t> failure_{
       0};  // (phase << 32 | status of the kernel) of the first failure seen
   std::atomic<bool> finite_{true};  // the wanted logits

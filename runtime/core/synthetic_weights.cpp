@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "runtime/core/thread_team.h"
-#include "runtime/core/weight_view.h"
 #include "runtime/core/weights.h"
 #include "runtime/io/float_convert.h"
+#include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
+#include "runtime/schema/weight_view.h"
 
 namespace llmrt {
 namespace {
@@ -46,13 +48,6 @@ struct Stream {
     return center + static_cast<float>(static_cast<int32_t>(z >> 32)) * scale;
   }
 };
-
-std::string numbered(std::string name, std::string_view placeholder, uint32_t number) {
-  if (const size_t at = name.find(placeholder); at != std::string::npos) {
-    name.replace(at, placeholder.size(), std::to_string(number));
-  }
-  return name;
-}
 
 // The rows of one source. An element is numbered by where it lies in the tensor of the checkpoint,
 // so that a model is one whatever its matrices are cut into.
@@ -136,7 +131,7 @@ void fillShare(void* context, int worker) {
   for (const Job& job : *work.jobs) {
     const int64_t begin = job.units * worker / work.threads;
     const int64_t end = job.units * (worker + 1) / work.threads;
-    switch (static_cast<DType>(job.weight->dtype())) {
+    switch (sameCase<DType>(job.weight->dtype())) {
       case DType::kF32:
         fill<DType::kF32>(job, begin, end);
         break;
@@ -146,6 +141,8 @@ void fillShare(void* context, int worker) {
       case DType::kBF16:
         fill<DType::kBF16>(job, begin, end);
         break;
+      default:
+        break;  // verified: weights are of no other
     }
   }
 }
@@ -178,7 +175,7 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
       total_rows += rows.back();
     }
     const bool panels = w.layout() == schema::Layout::panels;
-    if (panels) panel_rows[i] = panelRows(rows, static_cast<PanelOrder>(w.order()), w.head_rows());
+    if (panels) panel_rows[i] = panelRows(rows, sameCase<PanelOrder>(w.order()), w.head_rows());
     const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
     for (uint32_t l = 0; l < layers; ++l) {
       const uint32_t layer = w.first_layer() + l;
@@ -190,9 +187,8 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
                 panels ? &panel_rows[i] : nullptr,
                 panels ? static_cast<int64_t>(w.panels()) : total_rows};
         for (const schema::WeightSource* s : *w.sources()) {
-          const std::string name =
-              numbered(numbered(s->name()->str(), "{layer}", layer), "{expert}", e);
-          const bool own_tensor = s->name()->str().find("{expert}") != std::string::npos;
+          const std::string name = tensorName(s->name()->string_view(), layer, e);
+          const bool own_tensor = namesExpert(s->name()->string_view());
           // A vector's one column is not what it is summed over.
           job.sources.emplace_back(Stream(seed, name, s->cols(), s->kind()), *s,
                                    own_tensor ? 0 : e);

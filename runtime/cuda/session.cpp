@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "runtime/core/finite_check.h"
 #include "runtime/core/sampler.h"
@@ -46,11 +47,20 @@ Status CudaSession::initialize(const Weights& weights) {
   LLMRT_ASSIGN_OR_RETURN(
       session_memory_,
       DeviceMemory::allocate(driver_, places_.end, "the KV cache and activations (--max-seq-len)"));
-  LLMRT_ASSIGN_OR_RETURN(step_, PinnedMemory::allocate(driver_, places_.sample, "the row table"));
-  uint64_t logits_bytes = 0;
-  for (const schema::EntryPoint* e : *plan_.schema().entry_points())
-    logits_bytes = std::max(logits_bytes, e->buffers()->Get(e->logits_buffer())->bytes());
-  LLMRT_ASSIGN_OR_RETURN(logits_, PinnedMemory::allocate(driver_, logits_bytes, "logits"));
+  LLMRT_ASSIGN_OR_RETURN(step_, PinnedMemory::allocate(driver_, places_.sample, "a step's inputs"));
+  uint64_t output_bytes = 0;
+  for (const schema::EntryPoint* e : *plan_.schema().entry_points()) {
+    uint64_t bytes = 0;
+    output_offsets_.emplace_back();
+    for (uint32_t i = 0; e->outputs() && i < e->outputs()->size(); ++i) {
+      const schema::Buffer& buffer = *e->buffers()->Get(e->outputs()->Get(i)->buffer());
+      output_offsets_.back().push_back(bytes);
+      bytes += deviceAlignUp(buffer.bytes());
+    }
+    output_bytes = std::max(output_bytes, bytes);
+  }
+  LLMRT_ASSIGN_OR_RETURN(
+      outputs_, PinnedMemory::allocate(driver_, std::max<uint64_t>(output_bytes, 1), "outputs"));
   LLMRT_ASSIGN_OR_RETURN(
       chosen_,
       PinnedMemory::allocate(driver_,
@@ -70,11 +80,25 @@ void CudaSession::place() {
   const schema::Plan& p = plan_.schema();
   uint64_t at = 0;
   const auto take = [&at](uint64_t bytes) { return std::exchange(at, deviceAlignUp(at + bytes)); };
-  const auto max_rows = static_cast<uint64_t>(options_.max_rows);
   places_.step = take(sizeof(LlmcStep));
-  places_.rows = take(max_rows * sizeof(LlmcRow));
-  places_.logits_rows = take(static_cast<uint64_t>(options_.max_logits_rows) * sizeof(int32_t));
-  places_.block_tables = take(static_cast<uint64_t>(options_.num_blocks) * sizeof(int32_t));
+  // Steps follow one another: entry points share what their inputs lie in.
+  uint64_t input_bytes = 0;
+  for (const schema::EntryPoint* e : *p.entry_points()) {
+    inputs_.emplace_back(*e, options_.max_batch);
+    input_bytes = std::max(input_bytes, inputs_.back().bytes);
+  }
+  places_.inputs = take(input_bytes);
+  places_.tables = at;
+  const auto max_batch = static_cast<uint64_t>(options_.max_batch);
+  const auto blocks_per_seq = static_cast<uint64_t>(
+      (options_.max_seq_len + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS);
+  for (uint32_t i = 0; p.states() && i < p.states()->size(); ++i) {
+    const bool recurrent = p.states()->Get(i)->kind() == schema::StateKind::recurrent;
+    Places::State state;
+    state.table_bytes = max_batch * (recurrent ? 1 : blocks_per_seq) * sizeof(int32_t);
+    state.table = take(state.table_bytes);
+    places_.states.push_back(state);
+  }
   places_.sample = take(sizeof(LlmcCudaSampleState));  // what lies before is mirrored on the host
   places_.seen = take(static_cast<uint64_t>(plan_.vocabSize()));
   places_.arena = at;
@@ -87,21 +111,24 @@ void CudaSession::place() {
     places_.rope.push_back(take(static_cast<uint64_t>(options_.max_seq_len) * 2 *
                                 p.rope_tables()->Get(i)->inv_freq()->size() * sizeof(float)));
   }
-  for (uint32_t i = 0; p.kv_groups() && i < p.kv_groups()->size(); ++i) {
-    const schema::KvGroup& g = *p.kv_groups()->Get(i);
-    Places::Pool pool;
-    pool.first_layer = g.first_layer();
-    const uint32_t value_dim = g.value_dim_padded() ? g.value_dim_padded() : g.head_dim_padded();
-    const auto layerBytes = [&](uint32_t dim) {
-      return deviceAlignUp(static_cast<uint64_t>(options_.num_blocks) * LLMC_KV_BLOCK_TOKENS *
-                           g.num_kv_heads() * dim *
-                           static_cast<uint64_t>(dtypeBytes(static_cast<DType>(g.dtype()))));
-    };
-    pool.key_layer_bytes = layerBytes(g.head_dim_padded());
-    pool.value_layer_bytes = layerBytes(value_dim);
-    pool.keys = take(pool.key_layer_bytes * g.num_layers());
-    pool.values = take(pool.value_layer_bytes * g.num_layers());
-    places_.pools.push_back(pool);
+  for (uint32_t i = 0; i < places_.states.size(); ++i) {
+    const schema::State& of_plan = *p.states()->Get(i);
+    Places::State& state = places_.states[i];
+    const auto element = static_cast<uint64_t>(dtypeBytes(static_cast<DType>(of_plan.dtype())));
+    state.num_layers = of_plan.layers()->size();
+    if (of_plan.kind() == schema::StateKind::recurrent) {
+      state.slot_bytes = of_plan.elements() * element;
+      state.key_layer_bytes = deviceAlignUp(max_batch * state.slot_bytes);
+    } else {
+      const uint64_t tokens = static_cast<uint64_t>(options_.num_blocks[i]) * LLMC_KV_BLOCK_TOKENS *
+                              of_plan.num_kv_heads();
+      const uint32_t value_dim =
+          of_plan.value_dim_padded() ? of_plan.value_dim_padded() : of_plan.head_dim_padded();
+      state.key_layer_bytes = deviceAlignUp(tokens * of_plan.head_dim_padded() * element);
+      state.value_layer_bytes = deviceAlignUp(tokens * value_dim * element);
+    }
+    state.keys = take(state.key_layer_bytes * state.num_layers);
+    state.values = take(state.value_layer_bytes * state.num_layers);
   }
   places_.end = at;
 }
@@ -190,77 +217,97 @@ Status CudaSession::uploadRopeTables() {
   return {};
 }
 
-Status CudaSession::uploadStep(const LlmcStep& step) {
+Status CudaSession::uploadStep(uint32_t entry_point, const DeviceStep& step) {
   uint8_t* const mirror = step_.data();
-  const uint64_t base = session_memory_.address();
-  // The same struct, with the device's addresses.
-  LlmcStep on_device = step;
-  on_device.rows = reinterpret_cast<const LlmcRow*>(base + places_.rows);
-  on_device.logits_rows = reinterpret_cast<const int32_t*>(base + places_.logits_rows);
-  on_device.block_tables = reinterpret_cast<const int32_t*>(base + places_.block_tables);
-  std::memcpy(mirror + places_.step, &on_device, sizeof on_device);
-  std::memcpy(mirror + places_.rows, step.rows,
-              static_cast<size_t>(step.num_rows) * sizeof(LlmcRow));
-  std::memcpy(mirror + places_.logits_rows, step.logits_rows,
-              static_cast<size_t>(step.num_logits_rows) * sizeof(int32_t));
-  uint64_t bytes = places_.rows + static_cast<uint64_t>(step.num_rows) * sizeof(LlmcRow);
-  if (step.num_logits_rows > 0)
-    bytes = places_.logits_rows + static_cast<uint64_t>(step.num_logits_rows) * sizeof(int32_t);
-  LLMRT_RETURN_IF_ERROR(uploadTables(step.block_tables));
-  return driver_.check(driver_.copy_to_device(base, mirror, bytes, stream_.get()),
-                       "uploading the row table");
-}
-
-Status CudaSession::uploadTables(const int32_t* tables) {
-  // They change once in LLMC_KV_BLOCK_TOKENS tokens.
-  uint8_t* const mirror = step_.data() + places_.block_tables;
-  const size_t bytes = static_cast<size_t>(options_.num_blocks) * sizeof(int32_t);
-  if (tables_uploaded_ && std::memcmp(mirror, tables, bytes) == 0) return {};
-  // What is queued may still copy from the mirror.
-  LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
-                   "a step on " + device_.name());
-  std::memcpy(mirror, tables, bytes);
-  tables_uploaded_ = true;
-  return driver_.check(driver_.copy_to_device(session_memory_.address() + places_.block_tables,
-                                              mirror, bytes, stream_.get()),
-                       "uploading block tables");
-}
-
-Status CudaSession::run(uint32_t entry_point, const LlmcStep& step) {
-  LLMRT_RETURN_IF_ERROR(device_.use());
+  std::memcpy(mirror + places_.step, &step.step, sizeof step.step);
+  uint64_t bytes = places_.step + sizeof step.step;
   const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
-  num_logits_rows_ = 0;
-  LLMRT_RETURN_IF_ERROR(uploadStep(step));
-  LLMRT_RETURN_IF_ERROR(start(shapeOf(entry_point, step, 0)));
-  const schema::Buffer& logits = *entry.buffers()->Get(entry.logits_buffer());
-  logits_stride_ = logits.row_stride();
-  if (step.num_logits_rows > 0) {
+  const InputLayout& layout = inputs_[entry_point];
+  for (uint32_t i = 0; i < layout.offsets.size(); ++i) {
+    const schema::Input& input = *entry.inputs()->Get(i);
+    const auto used = static_cast<uint64_t>(countOf(input.axis(), step.step)) * input.width() *
+                      static_cast<uint64_t>(dtypeBytes(static_cast<DType>(input.dtype())));
+    if (used == 0) continue;
+    std::memcpy(mirror + places_.inputs + layout.offsets[i], step.inputs + layout.offsets[i], used);
+    bytes = places_.inputs + layout.offsets[i] + used;
+  }
+  LLMRT_RETURN_IF_ERROR(uploadTables(step.tables));
+  return driver_.check(
+      driver_.copy_to_device(session_memory_.address(), mirror, bytes, stream_.get()),
+      "uploading a step's inputs");
+}
+
+Status CudaSession::uploadTables(std::span<const int32_t* const> tables) {
+  // They change once in LLMC_KV_BLOCK_TOKENS tokens.
+  const auto isThere = [&](size_t i) {
+    const Places::State& state = places_.states[i];
+    return tables_uploaded_ &&
+           std::memcmp(step_.data() + state.table, tables[i], state.table_bytes) == 0;
+  };
+  bool waited = false;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    if (isThere(i)) continue;
+    // What is queued may still copy from the mirror, and read the table.
+    if (!std::exchange(waited, true))
+      LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
+                       "a step on " + device_.name());
+    const Places::State& state = places_.states[i];
+    std::memcpy(step_.data() + state.table, tables[i], state.table_bytes);
     LLMRT_CUDA_CHECK(
         driver_,
-        driver_.copy_to_host(
-            logits_.data(), session_memory_.address() + places_.arena + logits.offset_bytes(),
-            static_cast<size_t>(step.num_logits_rows * logits_stride_) * sizeof(float),
-            stream_.get()),
-        "reading logits");
+        driver_.copy_to_device(session_memory_.address() + state.table, step_.data() + state.table,
+                               state.table_bytes, stream_.get()),
+        "uploading block tables");
   }
-  LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
-                   "a step on " + device_.name());
-  num_logits_rows_ = step.num_logits_rows;
+  tables_uploaded_ = true;
   return {};
 }
 
-Status CudaSession::queueChoice(uint32_t entry_point, const LlmcStep& step,
+Status CudaSession::run(uint32_t entry_point, const DeviceStep& step) {
+  LLMRT_RETURN_IF_ERROR(device_.use());
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
+  LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
+  LLMRT_RETURN_IF_ERROR(start(shapeOf(entry_point, step, 0)));
+  running_ = entry_point;
+  for (uint32_t i = 0; entry.outputs() && i < entry.outputs()->size(); ++i) {
+    const schema::Output& output = *entry.outputs()->Get(i);
+    const schema::Buffer& buffer = *entry.buffers()->Get(output.buffer());
+    const auto bytes = static_cast<uint64_t>(countOf(output.axis(), step.step)) *
+                       buffer.row_stride() *
+                       static_cast<uint64_t>(dtypeBytes(static_cast<DType>(buffer.dtype())));
+    if (bytes == 0) continue;
+    LLMRT_CUDA_CHECK(
+        driver_,
+        driver_.copy_to_host(outputs_.data() + output_offsets_[entry_point][i],
+                             session_memory_.address() + places_.arena + buffer.offset_bytes(),
+                             bytes, stream_.get()),
+        "reading " + quotedName(output.name()->string_view()));
+  }
+  LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
+                   "a step on " + device_.name());
+  return {};
+}
+
+Status CudaSession::queueChoice(uint32_t entry_point, const DeviceStep& step,
                                 const SamplerState* first) {
-  num_logits_rows_ = 0;
   if (first) {
     LLMRT_RETURN_IF_ERROR(device_.use());
     LLMRT_RETURN_IF_ERROR(finish());
     LLMRT_RETURN_IF_ERROR(startChoosing(entry_point, *first));
-    LLMRT_RETURN_IF_ERROR(uploadStep(step));
+    LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
   } else {
-    LLMRT_RETURN_IF_ERROR(uploadTables(step.block_tables));
+    LLMRT_RETURN_IF_ERROR(uploadTables(step.tables));
   }
   return start(shapeOf(entry_point, step, sample_phases_));
+}
+
+Result<uint64_t> CudaSession::inputAddress(uint32_t entry_point, std::string_view name) const {
+  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
+  for (uint32_t i = 0; entry.inputs() && i < entry.inputs()->size(); ++i)
+    if (entry.inputs()->Get(i)->name()->string_view() == name)
+      return session_memory_.address() + places_.inputs + inputs_[entry_point].offsets[i];
+  return unsupported(fmt::format("{}: entry point {} takes no {}, so no device can go on by itself",
+                                 plan_.path(), entry.name()->string_view(), name));
 }
 
 Status CudaSession::startChoosing(uint32_t entry_point, const SamplerState& from) {
@@ -274,15 +321,21 @@ Status CudaSession::startChoosing(uint32_t entry_point, const SamplerState& from
   auto* const ring = reinterpret_cast<volatile uint64_t*>(chosen_.data());
   for (int i = 0; i < LLMC_CUDA_RING; ++i) ring[i] = UINT64_MAX;
   chosen_taken_ = 0;
+  LLMRT_ASSIGN_OR_RETURN(const uint64_t token_id, inputAddress(entry_point, "token_id"));
+  LLMRT_ASSIGN_OR_RETURN(const uint64_t pos, inputAddress(entry_point, "pos"));
+  uint64_t logits = 0;  // verified: one of a decode step's outputs
+  for (const schema::Output* output : *entry.outputs())
+    if (output->name()->string_view() == "logits")
+      logits = base + places_.arena + entry.buffers()->Get(output->buffer())->offset_bytes();
   for (int phase = 0; phase < kSamplePhases; ++phase) {
-    sample_args_[phase] = {
-        base + places_.arena + entry.buffers()->Get(entry.logits_buffer())->offset_bytes(),
-        base + places_.rows,
-        base + places_.sample,
-        base + places_.seen,
-        reinterpret_cast<uint64_t>(chosen_.data()),
-        plan_.vocabSize(),
-        phase};
+    sample_args_[phase] = {logits,
+                           token_id,
+                           pos,
+                           base + places_.sample,
+                           base + places_.seen,
+                           reinterpret_cast<uint64_t>(chosen_.data()),
+                           plan_.vocabSize(),
+                           phase};
   }
   auto* const state =
       reinterpret_cast<LlmcCudaSampleState*>(chosen_.data() + LLMC_CUDA_RING * sizeof(uint64_t));
@@ -329,10 +382,43 @@ Status CudaSession::finish() {
   return driver_.check(driver_.stream_synchronize(stream_.get()), "a step on " + device_.name());
 }
 
-std::span<const float> CudaSession::logits(int64_t i) const {
-  if (i < 0 || i >= num_logits_rows_) return {};
-  return {reinterpret_cast<const float*>(logits_.data()) + i * logits_stride_,
-          static_cast<size_t>(plan_.vocabSize())};
+const uint8_t* CudaSession::output(uint32_t index) const {
+  return outputs_.data() + output_offsets_[running_][index];
+}
+
+template <typename Body>
+Status CudaSession::forSlots(int32_t seq, Body&& body) const {
+  LLMRT_RETURN_IF_ERROR(device_.use());
+  for (const Places::State& state : places_.states) {
+    if (state.slot_bytes == 0) continue;
+    for (uint32_t l = 0; l < state.num_layers; ++l) {
+      const uint64_t slot = session_memory_.address() + state.keys + l * state.key_layer_bytes +
+                            static_cast<uint64_t>(seq) * state.slot_bytes;
+      LLMRT_CUDA_CHECK(driver_, body(slot, state.slot_bytes), "a sequence's recurrent state");
+    }
+  }
+  // The host's side is pageable: it may still be read, or not yet be written, after a copy's call.
+  return driver_.check(driver_.stream_synchronize(stream_.get()), "a sequence's recurrent state");
+}
+
+Status CudaSession::readSlots(int32_t seq, std::span<uint8_t> out) {
+  uint8_t* next = out.data();
+  return forSlots(seq, [&](uint64_t slot, uint64_t bytes) {
+    return driver_.copy_to_host(std::exchange(next, next + bytes), slot, bytes, stream_.get());
+  });
+}
+
+Status CudaSession::writeSlots(int32_t seq, std::span<const uint8_t> from) {
+  const uint8_t* next = from.data();
+  return forSlots(seq, [&](uint64_t slot, uint64_t bytes) {
+    return driver_.copy_to_device(slot, std::exchange(next, next + bytes), bytes, stream_.get());
+  });
+}
+
+Status CudaSession::clearSlots(int32_t seq) {
+  return forSlots(seq, [&](uint64_t slot, uint64_t bytes) {
+    return driver_.fill(slot, 0, bytes, stream_.get());
+  });
 }
 
 }  // namespace llmrt::cuda

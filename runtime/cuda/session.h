@@ -3,20 +3,17 @@
 
 #include <map>
 #include <memory>
-#include <tuple>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "runtime/abi/cuda_abi.h"
+#include "runtime/core/operand_address.h"
 #include "runtime/core/plan.h"
+#include "runtime/core/step_inputs.h"
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/memory.h"
 #include "runtime/cuda/upload.h"
-
-namespace llmrt::schema {
-struct CudaLaunch;
-struct EntryPoint;
-struct Operand;
-}  // namespace llmrt::schema
 
 namespace llmrt::cuda {
 
@@ -27,16 +24,19 @@ class CudaSession : public DeviceSession {
                                                        const DeviceSessionOptions& options);
   ~CudaSession() override;
 
-  Status run(uint32_t entry_point, const LlmcStep& step) override;
-  std::span<const float> logits(int64_t i) const override;
-  Status queueChoice(uint32_t entry_point, const LlmcStep& step,
+  Status run(uint32_t entry_point, const DeviceStep& step) override;
+  const uint8_t* output(uint32_t index) const override;
+  Status queueChoice(uint32_t entry_point, const DeviceStep& step,
                      const SamplerState* first) override;
   Result<int32_t> takeChoice() override;
   Status finish() override;
+  Status readSlots(int32_t seq, std::span<uint8_t> out) override;
+  Status writeSlots(int32_t seq, std::span<const uint8_t> from) override;
+  Status clearSlots(int32_t seq) override;
 
   /// Of a step, the launches of one phase of the flat schedule alone; returns when they have ended.
   /// For tests/gpu/compare_ops, which looks at what each phase made of its operands.
-  Status runPhase(uint32_t entry_point, const LlmcStep& step, size_t phase);
+  Status runPhase(uint32_t entry_point, const DeviceStep& step, size_t phase);
   /// Where an operand of a phase lies on the device.
   CuDevicePtr operandAddress(uint32_t entry_point, size_t phase, uint32_t operand) const;
 
@@ -46,9 +46,9 @@ class CudaSession : public DeviceSession {
   struct BoundLaunch {
     CuFunction function = nullptr;
     const schema::CudaLaunch* launch = nullptr;
-    LlmcCudaArgs args{};
-    bool on_logits_rows = false;
-    size_t phase = 0;  // of the flat schedule
+    std::vector<uint64_t> argument;  // LlmcCudaArgs and the operands behind it
+    schema::Axis axis{};             // what it works on
+    size_t phase = 0;                // of the flat schedule
   };
   /// One launch of a step: of a kernel of the schedule, or of the choice of a token.
   struct KernelLaunch {
@@ -62,20 +62,23 @@ class CudaSession : public DeviceSession {
   /// context) that holds every sequence of the step.
   struct Shape {
     uint32_t entry_point = 0;
-    int64_t rows = 0, logits_rows = 0, kv_len = 0;
+    int64_t rows = 0, logits_rows = 0, sequences = 0, kv_len = 0;
     uint32_t phases = 0;  // bits: the launches of llmc_sample that choose the next token at the end
     auto operator<=>(const Shape&) const = default;
   };
   /// Where things lie in session_memory_.
   struct Places {
-    uint64_t step = 0, rows = 0, logits_rows = 0, block_tables = 0, sample = 0, seen = 0, arena = 0,
-             scratch = 0, end = 0;
-    std::vector<uint64_t> rope;
-    struct Pool {
+    /// A state's table, and its pools of each layer: keys and values, or slots (as keys).
+    struct State {
+      uint64_t table = 0, table_bytes = 0;
       uint64_t keys = 0, values = 0, key_layer_bytes = 0, value_layer_bytes = 0;
-      uint32_t first_layer = 0;
+      uint64_t slot_bytes = 0;  // 0: no recurrent state
+      uint32_t num_layers = 0;
     };
-    std::vector<Pool> pools;
+    uint64_t step = 0, inputs = 0, tables = 0, sample = 0, seen = 0, arena = 0, scratch = 0,
+             end = 0;
+    std::vector<uint64_t> rope;
+    std::vector<State> states;
   };
 
   CudaSession(const CudaDevice& device, const Plan& plan, const DeviceSessionOptions& options)
@@ -90,12 +93,18 @@ class CudaSession : public DeviceSession {
   Status checkMemory() const;
   Status uploadRopeTables();
   Status bindSchedules();
-  uint64_t addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
-                     uint32_t layer) const;
-  Status uploadStep(const LlmcStep& step);
+  OperandPlaces<uint64_t> operandPlaces() const;
+  /// A launch's argument without operands.
+  std::vector<uint64_t> argumentHead() const;
+  Status uploadStep(uint32_t entry_point, const DeviceStep& step);
   Status startChoosing(uint32_t entry_point, const SamplerState& from);
-  Status uploadTables(const int32_t* tables);
-  Shape shapeOf(uint32_t entry_point, const LlmcStep& step, uint32_t phases) const;
+  Status uploadTables(std::span<const int32_t* const> tables);
+  /// Where an input of an entry point lies; an error where it has none of this name.
+  Result<uint64_t> inputAddress(uint32_t entry_point, std::string_view name) const;
+  Shape shapeOf(uint32_t entry_point, const DeviceStep& step, uint32_t phases) const;
+  /// body(address, bytes) of each slot of a sequence, as StateCache has them one after another.
+  template <typename Body>
+  Status forSlots(int32_t seq, Body&& body) const;
   Status start(const Shape& shape);
   /// Whether a kernel may begin while the one before it ends.
   bool isProgrammatic() const;
@@ -121,7 +130,10 @@ class CudaSession : public DeviceSession {
   RelayoutFunctions relayout_;
   std::vector<CuFunction> functions_;  // of the target's launches
   DeviceMemory weights_, session_memory_;
-  PinnedMemory step_, logits_, chosen_;
+  PinnedMemory step_, outputs_, chosen_;
+  std::vector<InputLayout> inputs_;                    // of each entry point
+  std::vector<std::vector<uint64_t>> output_offsets_;  // of each entry point, in outputs_
+  uint32_t running_ = 0;                               // the last step's entry point
   std::vector<Owned<CuEvent>> timing_events_;
   CuFunction sample_ = nullptr;
   LlmcCudaSample sample_args_[kSamplePhases] = {};
@@ -130,7 +142,6 @@ class CudaSession : public DeviceSession {
   std::vector<std::vector<BoundLaunch>> schedules_;  // of each entry point
   std::map<Shape, Owned<CuGraphExec>> graphs_;
   bool tables_uploaded_ = false;
-  int64_t num_logits_rows_ = 0, logits_stride_ = 0;
 };
 
 }  // namespace llmrt::cuda

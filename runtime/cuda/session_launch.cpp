@@ -12,9 +12,12 @@
 namespace llmrt::cuda {
 namespace {
 
-/// Steps of entry points of at most this many rows are graphs, made once per shape; those of more
-/// are launched kernel by kernel, which costs little beside what they compute.
-constexpr uint32_t kMostGraphRows = 16;
+/// Steps of few rows are graphs, made once per shape; those of many are launched kernel by kernel,
+/// which costs little beside what they compute.
+bool isGraph(schema::StepKind kind) {
+  return kind == schema::StepKind::decode || kind == schema::StepKind::verify ||
+         kind == schema::StepKind::commit;
+}
 /// Of llmc_sample: four for each thread.
 constexpr int64_t kLogitsPerBlock = 4 * LLMC_CUDA_SAMPLE_THREADS;
 /// The smallest kv_len that launches are shaped for.
@@ -52,27 +55,28 @@ uint32_t ceilDiv(int64_t a, uint32_t b) { return static_cast<uint32_t>((a + b - 
 
 }  // namespace
 
-uint64_t CudaSession::addressOf(const schema::EntryPoint& entry, const schema::Operand& operand,
-                                uint32_t layer) const {
-  const uint32_t i = operand.index();
+OperandPlaces<uint64_t> CudaSession::operandPlaces() const {
   const uint64_t base = session_memory_.address();
-  switch (operand.space()) {
-    case schema::Space::arena:
-      return base + places_.arena + entry.buffers()->Get(i)->offset_bytes();
-    case schema::Space::weights:
-      return weights_.address() + weights_layout_.at(i, layer);
-    case schema::Space::kv_keys: {
-      const Places::Pool& pool = places_.pools[i];
-      return base + pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;
-    }
-    case schema::Space::kv_values: {
-      const Places::Pool& pool = places_.pools[i];
-      return base + pool.values + (layer - pool.first_layer) * pool.value_layer_bytes;
-    }
-    case schema::Space::rope:
-      return base + places_.rope[i];
+  OperandPlaces<uint64_t> places;
+  places.arena = base + places_.arena;
+  for (const uint64_t table : places_.rope) places.rope.push_back(base + table);
+  for (const Places::State& state : places_.states)
+    places.states.push_back({base + state.keys, base + state.values, state.key_layer_bytes,
+                             state.value_layer_bytes, base + state.table});
+  for (const InputLayout& layout : inputs_) {
+    places.inputs.emplace_back();
+    for (const uint64_t offset : layout.offsets)
+      places.inputs.back().push_back(base + places_.inputs + offset);
   }
-  return 0;  // verified: no other space
+  return places;
+}
+
+std::vector<uint64_t> CudaSession::argumentHead() const {
+  static_assert(sizeof(LlmcCudaArgs) == 2 * sizeof(uint64_t));
+  std::vector<uint64_t> argument(2 + plan_.target().cuda_operands());
+  argument[0] = session_memory_.address() + places_.step;
+  argument[1] = session_memory_.address() + places_.scratch;
+  return argument;
 }
 
 Status CudaSession::bindSchedules() {
@@ -84,29 +88,36 @@ Status CudaSession::bindSchedules() {
   const auto& launches = *plan_.target().cuda_launches();
   std::vector<std::vector<uint32_t>> of_kernel(plan_.schema().kernels()->size());
   for (uint32_t i = 0; i < launches.size(); ++i) of_kernel[launches[i]->kernel()].push_back(i);
-  for (const schema::EntryPoint* entry : *plan_.schema().entry_points()) {
+  const OperandPlaces<uint64_t> places = operandPlaces();
+  const auto weight_at = [&](uint32_t index, uint32_t layer) {
+    return weights_.address() + weights_layout_.at(index, layer);
+  };
+  const uint32_t most_operands = plan_.target().cuda_operands();
+  for (uint32_t e = 0; e < plan_.schema().entry_points()->size(); ++e) {
+    const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(e);
     std::vector<BoundLaunch> bound;
     size_t flat = 0;
-    for (uint32_t s = 0; entry->sections() && s < entry->sections()->size(); ++s) {
-      const schema::Section& section = *entry->sections()->Get(s);
+    for (uint32_t s = 0; entry.sections() && s < entry.sections()->size(); ++s) {
+      const schema::Section& section = *entry.sections()->Get(s);
       for (uint32_t l = 0; section.phases() && l < section.num_layers(); ++l) {
         for (const schema::Phase* phase : *section.phases()) {
-          LlmcCudaArgs args{session_memory_.address() + places_.step,
-                            session_memory_.address() + places_.scratch,
-                            {}};
+          std::vector<uint64_t> argument = argumentHead();
           const uint32_t count = phase->operands() ? phase->operands()->size() : 0;
-          if (count > LLMC_CUDA_MAX_OPERANDS) {
-            return corrupt(*phase, fmt::format("has {} operands, kernels take {}", count,
-                                               LLMC_CUDA_MAX_OPERANDS));
+          if (count > most_operands) {
+            return corrupt(*phase,
+                           fmt::format("has {} operands, kernels take {}", count, most_operands));
           }
           for (uint32_t i = 0; i < count; ++i)
-            args.operands[i] =
-                addressOf(*entry, *phase->operands()->Get(i), section.first_layer() + l);
+            argument[2 + i] = llmrt::operandAddress(plan_.schema(), e, *phase->operands()->Get(i),
+                                                    section.first_layer() + l, places, weight_at);
           for (const uint32_t i : of_kernel[phase->kernel()])
-            bound.push_back({functions_[i], launches[i], args, phase->on_logits_rows(), flat});
+            bound.push_back({functions_[i], launches[i], argument, phase->axis(), flat});
+          const int64_t most_rows =
+              countOf(phase->axis(), {.num_rows = entry.max_rows(),
+                                      .num_logits_rows = entry.max_logits_rows(),
+                                      .num_sequences = options_.max_batch});
           const std::string problem =
-              launchProblem(launches, of_kernel[phase->kernel()],
-                            phase->on_logits_rows() ? entry->max_logits_rows() : entry->max_rows());
+              launchProblem(launches, of_kernel[phase->kernel()], static_cast<uint32_t>(most_rows));
           if (!problem.empty()) return corrupt(*phase, problem);
           ++flat;
         }
@@ -121,12 +132,14 @@ template <typename Body>
 Status CudaSession::forLaunches(const Shape& shape, Body&& body) const {
   for (const BoundLaunch& bound : schedules_[shape.entry_point]) {
     const schema::CudaLaunch& l = *bound.launch;
-    const int64_t rows = bound.on_logits_rows ? shape.logits_rows : shape.rows;
+    const int64_t rows = countOf(bound.axis, {.num_rows = shape.rows,
+                                              .num_logits_rows = shape.logits_rows,
+                                              .num_sequences = shape.sequences});
     if (rows < l.min_rows() || rows > l.max_rows()) continue;
     LLMRT_RETURN_IF_ERROR(
         body(KernelLaunch{bound.function,
                           l.symbol()->c_str(),
-                          &bound.args,
+                          bound.argument.data(),
                           {l.blocks(), l.rows_per_block() ? ceilDiv(rows, l.rows_per_block()) : 1,
                            l.tokens_per_block() ? ceilDiv(shape.kv_len, l.tokens_per_block()) : 1},
                           l.threads(),
@@ -250,19 +263,23 @@ Status CudaSession::takeTimes(const Shape& shape) {
   });
 }
 
-CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const LlmcStep& step,
+CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const DeviceStep& step,
                                         uint32_t phases) const {
-  Shape shape{entry_point, step.num_rows, step.num_logits_rows, kLeastKvLen, phases};
-  for (int64_t i = 0; i < step.num_rows; ++i)
-    while (shape.kv_len <= step.rows[i].pos) shape.kv_len *= 2;
+  Shape shape{entry_point,
+              step.step.num_rows,
+              step.step.num_logits_rows,
+              step.step.num_sequences,
+              kLeastKvLen,
+              phases};
+  while (shape.kv_len < step.kv_len) shape.kv_len *= 2;
   // A plan's grids are verified up to its longest context.
   shape.kv_len = std::min(shape.kv_len, std::max(options_.max_seq_len, kLeastKvLen));
   return shape;
 }
 
 Status CudaSession::start(const Shape& shape) {
-  const uint32_t max_rows = plan_.schema().entry_points()->Get(shape.entry_point)->max_rows();
-  if (max_rows > kMostGraphRows || !driver_.graph_add_node) {
+  const schema::StepKind kind = plan_.schema().entry_points()->Get(shape.entry_point)->kind();
+  if (!isGraph(kind) || !driver_.graph_add_node) {
     LLMRT_RETURN_IF_ERROR(launchAll(shape));
   } else {
     LLMRT_ASSIGN_OR_RETURN(CuGraphExec graph, graphFor(shape));
@@ -272,9 +289,9 @@ Status CudaSession::start(const Shape& shape) {
   return options_.profile ? takeTimes(shape) : Status();
 }
 
-Status CudaSession::runPhase(uint32_t entry_point, const LlmcStep& step, size_t phase) {
+Status CudaSession::runPhase(uint32_t entry_point, const DeviceStep& step, size_t phase) {
   LLMRT_RETURN_IF_ERROR(device_.use());
-  LLMRT_RETURN_IF_ERROR(uploadStep(step));
+  LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
   const auto launch = [&](const KernelLaunch& l) -> Status {
     if (l.phase != phase) return {};
     void* arguments[] = {const_cast<void*>(l.argument)};
@@ -290,7 +307,7 @@ Status CudaSession::runPhase(uint32_t entry_point, const LlmcStep& step, size_t 
 CuDevicePtr CudaSession::operandAddress(uint32_t entry_point, size_t phase,
                                         uint32_t operand) const {
   for (const BoundLaunch& bound : schedules_[entry_point])
-    if (bound.phase == phase) return bound.args.operands[operand];
+    if (bound.phase == phase) return bound.argument[2 + operand];
   return 0;  // every phase has launches: bindSchedules() has seen them
 }
 

@@ -7,6 +7,7 @@
 #include "runtime/core/thread_team.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt::cuda {
 namespace {
@@ -27,7 +28,7 @@ struct Cut {
 
 Cut cutOf(const schema::Weight& w) {
   Cut cut;
-  const auto dtype = static_cast<DType>(w.dtype());
+  const auto dtype = sameCase<DType>(w.dtype());
   const auto cols = static_cast<int64_t>(w.cols());
   const auto element = static_cast<uint64_t>(dtypeBytes(dtype));
   const uint64_t experts = std::max<uint64_t>(w.num_experts(), 1);  // one after another

@@ -85,9 +85,15 @@ bool indicesHold(const schema::Plan& plan, const schema::EntryPoint& entry,
   for (uint32_t i = 0; i < sizeOf(phase.operands()); ++i) {
     const schema::Operand& o = *phase.operands()->Get(i);
     const uint32_t states = sizeOf(plan.states());
-    const uint32_t sizes[] = {
-        sizeOf(entry.buffers()),    sizeOf(plan.weights()), states, states,
-        sizeOf(plan.rope_tables()), sizeOf(entry.inputs()), states, states, states};
+    const uint32_t sizes[] = {sizeOf(entry.buffers()),
+                              sizeOf(plan.weights()),
+                              states,
+                              states,
+                              sizeOf(plan.rope_tables()),
+                              sizeOf(entry.inputs()),
+                              states,
+                              states,
+                              states};
     static_assert(std::size(sizes) == static_cast<size_t>(schema::Space::MAX) + 1);
     if (o.space() < schema::Space::MIN || o.space() > schema::Space::MAX ||
         o.index() >= sizes[static_cast<size_t>(o.space())])

@@ -226,8 +226,8 @@ class Walk {
       const bool keys = operand.space == schema::Space::keys;
       const Written& written = written_[operand.index];
       // What a verify step wrote is moved in place.
-      const bool moves = entry_.kind == schema::StepKind::commit &&
-                         operand.access == schema::Access::read_write;
+      const bool moves =
+          entry_.kind == schema::StepKind::commit && operand.access == schema::Access::read_write;
       LLMRT_CHECK((keys ? written.keys : written.values) || moves,
                   "{}: reads the {} of its layer before they are written", nameOf(phase),
                   keys ? "keys" : "values");

@@ -300,9 +300,11 @@ int cuModuleGetFunction(void** out, void* module, const char* name) {
   f.name = name;
   f.kernel = reinterpret_cast<void (*)()>(kernel);
   f.launch = reinterpret_cast<Launch>(dlsym(library, "llmc_shim_launch"));
-  f.argument_bytes = std::strncmp(name, "llmc_relayout", 13) == 0 ? 40
-                     : std::strcmp(name, "llmc_sample") == 0      ? 56
-                                                                  : 112;
+  const auto* bytes = static_cast<const unsigned*>(dlsym(library, "llmc_shim_argument_bytes"));
+  if (!bytes) return kNotFound;
+  f.argument_bytes = bytes[std::strncmp(name, "llmc_relayout", 13) == 0 ? 1
+                           : std::strcmp(name, "llmc_sample") == 0      ? 2
+                                                                        : 0];
   const auto* threads = static_cast<const unsigned*>(dlsym(library, (f.name + "_threads").c_str()));
   if (threads) f.most_threads = *threads;
   *out = &f;

@@ -20,6 +20,10 @@ void shimLaunch(void (*kernel)(), const void* argument, const unsigned grid[3], 
   llmc_shim_run(grid, threads, dynamic_shared_bytes, ShimCall<Argument>::run, &call);
 }
 
+/// The sizes of what kernels take, for a driver that launches them.
+extern "C" const unsigned llmc_shim_argument_bytes[] = {sizeof(Args), sizeof(Relayout),
+                                                        sizeof(Sample)};
+
 /// A launch: `kernel` is the kernel's address, `argument_bytes` tells which argument it takes.
 extern "C" int llmc_shim_launch(void (*kernel)(), const void* argument, unsigned argument_bytes,
                                 const unsigned grid[3], unsigned threads,

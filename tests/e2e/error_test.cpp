@@ -123,7 +123,7 @@ TEST_F(Errors, NumbersBeyondF32NameTheOpAndItsLayer) {
   for (const schema::Section* section : *p.entry_points()->Get(0)->sections())
     for (const schema::Phase* phase : *section->phases())
       for (const schema::Operand* o : *phase->operands())
-        if (o->space() == schema::Space::kv_keys && o->access() != schema::Access::read)
+        if (o->space() == schema::Space::keys && o->access() != schema::Access::read)
           op = phase->op()->str();
   writeFile(dir / "large.weights", bytes);
   EXPECT_THAT(error({f32, "--weights", dir / "large.weights", "--prompt-ids", "1,2,3"}),

@@ -418,6 +418,28 @@ TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
   EXPECT_EQ(spec.rope.attention_factor, 1.0);
 }
 
+TEST(HfConfig, RunsOfMlpsSayWhatTheirWeightsAreCalled) {
+  const ModelSpec spec = parsed(with(
+      R"({"model_type": "qwen3_moe", "num_hidden_layers": 6, "num_experts": 2, "num_experts_per_tok": 1,
+          "moe_intermediate_size": 8, "mlp_only_layers": [0, 3, 4], "num_key_value_heads": 8})"));
+  std::vector<std::string> runs;
+  for (const MlpRun& run : mlpRuns(spec))
+    runs.push_back(std::to_string(run.first_layer) + '+' + std::to_string(run.num_layers) +
+                   (run.experts ? " routed" : " dense") + run.suffix);
+  EXPECT_THAT(runs, ElementsAre("0+1 dense", "1+2 routed", "3+2 dense_3", "5+1 routed_5"));
+  std::set<std::string> symbols;
+  for (const ModelWeight& w : modelWeights(spec)) symbols.insert(w.symbol);
+  for (const char* symbol : {"up_proj", "router", "up_proj_3", "router_5"})
+    EXPECT_TRUE(symbols.contains(symbol)) << symbol;
+}
+
+TEST(HfConfig, ExpertsOfGptOssHaveAnActivationOfTheirOwn) {
+  const ModelSpec spec = parsed(with(R"({"model_type": "gpt_oss", "num_local_experts": 4})"));
+  EXPECT_EQ(spec.activation, Activation::kSilu);
+  EXPECT_THAT(spec.experts.activation, Optional(Activation::kQuickGelu));
+  EXPECT_EQ(spec.experts.limit, 7.0);
+}
+
 // As many runs of layers as layers, each with weights of its own.
 TEST(HfConfig, ListsEachTensorOfManyRunsOfLayersOnce) {
   json config = with(R"({"model_type": "qwen3_moe", "num_hidden_layers": 128, "num_experts": 2,

@@ -14,11 +14,15 @@
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/core/cost.h"
+#include "runtime/core/operand_address.h"
 #include "runtime/core/schedule.h"
+#include "runtime/core/state_cache.h"
+#include "runtime/core/step_inputs.h"
 #include "runtime/core/thread_team.h"
 #include "runtime/cuda/session.h"
 #include "runtime/io/float_convert.h"
@@ -70,8 +74,8 @@ struct Difference {
 /// in bf16 are 2^-7 apart. In f32 only the order of sums differs.
 double toleranceOf(const schema::Plan& plan) {
   bool wide = plan.model()->dtype() == schema::DType::f32;
-  for (const schema::KvGroup* group : *plan.kv_groups())
-    wide = wide && group->dtype() == schema::DType::f32;
+  for (const schema::State* state : *plan.states())
+    wide = wide && state->dtype() == schema::DType::f32;
   return wide ? 0x1p-12 : 0x1p-6;
 }
 
@@ -136,73 +140,86 @@ class Comparison {
     max_seq_len_ =
         std::min(ceilDiv(tokens, LLMC_KV_BLOCK_TOKENS) * LLMC_KV_BLOCK_TOKENS, cpu_->maxSeqLen());
     uint64_t arena_bytes = 0;
-    int64_t max_rows = 0, max_logits_rows = 0;
+    int64_t max_rows = 0;
     for (const schema::EntryPoint* e : *p.entry_points()) {
       arena_bytes = std::max(arena_bytes, e->arena_bytes());
       max_rows = std::max<int64_t>(max_rows, e->max_rows());
-      max_logits_rows = std::max<int64_t>(max_logits_rows, e->max_logits_rows());
     }
     if (options_.rows > max_rows || tokens > cpu_->maxSeqLen())
       return invalidArgument(fmt::format("--rows {}: a step has at most {}, the context {}",
                                          options_.rows, max_rows, cpu_->maxSeqLen()));
-    const int64_t blocks = ceilDiv(max_seq_len_, LLMC_KV_BLOCK_TOKENS);
-    // Not in order, so that a block's number counts.
-    for (int64_t i = 0; i < blocks; ++i) tables_.push_back(static_cast<int32_t>(blocks - 1 - i));
+    // Where there can be two sequences, the second is in use: its blocks and its slot are not those
+    // of number 0.
+    batch_ = std::min<int64_t>(cpu_->maxBatch(), 2);
+    seq_ = static_cast<int32_t>(batch_ - 1);
+    const StateCacheOptions cache{batch_, max_seq_len_, std::max<int64_t>(max_rows, 2)};
+    states_.emplace(p, cache);
+    if (seq_ > 0) LLMRT_RETURN_IF_ERROR(states_->begin(0, 0, 1));
+    const StateCache::Bytes bytes = StateCache::bytesNeeded(p, cache);
     LLMRT_ASSIGN_OR_RETURN(arena_, AnonymousMemory::allocate(arena_bytes, "activations"));
     scratch_stride_ = alignUp(std::max<uint64_t>(cpu_->target().scratch_bytes(), 1));
     LLMRT_ASSIGN_OR_RETURN(
         scratch_, AnonymousMemory::allocate(scratch_stride_ * static_cast<uint64_t>(team_->size()),
                                             "scratch"));
-    for (uint32_t i = 0; p.kv_groups() && i < p.kv_groups()->size(); ++i) {
-      KvPool pool(*p.kv_groups()->Get(i), blocks);
-      LLMRT_ASSIGN_OR_RETURN(
-          AnonymousMemory memory,
-          AnonymousMemory::allocate(
-              (pool.key_layer_bytes + pool.value_layer_bytes) * pool.num_layers, "KV cache"));
-      pool.keys = memory.data();
-      pool.values = memory.data() + pool.key_layer_bytes * pool.num_layers;
-      cache_.push_back(std::move(memory));
-      pools_.push_back(pool);
-    }
+    LLMRT_ASSIGN_OR_RETURN(
+        cache_,
+        AnonymousMemory::allocate(static_cast<uint64_t>(bytes.kv + bytes.recurrent), "states"));
+    uint8_t* next = cache_.data();
+    states_->place(next);
+    OperandPlaces<uint8_t*> places;
+    places.arena = arena_.data();
+    places.states = states_->places();
     for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i) {
       const uint64_t floats =
           static_cast<uint64_t>(max_seq_len_) * 2 * p.rope_tables()->Get(i)->inv_freq()->size();
       LLMRT_ASSIGN_OR_RETURN(AnonymousMemory memory,
                              AnonymousMemory::allocate(floats * sizeof(float), "RoPE tables"));
-      rope_.push_back(reinterpret_cast<float*>(memory.data()));
-      fillRopeTable(p, i, max_seq_len_, rope_.back());
-      cache_.push_back(std::move(memory));
+      fillRopeTable(p, i, max_seq_len_, reinterpret_cast<float*>(memory.data()));
+      places.rope.push_back(memory.data());
+      rope_.push_back(std::move(memory));
     }
-    const Memory bound{arena_.data(), weights_.get(), &pools_, &rope_};
+    LLMRT_RETURN_IF_ERROR(StepInputs::check(p, {}));
+    LLMRT_ASSIGN_OR_RETURN(
+        input_memory_, AnonymousMemory::allocate(
+                           static_cast<uint64_t>(StepInputs::bytesNeeded(p, batch_)), "inputs"));
+    inputs_ = StepInputs(p, batch_, {}, input_memory_.data());
+    for (uint32_t e = 0; e < p.entry_points()->size(); ++e) {
+      places.inputs.emplace_back();
+      for (const uint64_t offset : inputs_.layout(e).offsets)
+        places.inputs.back().push_back(const_cast<uint8_t*>(inputs_.data(e)) + offset);
+    }
     for (uint32_t e = 0; e < p.entry_points()->size(); ++e)
-      schedules_.emplace_back(*cpu_, e, bound);
+      schedules_.emplace_back(*cpu_, e, places, *weights_);
     LLMRT_ASSIGN_OR_RETURN(auto session,
                            cuda::CudaSession::create(*device_, *gpu_, *weights_,
                                                      {.max_seq_len = max_seq_len_,
-                                                      .max_batch = 1,
-                                                      .num_blocks = blocks,
-                                                      .max_rows = max_rows,
-                                                      .max_logits_rows = max_logits_rows}));
+                                                      .max_batch = batch_,
+                                                      .num_blocks = states_->numBlocks()}));
     session_.reset(static_cast<cuda::CudaSession*>(session.release()));
     return {};
   }
 
   /// Appends `rows` tokens to the one sequence.
   Status step(int64_t rows) {
-    std::vector<LlmcRow> of_step;
+    std::vector<StepToken> of_step;
+    pos_.clear();
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t pos = kv_len_ + i;
       of_step.push_back(
-          {static_cast<int32_t>((3 + pos * 7919) % std::min<int64_t>(cpu_->vocabSize(), 497)),
-           static_cast<int32_t>(pos), 0, i == rows - 1 ? 0 : -1});
+          {seq_, static_cast<int32_t>((3 + pos * 7919) % std::min<int64_t>(cpu_->vocabSize(), 497)),
+           i == rows - 1});
+      pos_.push_back(static_cast<int32_t>(pos));
     }
     const auto last = static_cast<int32_t>(rows - 1);
-    step_ = {of_step.data(), &last, tables_.data(), rows, 1, static_cast<int64_t>(tables_.size())};
+    step_ = {rows, 1, batch_, states_->blocksPerSeq()};
     entry_index_ = static_cast<uint32_t>(selectEntryPoint(cpu_->schema(), rows, 1));
+    LLMRT_RETURN_IF_ERROR(states_->begin(seq_, kv_len_, kv_len_ + rows));
+    LLMRT_RETURN_IF_ERROR(inputs_.fill(entry_index_, {of_step, pos_.data(), {&last, 1}}, step_));
     entry_ = cpu_->schema().entry_points()->Get(entry_index_);
     const auto& phases = schedules_[entry_index_].phases();
     for (size_t i = 0; i < phases.size(); ++i) LLMRT_RETURN_IF_ERROR(phase(phases[i], i));
     kv_len_ += rows;
+    states_->pass(seq_, kv_len_);
     return {};
   }
 
@@ -214,12 +231,12 @@ class Comparison {
       const schema::Operand& operand = *phase.operands()->Get(i);
       if (operand.space() != schema::Space::arena) continue;
       const schema::Buffer& buffer = *entry_->buffers()->Get(operand.index());
-      auto* const floats = static_cast<float*>(bound.operands[i]);
+      auto* const bytes = static_cast<uint8_t*>(bound.operands[i]);
       // What an op shall write is no number before, here and there.
       if (operand.access() == schema::Access::write)
         for (int64_t row = 0; row < rowsOf(buffer, bound.numRows(step_)); ++row)
-          std::memset(floats + row * buffer.row_stride(), 0xff, buffer.width() * sizeof(float));
-      LLMRT_RETURN_IF_ERROR(toDevice(session_->operandAddress(entry_index_, index, i), floats,
+          std::memset(bytes + bytesOf(buffer, row), 0xff, buffer.width() * elementBytes(buffer));
+      LLMRT_RETURN_IF_ERROR(toDevice(session_->operandAddress(entry_index_, index, i), bytes,
                                      bytesOf(buffer, rowsOf(buffer, step_.num_rows))));
     }
     LLMRT_RETURN_IF_ERROR(runOnCpu(bound));
@@ -227,7 +244,9 @@ class Comparison {
     line["error"] = fmt::format("hung: still running after {} s", options_.seconds);
     if_it_hangs = text(line);
     alarm(options_.seconds);
-    const Status failed = session_->runPhase(entry_index_, step_, index);
+    const Status failed = session_->runPhase(
+        entry_index_,
+        {step_, inputs_.data(entry_index_), states_->tables(), pos_.back() + int64_t{1}}, index);
     alarm(0);
     if (!failed.ok()) {
       line["error"] = failed.message();
@@ -242,6 +261,8 @@ class Comparison {
       LLMRT_ASSIGN_OR_RETURN(const Difference d,
                              operand.space() == schema::Space::arena
                                  ? compareBuffer(bound, operand, address, bound.operands[i])
+                             : operand.space() == schema::Space::recurrent
+                                 ? compareSlot(operand, address, bound.operands[i])
                                  : compareCache(operand, address, bound.operands[i]));
       if (d.worst_share > worst_ && d.wrong == 0) {
         worst_ = d.worst_share;
@@ -292,40 +313,85 @@ class Comparison {
   static int64_t rowsOf(const schema::Buffer& buffer, int64_t rows) {
     return std::min<int64_t>(rows, buffer.rows());
   }
+  static uint64_t elementBytes(const schema::Buffer& buffer) {
+    return static_cast<uint64_t>(dtypeBytes(static_cast<DType>(buffer.dtype())));
+  }
   static uint64_t bytesOf(const schema::Buffer& buffer, int64_t rows) {
-    return static_cast<uint64_t>(rows) * buffer.row_stride() * sizeof(float);
+    return static_cast<uint64_t>(rows) * buffer.row_stride() * elementBytes(buffer);
+  }
+  static float toFloat(DType dtype, const uint8_t* p) {
+    switch (dtype) {
+      case DType::kF32:
+      case DType::kF16:
+      case DType::kBF16:
+        return loadAsF32(dtype, p, 0);
+      case DType::kI32: {
+        int32_t v = 0;
+        std::memcpy(&v, p, sizeof v);
+        return static_cast<float>(v);
+      }
+      case DType::kI8:
+        return static_cast<int8_t>(*p);
+      case DType::kU8:
+        return *p;
+    }
+    return NAN;
+  }
+  static std::vector<float> toFloats(DType dtype, const uint8_t* from, uint64_t count) {
+    std::vector<float> out;
+    for (uint64_t i = 0; i < count; ++i)
+      out.push_back(toFloat(dtype, from + i * static_cast<uint64_t>(dtypeBytes(dtype))));
+    return out;
   }
 
   Result<Difference> compareBuffer(const BoundPhase& bound, const schema::Operand& operand,
                                    uint64_t address, const void* cpu) {
     const schema::Buffer& buffer = *entry_->buffers()->Get(operand.index());
     const int64_t rows = rowsOf(buffer, bound.numRows(step_));
-    std::vector<float> gpu(static_cast<size_t>(rows) * buffer.row_stride());
-    LLMRT_RETURN_IF_ERROR(fromDevice(gpu.data(), address, gpu.size() * sizeof(float)));
+    std::vector<uint8_t> gpu(bytesOf(buffer, rows));
+    LLMRT_RETURN_IF_ERROR(fromDevice(gpu.data(), address, gpu.size()));
+    const auto dtype = static_cast<DType>(buffer.dtype());
     Difference d;
     for (int64_t row = 0; row < rows; ++row) {
-      const float* const a = gpu.data() + row * buffer.row_stride();
-      const float* const b = static_cast<const float*>(cpu) + row * buffer.row_stride();
-      compareRow(row, {a, a + buffer.width()}, {b, b + buffer.width()}, tolerance_, &d);
+      const uint64_t at = bytesOf(buffer, row);
+      compareRow(row, toFloats(dtype, gpu.data() + at, buffer.width()),
+                 toFloats(dtype, static_cast<const uint8_t*>(cpu) + at, buffer.width()), tolerance_,
+                 &d);
     }
+    return d;
+  }
+
+  /// The sequence's slot. Leaves the CPU's on the device.
+  Result<Difference> compareSlot(const schema::Operand& operand, uint64_t address, void* cpu) {
+    const schema::State& state = *cpu_->schema().states()->Get(operand.index());
+    const auto dtype = static_cast<DType>(state.dtype());
+    std::vector<uint8_t> gpu(state.elements() * static_cast<uint64_t>(dtypeBytes(dtype)));
+    const uint64_t offset = gpu.size() * static_cast<uint64_t>(seq_);
+    const auto* const here = static_cast<const uint8_t*>(cpu) + offset;
+    LLMRT_RETURN_IF_ERROR(fromDevice(gpu.data(), address + offset, gpu.size()));
+    Difference d;
+    compareRow(0, toFloats(dtype, gpu.data(), state.elements()),
+               toFloats(dtype, here, state.elements()), tolerance_, &d);
+    LLMRT_RETURN_IF_ERROR(toDevice(address + offset, here, gpu.size()));
     return d;
   }
 
   /// The keys or values that the step's rows wrote, a row of all heads each. Leaves the CPU's in
   /// the device's cache.
   Result<Difference> compareCache(const schema::Operand& operand, uint64_t address, void* cpu) {
-    const schema::KvGroup& group = *cpu_->schema().kv_groups()->Get(operand.index());
-    const KvPool& pool = pools_[operand.index()];
-    const bool keys = operand.space() == schema::Space::kv_keys;
-    const auto dtype = static_cast<DType>(group.dtype());
-    const uint64_t bytes = pool.element_bytes, heads = group.num_kv_heads(), per = pool.per_step,
+    const schema::State& state = *cpu_->schema().states()->Get(operand.index());
+    const KvPool& pool = states_->kvPool(operand.index());
+    const bool keys = operand.space() == schema::Space::keys;
+    const auto dtype = static_cast<DType>(state.dtype());
+    const uint64_t bytes = pool.element_bytes, heads = state.num_kv_heads(), per = pool.per_step,
                    tokens = LLMC_KV_BLOCK_TOKENS;
     const uint64_t padded =
-        keys || !group.value_dim_padded() ? group.head_dim_padded() : group.value_dim_padded();
-    const uint64_t dim = keys ? group.head_dim() : padded;
-    std::vector<uint8_t> device(tables_.size() * heads * tokens * padded * bytes);
+        keys || !state.value_dim_padded() ? state.head_dim_padded() : state.value_dim_padded();
+    const uint64_t dim = keys ? state.head_dim() : padded;
+    std::vector<uint8_t> device(static_cast<uint64_t>(states_->numBlocks()[operand.index()]) *
+                                heads * tokens * padded * bytes);
     LLMRT_RETURN_IF_ERROR(fromDevice(device.data(), address, device.size()));
-    // plan.fbs: KvGroup; cuda_abi.h.
+    // plan.fbs: State; cuda_abi.h.
     const auto place = [&](uint64_t head, uint64_t token, uint64_t i) {
       return keys ? ((head * ceilDiv(static_cast<int64_t>(dim), static_cast<int64_t>(per)) +
                       i / per) *
@@ -335,22 +401,12 @@ class Comparison {
                         i % per
                   : ((head * (tokens / per) + token / per) * padded + i) * per + token % per;
     };
-    const auto toFloat = [&](const uint8_t* p) {
-      float v = 0;
-      uint16_t half = 0;
-      if (dtype == DType::kF32) {
-        std::memcpy(&v, p, sizeof v);
-      } else {
-        std::memcpy(&half, p, sizeof half);
-        v = dtype == DType::kF16 ? f16ToF32(half) : bf16ToF32(half);
-      }
-      return v;
-    };
     Difference d;
     std::vector<float> a, b;
     for (int64_t row = 0; row < step_.num_rows; ++row) {
-      const auto pos = static_cast<uint64_t>(step_.rows[row].pos);
-      const auto block = static_cast<uint64_t>(tables_[pos / tokens]);
+      const auto pos = static_cast<uint64_t>(pos_[static_cast<size_t>(row)]);
+      const auto block = static_cast<uint64_t>(
+          states_->block(operand.index(), seq_, pos_[static_cast<size_t>(row)]));
       a.clear(), b.clear();
       for (uint64_t head = 0; head < heads; ++head) {
         for (uint64_t i = 0; i < dim; ++i) {
@@ -361,8 +417,8 @@ class Comparison {
               static_cast<const uint8_t*>(cpu) +
               block * (keys ? pool.key_block_bytes : pool.value_block_bytes) +
               place(head, pos % tokens, i) * bytes;
-          a.push_back(toFloat(on_device));
-          b.push_back(toFloat(here));
+          a.push_back(toFloat(dtype, on_device));
+          b.push_back(toFloat(dtype, here));
           std::memcpy(on_device, here, bytes);
         }
       }
@@ -386,8 +442,9 @@ class Comparison {
   }
 
   std::string whatIs(const schema::Operand& operand) const {
-    if (operand.space() == schema::Space::kv_keys) return "keys";
-    if (operand.space() == schema::Space::kv_values) return "values";
+    if (operand.space() == schema::Space::keys) return "keys";
+    if (operand.space() == schema::Space::values) return "values";
+    if (operand.space() == schema::Space::recurrent) return "slot";
     return entry_->buffers()->Get(operand.index())->name()->str();
   }
   nlohmann::json named(const BoundPhase& bound, const schema::Phase& phase) const {
@@ -412,17 +469,18 @@ class Comparison {
   std::unique_ptr<Plan> cpu_, gpu_;
   std::unique_ptr<ThreadTeam> team_;
   std::unique_ptr<Weights> weights_;
-  AnonymousMemory arena_, scratch_;
+  AnonymousMemory arena_, scratch_, cache_, input_memory_;
   uint64_t scratch_stride_ = 0;
-  std::vector<AnonymousMemory> cache_;
-  std::vector<KvPool> pools_;
-  std::vector<float*> rope_;
+  std::vector<AnonymousMemory> rope_;
+  std::optional<StateCache> states_;
+  StepInputs inputs_;
   std::vector<Schedule> schedules_;
   std::unique_ptr<cuda::CudaSession> session_;
-  std::vector<int32_t> tables_;
-  int64_t max_seq_len_ = 0, kv_len_ = 0;
+  int64_t max_seq_len_ = 0, kv_len_ = 0, batch_ = 1;
+  int32_t seq_ = 0;
   // The step at hand.
   LlmcStep step_{};
+  std::vector<int32_t> pos_;
   uint32_t entry_index_ = 0;
   const schema::EntryPoint* entry_ = nullptr;
 

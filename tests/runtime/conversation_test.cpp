@@ -200,7 +200,7 @@ TEST(SessionTruncate, LeavesNothingBehind) {
   for (const int64_t keep : {149, 128, 100, 64, 63, 1, 0}) {
     session->reset(0);
     ASSERT_TRUE(session->prefill(0, tokens).ok());
-    session->truncate(0, keep);
+    EXPECT_EQ(session->truncate(0, keep), keep);
     EXPECT_EQ(session->kvLen(0), keep);
     other->reset(0);
     const auto kept = std::span(tokens).first(static_cast<size_t>(keep));
@@ -212,7 +212,7 @@ TEST(SessionTruncate, LeavesNothingBehind) {
     const auto a = session->logits(), b = other->logits();
     EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end())) << keep;
   }
-  session->truncate(0, 1000);  // more than there are: all stay
+  EXPECT_EQ(session->truncate(0, 1000), 1);  // more than there are: all stay
   EXPECT_EQ(session->kvLen(0), 1);
 }
 

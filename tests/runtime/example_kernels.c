@@ -18,6 +18,7 @@ enum {
   VOCAB_STRIDE = 64, /* a buffer's row_stride: whole panels */
   LANES = 16,
   ROWS_PER_TILE = 4, /* Phase.rows_per_tile of the phases that divide rows */
+  WINDOW = 40,
   TOKENS = LLMC_KV_BLOCK_TOKENS
 };
 
@@ -29,9 +30,9 @@ static int64_t rows_end(const LlmcStep* step, int64_t block) {
   return end < step->num_rows ? end : step->num_rows;
 }
 
-/* Where a token of a row's sequence lives: its block in the pools, and its slot in that block. */
-static int64_t kv_block(const LlmcStep* step, int32_t seq, int32_t pos) {
-  return step->block_tables[seq * step->blocks_per_seq + pos / TOKENS];
+/* The block in the pools that holds a token of a sequence. */
+static int64_t kv_block(const LlmcStep* step, const int32_t* table, int32_t seq, int32_t pos) {
+  return table[seq * step->blocks_per_seq + pos / TOKENS];
 }
 
 /* One head of x, rotated: pairs (i, i + HEAD_DIM / 2), cos and sin from table [max_seq_len, 2,
@@ -46,35 +47,40 @@ static void rotate(const float* x, const float* table, int32_t pos, float* out) 
   }
 }
 
-/* operands: embedding [VOCAB, HIDDEN] (layout rows), x (write). Tiles: one per row block. */
+/* operands: embedding [VOCAB, HIDDEN] (layout rows), token_id, x (write). Tiles: one per row
+ * block. */
 KERNEL example_embed(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                      int64_t tile_end, void* scratch) {
   const float* table = operands[0];
-  float* x = operands[1];
+  const int32_t* token_id = operands[1];
+  float* x = operands[2];
   (void)scratch;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile)
     for (int64_t row = tile * ROWS_PER_TILE; row < rows_end(step, tile); ++row)
       for (int i = 0; i < HIDDEN; ++i)
-        x[row * HIDDEN + i] = table[(int64_t)step->rows[row].token_id * HIDDEN + i];
+        x[row * HIDDEN + i] = table[(int64_t)token_id[row] * HIDDEN + i];
   return 0;
 }
 
-/* operands: x, key pool, value pool, rope. Tiles: NUM_HEADS per row block. Keys are rotated, values
- * are x itself. */
+/* operands: x, pos, seq, block table, key pool, value pool, rope. Tiles: NUM_HEADS per row block.
+ * Keys are rotated, values are x itself. */
 KERNEL example_kv_write(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                         int64_t tile_end, void* scratch) {
   const float* x = operands[0];
-  float* keys = operands[1];   /* [num_blocks, NUM_HEADS, HEAD_DIM, TOKENS] */
-  float* values = operands[2]; /* [num_blocks, NUM_HEADS, TOKENS, HEAD_DIM] */
-  const float* rope = operands[3];
+  const int32_t* pos = operands[1];
+  const int32_t* seq = operands[2];
+  const int32_t* table = operands[3];
+  float* keys = operands[4];   /* [num_blocks, NUM_HEADS, HEAD_DIM, TOKENS] */
+  float* values = operands[5]; /* [num_blocks, NUM_HEADS, TOKENS, HEAD_DIM] */
+  const float* rope = operands[6];
   float* key = scratch;
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     int64_t head = tile % NUM_HEADS, block = tile / NUM_HEADS;
     for (int64_t row = block * ROWS_PER_TILE; row < rows_end(step, block); ++row) {
-      const LlmcRow* r = &step->rows[row];
-      int64_t slot = r->pos % TOKENS;
-      int64_t pool = (kv_block(step, r->seq, r->pos) * NUM_HEADS + head) * HEAD_DIM * TOKENS;
-      rotate(x + row * HIDDEN + head * HEAD_DIM, rope, r->pos, key);
+      int64_t slot = pos[row] % TOKENS;
+      int64_t pool =
+          (kv_block(step, table, seq[row], pos[row]) * NUM_HEADS + head) * HEAD_DIM * TOKENS;
+      rotate(x + row * HIDDEN + head * HEAD_DIM, rope, pos[row], key);
       for (int d = 0; d < HEAD_DIM; ++d) {
         keys[pool + d * TOKENS + slot] = key[d];
         values[pool + slot * HEAD_DIM + d] = x[row * HIDDEN + head * HEAD_DIM + d];
@@ -84,30 +90,67 @@ KERNEL example_kv_write(const LlmcStep* step, void* const* operands, int64_t til
   return 0;
 }
 
-/* operands: x, key pool, value pool, rope, a (write). Tiles: NUM_HEADS per row block. */
-KERNEL example_attention(const LlmcStep* step, void* const* operands, int64_t tile_begin,
-                         int64_t tile_end, void* scratch) {
+/* What the attentions do; `window` 0: all tokens before are attended. */
+static inline int32_t attend(const LlmcStep* step, void* const* operands, int64_t tile_begin,
+                             int64_t tile_end, float* query, int32_t window) {
   const float* x = operands[0];
-  const float* keys = operands[1];
-  const float* values = operands[2];
-  const float* rope = operands[3];
-  float* a = operands[4];
-  float* query = scratch;
+  const int32_t* row_pos = operands[1];
+  const int32_t* seq = operands[2];
+  const int32_t* table = operands[3];
+  const float* keys = operands[4];
+  const float* values = operands[5];
+  const float* rope = operands[6];
+  float* a = operands[7];
   for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
     int64_t head = tile % NUM_HEADS, block = tile / NUM_HEADS;
     for (int64_t row = block * ROWS_PER_TILE; row < rows_end(step, block); ++row) {
-      const LlmcRow* r = &step->rows[row];
+      int32_t last = row_pos[row];
+      int32_t first = window == 0 || last < window ? 0 : last - window + 1;
       float* out = a + row * HIDDEN + head * HEAD_DIM;
-      rotate(x + row * HIDDEN + head * HEAD_DIM, rope, r->pos, query);
+      rotate(x + row * HIDDEN + head * HEAD_DIM, rope, last, query);
       for (int d = 0; d < HEAD_DIM; ++d) out[d] = 0.0f;
-      for (int32_t pos = 0; pos <= r->pos; ++pos) {
+      for (int32_t pos = first; pos <= last; ++pos) {
         int64_t slot = pos % TOKENS;
-        int64_t pool = (kv_block(step, r->seq, pos) * NUM_HEADS + head) * HEAD_DIM * TOKENS;
+        int64_t pool =
+            (kv_block(step, table, seq[row], pos) * NUM_HEADS + head) * HEAD_DIM * TOKENS;
         float score = 0.0f;
         for (int d = 0; d < HEAD_DIM; ++d) score += query[d] * keys[pool + d * TOKENS + slot];
-        score /= (float)(r->pos + 1);
+        score /= (float)(last - first + 1);
         for (int d = 0; d < HEAD_DIM; ++d) out[d] += score * values[pool + slot * HEAD_DIM + d];
       }
+    }
+  }
+  return 0;
+}
+
+/* operands: x, pos, seq, block table, key pool, value pool, rope, a (write). Tiles: NUM_HEADS per
+ * row block. */
+KERNEL example_attention(const LlmcStep* step, void* const* operands, int64_t tile_begin,
+                         int64_t tile_end, void* scratch) {
+  return attend(step, operands, tile_begin, tile_end, scratch, 0);
+}
+
+/* The same of the last WINDOW tokens. */
+KERNEL example_attention_window(const LlmcStep* step, void* const* operands, int64_t tile_begin,
+                                int64_t tile_end, void* scratch) {
+  return attend(step, operands, tile_begin, tile_end, scratch, WINDOW);
+}
+
+/* A recurrent state: of each sequence, the sum of all its rows, each weighted by half of what came
+ * before. operands: seq, slots' numbers, slots [num_slots, HIDDEN] (read, write), x (read, write:
+ * is added the state). One tile: rows of a sequence follow one another. */
+KERNEL example_accumulate(const LlmcStep* step, void* const* operands, int64_t tile_begin,
+                          int64_t tile_end, void* scratch) {
+  const int32_t* seq = operands[0];
+  const int32_t* number = operands[1];
+  float* slots = operands[2];
+  float* x = operands[3];
+  (void)scratch, (void)tile_begin, (void)tile_end;
+  for (int64_t row = 0; row < step->num_rows; ++row) {
+    float* state = slots + (int64_t)number[seq[row]] * HIDDEN;
+    for (int i = 0; i < HIDDEN; ++i) {
+      state[i] = state[i] / 2 + x[row * HIDDEN + i];
+      x[row * HIDDEN + i] += state[i] / 8;
     }
   }
   return 0;
@@ -135,18 +178,19 @@ KERNEL example_linear_residual(const LlmcStep* step, void* const* operands, int6
   return 0;
 }
 
-/* operands: x, weight [VOCAB padded / 16, HIDDEN, 16], logits (write). Tiles: one per panel.
- * Phase.on_logits_rows: row i of the logits is for row logits_rows[i] of the step. */
+/* operands: x, logits_rows, weight [VOCAB padded / 16, HIDDEN, 16], logits (write). Tiles: one per
+ * panel. Phase.axis logits_row: row i of the logits is for row logits_rows[i] of the step. */
 KERNEL example_logits(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                       int64_t tile_end, void* scratch) {
   const float* x = operands[0];
-  const float* weight = operands[1];
-  float* logits = operands[2];
+  const int32_t* logits_rows = operands[1];
+  const float* weight = operands[2];
+  float* logits = operands[3];
   (void)scratch;
   for (int64_t panel = tile_begin; panel < tile_end; ++panel) {
     const float* w = weight + panel * HIDDEN * LANES;
     for (int64_t i = 0; i < step->num_logits_rows; ++i) {
-      const float* row = x + (int64_t)step->logits_rows[i] * HIDDEN;
+      const float* row = x + (int64_t)logits_rows[i] * HIDDEN;
       float sum[LANES];
       for (int lane = 0; lane < LANES; ++lane) sum[lane] = 0.0f;
       for (int k = 0; k < HIDDEN; ++k)
@@ -159,11 +203,12 @@ KERNEL example_logits(const LlmcStep* step, void* const* operands, int64_t tile_
 }
 
 /* Fails on token 13: a kernel says so with a positive status, which ends the step. The build gives
- * it, one to each of two images. */
+ * it, one to each of two images. operands: token_id. */
 KERNEL example_refuse_13(const LlmcStep* step, void* const* operands, int64_t tile_begin,
                          int64_t tile_end, void* scratch) {
-  (void)operands, (void)scratch, (void)tile_begin, (void)tile_end;
+  const int32_t* token_id = operands[0];
+  (void)scratch, (void)tile_begin, (void)tile_end;
   for (int64_t row = 0; row < step->num_rows; ++row)
-    if (step->rows[row].token_id == 13) return REFUSE_STATUS;
+    if (token_id[row] == 13) return REFUSE_STATUS;
   return 0;
 }

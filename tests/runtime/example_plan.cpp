@@ -19,76 +19,52 @@ namespace {
 
 using namespace llmrt::schema;
 
-enum KernelIndex { kEmbed, kKvWrite, kAttention, kLinearResidual, kLogits, kRefuse13 };
-enum BufferIndex { kX, kA, kLogitsBuffer };
 enum WeightIndex { kEmbedTokens, kOProj, kLmHead };
+enum InputIndex { kTokenId, kPos, kSeq, kLogitsRows };
+enum StateIndex { kKv, kOther };
 
-std::unique_ptr<OperandT> operand(Space space, uint32_t index, Access access = Access::read) {
+constexpr Access kWrite = Access::write, kReadWrite = Access::read_write;
+
+std::unique_ptr<OperandT> operand(const OperandSpec& spec) {
   auto o = std::make_unique<OperandT>();
-  o->space = space;
-  o->index = index;
-  o->access = access;
+  o->space = spec.space;
+  o->index = spec.index;
+  o->access = spec.access;
   return o;
 }
 
-struct OperandSpec {
-  Space space;
-  uint32_t index;
-  Access access = Access::read;
-};
-
-std::unique_ptr<PhaseT> phase(std::string op, uint32_t kernel, std::vector<OperandSpec> operands,
-                              uint64_t tiles, uint32_t rows_per_tile) {
-  auto p = std::make_unique<PhaseT>();
-  p->op = std::move(op);
-  p->kernel = kernel;
-  for (const OperandSpec& o : operands) p->operands.push_back(operand(o.space, o.index, o.access));
-  p->tiles = tiles;
-  p->rows_per_tile = rows_per_tile;
-  return p;
+std::unique_ptr<StateT> keysAndValues(std::string name, std::vector<uint32_t> layers) {
+  auto state = std::make_unique<StateT>();
+  state->name = std::move(name);
+  state->layers = std::move(layers);
+  state->num_kv_heads = kNumHeads;
+  state->head_dim = state->head_dim_padded = kHeadDim;
+  return state;
 }
 
-std::unique_ptr<EntryPointT> entryPoint(std::string name, uint32_t rows) {
-  auto e = std::make_unique<EntryPointT>();
-  e->name = std::move(name);
-  e->max_rows = rows;
-  e->max_logits_rows = rows;
-  const auto buffer = [&](std::string buffer_name, uint32_t width, uint32_t stride) {
-    auto b = std::make_unique<BufferT>();
-    b->name = std::move(buffer_name);
-    b->offset_bytes = e->arena_bytes;
-    b->bytes = uint64_t{rows} * stride * 4;
-    b->width = width;
-    b->row_stride = stride;
-    b->rows = rows;
-    e->arena_bytes += (b->bytes + 63) / 64 * 64;
-    e->buffers.push_back(std::move(b));
-  };
-  buffer("x", kHidden, kHidden);
-  buffer("a", kHidden, kHidden);
-  buffer("logits", kVocab, 64);
-  e->logits_buffer = kLogitsBuffer;
-
-  constexpr Access kWrite = Access::write;
+// A section of decoder layers.
+std::unique_ptr<SectionT> layersOf(uint32_t first, uint32_t count, uint32_t state,
+                                   uint32_t attention) {
   auto section = std::make_unique<SectionT>();
-  section->num_layers = 1;
-  section->phases.push_back(
-      phase("embed", kEmbed, {{Space::weights, kEmbedTokens}, {Space::arena, kX, kWrite}}, 1, 4));
-  e->sections.push_back(std::move(section));
-
-  section = std::make_unique<SectionT>();
-  section->num_layers = kLayers;
+  section->first_layer = first;
+  section->num_layers = count;
   section->is_layers = true;
   section->phases.push_back(phase("kv_write", kKvWrite,
                                   {{Space::arena, kX},
-                                   {Space::kv_keys, 0, kWrite},
-                                   {Space::kv_values, 0, kWrite},
+                                   {Space::input, kPos},
+                                   {Space::input, kSeq},
+                                   {Space::block_table, state},
+                                   {Space::keys, state, kWrite},
+                                   {Space::values, state, kWrite},
                                    {Space::rope, 0}},
                                   kNumHeads, 4));
-  section->phases.push_back(phase("attention", kAttention,
+  section->phases.push_back(phase("attention", attention,
                                   {{Space::arena, kX},
-                                   {Space::kv_keys, 0},
-                                   {Space::kv_values, 0},
+                                   {Space::input, kPos},
+                                   {Space::input, kSeq},
+                                   {Space::block_table, state},
+                                   {Space::keys, state},
+                                   {Space::values, state},
                                    {Space::rope, 0},
                                    {Space::arena, kA, kWrite}},
                                   kNumHeads, 4));
@@ -97,19 +73,48 @@ std::unique_ptr<EntryPointT> entryPoint(std::string name, uint32_t rows) {
   // x is both read and written: every tile reads and writes its own columns of x only.
   section->phases.push_back(
       phase("linear_residual", kLinearResidual,
-            {{Space::arena, kA}, {Space::weights, kOProj}, {Space::arena, kX, Access::read_write}},
+            {{Space::arena, kA}, {Space::weights, kOProj}, {Space::arena, kX, kReadWrite}},
             kHidden / 16, 0));
   section->phases.back()->weight_bytes = kHidden * kHidden * 4;
   section->phases.back()->flops_per_row = 2 * kHidden * kHidden;
+  return section;
+}
+
+std::unique_ptr<EntryPointT> entryPoint(StepKind kind, uint32_t rows) {
+  auto e = std::make_unique<EntryPointT>();
+  e->name = EnumNameStepKind(kind);
+  e->kind = kind;
+  e->max_rows = rows;
+  e->max_logits_rows = rows;
+  addBuffer(*e, "x", rows, kHidden);
+  addBuffer(*e, "a", rows, kHidden);
+  addBuffer(*e, "logits", rows, kVocab);
+  for (const char* name : {"token_id", "pos", "seq"}) e->inputs.push_back(input(name, Axis::row));
+  e->inputs.push_back(input("logits_rows", Axis::logits_row));
+  e->outputs.push_back(std::make_unique<OutputT>());
+  e->outputs[0]->name = "logits";
+  e->outputs[0]->axis = Axis::logits_row;
+  e->outputs[0]->buffer = kLogitsBuffer;
+
+  auto section = std::make_unique<SectionT>();
+  section->num_layers = 1;
+  section->phases.push_back(
+      phase("embed", kEmbed,
+            {{Space::weights, kEmbedTokens}, {Space::input, kTokenId}, {Space::arena, kX, kWrite}},
+            1, 4));
   e->sections.push_back(std::move(section));
+
+  e->sections.push_back(layersOf(0, kLayers, kKv, kAttention));
 
   section = std::make_unique<SectionT>();
   section->num_layers = 1;
-  section->phases.push_back(
-      phase("logits", kLogits,
-            {{Space::arena, kX}, {Space::weights, kLmHead}, {Space::arena, kLogitsBuffer, kWrite}},
-            4, 0));
-  section->phases.back()->on_logits_rows = true;
+  section->phases.push_back(phase("logits", kLogits,
+                                  {{Space::arena, kX},
+                                   {Space::input, kLogitsRows},
+                                   {Space::weights, kLmHead},
+                                   {Space::arena, kLogitsBuffer, kWrite}},
+                                  4, 0));
+  section->phases.back()->axis = Axis::logits_row;
   section->phases.back()->weight_bytes = 64 * kHidden * 4;
   section->phases.back()->flops_per_row = 2 * 64 * kHidden;
   e->sections.push_back(std::move(section));
@@ -162,6 +167,87 @@ std::unique_ptr<TokenizerT> tokenizer() {
 
 }  // namespace
 
+std::unique_ptr<PhaseT> phase(std::string op, uint32_t kernel, std::vector<OperandSpec> operands,
+                              uint64_t tiles, uint32_t rows_per_tile) {
+  auto p = std::make_unique<PhaseT>();
+  p->op = std::move(op);
+  p->kernel = kernel;
+  for (const OperandSpec& o : operands) p->operands.push_back(operand(o));
+  p->tiles = tiles;
+  p->rows_per_tile = rows_per_tile;
+  return p;
+}
+
+std::unique_ptr<InputT> input(std::string name, Axis axis, schema::DType dtype, uint32_t width) {
+  auto i = std::make_unique<InputT>();
+  i->name = std::move(name);
+  i->axis = axis;
+  i->dtype = dtype;
+  i->width = width;
+  return i;
+}
+
+uint32_t addBuffer(EntryPointT& entry, std::string name, uint32_t rows, uint32_t width,
+                   schema::DType dtype) {
+  auto b = std::make_unique<BufferT>();
+  b->name = std::move(name);
+  b->dtype = dtype;
+  b->width = width;
+  b->row_stride = (width + 15) / 16 * 16;
+  b->rows = rows;
+  b->offset_bytes = entry.arena_bytes;
+  b->bytes = uint64_t{rows} * b->row_stride *
+             static_cast<uint64_t>(dtypeBytes(static_cast<llmrt::DType>(dtype)));
+  entry.arena_bytes += (b->bytes + 63) / 64 * 64;
+  entry.buffers.push_back(std::move(b));
+  return static_cast<uint32_t>(entry.buffers.size() - 1);
+}
+
+uint32_t addKernel(PlanT& plan, std::string symbol) {
+  plan.kernels.push_back(std::make_unique<KernelT>());
+  plan.kernels.back()->symbol = std::move(symbol);
+  return static_cast<uint32_t>(plan.kernels.size() - 1);
+}
+
+void refuse13(PhaseT& phase) {
+  phase.kernel = kRefuse13;
+  phase.operands.insert(phase.operands.begin(), operand({Space::input, kTokenId}));
+}
+
+void addWindow(PlanT& plan) {
+  plan.states[kKv]->layers = {0};
+  plan.states.push_back(keysAndValues("kv_local", {1}));
+  plan.states[kOther]->window = kWindow;
+  for (auto& entry : plan.entry_points) {
+    entry->sections[1]->num_layers = 1;
+    entry->sections.insert(entry->sections.begin() + 2, layersOf(1, 1, kOther, kAttentionWindow));
+    entry->sections[2]->phases[1]->window = kWindow;
+  }
+}
+
+void addRecurrent(PlanT& plan) {
+  const auto index = static_cast<uint32_t>(plan.states.size());
+  plan.states.push_back(std::make_unique<StateT>());
+  plan.states.back()->name = "sum";
+  plan.states.back()->kind = StateKind::recurrent;
+  plan.states.back()->layers = {0};
+  plan.states.back()->elements = kHidden;
+  for (auto& entry : plan.entry_points) {
+    auto& sections = entry->sections;
+    if (sections[1]->num_layers == kLayers) {
+      sections[1]->num_layers = 1;
+      sections.insert(sections.begin() + 2, layersOf(1, 1, kKv, kAttention));
+    }
+    sections[1]->phases.insert(sections[1]->phases.begin(),
+                               phase("accumulate", kAccumulate,
+                                     {{Space::input, kSeq},
+                                      {Space::slots, index},
+                                      {Space::recurrent, index, kReadWrite},
+                                      {Space::arena, kX, kReadWrite}},
+                                     1, 0));
+  }
+}
+
 void setKernels(schema::TargetT& target, int refuse_status) {
   target.image = readFile(EXAMPLE_KERNELS + std::to_string(refuse_status) + ".so");
   target.image_hash = XXH3_64bits(target.image.data(), target.image.size());
@@ -178,13 +264,12 @@ schema::PlanT plan() {
   p.model->vocab_size = kVocab;
   p.model->max_seq_len = kMaxSeqLen;
   p.model->max_batch = kMaxBatch;
-  p.entry_points.push_back(entryPoint("decode", kDecodeRows));
-  p.entry_points.push_back(entryPoint("prefill", kPrefillRows));
-  for (const char* symbol : {"example_embed", "example_kv_write", "example_attention",
-                             "example_linear_residual", "example_logits", "example_refuse_13"}) {
-    p.kernels.push_back(std::make_unique<KernelT>());
-    p.kernels.back()->symbol = symbol;
-  }
+  p.entry_points.push_back(entryPoint(StepKind::decode, kDecodeRows));
+  p.entry_points.push_back(entryPoint(StepKind::prefill, kPrefillRows));
+  for (const char* symbol :
+       {"example_embed", "example_kv_write", "example_attention", "example_linear_residual",
+        "example_logits", "example_refuse_13", "example_attention_window", "example_accumulate"})
+    addKernel(p, symbol);
   p.targets.push_back(std::make_unique<TargetT>());
   TargetT& target = *p.targets.back();
   target.name = supportedCpuTargets().empty() ? "x86-64-v3" : supportedCpuTargets().front();
@@ -198,11 +283,7 @@ schema::PlanT plan() {
       weight(p, "o_proj", "model.layers.{layer}.o_proj.weight", kHidden, 2, kLayers));
   p.weights.push_back(weight(p, "lm_head", "lm_head.weight", kVocab, 4, 0));
 
-  p.kv_groups.push_back(std::make_unique<KvGroupT>());
-  p.kv_groups[0]->num_layers = kLayers;
-  p.kv_groups[0]->num_kv_heads = kNumHeads;
-  p.kv_groups[0]->head_dim = kHeadDim;
-  p.kv_groups[0]->head_dim_padded = kHeadDim;
+  p.states.push_back(keysAndValues("kv", {0, 1}));
   p.rope_tables.push_back(std::make_unique<RopeTableT>());
   for (int i = 0; i < kHeadDim / 2; ++i) {
     p.rope_tables[0]->inv_freq.push_back(std::pow(10000.0, -2.0 * i / kHeadDim));

@@ -14,8 +14,22 @@
 
 namespace llmrt::example {
 
+/// The kernels of plan(), in its order: those of example_kernels.c.
+enum KernelIndex {
+  kEmbed,
+  kKvWrite,
+  kAttention,
+  kLinearResidual,
+  kLogits,
+  kRefuse13,
+  kAttentionWindow,
+  kAccumulate
+};
+enum BufferIndex { kX, kA, kLogitsBuffer };
+
 constexpr int kHidden = 32, kNumHeads = 2, kHeadDim = 16, kVocab = 50, kLayers = 2;
-constexpr int kMaxSeqLen = 200, kMaxBatch = 3, kDecodeRows = 4, kPrefillRows = 24;
+constexpr int kMaxSeqLen = 200, kMaxBatch = 3, kDecodeRows = 4, kPrefillRows = 24,
+              kWindow = 40;  // of example_attention_window
 
 /// The tokenizer's alphabet: ids 2 and up; 0 is BOS, 1 is EOS.
 constexpr char kCharacters[] = "abcdefghijklmnopqrstuvwxyz .,!?ABCDEFGHIJKLMNOPQ";
@@ -23,6 +37,30 @@ static_assert(sizeof kCharacters - 1 + 2 == kVocab);
 
 /// The toy model's plan, code-only, for the target this machine runs.
 schema::PlanT plan();
+
+/// Gives a plan() a window in its second layer: a state of its own, and code that knows it.
+void addWindow(schema::PlanT& plan);
+/// Gives a plan() a recurrent state in its first layer.
+void addRecurrent(schema::PlanT& plan);
+
+/// Makes a phase of a plan() fail on token 13, in place of what it did.
+void refuse13(schema::PhaseT& phase);
+
+struct OperandSpec {
+  schema::Space space;
+  uint32_t index;
+  schema::Access access = schema::Access::read;
+};
+std::unique_ptr<schema::PhaseT> phase(std::string op, uint32_t kernel,
+                                      std::vector<OperandSpec> operands, uint64_t tiles,
+                                      uint32_t rows_per_tile);
+std::unique_ptr<schema::InputT> input(std::string name, schema::Axis axis,
+                                      schema::DType dtype = schema::DType::i32, uint32_t width = 1);
+/// Appends to an entry point a buffer of its own bytes; its index.
+uint32_t addBuffer(schema::EntryPointT& entry, std::string name, uint32_t rows, uint32_t width,
+                   schema::DType dtype = schema::DType::f32);
+/// Appends a kernel; its index.
+uint32_t addKernel(schema::PlanT& plan, std::string symbol);
 
 /// Gives a target of plan() the kernels of one of two images: example_refuse_13 of the one returns
 /// 7 (plan()'s), of the other 8.

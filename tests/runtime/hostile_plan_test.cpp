@@ -60,8 +60,21 @@ Outcome runPlan(const std::string& path, std::vector<float>* logits_before) {
   return same ? kSameLogits : kOtherLogits;
 }
 
+// A plan with states of every kind and a weight of two planes.
+std::vector<uint8_t> wholePlan() {
+  schema::PlanT plan = example::plan();
+  example::addWindow(plan);
+  example::addRecurrent(plan);
+  for (const char* name : {"quants", "scales"}) {
+    plan.weights[1]->planes.push_back(std::make_unique<schema::PlaneT>());
+    plan.weights[1]->planes.back()->name = name;
+    plan.weights[1]->planes.back()->bytes = plan.weights[1]->bytes;
+  }
+  return example::withAllFields(example::serialize(plan));
+}
+
 TEST(HostilePlan, EveryFieldWithEveryValueIsRefusedOrRuns) {
-  const std::vector<uint8_t> good = example::withAllFields(example::serialize(example::plan()));
+  const std::vector<uint8_t> good = wholePlan();
   ASSERT_TRUE(verifyPlan(good).ok()) << verifyPlan(good).status().message();
   const TempDir dir;
   const std::string path = dir / "p.fb";

@@ -17,20 +17,19 @@ constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS, kHeads = 3, kHeadDim = 39, kV
 class KvPoolTest : public testing::TestWithParam<schema::DType> {};
 
 TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
-  schema::KvGroupT group;
-  group.dtype = GetParam();
-  group.first_layer = 1;
-  group.num_layers = 2;
-  group.num_kv_heads = kHeads;
-  group.head_dim = kHeadDim;
-  group.head_dim_padded = 48;
-  group.value_dim_padded = kValueDim;
+  schema::StateT state;
+  state.dtype = GetParam();
+  state.layers = {1, 4};
+  state.num_kv_heads = kHeads;
+  state.head_dim = kHeadDim;
+  state.head_dim_padded = 48;
+  state.value_dim_padded = kValueDim;
   flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(schema::KvGroup::Pack(builder, &group));
+  builder.Finish(schema::State::Pack(builder, &state));
   constexpr uint64_t kBlocks = 3, kBlock = 1;
-  KvPool pool(*flatbuffers::GetRoot<schema::KvGroup>(builder.GetBufferPointer()), kBlocks);
-  const bool pairs = group.dtype == schema::DType::bf16;
-  const uint64_t bytes = group.dtype == schema::DType::f32 ? 4 : 2;
+  KvPool pool(*flatbuffers::GetRoot<schema::State>(builder.GetBufferPointer()), kBlocks);
+  const bool pairs = state.dtype == schema::DType::bf16;
+  const uint64_t bytes = state.dtype == schema::DType::f32 ? 4 : 2;
   const uint64_t key_dim = pairs ? kHeadDim + 1 : kHeadDim;
   ASSERT_EQ(pool.key_block_bytes, kHeads * key_dim * kTokens * bytes);
   ASSERT_EQ(pool.value_block_bytes, kHeads * kValueDim * kTokens * bytes);

@@ -150,7 +150,7 @@ TEST_F(Llmrun, OutOfMemoryIsAnError) {
 #endif
   Model big([](schema::PlanT& p) {
     p.model->max_seq_len = 1 << 20;
-    p.kv_groups[0]->head_dim = p.kv_groups[0]->head_dim_padded = 64;
+    p.states[0]->head_dim = p.states[0]->head_dim_padded = 64;
   });
   const Output o = shell("ulimit -v 500000; " + std::string(LLMRUN) + " " + big.path +
                          " --synthetic-weights --prompt a --threads 1");

@@ -59,7 +59,7 @@ TEST(Plan, RefusesWhatIsNoPlan) {
 TEST(Plan, RefusesOtherVersionsAndMachines) {
   const auto version = openChanged([](PlanT& p) { p.schema_version = 99; });
   EXPECT_EQ(version.code(), StatusCode::kUnsupported);
-  EXPECT_THAT(version.message(), HasSubstr("schema version 99, this runtime reads version 2"));
+  EXPECT_THAT(version.message(), HasSubstr("schema version 99, this runtime reads version 3"));
   EXPECT_THAT(openChanged([](PlanT& p) { p.targets[0]->abi_version = 7; }).message(),
               HasSubstr("kernel ABI version 7"));
   const auto machine = openChanged([](PlanT& p) { p.targets[0]->name = "cuda:sm_90a"; });
@@ -73,7 +73,7 @@ TEST(Plan, TwoThatAreOpenHaveEachItsOwnCode) {
   const auto refuses = [](int status) {
     return [status](PlanT& p) {
       example::setKernels(*p.targets[0], status);
-      for (auto& entry : p.entry_points) entry->sections[1]->phases[0]->kernel = 5;
+      for (auto& entry : p.entry_points) example::refuse13(*entry->sections[1]->phases[0]);
     };
   };
   const Model seven(refuses(7));
@@ -140,6 +140,15 @@ schema::WeightViewT& viewSource(PlanT& p) {
   return *source.view;
 }
 
+/// Of the second weight: a plane of all of a layer.
+schema::PlaneT& addPlane(PlanT& p) {
+  auto& planes = p.weights[1]->planes;
+  planes.push_back(std::make_unique<schema::PlaneT>());
+  planes.back()->name = "quants";
+  planes.back()->bytes = p.weights[1]->bytes;
+  return *planes.back();
+}
+
 schema::PhaseT& attention(PlanT& p) { return *p.entry_points[0]->sections[1]->phases[1]; }
 
 const Corruption kCorruptions[] = {
@@ -156,11 +165,42 @@ const Corruption kCorruptions[] = {
      }},
     {"targets[0] has no name", [](PlanT& p) { p.targets[0]->name.clear(); }},
     {"targets[0].scratch_bytes", [](PlanT& p) { p.targets[0]->scratch_bytes = ~0ull; }},
-    {"kv_groups[0].dtype", [](PlanT& p) { p.kv_groups[0]->dtype = static_cast<schema::DType>(9); }},
-    {"kv_groups[0]: layers 1 + 2 of a model of 2",
-     [](PlanT& p) { p.kv_groups[0]->first_layer = 1; }},
-    {"kv_groups[0]: 0 kv heads", [](PlanT& p) { p.kv_groups[0]->num_kv_heads = 0; }},
-    {"kv_groups[0].head_dim_padded 24", [](PlanT& p) { p.kv_groups[0]->head_dim_padded = 24; }},
+    {"targets[0].cuda_operands is 65", [](PlanT& p) { p.targets[0]->cuda_operands = 65; }},
+    {"states[0] has no name", [](PlanT& p) { p.states[0]->name = "two\nlines"; }},
+    {"states[0]: kind is unknown",
+     [](PlanT& p) { p.states[0]->kind = static_cast<schema::StateKind>(2); }},
+    {"states[0]: dtype is unknown", [](PlanT& p) { p.states[0]->dtype = schema::DType::i32; }},
+    {"states[0]: layers is empty", [](PlanT& p) { p.states[0]->layers.clear(); }},
+    {"states[0]: layer 2 of a model of 2",
+     [](PlanT& p) {
+       p.states[0]->layers = {0, 2};
+     }},
+    {"states[0]: layer 0 comes after layer 1",
+     [](PlanT& p) {
+       p.states[0]->layers = {1, 0};
+     }},
+    {"states[0]: layer 1 comes after layer 1",
+     [](PlanT& p) {
+       p.states[0]->layers = {1, 1};
+     }},
+    {"states[0]: 0 kv heads", [](PlanT& p) { p.states[0]->num_kv_heads = 0; }},
+    {"states[0]: head_dim_padded 24", [](PlanT& p) { p.states[0]->head_dim_padded = 24; }},
+    {"states[0]: value_dim_padded 32", [](PlanT& p) { p.states[0]->value_dim_padded = 32; }},
+    {"states[1]: elements is 0",
+     [](PlanT& p) {
+       example::addRecurrent(p);
+       p.states[1]->elements = 0;
+     }},
+    {"states[1]: elements is 18446744073709551615",
+     [](PlanT& p) {
+       example::addRecurrent(p);
+       p.states[1]->elements = ~0ull;
+     }},
+    {"it has 1025 states",
+     [](PlanT& p) {
+       while (p.states.size() < 1025)
+         p.states.push_back(std::make_unique<schema::StateT>(*p.states[0]));
+     }},
     {"rope_tables[0].inv_freq has 0 values", [](PlanT& p) { p.rope_tables[0]->inv_freq.clear(); }},
     {"weights_bytes is 0", [](PlanT& p) { p.weights_bytes = 0; }},
     {"weights[0] has no name", [](PlanT& p) { p.weights[0]->name.clear(); }},
@@ -202,6 +242,19 @@ const Corruption kCorruptions[] = {
          p.weights.back()->offset_bytes = uint64_t{1} << 40;
        }
      }},
+    {"weights[1]: dtype is unknown", [](PlanT& p) { p.weights[1]->dtype = schema::DType::i8; }},
+    {"weights[1]: planes[0]: 4096 bytes at 32 of", [](PlanT& p) { addPlane(p).offset_bytes = 32; }},
+    {"weights[1]: planes[0]: 4096 bytes at 64 of", [](PlanT& p) { addPlane(p).offset_bytes = 64; }},
+    {"weights[1]: planes[0]: 0 bytes at 0 of", [](PlanT& p) { addPlane(p).bytes = 0; }},
+    {"weights[1]: planes[0]: 18446744073709551615 bytes",
+     [](PlanT& p) { addPlane(p).bytes = ~0ull; }},
+    {"weights[1]: planes[0] has no name", [](PlanT& p) { addPlane(p).name.clear(); }},
+    {"weights[1]: it has 17 planes",
+     [](PlanT& p) {
+       while (p.weights[1]->planes.size() < 17) addPlane(p);
+     }},
+    {"phases[2]: operands[1]: plane 1 of 1",
+     [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[1]->plane = 1; }},
     {"weights[2]: offset_bytes is 8", [](PlanT& p) { p.weights[2]->offset_bytes = 8; }},
     {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes += 64; }},
     {"weights[2]: it ends after", [](PlanT& p) { p.weights[2]->offset_bytes = ~0ull / 64 * 64; }},
@@ -230,6 +283,23 @@ const Corruption kCorruptions[] = {
          attention(p).operands.push_back(
              std::make_unique<schema::OperandT>(*attention(p).operands[0]));
      }},
+    {"entry point decode: its kind is unknown",
+     [](PlanT& p) { p.entry_points[0]->kind = static_cast<schema::StepKind>(6); }},
+    {"inputs[0] has no name", [](PlanT& p) { p.entry_points[0]->inputs[0]->name.clear(); }},
+    {"inputs[0].width is 16777217",
+     [](PlanT& p) { p.entry_points[0]->inputs[0]->width = (1 << 24) + 1; }},
+    {"input token_id: its width is 0", [](PlanT& p) { p.entry_points[0]->inputs[0]->width = 0; }},
+    {"two inputs are called pos", [](PlanT& p) { p.entry_points[0]->inputs[0]->name = "pos"; }},
+    {"it has 65 inputs and 1 outputs",
+     [](PlanT& p) {
+       while (p.entry_points[0]->inputs.size() < 65)
+         p.entry_points[0]->inputs.push_back(example::input("more", schema::Axis::row));
+     }},
+    {"outputs[0] has no name", [](PlanT& p) { p.entry_points[0]->outputs[0]->name.clear(); }},
+    {"phases[1]: its kind is unknown",
+     [](PlanT& p) { attention(p).kind = static_cast<schema::PhaseKind>(2); }},
+    {"buffer a: its dtype is unknown",
+     [](PlanT& p) { p.entry_points[0]->buffers[1]->dtype = static_cast<schema::DType>(6); }},
     {"buffer x: 5 rows", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 5; }},
     {"writes 4 rows to buffer x of 3", [](PlanT& p) { p.entry_points[0]->buffers[0]->rows = 3; }},
     // All sizes agree, but the phases of a prefill write more rows than this.
@@ -248,14 +318,15 @@ const Corruption kCorruptions[] = {
     {"bytes at 18446744073709551552",
      [](PlanT& p) { p.entry_points[0]->buffers[1]->offset_bytes = ~0ull / 64 * 64; }},
     {"outside an arena of 1024", [](PlanT& p) { p.entry_points[0]->arena_bytes = 1024; }},
-    {"logits_buffer is 3", [](PlanT& p) { p.entry_points[0]->logits_buffer = 3; }},
-    {"logits are 32 wide", [](PlanT& p) { p.entry_points[0]->logits_buffer = 0; }},
+    {"output logits: buffer 3 of 3", [](PlanT& p) { p.entry_points[0]->outputs[0]->buffer = 3; }},
+    {"logits are 32 wide", [](PlanT& p) { p.entry_points[0]->outputs[0]->buffer = 0; }},
+    {"no output is called logits", [](PlanT& p) { p.entry_points[0]->outputs.clear(); }},
     {"section 0 is no layers and runs 2 times",
      [](PlanT& p) { p.entry_points[0]->sections[0]->num_layers = 2; }},
     {"its sections run 1 layers of 2",
      [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 1; }},
     {"section 1: layers 0 + 3", [](PlanT& p) { p.entry_points[0]->sections[1]->num_layers = 3; }},
-    {"section 1 phase 1 (attention): kernel 6 of 6", [](PlanT& p) { attention(p).kernel = 6; }},
+    {"section 1 phase 1 (attention): kernel 8 of 8", [](PlanT& p) { attention(p).kernel = 8; }},
     {"phases[1]: tiles is 0", [](PlanT& p) { attention(p).tiles = 0; }},
     {"phases[1]: tiles is", [](PlanT& p) { attention(p).tiles = ~0ull; }},
     // Times the row blocks of a step and the threads it would not fit in 63 bits.
@@ -266,10 +337,11 @@ const Corruption kCorruptions[] = {
        phase.rows_per_tile = 1;
      }},
     {"(attention): buffer 3 of 3", [](PlanT& p) { attention(p).operands[0]->index = 3; }},
-    {"(attention): KV group 1 of 1", [](PlanT& p) { attention(p).operands[1]->index = 1; }},
-    {"(attention): rope table 1 of 1", [](PlanT& p) { attention(p).operands[3]->index = 1; }},
+    {"(attention): input 4 of 4", [](PlanT& p) { attention(p).operands[1]->index = 4; }},
+    {"(attention): state 1 of 1", [](PlanT& p) { attention(p).operands[4]->index = 1; }},
+    {"(attention): rope table 1 of 1", [](PlanT& p) { attention(p).operands[6]->index = 1; }},
     {"(attention): writes rope table 0",
-     [](PlanT& p) { attention(p).operands[3]->access = schema::Access::write; }},
+     [](PlanT& p) { attention(p).operands[6]->access = schema::Access::write; }},
     {"(attention): an operand's space is unknown",
      [](PlanT& p) { attention(p).operands[0]->space = static_cast<schema::Space>(77); }},
     {"(attention): an operand's access is unknown",
@@ -280,7 +352,7 @@ const Corruption kCorruptions[] = {
      [](PlanT& p) {
        p.entry_points[0]->sections[1]->phases[2]->operands[1]->access = schema::Access::read_write;
      }},
-    {"KV group 0 does not hold every layer", [](PlanT& p) { p.kv_groups[0]->num_layers = 1; }},
+    {"state 0 is not one of every layer", [](PlanT& p) { p.states[0]->layers = {0}; }},
     {"weight 1 is not one of every layer", [](PlanT& p) { p.weights[1]->num_layers = 1; }},
     {"weight 1 is not one of every layer",
      [](PlanT& p) { p.entry_points[0]->sections[0]->phases[0]->operands[0]->index = 1; }},
@@ -291,11 +363,25 @@ TEST(Plan, RefusesAPhaseThatItsKernelWasNotCompiledFor) {
   const std::pair<const char*, std::function<void(PlanT&)>> changes[] = {
       {"tiles", [](PlanT& p) { attention(p).tiles = 3; }},
       {"rows_per_tile", [](PlanT& p) { attention(p).rows_per_tile = 8; }},
-      {"on_logits_rows", [](PlanT& p) { attention(p).on_logits_rows = true; }},
+      {"axis", [](PlanT& p) { attention(p).axis = schema::Axis::logits_row; }},
       {"kernel", [](PlanT& p) { attention(p).kernel = 3; }},
       {"an operand's buffer", [](PlanT& p) { attention(p).operands[0]->index = 2; }},
       {"an operand's space",
-       [](PlanT& p) { attention(p).operands[1]->space = schema::Space::kv_values; }},
+       [](PlanT& p) { attention(p).operands[4]->space = schema::Space::values; }},
+      {"a state's window", [](PlanT& p) { p.states[0]->window = 7; }},
+      {"a state's shape", [](PlanT& p) { p.states[0]->num_kv_heads = 1; }},
+      {"a state's dtype", [](PlanT& p) { p.states[0]->dtype = schema::DType::bf16; }},
+      {"an input", [](PlanT& p) { attention(p).operands[1]->index = 2; }},
+      {"an input's name", [](PlanT& p) { p.entry_points[0]->inputs[1]->name = "depth"; }},
+      {"an input's dtype",
+       [](PlanT& p) { p.entry_points[0]->inputs[1]->dtype = schema::DType::f32; }},
+      {"an input's axis",
+       [](PlanT& p) { p.entry_points[0]->inputs[1]->axis = schema::Axis::sequence; }},
+      {"an input's width", [](PlanT& p) { p.entry_points[0]->inputs[1]->width = 3; }},
+      {"a weight's planes", [](PlanT& p) { addPlane(p); }},
+      {"a target's operands", [](PlanT& p) { p.targets[0]->cuda_operands = 9; }},
+      {"a buffer's dtype",
+       [](PlanT& p) { p.entry_points[0]->buffers[1]->dtype = schema::DType::bf16; }},
       {"a buffer's stride",
        [](PlanT& p) {
          schema::BufferT& x = *p.entry_points[0]->buffers[0];
@@ -328,6 +414,24 @@ TEST(Plan, RefusesEveryCorruptField) {
     EXPECT_THAT(s.message(), AllOf(HasSubstr("p.fb: is corrupt"), HasSubstr(c.message)));
     EXPECT_THAT(s.message(), testing::Not(HasSubstr("\n")));
   }
+}
+
+TEST(Plan, RefusesACollectiveByName) {
+  const Status s = openChanged([](PlanT& p) {
+    attention(p).kind = schema::PhaseKind::collective;
+    attention(p).op = "all_reduce";
+  });
+  EXPECT_EQ(s.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(s.message(), HasSubstr("sections[1].phases[1]: all_reduce is a collective over"));
+}
+
+// One kernel writes keys of layers with a window and without.
+TEST(Plan, AWindowIsTheReadersAlone) {
+  const Model model(example::addWindow);
+  ASSERT_NE(model.plan, nullptr);
+  const auto& sections = *model.plan->schema().entry_points()->Get(0)->sections();
+  EXPECT_EQ(sections.Get(1)->phases()->Get(0)->kernel(),
+            sections.Get(2)->phases()->Get(0)->kernel());
 }
 
 TEST(Plan, TakesAViewOfAWholeTensor) {

@@ -117,7 +117,7 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
            "7"});
   const nlohmann::json json = inspect(dir_.path("t.fb"));
   EXPECT_EQ(json["model"]["dtype"], "f16");
-  EXPECT_EQ(json["kv_groups"][0]["dtype"], "f32");
+  EXPECT_EQ(json["states"][0]["dtype"], "f32");
   EXPECT_EQ(json["model"]["max_seq_len"], 48);
   EXPECT_EQ(json["model"]["max_batch"], 3);
   const std::string bytes = readWhole(dir_.path("t.fb"));

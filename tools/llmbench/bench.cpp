@@ -64,16 +64,15 @@ Cost decodeCost(const schema::Plan& plan, int64_t batch, int64_t pos) {
 }
 
 // Decodes `count` tokens of each sequence behind `depth` tokens. Filling a deep context takes far
-// longer than decoding in it, so what the round before filled serves again.
+// longer than decoding in it, so what the round before filled serves again, where the session still
+// has it all: windows pass tokens, recurrent states do not go back.
 Status measureDecode(Session& session, const BenchCase& o, Rounds& rounds) {
   const schema::Plan& plan = session.plan().schema();
   const int64_t vocab_size = session.plan().vocabSize(), depth = o.depth, count = o.decode;
   for (int32_t seq = 0; seq < o.batch; ++seq) {
-    if (session.kvLen(seq) < depth) {
-      session.reset(seq);
-      LLMRT_RETURN_IF_ERROR(session.prefill(seq, tokens(depth, vocab_size)));
-    }
-    session.truncate(seq, depth);
+    if (session.truncate(seq, depth) == depth) continue;
+    session.reset(seq);
+    LLMRT_RETURN_IF_ERROR(session.prefill(seq, tokens(depth, vocab_size)));
   }
   std::vector<StepToken> step(static_cast<size_t>(o.batch));
   const Clock::time_point start = Clock::now();

@@ -29,6 +29,48 @@ std::string chatTemplateNames(const schema::Plan& plan) {
   return names.empty() ? "none" : names;
 }
 
+// "bf16, window 512 in 22 of 26 layers", ", recurrent f32".
+std::string stateTypes(const schema::Plan& plan) {
+  std::string kv, recurrent;
+  size_t layers = 0;
+  const auto add = [](std::string& to, const std::string& what) {
+    if (to.find(what) == std::string::npos) to += (to.empty() ? "" : ", ") + what;
+  };
+  for (uint32_t i = 0; plan.states() && i < plan.states()->size(); ++i) {
+    const schema::State& state = *plan.states()->Get(i);
+    const bool is_kv = state.kind() == schema::StateKind::kv;
+    add(is_kv ? kv : recurrent, schema::EnumNameDType(state.dtype()));
+    if (is_kv) layers += state.layers()->size();
+  }
+  for (uint32_t i = 0; plan.states() && i < plan.states()->size(); ++i) {
+    const schema::State& state = *plan.states()->Get(i);
+    if (state.kind() != schema::StateKind::kv || state.window() == 0) continue;
+    add(kv, fmt::format("window {}", state.window()) +
+                (state.layers()->size() == layers
+                     ? ""
+                     : fmt::format(" in {} of {} layers", state.layers()->size(), layers)));
+  }
+  if (kv.empty()) kv = "none";
+  return recurrent.empty() ? kv : kv + "; recurrent states " + recurrent;
+}
+
+Json stateJson(const schema::State& state) {
+  Json layers = Json::array();
+  for (const uint32_t layer : *state.layers()) layers.push_back(layer);
+  Json json = {{"name", str(state.name())},
+               {"kind", schema::EnumNameStateKind(state.kind())},
+               {"dtype", schema::EnumNameDType(state.dtype())},
+               {"layers", std::move(layers)}};
+  if (state.kind() == schema::StateKind::recurrent) {
+    json["elements"] = state.elements();
+  } else {
+    json.update({{"num_kv_heads", state.num_kv_heads()},
+                 {"head_dim", state.head_dim()},
+                 {"window", state.window()}});
+  }
+  return json;
+}
+
 void addOps(InspectReport& report, const schema::Plan& plan, const schema::EntryPoint& entry) {
   for (const schema::Section* section : *entry.sections()) {
     if (!section->phases()) continue;
@@ -121,13 +163,8 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
            "{} layers, hidden {}, intermediate {}, {} heads of {}, {} KV heads, vocabulary {}",
            m.num_layers(), m.hidden_size(), m.intermediate_size(), m.num_heads(), m.head_dim(),
            m.num_kv_heads(), m.vocab_size()));
-  std::string kv = "none";
-  if (plan.kv_groups() && plan.kv_groups()->size() > 0) {
-    const schema::KvGroup& g = *plan.kv_groups()->Get(0);
-    kv = schema::EnumNameDType(g.dtype());
-    if (g.window() > 0) kv += fmt::format(", window {}", g.window());
-  }
-  line("types", fmt::format("weights {}, KV cache {}", schema::EnumNameDType(m.dtype()), kv));
+  line("types",
+       fmt::format("weights {}, KV cache {}", schema::EnumNameDType(m.dtype()), stateTypes(plan)));
   line("bounds", fmt::format("{} tokens x {} sequences", m.max_seq_len(), m.max_batch()));
   line("weights", plan.has_weights() ? text(plan.weights_bytes())
                                      : text(plan.weights_bytes()) + ", not packed yet (code only)");
@@ -139,10 +176,14 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
            : "none");
   line("chat template", chatTemplateNames(plan));
   line("compiled by", str(plan.producer()) + " " + str(plan.command()));
-  line("memory at most", fmt::format("{}: weights {}, KV cache {}, activations {}, RoPE {}",
+  const std::string recurrent =
+      report.memory.recurrent > 0
+          ? fmt::format(", recurrent states {}", text(report.memory.recurrent))
+          : "";
+  line("memory at most", fmt::format("{}: weights {}, KV cache {}{}, activations {}, RoPE {}",
                                      text(report.memory.total()), text(report.memory.weights),
-                                     text(report.memory.kv_cache), text(report.memory.activations),
-                                     text(report.memory.rope)));
+                                     text(report.memory.kv_cache), recurrent,
+                                     text(report.memory.activations), text(report.memory.rope)));
   line("prefill", fmt::format("{} a token (prompt of {})",
                               flopsText(report.prefill_flops_per_token), report.kv_len));
 
@@ -222,23 +263,13 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   if (plan.chat_templates())
     for (const schema::NamedTemplate* one : *plan.chat_templates())
       json["chat_templates"].push_back(str(one->name()));
-  Json groups = Json::array();
-  if (plan.kv_groups()) {
-    for (const schema::KvGroup* g : *plan.kv_groups()) {
-      groups.push_back({{"dtype", schema::EnumNameDType(g->dtype())},
-                        {"first_layer", g->first_layer()},
-                        {"num_layers", g->num_layers()},
-                        {"num_kv_heads", g->num_kv_heads()},
-                        {"head_dim", g->head_dim()},
-                        {"window", g->window()}});
-    }
-  }
-  json["kv_groups"] = std::move(groups);
-  json["memory"] = {{"total_bytes", report.memory.total()},
-                    {"weights_bytes", report.memory.weights},
-                    {"kv_cache_bytes", report.memory.kv_cache},
-                    {"activation_bytes", report.memory.activations},
-                    {"rope_bytes", report.memory.rope}};
+  json["states"] = Json::array();
+  if (plan.states())
+    for (const schema::State* state : *plan.states()) json["states"].push_back(stateJson(*state));
+  json["memory"] = {
+      {"total_bytes", report.memory.total()},          {"weights_bytes", report.memory.weights},
+      {"kv_cache_bytes", report.memory.kv_cache},      {"recurrent_bytes", report.memory.recurrent},
+      {"activation_bytes", report.memory.activations}, {"rope_bytes", report.memory.rope}};
   json["bandwidth_gb_s"] = report.bandwidth / 1e9;
   json["kv_len"] = report.kv_len;
   Json ops = Json::array();

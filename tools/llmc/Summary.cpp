@@ -38,15 +38,16 @@ llmrt::Result<MemoryBound> memoryBound(const schema::Plan& plan) {
   options.max_batch = plan.model()->max_batch();
   LLMRT_ASSIGN_OR_RETURN(const llmrt::SessionMemory session,
                          llmrt::Session::memory(plan, scratch, options));
-  return MemoryBound{plan.weights_bytes(), session.kv_bytes, session.activation_bytes,
-                     session.rope_bytes};
+  return MemoryBound{plan.weights_bytes(), session.kv_bytes, session.recurrent_bytes,
+                     session.activation_bytes, session.rope_bytes};
 }
 
 llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) {
   const schema::Model& m = *plan.model();
   std::string kv;
-  if (plan.kv_groups() && plan.kv_groups()->size() > 0)
-    kv = fmt::format(", {} KV cache", schema::EnumNameDType(plan.kv_groups()->Get(0)->dtype()));
+  for (uint32_t i = 0; kv.empty() && plan.states() && i < plan.states()->size(); ++i)
+    if (const schema::State& state = *plan.states()->Get(i); state.kind() == schema::StateKind::kv)
+      kv = fmt::format(", {} KV cache", schema::EnumNameDType(state.dtype()));
   fmt::print("{}: {}, {} parameters, {} weights{}\n", llmrt::printableLine(m.name()->str()),
              llmrt::printableLine(m.architecture()->str()),
              countText(static_cast<double>(m.num_parameters())), schema::EnumNameDType(m.dtype()),
@@ -71,11 +72,13 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
   fmt::print("  context    {}\n", contextText(m.max_seq_len(), m.trained_seq_len()));
   LLMRT_ASSIGN_OR_RETURN(const MemoryBound memory, memoryBound(plan));
   const auto text = [](uint64_t bytes) { return bytesText(static_cast<double>(bytes)); };
+  const std::string recurrent =
+      memory.recurrent > 0 ? fmt::format(", recurrent states {}", text(memory.recurrent)) : "";
   fmt::print(
-      "  memory     {} at most: weights {}, KV cache {} ({} x {} tokens), activations {}, RoPE "
+      "  memory     {} at most: weights {}, KV cache {} ({} x {} tokens){}, activations {}, RoPE "
       "{}\n",
       text(memory.total()), text(memory.weights), text(memory.kv_cache), m.max_batch(),
-      m.max_seq_len(), text(memory.activations), text(memory.rope));
+      m.max_seq_len(), recurrent, text(memory.activations), text(memory.rope));
   std::string code;
   for (const schema::Target* t : *plan.targets())
     code += fmt::format("{}{} {}", code.empty() ? "" : ", ", t->name()->str(),

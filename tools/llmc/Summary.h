@@ -22,8 +22,8 @@ struct SummaryFacts {
 /// Most memory that a session of a plan takes, in bytes: its longest sequences on all of this
 /// machine's CPUs.
 struct MemoryBound {
-  uint64_t weights = 0, kv_cache = 0, activations = 0, rope = 0;
-  uint64_t total() const { return weights + kv_cache + activations + rope; }
+  uint64_t weights = 0, kv_cache = 0, recurrent = 0, activations = 0, rope = 0;
+  uint64_t total() const { return weights + kv_cache + recurrent + activations + rope; }
 };
 llmrt::Result<MemoryBound> memoryBound(const llmrt::schema::Plan& plan);
 

@@ -1,0 +1,259 @@
+// Sessions on the tests' driver, with hand-written kernels that are the CPU's: whatever states,
+// inputs and outputs a plan has, both compute the same bits. No compiler is needed.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "runtime/abi/cuda_abi.h"
+#include "runtime/core/sampler.h"
+#include "runtime/cuda/device.h"
+#include "tests/runtime/operand_cases.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+using schema::PlanT;
+using testing::HasSubstr;
+using Ids = std::vector<int32_t>;
+
+/// Adds code for a GPU to a plan() that has been changed.
+void addGpu(PlanT& p) {
+  auto target = std::make_unique<schema::TargetT>();
+  target->name = "cuda:sm_80";
+  target->image = example::readFile(EXAMPLE_DEVICE);
+  target->image_hash = XXH3_64bits(target->image.data(), target->image.size());
+  target->abi_version = LLMC_CUDA_ABI_VERSION;
+  target->scratch_bytes = LLMC_CUDA_COUNTER_BYTES + 4096;
+  target->cuda_operands = EXAMPLE_OPERANDS;
+  std::vector<bool> launched(p.kernels.size());
+  for (const auto& entry : p.entry_points)
+    for (const auto& section : entry->sections)
+      for (const auto& phase : section->phases) {
+        if (launched[phase->kernel]) continue;
+        launched[phase->kernel] = true;
+        auto launch = std::make_unique<schema::CudaLaunchT>();
+        launch->kernel = phase->kernel;
+        launch->symbol = p.kernels[phase->kernel]->symbol;
+        launch->min_rows = 1;
+        launch->max_rows = 1000;
+        launch->threads = 1;
+        launch->blocks = static_cast<uint32_t>(phase->tiles);
+        launch->rows_per_block = phase->rows_per_tile;
+        launch->parts = 1;
+        target->cuda_launches.push_back(std::move(launch));
+      }
+  p.targets.push_back(std::move(target));
+}
+
+/// A plan() with code for both, opened on both.
+struct Models {
+  explicit Models(const std::function<void(PlanT&)>& change)
+      : device(*cuda::CudaDevice::open("cuda")), cpu([&](PlanT& p) {
+          if (change) change(p);
+          addGpu(p);
+        }) {
+    auto opened = Plan::open(cpu.path, {.device = device.get()});
+    EXPECT_TRUE(opened.ok()) << opened.status().message();
+    if (opened.ok()) gpu = *std::move(opened);
+  }
+  std::unique_ptr<Session> onGpu(SessionOptions options = {}) const {
+    options.device = device.get();
+    auto session = Session::create(*gpu, *cpu.weights, options);
+    EXPECT_TRUE(session.ok()) << session.status().message();
+    return session.ok() ? *std::move(session) : nullptr;
+  }
+  std::unique_ptr<Session> onCpu(SessionOptions options = {}) const {
+    options.threads = 1;
+    return cpu.session(options);
+  }
+
+  std::unique_ptr<cuda::CudaDevice> device;
+  Model cpu;
+  std::unique_ptr<Plan> gpu;
+};
+
+Ids prompt(int n, int from = 3) {
+  Ids tokens;
+  for (int i = 0; i < n; ++i) tokens.push_back((i * 7 + from) % example::kVocab);
+  return tokens;
+}
+
+const auto kWindow = [](PlanT& p) {
+  p.model->max_seq_len = 2000;
+  example::addWindow(p);
+};
+const auto kRecurrent = [](PlanT& p) { example::addRecurrent(p); };
+const auto kAllStates = [](PlanT& p) {
+  kWindow(p);
+  kRecurrent(p);
+};
+
+void expectSameLogits(const Session& a, const Session& b) {
+  ASSERT_EQ(a.numLogitsRows(), b.numLogitsRows());
+  for (int64_t i = 0; i < a.numLogitsRows(); ++i) {
+    const auto x = a.logits(i), y = b.logits(i);
+    ASSERT_TRUE(std::equal(x.begin(), x.end(), y.begin(), y.end())) << i;
+  }
+}
+
+TEST(CudaSession, StatesAreTheCpus) {
+  for (const auto& change : std::initializer_list<std::function<void(PlanT&)>>{
+           nullptr, kWindow, kRecurrent, kAllStates}) {
+    const Models models(change);
+    const auto gpu = models.onGpu({.max_batch = 3}), cpu = models.onCpu({.max_batch = 3});
+    const int n = static_cast<int>(std::min<int64_t>(models.gpu->maxSeqLen() - 40, 700));
+    // Blocks change hands, uncleared.
+    for (const int32_t seq : {0, 2}) {
+      ASSERT_TRUE(gpu->prefill(seq, prompt(n, seq)).ok());
+      ASSERT_TRUE(cpu->prefill(seq, prompt(n, seq)).ok());
+      expectSameLogits(*gpu, *cpu);
+    }
+    gpu->reset(0);
+    cpu->reset(0);
+    for (int i = 0; i < 20; ++i) {
+      const StepToken step[] = {{2, i, true}, {0, 9, i % 2 == 0}, {1, 40 - i, true}};
+      ASSERT_TRUE(gpu->step(step).ok());
+      ASSERT_TRUE(cpu->step(step).ok());
+      expectSameLogits(*gpu, *cpu);
+    }
+    ASSERT_EQ(gpu->truncate(2, n), cpu->truncate(2, n));
+    ASSERT_TRUE(gpu->prefill(2, prompt(20)).ok());
+    ASSERT_TRUE(cpu->prefill(2, prompt(20)).ok());
+    expectSameLogits(*gpu, *cpu);
+  }
+}
+
+// Steps run ahead of the host, which gives blocks back behind them; not so where a state goes on.
+TEST(CudaSession, DecodesAloneAsTheHostWould) {
+  for (const auto& change :
+       std::initializer_list<std::function<void(PlanT&)>>{nullptr, kWindow, kAllStates}) {
+    const Models models(change);
+    const auto gpu = models.onGpu(), cpu = models.onCpu();
+    for (const int told : {150, 7}) {
+      std::vector<Ids> ids(2);
+      for (const bool on_gpu : {true, false}) {
+        Session& session = on_gpu ? *gpu : *cpu;
+        auto greedy = Sampler::create(example::kVocab, {});
+        Ids& out = ids[on_gpu];
+        ASSERT_TRUE(session.prefill(0, prompt(10)).ok());
+        const Status s = session.decodeAlone(0, 5, 1000, *greedy, [&](int32_t token) {
+          out.push_back(token);
+          return static_cast<int>(out.size()) < told;
+        });
+        ASSERT_TRUE(s.ok()) << s.message();
+      }
+      EXPECT_EQ(ids[0], ids[1]);
+      EXPECT_EQ(gpu->kvLen(0), cpu->kvLen(0));
+      // What ran ahead is as if it had not.
+      ASSERT_TRUE(gpu->prefill(0, prompt(5)).ok());
+      ASSERT_TRUE(cpu->prefill(0, prompt(5)).ok());
+      expectSameLogits(*gpu, *cpu);
+      gpu->reset(0);
+      cpu->reset(0);
+    }
+  }
+}
+
+TEST(CudaSession, SnapshotsOfRecurrentStatesGoBack) {
+  const Models models(kRecurrent);
+  const auto gpu = models.onGpu({.max_batch = 2}), cpu = models.onCpu({.max_batch = 2});
+  for (Session* session : {gpu.get(), cpu.get()}) {
+    ASSERT_TRUE(session->prefill(1, prompt(50)).ok());
+    const auto snapshot = session->snapshot(1);
+    ASSERT_TRUE(snapshot.ok());
+    ASSERT_TRUE(session->prefill(1, prompt(40)).ok());
+    ASSERT_TRUE(session->restore(*snapshot).ok());
+    EXPECT_EQ(session->kvLen(1), 50);
+    ASSERT_TRUE(session->prefill(1, prompt(30, 8)).ok());
+  }
+  expectSameLogits(*gpu, *cpu);
+  // A new sequence begins with zeroes.
+  for (Session* session : {gpu.get(), cpu.get()}) {
+    session->reset(1);
+    ASSERT_TRUE(session->prefill(1, prompt(9)).ok());
+  }
+  expectSameLogits(*gpu, *cpu);
+}
+
+TEST(CudaSession, AFailedStepLeavesSequencesAsTheyWere) {
+  const auto refusing = [](PlanT& p) {
+    kWindow(p);
+    for (auto& entry : p.entry_points) {
+      auto phase = std::make_unique<schema::PhaseT>(*entry->sections[2]->phases[0]);
+      phase->operands.clear();
+      example::refuse13(*phase);
+      entry->sections[2]->phases.push_back(std::move(phase));
+    }
+  };
+  const Models models(refusing);
+  const auto cpu = models.onCpu();
+  const Ids begin(100, 5), rest(70, 6);
+  ASSERT_TRUE(cpu->prefill(0, begin).ok());
+  ASSERT_TRUE(cpu->prefill(0, rest).ok());
+  // An error of a launch ends the stream: a session for each.
+  const auto gpu = models.onGpu();
+  ASSERT_TRUE(gpu->prefill(0, begin).ok());
+  EXPECT_FALSE(gpu->decode(0, 13).ok());
+  EXPECT_EQ(gpu->kvLen(0), 100);
+  ASSERT_TRUE(gpu->prefill(0, rest).ok());
+  expectSameLogits(*gpu, *cpu);
+}
+
+// By the kind of a step, not by its rows.
+TEST(CudaSession, StepsOfDecodingAreGraphs) {
+  const auto graphs = [](schema::StepKind kind) {
+    const Models models([&](PlanT& p) { p.entry_points[1]->kind = kind; });
+    const auto gpu = models.onGpu();
+    const example::TempDir dir;
+    const std::string log = dir / "log";
+    setenv("LLMC_FAKE_CUDA_LOG", log.c_str(), 1);
+    EXPECT_TRUE(gpu->prefill(0, prompt(20)).ok());  // more rows than the first entry point takes
+    unsetenv("LLMC_FAKE_CUDA_LOG");
+    const auto bytes = example::readFile(log);
+    const std::string lines(bytes.begin(), bytes.end());
+    EXPECT_NE(lines.find("graph ") != std::string::npos,
+              lines.find("launch ") != std::string::npos);
+    return lines.find("graph ") != std::string::npos;
+  };
+  EXPECT_TRUE(graphs(schema::StepKind::decode));
+  EXPECT_FALSE(graphs(schema::StepKind::prefill));
+}
+
+TEST(CudaSession, AKernelTakesNoMoreOperandsThanItsTargetSays) {
+  const Models models([](PlanT&) {});
+  PlanT plan;
+  const auto file = example::readFile(models.cpu.path);
+  schema::GetPlan(file.data())->UnPackTo(&plan);
+  plan.targets[1]->cuda_operands = 7;
+  const example::TempDir dir;
+  example::writeFile(dir / "p.fb", example::serialize(plan));
+  const auto opened = Plan::open(dir / "p.fb", {.device = models.device.get()});
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  SessionOptions options;
+  options.device = models.device.get();
+  EXPECT_THAT(Session::create(**opened, *models.cpu.weights, options).status().message(),
+              HasSubstr("'attention' has 8 operands, kernels take 7"));
+}
+
+class CudaOperands : public testing::TestWithParam<example::OperandCase> {};
+
+TEST_P(CudaOperands, AreAddedWithoutAnyOtherChange) {
+  const Models models(GetParam().change);
+  SessionOptions options{.max_batch = 3};
+  options.inputs = GetParam().inputs;
+  const auto session = models.onGpu(options);
+  ASSERT_NE(session, nullptr);
+  GetParam().run(models.cpu, *session);
+}
+
+INSTANTIATE_TEST_SUITE_P(, CudaOperands, testing::ValuesIn(example::operandCases()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace llmrt
