@@ -68,7 +68,9 @@ class Conversation {
     GenerateResult result;            // its prompt_tokens: those that were not
   };
 
-  /// The model's answer to `user`. Only tokens that differ from what the cache holds are prefilled.
+  /// The model's answer to `user`. Only tokens that differ from what the cache holds are prefilled;
+  /// all of them where the session can no longer go back to the first that does
+  /// (Session::truncate).
   /// `options.before` and `own_text` are set here. What failed, threw (options.on_text, memory), or
   /// was cancelled before its first token leaves the conversation as it was; a part of an answer
   /// stays in it.

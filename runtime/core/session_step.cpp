@@ -44,11 +44,12 @@ Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampl
   logits_rows_[0] = 0;
   rows_ = {{&first, 1}, pos_.data(), {logits_rows_.data(), 1}};
   step_ = {1, 1, options_.max_batch, states_.blocksPerSeq()};
+  pos_[0] = static_cast<int32_t>(begin);
+  LLMRT_RETURN_IF_ERROR(inputs_.fill(entry, rows_, step_));
   const auto steps = [&]() -> Status {
     for (int64_t taken = 0; taken < count; ++taken) {
       for (; queued < std::min(count, taken + ahead); ++queued) {
         pos_[0] = static_cast<int32_t>(begin + queued);
-        if (queued == 0) LLMRT_RETURN_IF_ERROR(inputs_.fill(entry, rows_, step_));
         LLMRT_RETURN_IF_ERROR(states_.begin(first.seq, pos_[0], pos_[0] + 1));
         LLMRT_RETURN_IF_ERROR(
             device_->queueChoice(entry, deviceStep(entry), queued == 0 ? &state : nullptr));

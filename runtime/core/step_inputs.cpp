@@ -144,30 +144,37 @@ StepInputs::StepInputs(const schema::Plan& plan, int64_t max_batch,
 }
 
 Status StepInputs::set(std::string_view name, std::span<const std::byte> values) {
-  bool known = false;
-  // All entry points are looked at before any is changed.
-  for (const bool store : {false, true}) {
-    for (Entry& entry : entries_) {
-      for (size_t i = 0; i < entry.inputs.size(); ++i) {
-        Input& input = entry.inputs[i];
-        if (input.name != name || input.fill) continue;
-        known = true;
-        const uint64_t count = values.size() / input.element_bytes;
-        if (values.size() % input.element_bytes != 0)
-          return invalidArgument(fmt::format("input {}: {} bytes are no whole elements of {} bytes",
-                                             quotedName(name), values.size(), input.element_bytes));
-        // An entry point of fewer rows will not be what runs so many.
-        if (!store || count > input.most) continue;
-        if (!values.empty())
-          std::memcpy(entry.data + entry.layout.offsets[i], values.data(), values.size());
-        input.count = count;
-      }
+  struct Place {
+    Input* input;
+    uint8_t* data;
+  };
+  std::vector<Place> places;
+  uint64_t most = 0;
+  for (Entry& entry : entries_) {
+    for (size_t i = 0; i < entry.inputs.size(); ++i) {
+      Input& input = entry.inputs[i];
+      if (input.name != name || input.fill) continue;
+      places.push_back({&input, entry.data + entry.layout.offsets[i]});
+      most = std::max(most, input.most);
     }
-    if (!known)
-      return invalidArgument(
-          fmt::format("no entry point of the plan has an input {} that is the "
-                      "session's user's to fill in",
-                      quotedName(name)));
+  }
+  if (places.empty()) {
+    return invalidArgument(
+        fmt::format("no entry point of the plan has an input {} that is the session's user's to "
+                    "fill in",
+                    quotedName(name)));
+  }
+  // All have one shape: check() has seen it.
+  const uint64_t element_bytes = places[0].input->element_bytes;
+  const uint64_t count = values.size() / element_bytes;
+  if (values.size() % element_bytes != 0 || count > most) {
+    return invalidArgument(fmt::format("input {}: {} bytes are not 0 to {} elements of {} bytes",
+                                       quotedName(name), values.size(), most, element_bytes));
+  }
+  for (const Place& place : places) {
+    // An entry point of fewer rows cannot run what these are for.
+    place.input->count = count <= place.input->most ? count : 0;
+    if (place.input->count > 0) std::memcpy(place.data, values.data(), values.size());
   }
   return {};
 }

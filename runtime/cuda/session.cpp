@@ -88,7 +88,6 @@ void CudaSession::place() {
     input_bytes = std::max(input_bytes, inputs_.back().bytes);
   }
   places_.inputs = take(input_bytes);
-  places_.tables = at;
   const auto max_batch = static_cast<uint64_t>(options_.max_batch);
   const auto blocks_per_seq = static_cast<uint64_t>(
       (options_.max_seq_len + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS);

@@ -75,8 +75,7 @@ class CudaSession : public DeviceSession {
       uint64_t slot_bytes = 0;  // 0: no recurrent state
       uint32_t num_layers = 0;
     };
-    uint64_t step = 0, inputs = 0, tables = 0, sample = 0, seen = 0, arena = 0, scratch = 0,
-             end = 0;
+    uint64_t step = 0, inputs = 0, sample = 0, seen = 0, arena = 0, scratch = 0, end = 0;
     std::vector<uint64_t> rope;
     std::vector<State> states;
   };

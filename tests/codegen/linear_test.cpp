@@ -21,7 +21,8 @@ struct Shape {
   int64_t n, k;
 };
 
-std::string linearModel(DType dtype, Shape s, int64_t xStride, int64_t yStride) {
+std::string linearModel(DType dtype, Shape s, int64_t xStride, int64_t yStride,
+                        bool verify = false) {
   const std::string x = "tensor<?x" + std::to_string(s.k) + "xf32>",
                     y = "tensor<?x" + std::to_string(s.n) + "xf32>";
   std::string text =
@@ -30,7 +31,9 @@ std::string linearModel(DType dtype, Shape s, int64_t xStride, int64_t yStride) 
       "num_layers 1 vocab_size 64 max_seq_len 256 max_batch 1 {\n  llm.weight @w matrix \"w\" : "
       "tensor<" +
       std::to_string(s.n) + "x" + std::to_string(s.k) + "x" + llmrt::dtypeName(dtype) + ">\n";
-  for (const char* kernel : {"decode max_rows 16", "verify max_rows 64", "prefill max_rows 512"})
+  std::vector<const char*> kernels = {"decode max_rows 16", "prefill max_rows 512"};
+  if (verify) kernels.push_back("verify max_rows 64");
+  for (const char* kernel : kernels)
     text += "  llm.kernel @" + std::string(kernel, std::strchr(kernel, ' ')) + " " + kernel +
             " row_strides [" + std::to_string(xStride) + ", " + std::to_string(yStride) +
             "] {\n  ^bb0(%x: " + x + "):\n    %y = llm.linear %x, @w : " + x + " -> " + y +
@@ -43,6 +46,9 @@ class LinearTest : public testing::TestWithParam<std::tuple<DType, Shape>> {};
 TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
   const auto [dtype, s] = GetParam();
   const int64_t xStride = (s.k + 15) / 16 * 16 + 16, yStride = (s.n + 15) / 16 * 16;
+  // A register tile for each number of rows takes long to compile: off the tiles' edges, over one
+  // piece of the weights and over several.
+  const bool verify = s.n == 131;
   const int64_t maxRows = 263;  // more than one block of rows, and no multiple of any tile
   std::mt19937 rng(20260101);
   PackedMatrix w = packRandom(dtype, {s.n}, s.k, llmrt::PanelOrder::kConcat, 0, rng);
@@ -61,7 +67,7 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
         dtype == DType::kBF16 ? target.bf16Product : cpu::Bf16Product::fma;
     const bool rounds = order != cpu::Bf16Product::fma;
     std::vector<float>& reference = references[order];
-    auto kernels = LoadedKernels::compile(linearModel(dtype, s, xStride, yStride), target);
+    auto kernels = LoadedKernels::compile(linearModel(dtype, s, xStride, yStride, verify), target);
     ASSERT_TRUE(kernels);
     const int64_t tiles = ((s.n + 15) / 16 + 3) / 4;
     auto run = [&](const char* symbol, int64_t rows, int64_t pieces) {
@@ -119,8 +125,10 @@ TEST_P(LinearTest, EqualsAPlainLoopWhateverTheRowsTilesAndTarget) {
       return std::vector<float>(reference.begin(), reference.begin() + rows * s.n);
     };
     // As many as each register tile, and what two and more blocks of them leave over.
-    for (int64_t rows : {1, 2, 6, 12, 13, 17, 25, 37, 49, 63, 64})
-      EXPECT_EQ(run("verify", rows, 2), firstRows(rows)) << "verify of " << rows << " rows";
+    if (verify) {
+      for (int64_t rows : {1, 2, 6, 12, 13, 17, 25, 37, 49, 63, 64})
+        EXPECT_EQ(run("verify", rows, 2), firstRows(rows)) << "verify of " << rows << " rows";
+    }
     for (int64_t rows = 1; rows <= llm::kDecodeMaxRows; ++rows) {
       const std::vector<float> first = firstRows(rows);
       EXPECT_EQ(run("decode", rows, 2), first) << "decode of " << rows << " rows";

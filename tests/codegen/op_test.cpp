@@ -33,6 +33,8 @@ struct OpCase {
 
   /// Decode has a kernel of its own; what goes row by row is one code for any number of rows.
   bool isProduct() const { return weights.find(" matrix ") != std::string::npos; }
+  /// bf16 has every way to multiply; what an op does around it knows no type.
+  bool hasVerify() const { return isProduct() && weights.find("xbf16>") != std::string::npos; }
 };
 
 std::string tensor(int64_t width) { return "tensor<?x" + std::to_string(width) + "xf32>"; }
@@ -72,10 +74,8 @@ std::string modelOf(const OpCase& c) {
             "\n    llm.yield %y : " + tensor(c.width) + "\n  }\n";
   };
   kernel("prefill", "512");
-  if (c.isProduct()) {
-    kernel("decode", "16");
-    kernel("verify", "64");
-  }
+  if (c.isProduct()) kernel("decode", "16");
+  if (c.hasVerify()) kernel("verify", "64");
   return text + "}\n";
 }
 
@@ -258,7 +258,9 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
     }
     EXPECT_EQ(all, reference) << "not the bits of the first target of this order";
     if (!c.isProduct()) continue;
-    EXPECT_EQ(run("verify", 0, kRows), reference) << "verify";
+    if (c.hasVerify()) {
+      EXPECT_EQ(run("verify", 0, kRows), reference) << "verify";
+    }
     if (op.onLogitsRows()) {
       EXPECT_EQ(run("decode", 0, 2),
                 std::vector<float>(reference.begin(), reference.begin() + c.width));

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the commands that the documentation shows: examples_test.py BUILD_DIR.
+"""Runs the commands that the documentation shows, and looks for the files it names: examples_test.py BUILD_DIR.
 
 A command is a line of a block that is indented by four spaces and calls build/bin/*; a line that ends in a backslash goes
 on in the next. The commands of one file run in their order, in a folder of their own, each with bash; every one must exit
@@ -11,6 +11,7 @@ A block behind the line `<!-- not run: REASON -->` is left out, and said to be.
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,17 @@ class Examples(unittest.TestCase):
                 ran += 1
         print(f"{ran} commands ran")
         self.assertGreater(ran, 0)
+
+    def test_files_that_are_named_are_there(self):
+        pages = [*documents(), ROOT / "CONTRIBUTING.md", *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md")]
+        named = re.compile(r"`((?:cmake|codegen|docs|frontend|ir|models|passes|runtime|tests|tools)/[\w./-]+\.\w+)`")
+        count = 0
+        for page in pages:
+            for path in named.findall(page.read_text(encoding="utf-8")):
+                with self.subTest(page=str(page.relative_to(ROOT)), path=path):
+                    self.assertTrue((ROOT / path).exists() or (page.parent / path).exists())
+                count += 1
+        self.assertGreater(count, 100)
 
     def test_a_block_is_read_as_it_is_shown(self):
         text = ("Text build/bin/no\n\n    build/bin/a x \\\n      y    # why\n    ls\n\n"

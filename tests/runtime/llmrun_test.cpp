@@ -144,6 +144,14 @@ TEST_F(Llmrun, WrongUsageIsStatus2) {
   EXPECT_EQ(shell(std::string(LLMRUN) + " --help").status, 0);
 }
 
+TEST_F(Llmrun, ProfilesWhatCannotGoBack) {
+  const Model recurrent(example::addRecurrent);
+  const Output o = shell(std::string(LLMRUN) + " " + recurrent.path +
+                         " --synthetic-weights --prompt a -n 3 --ignore-eos --threads 1 --profile");
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_THAT(o.err, HasSubstr("accumulate"));
+}
+
 TEST_F(Llmrun, OutOfMemoryIsAnError) {
 #if defined(__SANITIZE_ADDRESS__)
   GTEST_SKIP() << "AddressSanitizer needs all of the address space";
@@ -279,6 +287,23 @@ TEST(Llmbench, DecodesSeveralSequencesAtOnce) {
   EXPECT_EQ(bad.err, "llmbench: error: --batch 4: " + model.path +
                          " was compiled for 3 sequences at once: llmc compile MODEL -o " +
                          model.path + " --max-batch 4\n");
+}
+
+// What no round can take back is filled again: the context has room for one round alone.
+TEST(Llmbench, MeasuresAtADepthThatWindowsHavePassed) {
+  const Model windowed([](schema::PlanT& p) {
+    p.model->max_seq_len = 700;
+    example::addWindow(p);
+  });
+  const Model recurrent(example::addRecurrent);
+  for (const auto& [model, flags] : {std::pair(&windowed, " --depth 500 --decode 200"),
+                                     std::pair(&recurrent, " --depth 150 --decode 50")}) {
+    const Output o =
+        shell(std::string(LLMBENCH) + " " + model->path +
+              " --synthetic-weights --prefill 0 --repeat 2 --threads 1 --json" + flags);
+    ASSERT_EQ(o.status, 0) << o.err;
+    EXPECT_GT(nlohmann::json::parse(o.out)["decode_tok_s"], 0);
+  }
 }
 
 TEST(Llmbench, ComparesPlansInTheSameRounds) {

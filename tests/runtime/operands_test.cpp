@@ -74,7 +74,10 @@ TEST(Inputs, AreSetAsTheyWereAnnounced) {
   EXPECT_THAT(session->decode(0, 1).message(),
               HasSubstr("input 'bias' of entry point decode has values for 0, the step has 1"));
   EXPECT_THAT(session->setInput("bias", std::as_bytes(std::span(three))).message(),
-              HasSubstr("input 'bias': 12 bytes are no whole elements of 8 bytes"));
+              HasSubstr("input 'bias': 12 bytes are not 0 to 1 elements of 8 bytes"));
+  const std::vector<float> four(4);
+  EXPECT_THAT(session->setInput("bias", std::as_bytes(std::span(four))).message(),
+              HasSubstr("input 'bias': 16 bytes are not 0 to 1 elements of 8 bytes"));
   EXPECT_THAT(session->setInput("pos", std::as_bytes(std::span(two))).message(),
               HasSubstr("no entry point of the plan has an input 'pos' that is the session's"));
   EXPECT_TRUE(session->setInput("bias", std::as_bytes(std::span(two))).ok());

@@ -343,6 +343,29 @@ TEST(Session, ADeviceChoosesWhatItCanAlone) {
   EXPECT_EQ(ids({.bad_words = {{9, 9}}}), (std::vector<int32_t>{9, 7, 9}));
 }
 
+// By kind first, then the fewest rows that suffice.
+TEST(Session, AStepRunsThroughAnEntryPointOfItsKind) {
+  const Model model([](schema::PlanT& p) {
+    for (const auto kind : {schema::StepKind::verify, schema::StepKind::embed}) {
+      auto entry = std::make_unique<schema::EntryPointT>(*p.entry_points[0]);
+      entry->kind = kind;
+      entry->name = schema::EnumNameStepKind(kind);
+      entry->max_rows = entry->max_logits_rows = 2;
+      p.entry_points.insert(p.entry_points.begin(), std::move(entry));
+    }
+  });
+  const schema::Plan& plan = model.plan->schema();  // embed, verify, decode, prefill
+  EXPECT_EQ(selectEntryPoint(plan, 1, 1), 2);
+  EXPECT_EQ(selectEntryPoint(plan, example::kDecodeRows, 1), 2);
+  EXPECT_EQ(selectEntryPoint(plan, example::kDecodeRows + 1, 1), 3);
+  EXPECT_EQ(selectEntryPoint(plan, example::kPrefillRows + 1, 1), -1);
+  EXPECT_EQ(selectEntryPoint(plan, 1, 1, {schema::StepKind::verify}), 1);
+  EXPECT_EQ(selectEntryPoint(plan, 3, 1, {schema::StepKind::verify}), -1);
+  const auto session = model.session();
+  EXPECT_EQ(session->maxRows(), example::kPrefillRows);
+  EXPECT_EQ(logitsAfter(*session, prompt(40)), logitsAfter(*Model().session(), prompt(40)));
+}
+
 TEST(Session, ProfileGivesTimeAndCostOfEveryOp) {
   const Model model;
   const auto session = model.session({.threads = 2, .profile = true});
