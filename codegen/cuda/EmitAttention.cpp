@@ -104,16 +104,15 @@ Functions emit(llm::AttentionOp op, const KernelForm& form) {
   // Two blocks, and so 128 registers a thread, half of them for keys or values on their way. Where
   // nothing is said, ptxas takes more (sm_80), or aims at four blocks and spills those of narrow
   // heads (sm_100a, sm_120).
-  result.functions.push_back(
-      {"",
-       fmt::format("{}{}>::split({}, reinterpret_cast<u32*>(args.scratch), "
-                   "reinterpret_cast<float*>(args.scratch + {}), {}{});",
-                   spec, partsText, operands, int64_t{LLMC_CUDA_COUNTER_BYTES}, chunks, more),
-       {.threads = 256,
-        .blocks = blocks,
-        .rowsPerBlock = 1,
-        .tokensPerBlock = kChunkTokens,
-        .blocksPerProcessor = 2}});
+  result.functions.push_back({"",
+                              fmt::format("{}{}>::split({}, reinterpret_cast<u32*>(args.scratch), "
+                                          "reinterpret_cast<float*>({}), {}{});",
+                                          spec, partsText, operands, scratchAt(0), chunks, more),
+                              {.threads = 256,
+                               .blocks = blocks,
+                               .rowsPerBlock = 1,
+                               .tokensPerBlock = kChunkTokens,
+                               .blocksPerProcessor = 2}});
   return result;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
-#include "runtime/abi/cuda_abi.h"
 
 using namespace mlir;
 
@@ -46,11 +45,6 @@ ExpertProduct productOf(Operation* op, FlatSymbolRefAttr weight, bool pairs, Val
                         form.in("route"));
   p.maxRows = form.maxRows;
   return p;
-}
-
-/// `offset` bytes of scratch behind the counters.
-std::string scratchAt(int64_t offset) {
-  return fmt::format("args.scratch + {}", LLMC_CUDA_COUNTER_BYTES + offset);
 }
 
 /// The product of many rows: sorted by expert, each expert's on its own. `ownRows`: ExpertRows'.

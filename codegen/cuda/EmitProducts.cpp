@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
-#include "runtime/abi/cuda_abi.h"
 
 using namespace mlir;
 
@@ -35,10 +34,6 @@ bool hasBatches(const KernelForm& form) {
 int64_t packedBytes(const KernelForm& form, const llm::Matrix& m) {
   if (onTensorCores(form, m)) return ceilDiv(form.maxRows, 64) * 4 * ceilDiv(m.cols, 16) * 512;
   return hasBatches(form) ? batchPackedBytes(m.cols, m.type) : 0;
-}
-/// `offset` bytes of scratch behind the counters.
-std::string scratchAt(int64_t offset) {
-  return fmt::format("args.scratch + {}", LLMC_CUDA_COUNTER_BYTES + offset);
 }
 
 /// A product of the operand "x" with the operand "weight", of which "norm", "norm_bias" and

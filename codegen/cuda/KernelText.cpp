@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "llvm/Support/ErrorHandling.h"
+#include "runtime/abi/cuda_abi.h"
 
 using namespace mlir;
 
@@ -40,6 +41,10 @@ std::string poolName(llm::KvCacheType kv) {
   const bool alike = kv.getHeadDim() == kv.getValueDim();
   return fmt::format("KvPool<{}, {}, {}{}>", storageName(kv.getElementType()), kv.getNumKvHeads(),
                      kv.getHeadDim(), alike ? "" : fmt::format(", {}", kv.getValueDim()));
+}
+
+std::string scratchAt(int64_t offset) {
+  return fmt::format("args.scratch + {}", LLMC_CUDA_COUNTER_BYTES + offset);
 }
 
 KernelForm::KernelForm(llm::KernelOp kernel, const EmitOptions& emit)

@@ -24,9 +24,13 @@ inline std::string number(double v) {
   return text + (text.find_first_of(".e") == std::string::npos ? ".0f" : "f");
 }
 inline const char* boolean(bool v) { return v ? "true" : "false"; }
+
 const char* activationName(llm::ActivationKind kind);
 /// The device's KvPool of a paged state.
 std::string poolName(llm::KvCacheType kv);
+
+/// `offset` bytes of scratch behind the counters.
+std::string scratchAt(int64_t offset);
 
 /// A __global__ function of a kernel; which kernel and the symbol come later.
 struct Function {
@@ -116,7 +120,7 @@ constexpr int64_t wgmmaBytes(int64_t tokens) {
 }
 /// kTensorSharedBytes.
 constexpr int64_t kTensorTileBytes = 3 * 16384;
-/// Heads of a row that a block of a warp each takes: kHeadsPerBlock of the device sources.
+/// Heads that a block takes, a warp each: kHeadsPerBlock of the device sources.
 constexpr int64_t kHeadsPerBlock = 4;
 /// Of groupedOnTensorCores: its kGroupedStages, kGroupedStageBytes each.
 constexpr int64_t kGroupedBytes = 3 * (12 << 10);

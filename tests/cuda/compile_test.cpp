@@ -34,7 +34,7 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
                                        "cuda", "--target", "cuda:sm_80"});
   ASSERT_EQ(output.status, 0) << output.err;
-  EXPECT_THAT(output.out, HasSubstr("// %q = llm.norm_qkv %x, %rows, %kv norm @input_norm"));
+  EXPECT_THAT(output.out, HasSubstr("// %q = llm.norm_qkv %x, %rows, @kv norm @input_norm"));
   // Every kernel: its op, on how many rows, then functions that do no more than to name a body.
   const std::string kernels = output.out.substr(output.out.find("\n// %"));
   EXPECT_EQ(countOf(kernels, "extern \"C\""), countOf(kernels, kThinFunction));

@@ -118,8 +118,9 @@ void expectProduct(Path path, int rows) {
         const auto row_panels = static_cast<unsigned>((outputs + 15) / 16);
         Bytes packed(row_panels * P::kBlocks * 512);
         std::fill_n(packed.data(), row_panels * P::kBlocks * 512, uint8_t{0xff});
-        launch({1, row_panels}, 256, 0,
-               [&] { packRows<P>(step.args, x.floats(), norms, eps, packed.data()); });
+        launch({1, row_panels}, 256, 0, [&] {
+          packRows<P>(step.args, x.floats(), norms, eps, packed.data(), nullptr, gathered);
+        });
         launch({(kPanels + 7) / 8, static_cast<unsigned>(outputs + 127) / 128}, 128, 3 * 16384,
                [&] { productOnTensorCores<P>(step.args, packed.data(), weight, finish); });
       }

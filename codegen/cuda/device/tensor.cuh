@@ -138,11 +138,11 @@ DEVICE void packRowsOf(Rows source, int first, int part, int parts, const float*
   }
 }
 
-/// The rows of the step. Block (part of k, 16 rows).
+/// The rows of the step; where P gathers, those that `logits_rows` has. Block (part of k, 16 rows).
 template <class P, bool kTiles = false>
 DEVICE void packRows(const Args& a, const float* x, const float* norm, float eps, u8* packed,
-                     const float* shift = nullptr) {
-  packRowsOf<P, kTiles>(StepRows<P>{a, x}, static_cast<int>(blockIdx.y) * 16,
+                     const float* shift = nullptr, const int* logits_rows = nullptr) {
+  packRowsOf<P, kTiles>(StepRows<P>{a, x, logits_rows}, static_cast<int>(blockIdx.y) * 16,
                         static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), norm, eps,
                         packed, shift);
 }
