@@ -4,10 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "runtime/abi/kernel_abi.h"
 #include "runtime/core/cost.h"
 #include "runtime/core/plan.h"
 
@@ -40,7 +40,7 @@ class Profile {
   void addTime(uint32_t entry_point, size_t phase, std::chrono::steady_clock::duration time);
   /// A device's kernel of phase `phase`, or of the choice of a token, took `seconds`.
   void addKernelTime(uint32_t entry_point, size_t phase, const std::string& symbol, double seconds);
-  void addStep(uint32_t entry_point, const LlmcStep& step);
+  void addStep(uint32_t entry_point, std::span<const SequenceRows> step);
 
   /// Forgets all steps so far, those that warmed up caches and page tables.
   void clear();

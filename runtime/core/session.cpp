@@ -122,6 +122,7 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   kv_len_.resize(static_cast<size_t>(options_.max_batch));
   num_changes_.resize(kv_len_.size());
   seen_.resize(kv_len_.size());
+  sequences_.reserve(kv_len_.size());
   rows_.resize(static_cast<size_t>(max_rows_));
   chunk_.resize(rows_.size());
   logits_rows_.resize(static_cast<size_t>(max_logits_rows_));
@@ -250,7 +251,8 @@ Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& 
         rows_[0] = {token, static_cast<int32_t>(pos), seq, 0};
         step_ = {rows_.data(), logits_rows_.data(), blocks_.tables(), 1, 1, blocks_.blocksPerSeq()};
         LLMRT_RETURN_IF_ERROR(device_->queueChoice(entry, step_, queued == 0 ? &state : nullptr));
-        if (profile_) profile_->addStep(entry, step_);
+        const SequenceRows row{1, pos, 1};
+        if (profile_) profile_->addStep(entry, {&row, 1});
       }
       LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
       sampler.sampledElsewhere();
@@ -314,9 +316,14 @@ Status Session::step(std::span<const StepToken> tokens) {
 
   int64_t logits_row = 0;
   int64_t pos = 0;
+  sequences_.clear();
   for (size_t i = 0; i < tokens.size(); ++i) {
     const StepToken& t = tokens[i];
-    pos = i > 0 && t.seq == tokens[i - 1].seq ? pos + 1 : kvLen(t.seq);
+    const bool same = i > 0 && t.seq == tokens[i - 1].seq;
+    pos = same ? pos + 1 : kvLen(t.seq);
+    if (!same) sequences_.push_back({0, pos, 0});
+    ++sequences_.back().rows;
+    sequences_.back().logits_rows += t.want_logits;
     rows_[i] = {t.token, static_cast<int32_t>(pos), t.seq, -1};
     if (t.want_logits) {
       logits_rows_[static_cast<size_t>(logits_row)] = static_cast<int32_t>(i);
@@ -345,7 +352,7 @@ Status Session::execute(uint32_t entry_point) {
   num_logits_rows_ = 0;
   if (device_) {
     LLMRT_RETURN_IF_ERROR(device_->run(entry_point, step_));
-    if (profile_) profile_->addStep(entry_point, step_);
+    if (profile_) profile_->addStep(entry_point, sequences_);
     for (int64_t i = 0; i < step_.num_logits_rows; ++i)
       if (!allFinite(device_->logits(i))) return notFiniteLogits(plan_.path(), "");
     num_logits_rows_ = step_.num_logits_rows;
@@ -366,7 +373,7 @@ Status Session::execute(uint32_t entry_point) {
   }
   if (!finite_.load(std::memory_order_relaxed)) return explainNotFinite();
   num_logits_rows_ = step_.num_logits_rows;
-  if (profile_) profile_->addStep(entry_point, step_);
+  if (profile_) profile_->addStep(entry_point, sequences_);
   return {};
 }
 

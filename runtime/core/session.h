@@ -150,6 +150,7 @@ class Session {
   // The step in progress.
   std::vector<LlmcRow> rows_;
   std::vector<int32_t> logits_rows_;
+  std::vector<SequenceRows> sequences_;
   std::vector<StepToken> chunk_;  // prefill's
   mutable std::vector<uint8_t> seen_;
   LlmcStep step_{};
