@@ -17,11 +17,9 @@ namespace {
 namespace schema = llmrt::schema;
 
 constexpr uint64_t kAlignment = 64;
-constexpr uint64_t kLargeAlignment = uint64_t{2} << 20;
-
-uint64_t alignmentOf(const schema::WeightT& w) {
-  return w.bytes >= kLargeAlignment ? kLargeAlignment : kAlignment;
-}
+constexpr uint64_t kHugePageBytes = uint64_t{2} << 20;
+/// Huge pages are worth one part in so many of the file.
+constexpr uint64_t kMostPadding = 100;
 
 uint64_t alignTo(uint64_t offset, uint64_t alignment) {
   return (offset + alignment - 1) / alignment * alignment;
@@ -48,11 +46,12 @@ void measure(schema::WeightT& w) {
             std::max<uint64_t>(1, w.num_experts);
 }
 
-}  // namespace
-
-void layOutWeights(schema::PlanT& plan) {
-  for (auto& w : plan.weights) measure(*w);
-
+/// Gives every weight its place in the file, tensors of kHugePageBytes and more at multiples of
+/// `large_alignment`. Returns the end of the last one.
+uint64_t place(schema::PlanT& plan, uint64_t large_alignment) {
+  const auto alignmentOf = [&](const schema::WeightT& w) {
+    return w.bytes >= kHugePageBytes ? large_alignment : kAlignment;
+  };
   uint64_t end = sizeof(llmrt::WeightsHeader);
   std::vector<bool> placed(plan.weights.size());
   for (size_t i = 0; i < plan.weights.size(); ++i) {
@@ -84,6 +83,19 @@ void layOutWeights(schema::PlanT& plan) {
     for (schema::WeightT* w : block) w->layer_stride_bytes = stride;
     end = block_end + stride * (first.num_layers - 1);
   }
+  return end;
+}
+
+}  // namespace
+
+void layOutWeights(schema::PlanT& plan) {
+  uint64_t bytes = 0;  // of all tensors, without what lies between
+  for (auto& w : plan.weights) {
+    measure(*w);
+    bytes += w->bytes * std::max<uint64_t>(1, w->num_layers);
+  }
+  uint64_t end = place(plan, kHugePageBytes);
+  if (end - bytes > bytes / kMostPadding) end = place(plan, kAlignment);
   // Kernels read norms and biases in whole vectors: up to 60 bytes past the end of the last weight.
   plan.weights_bytes = alignTo(end, kAlignment) + kAlignment;
 }

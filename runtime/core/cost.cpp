@@ -1,6 +1,7 @@
 #include "runtime/core/cost.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 
 #include "runtime/schema/plan_generated.h"
@@ -8,14 +9,18 @@
 namespace llmrt {
 namespace {
 
-// Sum over rows i of min(first_pos + i + 1, window): keys attended by a causal chunk.
-double attendedTokens(int64_t rows, int64_t first_pos, int64_t window) {
-  double sum = 0;
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t kv_len = first_pos + i + 1;
-    sum += static_cast<double>(window > 0 ? std::min(kv_len, window) : kv_len);
-  }
-  return sum;
+// Sum over the rows of min(pos + 1, window): what they attend to, each for itself.
+double attendedByRows(const SequenceRows& s, int64_t window) {
+  const int64_t growing =
+      window > 0 ? std::clamp<int64_t>(window - s.first_pos, 0, s.rows) : s.rows;
+  return static_cast<double>(growing * s.first_pos + growing * (growing + 1) / 2 +
+                             (s.rows - growing) * window);
+}
+
+// Tokens that some row attends to: from the first that the first row reaches to the last row's own.
+double attendedBySequence(const SequenceRows& s, int64_t window) {
+  const int64_t first = window > 0 ? std::max<int64_t>(s.first_pos + 1 - window, 0) : 0;
+  return static_cast<double>(s.first_pos + s.rows - first);
 }
 
 }  // namespace
@@ -27,9 +32,23 @@ Cost& Cost::operator+=(const Cost& other) {
   return *this;
 }
 
-Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int64_t logits_rows) {
-  if (phase.axis() == schema::Axis::logits_row) rows = logits_rows;
+Cost Cost::operator*(double times) const {
+  return {weight_bytes * times, kv_bytes * times, flops * times};
+}
+
+Cost phaseCost(const schema::Phase& phase, std::span<const SequenceRows> step) {
   Cost cost;
+  double rows = 0;
+  for (SequenceRows s : step) {
+    if (phase.axis() == schema::Axis::logits_row)
+      s = {s.logits_rows, s.first_pos + s.rows - s.logits_rows, 0};
+    if (s.rows == 0) continue;
+    rows += static_cast<double>(s.rows);
+    cost.kv_bytes +=
+        static_cast<double>(phase.kv_bytes_per_token()) * attendedBySequence(s, phase.window());
+    cost.flops +=
+        static_cast<double>(phase.flops_per_row_per_token()) * attendedByRows(s, phase.window());
+  }
   if (rows == 0) return cost;
   cost.weight_bytes = static_cast<double>(phase.weight_bytes());
   if (phase.num_experts() > 0) {
@@ -37,27 +56,36 @@ Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int6
     const double unchosen = std::pow(1 - phase.experts_per_row() / experts, rows);  // by no row
     cost.weight_bytes += static_cast<double>(phase.expert_bytes()) * experts * (1 - unchosen);
   }
-  cost.flops = static_cast<double>(phase.flops_per_row()) * static_cast<double>(rows);
-  if (phase.kv_bytes_per_token() > 0 || phase.flops_per_row_per_token() > 0) {
-    const double tokens = attendedTokens(rows, first_pos, phase.window());
-    cost.kv_bytes = static_cast<double>(phase.kv_bytes_per_token()) * tokens;
-    cost.flops += static_cast<double>(phase.flops_per_row_per_token()) * tokens;
-  }
+  cost.flops += static_cast<double>(phase.flops_per_row()) * rows;
   return cost;
 }
 
-Cost stepCost(const schema::Plan& plan, uint32_t entry_point, int64_t rows, int64_t first_pos,
-              int64_t logits_rows) {
+Cost stepCost(const schema::Plan& plan, std::span<const SequenceRows> step) {
+  int64_t rows = 0, logits_rows = 0;
+  for (const SequenceRows& s : step) {
+    rows += s.rows;
+    logits_rows += s.logits_rows;
+  }
+  const int entry_point = selectEntryPoint(plan, rows, logits_rows);
+  assert(entry_point >= 0);
   Cost total;
-  const schema::EntryPoint* entry = plan.entry_points()->Get(entry_point);
+  const schema::EntryPoint* entry = plan.entry_points()->Get(static_cast<uint32_t>(entry_point));
   if (!entry->sections()) return total;
   for (const schema::Section* section : *entry->sections()) {
     if (!section->phases()) continue;
-    for (const schema::Phase* phase : *section->phases()) {
-      const Cost one = phaseCost(*phase, rows, first_pos, logits_rows);
-      const double layers = section->num_layers();
-      total += {one.weight_bytes * layers, one.kv_bytes * layers, one.flops * layers};
-    }
+    for (const schema::Phase* phase : *section->phases())
+      total += phaseCost(*phase, step) * section->num_layers();
+  }
+  return total;
+}
+
+Cost prefillCost(const schema::Plan& plan, int64_t first_pos, int64_t tokens, int64_t chunk) {
+  Cost total;
+  for (int64_t done = 0; done < tokens;) {
+    const int64_t rows = std::min(tokens - done, chunk);
+    const SequenceRows step{rows, first_pos + done, done + rows == tokens};
+    total += stepCost(plan, {&step, 1});
+    done += rows;
   }
   return total;
 }

@@ -1,9 +1,10 @@
 // What a step must move and compute, from the plan's own figures: bytes and FLOPs to hold
-// measurements against.
+// measurements against. The only formula: profiles, benchmarks and reports all ask it.
 #pragma once
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 
 namespace llmrt {
 
@@ -20,16 +21,31 @@ struct Cost {
 
   double bytes() const { return weight_bytes + kv_bytes; }
   Cost& operator+=(const Cost& other);
+  Cost operator*(double times) const;
 };
 
-/// One layer of one phase, for a step of `rows` rows of one sequence with positions first_pos,
-/// first_pos + 1, ..., of which `logits_rows` want logits. A phase reads KV as far as its window
-/// reaches, and of experts as many as its rows choose if each chooses at random.
-Cost phaseCost(const schema::Phase& phase, int64_t rows, int64_t first_pos, int64_t logits_rows);
+/// What a step does for one sequence: rows with positions first_pos, first_pos + 1, ..., of which
+/// the last `logits_rows` want logits.
+struct SequenceRows {
+  int64_t rows = 0, first_pos = 0, logits_rows = 0;
+};
 
-/// A whole step through entry point `entry_point`.
-Cost stepCost(const schema::Plan& plan, uint32_t entry_point, int64_t rows, int64_t first_pos,
-              int64_t logits_rows);
+/// One layer of one phase, for a step of these sequences.
+///
+/// Weights are read once for all rows. Of experts those that some row chose: as many as are
+/// expected when each row of the step chooses at random. The KV cache is read once a sequence:
+/// every token that some row of it attends to, the step's own among them, counts once, and with a
+/// window those that no row reaches do not count. (Kernels read whole blocks of tokens; what of a
+/// block nobody attends to is not needed and not counted.) Operations are counted per row and
+/// attended token.
+Cost phaseCost(const schema::Phase& phase, std::span<const SequenceRows> step);
+
+/// A whole step, through the entry point that selectEntryPoint() gives. There must be one.
+Cost stepCost(const schema::Plan& plan, std::span<const SequenceRows> step);
+
+/// All steps of a prompt of `tokens` that go in behind `first_pos` tokens, `chunk` at a time, and
+/// of which the last wants logits.
+Cost prefillCost(const schema::Plan& plan, int64_t first_pos, int64_t tokens, int64_t chunk);
 
 /// The entry point of one of `kinds` that runs a step: the one of fewest max_rows that takes it; -1
 /// when none does.

@@ -20,19 +20,6 @@ double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Cost prefillCost(const Session& session, int64_t first_pos, int64_t tokens) {
-  const schema::Plan& plan = session.plan().schema();
-  Cost total;
-  for (int64_t done = 0; done < tokens;) {
-    const int64_t n = std::min(tokens - done, session.options().prefill_chunk);
-    const int64_t logits_rows = done + n == tokens;
-    const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, n, logits_rows));
-    total += stepCost(plan, entry, n, first_pos + done, logits_rows);
-    done += n;
-  }
-  return total;
-}
-
 std::vector<std::pair<int32_t, float>> largest(std::span<const float> logits, int32_t count) {
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
@@ -185,7 +172,8 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
     return s;
   }
   result.prefill_seconds = secondsSince(start);
-  result.prefill_cost = prefillCost(session, first_pos, result.prompt_tokens);
+  result.prefill_cost =
+      prefillCost(plan, first_pos, result.prompt_tokens, session.options().prefill_chunk);
   for (int32_t id : options.before) sampler.accept(id);
   for (int32_t id : prompt) sampler.accept(id);
   TextOutput output(tokenizer, prompt, options, result.text);
@@ -201,8 +189,8 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   };
   const auto countStep = [&] {
     ++result.decode_steps;
-    const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, 1, 1));
-    result.decode_cost += stepCost(plan, entry, 1, session.kvLen(seq) - 1, 1);
+    const SequenceRows row{1, session.kvLen(seq) - 1, 1};
+    result.decode_cost += stepCost(plan, {&row, 1});
   };
   // Whether the text goes on after `token`.
   const auto accept = [&](int32_t token) {

@@ -45,31 +45,14 @@ void Profile::addKernelTime(uint32_t entry_point, size_t phase, const std::strin
   op.kernels.push_back({symbol, seconds});
 }
 
-void Profile::addStep(uint32_t entry_point, const StepRows& step) {
+void Profile::addStep(uint32_t entry_point, std::span<const SequenceRows> step) {
   Entry& entry = entries_[entry_point];
   ++entry.steps;
   for (size_t i = 0; i < entry.ops.size(); ++i) {
     const schema::Section& section =
         *plan_.schema().entry_points()->Get(entry_point)->sections()->Get(entry.section[i]);
-    const schema::Phase& phase = *section.phases()->Get(entry.phase[i]);
-    Cost total;
-    for (size_t begin = 0; begin < step.tokens.size();) {
-      size_t end = begin;
-      int64_t logits_rows = 0;
-      for (; end < step.tokens.size() && step.tokens[end].seq == step.tokens[begin].seq; ++end) {
-        logits_rows += step.tokens[end].want_logits;
-      }
-      const double weight_bytes = total.weight_bytes;
-      const Cost one =
-          phaseCost(phase, static_cast<int64_t>(end - begin), step.pos[begin], logits_rows);
-      total += one;
-      // Sequences share the weights of a step.
-      total.weight_bytes = weight_bytes > 0 ? weight_bytes : one.weight_bytes;
-      begin = end;
-    }
-    const double layers = section.num_layers();
     entry.ops[i].cost +=
-        {total.weight_bytes * layers, total.kv_bytes * layers, total.flops * layers};
+        phaseCost(*section.phases()->Get(entry.phase[i]), step) * section.num_layers();
   }
 }
 

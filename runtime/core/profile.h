@@ -4,12 +4,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "runtime/core/cost.h"
 #include "runtime/core/plan.h"
-#include "runtime/core/step_inputs.h"
 
 namespace llmrt {
 
@@ -40,7 +40,7 @@ class Profile {
   void addTime(uint32_t entry_point, size_t phase, std::chrono::steady_clock::duration time);
   /// A device's kernel of phase `phase`, or of the choice of a token, took `seconds`.
   void addKernelTime(uint32_t entry_point, size_t phase, const std::string& symbol, double seconds);
-  void addStep(uint32_t entry_point, const StepRows& step);
+  void addStep(uint32_t entry_point, std::span<const SequenceRows> step);
 
   /// Forgets all steps so far, those that warmed up caches and page tables.
   void clear();

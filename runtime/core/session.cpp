@@ -146,6 +146,7 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   pos_.resize(static_cast<size_t>(mostRows(p)));
   chunk_.resize(pos_.size());
   logits_rows_.resize(static_cast<size_t>(most_logits_rows));
+  sequences_.reserve(kv_len_.size());
   if (options_.profile) profile_ = std::make_unique<Profile>(plan_);
   inputs_ = StepInputs(p, options_.max_batch, options_.inputs, memory_.data());
   if (!options_.device) {

@@ -201,6 +201,7 @@ class Session {
   // The step in progress.
   std::vector<int32_t> pos_;  // of each row
   std::vector<int32_t> logits_rows_;
+  std::vector<SequenceRows> sequences_;
   std::vector<StepToken> chunk_;  // prefill's
   mutable std::vector<uint8_t> seen_;
   StepRows rows_;

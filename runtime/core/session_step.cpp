@@ -53,7 +53,8 @@ Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampl
         LLMRT_RETURN_IF_ERROR(states_.begin(first.seq, pos_[0], pos_[0] + 1));
         LLMRT_RETURN_IF_ERROR(
             device_->queueChoice(entry, deviceStep(entry), queued == 0 ? &state : nullptr));
-        if (profile_) profile_->addStep(entry, rows_);
+        const SequenceRows row{1, pos_[0], 1};
+        if (profile_) profile_->addStep(entry, {&row, 1});
       }
       LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
       sampler.sampledElsewhere();
@@ -144,10 +145,14 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
                     logits_rows, tokens.size(), max_logits_rows_));
   }
   int64_t logits_row = 0;
+  sequences_.clear();
   for (size_t i = 0; i < tokens.size(); ++i) {
     const StepToken& t = tokens[i];
-    pos_[i] =
-        i > 0 && t.seq == tokens[i - 1].seq ? pos_[i - 1] + 1 : static_cast<int32_t>(kvLen(t.seq));
+    const bool same = i > 0 && t.seq == tokens[i - 1].seq;
+    pos_[i] = same ? pos_[i - 1] + 1 : static_cast<int32_t>(kvLen(t.seq));
+    if (!same) sequences_.push_back({0, pos_[i], 0});
+    ++sequences_.back().rows;
+    sequences_.back().logits_rows += t.want_logits;
     if (t.want_logits) logits_rows_[static_cast<size_t>(logits_row++)] = static_cast<int32_t>(i);
   }
   rows_ = {tokens, pos_.data(), {logits_rows_.data(), static_cast<size_t>(logits_rows)}};
@@ -206,7 +211,7 @@ Status Session::execute(uint32_t entry_point) {
   const int64_t logits_rows = logits < 0 ? 0 : step_.num_logits_rows;
   if (device_) {
     LLMRT_RETURN_IF_ERROR(device_->run(entry_point, deviceStep(entry_point)));
-    if (profile_) profile_->addStep(entry_point, rows_);
+    if (profile_) profile_->addStep(entry_point, sequences_);
     if (logits >= 0)
       logits_ = reinterpret_cast<const float*>(device_->output(static_cast<uint32_t>(logits)));
     num_logits_rows_ = logits_rows;
@@ -231,7 +236,7 @@ Status Session::execute(uint32_t entry_point) {
   if (!finite_.load(std::memory_order_relaxed)) return explainNotFinite();
   num_logits_rows_ = logits_rows;
   has_outputs_ = true;
-  if (profile_) profile_->addStep(entry_point, rows_);
+  if (profile_) profile_->addStep(entry_point, sequences_);
   return {};
 }
 

@@ -381,10 +381,38 @@ TEST(Session, ProfileGivesTimeAndCostOfEveryOp) {
   EXPECT_EQ(ops[2].op, "attention");
   EXPECT_EQ(ops[2].cost.kv_bytes, example::kLayers * 31 * 256.0);  // the 31st token attends to 31
   EXPECT_EQ(ops[3].cost.weight_bytes, example::kLayers * 4096.0);
-  EXPECT_EQ(ops[7].cost.kv_bytes, example::kLayers * 256.0 * 30 * 31 / 2);
+  // Each chunk reads every token before its last one once.
+  EXPECT_EQ(ops[7].cost.kv_bytes, example::kLayers * 256.0 * (24 + 30));
   EXPECT_EQ(ops[8].cost.weight_bytes, 2 * example::kLayers * 4096.0);
   EXPECT_EQ(ops[8].cost.flops, 30 * example::kLayers * 2.0 * 32 * 32);
   EXPECT_EQ(ops[9].cost.flops, 1 * 2.0 * 64 * 32);  // one row wanted logits
+}
+
+// Two decodes and a chunk in one step: whose rows they are changes what is read.
+TEST(Session, AProfiledBatchIsCountedAsOneStep) {
+  const Model model([](schema::PlanT& p) {
+    for (auto& entry : p.entry_points) {
+      schema::PhaseT& linear = *entry->sections[1]->phases[2];
+      ASSERT_EQ(linear.op, "linear_residual");
+      linear.num_experts = 4;
+      linear.experts_per_row = 2;
+      linear.expert_bytes = 1024;
+    }
+  });
+  const auto session = model.session({.threads = 2, .max_batch = 3, .profile = true});
+  ASSERT_TRUE(session->prefill(0, prompt(9)).ok());
+  ASSERT_TRUE(session->prefill(2, prompt(4)).ok());
+  session->clearProfile();
+  const std::vector<StepToken> step = {
+      {2, 5, true}, {1, 6, false}, {1, 7, true}, {0, 8, true}};  // at 4, at 0 and 1, at 9
+  ASSERT_TRUE(session->step(step).ok());
+  const std::vector<OpProfile> ops = session->profile()->ops();
+  ASSERT_EQ(ops[2].op, "attention");
+  EXPECT_EQ(ops[2].cost.kv_bytes, example::kLayers * 256.0 * (5 + 2 + 10));
+  // Each expert is left out by a row with probability 1 / 2.
+  ASSERT_EQ(ops[3].op, "linear_residual");
+  EXPECT_EQ(ops[3].cost.weight_bytes, example::kLayers * (4096.0 + 4 * 1024 * (1 - 1 / 16.0)));
+  EXPECT_EQ(ops[4].cost.flops, 3 * 2.0 * 64 * 32);
 }
 
 }  // namespace

@@ -68,6 +68,49 @@ TEST_F(LlmcCompile, ARealConfigGivesASmallCodeOnlyPlan) {
   EXPECT_EQ(json["decode"]["kv_bytes"], uint64_t{32} * 2 * 8 * 128 * 2 * 4096);
 }
 
+/// Bytes of a weights file beside its tensors, of so many.
+struct Padding {
+  uint64_t padding = 0, bytes = 0, tensors = 0;
+};
+
+Padding paddingOf(const std::string& plan_bytes) {
+  const llmrt::schema::Plan& plan = *llmrt::schema::GetPlan(plan_bytes.data());
+  Padding sum;
+  for (const auto* w : *plan.weights()) {
+    const uint64_t layers = std::max(1u, w->num_layers());
+    sum.bytes += w->bytes() * layers;
+    sum.tensors += layers;
+  }
+  sum.padding = plan.weights_bytes() - sum.bytes;
+  return sum;
+}
+
+TEST_F(LlmcCompile, AWeightsFileIsPaddedByOnePercentAtMost) {
+  // SmolLM2-135M, whose layers are of few megabytes.
+  dir_.write("smollm2.json", R"({"model_type": "llama", "hidden_size": 576,
+    "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5, "rope_theta": 100000, "tie_word_embeddings": true,
+    "torch_dtype": "bfloat16"})");
+  for (const std::string& config : {dir_.path("smollm2.json"), kSource + "/models/mistral.json",
+                                    kSource + "/models/llama-3.2-1b.json"}) {
+    succeed({"compile", config, "--target", "x86-64-v3", "-o", dir_.path("p.fb")});
+    const Padding got = paddingOf(readWhole(dir_.path("p.fb")));
+    EXPECT_LE(got.padding, got.bytes / 100) << config << ": of " << got.bytes;
+  }
+  // Of tiny tensors 64 bytes of alignment are more than 1 %: no tensor has more before it, and the
+  // file has a header and the bytes that may be read behind its last tensor.
+  for (const char* name : {"qwen3_moe", "deepseek_v3", "gpt2", "gemma2", "llama_gqa_biases"}) {
+    const std::string model = kSource + "/tests/golden/" + name;
+    ASSERT_TRUE(fs::exists(model)) << model;
+    const Ran ran =
+        llmc({"compile", model, "--no-weights", "--target", "x86-64-v3", "-o", dir_.path("g.fb")});
+    ASSERT_EQ(ran.status, 0) << ran.err;
+    const Padding got = paddingOf(readWhole(dir_.path("g.fb")));
+    EXPECT_LE(got.padding, 63 * got.tensors + 64 + 127) << name;
+  }
+}
+
 TEST_F(LlmcCompile, AnHFDirectoryGivesPlanAndWeightsThatBelongTogether) {
   succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3,aarch64"});
   const std::string bytes = readWhole(dir_.path("t.fb")),

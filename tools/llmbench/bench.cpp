@@ -42,25 +42,10 @@ Status measurePrefill(Session& session, int64_t count, Rounds& rounds) {
   const Clock::time_point start = Clock::now();
   LLMRT_RETURN_IF_ERROR(session.prefill(0, prompt));
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  double flops = 0;
-  for (int64_t done = 0; done < count;) {
-    const int64_t n = std::min(count - done, session.options().prefill_chunk);
-    const int64_t logits_rows = done + n == count;
-    const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, n, logits_rows));
-    flops += stepCost(plan, entry, n, done, logits_rows).flops;
-    done += n;
-  }
+  const double flops = prefillCost(plan, 0, count, session.options().prefill_chunk).flops;
   rounds.prefill_tok_s.values.push_back(static_cast<double>(count) / seconds);
   rounds.prefill_gflop_s.values.push_back(flops / seconds / 1e9);
   return {};
-}
-
-// A step that takes one token to each of `batch` sequences of `pos` tokens.
-Cost decodeCost(const schema::Plan& plan, int64_t batch, int64_t pos) {
-  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan, batch, batch));
-  const Cost one = stepCost(plan, entry, 1, pos, 1);
-  const auto n = static_cast<double>(batch);
-  return {stepCost(plan, entry, batch, pos, batch).weight_bytes, n * one.kv_bytes, n * one.flops};
 }
 
 // Decodes `count` tokens of each sequence behind `depth` tokens. Filling a deep context takes far
@@ -92,7 +77,10 @@ Status measureDecode(Session& session, const BenchCase& o, Rounds& rounds) {
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   Cost all;
-  for (int64_t i = 0; i < count; ++i) all += decodeCost(plan, o.batch, depth + i);
+  for (int64_t i = 0; i < count; ++i) {
+    const std::vector<SequenceRows> rows(static_cast<size_t>(o.batch), {1, depth + i, 1});
+    all += stepCost(plan, rows);
+  }
   rounds.decode_tok_s.values.push_back(static_cast<double>(o.batch * count) / seconds);
   rounds.decode_gb_s.values.push_back(all.bytes() / seconds / 1e9);
   rounds.decode_gflop_s.values.push_back(all.flops / seconds / 1e9);

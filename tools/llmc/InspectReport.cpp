@@ -72,20 +72,20 @@ Json stateJson(const schema::State& state) {
 }
 
 void addOps(InspectReport& report, const schema::Plan& plan, const schema::EntryPoint& entry) {
+  const llmrt::SequenceRows row{1, report.kv_len - 1, 1};
   for (const schema::Section* section : *entry.sections()) {
     if (!section->phases()) continue;
     for (const schema::Phase* phase : *section->phases()) {
-      const llmrt::Cost one = llmrt::phaseCost(*phase, 1, report.kv_len - 1, 1);
+      const llmrt::Cost all = llmrt::phaseCost(*phase, {&row, 1}) * section->num_layers();
       const schema::Kernel& kernel = *plan.kernels()->Get(phase->kernel());
       OpCost op;
       op.op = str(phase->op());
       op.kernel = str(kernel.symbol());
       op.description = str(kernel.description());
       op.layers = section->num_layers();
-      const auto layers = static_cast<double>(op.layers);
-      op.weight_bytes = one.weight_bytes * layers;
-      op.kv_bytes = one.kv_bytes * layers;
-      op.flops = one.flops * layers;
+      op.weight_bytes = all.weight_bytes;
+      op.kv_bytes = all.kv_bytes;
+      op.flops = all.flops;
       op.limit_us = (op.weight_bytes + op.kv_bytes) / report.bandwidth * 1e6;
       report.total.weight_bytes += op.weight_bytes;
       report.total.kv_bytes += op.kv_bytes;
@@ -118,8 +118,8 @@ llmrt::Result<InspectReport> makeReport(const schema::Plan& plan, int64_t kv_len
   if (const int decode = llmrt::selectEntryPoint(plan, 1, 1); decode >= 0) {
     const schema::EntryPoint& entry = *plan.entry_points()->Get(static_cast<uint32_t>(decode));
     if (entry.sections()) addOps(report, plan, entry);
-    report.prefill_flops_per_token =
-        llmrt::stepCost(plan, static_cast<uint32_t>(decode), 1, kv_len / 2, 0).flops;
+    const llmrt::SequenceRows row{1, kv_len / 2, 0};
+    report.prefill_flops_per_token = llmrt::stepCost(plan, {&row, 1}).flops;
   }
   std::vector<std::map<std::string, uint64_t>> sizes;
   for (const schema::Target* t : *plan.targets()) {

@@ -64,8 +64,8 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
       break;
     }
     fmt::print("  a layer    {}\n", ops);
-    const llmrt::Cost cost =
-        llmrt::stepCost(plan, static_cast<uint32_t>(decode), 1, m.max_seq_len() - 1, 1);
+    const llmrt::SequenceRows row{1, m.max_seq_len() - 1, 1};
+    const llmrt::Cost cost = llmrt::stepCost(plan, {&row, 1});
     fmt::print("  a token    {} of weights + {} of KV cache at {} tokens\n",
                bytesText(cost.weight_bytes), bytesText(cost.kv_bytes), m.max_seq_len());
   }
