@@ -10,9 +10,6 @@
 namespace llmc {
 namespace {
 
-// checkSpec() bounds what comes of them.
-constexpr int64_t kMostExperts = 1024, kMostExpertSize = 1 << 20;
-
 using llmrt::invalidData;
 using llmrt::Result;
 using llmrt::Status;
@@ -319,7 +316,7 @@ Status readMixtral(const JsonFields& config, ModelSpec& spec) {
   Experts& e = spec.experts;
   e.num_experts = 8;
   e.top_k = 2;
-  LLMRT_RETURN_IF_ERROR(readCount(config, "num_local_experts", 1, kMostExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "num_local_experts", 1, kMaxExperts, e.num_experts));
   LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
   e.intermediate_size = spec.intermediate_size;
   e.normalize = true;
@@ -331,14 +328,14 @@ Status readQwenMoe(const JsonFields& config, ModelSpec& spec, bool shared) {
   LLMRT_RETURN_IF_ERROR(readQwen(config, spec));
   Experts& e = spec.experts;
   const char* experts = config.has("num_local_experts") ? "num_local_experts" : "num_experts";
-  LLMRT_RETURN_IF_ERROR(needCount(config, experts, 1, kMostExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(needCount(config, experts, 1, kMaxExperts, e.num_experts));
   LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
   LLMRT_RETURN_IF_ERROR(
-      needCount(config, "moe_intermediate_size", 1, kMostExpertSize, e.intermediate_size));
+      needCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   if (shared) {
-    LLMRT_RETURN_IF_ERROR(needCount(config, "shared_expert_intermediate_size", 0,
-                                    4 * kMostExpertSize, e.shared_intermediate_size));
+    LLMRT_RETURN_IF_ERROR(needCount(config, "shared_expert_intermediate_size", 0, kMaxSharedSize,
+                                    e.shared_intermediate_size));
     e.shared_gate = true;
     // Older files leave qkv_bias out and have it.
     LLMRT_RETURN_IF_ERROR(readBool(config, "qkv_bias", spec.qkv_bias));
@@ -363,7 +360,7 @@ Status readQwen3Moe(const JsonFields& config, ModelSpec& spec) {
 
 Status readGptOss(const JsonFields& config, ModelSpec& spec) {
   Experts& e = spec.experts;
-  LLMRT_RETURN_IF_ERROR(needCount(config, "num_local_experts", 1, kMostExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "num_local_experts", 1, kMaxExperts, e.num_experts));
   e.top_k = 4;
   const char* top_k =
       config.has("num_experts_per_tok") ? "num_experts_per_tok" : "experts_per_token";
@@ -405,17 +402,17 @@ Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
   // Defaults are the configuration classes'; a null means none.
   Experts& e = spec.experts;
   e.num_experts = config.isNull("n_routed_experts") ? 0 : v3 ? 256 : 64;
-  LLMRT_RETURN_IF_ERROR(readCount(config, "n_routed_experts", 0, kMostExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "n_routed_experts", 0, kMaxExperts, e.num_experts));
   if (e.num_experts == 0) return {};
   e.normalize = v3;
   if (v3) e.scale = 2.5;
   LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
   LLMRT_RETURN_IF_ERROR(
-      needCount(config, "moe_intermediate_size", 1, kMostExpertSize, e.intermediate_size));
+      needCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
   LLMRT_RETURN_IF_ERROR(readPositive(config, "routed_scaling_factor", e.scale));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   int64_t shared = config.isNull("n_shared_experts") ? 0 : v3 ? 1 : 2, first = v3 ? 3 : 0;
-  LLMRT_RETURN_IF_ERROR(readCount(config, "n_shared_experts", 0, kMostExperts, shared));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "n_shared_experts", 0, kMaxExperts, shared));
   LLMRT_RETURN_IF_ERROR(readInt(config, "first_k_dense_replace", first));
   e.shared_intermediate_size = shared * e.intermediate_size;
   spec.expert_layers = perLayer(spec, [&](int64_t i) { return i >= first; });

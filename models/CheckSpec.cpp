@@ -103,15 +103,15 @@ Status checkRope(const Rope& rope, int64_t head_dim) {
 
 Status checkExperts(const Experts& e, int64_t num_layers) {
   if (e.num_experts == 0) return {};
-  LLMRT_RETURN_IF_ERROR(checkRange("num_experts", e.num_experts, 1024));
+  LLMRT_RETURN_IF_ERROR(checkRange("num_experts", e.num_experts, kMaxExperts));
   // Their tensors are listed by name.
   LLMRT_RETURN_IF_ERROR(
       checkRange("num_hidden_layers times num_experts", e.num_experts * num_layers, 1 << 17));
   LLMRT_RETURN_IF_ERROR(checkRange("num_experts_per_tok", e.top_k, e.num_experts));
-  LLMRT_RETURN_IF_ERROR(checkRange("moe_intermediate_size", e.intermediate_size, 1 << 20));
-  if (e.shared_intermediate_size < 0 || e.shared_intermediate_size > (1 << 22))
+  LLMRT_RETURN_IF_ERROR(checkRange("moe_intermediate_size", e.intermediate_size, kMaxExpertSize));
+  if (e.shared_intermediate_size < 0 || e.shared_intermediate_size > kMaxSharedSize)
     return invalidData("the shared experts' size is " + std::to_string(e.shared_intermediate_size) +
-                       ", must be 0 to 4194304");
+                       ", must be 0 to " + std::to_string(kMaxSharedSize));
   LLMRT_RETURN_IF_ERROR(checkPositive("routed_scaling_factor", e.scale));
   if (e.num_groups == 0) return {};
   LLMRT_RETURN_IF_ERROR(checkRange("n_group", e.num_groups, e.num_experts));

@@ -9,6 +9,7 @@
 namespace llmc {
 
 constexpr int64_t kMaxHiddenSize = 1 << 20, kMaxLayers = 10000, kMaxHeads = 1 << 14;
+constexpr int64_t kMaxExperts = 1024, kMaxExpertSize = 1 << 20, kMaxSharedSize = 4 * kMaxExpertSize;
 
 /// Most runs of equal layers, one after the other (windowed or not, routed or dense, with or without
 /// RoPE): each becomes phases and buffers of its own, up to 32 where nothing is fused, and a plan

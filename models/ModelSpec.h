@@ -237,6 +237,9 @@ struct ModelWeight {
   std::vector<int64_t> storedShape() const;
 };
 
+/// What the bias of a weight is called.
+std::string biasSymbol(const std::string& weight);
+
 /// In the order of execution. With tied embeddings there is no lm_head.
 std::vector<ModelWeight> modelWeights(const ModelSpec& spec);
 

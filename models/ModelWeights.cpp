@@ -11,6 +11,8 @@ namespace {
 
 using Kind = ModelWeight::Kind;
 
+constexpr std::string_view kBiasSuffix = "_bias";  // of symbols
+
 /// Rows of a stored tensor: `run` of them every `stride`, from `begin` on; of each run the first
 /// `pairs` rows lie as pairs (see llmrt::WeightView).
 struct RowsAt {
@@ -46,7 +48,8 @@ class Lister {
     if (!spec_.tie_word_embeddings)
       matrix("lm_head", std::string(names_.lm_head), spec_.vocab_size, spec_.hidden_size);
     if (spec_.lm_head_bias)
-      vector("lm_head_bias", Kind::kBias, std::string(names_.lm_head) + ".bias", spec_.vocab_size);
+      vector(biasSymbol("lm_head"), Kind::kBias, std::string(names_.lm_head) + ".bias",
+             spec_.vocab_size);
     return std::move(out_);
   }
 
@@ -79,7 +82,7 @@ class Lister {
   void normOf(const std::string& symbol, const std::string& name, int64_t size) {
     if (!form_.norm_weight) return;
     vector(symbol, Kind::kNorm, name + ".weight", size).plus = form_.norm_plus;
-    if (form_.norm_bias) vector(symbol + "_bias", Kind::kBias, name + ".bias", size);
+    if (form_.norm_bias) vector(biasSymbol(symbol), Kind::kBias, name + ".bias", size);
   }
 
   /// A projection [rows, cols] in the rows `at` of the stored tensor, and its bias.
@@ -114,10 +117,6 @@ class Lister {
                 .inner = 1,
                 .col = 1,
                 .pair_size = at.pairs};
-  }
-  static constexpr std::string_view kBiasSuffix = "_bias";
-  static std::string biasSymbol(const std::string& symbol) {
-    return symbol + std::string(kBiasSuffix);
   }
 
   void attention() {
@@ -312,7 +311,7 @@ class Lister {
         .col = hidden,
         .expert = n * hidden};
     if (e.biases)
-      expert(vector("expert_down_bias", Kind::kBias, down + "_bias", hidden)).view = {
+      expert(vector(biasSymbol("expert_down"), Kind::kBias, down + "_bias", hidden)).view = {
           .stored = {e.num_experts, hidden}, .run = hidden, .inner = 1, .col = 1, .expert = hidden};
   }
 
@@ -349,6 +348,8 @@ std::vector<int64_t> ModelWeight::storedShape() const {
   if (kind == Kind::kMatrix) return {rows, cols};
   return {rows};
 }
+
+std::string biasSymbol(const std::string& weight) { return weight + std::string(kBiasSuffix); }
 
 std::vector<MlpRun> mlpRuns(const ModelSpec& spec) {
   std::vector<MlpRun> runs;

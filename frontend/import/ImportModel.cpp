@@ -176,7 +176,7 @@ class Importer {
   Value norm(Value x, const std::string& name) {
     if (spec_.form.norm == NormKind::kRms) return rmsNorm(x, name);
     return LayerNormOp::create(builder_, loc_, x.getType(), x, optional(name),
-                               optional(name + "_bias"), number(spec_.rms_norm_eps));
+                               optional(biasSymbol(name)), number(spec_.rms_norm_eps));
   }
   Value rmsNorm(Value x, const std::string& name) { return rmsNorm(x, name, spec_.rms_norm_eps); }
   Value rmsNorm(Value x, const std::string& name, double eps) {
@@ -185,7 +185,7 @@ class Importer {
   /// As wide as the weight has rows; with its bias, where it has one.
   Value linear(Value x, const std::string& name, int64_t n) {
     Value y = LinearOp::create(builder_, loc_, rowsOf(n), x, symbol(name));
-    if (FlatSymbolRefAttr bias = optional(name + "_bias"))
+    if (FlatSymbolRefAttr bias = optional(biasSymbol(name)))
       y = BiasOp::create(builder_, loc_, y.getType(), y, bias);
     return y;
   }
@@ -279,7 +279,7 @@ class Importer {
   Value expertMlp(Value x, const std::string& suffix) {
     const Experts& e = spec_.experts;
     auto integer = [&](int64_t value) { return builder_.getI64IntegerAttr(value); };
-    auto bias = [&](const std::string& name) { return optional(name + suffix + "_bias"); };
+    auto bias = [&](const std::string& name) { return optional(biasSymbol(name + suffix)); };
     auto named = [&](const char* name) { return name + suffix; };
     Value scores =
         LinearOp::create(builder_, loc_, rowsOf(e.num_experts), x, symbol(named("router")));
@@ -365,7 +365,7 @@ class Importer {
     Value n = norm(x, "norm");
     Value logits = LogitsOp::create(builder_, loc_, rowsOf(spec_.vocab_size), n, rows,
                                     symbol(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head"),
-                                    optional("lm_head_bias"), number(spec_.logit_scale),
+                                    optional(biasSymbol("lm_head")), number(spec_.logit_scale),
                                     number(spec_.logit_softcap));
     ReturnOp::create(builder_, loc_, logits);
   }

@@ -80,6 +80,15 @@ class SameBits(unittest.TestCase):
     def test_a_compiler_that_fails_is_a_difference(self):
         self.expect_difference(FAILS, "new: exit status 1: llmc: error: not today")
 
+    def test_tiles_are_emulated(self):
+        flags = pathlib.Path("/proc/cpuinfo").read_text()
+        if "avx512_bf16" not in flags:
+            self.skipTest("sapphirerapids is emulated on CPUs with AVX512_BF16")
+        targets = ["--targets", "sapphirerapids", "--dtypes", "bf16"]
+        done = self.same_bits(self.build(NO_CHANGE), *targets)
+        self.assertEqual(done.stdout, "1 cases of 1 models, 8 steps each: 0 differ\n", done.stderr)
+        self.assertIn("1 differ", self.same_bits(self.build(SCALE), *targets).stdout)
+
     def test_what_cannot_be_compared_is_one_line(self):
         for new, options, text in ((self.folder / "none", [], "there is no program .*none/llmc"),
                                    (BIN, ["--models", "no_such"], "no golden is called no_such"),
