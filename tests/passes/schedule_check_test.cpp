@@ -213,6 +213,27 @@ TEST_F(ScheduleCheck, OnlyACommitMovesKeysThatTheStepHasNotWritten) {
   expectError("(norm_qkv): reads the values of its layer before they are written");
 }
 
+TEST_F(ScheduleCheck, VerifyAndCommitWriteTheKeysOfEveryLayer) {
+  context_.states.push_back({false, {1}});
+  for (schema::StepKind kind : {schema::StepKind::verify, schema::StepKind::commit}) {
+    entry_.kind = kind;
+    expectError("its phases write state 1 in 0 of its 1 layers");
+  }
+  entry_.kind = schema::StepKind::embed;
+  expectOk();
+}
+
+TEST_F(ScheduleCheck, ACommitAloneOfStepsOnTokensMayGiveNoLogits) {
+  entry_.outputs.clear();
+  entry_.kind = schema::StepKind::verify;
+  expectError("no output is called logits");
+  entry_.max_logits_rows = 0;
+  expectError("0 wanted rows of 4");
+  entry_.kind = schema::StepKind::commit;
+  entry_.sections.back()->phases.clear();
+  expectOk();
+}
+
 TEST_F(ScheduleCheck, FindsInputsThatAreNone) {
   auto& operand_of_embed = *entry_.sections[0]->phases[0]->operands.back();
   operand_of_embed.index = 1;
