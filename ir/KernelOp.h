@@ -42,6 +42,8 @@ struct StepInput {
 inline constexpr StepInput kStepInputs[] = {
     {.name = "token_id"},
     {.name = "pos"},
+    {.name = "slot"},
+    {.name = "parent"},
     {.name = "seq"},
     {.name = "logits_rows", .axis = Axis::logits_row},
 };
@@ -75,5 +77,8 @@ constexpr int64_t kAttentionRows = 16;
 constexpr int64_t kAttentionHeads = 16;
 /// Rows of a decode step at most: what its kernels have register tiles for.
 constexpr int64_t kDecodeMaxRows = 16;
+/// Rows of a verify or a commit step at most. The positions of a tree then lie in two blocks of the
+/// KV cache at most, which its attention gathers.
+constexpr int64_t kTreeMaxRows = 64;
 
 }  // namespace llmc::llm

@@ -38,9 +38,18 @@ KernelOperand panelsOf(StringRef name, ArrayRef<FlatSymbolRefAttr> symbols,
 KernelOperand stepInput(Operation* op, StringRef name) {
   return named(name, Space::input, {FlatSymbolRefAttr::get(op->getContext(), name)});
 }
+/// Whether rows lie at their slots in the steps that `op` is for, not at their positions.
+bool inTrees(Operation* op) {
+  const StepKind kind = stepKindOf(op);
+  return kind == StepKind::verify || kind == StepKind::commit;
+}
 /// What says where the rows' tokens lie in the blocks of a paged state, and its keys and values.
-void addCache(Operands& operands, Operation* op, FlatSymbolRefAttr state, Access access) {
-  operands.push_back(stepInput(op, "pos"));
+/// `positions`: of rows in trees too.
+void addCache(Operands& operands, Operation* op, FlatSymbolRefAttr state, Access access,
+              bool positions = true) {
+  const bool slots = inTrees(op);
+  if (positions || !slots) operands.push_back(stepInput(op, "pos"));
+  if (slots) operands.push_back(stepInput(op, "slot"));
   operands.push_back(stepInput(op, "seq"));
   operands.push_back(named("block_table", Space::block_table, {state}));
   operands.push_back(named("keys", Space::keys, {state}, access));
@@ -238,7 +247,7 @@ Cost RopeOp::getCost() { return {.flopsPerRow = 3 * widthOf(getX())}; }
 
 Operands KvWriteOp::getKernelOperands() {
   Operands operands = {input("k", getK()), input("v", getV())};
-  addCache(operands, *this, getStateAttr(), Access::write);
+  addCache(operands, *this, getStateAttr(), Access::write, /*positions=*/false);
   return operands;
 }
 Tiling KvWriteOp::getTiling(StepKind) { return perRow(); }
@@ -247,8 +256,24 @@ void KvWriteOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effec
   effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
+// A tile is one KV head: rows are moved one after another.
+Operands KvMoveOp::getKernelOperands() {
+  Operands operands;
+  addCache(operands, *this, getStateAttr(), Access::read_write);
+  return operands;
+}
+Tiling KvMoveOp::getTiling(StepKind) {
+  return {.tiles = kvTypeOf(*this, getStateAttr()).getNumKvHeads()};
+}
+Cost KvMoveOp::getCost() { return {}; }
+void KvMoveOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
+  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
+  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
+}
+
 Operands AttentionOp::getKernelOperands() {
   Operands operands = {input("q", getQ())};
+  if (inTrees(*this)) operands.push_back(stepInput(*this, "parent"));
   addCache(operands, *this, getStateAttr(), Access::read);
   if (getSinksAttr()) operands.push_back(vectorOf("sinks", getSinksAttr()));
   operands.push_back(output("y", getY()));

@@ -38,6 +38,9 @@ KvCacheType kvTypeOf(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 /// How many elements of a head the rope table `symbol` rotates; the model is verified to have it.
 int64_t rotaryDim(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 
+/// What the steps of the entry point or of the kernel are for that `op` stands in.
+StepKind stepKindOf(mlir::Operation* op);
+
 /// A matrix weight of one layer (and one expert): [rows, cols].
 struct Matrix {
   mlir::Type type;  // of its elements
@@ -45,6 +48,9 @@ struct Matrix {
 };
 /// The matrix `symbol`, which the model is verified to have. A vector has one column.
 Matrix matrixOf(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+
+/// `op`, of an entry or a kernel for steps of this kind, has no more rows than such steps may have.
+mlir::LogicalResult verifyRowsOfKind(mlir::Operation* op, StepKind kind, int64_t maxRows);
 
 /// Columns of an activation.
 int64_t widthOf(mlir::Value tensor);

@@ -38,7 +38,7 @@ class LLM_Type<string name, string typeMnemonic> : TypeDef<LLM_Dialect, name> {
 }
 
 def LLM_RowsType : LLM_Type<"Rows", "rows"> {
-  let summary = "the row table of a step: token, position, sequence and wanted logits of each row";
+  let summary = "the row table of a step: token, position, sequence, place in a tree and wanted logits of each row";
 }
 
 def LLM_KvCacheType : LLM_Type<"KvCache", "kv"> {

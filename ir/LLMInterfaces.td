@@ -9,7 +9,8 @@ def LLM_KernelOpInterface : OpInterface<"KernelOpInterface"> {
   let cppNamespace = "::llmc::llm";
   let description = "An op that is executed as one kernel over independent tiles.";
   let methods = [
-    InterfaceMethod<"The kernel's operands by name, in the order of its argument list: inputs, weights, tables, rows, states, results.",
+    InterfaceMethod<[{The kernel's operands by name, in the order of its argument list: inputs, weights, tables, rows,
+        states, results. They may depend on the kind of step that the op stands in (stepKindOf).}],
       "::llvm::SmallVector<::llmc::llm::KernelOperand>", "getKernelOperands">,
     InterfaceMethod<"How the work is cut in an entry point of this kind.",
       "::llmc::llm::Tiling", "getTiling", (ins "::llmc::llm::StepKind":$kind)>,

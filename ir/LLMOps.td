@@ -121,6 +121,11 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
   let description = [{
     Entry points differ in what their steps are for and in their bound on rows. The block argument is the row table.
     Every layer of the model runs once, in order.
+
+    The rows of a `verify` step are tokens of trees: a row continues another row of the step, its parent, or the last
+    token of its sequence before the step. Its `pos` is its depth in the sequence, but what it keeps lies at its `slot`,
+    as tokens of several branches have the same position. A `commit` step moves what the rows of one branch keep from
+    slot to position, computes nothing and returns nothing. Both have at most 64 rows.
     ```mlir
     llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
       %x = llm.embed %rows, @embed_tokens : tensor<?x4096xf32>
@@ -129,6 +134,13 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
       }
       %logits = llm.norm_logits %y, %rows norm @norm eps 1.0e-5, @lm_head : tensor<?x4096xf32> -> tensor<?x32000xf32>
       llm.return %logits : tensor<?x32000xf32>
+    }
+    llm.entry @commit(%rows: !llm.rows) commit max_rows 32 {
+      llm.layers first 0 count 32 {
+        llm.kv_move %rows, @kv
+        llm.yield
+      }
+      llm.return
     }
     ```
   }];
@@ -143,15 +155,16 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
 }
 
 def LLM_ReturnOp : LLM_Op<"return", [Terminator, HasParent<"EntryOp">]> {
-  let summary = "the logits of the wanted rows";
-  let arguments = (ins LLM_Rows2D:$logits);
-  let assemblyFormat = "$logits attr-dict `:` type($logits)";
+  let summary = "the logits of the wanted rows; nothing in a step of kind commit";
+  let arguments = (ins Optional<LLM_Rows2D>:$logits);
+  let assemblyFormat = "($logits^ `:` type($logits))? attr-dict";
 }
 
-def LLM_LayersOp : LLM_Op<"layers", [HasParent<"EntryOp">, SingleBlock, AllTypesMatch<["init", "result"]>,
+def LLM_LayersOp : LLM_Op<"layers", [HasParent<"EntryOp">, SingleBlock,
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames", "getAsmResultNames"]>]> {
   let summary = "decoder layers that have the same form, as a loop over the residual stream";
   let description = [{
+    Layers that touch states alone have no residual stream (`llm.layers first 0 count 32`).
     ```mlir
     %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> {
       %z = llm.norm_glu %h norm @post_attention_norm eps 1.0e-5 proj @gate_proj, @up_proj silu
@@ -161,13 +174,14 @@ def LLM_LayersOp : LLM_Op<"layers", [HasParent<"EntryOp">, SingleBlock, AllTypes
     }
     ```
   }];
-  let arguments = (ins LLM_Rows2D:$init, I64Attr:$first_layer, I64Attr:$num_layers);
-  let results = (outs LLM_Rows2D:$result);
+  let arguments = (ins Optional<LLM_Rows2D>:$init, I64Attr:$first_layer, I64Attr:$num_layers);
+  let results = (outs Optional<LLM_Rows2D>:$result);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
+    /// Of layers with a residual stream.
     ::mlir::BlockArgument getIterArg() { return getBody().getArgument(0); }
   }];
 }
@@ -264,9 +278,22 @@ def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
 }
 
 def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
-  let summary = "stores each row's keys and values at its position, rounded to the state's type";
+  let summary = "stores each row's keys and values at its position (in a verify step: its slot), rounded to the state's type";
   let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, FlatSymbolRefAttr:$state);
   let assemblyFormat = "$k `,` $v `,` $rows `,` $state attr-dict `:` type($k) `,` type($v)";
+}
+
+def LLM_KvMoveOp : LLM_ComputeOp<"kv_move", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "moves each row's keys and values from its slot to its position in its sequence";
+  let description = [{
+    What a `commit` step does to a paged state, with the rows of the branch that was accepted. Rows are moved one after
+    another: a slot is never before its row's position, but may be one that a row before it has left.
+    ```mlir
+    llm.kv_move %rows, @kv
+    ```
+  }];
+  let arguments = (ins LLM_RowsType:$rows, FlatSymbolRefAttr:$state);
+  let assemblyFormat = "$rows `,` $state attr-dict";
 }
 
 def LLM_AttentionOp
@@ -274,9 +301,11 @@ def LLM_AttentionOp
   let summary = "softmax(scale * q k^T) v over positions 0..pos of the row's sequence";
   let description = [{
     Grouped-query: query head h reads KV head h / (num_heads / num_kv_heads). Where the state has a window w, only the
-    last w positions are attended (the row's own included). Keys are walked in blocks of 64 on a grid that starts at position 0; per
-    block (m, l, o) is computed with the block's own maximum, and blocks are merged in ascending order
-    (arXiv 2205.14135), so the result does not depend on how rows are batched. With `softcap` c a score s becomes
+    last w positions are attended (the row's own included). In a verify step the positions from the sequence's length
+    before the step on are those of the row's ancestors and its own. Keys are walked in blocks of 64 on a grid that
+    starts at position 0; per block (m, l, o) is computed with the block's own maximum, and blocks are merged in
+    ascending order (arXiv 2205.14135), so the result depends neither on how rows are batched nor on the slots of a
+    tree: a row gives the bits that its branch gives decoded alone. With `softcap` c a score s becomes
     c tanh(s / c). `sinks` has one score per query head that takes part in the softmax and has no value
     (arXiv 2309.17453).
   }];
@@ -505,12 +534,13 @@ def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, 
 def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp">, NoTerminator, SingleBlock,
     DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "an entry point as buffers and an ordered list of phases";
+  let description = "Without `logits`, which a schedule of kind commit has not, max_logits_rows is 0.";
   let arguments = (ins SymbolNameAttr:$sym_name, LLM_StepKindAttr:$kind, I64Attr:$max_rows,
-      I64Attr:$max_logits_rows, I64Attr:$arena_bytes, FlatSymbolRefAttr:$logits);
+      I64Attr:$max_logits_rows, I64Attr:$arena_bytes, OptionalAttr<FlatSymbolRefAttr>:$logits);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name `` $kind `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes `logits` $logits
-    attr-dict-with-keyword $body
+    $sym_name `` $kind `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes
+    (`logits` $logits^)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
 }

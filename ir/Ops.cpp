@@ -75,6 +75,11 @@ int64_t llmc::llm::rotaryDim(Operation* from, FlatSymbolRefAttr symbol) {
   return 2 * static_cast<int64_t>(table.getInvFreq().size());
 }
 
+StepKind llmc::llm::stepKindOf(Operation* op) {
+  if (auto kernel = op->getParentOfType<KernelOp>()) return kernel.getKind();
+  return op->getParentOfType<EntryOp>().getKind();
+}
+
 Matrix llmc::llm::matrixOf(Operation* from, FlatSymbolRefAttr symbol) {
   WeightOp weight = lookupWeight(from, symbol);
   ArrayRef<int64_t> shape = weight.getLayerShape();
@@ -148,30 +153,45 @@ void EntryOp::print(OpAsmPrinter& printer) {
 //===----------------------------------------------------------------------===//
 
 // %y = llm.layers %h = %x first 0 count 32 : tensor<?x4096xf32> { ... }
+// llm.layers first 0 count 32 { ... }
 ParseResult LayersOp::parse(OpAsmParser& parser, OperationState& result) {
-  OpAsmParser::Argument iter;
+  SmallVector<OpAsmParser::Argument, 1> iter(1);
   OpAsmParser::UnresolvedOperand init;
   IntegerAttr first, count;
   Type type, i64 = parser.getBuilder().getI64Type();
-  if (parser.parseArgument(iter) || parser.parseEqual() || parser.parseOperand(init) ||
-      parser.parseKeyword("first") ||
+  OptionalParseResult hasStream = parser.parseOptionalArgument(iter[0]);
+  if (!hasStream.has_value())
+    iter.clear();
+  else if (failed(*hasStream) || parser.parseEqual() || parser.parseOperand(init))
+    return failure();
+  if (parser.parseKeyword("first") ||
       parser.parseAttribute(first, i64, getFirstLayerAttrName(result.name), result.attributes) ||
       parser.parseKeyword("count") ||
-      parser.parseAttribute(count, i64, getNumLayersAttrName(result.name), result.attributes) ||
-      parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(type) ||
-      parser.resolveOperand(init, type, result.operands))
+      parser.parseAttribute(count, i64, getNumLayersAttrName(result.name), result.attributes))
     return failure();
-  iter.type = type;
-  result.addTypes(type);
-  return parser.parseRegion(*result.addRegion(), {iter});
+  if (iter.empty()) {
+    if (parser.parseOptionalAttrDictWithKeyword(result.attributes)) return failure();
+  } else {
+    if (parser.parseOptionalAttrDict(result.attributes) || parser.parseColonType(type) ||
+        parser.resolveOperand(init, type, result.operands))
+      return failure();
+    iter[0].type = type;
+    result.addTypes(type);
+  }
+  return parser.parseRegion(*result.addRegion(), iter);
 }
 
 void LayersOp::print(OpAsmPrinter& printer) {
-  printer << ' ' << getIterArg() << " = " << getInit() << " first " << getFirstLayer() << " count "
-          << getNumLayers();
-  printer.printOptionalAttrDict((*this)->getAttrs(),
-                                {getFirstLayerAttrName(), getNumLayersAttrName()});
-  printer << " : " << getInit().getType() << ' ';
+  if (getInit()) printer << ' ' << getIterArg() << " = " << getInit();
+  printer << " first " << getFirstLayer() << " count " << getNumLayers();
+  const StringRef written[] = {getFirstLayerAttrName(), getNumLayersAttrName()};
+  if (getInit()) {
+    printer.printOptionalAttrDict((*this)->getAttrs(), written);
+    printer << " : " << getInit().getType();
+  } else {  // else what follows would be taken for the region
+    printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), written);
+  }
+  printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 
@@ -217,4 +237,6 @@ void KernelOp::getAsmBlockArgumentNames(Region& region, OpAsmSetValueNameFn setN
 void LayersOp::getAsmBlockArgumentNames(Region& region, OpAsmSetValueNameFn setName) {
   nameArguments(region, "h", setName);
 }
-void LayersOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), "y"); }
+void LayersOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  if (getResult()) setName(getResult(), "y");
+}

@@ -229,6 +229,13 @@ LogicalResult KvWriteOp::verifySymbolUses(SymbolTableCollection&) {
   return success();
 }
 
+LogicalResult KvMoveOp::verifySymbolUses(SymbolTableCollection&) {
+  if (StepKind kind = stepKindOf(*this); kind != StepKind::commit)
+    return emitOpError() << "moves keys and values in a step of kind " << stringifyStepKind(kind)
+                         << ": commit alone does";
+  return LogicalResult(verifyKv(*this, getStateAttr()));
+}
+
 LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {
   double scale = getScale().convertToDouble();
   if (!std::isfinite(scale) || scale <= 0)

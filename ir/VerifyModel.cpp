@@ -148,6 +148,14 @@ LogicalResult StateOp::verify() {
 // entry
 //===----------------------------------------------------------------------===//
 
+LogicalResult llmc::llm::verifyRowsOfKind(Operation* op, StepKind kind, int64_t maxRows) {
+  if (kind == StepKind::decode && maxRows > kDecodeMaxRows)
+    return op->emitOpError() << "decodes " << maxRows << " rows: at most " << kDecodeMaxRows;
+  if ((kind == StepKind::verify || kind == StepKind::commit) && maxRows > kTreeMaxRows)
+    return op->emitOpError() << "has trees of " << maxRows << " rows: at most " << kTreeMaxRows;
+  return success();
+}
+
 LogicalResult EntryOp::verify() {
   if (static_cast<int64_t>(getMaxRows()) <= 0)
     return emitOpError() << "max_rows is " << static_cast<int64_t>(getMaxRows())
@@ -155,19 +163,29 @@ LogicalResult EntryOp::verify() {
   TypeRange args = getBody().getArgumentTypes();
   if (args.size() != 1 || !isa<RowsType>(args[0]))
     return emitOpError() << "takes (" << args << "): it must take (!llm.rows)";
-  if (getKind() == StepKind::decode && static_cast<int64_t>(getMaxRows()) > kDecodeMaxRows)
-    return emitOpError() << "decodes " << getMaxRows() << " rows: at most " << kDecodeMaxRows;
-  return success();
+  return verifyRowsOfKind(*this, getKind(), getMaxRows());
 }
 
 LogicalResult EntryOp::verifyRegions() {
   auto result = dyn_cast<ReturnOp>(getBody().front().back());
   if (!result) return emitOpError() << "must end with llm.return";
   auto model = (*this)->getParentOfType<ModelOp>();
-  int64_t width = cast<RankedTensorType>(result.getLogits().getType()).getDimSize(1);
-  if (width != static_cast<int64_t>(model.getVocabSize()))
+  const bool commits = getKind() == StepKind::commit;
+  if (!result.getLogits() != commits)
+    return emitOpError() << (commits ? "returns logits, but a commit step has none"
+                                     : "returns nothing: it must return logits");
+  if (commits) {
+    WalkResult computes = getBody().walk([](KernelOpInterface op) {
+      if (isa<KvMoveOp>(op)) return WalkResult::advance();
+      op.emitOpError() << "computes in a commit step, which moves states and does nothing else";
+      return WalkResult::interrupt();
+    });
+    if (computes.wasInterrupted()) return failure();
+  } else if (int64_t width = widthOf(result.getLogits());
+             width != static_cast<int64_t>(model.getVocabSize())) {
     return emitOpError() << "returns " << width << " logits a row, but vocab_size is "
                          << model.getVocabSize();
+  }
 
   int64_t next = 0;
   auto regions = getBody().front().getOps<LayersOp>();
@@ -188,23 +206,35 @@ LogicalResult EntryOp::verifyRegions() {
 // layers
 //===----------------------------------------------------------------------===//
 
+/// "the residual stream, 'tensor<?x8xf32>'"
+static std::string streamText(TypeRange stream) {
+  if (stream.empty()) return "nothing, as the layers have no residual stream";
+  std::string text;
+  llvm::raw_string_ostream(text) << "the residual stream, '" << stream.front() << "'";
+  return text;
+}
+
 LogicalResult LayersOp::verify() {
   int64_t first = getFirstLayer(), count = getNumLayers();
   int64_t numLayers = (*this)->getParentOfType<ModelOp>().getNumLayers();
   if (first < 0 || count <= 0 || first >= numLayers || count > numLayers - first)
     return emitOpError() << "runs " << count << " layers from layer " << first
                          << " on, but the model has " << numLayers;
-  if (getBody().getNumArguments() != 1 || getIterArg().getType() != getInit().getType())
-    return emitOpError() << "has a body that takes (" << getBody().getArgumentTypes()
-                         << "): it must take the residual stream, " << getInit().getType();
+  const TypeRange stream(getOperandTypes()), result(getResultTypes());
+  if (stream != result)
+    return emitOpError() << "takes (" << stream << ") and gives (" << result
+                         << "): both must be the residual stream, or nothing";
+  if (TypeRange args(getBody().getArgumentTypes()); args != stream)
+    return emitOpError() << "has a body that takes (" << args << "): it must take "
+                         << streamText(stream);
   return success();
 }
 
 LogicalResult LayersOp::verifyRegions() {
   auto yield = dyn_cast<YieldOp>(getBody().front().back());
   if (!yield) return emitOpError() << "must end with llm.yield";
-  if (yield.getNumOperands() != 1 || yield.getOperand(0).getType() != getInit().getType())
-    return emitOpError() << "yields (" << yield.getOperandTypes()
-                         << "): it must yield the residual stream, " << getInit().getType();
+  const TypeRange stream(getOperandTypes()), yielded(yield.getOperandTypes());
+  if (yielded != stream)
+    return emitOpError() << "yields (" << yielded << "): it must yield " << streamText(stream);
   return success();
 }

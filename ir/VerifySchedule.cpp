@@ -74,8 +74,7 @@ LogicalResult KernelOp::verifyRegions() {
   if (static_cast<int64_t>(getMaxRows()) <= 0)
     return emitOpError() << "max_rows is " << static_cast<int64_t>(getMaxRows())
                          << ": it must be positive";
-  if (getKind() == StepKind::decode && static_cast<int64_t>(getMaxRows()) > kDecodeMaxRows)
-    return emitOpError() << "decodes " << getMaxRows() << " rows: at most " << kDecodeMaxRows;
+  if (failed(verifyRowsOfKind(*this, getKind(), getMaxRows()))) return failure();
   Block& block = getBody().front();
   auto compute = dyn_cast<KernelOpInterface>(block.front());
   auto yield = dyn_cast<YieldOp>(block.back());
@@ -106,7 +105,11 @@ LogicalResult KernelOp::verifyRegions() {
 LogicalResult ScheduleOp::verify() {
   int64_t maxRows = getMaxRows(), maxLogitsRows = getMaxLogitsRows();
   if (maxRows <= 0) return emitOpError() << "max_rows is " << maxRows << ": it must be positive";
-  if (maxLogitsRows <= 0 || maxLogitsRows > maxRows)
+  if (!getLogits() != (getKind() == StepKind::commit))
+    return emitOpError() << (getLogits() ? "has logits, but a commit step has none" : "has no logits");
+  if (!getLogits() && maxLogitsRows != 0)
+    return emitOpError() << "max_logits_rows is " << maxLogitsRows << " of no logits";
+  if (getLogits() && (maxLogitsRows <= 0 || maxLogitsRows > maxRows))
     return emitOpError() << "max_logits_rows is " << maxLogitsRows
                          << ": it must be positive and at most max_rows, " << maxRows;
   return success();
@@ -302,15 +305,18 @@ class PhaseVerifier {
 // The schedule, not the phase, is asked by the model: only then is each kernel beside it known to
 // hold one op.
 LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection& symbolTables) {
-  auto logits = dyn_cast_or_null<BufferOp>(
-      mlir::SymbolTable::lookupSymbolIn(*this, getLogitsAttr().getAttr()));
-  if (!logits)
-    return emitOpError() << "has its logits in " << getLogitsAttr() << ", which is no buffer of it";
   auto model = cast<ModelOp>((*this)->getParentOp());
-  if (logits.getWidth() != model.getVocabSize() || logits.getRows() < getMaxLogitsRows())
-    return emitOpError() << "has a logits buffer of " << logits.getRows() << "x"
-                         << logits.getWidth() << ": it must hold " << getMaxLogitsRows() << "x"
-                         << model.getVocabSize();
+  if (getLogitsAttr()) {
+    auto logits = dyn_cast_or_null<BufferOp>(
+        mlir::SymbolTable::lookupSymbolIn(*this, getLogitsAttr().getAttr()));
+    if (!logits)
+      return emitOpError() << "has its logits in " << getLogitsAttr()
+                           << ", which is no buffer of it";
+    if (logits.getWidth() != model.getVocabSize() || logits.getRows() < getMaxLogitsRows())
+      return emitOpError() << "has a logits buffer of " << logits.getRows() << "x"
+                           << logits.getWidth() << ": it must hold " << getMaxLogitsRows() << "x"
+                           << model.getVocabSize();
+  }
   int64_t numLayers = model.getNumLayers();
   for (RepeatOp repeat : getBody().getOps<RepeatOp>()) {
     int64_t first = repeat.getFirstLayer(), count = repeat.getNumLayers();

@@ -86,10 +86,14 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
 
   auto append = [&](const Twine& part) { name += ("_" + part).str(); };
   llm::KvCacheType kv = state ? state.getKvType() : llm::KvCacheType();
-  if (auto attention = dyn_cast<llm::AttentionOp>(op.getOperation())) {
-    append(Twine(llm::widthOf(attention.getQ()) / kv.getHeadDim()) + "x" +
-           Twine(kv.getNumKvHeads()) + "x" + Twine(kv.getHeadDim()));
-    if (kv.getValueDim() != kv.getHeadDim()) name += ("x" + Twine(kv.getValueDim())).str();
+  auto attention = dyn_cast<llm::AttentionOp>(op.getOperation());
+  if (attention || isa<llm::KvMoveOp>(op)) {
+    std::string heads = (Twine(kv.getNumKvHeads()) + "x" + Twine(kv.getHeadDim())).str();
+    if (kv.getValueDim() != kv.getHeadDim()) heads += ("x" + Twine(kv.getValueDim())).str();
+    if (attention)
+      append(Twine(llm::widthOf(attention.getQ()) / kv.getHeadDim()) + "x" + heads);
+    else
+      append(heads);
     if (state.getWindow()) append("window" + Twine(state.getWindow()));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));

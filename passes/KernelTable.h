@@ -33,7 +33,7 @@ class KernelTable {
 
 /// What a kernel of `op` was specialised to, as a C identifier:
 /// norm_qkv_6144x4096_bf16_kvbf16_decode, attention_32x8x128_window4096_kvf16_prefill,
-/// rms_norm_4096_decode.
+/// kv_move_8x128_kvbf16_commit, rms_norm_4096_decode.
 std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind);
 
 }  // namespace llmc

@@ -45,6 +45,7 @@ llvm::MapVector<StringAttr, Lifetime> computeLifetimes(llm::ScheduleOp schedule)
       for (StringAttr name : carried) extend(lives[name], begin, position - 1);
     }
   }
+  if (!schedule.getLogitsAttr()) return lives;
   Lifetime& logits = lives[schedule.getLogitsAttr().getAttr()];
   extend(logits, logits.end < logits.begin ? position : logits.begin, position);
   return lives;

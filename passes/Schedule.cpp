@@ -43,7 +43,10 @@ class EntryScheduler {
     maxRows_ = static_cast<int64_t>(entry.getMaxRows());
     // A prefill step wants the logits of the last token of each sequence; scoring a text
     // (perplexity) and checking drafted tokens want those of all their rows.
-    maxLogitsRows_ = std::min<int64_t>(maxRows_, std::max<int64_t>(kScoredRows, model.getMaxBatch()));
+    // A commit step has none.
+    if (entry.getKind() != llm::StepKind::commit)
+      maxLogitsRows_ =
+          std::min<int64_t>(maxRows_, std::max<int64_t>(kScoredRows, model.getMaxBatch()));
   }
 
   LogicalResult assign() {
@@ -51,6 +54,7 @@ class EntryScheduler {
       if (auto layers = dyn_cast<llm::LayersOp>(op)) {
         if (failed(assignLayers(layers))) return failure();
       } else if (auto ret = dyn_cast<llm::ReturnOp>(op)) {
+        if (!ret.getLogits()) continue;
         auto logits = ret.getLogits().getDefiningOp<llm::KernelOpInterface>();
         if (!logits || !logits.onLogitsRows())
           return ret.emitOpError("cannot be scheduled: what it returns are not logits");
@@ -71,7 +75,8 @@ class EntryScheduler {
     auto schedule = llm::ScheduleOp::create(
         builder, entry_.getLoc(), entry_.getSymNameAttr(), entry_.getKindAttr(),
         builder.getI64IntegerAttr(maxRows_), builder.getI64IntegerAttr(maxLogitsRows_),
-        builder.getI64IntegerAttr(arenaBytes), symbolOf(logits_));
+        builder.getI64IntegerAttr(arenaBytes),
+        logits_ < 0 ? FlatSymbolRefAttr() : symbolOf(logits_));
     builder.createBlock(&schedule.getBody());
     int64_t offset = 0;
     for (const Buffer& b : buffers_) {
@@ -119,9 +124,17 @@ class EntryScheduler {
     return success();
   }
 
+  LogicalResult assignLayers(llm::LayersOp layers) {
+    Block& body = layers.getBody().front();
+    if (layers.getInit() && failed(assignStream(layers))) return failure();
+    for (Operation& op : body.without_terminator())
+      if (failed(assignPhase(&op))) return failure();
+    return success();
+  }
+
   // The residual stream lives in one buffer before, inside and after the layers, so no layer copies
   // it. That is right as long as nobody reads an old value of it after the new one is written.
-  LogicalResult assignLayers(llm::LayersOp layers) {
+  LogicalResult assignStream(llm::LayersOp layers) {
     Block& body = layers.getBody().front();
     auto refuse = [&](const Twine& why) {
       return layers.emitOpError(
@@ -150,8 +163,6 @@ class EntryScheduler {
           return refuse("a layer uses its input where or after it makes its result");
       bufferOf_[yielded] = residual;
     }
-    for (Operation& op : body.without_terminator())
-      if (failed(assignPhase(&op))) return failure();
     return success();
   }
 

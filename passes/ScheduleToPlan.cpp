@@ -23,13 +23,15 @@ class Converter {
     entry.max_rows = static_cast<uint32_t>(schedule_.getMaxRows());
     entry.max_logits_rows = static_cast<uint32_t>(schedule_.getMaxLogitsRows());
     entry.arena_bytes = schedule_.getArenaBytes();
-    auto logits = buffers_.find(schedule_.getLogitsAttr().getAttr());
-    if (logits == buffers_.end()) return unknown(schedule_, "buffer", schedule_.getLogitsAttr());
-    auto output = std::make_unique<schema::OutputT>();
-    output->name = "logits";
-    output->axis = schema::Axis::logits_row;
-    output->buffer = logits->second;
-    entry.outputs.push_back(std::move(output));
+    if (FlatSymbolRefAttr symbol = schedule_.getLogitsAttr()) {
+      auto logits = buffers_.find(symbol.getAttr());
+      if (logits == buffers_.end()) return unknown(schedule_, "buffer", symbol);
+      auto output = std::make_unique<schema::OutputT>();
+      output->name = "logits";
+      output->axis = schema::Axis::logits_row;
+      output->buffer = logits->second;
+      entry.outputs.push_back(std::move(output));
+    }
 
     for (Operation& op : schedule_.getBody().front()) {
       if (auto buffer = dyn_cast<llm::BufferOp>(op)) {

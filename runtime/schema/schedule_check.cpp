@@ -74,7 +74,7 @@ class Walk {
   Status checkBuffers() const {
     LLMRT_CHECK(entry_.kind >= schema::StepKind::MIN && entry_.kind <= schema::StepKind::MAX,
                 "its kind is unknown");
-    LLMRT_CHECK(entry_.max_rows > 0 && entry_.max_logits_rows > 0 &&
+    LLMRT_CHECK(entry_.max_rows > 0 && (entry_.max_logits_rows > 0 || !makesLogits()) &&
                     entry_.max_logits_rows <= entry_.max_rows,
                 "{} wanted rows of {}", entry_.max_logits_rows, entry_.max_rows);
     for (size_t i = 0; i < entry_.buffers.size(); ++i) {
@@ -135,7 +135,7 @@ class Walk {
                   "logits are {} by {}, not f32 by logits_row", schema::EnumNameDType(buffer.dtype),
                   schema::EnumNameAxis(output.axis));
     }
-    LLMRT_CHECK(has_logits || !makesText(), "no output is called logits");
+    LLMRT_CHECK(has_logits || !makesLogits(), "no output is called logits");
     return {};
   }
 
@@ -272,8 +272,8 @@ class Walk {
 
   // What a step leaves out of a state the sequence would not carry.
   Status checkStates() const {
-    if (!makesText()) return {};
     for (size_t i = 0; i < context_.states.size(); ++i) {
+      if (!writes(context_.states[i])) continue;
       LLMRT_CHECK(written_layers_[i] == context_.states[i].layers.size(),
                   "its phases write state {} in {} of its {} layers", i, written_layers_[i],
                   context_.states[i].layers.size());
@@ -295,6 +295,12 @@ class Walk {
   /// Whether a sequence goes on from what the step leaves.
   bool makesText() const {
     return entry_.kind == schema::StepKind::prefill || entry_.kind == schema::StepKind::decode;
+  }
+  bool makesLogits() const { return makesText() || entry_.kind == schema::StepKind::verify; }
+  /// Whether the step must write the state: verify leaves keys and values, commit moves them.
+  bool writes(const ScheduleState& state) const {
+    return makesText() || (!state.recurrent && (entry_.kind == schema::StepKind::verify ||
+                                                entry_.kind == schema::StepKind::commit));
   }
 
   /// Whether the layer at hand has written all its part of a state.

@@ -10,11 +10,11 @@
 //   - every read of the arena and of a layer's keys and values follows its write (a commit may also
 //     move what an earlier step wrote; recurrent states carry over, so they are read before they
 //     are written),
-//   - a step of a prompt or of decoding writes every state in each of its layers, and a verify step
-//     no recurrent one,
+//   - a step of a prompt or of decoding writes every state in each of its layers; a verify and a
+//     commit step all keys and values, and a verify step no recurrent state,
 //   - two buffers whose lives overlap share no byte,
 //   - no buffer is overwritten between its write and its last read, nor from layer to layer,
-//   - all outputs are written and still there at the end, logits among them where text is made,
+//   - all outputs are written and still there at the end, logits among them where tokens are chosen,
 //   - all offsets lie in the arena and all indices in their lists; layers use their own weights and
 //     states,
 //   - every layer of the model runs once, in ascending order,

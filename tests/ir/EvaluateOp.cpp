@@ -25,13 +25,14 @@ template <typename Acc>
 class OpEvaluator {
  public:
   OpEvaluator(Evaluator& evaluator, ModelOp model, const std::vector<Row>& rows, KvState& kv,
-              int64_t layer, const SymbolMap& symbols)
+              int64_t layer, const SymbolMap& symbols, StepKind kind)
       : evaluator_(evaluator),
         model_(model),
         rows_(rows),
         kv_(kv),
         layer_(layer),
-        symbols_(symbols) {}
+        symbols_(symbols),
+        inTrees_(kind == StepKind::verify || kind == StepKind::commit) {}
 
   Matrix evaluate(Operation* op, const std::vector<Matrix>& in) {
     return llvm::TypeSwitch<Operation*, Matrix>(op)
@@ -64,6 +65,7 @@ class OpEvaluator {
         .Case([&](BiasOp o) { return bias(in[0], o.getWeightAttr()); })
         .Case([&](RopeOp o) { return rope(in[0], o.getTableAttr(), o.getHeadDim()); })
         .Case([&](KvWriteOp o) { return kvWrite(in[0], in[1], o.getStateAttr()); })
+        .Case([&](KvMoveOp o) { return kvMove(o.getStateAttr()); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
         .Case([&](ActivationOp o) { return activation(in[0], o.getKind()); })
         .Case([&](MulOp) { return zip(in[0], in[1], [](Acc a, Acc b) { return a * b; }); })
@@ -386,13 +388,16 @@ class OpEvaluator {
     return y;
   }
 
+  /// Where the row's keys and values lie, in tokens.
+  int64_t placeOf(size_t row) const { return inTrees_ ? rows_[row].slot : rows_[row].pos; }
+
   Matrix kvWrite(const Matrix& k, const Matrix& v, FlatSymbolRefAttr symbol) {
     StateOp to = state(symbol);
     Type element = to.getKvType().getElementType();
     for (size_t i = 0; i < rows_.size(); ++i) {
       KvState::Sequence& sequence = kv_.at(to.getSymName(), layer_, rows_[i].seq);
       auto store = [&](std::vector<float>& cache, const Matrix& from) {
-        size_t begin = rows_[i].pos * from.cols, end = begin + from.cols;
+        size_t begin = placeOf(i) * from.cols, end = begin + from.cols;
         // A position that nothing wrote is NaN, so attending to it shows.
         if (cache.size() < end) cache.resize(end, std::nanf(""));
         for (int64_t c = 0; c < from.cols; ++c) cache[begin + c] = roundTo(element, from.row(i)[c]);
@@ -401,6 +406,42 @@ class OpEvaluator {
       store(sequence.values, v);
     }
     return {};
+  }
+
+  Matrix kvMove(FlatSymbolRefAttr symbol) {
+    StateOp of = state(symbol);
+    const KvCacheType type = of.getKvType();
+    for (const Row& row : rows_) {
+      KvState::Sequence& sequence = kv_.at(of.getSymName(), layer_, row.seq);
+      auto move = [&](std::vector<float>& cache, int64_t width) {
+        const int64_t from = row.slot * width, to = row.pos * width;
+        if (from < to || static_cast<int64_t>(cache.size()) < from + width)
+          throw std::invalid_argument("a move from slot " + std::to_string(row.slot) +
+                                      " to position " + std::to_string(row.pos) +
+                                      ": not back, or nothing is there");
+        std::copy_n(cache.begin() + from, width, cache.begin() + to);
+      };
+      move(sequence.keys, type.getNumKvHeads() * type.getHeadDim());
+      move(sequence.values, type.getNumKvHeads() * type.getValueDim());
+    }
+    return {};
+  }
+
+  /// Where the tokens lie that a row may attend to, by position: those of its sequence before the
+  /// step, then, in a tree, its ancestors' and its own.
+  std::vector<int64_t> placesFor(int64_t row) const {
+    std::vector<int64_t> places(rows_[row].pos + 1);
+    for (size_t t = 0; t < places.size(); ++t) places[t] = static_cast<int64_t>(t);
+    if (!inTrees_) return places;
+    for (int64_t i = row; i >= 0; i = rows_[i].parent) {
+      places[rows_[i].pos] = rows_[i].slot;
+      const int64_t parent = rows_[i].parent;
+      if (parent >= i || (parent >= 0 && (rows_[parent].seq != rows_[i].seq ||
+                                          rows_[parent].pos + 1 != rows_[i].pos)))
+        throw std::invalid_argument("row " + std::to_string(i) + " does not continue row " +
+                                    std::to_string(parent));
+    }
+    return places;
   }
 
   Matrix attention(const Matrix& q, AttentionOp op) {
@@ -416,7 +457,8 @@ class OpEvaluator {
     for (int64_t r = 0; r < q.rows; ++r) {
       const KvState::Sequence& sequence = kv_.at(from.getSymName(), layer_, rows_[r].seq);
       int64_t kvLen = rows_[r].pos + 1;
-      if (static_cast<int64_t>(sequence.keys.size()) < kvLen * kvWidth)
+      const std::vector<int64_t> places = placesFor(r);
+      if (static_cast<int64_t>(sequence.keys.size()) < (llvm::max_element(places)[0] + 1) * kvWidth)
         throw std::invalid_argument("attention to position " + std::to_string(kvLen - 1) +
                                     ", which nothing has written");
       int64_t begin = window > 0 ? std::max<int64_t>(0, kvLen - window) : 0;
@@ -427,7 +469,7 @@ class OpEvaluator {
         for (int64_t t = begin; t < kvLen; ++t) {
           Acc dot = 0;
           for (int64_t d = 0; d < headDim; ++d)
-            dot += Acc(query[d]) * Acc(sequence.keys[t * kvWidth + column + d]);
+            dot += Acc(query[d]) * Acc(sequence.keys[places[t] * kvWidth + column + d]);
           p[t - begin] = cap != 0 ? cap * std::tanh(dot * scale / cap) : dot * scale;
         }
         Acc most = *std::max_element(p.begin(), p.end());
@@ -441,8 +483,8 @@ class OpEvaluator {
         for (int64_t d = 0; d < valueDim; ++d) {
           Acc out = 0;
           for (int64_t t = begin; t < kvLen; ++t)
-            out +=
-                p[t - begin] * Acc(sequence.values[t * valueWidth + head / group * valueDim + d]);
+            out += p[t - begin] *
+                   Acc(sequence.values[places[t] * valueWidth + head / group * valueDim + d]);
           y.row(r)[head * valueDim + d] = static_cast<float>(out / sum);
         }
       }
@@ -508,6 +550,7 @@ class OpEvaluator {
   KvState& kv_;
   int64_t layer_;
   const SymbolMap& symbols_;
+  const bool inTrees_;  // rows have slots and parents
 };
 
 }  // namespace
@@ -525,9 +568,10 @@ Matrix Evaluator::evaluateOp(Operation* op, const std::vector<Matrix>& inputs,
                                   std::to_string(rows.size()) + "x" + std::to_string(widthOf(v)));
     ++next;
   }
+  const StepKind kind = stepKindOf(op);
   if (accumulate_ == Accumulate::kFloat)
-    return OpEvaluator<float>(*this, model_, rows, kv, layer, symbols).evaluate(op, inputs);
-  return OpEvaluator<double>(*this, model_, rows, kv, layer, symbols).evaluate(op, inputs);
+    return OpEvaluator<float>(*this, model_, rows, kv, layer, symbols, kind).evaluate(op, inputs);
+  return OpEvaluator<double>(*this, model_, rows, kv, layer, symbols, kind).evaluate(op, inputs);
 }
 
 }  // namespace llmc::test

@@ -75,23 +75,27 @@ Matrix Evaluator::runEntry(EntryOp entry, const std::vector<Row>& rows, KvState&
     values[op.getResult(0)] = std::move(result);
   };
   for (Operation& op : entry.getBody().front()) {
-    if (auto result = dyn_cast<ReturnOp>(op)) return values.at(result.getLogits());
+    if (auto result = dyn_cast<ReturnOp>(op))
+      return result.getLogits() ? values.at(result.getLogits()) : Matrix();
     auto layers = dyn_cast<LayersOp>(op);
     if (!layers) {
       evaluate(op, -1);
       continue;
     }
-    Matrix h = values.at(layers.getInit());
+    const bool hasStream = layers.getInit() != nullptr;
+    Matrix h = hasStream ? values.at(layers.getInit()) : Matrix();
     int64_t first = layers.getFirstLayer(), count = layers.getNumLayers();
     for (int64_t layer = first; layer < first + count; ++layer) {
-      values[layers.getIterArg()] = h;
+      if (hasStream) values[layers.getIterArg()] = h;
       for (Operation& inner : layers.getBody().front()) {
-        if (auto yield = dyn_cast<YieldOp>(inner))
-          h = values.at(yield.getOperand(0));
-        else
+        auto yield = dyn_cast<YieldOp>(inner);
+        if (!yield)
           evaluate(inner, layer);
+        else if (hasStream)
+          h = values.at(yield.getOperand(0));
       }
     }
+    if (!hasStream) continue;
     if (trace) trace(layers, -1, h);
     values[layers.getResult()] = std::move(h);
   }
@@ -102,7 +106,7 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
                               const Trace& trace) {
   checkRows(schedule.getSymName(), rows, schedule.getMaxRows());
   int64_t wanted = llvm::count_if(rows, [](const Row& r) { return r.wanted; });
-  if (wanted > static_cast<int64_t>(schedule.getMaxLogitsRows()))
+  if (schedule.getLogits() && wanted > static_cast<int64_t>(schedule.getMaxLogitsRows()))
     throw std::invalid_argument("more logits wanted than max_logits_rows");
   // What nothing has written is NaN, so reading it shows.
   std::vector<float> arena(schedule.getArenaBytes() / 4, std::nanf(""));
@@ -157,7 +161,7 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
         for (PhaseOp phase : repeat.getBody().getOps<PhaseOp>()) runPhase(phase, layer);
     }
   }
-  return read(schedule.getLogitsAttr(), wanted);
+  return schedule.getLogits() ? read(schedule.getLogitsAttr(), wanted) : Matrix();
 }
 
 WeightSource randomWeights(uint64_t seed) {

@@ -23,6 +23,10 @@ struct Row {
   int32_t pos = 0;
   int32_t seq = 0;
   bool wanted = true;  // its logits
+  // In trees (verify and commit steps): where its keys and values lie, and the row that it continues,
+  // -1 for the last token of its sequence before the step.
+  int32_t slot = 0;
+  int32_t parent = -1;
 };
 
 /// [rows, cols], row-major.
@@ -75,7 +79,7 @@ class Evaluator {
 
   /// One step of an llm.entry, or of an llm.schedule: its phases over an arena laid out as it says,
   /// so that buffers which share bytes they must not share show in the numbers. The logits of
-  /// wanted rows, in order.
+  /// wanted rows, in order; none of a commit step.
   Matrix run(llvm::StringRef entry, const std::vector<Row>& rows, KvState& kv,
              const Trace& trace = nullptr);
 

@@ -17,6 +17,7 @@ using testing::Contains;
 using testing::ElementsAreArray;
 
 // Every op twice where it has optional operands: with none of them in @least, with all in @most.
+// Those that have others where rows are trees are in @verify and @commit.
 constexpr const char* kModel = R"mlir(
 llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4
     num_layers 1 vocab_size 20 max_seq_len 16 max_batch 2 {
@@ -95,6 +96,26 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
     %z = llm.norm_logits %y, %rows norm @norm shift @b8 layer eps 1.0e-5, @embed bias @b20 : tensor<?x8xf32> -> tensor<?x20xf32>
     llm.return %z : tensor<?x20xf32>
   }
+  llm.entry @verify(%rows: !llm.rows) verify max_rows 64 {
+    %x = llm.embed %rows, @embed positions @positions : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 1 : tensor<?x8xf32> {
+      %r = llm.rope %h, %rows, @rope head_dim 4 : tensor<?x8xf32>
+      %one = llm.linear %h, @w4 : tensor<?x8xf32> -> tensor<?x4xf32>
+      llm.kv_write %one, %one, %rows, @kv : tensor<?x4xf32>, tensor<?x4xf32>
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @w8, @w4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.5 : tensor<?x8xf32> -> tensor<?x8xf32>
+      llm.yield %a : tensor<?x8xf32>
+    }
+    %z = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %z : tensor<?x20xf32>
+  }
+  llm.entry @commit(%rows: !llm.rows) commit max_rows 64 {
+    llm.layers first 0 count 1 {
+      llm.kv_move %rows, @kv
+      llm.yield
+    }
+    llm.return
+  }
 }
 )mlir";
 
@@ -167,6 +188,23 @@ const Lists kMost = {
       "input logits_rows", "write arena y"}},
 };
 
+const Lists kTrees = {
+    {"embed",
+     {"input token_id", "weights weight", "input pos", "weights positions", "write arena y"}},
+    {"kv_write",
+     {"arena k", "arena v", "input slot", "input seq", "block_table block_table", "write keys keys",
+      "write values values"}},
+    {"norm_qkv",
+     {"arena x", "weights norm", "weights weight", "input pos", "input slot", "input seq",
+      "block_table block_table", "write keys keys", "write values values", "write arena q"}},
+    {"attention",
+     {"arena q", "input parent", "input pos", "input slot", "input seq", "block_table block_table",
+      "keys keys", "values values", "write arena y"}},
+    {"kv_move",
+     {"input pos", "input slot", "input seq", "block_table block_table", "read_write keys keys",
+      "read_write values values"}},
+};
+
 std::vector<std::string> described(KernelOpInterface op) {
   std::vector<std::string> list;
   for (const KernelOperand& o : op.getKernelOperands()) {
@@ -204,16 +242,22 @@ TEST_F(KernelOperands, LieInTheOrderThatPlansHave) {
     const Lists& lists = kMost.contains(nameOf(op)) ? kMost : kLeast;
     EXPECT_THAT(described(op), ElementsAreArray(lists.at(nameOf(op)))) << nameOf(op);
   });
+  for (const char* entry : {"verify", "commit"})
+    walk(entry, [](KernelOpInterface op) {
+      const Lists& lists = kTrees.contains(nameOf(op)) ? kTrees : kLeast;
+      EXPECT_THAT(described(op), ElementsAreArray(lists.at(nameOf(op)))) << nameOf(op);
+    });
 }
 
 TEST_F(KernelOperands, AreListedHereForEveryOpOfTheDialect) {
   std::set<std::string> seen;
-  walk("least", [&](KernelOpInterface op) { seen.insert(nameOf(op)); });
+  for (const char* entry : {"least", "commit"})
+    walk(entry, [&](KernelOpInterface op) { seen.insert(nameOf(op)); });
   for (mlir::RegisteredOperationName name : context_.getRegisteredOperations())
     if (name.hasInterface<KernelOpInterface>()) {
       EXPECT_THAT(seen, Contains(name.stripDialect().str()));
     }
-  EXPECT_EQ(seen.size(), kLeast.size());
+  EXPECT_EQ(seen.size(), kLeast.size() + 1);  // kv_move is in no other kind of step
 }
 
 // What code generators, the scheduler and the plan writer rely on.
@@ -223,7 +267,7 @@ TEST_F(KernelOperands, HaveUniqueNamesAndSayWhatTheyAre) {
     EXPECT_TRUE(inputs.insert(input.name.str()).second) << input.name.str() << " twice";
     EXPECT_GT(input.width, 0);
   }
-  for (const char* entry : {"least", "most"}) {
+  for (const char* entry : {"least", "most", "verify", "commit"}) {
     walk(entry, [&](KernelOpInterface op) {
       SCOPED_TRACE(nameOf(op));
       std::set<llvm::StringRef> names;
