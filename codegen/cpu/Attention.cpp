@@ -7,13 +7,20 @@
 // softmax with the block's own maximum, o_block = p V, and a merge into the states (arXiv
 // 2205.14135; the merge of blocks is that of arXiv 1805.02867).
 //
+// In verify steps a tile has one row of a tree, whose last tokens lie at slots with other branches
+// between. They are brought together by position first (TreeBranch), in blocks that lie as the
+// cache's, so that from there on all is as in decode, and so are the bits.
+//
 // Both products are the register tile of all others (Multiply.h, Amx.h), over all 64 keys of a
 // block: scores behind a row's position count for nothing, and values there are finite (plan.fbs:
 // State). Where keys and values are bf16 and the target has products of bf16, q and p are rounded
 // to bf16 too.
+#include <optional>
+
 #include "codegen/cpu/Amx.h"
 #include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Math.h"
+#include "codegen/cpu/TreeBranch.h"
 
 using namespace mlir;
 
@@ -73,6 +80,7 @@ class AttentionFrame {
     sum_ = k.scratch(states * 4);
     oldScale_ = k.scratch(states * 4);
     newScale_ = k.scratch(states * 4);
+    if (k.shape().kind == llm::StepKind::verify) branch_.emplace(k, kv_);
   }
 
   /// Rows from `first` on that belong to the same sequence.
@@ -105,28 +113,23 @@ class AttentionFrame {
   void emitRun(Value head, Value first, Value rows) {
     emitStart(head, first, rows);
     Value kvHead = k_.div(head, partsPerKvHead_);
-    const Place start = placeOf(k_, first);
+    Value seq = k_.inputOf("seq", first), firstPos = k_.inputOf("pos", first);
     Value lastPos = k_.inputOf("pos", k_.add(first, k_.add(rows, -1)));
     Value firstBlock = k_.ci(0), lastBlock = k_.div(lastPos, kBlock);
-    if (window_) firstBlock = k_.div(k_.max(k_.add(start.pos, 1 - window_), k_.ci(0)), kBlock);
+    if (window_) firstBlock = k_.div(k_.max(k_.add(firstPos, 1 - window_), k_.ci(0)), kBlock);
+    if (branch_) branch_->gather(first, seq, kvHead, firstBlock);
     k_.loop(firstBlock, k_.add(lastBlock, 1), 1, [&](Value block) {
       auto at = [&](Value block) {
-        Value blockHead = k_.add(kv_.blockHead(k_, start.seq, block), kvHead);
-        return Block{k_.offset(k_.operand("keys"), k_.mul(blockHead, kv_.keyBlockBytes())),
-                     k_.offset(k_.operand("values"), k_.mul(blockHead, kv_.valueBlockBytes()))};
+        const KvBlock cached = kv_.blockOf(k_, seq, block, kvHead);
+        return branch_ ? branch_->blockOr(block, cached) : cached;
       };
-      const Block now = at(block), next = at(k_.min(k_.add(block, 1), lastBlock));
+      const KvBlock now = at(block), next = at(k_.min(k_.add(block, 1), lastBlock));
       emitScores(rows, now.keys, next.keys);
       emitSoftmax(first, rows, k_.mul(block, kBlock), next);
       emitOutput(rows, now.values, next.values);
     });
     emitResult(head, first, rows);
   }
-
-  /// The keys and values that one KV head has in a block.
-  struct Block {
-    Value keys, values;
-  };
 
   /// Stores numbers [i, i + lanes) of a row that is a left operand.
   void storeLeft(Value v, Value row, Value i) {
@@ -310,7 +313,7 @@ class AttentionFrame {
 
   /// Scores become p = exp(scale * s - block maximum); m, l and the two scales of the merge are
   /// brought up to date.
-  void emitSoftmax(Value first, Value rows, Value firstKey, const Block& next) {
+  void emitSoftmax(Value first, Value rows, Value firstKey, const KvBlock& next) {
     forStates(rows, [&](Value s, Value r, Value) {
       if (prefetches()) {
         prefetchInSoftmax(next.keys, kv_.keyBlockBytes(), s);
@@ -417,6 +420,7 @@ class AttentionFrame {
   const Bf16Product product_;
   const int64_t queryBytes_;  // of a query in scratch
   Value sinks_;
+  std::optional<TreeBranch> branch_;  // in verify steps
   Value queries_, scores_, output_, blockOutput_, maximum_, sum_, oldScale_, newScale_;
 };
 

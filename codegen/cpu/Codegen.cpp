@@ -18,6 +18,7 @@ static void emitKernel(KernelBuilder& k, Operation* op) {
       .Case([&](llm::BiasOp o) { emitBias(k, o); })
       .Case([&](llm::RopeOp o) { emitRope(k, o); })
       .Case([&](llm::KvWriteOp o) { emitKvWrite(k, o); })
+      .Case([&](llm::KvMoveOp o) { emitKvMove(k, o); })
       .Case([&](llm::AttentionOp o) { emitAttention(k, o); })
       .Case([&](llm::ActivationOp o) { emitActivation(k, o); })
       .Case([&](llm::MulOp o) { emitMul(k, o); })

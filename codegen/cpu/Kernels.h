@@ -30,6 +30,7 @@ void emitNormResidual(KernelBuilder& k, llm::NormResidualOp op);
 void emitBias(KernelBuilder& k, llm::BiasOp op);
 void emitRope(KernelBuilder& k, llm::RopeOp op);
 void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op);
+void emitKvMove(KernelBuilder& k, llm::KvMoveOp op);
 void emitActivation(KernelBuilder& k, llm::ActivationOp op);
 void emitMul(KernelBuilder& k, llm::MulOp op);
 void emitAdd(KernelBuilder& k, llm::AddOp op);

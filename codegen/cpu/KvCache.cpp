@@ -26,6 +26,12 @@ Value KvLayout::blockHead(KernelBuilder& k, Value seq, Value block) const {
   return k.mul(k.loadI32(k.offset(k.operand("block_table"), k.mul(entry, 4))), numKvHeads);
 }
 
+KvBlock KvLayout::blockOf(KernelBuilder& k, Value seq, Value block, Value head) const {
+  Value at = k.add(blockHead(k, seq, block), head);
+  return {k.offset(k.operand("keys"), k.mul(at, keyBlockBytes())),
+          k.offset(k.operand("values"), k.mul(at, valueBlockBytes()))};
+}
+
 Panels KvLayout::keyPanels(Value base) const {
   const int64_t lane = kPerStep() * storageBytes(storage);
   return {base, kLanes * lane, kBlock * lane, kPerStep(), storage};
@@ -50,17 +56,18 @@ static Value blockOffset(KernelBuilder& k, const KvLayout& kv, Value index, Valu
 }
 
 Place placeOf(KernelBuilder& k, Value row) {
-  return {k.inputOf("seq", row), k.inputOf("pos", row)};
+  const bool inTree = k.shape().kind == llm::StepKind::verify;
+  return {k.inputOf("seq", row), k.inputOf(inTree ? "slot" : "pos", row)};
 }
 
 void storeKeys(KernelBuilder& k, const KvLayout& kv, const Place& place, Value head, Value element,
                Value keys) {
   const int64_t lanes = cast<VectorType>(keys.getType()).getDimSize(0);
   const int64_t bytes = storageBytes(kv.storage);
-  Value block = k.add(kv.blockHead(k, place.seq, k.div(place.pos, kBlock)), head);
+  Value block = k.add(kv.blockHead(k, place.seq, k.div(place.slot, kBlock)), head);
   Value p = k.offset(k.operand("keys"),
                      k.add(k.mul(block, kv.keyBlockBytes()),
-                           blockOffset(k, kv, element, k.rem(place.pos, kBlock), kBlock)));
+                           blockOffset(k, kv, element, k.rem(place.slot, kBlock), kBlock)));
   Value stored = k.roundTo(kv.storage, keys);
   // Elements side by side are written at once.
   const int64_t perStep = std::min(lanes, kv.kPerStep());
@@ -73,15 +80,49 @@ void storeValues(KernelBuilder& k, const KvLayout& kv, const Place& place, Value
                  Value element, Value values) {
   const int64_t lanes = cast<VectorType>(values.getType()).getDimSize(0);
   const int64_t bytes = storageBytes(kv.storage), perStep = kv.kPerStep();
-  Value block = k.add(kv.blockHead(k, place.seq, k.div(place.pos, kBlock)), head);
+  Value block = k.add(kv.blockHead(k, place.seq, k.div(place.slot, kBlock)), head);
   Value p =
       k.offset(k.operand("values"),
                k.add(k.mul(block, kv.valueBlockBytes()),
-                     blockOffset(k, kv, k.rem(place.pos, kBlock), element, kv.valueDimPadded)));
+                     blockOffset(k, kv, k.rem(place.slot, kBlock), element, kv.valueDimPadded)));
   Value stored = k.roundTo(kv.storage, values);
   if (perStep == 1) return k.store(stored, p, bytes);
   for (int64_t i = 0; i < lanes; ++i)
     k.store(k.extract(stored, i), k.offset(p, i * perStep * bytes), bytes);
+}
+
+void copyToken(KernelBuilder& k, const KvLayout& kv, const KvBlock& from, Value fromToken,
+               const KvBlock& to, Value toToken) {
+  const auto bits = unsigned(storageBytes(kv.storage) * 8);
+  auto copy = [&](Type type, Value source, Value sourceBytes, Value target, Value targetBytes) {
+    const int64_t align = storageBytes(kv.storage);
+    k.store(k.load(type, k.offset(source, sourceBytes), align), k.offset(target, targetBytes),
+            align);
+  };
+  // Elements of keys that lie side by side are a word.
+  const int64_t perStep = kv.kPerStep();
+  Type word = k.builder().getIntegerType(unsigned(perStep) * bits);
+  k.loop(k.ci(0), k.ci(roundUp(kv.headDim, perStep)), perStep, [&](Value i) {
+    copy(word, from.keys, blockOffset(k, kv, i, fromToken, kBlock), to.keys,
+         blockOffset(k, kv, i, toToken, kBlock));
+  });
+  // Elements of values do where tokens do not.
+  const int64_t lanes = perStep == 1 ? kLanes : 1;
+  k.loop(k.ci(0), k.ci(kv.valueDimPadded), lanes, [&](Value i) {
+    copy(k.vecI(lanes, bits), from.values, blockOffset(k, kv, fromToken, i, kv.valueDimPadded),
+         to.values, blockOffset(k, kv, toToken, i, kv.valueDimPadded));
+  });
+}
+
+void emitKvMove(KernelBuilder& k, llm::KvMoveOp op) {
+  const KvLayout kv(llm::kvTypeOf(op, op.getStateAttr()));
+  k.loop(k.tileBegin(), k.tileEnd(), 1, [&](Value head) {
+    k.loop(k.ci(0), k.step().numRows, 1, [&](Value r) {
+      Value seq = k.inputOf("seq", r), slot = k.inputOf("slot", r), pos = k.inputOf("pos", r);
+      copyToken(k, kv, kv.blockOf(k, seq, k.div(slot, kBlock), head), k.rem(slot, kBlock),
+                kv.blockOf(k, seq, k.div(pos, kBlock), head), k.rem(pos, kBlock));
+    });
+  });
 }
 
 void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op) {

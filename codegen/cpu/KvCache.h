@@ -10,6 +10,11 @@ namespace llmc::cpu {
 /// Tokens in a block of the KV cache.
 constexpr int64_t kBlock = LLMC_KV_BLOCK_TOKENS;
 
+/// Pointers to the keys and the values of one KV head in a block.
+struct KvBlock {
+  Value keys, values;
+};
+
 struct KvLayout {
   Storage storage;
   int64_t numKvHeads, headDim, headDimPadded, valueDim, valueDimPadded;
@@ -20,6 +25,8 @@ struct KvLayout {
   /// Block `block` of sequence `seq`, as its number in the pool times num_kv_heads. Of the operand
   /// "block_table".
   Value blockHead(KernelBuilder& k, Value seq, Value block) const;
+  /// What KV head `head` has in that block. Of the operands "keys" and "values", too.
+  KvBlock blockOf(KernelBuilder& k, Value seq, Value block, Value head) const;
 
   /// The keys of one head of the block at `base`: panels of 16 tokens along the head's elements.
   Panels keyPanels(Value base) const;
@@ -34,11 +41,11 @@ struct KvLayout {
 /// FMAs, with AMX one that is not made of whole tiles.
 Bf16Product cacheProduct(const CpuTarget& target, Storage storage, int64_t headDim);
 
-/// Where a row's token lies in the cache: its sequence and its position there.
+/// Where a row's token lies in the cache: its sequence and its place there.
 struct Place {
-  Value seq, pos;
+  Value seq, slot;
 };
-/// Of the operands "seq" and "pos".
+/// Of the operands "seq" and, in verify steps, "slot"; in others a token lies at its "pos".
 Place placeOf(KernelBuilder& k, Value row);
 
 /// Stores `lanes` keys (values) of elements [element, element + lanes) of KV head `head` to the
@@ -47,5 +54,9 @@ void storeKeys(KernelBuilder& k, const KvLayout& kv, const Place& place, Value h
                Value keys);
 void storeValues(KernelBuilder& k, const KvLayout& kv, const Place& place, Value head,
                  Value element, Value values);
+
+/// Copies the keys and values of one token, by its number in its block.
+void copyToken(KernelBuilder& k, const KvLayout& kv, const KvBlock& from, Value fromToken,
+               const KvBlock& to, Value toToken);
 
 }  // namespace llmc::cpu

@@ -60,7 +60,7 @@ class QkvEpilogue {
   void emitKeys(const OutputTile& tile, Value kvHead) {
     forHeads(tile, [&](const Head& head) {
       const Place place = placeOf(k_, head.row);
-      forRotated(head, place.pos, kNorm_,
+      forRotated(head, k_.inputOf("pos", head.row), kNorm_,
                  [&](Value i, Value v) { storeKeys(k_, kv_, place, kvHead, i, v); });
     });
   }
