@@ -278,7 +278,7 @@ def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
 }
 
 def LLM_KvWriteOp : LLM_ComputeOp<"kv_write", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
-  let summary = "stores each row's keys and values at its position (in a verify step: its slot), rounded to the state's type";
+  let summary = "stores each row's keys and values at its position (verify: its slot), rounded to the state's type";
   let arguments = (ins LLM_Rows2D:$k, LLM_Rows2D:$v, LLM_RowsType:$rows, FlatSymbolRefAttr:$state);
   let assemblyFormat = "$k `,` $v `,` $rows `,` $state attr-dict `:` type($k) `,` type($v)";
 }

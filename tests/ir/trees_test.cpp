@@ -1,5 +1,5 @@
-// What steps over trees of tokens mean to the evaluator: each row of a verify step is the last of its
-// branch decoded alone, and a commit step leaves the cache that decoding the branch leaves.
+// What steps over trees of tokens mean to the evaluator: each row of a verify step is the last of
+// its branch decoded alone, and a commit step leaves the cache that decoding the branch leaves.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -115,7 +115,8 @@ class Trees : public testing::Test {
       evaluator_->run("decode", {{(seq + 3 * pos) % 20, pos, seq}}, kv);
   }
 
-  /// kTree as rows of sequence `seq`, which has `length` tokens; `first`: its first row in the step.
+  /// kTree as rows of sequence `seq`, which has `length` tokens; `first`: its first row in the
+  /// step.
   static std::vector<Row> tree(int32_t seq, int32_t length, int32_t first) {
     std::vector<Row> rows;
     for (auto [token, parent] : kTree) {
@@ -189,8 +190,11 @@ TEST_F(Trees, RowsThatDoNotContinueTheirParentsAreRefused) {
   rows[4].pos = 3;
   EXPECT_THAT([&] { evaluator_->run("verify", rows, kv); },
               ThrowsMessage<std::invalid_argument>(HasSubstr("row 4 does not continue row 2")));
-  EXPECT_THAT([&] { evaluator_->run("commit", {Row{0, 3, 0, false, 2}}, kv); },
-              ThrowsMessage<std::invalid_argument>(HasSubstr("from slot 2 to position 3")));
+  EXPECT_THAT(
+      [&] {
+        evaluator_->run("commit", {Row{0, 3, 0, false, 2}}, kv);
+      },
+      ThrowsMessage<std::invalid_argument>(HasSubstr("from slot 2 to position 3")));
 }
 
 }  // namespace

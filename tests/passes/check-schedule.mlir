@@ -153,3 +153,39 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
     llm.yield %y : tensor<?x128xf32>
   }
 }
+
+// -----
+
+// A commit step moves what is there already, and gives nothing.
+llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.state @kv : !llm.kv<2x16xf16> layers 0:2
+  llm.kernel @move commit max_rows 24 row_strides [] {
+  ^bb0(%rows: !llm.rows):
+    llm.kv_move %rows, @kv
+    llm.yield
+  }
+  llm.schedule @commit commit max_rows 24 max_logits_rows 0 arena_bytes 0 {
+    llm.repeat first_layer 0 num_layers 2 {
+      llm.phase @move tiles 2 rows_per_tile 0 [#llm.operand<read input @pos>, #llm.operand<read input @slot>, #llm.operand<read input @seq>, #llm.operand<read block_table @kv>, #llm.operand<read_write keys @kv>, #llm.operand<read_write values @kv>]
+    }
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.state @kv : !llm.kv<2x16xf16> layers 0:2
+  llm.kernel @move commit max_rows 24 row_strides [] {
+  ^bb0(%rows: !llm.rows):
+    llm.kv_move %rows, @kv
+    llm.yield
+  }
+  // expected-error@+1 {{is not a schedule: its phases write state 0 in 1 of its 2 layers}}
+  llm.schedule @commit commit max_rows 24 max_logits_rows 0 arena_bytes 0 {
+    llm.repeat first_layer 0 num_layers 1 {
+      llm.phase @move tiles 2 rows_per_tile 0 [#llm.operand<read input @pos>, #llm.operand<read input @slot>, #llm.operand<read input @seq>, #llm.operand<read block_table @kv>, #llm.operand<read_write keys @kv>, #llm.operand<read_write values @kv>]
+    }
+    llm.repeat first_layer 1 num_layers 1 {
+    }
+  }
+}

@@ -111,3 +111,33 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
     llm.return %l : tensor<?x128xf32>
   }
 }
+
+// -----
+
+// A commit step: no buffers, no logits, a move per layer of each state; a kernel serves the states of
+// its type and window.
+// CHECK:      llm.schedule @commit commit max_rows 24 max_logits_rows 0 arena_bytes 0 {
+// CHECK-NEXT: llm.repeat first_layer 0 num_layers 1 {
+// CHECK-NEXT:   llm.phase @kv_move_2x16_kvf16_commit tiles 2 rows_per_tile 0 {{.*}}<read input @pos>, #llm.operand<read input @slot>, #llm.operand<read input @seq>, #llm.operand<read block_table @a>, #llm.operand<read_write keys @a>, #llm.operand<read_write values @a>]
+// CHECK-NEXT: }
+// CHECK-NEXT: llm.repeat first_layer 1 num_layers 1 {
+// CHECK-NEXT:   llm.phase @kv_move_2x16_kvf16_commit tiles 2 rows_per_tile 0 {{.*}}<read_write keys @b>
+// CHECK-NEXT: }
+// CHECK-NEXT: }
+// CHECK:      llm.kernel @kv_move_2x16_kvf16_commit commit max_rows 24 row_strides [] {
+// CHECK-NOT:  llm.kernel
+llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.state @a : !llm.kv<2x16xf16> layers 0:1
+  llm.state @b : !llm.kv<2x16xf16> layers 1:2
+  llm.entry @commit(%rows: !llm.rows) commit max_rows 24 {
+    llm.layers first 0 count 1 {
+      llm.kv_move %rows, @a
+      llm.yield
+    }
+    llm.layers first 1 count 1 {
+      llm.kv_move %rows, @b
+      llm.yield
+    }
+    llm.return
+  }
+}

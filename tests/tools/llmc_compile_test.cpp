@@ -169,6 +169,24 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
     EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 16u);
 }
 
+TEST_F(LlmcCompile, TreesOfTokensHaveEntryPointsWhereAskedFor) {
+  succeed({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3", "--verify",
+           "24"});
+  const std::string bytes = readWhole(dir_.path("t.fb"));
+  const auto* plan = llmrt::schema::GetPlan(bytes.data());
+  EXPECT_THAT(plan->command()->str(), HasSubstr("--verify 24"));
+  ASSERT_EQ(plan->entry_points()->size(), 4u);
+  const auto* verify = plan->entry_points()->Get(2);
+  const auto* commit = plan->entry_points()->Get(3);
+  EXPECT_EQ(verify->kind(), llmrt::schema::StepKind::verify);
+  EXPECT_EQ(verify->max_rows(), 24u);
+  EXPECT_EQ(verify->max_logits_rows(), 24u);
+  EXPECT_EQ(commit->kind(), llmrt::schema::StepKind::commit);
+  EXPECT_EQ(commit->max_rows(), 24u);
+  EXPECT_EQ(commit->max_logits_rows(), 0u);
+  EXPECT_TRUE(!commit->outputs() || commit->outputs()->size() == 0);
+}
+
 TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
   const Ran ran = llmc({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3",
                         "--tokenizer", "none", "--max-seq-len", "100"});
