@@ -1,6 +1,7 @@
 // The meaning of each op.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <stdexcept>
 
@@ -32,7 +33,8 @@ class OpEvaluator {
         kv_(kv),
         layer_(layer),
         symbols_(symbols),
-        inTrees_(kind == StepKind::verify || kind == StepKind::commit) {}
+        inTrees_(kind == StepKind::verify || kind == StepKind::commit),
+        verifies_(kind == StepKind::verify) {}
 
   Matrix evaluate(Operation* op, const std::vector<Matrix>& in) {
     return llvm::TypeSwitch<Operation*, Matrix>(op)
@@ -67,6 +69,8 @@ class OpEvaluator {
         .Case([&](KvWriteOp o) { return kvWrite(in[0], in[1], o.getStateAttr()); })
         .Case([&](KvMoveOp o) { return kvMove(o.getStateAttr()); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
+        .Case([&](CausalConvOp o) { return causalConv(in[0], o); })
+        .Case([&](GatedDeltaOp o) { return gatedDelta(in[0], in[1], in[2], o); })
         .Case([&](ActivationOp o) { return activation(in[0], o.getKind()); })
         .Case([&](MulOp) { return zip(in[0], in[1], [](Acc a, Acc b) { return a * b; }); })
         .Case([&](AddOp) { return add(in[0], in[1]); })
@@ -492,6 +496,83 @@ class OpEvaluator {
     return y;
   }
 
+  /// body(row, slot) for every row: in a verify step after those of its branch, in a copy of the
+  /// slot that is dropped.
+  void forRecurrent(FlatSymbolRefAttr symbol,
+                    const std::function<void(int64_t, std::vector<float>&)>& body) {
+    for (int64_t r = 0; r < static_cast<int64_t>(rows_.size()); ++r) {
+      std::vector<float>& slot = kv_.recurrent(state(symbol), layer_, rows_[r].seq);
+      if (!verifies_) {
+        body(r, slot);
+        continue;
+      }
+      std::vector<int64_t> branch;
+      for (int64_t i = r; i >= 0; i = rows_[i].parent) branch.push_back(i);
+      std::vector<float> copy = slot;
+      for (int64_t row : llvm::reverse(branch)) body(row, copy);
+    }
+  }
+
+  Matrix causalConv(const Matrix& x, CausalConvOp op) {
+    const std::vector<float>& w = weight(op.getWeightAttr());
+    const auto taps = static_cast<int64_t>(w.size()) / x.cols;
+    Matrix y(x.rows, x.cols);
+    // `past`: the last tokens before the row, oldest first.
+    forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& past) {
+      past.insert(past.end(), x.row(r), x.row(r) + x.cols);
+      for (int64_t c = 0; c < x.cols; ++c) {
+        Acc sum = 0;
+        for (int64_t t = 0; t < taps; ++t)
+          sum += Acc(past[t * x.cols + c]) * Acc(w[t * x.cols + c]);
+        y.row(r)[c] = static_cast<float>(activate(op.getActivation(), sum));
+      }
+      past.erase(past.begin(), past.begin() + x.cols);
+    });
+    return y;
+  }
+
+  /// x / sqrt(|x|^2 + eps)
+  static std::vector<Acc> unit(const float* x, int64_t n, Acc eps) {
+    Acc squares = 0;
+    for (int64_t i = 0; i < n; ++i) squares += Acc(x[i]) * Acc(x[i]);
+    std::vector<Acc> y(x, x + n);
+    for (Acc& v : y) v /= std::sqrt(squares + eps);
+    return y;
+  }
+
+  /// The state is rounded to f32 after each token: where a step ends does not show.
+  Matrix gatedDelta(const Matrix& qkv, const Matrix& gate, const Matrix& beta, GatedDeltaOp op) {
+    const auto [keyHeads, heads, keyDim, valueDim] = op.getHeads();
+    const std::vector<float>&aLog = weight(op.getALogAttr()), &dtBias = weight(op.getDtBiasAttr());
+    const Acc eps = static_cast<Acc>(op.getEps().convertToDouble());
+    Matrix y(qkv.rows, heads * valueDim);
+    forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& slot) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const float* q = qkv.row(r) + h / (heads / keyHeads) * keyDim;
+        const float* v = qkv.row(r) + 2 * keyHeads * keyDim + h * valueDim;
+        const std::vector<Acc> query = unit(q, keyDim, eps);
+        const std::vector<Acc> key = unit(q + keyHeads * keyDim, keyDim, eps);
+        const Acc x = Acc(gate.row(r)[h]) + Acc(dtBias[h]);
+        const Acc softplus = std::max(x, Acc(0)) + std::log1p(std::exp(-std::abs(x)));
+        const Acc decay = std::exp(-std::exp(Acc(aLog[h])) * softplus);
+        const Acc strength = activate(ActivationKind::sigmoid, beta.row(r)[h]);
+        float* s = slot.data() + h * keyDim * valueDim;
+        for (int64_t c = 0; c < valueDim; ++c) {
+          Acc known = 0, out = 0;
+          for (int64_t i = 0; i < keyDim; ++i) known += key[i] * decay * Acc(s[i * valueDim + c]);
+          const Acc delta = strength * (Acc(v[c]) - known);
+          for (int64_t i = 0; i < keyDim; ++i) {
+            float& element = s[i * valueDim + c];
+            element = static_cast<float>(decay * Acc(element) + key[i] * delta);
+            out += query[i] * Acc(element);
+          }
+          y.row(r)[h * valueDim + c] = static_cast<float>(out / std::sqrt(Acc(keyDim)));
+        }
+      }
+    });
+    return y;
+  }
+
   static Acc activate(ActivationKind kind, Acc x) {
     switch (kind) {
       case ActivationKind::silu:
@@ -550,7 +631,8 @@ class OpEvaluator {
   KvState& kv_;
   int64_t layer_;
   const SymbolMap& symbols_;
-  const bool inTrees_;  // rows have slots and parents
+  const bool inTrees_;   // rows have slots and parents
+  const bool verifies_;  // recurrent states stay as they are
 };
 
 }  // namespace
