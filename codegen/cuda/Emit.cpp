@@ -131,7 +131,21 @@ class KernelEmitter {
 
 }  // namespace
 
+/// Steps over trees of tokens, which have no kernels here, are refused.
+static llvm::Error checkSteps(llm::ModelOp model) {
+  for (auto schedule : model.getOps<llm::ScheduleOp>()) {
+    const llm::StepKind kind = schedule.getKind();
+    if (kind == llm::StepKind::verify || kind == llm::StepKind::commit)
+      return llvm::createStringError(
+          llvm::inconvertibleErrorCode(),
+          fmt::format("there is no CUDA code for the entry point {}, compile without --verify",
+                      std::string_view(schedule.getSymName())));
+  }
+  return llvm::Error::success();
+}
+
 llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& options) {
+  if (llvm::Error error = checkSteps(model)) return error;
   CudaSource source;
   for (auto kernel : model.getOps<llm::KernelOp>())
     source.operands = std::max(

@@ -97,6 +97,10 @@ class Importer {
     // steps.
     entry("decode", StepKind::decode, kDecodeMaxRows);
     entry("prefill", StepKind::prefill, std::min(options_.prefillChunk, options_.maxSeqLen));
+    if (const int64_t rows = std::min(options_.verifyRows, options_.maxSeqLen); rows != 0) {
+      entry("verify", StepKind::verify, rows);
+      commit(rows);
+    }
     if (failed(verify(*module))) return {};
     return module;
   }
@@ -368,6 +372,28 @@ class Importer {
                                     optional(biasSymbol("lm_head")), number(spec_.logit_scale),
                                     number(spec_.logit_softcap));
     ReturnOp::create(builder_, loc_, logits);
+  }
+
+  /// Moves what the accepted rows of a verify step keep, of every layer.
+  void commit(int64_t maxRows) {
+    auto entry = EntryOp::create(builder_, loc_, "commit", StepKind::commit, maxRows);
+    OpBuilder::InsertionGuard guard(builder_);
+    Block& block = entry.getBody().emplaceBlock();
+    Value rows = block.addArgument(RowsType::get(builder_.getContext()), loc_);
+    builder_.setInsertionPointToEnd(&block);
+    for (int64_t first = 0; first < spec_.num_layers;) {
+      const FlatSymbolRefAttr kept = state(layerForm(first));
+      int64_t end = first + 1;
+      while (end < spec_.num_layers && state(layerForm(end)) == kept) ++end;
+      auto layers =
+          LayersOp::create(builder_, loc_, /*result=*/Type(), /*init=*/Value(), first, end - first);
+      OpBuilder::InsertionGuard bodyGuard(builder_);
+      builder_.setInsertionPointToEnd(&layers.getBody().emplaceBlock());
+      KvMoveOp::create(builder_, loc_, rows, kept);
+      YieldOp::create(builder_, loc_, ValueRange());
+      first = end;
+    }
+    ReturnOp::create(builder_, loc_, Value());
   }
 
   /// Windows that no sequence can outgrow make no difference.

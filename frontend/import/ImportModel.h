@@ -10,11 +10,12 @@
 
 namespace llmc {
 
-/// The bounds and types that a plan fixes. All bounds must be positive.
+/// The bounds and types that a plan fixes. All bounds but verifyRows must be positive.
 struct ImportOptions {
   int64_t maxSeqLen = 4096;                  // positions a sequence may have
   int64_t maxBatch = 1;                      // sequences that may be alive at once
   int64_t prefillChunk = 512;                // rows of a step of @prefill; clipped to maxSeqLen
+  int64_t verifyRows = 0;                    // of @verify and @commit, clipped too; 0: neither
   llmrt::DType dtype = llmrt::DType::kBF16;  // of the weights
   std::optional<llmrt::DType> kvDtype;       // default: defaultKvDtype(dtype)
 };
@@ -25,9 +26,10 @@ llmrt::DType defaultKvDtype(llmrt::DType weights);
 /// The f32, f16 or bf16 type of MLIR.
 mlir::Type elementType(mlir::MLIRContext& context, llmrt::DType dtype);
 
-/// A module that holds one llm.model with entries @decode and @prefill. Loads the llm dialect into
-/// the context. `spec` is consistent (see ModelSpec). Null, after a diagnostic, when a bound in
-/// `options` is not positive or the module does not verify.
+/// A module that holds one llm.model with entries @decode and @prefill, and @verify and @commit
+/// where token trees are asked for. Loads the llm dialect into the context. `spec` is consistent
+/// (see ModelSpec). Null, after a diagnostic, when a bound in `options` is not positive or the
+/// module does not verify.
 ///
 /// A sliding window that no sequence can outgrow (sliding_window >= maxSeqLen) masks nothing and is
 /// left out.

@@ -30,6 +30,16 @@ constexpr char kThinFunction[] =
     R"((  static_assert\([^\n]*\);\n)?(  letNextKernelBegin\(\);\n  waitForEarlierKernels\(\);\n)?)"
     R"(  [A-Za-z][^\n]*\);\n\}\n)";
 
+TEST(CudaCompile, RefusesTreesOfTokens) {
+  const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/demo"), "--emit", "cuda",
+                                       "--target", "cuda:sm_80", "--verify", "8"});
+  EXPECT_EQ(output.status, 1);
+  EXPECT_EQ(
+      output.err,
+      "llmc: error: --target cuda: there is no CUDA code for the entry point verify, compile "
+      "without --verify\n");
+}
+
 TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
                                        "cuda", "--target", "cuda:sm_80"});

@@ -129,6 +129,9 @@ TEST(CudaEmit, AttentionHasTheWindowOfItsState) {
 }
 
 TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
+  EXPECT_EQ(
+      emit("llm.schedule @commit commit max_rows 4 max_logits_rows 0 arena_bytes 0 {}").kernels,
+      "error: there is no CUDA code for the entry point commit, compile without --verify");
   EXPECT_EQ(emit(linear("verify", 4)).kernels,
             "error: linear: steps of kind verify have no CUDA kernels yet");
   EXPECT_EQ(emit(linear("embed", 64)).kernels,

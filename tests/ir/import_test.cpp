@@ -129,6 +129,28 @@ TEST(ImportModel, EntriesSayWhatTheirStepsAreFor) {
   EXPECT_THAT(text, HasSubstr("llm.entry @prefill(%rows: !llm.rows) prefill max_rows 8 {"));
 }
 
+TEST(ImportModel, TreesAreVerifiedAndCommittedWhereAskedFor) {
+  EXPECT_THAT(importedText(tinySpec(), {.maxSeqLen = 64}), Not(HasSubstr("verify")));
+  ModelSpec spec = tinySpec();
+  spec.num_layers = 5;
+  spec.sliding_window = 16;
+  spec.windowed_layers = {true, true, false, true, false};
+  std::string text = importedText(spec, {.maxSeqLen = 64, .verifyRows = 24});
+  EXPECT_THAT(text, HasSubstr("llm.entry @verify(%rows: !llm.rows) verify max_rows 24 {"));
+  const size_t commit = text.find("llm.entry @commit(%rows: !llm.rows) commit max_rows 24 {");
+  ASSERT_NE(commit, std::string::npos);
+  // A move for each run of layers that share a state, and nothing else.
+  text = text.substr(commit);
+  for (const char* layers :
+       {"llm.layers first 0 count 2 {\n        llm.kv_move %rows, @kv_window16",
+        "llm.layers first 2 count 1 {\n        llm.kv_move %rows, @kv\n",
+        "llm.layers first 3 count 1 {\n        llm.kv_move %rows, @kv_window16",
+        "llm.layers first 4 count 1 {\n        llm.kv_move %rows, @kv\n"})
+    EXPECT_THAT(text, HasSubstr(layers));
+  EXPECT_THAT(importedText(tinySpec(), {.maxSeqLen = 16, .verifyRows = 24}),
+              HasSubstr("commit max_rows 16 {"));
+}
+
 TEST(ImportModel, RowsAreBounded) {
   std::string text = importedText(tinySpec(), {.maxSeqLen = 64, .prefillChunk = 512});
   EXPECT_THAT(text, HasSubstr("max_rows 16 {"));

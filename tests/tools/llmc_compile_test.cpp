@@ -169,6 +169,20 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
     EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 16u);
 }
 
+TEST_F(LlmcCompile, TreesOfTokensHaveEntryPointsWhereAskedFor) {
+  const auto scheduled = [&](const std::vector<std::string>& flags) {
+    std::vector<std::string> command = {"compile",   tinyModel(), "--target",
+                                        "x86-64-v3", "--emit",    "scheduled"};
+    command.insert(command.end(), flags.begin(), flags.end());
+    return llmc(command).out;
+  };
+  const std::string text = scheduled({"--verify", "24"});
+  EXPECT_THAT(text, HasSubstr("llm.schedule @verify verify max_rows 24 max_logits_rows 24"));
+  EXPECT_THAT(
+      text, HasSubstr("llm.schedule @commit commit max_rows 24 max_logits_rows 0 arena_bytes 0 {"));
+  EXPECT_THAT(scheduled({}), ::testing::Not(HasSubstr("@verify")));
+}
+
 TEST_F(LlmcCompile, MoreContextThanTheModelWasTrainedForIsAWarning) {
   const Ran ran = llmc({"compile", tinyModel(), "-o", dir_.path("t.fb"), "--target", "x86-64-v3",
                         "--tokenizer", "none", "--max-seq-len", "100"});

@@ -268,6 +268,8 @@ TEST_F(LlmcErrors, WrongUsageIsStatus2AndOneLine) {
       {"compile", tiny, "-o", out, "--max-seq-len", "0"},
       {"compile", tiny, "-o", out, "--max-seq-len", "many"},
       {"compile", tiny, "-o", out, "--max-batch", "-1"},
+      {"compile", tiny, "-o", out, "--verify", "0"},
+      {"compile", tiny, "-o", out, "--verify", "65"},
       {"compile", tiny, "-o", out, "--target", ""},
       {"compile", tiny, "-o", out, "--disable-pass", "llm-fuse-everything"},
       {"compile", tiny, "-o", out, "--dump-ir=bogus"},

@@ -212,6 +212,7 @@ class Compilation {
     }
     import.maxBatch = options_.maxBatch;
     import.prefillChunk = options_.prefillChunk;
+    import.verifyRows = options_.verifyRows;
     import.dtype = options_.dtype.value_or(spec.defaultDtype());
     import.kvDtype = options_.kvDtype;
     module_ = importModel(context_, spec, import);

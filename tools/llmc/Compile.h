@@ -29,6 +29,7 @@ struct CompileOptions {
   std::optional<int64_t> maxSeqLen;  // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
+  int64_t verifyRows = 0;                   // most rows of a tree of tokens; 0: code for none
   int64_t cudaPanels = 0;                   // cuda::EmitOptions::panelsPerBlock
   std::string dumpIr;                       // a pass, or "all": IR to stderr after it
   std::vector<std::string> disabledPasses;  // from parseDisabledPasses()

@@ -13,6 +13,7 @@
 
 #include "codegen/plan/PlanFile.h"
 #include "codegen/plan/WeightPacker.h"
+#include "ir/KernelOp.h"
 #include "passes/Pipeline.h"
 #include "runtime/core/plan_verify.h"
 #include "runtime/core/weights.h"
@@ -76,6 +77,7 @@ std::string commandText(const Flags& f) {
   if (o.maxSeqLen) flag("--max-seq-len", std::to_string(*o.maxSeqLen));
   flag("--max-batch", std::to_string(o.maxBatch));
   flag("--prefill-chunk", std::to_string(o.prefillChunk));
+  if (o.verifyRows) flag("--verify", std::to_string(o.verifyRows));
   if (o.cudaPanels) flag("--cuda-panels", std::to_string(o.cudaPanels));
   if (!f.disable_passes.empty()) flag("--disable-pass", f.disable_passes);
   return command;
@@ -219,6 +221,10 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(int64_t{1}, kMaxBatch));
   sub->add_option("--prefill-chunk", o.prefillChunk, "Most rows of a prefill step (default: 512)")
       ->check(CLI::Range(int64_t{1}, kMaxRows));
+  sub->add_option(
+         "--verify", o.verifyRows,
+         "Code for checking trees of up to so many drafted tokens in one step (default: none)")
+      ->check(CLI::Range(int64_t{1}, llm::kTreeMaxRows));
   sub->add_option("--cuda-panels", o.cudaPanels,
                   "CUDA, few rows: panels of 16 outputs a block makes (default: by their number)")
       ->check(CLI::Range(int64_t{1}, int64_t{64}));
