@@ -36,8 +36,8 @@ TEST(CudaCompile, RefusesTreesOfTokens) {
   EXPECT_EQ(output.status, 1);
   EXPECT_EQ(
       output.err,
-      "llmc: --target cuda: there is no CUDA code for the entry point verify, compile without "
-      "--verify\n");
+      "llmc: error: --target cuda: there is no CUDA code for the entry point verify, compile "
+      "without --verify\n");
 }
 
 TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
