@@ -23,6 +23,14 @@ int64_t mostRows(const schema::Plan& plan) {
   return rows;
 }
 
+/// Rows of the largest step of a kind; 0: the plan has no such step.
+int64_t mostRowsOf(const schema::Plan& plan, schema::StepKind kind) {
+  int64_t rows = 0;
+  for (const schema::EntryPoint* entry : *plan.entry_points())
+    if (entry->kind() == kind) rows = std::max<int64_t>(rows, entry->max_rows());
+  return rows;
+}
+
 StateCacheOptions cacheOptions(const schema::Plan& plan, const SessionOptions& options) {
   // A device runs two steps of one row before the host takes the first as done.
   return {options.max_batch, options.max_seq_len, std::max<int64_t>(mostRows(plan), 2)};
@@ -145,6 +153,10 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   seen_.resize(kv_len_.size());
   pos_.resize(static_cast<size_t>(mostRows(p)));
   chunk_.resize(pos_.size());
+  slot_.resize(pos_.size());
+  parent_.resize(static_cast<size_t>(mostRowsOf(p, schema::StepKind::verify)));
+  tree_.reserve(parent_.size());
+  in_tree_.resize(kv_len_.size());
   logits_rows_.resize(static_cast<size_t>(most_logits_rows));
   sequences_.reserve(kv_len_.size());
   if (options_.profile) profile_ = std::make_unique<Profile>(plan_);
@@ -241,6 +253,7 @@ Status Session::decode(int32_t seq, int32_t token) {
 
 void Session::reset(int32_t seq) {
   if (seq < 0 || seq >= options_.max_batch) return;
+  forgetTrees();
   states_.reset(seq);
   kv_len_[static_cast<size_t>(seq)] = 0;
   ++num_changes_[static_cast<size_t>(seq)];
@@ -252,6 +265,7 @@ int64_t Session::truncate(int32_t seq, int64_t tokens) {
   if (seq < 0 || seq >= options_.max_batch) return 0;
   const int64_t now = kvLen(seq);
   if (tokens < 0 || tokens >= now) return now;
+  forgetTrees();
   if (tokens == 0 || !states_.holds(seq, tokens, now)) {
     reset(seq);
     return 0;
@@ -283,6 +297,7 @@ Status Session::restore(uint32_t id) {
     return invalidArgument(fmt::format("sequence {} no longer has the {} tokens of snapshot {}",
                                        seq, snapshot.tokens, id));
   }
+  forgetTrees();
   LLMRT_RETURN_IF_ERROR(states_.writeSlots(snapshot.seq, snapshot.slots));
   kv_len_[seq] = snapshot.tokens;
   ++num_changes_[seq];

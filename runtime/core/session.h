@@ -104,6 +104,15 @@ class Session {
   /// The same through an entry point of this kind: prefill, decode or embed.
   Status step(std::span<const StepToken> tokens, schema::StepKind kind);
 
+  /// Looks at trees of drafted tokens in one step: logits(i) are those of tokens[i], as if the
+  /// tokens on its branch, and no others, had been appended before it; to the bit. Appends nothing:
+  /// that is for commit(), and whatever else is done with the session before it forgets the trees.
+  /// Tokens of one sequence must be adjacent. Needs a plan compiled with --verify.
+  Status verify(std::span<const TreeToken> tokens);
+  /// Appends what was accepted of the trees that verify() has looked at: indices of its tokens,
+  /// ascending, those of one sequence a branch from its root on. What is left out is forgotten.
+  Status commit(std::span<const int32_t> accepted);
+
   /// Hands over one of SessionOptions.inputs: [count, width] of its dtype, for the next steps,
   /// until others follow. `count` is that of the input's axis in those steps (sequences:
   /// max_batch).
@@ -159,8 +168,11 @@ class Session {
   Status check(std::span<const StepToken> tokens, int64_t max_rows) const;
   Status runStep(std::span<const StepToken> tokens, int64_t max_rows,
                  std::initializer_list<schema::StepKind> kinds);
-  /// Room for the rows of the step at hand.
-  Status beginRows();
+  /// The step at hand: its inputs, room for its rows, and the walk.
+  Status runRows(uint32_t entry_point);
+  /// Ok, with the tokens in tree_.
+  Status checkTrees(std::span<const TreeToken> tokens);
+  void forgetTrees();
   Status decodeAloneOnDevice(const StepToken& first, int64_t count, Sampler& sampler,
                              const std::function<bool(int32_t)>& on_token);
   Status execute(uint32_t entry_point);
@@ -177,7 +189,13 @@ class Session {
   void undoStep(int32_t seq);
   /// body(seq, number of its rows in the step at hand).
   template <typename Body>
-  void forSequences(Body&& body) const;
+  void forSequences(Body&& body) const {
+    for (size_t begin = 0, end = 0; begin < rows_.tokens.size(); begin = end) {
+      const int32_t seq = rows_.tokens[begin].seq;
+      while (end < rows_.tokens.size() && rows_.tokens[end].seq == seq) ++end;
+      body(seq, static_cast<int64_t>(end - begin));
+    }
+  }
 
   const Plan& plan_;
   SessionOptions options_;
@@ -203,6 +221,11 @@ class Session {
   std::vector<int32_t> logits_rows_;
   std::vector<SequenceRows> sequences_;
   std::vector<StepToken> chunk_;  // prefill's
+  // The trees that commit() may take from; empty: none. parent_ has room for as many rows as a
+  // verify step.
+  std::vector<StepToken> tree_;
+  std::vector<int32_t> slot_, parent_;
+  std::vector<uint8_t> in_tree_;  // per sequence
   mutable std::vector<uint8_t> seen_;
   StepRows rows_;
   LlmcStep step_{};

@@ -17,6 +17,7 @@ Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& 
                             const std::function<bool(int32_t)>& on_token) {
   const StepToken first{seq, token, true};
   LLMRT_RETURN_IF_ERROR(check({&first, 1}, max_rows_));
+  forgetTrees();
   count = std::min(count, options_.max_seq_len - kvLen(seq));
   if (device_) return decodeAloneOnDevice(first, count, sampler, on_token);
   for (int64_t i = 0; i < count; ++i) {
@@ -122,18 +123,10 @@ Status Session::setInput(std::string_view name, std::span<const std::byte> value
   return inputs_.set(name, values);
 }
 
-template <typename Body>
-void Session::forSequences(Body&& body) const {
-  for (size_t begin = 0, end = 0; begin < rows_.tokens.size(); begin = end) {
-    const int32_t seq = rows_.tokens[begin].seq;
-    while (end < rows_.tokens.size() && rows_.tokens[end].seq == seq) ++end;
-    body(seq, static_cast<int64_t>(end - begin));
-  }
-}
-
 Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
                         std::initializer_list<schema::StepKind> kinds) {
   LLMRT_RETURN_IF_ERROR(check(tokens, max_rows));
+  forgetTrees();
   int64_t logits_rows = 0;
   for (const StepToken& t : tokens) logits_rows += t.want_logits;
   const auto count = static_cast<int64_t>(tokens.size());
@@ -157,9 +150,7 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
   }
   rows_ = {tokens, pos_.data(), {logits_rows_.data(), static_cast<size_t>(logits_rows)}};
   step_ = {count, logits_rows, options_.max_batch, states_.blocksPerSeq()};
-  LLMRT_RETURN_IF_ERROR(inputs_.fill(static_cast<uint32_t>(entry), rows_, step_));
-  Status status = beginRows();
-  if (status.ok()) status = execute(static_cast<uint32_t>(entry));
+  const Status status = runRows(static_cast<uint32_t>(entry));
   if (!status.ok()) {
     forSequences([&](int32_t seq, int64_t) { undoStep(seq); });
     return status;
@@ -172,12 +163,13 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
   return {};
 }
 
-Status Session::beginRows() {
+Status Session::runRows(uint32_t entry_point) {
+  LLMRT_RETURN_IF_ERROR(inputs_.fill(entry_point, rows_, step_));
   Status status;
   forSequences([&](int32_t seq, int64_t n) {
     if (status.ok()) status = states_.begin(seq, kvLen(seq), kvLen(seq) + n);
   });
-  return status;
+  return status.ok() ? execute(entry_point) : status;
 }
 
 void Session::undoStep(int32_t seq) {

@@ -27,6 +27,14 @@ const StepInputs::Source* StepInputs::sourceOf(std::string_view name) {
        }},
       {"pos", schema::Axis::row,
        [](const StepRows& rows, int32_t* out) { std::copy_n(rows.pos, rows.tokens.size(), out); }},
+      {"slot", schema::Axis::row,
+       [](const StepRows& rows, int32_t* out) {
+         std::copy_n(rows.slot ? rows.slot : rows.pos, rows.tokens.size(), out);
+       }},
+      {"parent", schema::Axis::row,
+       [](const StepRows& rows, int32_t* out) {
+         if (rows.parent) std::copy_n(rows.parent, rows.tokens.size(), out);
+       }},
       {"seq", schema::Axis::row,
        [](const StepRows& rows, int32_t* out) {
          for (const StepToken& t : rows.tokens) *out++ = t.seq;

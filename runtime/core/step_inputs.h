@@ -27,11 +27,21 @@ struct StepToken {
   bool want_logits = false;
 };
 
-/// The rows of a step. Those of one sequence are adjacent, in order of pos.
+/// One token of a tree: a draft of what may come next.
+struct TreeToken {
+  int32_t seq = 0;
+  int32_t token = 0;
+  int32_t parent = -1;  // index in the step of the token it continues; -1: its sequence's last
+};
+
+/// The rows of a step. Those of one sequence are adjacent, in order of pos; in trees, after the row
+/// that they continue.
 struct StepRows {
   std::span<const StepToken> tokens;
   const int32_t* pos = nullptr;          // of each token
   std::span<const int32_t> logits_rows;  // indices of tokens, ascending
+  const int32_t* slot = nullptr;         // of each token; null: its pos
+  const int32_t* parent = nullptr;       // of each token; null: no trees
 };
 
 /// An input that the session's user hands over (Session::setInput): [count of axis, width].

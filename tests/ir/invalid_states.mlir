@@ -394,6 +394,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 // -----
 
+// Who writes does not mind how long is looked back; who reads does.
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.state @kv : !llm.kv<2x4xf16> layers 0:3
   llm.state @other : !llm.kv<2x4xf16> window 5 layers 0:3
@@ -402,12 +403,20 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
     llm.kv_write %k, %v, %rows, @kv : tensor<?x8xf32>, tensor<?x8xf32>
     llm.yield
   }
-  llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
-    llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
-    llm.buffer @h offset 0 rows 8 width 8 row_stride 8
+  llm.kernel @k_attention decode max_rows 8 row_strides [16, 16] {
+  ^bb0(%q: tensor<?x16xf32>, %rows: !llm.rows):
+    %y = llm.attention %q, %rows, @kv scale 0.5 : tensor<?x16xf32> -> tensor<?x16xf32>
+    llm.yield %y : tensor<?x16xf32>
+  }
+  llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1408 logits @logits {
+    llm.buffer @q offset 0 rows 8 width 16 row_stride 16
+    llm.buffer @y offset 512 rows 8 width 16 row_stride 16
+    llm.buffer @logits offset 1024 rows 1 width 20 row_stride 20
+    llm.buffer @h offset 1152 rows 8 width 8 row_stride 8
     llm.repeat first_layer 0 num_layers 3 {
-      // expected-error@+1 {{'llm.phase' op has #llm.operand<write values @other>, whose type or window is not that of @kv, which its kernel takes}}
-      llm.phase @k_kv tiles 1 rows_per_tile 1 [#llm.operand<read arena @h>, #llm.operand<read arena @h>, #llm.operand<read input @pos>, #llm.operand<read input @seq>, #llm.operand<read block_table @kv>, #llm.operand<write keys @kv>, #llm.operand<write values @other>]
+      llm.phase @k_kv tiles 1 rows_per_tile 1 [#llm.operand<read arena @h>, #llm.operand<read arena @h>, #llm.operand<read input @pos>, #llm.operand<read input @seq>, #llm.operand<read block_table @other>, #llm.operand<write keys @other>, #llm.operand<write values @other>]
+      // expected-error@+1 {{'llm.phase' op has #llm.operand<read keys @other>, whose type or window is not that of @kv, which its kernel takes}}
+      llm.phase @k_attention tiles 2 rows_per_tile 1 [#llm.operand<read arena @q>, #llm.operand<read input @pos>, #llm.operand<read input @seq>, #llm.operand<read block_table @other>, #llm.operand<read keys @other>, #llm.operand<read values @other>, #llm.operand<write arena @y>]
     }
   }
 }
