@@ -64,6 +64,13 @@ struct Cost {
   int64_t expertsPerRow = 0;        // chosen by a row,
   int64_t numExperts = 0;           // of so many
   int64_t window = 0;               // attended tokens are at most so many; 0: all
+  int64_t stateBytes = 0;           // read, and as many written, once per sequence of a step
+};
+
+/// Heads of linear attention. Those of q and k are as many, each shared by valueHeads / keyHeads
+/// heads of v.
+struct DeltaHeads {
+  int64_t keyHeads = 0, valueHeads = 0, keyDim = 0, valueDim = 0;
 };
 
 /// Panels of 16 outputs in one tile of a matrix product: at least four, so that one thread reads
@@ -75,6 +82,10 @@ constexpr int64_t kAttentionRows = 16;
 /// Query heads that one tile of attention computes at most: what decode of few KV heads is split
 /// over threads by.
 constexpr int64_t kAttentionHeads = 16;
+/// Columns of a state that one tile of gated_delta keeps in the nearest cache: with 128 rows 16 KB.
+constexpr int64_t kDeltaColumns = 32;
+/// Columns that one tile of causal_conv computes.
+constexpr int64_t kConvColumns = 64;
 /// Rows of a decode step at most: what its kernels have register tiles for.
 constexpr int64_t kDecodeMaxRows = 16;
 /// Rows of a verify or a commit step at most. The positions of a tree then lie in two blocks of the

@@ -22,7 +22,7 @@ KernelOperand named(StringRef name, Space space, ArrayRef<FlatSymbolRefAttr> sym
   o.symbols.append(symbols.begin(), symbols.end());
   return o;
 }
-/// Norms or biases, one after another: f32, row-major.
+/// Norms or biases (f32), or a matrix, one after another: row-major.
 KernelOperand vectorOf(StringRef name, ArrayRef<FlatSymbolRefAttr> symbols) {
   return named(name, Space::weights, symbols);
 }
@@ -54,6 +54,19 @@ void addCache(Operands& operands, Operation* op, FlatSymbolRefAttr state, Access
   operands.push_back(named("block_table", Space::block_table, {state}));
   operands.push_back(named("keys", Space::keys, {state}, access));
   operands.push_back(named("values", Space::values, {state}, access));
+}
+
+/// What says which slot of a recurrent state a row's sequence has, and the slots.
+void addSlots(Operands& operands, Operation* op, FlatSymbolRefAttr state) {
+  operands.push_back(stepInput(op, "seq"));
+  operands.push_back(named("slots", Space::slots, {state}));
+  operands.push_back(named("state", Space::recurrent, {state}, Access::read_write));
+}
+/// Bytes of one slot.
+int64_t slotBytes(Operation* op, FlatSymbolRefAttr state) {
+  int64_t bytes = 4;
+  for (int64_t size : recurrentShape(op, state)) bytes *= size;
+  return bytes;
 }
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -297,6 +310,49 @@ Cost AttentionOp::getCost() {
 }
 void AttentionOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
   effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
+}
+
+Operands CausalConvOp::getKernelOperands() {
+  Operands operands = {input("x", getX()), vectorOf("weight", getWeightAttr())};
+  addSlots(operands, *this, getStateAttr());
+  operands.push_back(output("y", getY()));
+  return operands;
+}
+// A tile has some columns of all rows: a row needs those before it.
+Tiling CausalConvOp::getTiling(StepKind) { return {.tiles = ceilDiv(widthOf(getX()), kConvColumns)}; }
+Cost CausalConvOp::getCost() {
+  return {.weightBytes = weightBytes(*this, getWeightAttr()),
+          .flopsPerRow = matrixFlops(*this, getWeightAttr()) + 4 * widthOf(getX()),
+          .stateBytes = slotBytes(*this, getStateAttr())};
+}
+void CausalConvOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
+  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
+  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
+}
+
+Operands GatedDeltaOp::getKernelOperands() {
+  Operands operands = {input("qkv", getQkv()), input("gate", getGate()), input("beta", getBeta()),
+                       vectorOf("a_log", getALogAttr()), vectorOf("dt_bias", getDtBiasAttr())};
+  addSlots(operands, *this, getStateAttr());
+  operands.push_back(output("y", getY()));
+  return operands;
+}
+// A tile is one head of v, or some of its columns, of all rows.
+Tiling GatedDeltaOp::getTiling(StepKind) {
+  const DeltaHeads heads = getHeads();
+  const bool split = heads.valueDim % kDeltaColumns == 0;
+  return {.tiles = heads.valueHeads * (split ? heads.valueDim / kDeltaColumns : 1)};
+}
+// Per element of the state: one for its decay, two for each of k^T S, k delta^T and q^T S.
+Cost GatedDeltaOp::getCost() {
+  const DeltaHeads heads = getHeads();
+  return {.weightBytes = weightBytes(*this, {getALogAttr(), getDtBiasAttr()}),
+          .flopsPerRow = 7 * heads.valueHeads * heads.keyDim * heads.valueDim,
+          .stateBytes = slotBytes(*this, getStateAttr())};
+}
+void GatedDeltaOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
+  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
+  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
 Operands ActivationOp::getKernelOperands() { return {input("x", getX()), output("y", getY())}; }

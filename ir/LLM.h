@@ -35,6 +35,8 @@ WeightOp lookupWeight(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 StateOp lookupState(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 /// The type of the paged state `symbol`, which the model is verified to have.
 KvCacheType kvTypeOf(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
+/// The shape of the recurrent state `symbol`, which the model is verified to have.
+llvm::ArrayRef<int64_t> recurrentShape(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 /// How many elements of a head the rope table `symbol` rotates; the model is verified to have it.
 int64_t rotaryDim(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 

@@ -318,6 +318,58 @@ def LLM_AttentionOp
   }];
 }
 
+def LLM_CausalConvOp : LLM_ComputeOp<"causal_conv", [AllTypesMatch<["x", "y"]>,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "a short convolution over the tokens of a sequence, each column by itself, and an activation";
+  let description = [{
+    y_t = activation(w_0 x_{t-n+1} + ... + w_{n-1} x_t) for a weight of n rows: row i holds the factors of what came
+    n - 1 - i tokens before. The state is what the next token needs: x of the last n - 1 tokens, oldest first. Before a
+    sequence's first token it is zero, which whoever hands out its slot sees to. Products are added oldest first, so
+    rows of one step and of several give the same bits.
+    ```mlir
+    llm.state @conv : !llm.recurrent<3x8192xf32> layers 0:3
+    %c = llm.causal_conv %qkv, %rows, @conv, @conv1d silu : tensor<?x8192xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$weight,
+      LLM_ActivationKindAttr:$activation);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $rows `,` $state `,` $weight `` $activation attr-dict `:` type($y)";
+}
+
+def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "beta"]>,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "linear attention by the gated delta rule (arXiv 2412.06464)";
+  let description = [{
+    The state of a sequence is a matrix S per value head, [key_dim, value_dim], zero before its first token (whoever
+    hands out its slot sees to that). Per token and head, with k = k / sqrt(|k|^2 + eps) and
+    q = q / sqrt(|q|^2 + eps) / sqrt(key_dim):
+
+        S = decay S + k (sigmoid(beta) (v - k^T decay S))^T        decay = exp(-exp(a_log) softplus(gate + dt_bias))
+        y = q^T S
+
+    `qkv` has all heads of q, then those of k, then those of v, which may be a multiple: heads of v that follow each
+    other share one of q and k. `gate` and `beta` have one number per head of v. The tokens of a sequence are taken one
+    after another, and sums over key_dim are in its order, so rows of one step and of several give the same bits.
+    ```mlir
+    llm.state @delta : !llm.recurrent<32x128x128xf32> layers 0:3
+    %y = llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6
+       : tensor<?x8192xf32>, tensor<?x32xf32> -> tensor<?x4096xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$qkv, LLM_Rows2D:$gate, LLM_Rows2D:$beta, LLM_RowsType:$rows,
+      FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$a_log, FlatSymbolRefAttr:$dt_bias, F64Attr:$eps);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $qkv `,` $gate `,` $beta `,` $rows `,` $state `,` $a_log `,` $dt_bias `eps` $eps attr-dict
+    `:` type($qkv) `,` type($gate) `->` type($y)
+  }];
+  let extraClassDeclaration = [{
+    /// The heads and their sizes, of an op whose state is verified.
+    ::llmc::llm::DeltaHeads getHeads();
+  }];
+}
+
 def LLM_ActivationOp : LLM_ComputeOp<"activation", [Pure, AllTypesMatch<["x", "y"]>]> {
   let summary = "elementwise nonlinearity";
   let arguments = (ins LLM_Rows2D:$x, LLM_ActivationKindAttr:$kind);

@@ -69,6 +69,19 @@ KvCacheType llmc::llm::kvTypeOf(Operation* from, FlatSymbolRefAttr symbol) {
   return cast<KvCacheType>(lookupState(from, symbol).getType());
 }
 
+ArrayRef<int64_t> llmc::llm::recurrentShape(Operation* from, FlatSymbolRefAttr symbol) {
+  return cast<RecurrentType>(lookupState(from, symbol).getType()).getShape();
+}
+
+DeltaHeads GatedDeltaOp::getHeads() {
+  ArrayRef<int64_t> state = recurrentShape(*this, getStateAttr());
+  const int64_t heads = state[0], keyDim = state[1], valueDim = state[2];
+  return {.keyHeads = (widthOf(getQkv()) - heads * valueDim) / (2 * keyDim),
+          .valueHeads = heads,
+          .keyDim = keyDim,
+          .valueDim = valueDim};
+}
+
 int64_t llmc::llm::rotaryDim(Operation* from, FlatSymbolRefAttr symbol) {
   auto model = from->getParentOfType<ModelOp>();
   auto table = cast<RopeTableOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()));

@@ -107,23 +107,39 @@ LogicalResult verifyRope(Operation* op, FlatSymbolRefAttr symbol, int64_t headDi
   return success();
 }
 
-/// The state that `op` names: a paged one, which each layer that runs `op` has.
-FailureOr<KvCacheType> verifyKv(Operation* op, FlatSymbolRefAttr symbol) {
+/// The state that `op` names, which each layer that runs `op` has.
+FailureOr<StateOp> verifyState(Operation* op, FlatSymbolRefAttr symbol) {
   StateOp state = lookupState(op, symbol);
   if (!state) return op->emitOpError() << "names the state " << symbol << ", which the model lacks";
-  KvCacheType kv = state.getKvType();
-  if (!kv)
-    return op->emitOpError() << "needs keys and values, but " << symbol << " is a "
-                             << state.getType();
   // In a kernel the schedule says which layers run.
-  if (isa<KernelOp>(op->getParentOp())) return kv;
+  if (isa<KernelOp>(op->getParentOp())) return state;
   auto layers = dyn_cast<LayersOp>(op->getParentOp());
   if (!layers) return op->emitOpError() << "uses the state " << symbol << " outside llm.layers";
   int64_t first = layers.getFirstLayer(), count = layers.getNumLayers();
   if (!state.hasLayers(first, count))
     return op->emitOpError() << "runs in layers " << first << " to " << first + count - 1
                              << ", not all of which have the state " << symbol;
-  return kv;
+  return state;
+}
+/// A paged one.
+FailureOr<KvCacheType> verifyKv(Operation* op, FlatSymbolRefAttr symbol) {
+  StateOp named = lookupState(op, symbol);
+  if (named && !named.getKvType())
+    return op->emitOpError() << "needs keys and values, but " << symbol << " is a "
+                             << named.getType();
+  FailureOr<StateOp> state = verifyState(op, symbol);
+  if (failed(state)) return failure();
+  return state->getKvType();
+}
+/// A recurrent one of f32, of `rank` dimensions.
+FailureOr<ArrayRef<int64_t>> verifyRecurrent(Operation* op, FlatSymbolRefAttr symbol, size_t rank) {
+  FailureOr<StateOp> state = verifyState(op, symbol);
+  if (failed(state)) return failure();
+  RecurrentType type = state->getRecurrentType();
+  if (!type || type.getShape().size() != rank || !type.getElementType().isF32())
+    return op->emitOpError() << "needs a recurrent state of " << rank << " dimensions in f32, but "
+                             << symbol << " is a " << state->getType();
+  return type.getShape();
 }
 
 LogicalResult verifyQueries(Operation* op, Value q, KvCacheType kv) {
@@ -248,6 +264,37 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {
     return emitOpError() << "gives rows of " << widthOf(getY()) << ", but " << heads
                          << " heads have values of " << kv->getValueDim();
   return getSinksAttr() ? verifyBias(*this, getSinksAttr(), heads) : success();
+}
+
+LogicalResult CausalConvOp::verifySymbolUses(SymbolTableCollection&) {
+  FailureOr<ArrayRef<int64_t>> state = verifyRecurrent(*this, getStateAttr(), 2);
+  if (failed(state)) return failure();
+  if ((*state)[1] != widthOf(getX()))
+    return emitOpError() << "has rows of " << widthOf(getX()) << ", but " << getStateAttr()
+                         << " keeps rows of " << (*state)[1];
+  return verifyMatrix(*this, getWeightAttr(), (*state)[0] + 1, widthOf(getX()));
+}
+
+LogicalResult GatedDeltaOp::verifySymbolUses(SymbolTableCollection&) {
+  FailureOr<ArrayRef<int64_t>> state = verifyRecurrent(*this, getStateAttr(), 3);
+  if (failed(state) || failed(verifyEps(*this, getEps()))) return failure();
+  const DeltaHeads heads = getHeads();
+  // Recomputed from the number of key heads, which a width that does not fit rounds.
+  const int64_t width =
+      2 * heads.keyHeads * heads.keyDim + heads.valueHeads * heads.valueDim;
+  if (heads.keyHeads <= 0 || width != widthOf(getQkv()) || heads.valueHeads % heads.keyHeads != 0)
+    return emitOpError() << "has rows of " << widthOf(getQkv()) << " for q, k and v: with "
+                         << heads.valueHeads << " heads of v of " << heads.valueDim
+                         << ", what is left must be two times a divisor of them times "
+                         << heads.keyDim;
+  if (widthOf(getGate()) != heads.valueHeads)
+    return emitOpError() << "has gates of " << widthOf(getGate()) << ", but " << getStateAttr()
+                         << " has " << heads.valueHeads << " heads";
+  if (widthOf(getY()) != heads.valueHeads * heads.valueDim)
+    return emitOpError() << "gives rows of " << widthOf(getY()) << ", but " << heads.valueHeads
+                         << " heads have values of " << heads.valueDim;
+  if (failed(verifyBias(*this, getALogAttr(), heads.valueHeads))) return failure();
+  return verifyBias(*this, getDtBiasAttr(), heads.valueHeads);
 }
 
 // These have types and no symbols; what must hold stands in their traits.

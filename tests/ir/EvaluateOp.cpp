@@ -67,6 +67,8 @@ class OpEvaluator {
         .Case([&](KvWriteOp o) { return kvWrite(in[0], in[1], o.getStateAttr()); })
         .Case([&](KvMoveOp o) { return kvMove(o.getStateAttr()); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
+        .Case([&](CausalConvOp o) { return causalConv(in[0], o); })
+        .Case([&](GatedDeltaOp o) { return gatedDelta(in[0], in[1], in[2], o); })
         .Case([&](ActivationOp o) { return activation(in[0], o.getKind()); })
         .Case([&](MulOp) { return zip(in[0], in[1], [](Acc a, Acc b) { return a * b; }); })
         .Case([&](AddOp) { return add(in[0], in[1]); })
@@ -486,6 +488,67 @@ class OpEvaluator {
             out += p[t - begin] *
                    Acc(sequence.values[places[t] * valueWidth + head / group * valueDim + d]);
           y.row(r)[head * valueDim + d] = static_cast<float>(out / sum);
+        }
+      }
+    }
+    return y;
+  }
+
+  Matrix causalConv(const Matrix& x, CausalConvOp op) {
+    const std::vector<float>& w = weight(op.getWeightAttr());
+    const auto taps = static_cast<int64_t>(w.size()) / x.cols;
+    Matrix y(x.rows, x.cols);
+    for (int64_t r = 0; r < x.rows; ++r) {
+      // The last tokens before the row, oldest first, and the row itself.
+      std::vector<float>& past = kv_.recurrent(state(op.getStateAttr()), layer_, rows_[r].seq);
+      past.insert(past.end(), x.row(r), x.row(r) + x.cols);
+      for (int64_t c = 0; c < x.cols; ++c) {
+        Acc sum = 0;
+        for (int64_t t = 0; t < taps; ++t) sum += Acc(past[t * x.cols + c]) * Acc(w[t * x.cols + c]);
+        y.row(r)[c] = static_cast<float>(activate(op.getActivation(), sum));
+      }
+      past.erase(past.begin(), past.begin() + x.cols);
+    }
+    return y;
+  }
+
+  /// x / sqrt(|x|^2 + eps)
+  static std::vector<Acc> unit(const float* x, int64_t n, Acc eps) {
+    Acc squares = 0;
+    for (int64_t i = 0; i < n; ++i) squares += Acc(x[i]) * Acc(x[i]);
+    std::vector<Acc> y(x, x + n);
+    for (Acc& v : y) v /= std::sqrt(squares + eps);
+    return y;
+  }
+
+  /// The state is rounded to f32 after each token: where a step ends does not show.
+  Matrix gatedDelta(const Matrix& qkv, const Matrix& gate, const Matrix& beta, GatedDeltaOp op) {
+    const auto [keyHeads, heads, keyDim, valueDim] = op.getHeads();
+    const std::vector<float>&aLog = weight(op.getALogAttr()), &dtBias = weight(op.getDtBiasAttr());
+    const Acc eps = static_cast<Acc>(op.getEps().convertToDouble());
+    Matrix y(qkv.rows, heads * valueDim);
+    for (int64_t r = 0; r < qkv.rows; ++r) {
+      std::vector<float>& slot = kv_.recurrent(state(op.getStateAttr()), layer_, rows_[r].seq);
+      for (int64_t h = 0; h < heads; ++h) {
+        const float* q = qkv.row(r) + h / (heads / keyHeads) * keyDim;
+        const float* v = qkv.row(r) + 2 * keyHeads * keyDim + h * valueDim;
+        const std::vector<Acc> query = unit(q, keyDim, eps);
+        const std::vector<Acc> key = unit(q + keyHeads * keyDim, keyDim, eps);
+        const Acc x = Acc(gate.row(r)[h]) + Acc(dtBias[h]);
+        const Acc softplus = std::max(x, Acc(0)) + std::log1p(std::exp(-std::abs(x)));
+        const Acc decay = std::exp(-std::exp(Acc(aLog[h])) * softplus);
+        const Acc strength = activate(ActivationKind::sigmoid, beta.row(r)[h]);
+        float* s = slot.data() + h * keyDim * valueDim;
+        for (int64_t c = 0; c < valueDim; ++c) {
+          Acc known = 0, out = 0;
+          for (int64_t i = 0; i < keyDim; ++i) known += key[i] * decay * Acc(s[i * valueDim + c]);
+          const Acc delta = strength * (Acc(v[c]) - known);
+          for (int64_t i = 0; i < keyDim; ++i) {
+            float& element = s[i * valueDim + c];
+            element = static_cast<float>(decay * Acc(element) + key[i] * delta);
+            out += query[i] * Acc(element);
+          }
+          y.row(r)[h * valueDim + c] = static_cast<float>(out / std::sqrt(Acc(keyDim)));
         }
       }
     }

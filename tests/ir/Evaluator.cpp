@@ -34,6 +34,16 @@ void checkRows(StringRef entry, const std::vector<Row>& rows, int64_t maxRows) {
 
 }  // namespace
 
+std::vector<float>& KvState::recurrent(StateOp state, int64_t layer, int32_t seq) {
+  std::vector<float>& slot = recurrent_[{state.getSymName().str(), layer, seq}];
+  if (slot.empty()) {
+    int64_t elements = 1;
+    for (int64_t size : state.getRecurrentType().getShape()) elements *= size;
+    slot.resize(elements);
+  }
+  return slot;
+}
+
 Evaluator::Evaluator(ModelOp model, WeightSource weights, Accumulate accumulate)
     : model_(model), source_(std::move(weights)), accumulate_(accumulate) {}
 

@@ -43,19 +43,24 @@ struct Matrix {
   friend bool operator==(const Matrix&, const Matrix&) = default;
 };
 
-/// Keys and values of every (paged state, layer, sequence), already rounded to the state's type.
+/// What sequences carry from step to step, for every (state, layer, sequence).
 class KvState {
  public:
-  /// [tokens, num_kv_heads * head_dim]; grows to the last position written.
+  /// Of a paged state, already rounded to its type: [tokens, num_kv_heads * head_dim]; grows to the
+  /// last position written.
   struct Sequence {
     std::vector<float> keys, values;
   };
   Sequence& at(llvm::StringRef state, int64_t layer, int32_t seq) {
     return sequences_[{state.str(), layer, seq}];
   }
+  /// A recurrent state, row-major; zeros at first.
+  std::vector<float>& recurrent(llm::StateOp state, int64_t layer, int32_t seq);
 
  private:
-  std::map<std::tuple<std::string, int64_t, int32_t>, Sequence> sequences_;
+  using Key = std::tuple<std::string, int64_t, int32_t>;
+  std::map<Key, Sequence> sequences_;
+  std::map<Key, std::vector<float>> recurrent_;
 };
 
 /// The type of sums; the terms are f32 and so is the result.

@@ -25,6 +25,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.weight @positions matrix "p" : tensor<16x8xf32>
   llm.weight @w8 matrix "w8" : tensor<8x8xf32>
   llm.weight @w4 matrix "w4" : tensor<4x8xf32>
+  llm.weight @w2 matrix "w2" : tensor<2x8xf32>
   llm.weight @w12 matrix "w12" : tensor<12x8xf32>
   llm.weight @heads matrix "h" : tensor<12x4xf32>
   llm.weight @router matrix "r" : tensor<6x8xf32>
@@ -41,7 +42,10 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.weight @b2 bias "b2" : tensor<2xf32>
   llm.weight @b20 bias "b20" : tensor<20xf32>
   llm.rope_table @rope [1.0, 0.5]
+  llm.weight @conv1d matrix "c" : tensor<4x8xf32>
   llm.state @kv : !llm.kv<1x4xf16> layers 0:1
+  llm.state @conv : !llm.recurrent<3x8xf32> layers 0:1
+  llm.state @delta : !llm.recurrent<2x1x3xf32> layers 0:1
   llm.entry @least(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 1 : tensor<?x8xf32> {
@@ -56,6 +60,9 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %r = llm.rope %h, %rows, @rope head_dim 4 : tensor<?x8xf32>
       llm.kv_write %one, %one, %rows, @kv : tensor<?x4xf32>, tensor<?x4xf32>
       %a = llm.attention %h, %rows, @kv scale 0.5 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %cc = llm.causal_conv %h, %rows, @conv, @conv1d silu : tensor<?x8xf32>
+      %two = llm.linear %h, @w2 : tensor<?x8xf32> -> tensor<?x2xf32>
+      %gd = llm.gated_delta %cc, %two, %two, %rows, @delta, @b2, @b2 eps 1.0e-6 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
       %act = llm.activation %h silu : tensor<?x8xf32>
       %m = llm.mul %h, %a : tensor<?x8xf32>
       %add = llm.add %h, %a : tensor<?x8xf32>
@@ -140,6 +147,12 @@ const Lists kLeast = {
     {"attention",
      {"arena q", "input pos", "input seq", "block_table block_table", "keys keys", "values values",
       "write arena y"}},
+    {"causal_conv",
+     {"arena x", "weights weight", "input seq", "slots slots", "read_write recurrent state",
+      "write arena y"}},
+    {"gated_delta",
+     {"arena qkv", "arena gate", "arena beta", "weights a_log", "weights dt_bias", "input seq",
+      "slots slots", "read_write recurrent state", "write arena y"}},
     {"activation", {"arena x", "write arena y"}},
     {"mul", {"arena a", "arena b", "write arena y"}},
     {"add", {"arena a", "arena b", "write arena y"}},
@@ -281,7 +294,8 @@ TEST_F(KernelOperands, HaveUniqueNamesAndSayWhatTheyAre) {
         if (o.space == Space::input) {
           EXPECT_THAT(inputs, Contains(o.symbols.front().getValue().str()));
         } else if (o.space == Space::keys || o.space == Space::values ||
-                   o.space == Space::block_table) {
+                   o.space == Space::block_table || o.space == Space::slots ||
+                   o.space == Space::recurrent) {
           EXPECT_TRUE(lookupState(op, o.symbols.front()));
         }
       }

@@ -1,0 +1,88 @@
+// What linear attention means: the numbers that the oracle gives, whatever the steps.
+#include "tests/ir/GatedDelta.h"
+
+#include "mlir/Parser/Parser.h"
+
+namespace llmc::test {
+namespace {
+
+class GatedDelta : public testing::Test {
+ protected:
+  void SetUp() override {
+    context_.getOrLoadDialect<llm::LLMDialect>();
+    module_ = mlir::parseSourceString<mlir::ModuleOp>(deltaModel(golden_.shape()), &context_);
+    ASSERT_TRUE(module_);
+    model_ = *module_->getOps<llm::ModelOp>().begin();
+    evaluator_.emplace(model_, golden_.weights());
+  }
+  /// One step of sequence `seq`: the rows [begin, end) of the inputs.
+  Matrix step(const char* kernel, std::vector<Matrix> inputs, int64_t begin, int64_t end,
+              int32_t seq, KvState& state) {
+    std::vector<Row> rows;
+    for (int64_t r = begin; r < end; ++r) rows.push_back({0, static_cast<int32_t>(r), seq});
+    for (Matrix& m : inputs) {
+      m.values = std::vector<float>(m.row(begin), m.row(end));
+      m.rows = end - begin;
+    }
+    return evaluator_->evaluateOp(kernelOpOf(model_, kernel), inputs, rows, state, 0);
+  }
+  llm::StateOp stateOp(llvm::StringRef name) {
+    return llvm::cast<llm::StateOp>(mlir::SymbolTable::lookupSymbolIn(model_, name));
+  }
+
+  const GatedDeltaGolden golden_;
+  mlir::MLIRContext context_;
+  mlir::OwningOpRef<mlir::ModuleOp> module_;
+  llm::ModelOp model_;
+  std::optional<Evaluator> evaluator_;
+};
+
+TEST_F(GatedDelta, IsWhatTheOracleComputes) {
+  const Matrix x = golden_.rows("x"), conv = golden_.rows("conv"), gate = golden_.rows("gate"),
+               beta = golden_.rows("beta");
+  KvState state;
+  golden_.expectNear("conv", step("conv_prefill", {x}, 0, x.rows, 2, state).values);
+  golden_.expectNear("delta",
+                     step("delta_prefill", {conv, gate, beta}, 0, x.rows, 2, state).values);
+  golden_.expectNear("conv_state", state.recurrent(stateOp("conv"), 0, 2));
+  golden_.expectNear("delta_state", state.recurrent(stateOp("delta"), 0, 2));
+}
+
+TEST_F(GatedDelta, GivesTheSameInStepsOfAnyLength) {
+  const Matrix x = golden_.rows("x"), conv = golden_.rows("conv"), gate = golden_.rows("gate"),
+               beta = golden_.rows("beta");
+  KvState whole, parts;
+  const Matrix expected[] = {step("conv_prefill", {x}, 0, x.rows, 0, whole),
+                             step("delta_prefill", {conv, gate, beta}, 0, x.rows, 0, whole)};
+  int64_t begin = 0;
+  for (int64_t end : {int64_t{1}, int64_t{4}, x.rows}) {
+    const Matrix got[] = {step("conv_decode", {x}, begin, end, 0, parts),
+                          step("delta_decode", {conv, gate, beta}, begin, end, 0, parts)};
+    for (int i : {0, 1})
+      EXPECT_TRUE(std::equal(got[i].values.begin(), got[i].values.end(), expected[i].row(begin)))
+          << i << " from row " << begin;
+    begin = end;
+  }
+  EXPECT_EQ(parts.recurrent(stateOp("delta"), 0, 0), whole.recurrent(stateOp("delta"), 0, 0));
+  // Another sequence began from nothing.
+  EXPECT_EQ(step("delta_decode", {conv, gate, beta}, 0, 1, 1, parts).values,
+            std::vector<float>(expected[1].row(0), expected[1].row(1)));
+}
+
+TEST_F(GatedDelta, ReadsAndWritesItsStateOncePerSequence) {
+  // 4 heads of 12 x 20, and 3 tokens of 128 columns, in f32.
+  llm::KernelOpInterface delta = kernelOpOf(model_, "delta_decode"),
+                         conv = kernelOpOf(model_, "conv_decode");
+  EXPECT_EQ(delta.getCost().stateBytes, 3840);
+  EXPECT_EQ(conv.getCost().stateBytes, 1536);
+  EXPECT_EQ(delta.getCost().weightBytes, 32);
+  EXPECT_EQ(conv.getCost().weightBytes, 2048);
+  EXPECT_EQ(delta.getCost().flopsPerRow, 6720);  // 7 * 960
+  EXPECT_EQ(conv.getCost().flopsPerRow, 1536);   // (2 * 4 + 4) * 128
+  EXPECT_EQ(delta.getTiling(llm::StepKind::decode).tiles, 4);
+  EXPECT_EQ(conv.getTiling(llm::StepKind::prefill).tiles, 2);
+  EXPECT_EQ(conv.getTiling(llm::StepKind::prefill).rowsPerTile, 0);
+}
+
+}  // namespace
+}  // namespace llmc::test

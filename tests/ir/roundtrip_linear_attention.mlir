@@ -1,0 +1,36 @@
+// Linear attention: printed, parsed and printed again, in the generic form too.
+// RUN: llmc-opt %s | llmc-opt | FileCheck %s
+// RUN: llmc-opt %s --mlir-print-op-generic | llmc-opt | FileCheck %s
+
+llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_heads 4 num_kv_heads 2 head_dim 8
+    num_layers 2 vocab_size 50 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<50x32xbf16>
+  llm.weight @in_proj_qkv matrix "{layer}.qkv" : tensor<2x48x32xbf16>
+  llm.weight @in_proj_a matrix "{layer}.a" : tensor<2x4x32xbf16>
+  llm.weight @in_proj_b matrix "{layer}.b" : tensor<2x4x32xbf16>
+  // The checkpoint has a row of four factors per column.
+  // CHECK: llm.weight @conv1d matrix "{layer}.conv1d" view <stored[48, 1, 4] begin 0 run 4 outer 0 inner 1 col 4> : tensor<2x4x48xbf16>
+  llm.weight @conv1d matrix "{layer}.conv1d" view <stored[48, 1, 4] begin 0 run 4 outer 0 inner 1 col 4>
+      : tensor<2x4x48xbf16>
+  llm.weight @a_log bias "{layer}.A_log" : tensor<2x4xf32>
+  llm.weight @dt_bias bias "{layer}.dt_bias" : tensor<2x4xbf16>
+  llm.state @conv : !llm.recurrent<3x48xf32> layers 0:2
+  llm.state @delta : !llm.recurrent<4x4x8xf32> layers 0:2
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x32xf32> {
+      %0 = llm.linear %h, @in_proj_qkv : tensor<?x32xf32> -> tensor<?x48xf32>
+      %1 = llm.linear %h, @in_proj_a : tensor<?x32xf32> -> tensor<?x4xf32>
+      %2 = llm.linear %h, @in_proj_b : tensor<?x32xf32> -> tensor<?x4xf32>
+      // CHECK: %causal_conv = llm.causal_conv %in_proj_qkv, %rows, @conv, @conv1d silu : tensor<?x48xf32>
+      %3 = llm.causal_conv %0, %rows, @conv, @conv1d silu : tensor<?x48xf32>
+      // CHECK-NEXT: %gated_delta = llm.gated_delta %causal_conv, %in_proj_a, %in_proj_b, %rows, @delta, @a_log, @dt_bias eps 1.000000e-05
+      // CHECK-SAME: : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      %4 = llm.gated_delta %3, %1, %2, %rows, @delta, @a_log, @dt_bias eps 1.0e-5
+        : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      llm.yield %4 : tensor<?x32xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+}
