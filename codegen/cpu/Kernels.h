@@ -21,6 +21,8 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op);
 void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op);
 
 void emitAttention(KernelBuilder& k, llm::AttentionOp op);
+void emitCausalConv(KernelBuilder& k, llm::CausalConvOp op);
+void emitGatedDelta(KernelBuilder& k, llm::GatedDeltaOp op);
 
 void emitEmbed(KernelBuilder& k, llm::EmbedOp op);
 void emitRmsNorm(KernelBuilder& k, llm::RmsNormOp op);

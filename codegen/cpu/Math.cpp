@@ -58,6 +58,35 @@ Value emitTanh(KernelBuilder& k, Value x) {
   return k.select(small, near, k.select(negative, k.negf(far), far));
 }
 
+/// ln(x) of x in [1, 2].
+static Value logOfOneToTwo(KernelBuilder& k, Value x) {
+  const int64_t lanes = lanesOf(x);
+  auto c = [&](float v) { return k.splat(v, lanes); };
+  // Above sqrt(2) of its half, whose logarithm is ln 2 less: the polynomial is for [1/sqrt 2, sqrt 2].
+  Value high = arith::CmpFOp::create(k.builder(), x.getLoc(), arith::CmpFPredicate::OGT, x,
+                                     c(1.41421356f));
+  Value z = k.subf(k.select(high, k.mulf(x, c(0.5f)), x), c(1.0f)), square = k.mulf(z, z);
+  Value p = c(7.0376836292e-2f);
+  for (float a : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
+                  -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f})
+    p = k.fma(p, z, c(a));
+  Value y = k.mulf(k.mulf(p, z), square);
+  // ln 2 in two parts, the small one first.
+  y = k.select(high, k.addf(y, c(-2.12194440e-4f)), y);
+  y = k.addf(k.fma(square, c(-0.5f), y), z);
+  return k.select(high, k.addf(y, c(0.693359375f)), y);
+}
+
+Value emitSoftplus(KernelBuilder& k, Value x) {
+  const int64_t lanes = lanesOf(x);
+  Value one = k.splat(1.0f, lanes), zero = k.splat(0.0f, lanes);
+  // max(x, 0) + ln(1 + y), y = e^-|x|. 1 + y is rounded: what it lost is added, over 1 + y.
+  Value y = emitExp(k, k.negf(k.maxf(x, k.negf(x))));
+  Value sum = k.addf(one, y);
+  Value lost = k.divf(k.subf(y, k.subf(sum, one)), sum);
+  return k.addf(k.maxf(x, zero), k.addf(logOfOneToTwo(k, sum), lost));
+}
+
 Value emitSoftcap(KernelBuilder& k, Value x, double cap) {
   const int64_t lanes = lanesOf(x);
   Value limit = k.splat(float(cap), lanes);

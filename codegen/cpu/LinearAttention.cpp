@@ -1,0 +1,234 @@
+// Linear attention by the gated delta rule (arXiv 2412.06464) and its short convolution: what reads
+// and writes recurrent states.
+//
+// A tile is some columns of a state and all rows of the step. Rows of one sequence are adjacent, so
+// a tile takes the sequences one after another, and the tokens of each in order. Columns do not
+// meet in any sum, so how they are cut into tiles and vectors does not show in the bits.
+#include <cmath>
+
+#include "codegen/cpu/Kernels.h"
+#include "codegen/cpu/Math.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+namespace {
+
+/// body(first row, row behind the last, its slot) for each sequence of the step.
+void forSequences(KernelBuilder& k, int64_t slotElements,
+                  const std::function<void(Value, Value, Value)>& body) {
+  Value numRows = k.step().numRows;
+  k.whileLess(k.ci(0), numRows, [&](Value first) {
+    Value seq = k.inputOf("seq", first);
+    // The end moves on as long as every row before it is of the sequence.
+    Value end = k.loop(k.add(first, 1), numRows, 1, k.add(first, 1), [&](Value r, ValueRange state) {
+      Value same = k.cmp(arith::CmpIPredicate::eq, k.inputOf("seq", r), seq);
+      Value next = k.cmp(arith::CmpIPredicate::eq, state[0], r);
+      Value both = arith::AndIOp::create(k.builder(), r.getLoc(), same, next);
+      return Values{k.select(both, k.add(state[0], 1), state[0])};
+    })[0];
+    Value number = k.loadI32(k.offset(k.operand("slots"), k.mul(seq, sizeof(int32_t))));
+    body(first, end, k.rowPtr(k.operand("state"), number, slotElements));
+    return end;
+  });
+}
+
+/// Some columns of one sequence at a time: what came before stays in registers.
+class ConvFrame {
+ public:
+  ConvFrame(KernelBuilder& k, llm::CausalConvOp op)
+      : k_(k),
+        width_(llm::widthOf(op.getX())),
+        taps_(llm::matrixOf(op, op.getWeightAttr()).rows),
+        lanes_(lanesFor(width_)),
+        storage_(storageOf(llm::matrixOf(op, op.getWeightAttr()).type)),
+        activation_(op.getActivation()) {}
+
+  void emit() {
+    Value begin = k_.mul(k_.tileBegin(), llm::kConvColumns);
+    Value end = k_.min(k_.mul(k_.tileEnd(), llm::kConvColumns), k_.ci(width_));
+    forSequences(k_, (taps_ - 1) * width_, [&](Value first, Value last, Value slot) {
+      k_.loop(begin, end, lanes_, [&](Value column) { emitColumns(column, first, last, slot); });
+    });
+  }
+
+ private:
+  Value at(Value rows, int64_t row, Value column) {
+    return k_.offset(k_.offset(rows, row * width_ * 4), k_.mul(column, 4));
+  }
+
+  void emitColumns(Value column, Value first, Value end, Value slot) {
+    Values weights, past;  // oldest first
+    for (int64_t t = 0; t < taps_; ++t) {
+      Value element = k_.add(column, t * width_);
+      Value from = k_.offset(k_.operand("weight"), k_.mul(element, storageBytes(storage_)));
+      weights.push_back(k_.loadAs(storage_, from, lanes_));
+    }
+    for (int64_t t = 0; t + 1 < taps_; ++t)
+      past.push_back(k_.loadF32(at(slot, t, column), lanes_));
+    past = k_.loop(first, end, 1, past, [&](Value r, ValueRange state) {
+      Values window(state);
+      window.push_back(k_.loadF32(at(k_.rowOf("x", r), 0, column), lanes_));
+      Value sum = k_.mulf(window[0], weights[0]);
+      for (int64_t t = 1; t < taps_; ++t) sum = k_.fma(window[t], weights[t], sum);
+      k_.store(emitActivationValue(k_, activation_, sum), at(k_.rowOf("y", r), 0, column), 4);
+      window.erase(window.begin());
+      return window;
+    });
+    for (int64_t t = 0; t + 1 < taps_; ++t) k_.store(past[t], at(slot, t, column), 4);
+  }
+
+  KernelBuilder& k_;
+  const int64_t width_, taps_, lanes_;
+  const Storage storage_;
+  const llm::ActivationKind activation_;
+};
+
+/// Some columns of the state of one head of v. They are copied to scratch, where they lie together:
+/// a state's rows are so far apart that its columns would fall on few sets of the cache. Per token
+/// they are read there twice and written once:
+///     d = sigmoid(beta) (v - decay (k^T S)); S = decay S + k d; y = q^T S
+class DeltaFrame {
+ public:
+  DeltaFrame(KernelBuilder& k, llm::GatedDeltaOp op)
+      : k_(k),
+        heads_(op.getHeads()),
+        eps_(float(op.getEps().convertToDouble())),
+        parts_(op.getTiling(k.shape().kind).tiles / heads_.valueHeads),
+        columns_(heads_.valueDim / parts_),
+        lanes_(lanesFor(columns_)),
+        vectors_(std::min<int64_t>(columns_ / lanes_, kMostVectors)) {
+    while (columns_ / lanes_ % vectors_) --vectors_;
+    state_ = k.scratch(heads_.keyDim * columns_ * 4);
+    query_ = k.scratch(roundUp(heads_.keyDim, kLanes) * 4);
+    key_ = k.scratch(roundUp(heads_.keyDim, kLanes) * 4);
+  }
+
+  void emit() {
+    const int64_t slotElements = heads_.valueHeads * heads_.keyDim * heads_.valueDim;
+    k_.loop(k_.tileBegin(), k_.tileEnd(), 1, [&](Value tile) {
+      Value head = k_.div(tile, parts_), column = k_.mul(k_.rem(tile, parts_), columns_);
+      Value rate = emitExp(k_, k_.loadF32(k_.offset(k_.operand("a_log"), k_.mul(head, 4)), 1));
+      forSequences(k_, slotElements, [&](Value first, Value end, Value slot) {
+        Value element = k_.add(k_.mul(head, heads_.keyDim * heads_.valueDim), column);
+        Value columns = k_.offset(slot, k_.mul(element, 4));
+        copy(columns, heads_.valueDim, state_, columns_);
+        k_.loop(first, end, 1, [&](Value r) { emitToken(r, head, column, rate); });
+        copy(state_, columns_, columns, heads_.valueDim);
+      });
+    });
+  }
+
+ private:
+  /// Vectors of columns that are worked on at once: enough for the latency of their sums, few
+  /// enough for 16 registers of half the width.
+  static constexpr int64_t kMostVectors = 2;
+
+  /// keyDim rows of columns_ floats, so many floats apart.
+  void copy(Value from, int64_t fromStride, Value to, int64_t toStride) {
+    k_.loop(k_.ci(0), k_.ci(heads_.keyDim), 1, [&](Value i) {
+      for (int64_t c = 0; c < columns_; c += lanes_)
+        k_.store(k_.loadF32(k_.offset(k_.rowPtr(from, i, fromStride), c * 4), lanes_),
+                 k_.offset(k_.rowPtr(to, i, toStride), c * 4), 4);
+    });
+  }
+
+  /// to[0..keyDim) = x / sqrt(|x|^2 + eps) * factor
+  void normalise(Value x, Value to, float factor) {
+    const int64_t whole = heads_.keyDim / kLanes * kLanes, tail = heads_.keyDim - whole;
+    Value sum = k_.loop(k_.ci(0), k_.ci(whole), kLanes, k_.zero(), [&](Value i, ValueRange state) {
+      Value v = k_.loadF32(k_.offset(x, k_.mul(i, 4)));
+      return Values{k_.fma(v, v, state[0])};
+    })[0];
+    if (tail) {
+      Value v = k_.keepLanes(k_.loadF32(k_.offset(x, whole * 4)), tail);
+      sum = k_.fma(v, v, sum);
+    }
+    Value norm = k_.sqrtf(k_.addf(k_.reduceAdd(sum), k_.cf(eps_)));
+    Value scale = k_.broadcast(k_.divf(k_.cf(1.0f), norm));
+    forVectors(k_, heads_.keyDim, [&](Value at) {
+      Value v = k_.mulf(k_.loadF32(k_.offset(x, at)), scale);
+      if (factor != 1.0f) v = k_.mulf(v, k_.splat(factor));
+      k_.store(v, k_.offset(to, at), 4);
+    });
+  }
+
+  /// A number that row r has for the head.
+  Value ofHead(StringRef operand, Value r, Value head) {
+    return k_.loadF32(k_.offset(k_.rowOf(operand, r), k_.mul(head, 4)), 1);
+  }
+
+  void emitToken(Value r, Value head, Value column, Value rate) {
+    Value row = k_.rowOf("qkv", r);
+    Value keyHead = k_.div(head, heads_.valueHeads / heads_.keyHeads);
+    Value q = k_.rowPtr(row, keyHead, heads_.keyDim);
+    normalise(q, query_, float(1.0 / std::sqrt(double(heads_.keyDim))));
+    normalise(k_.offset(q, heads_.keyHeads * heads_.keyDim * 4), key_, 1.0f);
+
+    Value bias = k_.loadF32(k_.offset(k_.operand("dt_bias"), k_.mul(head, 4)), 1);
+    Value time = emitSoftplus(k_, k_.addf(ofHead("gate", r, head), bias));
+    Value decay = everyLane(emitExp(k_, k_.negf(k_.mulf(rate, time))));
+    Value beta = everyLane(emitSigmoid(k_, ofHead("beta", r, head)));
+
+    Value values = k_.offset(row, 2 * heads_.keyHeads * heads_.keyDim * 4);
+    values = k_.offset(k_.rowPtr(values, head, heads_.valueDim), k_.mul(column, 4));
+    Value out = k_.rowPtr(k_.rowOf("y", r), head, heads_.valueDim);
+    out = k_.offset(out, k_.mul(column, 4));
+    k_.loop(k_.ci(0), k_.ci(columns_), vectors_ * lanes_, [&](Value c) {
+      Value at = k_.mul(c, 4);
+      emitColumns(k_.offset(state_, at), k_.offset(values, at), k_.offset(out, at), decay, beta);
+    });
+  }
+
+  Value everyLane(Value number) { return k_.broadcast(k_.extract(number, 0), lanes_); }
+
+  /// vectors_ vectors of columns. The pointers are those of the first.
+  void emitColumns(Value state, Value values, Value out, Value decay, Value beta) {
+    auto vectorAt = [&](Value base, int64_t v) { return k_.offset(base, v * lanes_ * 4); };
+    auto element = [&](Value vector, Value i) {
+      return k_.broadcast(k_.loadScalar(k_.offset(vector, k_.mul(i, 4))), lanes_);
+    };
+    const Values none(vectors_, k_.splat(0.0f, lanes_));
+    Values known = k_.loop(k_.ci(0), k_.ci(heads_.keyDim), 1, none, [&](Value i, ValueRange sums) {
+      Value key = element(key_, i), rowOfState = k_.rowPtr(state, i, columns_);
+      Values next;
+      for (int64_t v = 0; v < vectors_; ++v)
+        next.push_back(k_.fma(k_.loadF32(vectorAt(rowOfState, v), lanes_), key, sums[v]));
+      return next;
+    });
+    Values delta;
+    for (int64_t v = 0; v < vectors_; ++v) {
+      Value error = k_.subf(k_.loadF32(vectorAt(values, v), lanes_), k_.mulf(decay, known[v]));
+      delta.push_back(k_.mulf(beta, error));
+    }
+    Values y = k_.loop(k_.ci(0), k_.ci(heads_.keyDim), 1, none, [&](Value i, ValueRange sums) {
+      Value key = element(key_, i), query = element(query_, i);
+      Value rowOfState = k_.rowPtr(state, i, columns_);
+      Values next;
+      for (int64_t v = 0; v < vectors_; ++v) {
+        Value at = vectorAt(rowOfState, v);
+        Value s = k_.fma(key, delta[v], k_.mulf(decay, k_.loadF32(at, lanes_)));
+        k_.store(s, at, 4);
+        next.push_back(k_.fma(s, query, sums[v]));
+      }
+      return next;
+    });
+    for (int64_t v = 0; v < vectors_; ++v) k_.store(y[v], vectorAt(out, v), 4);
+  }
+
+  KernelBuilder& k_;
+  const llm::DeltaHeads heads_;
+  const float eps_;
+  const int64_t parts_, columns_, lanes_;  // tiles of a head; columns of a tile
+  int64_t vectors_;
+  Value state_;         // [keyDim, columns_]
+  Value query_, key_;   // [keyDim], normalised
+};
+
+}  // namespace
+
+void emitCausalConv(KernelBuilder& k, llm::CausalConvOp op) { ConvFrame(k, op).emit(); }
+void emitGatedDelta(KernelBuilder& k, llm::GatedDeltaOp op) { DeltaFrame(k, op).emit(); }
+
+}  // namespace llmc::cpu
