@@ -27,7 +27,7 @@ Functions emitOp(Operation* op, const KernelForm& form) {
             llm::BiasOp, llm::ScaleOp, llm::ScaleRowsOp, llm::ConcatOp, llm::RopeOp, llm::KvWriteOp,
             llm::ActivationOp, llm::MulOp, llm::AddOp, llm::LinearOp, llm::LinearResidualOp,
             llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp, llm::NormLinearOp, llm::NormLogitsOp,
-            llm::AttentionOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp, llm::HeadLinearOp>(
+            llm::AttentionOp, llm::CausalConvOp, llm::GatedDeltaOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp, llm::HeadLinearOp>(
           [&](auto o) { return emit(o, form); })
       .Default([](Operation* other) {
         Functions none;
@@ -78,10 +78,6 @@ class KernelEmitter {
       return fmt::format("steps of kind {} have no CUDA kernels yet",
                          llm::stringifyStepKind(form_.kind).str());
     if (form_.maxRows > kMostRows) return fmt::format("more than {} rows in a step", kMostRows);
-    for (const llm::KernelOperand& o : op_.getKernelOperands())
-      if (o.space == llm::Space::recurrent || o.space == llm::Space::slots)
-        return fmt::format("the recurrent state @{} has no CUDA kernels yet",
-                           o.symbols.front().getValue().str());
     return "";
   }
 

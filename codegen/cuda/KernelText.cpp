@@ -77,6 +77,10 @@ std::string KernelForm::cacheRows() const {
   return fmt::format("CacheRows{{{}, {}, {}}}", ints("pos"), ints("seq"), ints("block_table"));
 }
 
+std::string KernelForm::slotRows() const {
+  return fmt::format("SlotRows{{{}, {}}}", ints("seq"), ints("slots"));
+}
+
 int64_t KernelForm::stride(llvm::StringRef name) const {
   const int64_t* next = strides_.begin();
   for (const llm::KernelOperand& o : operands_) {

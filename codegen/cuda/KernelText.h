@@ -65,6 +65,8 @@ class KernelForm {
   std::string any(llvm::StringRef name) const;   // matrices, pools of states
   /// The device's CacheRows of an op with a paged state.
   std::string cacheRows() const;
+  /// The device's SlotRows of an op with a recurrent state.
+  std::string slotRows() const;
   /// Between the rows of an operand in the arena, in elements. There must be one of that name.
   int64_t stride(llvm::StringRef name) const;
   /// Those that `functions` do not name: nothing would read or write them.
@@ -151,6 +153,9 @@ Functions emit(llm::NormLinearOp op, const KernelForm& form);
 Functions emit(llm::NormLogitsOp op, const KernelForm& form);
 // EmitAttention.cpp.
 Functions emit(llm::AttentionOp op, const KernelForm& form);
+// Linear attention (EmitLinearAttention.cpp).
+Functions emit(llm::CausalConvOp op, const KernelForm& form);
+Functions emit(llm::GatedDeltaOp op, const KernelForm& form);
 // Routed experts and the heads' products of latent attention (EmitExperts.cpp).
 Functions emit(llm::RouteOp op, const KernelForm& form);
 Functions emit(llm::ExpertGluOp op, const KernelForm& form);

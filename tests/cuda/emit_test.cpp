@@ -36,6 +36,11 @@ Emitted emit(const std::string& kernels) {
       llm.weight @q_norm norm "{layer}.q_norm" : tensor<1x16xbf16>
       llm.weight @k_norm norm "{layer}.k_norm" : tensor<1x16xbf16>
       llm.rope_table @rope [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+      llm.weight @conv1d matrix "{layer}.conv" : tensor<1x4x48xbf16>
+      llm.weight @a_log bias "{layer}.a" : tensor<1x4xbf16>
+      llm.weight @dt_bias bias "{layer}.dt" : tensor<1x4xbf16>
+      llm.state @conv : !llm.recurrent<3x48xf32> layers 0:1
+      llm.state @delta : !llm.recurrent<4x4x8xf32> layers 0:1
       llm.state @kv : !llm.kv<2x16xbf16> window 24 layers 0:1
 )" + kernels + "}";
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
@@ -104,6 +109,31 @@ TEST(CudaEmit, StridesAreThoseOfTheirOperands) {
               HasSubstr("Product<BF16, 64, 4, 80, false, false>, 1, true, 1>(args"));
   EXPECT_THAT(emit(linear("decode", 4)).kernels,
               HasSubstr("FinishStore<64, 96>{static_cast<float*>(args.operands[2])}"));
+}
+
+TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
+  const Emitted delta = emit(R"(llm.kernel @delta prefill max_rows 64 row_strides [64, 16, 32, 48] {
+      ^bb0(%qkv: tensor<?x48xf32>, %gate: tensor<?x4xf32>, %beta: tensor<?x4xf32>, %rows: !llm.rows):
+        %y = llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6
+          : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+        llm.yield %y : tensor<?x32xf32>
+      })");
+  EXPECT_THAT(delta.kernels, HasSubstr("gatedDelta<2, 4, 4, 8, 64, 16, 32, 48>(args"));
+  EXPECT_THAT(delta.kernels,
+              HasSubstr("SlotRows{static_cast<const int*>(args.operands[5]), static_cast<const "
+                        "int*>(args.operands[6])}, args.operands[7], "
+                        "static_cast<float*>(args.operands[8]), 9.99999997e-07f);"));
+  EXPECT_THAT(
+      emit(R"(llm.kernel @conv decode max_rows 4 row_strides [64, 80] {
+      ^bb0(%x: tensor<?x48xf32>, %rows: !llm.rows):
+        %y = llm.causal_conv %x, %rows, @conv, @conv1d silu : tensor<?x48xf32>
+        llm.yield %y : tensor<?x48xf32>
+      })")
+          .kernels,
+      HasSubstr("causalConv<BF16, 48, 4, kSilu, 64, 80>(args, static_cast<const "
+                "float*>(args.operands[0]), args.operands[1], SlotRows{static_cast<const "
+                "int*>(args.operands[2]), static_cast<const int*>(args.operands[3])}, "
+                "args.operands[4], static_cast<float*>(args.operands[5]));"));
 }
 
 // A chunk of a prompt may be as short as a batch: what it is for decides.

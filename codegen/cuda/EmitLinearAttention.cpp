@@ -1,0 +1,48 @@
+// Linear attention: launches of device/linear_attention.cuh. Every row has its blocks, of which
+// those at a sequence's first row work.
+#include "codegen/cuda/KernelText.h"
+
+using namespace mlir;
+
+namespace llmc::cuda {
+
+namespace {
+
+constexpr int64_t kThreads = 128;       // kConvThreads and kDeltaThreads
+constexpr int64_t kColumnsPerBlock = 32;  // of a head's state
+
+Functions sequenceKernel(const std::string& body, int64_t blocks) {
+  Functions result;
+  result.functions.push_back({"",
+                              "letNextKernelBegin();\n  waitForEarlierKernels();\n  " + body,
+                              {.threads = kThreads, .blocks = blocks, .rowsPerBlock = 1}});
+  return result;
+}
+
+}  // namespace
+
+Functions emit(llm::CausalConvOp op, const KernelForm& form) {
+  const llm::Matrix weight = llm::matrixOf(op, op.getWeightAttr());
+  return sequenceKernel(
+      fmt::format("causalConv<{}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
+                  storageName(weight.type), weight.cols, weight.rows,
+                  activationName(op.getActivation()), form.stride("x"), form.stride("y"),
+                  form.in("x"), form.any("weight"), form.slotRows(), form.any("state"),
+                  form.out("y")),
+      ceilDiv(weight.cols, kThreads));
+}
+
+Functions emit(llm::GatedDeltaOp op, const KernelForm& form) {
+  const llm::DeltaHeads heads = op.getHeads();
+  return sequenceKernel(
+      fmt::format("gatedDelta<{}, {}, {}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, "
+                  "{}, {});",
+                  heads.keyHeads, heads.valueHeads, heads.keyDim, heads.valueDim,
+                  form.stride("qkv"), form.stride("gate"), form.stride("beta"), form.stride("y"),
+                  form.in("qkv"), form.in("gate"), form.in("beta"), form.in("a_log"),
+                  form.in("dt_bias"), form.slotRows(), form.any("state"), form.out("y"),
+                  number(op.getEps().convertToDouble())),
+      heads.valueHeads * ceilDiv(heads.valueDim, kColumnsPerBlock));
+}
+
+}  // namespace llmc::cuda
