@@ -94,6 +94,10 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
       heads = (Twine(llm::widthOf(attention.getQ()) / kv.getHeadDim()) + "x" + heads).str();
     append(heads);
     if (attention && state.getWindow()) append("window" + Twine(state.getWindow()));
+  } else if (auto delta = dyn_cast<llm::GatedDeltaOp>(op.getOperation())) {
+    const llm::DeltaHeads heads = delta.getHeads();
+    append(Twine(heads.keyHeads) + "x" + Twine(heads.valueHeads) + "x" + Twine(heads.keyDim) + "x" +
+           Twine(heads.valueDim));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));
     append(typeName(weightType));
