@@ -56,11 +56,20 @@ void addCache(Operands& operands, Operation* op, FlatSymbolRefAttr state, Access
   operands.push_back(named("values", Space::values, {state}, access));
 }
 
+/// Whether the steps that `op` is for leave recurrent states as they are.
+bool verifies(Operation* op) { return stepKindOf(op) == StepKind::verify; }
 /// What says which slot of a recurrent state a row's sequence has, and the slots.
 void addSlots(Operands& operands, Operation* op, FlatSymbolRefAttr state) {
+  if (verifies(op)) operands.push_back(stepInput(op, "parent"));
   operands.push_back(stepInput(op, "seq"));
   operands.push_back(named("slots", Space::slots, {state}));
-  operands.push_back(named("state", Space::recurrent, {state}, Access::read_write));
+  operands.push_back(named("state", Space::recurrent, {state},
+                           verifies(op) ? Access::read : Access::read_write));
+}
+using Effects = SmallVectorImpl<MemoryEffects::EffectInstance>;
+void addRecurrentEffects(Effects& effects, Operation* op) {
+  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
+  if (!verifies(op)) effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 /// Bytes of one slot.
 int64_t slotBytes(Operation* op, FlatSymbolRefAttr state) {
@@ -319,16 +328,15 @@ Operands CausalConvOp::getKernelOperands() {
   return operands;
 }
 // A tile has some columns of all rows: a row needs those before it.
-Tiling CausalConvOp::getTiling(StepKind) { return {.tiles = ceilDiv(widthOf(getX()), kConvColumns)}; }
+Tiling CausalConvOp::getTiling(StepKind) {
+  return {.tiles = ceilDiv(widthOf(getX()), kConvColumns)};
+}
 Cost CausalConvOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()),
           .flopsPerRow = matrixFlops(*this, getWeightAttr()) + 4 * widthOf(getX()),
           .stateBytes = slotBytes(*this, getStateAttr())};
 }
-void CausalConvOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
-  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
-  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
-}
+void CausalConvOp::getEffects(Effects& effects) { addRecurrentEffects(effects, *this); }
 
 Operands GatedDeltaOp::getKernelOperands() {
   Operands operands = {input("qkv", getQkv()), input("gate", getGate()), input("beta", getBeta()),
@@ -350,10 +358,7 @@ Cost GatedDeltaOp::getCost() {
           .flopsPerRow = 7 * heads.valueHeads * heads.keyDim * heads.valueDim,
           .stateBytes = slotBytes(*this, getStateAttr())};
 }
-void GatedDeltaOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
-  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
-  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
-}
+void GatedDeltaOp::getEffects(Effects& effects) { addRecurrentEffects(effects, *this); }
 
 Operands ActivationOp::getKernelOperands() { return {input("x", getX()), output("y", getY())}; }
 Tiling ActivationOp::getTiling(StepKind) { return perRow(); }

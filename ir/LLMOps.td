@@ -325,7 +325,8 @@ def LLM_CausalConvOp : LLM_ComputeOp<"causal_conv", [AllTypesMatch<["x", "y"]>,
     y_t = activation(w_0 x_{t-n+1} + ... + w_{n-1} x_t) for a weight of n rows: row i holds the factors of what came
     n - 1 - i tokens before. The state is what the next token needs: x of the last n - 1 tokens, oldest first. Before a
     sequence's first token it is zero, which whoever hands out its slot sees to. Products are added oldest first, so
-    rows of one step and of several give the same bits.
+    rows of one step and of several give the same bits. In a verify step the tokens before a row are its ancestors, then
+    those of the state, which stays as it is.
     ```mlir
     llm.state @conv : !llm.recurrent<3x8192xf32> layers 0:3
     %c = llm.causal_conv %qkv, %rows, @conv, @conv1d silu : tensor<?x8192xf32>
@@ -350,7 +351,8 @@ def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "bet
 
     `qkv` has all heads of q, then those of k, then those of v, which may be a multiple: heads of v that follow each
     other share one of q and k. `gate` and `beta` have one number per head of v. The tokens of a sequence are taken one
-    after another, and sums over key_dim are in its order, so rows of one step and of several give the same bits.
+    after another, and sums over key_dim are in its order, so rows of one step and of several give the same bits. In a
+    verify step a row continues the S that its parent left, and the state stays as it is.
     ```mlir
     llm.state @delta : !llm.recurrent<32x128x128xf32> layers 0:3
     %y = llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6

@@ -4,6 +4,9 @@
 // A tile is some columns of a state and all rows of the step. Rows of one sequence are adjacent, so
 // a tile takes the sequences one after another, and the tokens of each in order. Columns do not
 // meet in any sum, so how they are cut into tiles and vectors does not show in the bits.
+//
+// In verify steps the rows are tokens of trees, and the slots are only read. Each row goes the way
+// from its sequence's last token through its ancestors, with the operations of decode.
 #include <cmath>
 
 #include "codegen/cpu/Kernels.h"
@@ -22,16 +25,25 @@ void forSequences(KernelBuilder& k, int64_t slotElements,
   k.whileLess(k.ci(0), numRows, [&](Value first) {
     Value seq = k.inputOf("seq", first);
     // The end moves on as long as every row before it is of the sequence.
-    Value end = k.loop(k.add(first, 1), numRows, 1, k.add(first, 1), [&](Value r, ValueRange state) {
-      Value same = k.cmp(arith::CmpIPredicate::eq, k.inputOf("seq", r), seq);
-      Value next = k.cmp(arith::CmpIPredicate::eq, state[0], r);
-      Value both = arith::AndIOp::create(k.builder(), r.getLoc(), same, next);
-      return Values{k.select(both, k.add(state[0], 1), state[0])};
-    })[0];
+    Value end =
+        k.loop(k.add(first, 1), numRows, 1, k.add(first, 1), [&](Value r, ValueRange state) {
+          Value same = k.cmp(arith::CmpIPredicate::eq, k.inputOf("seq", r), seq);
+          Value next = k.cmp(arith::CmpIPredicate::eq, state[0], r);
+          Value both = arith::AndIOp::create(k.builder(), r.getLoc(), same, next);
+          return Values{k.select(both, k.add(state[0], 1), state[0])};
+        })[0];
     Value number = k.loadI32(k.offset(k.operand("slots"), k.mul(seq, sizeof(int32_t))));
     body(first, end, k.rowPtr(k.operand("state"), number, slotElements));
     return end;
   });
+}
+
+bool verifies(const KernelBuilder& k) { return k.shape().kind == llm::StepKind::verify; }
+
+/// The row that `row` continues; -1 of one that continues none, or where `row` is -1 itself.
+Value parentOf(KernelBuilder& k, Value row) {
+  Value none = k.cmp(arith::CmpIPredicate::slt, row, k.ci(0));
+  return k.select(none, row, k.inputOf("parent", k.max(row, k.ci(0))));
 }
 
 /// Some columns of one sequence at a time: what came before stays in registers.
@@ -49,7 +61,12 @@ class ConvFrame {
     Value begin = k_.mul(k_.tileBegin(), llm::kConvColumns);
     Value end = k_.min(k_.mul(k_.tileEnd(), llm::kConvColumns), k_.ci(width_));
     forSequences(k_, (taps_ - 1) * width_, [&](Value first, Value last, Value slot) {
-      k_.loop(begin, end, lanes_, [&](Value column) { emitColumns(column, first, last, slot); });
+      k_.loop(begin, end, lanes_, [&](Value column) {
+        if (verifies(k_))
+          emitTree(column, first, last, slot);
+        else
+          emitTokens(column, first, last, slot);
+      });
     });
   }
 
@@ -58,25 +75,55 @@ class ConvFrame {
     return k_.offset(k_.offset(rows, row * width_ * 4), k_.mul(column, 4));
   }
 
-  void emitColumns(Value column, Value first, Value end, Value slot) {
-    Values weights, past;  // oldest first
+  /// Oldest first, as all of a column's numbers are.
+  Values weightsOf(Value column) {
+    Values weights;
     for (int64_t t = 0; t < taps_; ++t) {
       Value element = k_.add(column, t * width_);
       Value from = k_.offset(k_.operand("weight"), k_.mul(element, storageBytes(storage_)));
       weights.push_back(k_.loadAs(storage_, from, lanes_));
     }
-    for (int64_t t = 0; t + 1 < taps_; ++t)
-      past.push_back(k_.loadF32(at(slot, t, column), lanes_));
+    return weights;
+  }
+
+  /// y of row r, from it and the tokens before it.
+  void emitRow(Value r, Value column, const Values& window, const Values& weights) {
+    Value sum = k_.mulf(window[0], weights[0]);
+    for (int64_t t = 1; t < taps_; ++t) sum = k_.fma(window[t], weights[t], sum);
+    k_.store(emitActivationValue(k_, activation_, sum), at(k_.rowOf("y", r), 0, column), 4);
+  }
+
+  void emitTokens(Value column, Value first, Value end, Value slot) {
+    const Values weights = weightsOf(column);
+    Values past;
+    for (int64_t t = 0; t + 1 < taps_; ++t) past.push_back(k_.loadF32(at(slot, t, column), lanes_));
     past = k_.loop(first, end, 1, past, [&](Value r, ValueRange state) {
       Values window(state);
       window.push_back(k_.loadF32(at(k_.rowOf("x", r), 0, column), lanes_));
-      Value sum = k_.mulf(window[0], weights[0]);
-      for (int64_t t = 1; t < taps_; ++t) sum = k_.fma(window[t], weights[t], sum);
-      k_.store(emitActivationValue(k_, activation_, sum), at(k_.rowOf("y", r), 0, column), 4);
+      emitRow(r, column, window, weights);
       window.erase(window.begin());
       return window;
     });
     for (int64_t t = 0; t + 1 < taps_; ++t) k_.store(past[t], at(slot, t, column), 4);
+  }
+
+  void emitTree(Value column, Value first, Value end, Value slot) {
+    const Values weights = weightsOf(column);
+    k_.loop(first, end, 1, [&](Value r) {
+      Values window(taps_);
+      window.back() = k_.loadF32(at(k_.rowOf("x", r), 0, column), lanes_);
+      Value token = r, kept = k_.ci(taps_ - 1);  // behind the state's row that is to come next
+      for (int64_t t = taps_ - 2; t >= 0; --t) {
+        token = parentOf(k_, token);
+        Value before = k_.cmp(arith::CmpIPredicate::slt, token, k_.ci(0));
+        kept = k_.select(before, k_.add(kept, -1), kept);
+        // An ancestor's x, or what the state has.
+        Value row = k_.rowOf("x", k_.max(token, k_.ci(0)));
+        Value from = k_.select(before, k_.rowPtr(slot, kept, width_), row);
+        window[t] = k_.loadF32(at(from, 0, column), lanes_);
+      }
+      emitRow(r, column, window, weights);
+    });
   }
 
   KernelBuilder& k_;
@@ -113,9 +160,15 @@ class DeltaFrame {
       forSequences(k_, slotElements, [&](Value first, Value end, Value slot) {
         Value element = k_.add(k_.mul(head, heads_.keyDim * heads_.valueDim), column);
         Value columns = k_.offset(slot, k_.mul(element, 4));
-        copy(columns, heads_.valueDim, state_, columns_);
-        k_.loop(first, end, 1, [&](Value r) { emitToken(r, head, column, rate); });
-        copy(state_, columns_, columns, heads_.valueDim);
+        auto begin = [&] { copy(columns, heads_.valueDim, state_, columns_); };
+        auto token = [&](Value r) { emitToken(r, head, column, rate); };
+        if (verifies(k_)) {
+          emitTree(first, end, begin, token);
+        } else {
+          begin();
+          k_.loop(first, end, 1, token);
+          copy(state_, columns_, columns, heads_.valueDim);
+        }
       });
     });
   }
@@ -132,6 +185,31 @@ class DeltaFrame {
         k_.store(k_.loadF32(k_.offset(k_.rowPtr(from, i, fromStride), c * 4), lanes_),
                  k_.offset(k_.rowPtr(to, i, toStride), c * 4), 4);
     });
+  }
+
+  /// token(r) of every row, each after its ancestors, which come before it in the step. A row that
+  /// continues the one before it finds its state in place; another begins anew, and its ancestors
+  /// write their results again, the same bits.
+  void emitTree(Value first, Value end, const std::function<void()>& begin,
+                const std::function<void(Value)>& token) {
+    k_.loop(first, end, 1, [&](Value r) {
+      Value jumps = k_.cmp(arith::CmpIPredicate::ne, parentOf(k_, r), k_.add(r, -1));
+      Value isFirst = k_.cmp(arith::CmpIPredicate::eq, r, first);
+      Value anew = arith::OrIOp::create(k_.builder(), r.getLoc(), jumps, isFirst);
+      k_.ifThen(anew, begin);
+      k_.loop(k_.select(anew, first, r), k_.add(r, 1), 1,
+              [&](Value t) { k_.ifThen(isOnBranch(t, r), [&] { token(t); }); });
+    });
+  }
+
+  /// Whether t is r or an ancestor of it. The way up passes no row twice.
+  Value isOnBranch(Value t, Value r) {
+    Value at = k_.loop(t, r, 1, r, [&](Value, ValueRange state) {
+      // As soon as it is at t or above, it stays.
+      Value below = k_.cmp(arith::CmpIPredicate::sgt, state[0], t);
+      return Values{k_.select(below, parentOf(k_, state[0]), state[0])};
+    })[0];
+    return k_.cmp(arith::CmpIPredicate::eq, at, t);
   }
 
   /// to[0..keyDim) = x / sqrt(|x|^2 + eps) * factor
@@ -222,8 +300,8 @@ class DeltaFrame {
   const float eps_;
   const int64_t parts_, columns_, lanes_;  // tiles of a head; columns of a tile
   int64_t vectors_;
-  Value state_;         // [keyDim, columns_]
-  Value query_, key_;   // [keyDim], normalised
+  Value state_;        // [keyDim, columns_]
+  Value query_, key_;  // [keyDim], normalised
 };
 
 }  // namespace

@@ -40,7 +40,8 @@ class Layer {
     for (auto weight : model_.getOps<llm::WeightOp>()) {
       const bool matrix = weight.getKind() == llm::WeightKind::matrix;
       const std::vector<float> values = weights(weight, -1);
-      Buffer& to = *(weights_[weight.getSymName().str()] = std::make_unique<Buffer>(values.size() * 4));
+      Buffer& to =
+          *(weights_[weight.getSymName().str()] = std::make_unique<Buffer>(values.size() * 4));
       for (size_t i = 0; i < values.size(); ++i)
         llmrt::storeFromF32(matrix ? convType : llmrt::DType::kF32,
                             static_cast<uint8_t*>(to.data()), static_cast<int64_t>(i), values[i]);
@@ -57,31 +58,45 @@ class Layer {
   llm::ModelOp model() { return model_; }
 
   /// One step of so many rows of each sequence: `part` i are the next tokens of sequence i. The
-  /// second kernel takes what the first gave, or `conv` instead.
+  /// second kernel takes what the first gave, or `conv` instead. In verify steps the tokens are
+  /// trees; `parents` are numbers of rows of the same sequence.
   std::vector<Results> step(const std::string& kind, const std::vector<Tokens>& parts,
-                            const Matrix* conv = nullptr) {
-    std::vector<int32_t> seq;
+                            const Matrix* conv = nullptr,
+                            const std::vector<std::vector<int32_t>>& parents = {}) {
+    std::vector<int32_t> seq, parent;
     Tokens all;
     for (size_t i = 0; i < parts.size(); ++i) {
+      if (!parents.empty())
+        for (int32_t p : parents[i])
+          parent.push_back(p < 0 ? -1 : p + static_cast<int32_t>(seq.size()));
       seq.insert(seq.end(), static_cast<size_t>(parts[i].x.rows), static_cast<int32_t>(i));
-      append(all.x, parts[i].x);
-      append(all.gate, parts[i].gate);
-      append(all.beta, parts[i].beta);
+      append(all, parts[i]);
     }
     const LlmcStep step{.num_rows = all.x.rows,
                         .num_sequences = static_cast<int64_t>(parts.size())};
     Buffer x = bufferOf(all.x), gate = bufferOf(all.gate), beta = bufferOf(all.beta);
     Buffer convolved(static_cast<size_t>(all.x.rows * deltaStride(shape_.qkvWidth()) * 4));
     Buffer y(static_cast<size_t>(all.x.rows * deltaStride(shape_.outputWidth()) * 4));
+    std::map<std::string, void*> operands = {{"seq", seq.data()}, {"slots", slots_}};
+    if (!parents.empty()) operands["parent"] = parent.data();
+    auto with = [&](std::map<std::string, void*> others) {
+      others.insert(operands.begin(), operands.end());
+      return others;
+    };
     run("conv_" + kind, step,
-        {{"x", x.data()}, {"weight", weights_["conv1d"]->data()}, {"seq", seq.data()},
-         {"slots", slots_}, {"state", conv_.data()}, {"y", convolved.data()}});
+        with({{"x", x.data()},
+              {"weight", weights_["conv1d"]->data()},
+              {"state", conv_.data()},
+              {"y", convolved.data()}}));
     Buffer given = conv ? bufferOf(*conv) : Buffer(0);
     run("delta_" + kind, step,
-        {{"qkv", conv ? given.data() : convolved.data()}, {"gate", gate.data()},
-         {"beta", beta.data()}, {"a_log", weights_["a_log"]->data()},
-         {"dt_bias", weights_["dt_bias"]->data()}, {"seq", seq.data()}, {"slots", slots_},
-         {"state", delta_.data()}, {"y", y.data()}});
+        with({{"qkv", conv ? given.data() : convolved.data()},
+              {"gate", gate.data()},
+              {"beta", beta.data()},
+              {"a_log", weights_["a_log"]->data()},
+              {"dt_bias", weights_["dt_bias"]->data()},
+              {"state", delta_.data()},
+              {"y", y.data()}}));
     std::vector<Results> results;
     int64_t row = 0;
     for (const Tokens& part : parts) {
@@ -100,6 +115,12 @@ class Layer {
       EXPECT_EQ(slot(conv_, convElements_, number), std::vector<float>(convElements_));
       EXPECT_EQ(slot(delta_, deltaElements_, number), std::vector<float>(deltaElements_));
     }
+  }
+
+  static void append(Tokens& to, const Tokens& more) {
+    append(to.x, more.x);
+    append(to.gate, more.gate);
+    append(to.beta, more.beta);
   }
 
  private:
@@ -191,8 +212,9 @@ class GatedDeltaShapes : public testing::TestWithParam<Case> {
   }
   static llmrt::DType convType() {
     const std::string type = GetParam().convType;
-    return type == "f32" ? llmrt::DType::kF32
-                         : type == "f16" ? llmrt::DType::kF16 : llmrt::DType::kBF16;
+    return type == "f32"   ? llmrt::DType::kF32
+           : type == "f16" ? llmrt::DType::kF16
+                           : llmrt::DType::kBF16;
   }
   /// Factors up to 0.8; rates from 0.1 to 3, as e^a_log; biases up to 1.
   static WeightSource weights() {
@@ -247,7 +269,8 @@ TEST_P(GatedDeltaShapes, GiveTheSameBitsInStepsOfAnyLengthAndKind) {
     // Chunks, and steps of several sequences: 5 tokens of each, 2, 1, then what is left.
     layer.reset();
     int64_t begin = 0;
-    for (const auto& [kind, length] : {std::pair{"prefill", 5}, {"decode", 2}, {"decode", 1}, {"prefill", 11}}) {
+    for (const auto& [kind, length] :
+         {std::pair{"prefill", 5}, {"decode", 2}, {"decode", 1}, {"prefill", 11}}) {
       std::vector<Tokens> parts;
       for (const Tokens& text : texts) parts.push_back(part(text, begin, begin + length));
       const std::vector<Results> got = layer.step(kind, parts);
@@ -266,6 +289,68 @@ TEST_P(GatedDeltaShapes, GiveTheSameBitsInStepsOfAnyLengthAndKind) {
   }
 }
 
+TEST_P(GatedDeltaShapes, GiveARowOfATreeTheBitsOfItsBranchDecodedAlone) {
+  const DeltaShape& shape = GetParam().shape;
+  const std::string model = deltaModel(shape, GetParam().convType);
+  std::mt19937 rng(13);
+  auto tokens = [&](int64_t length) {
+    return Tokens{random(length, shape.qkvWidth(), 2, rng),
+                  random(length, shape.valueHeads, 9, rng),
+                  random(length, shape.valueHeads, 5, rng)};
+  };
+  // One sequence has a text before its tree, the other begins with it. A chain first, then rows
+  // that continue any row before them, or none.
+  const std::vector<Tokens> texts = {tokens(5), part(tokens(1), 0, 0)};
+  const std::vector<Tokens> trees = {tokens(14), tokens(6)};
+  std::vector<std::vector<int32_t>> parents = {{-1, 0, 1, 2}, {-1, -1}};
+  for (size_t s : {0, 1})
+    while (static_cast<int64_t>(parents[s].size()) < trees[s].x.rows)
+      parents[s].push_back(static_cast<int32_t>(rng() % (parents[s].size() + 1)) - 1);
+  auto row = [&](const std::vector<float>& all, int64_t r, int64_t width) {
+    return std::vector<float>(all.begin() + r * width, all.begin() + (r + 1) * width);
+  };
+  for (const cpu::CpuTarget& target : runnableTargets()) {
+    SCOPED_TRACE(target.name);
+    Layer layer(model, shape, convType(), weights(), target);
+    ASSERT_TRUE(layer.loaded());
+    layer.step("prefill", texts);
+    const std::vector<float> before[] = {layer.convState(0), layer.deltaState(0)};
+    const std::vector<Results> got = layer.step("verify", trees, nullptr, parents);
+    EXPECT_EQ(layer.convState(0), before[0]);
+    EXPECT_EQ(layer.deltaState(0), before[1]);
+    EXPECT_EQ(layer.deltaState(1), std::vector<float>(before[1].size()));
+    layer.expectOthersUntouched();
+    for (size_t s : {0, 1})
+      for (int32_t last = 0; last < trees[s].x.rows; ++last) {
+        std::vector<int32_t> branch;
+        for (int32_t r = last; r >= 0; r = parents[s][static_cast<size_t>(r)])
+          branch.insert(branch.begin(), r);
+        layer.reset();
+        layer.step("prefill", texts);
+        std::vector<Tokens> parts = {part(trees[0], 0, 0), part(trees[1], 0, 0)};
+        Results alone;
+        Tokens accepted = parts[s];
+        for (int32_t r : branch) {
+          parts[s] = part(trees[s], r, r + 1);
+          alone = layer.step("decode", parts)[s];
+          Layer::append(accepted, parts[s]);
+        }
+        ASSERT_EQ(row(got[s].conv, last, shape.qkvWidth()), alone.conv) << s << ", row " << last;
+        ASSERT_EQ(row(got[s].delta, last, shape.outputWidth()), alone.delta)
+            << s << ", row " << last;
+        if (last % 5 != 3) continue;
+        // A commit step takes the branch at once, from where the text ended.
+        const std::vector<float> after[] = {layer.convState(s), layer.deltaState(s)};
+        layer.reset();
+        layer.step("prefill", texts);
+        parts[s] = accepted;
+        layer.step("commit", parts);
+        EXPECT_EQ(layer.convState(s), after[0]) << s << ", row " << last;
+        EXPECT_EQ(layer.deltaState(s), after[1]) << s << ", row " << last;
+      }
+  }
+}
+
 TEST_P(GatedDeltaShapes, AreNearTheEvaluator) {
   const DeltaShape& shape = GetParam().shape;
   std::mt19937 rng(12);
@@ -281,8 +366,8 @@ TEST_P(GatedDeltaShapes, AreNearTheEvaluator) {
   KvState state;
   std::vector<Row> rows;
   for (int32_t r = 0; r < length; ++r) rows.push_back({0, r, 0});
-  const Matrix conv = evaluator.evaluateOp(kernelOpOf(layer.model(), "conv_prefill"), {text.x},
-                                           rows, state, 0);
+  const Matrix conv =
+      evaluator.evaluateOp(kernelOpOf(layer.model(), "conv_prefill"), {text.x}, rows, state, 0);
   // A chain of `taps` products up to 1.6, then exp and a quotient.
   const double convTolerance =
       static_cast<double>(shape.taps + 12) * 0x1p-24 * 1.6 * static_cast<double>(shape.taps);
@@ -292,7 +377,8 @@ TEST_P(GatedDeltaShapes, AreNearTheEvaluator) {
   // makes no error of the state larger; it adds those of two sums over keyDim, of a norm, and of
   // exp, each of the size of a column of the state or of v.
   auto op = kernelOpOf(layer.model(), "delta_prefill");
-  auto stateOp = llvm::cast<llm::StateOp>(mlir::SymbolTable::lookupSymbolIn(layer.model(), "delta"));
+  auto stateOp =
+      llvm::cast<llm::StateOp>(mlir::SymbolTable::lookupSymbolIn(layer.model(), "delta"));
   Matrix kernels(length, shape.qkvWidth());
   kernels.values = got.conv;
   double most = 0, tolerance = 0;
@@ -317,14 +403,13 @@ TEST_P(GatedDeltaShapes, AreNearTheEvaluator) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , GatedDeltaShapes,
-    testing::Values(Case{"heads_of_128", {2, 4, 128, 128}},
-                    Case{"whole_vectors_bf16", {1, 3, 16, 48, 4}, "bf16"},
-                    Case{"off_the_edges", {2, 4, 12, 20}},
-                    Case{"odd_f16", {3, 3, 19, 5, 4}, "f16"},
-                    Case{"two_taps", {1, 1, 33, 32, 2}}),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(, GatedDeltaShapes,
+                         testing::Values(Case{"heads_of_128", {2, 4, 128, 128}},
+                                         Case{"whole_vectors_bf16", {1, 3, 16, 48, 4}, "bf16"},
+                                         Case{"off_the_edges", {2, 4, 12, 20}},
+                                         Case{"odd_f16", {3, 3, 19, 5, 4}, "f16"},
+                                         Case{"two_taps", {1, 1, 33, 32, 2}}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace llmc::test

@@ -1,6 +1,7 @@
 // The meaning of each op.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <stdexcept>
 
@@ -32,7 +33,8 @@ class OpEvaluator {
         kv_(kv),
         layer_(layer),
         symbols_(symbols),
-        inTrees_(kind == StepKind::verify || kind == StepKind::commit) {}
+        inTrees_(kind == StepKind::verify || kind == StepKind::commit),
+        verifies_(kind == StepKind::verify) {}
 
   Matrix evaluate(Operation* op, const std::vector<Matrix>& in) {
     return llvm::TypeSwitch<Operation*, Matrix>(op)
@@ -494,21 +496,38 @@ class OpEvaluator {
     return y;
   }
 
+  /// body(row, slot) for every row: in a verify step after those of its branch, in a copy of the
+  /// slot that is dropped.
+  void forRecurrent(FlatSymbolRefAttr symbol,
+                    const std::function<void(int64_t, std::vector<float>&)>& body) {
+    for (int64_t r = 0; r < static_cast<int64_t>(rows_.size()); ++r) {
+      std::vector<float>& slot = kv_.recurrent(state(symbol), layer_, rows_[r].seq);
+      if (!verifies_) {
+        body(r, slot);
+        continue;
+      }
+      std::vector<int64_t> branch;
+      for (int64_t i = r; i >= 0; i = rows_[i].parent) branch.push_back(i);
+      std::vector<float> copy = slot;
+      for (int64_t row : llvm::reverse(branch)) body(row, copy);
+    }
+  }
+
   Matrix causalConv(const Matrix& x, CausalConvOp op) {
     const std::vector<float>& w = weight(op.getWeightAttr());
     const auto taps = static_cast<int64_t>(w.size()) / x.cols;
     Matrix y(x.rows, x.cols);
-    for (int64_t r = 0; r < x.rows; ++r) {
-      // The last tokens before the row, oldest first, and the row itself.
-      std::vector<float>& past = kv_.recurrent(state(op.getStateAttr()), layer_, rows_[r].seq);
+    // `past`: the last tokens before the row, oldest first.
+    forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& past) {
       past.insert(past.end(), x.row(r), x.row(r) + x.cols);
       for (int64_t c = 0; c < x.cols; ++c) {
         Acc sum = 0;
-        for (int64_t t = 0; t < taps; ++t) sum += Acc(past[t * x.cols + c]) * Acc(w[t * x.cols + c]);
+        for (int64_t t = 0; t < taps; ++t)
+          sum += Acc(past[t * x.cols + c]) * Acc(w[t * x.cols + c]);
         y.row(r)[c] = static_cast<float>(activate(op.getActivation(), sum));
       }
       past.erase(past.begin(), past.begin() + x.cols);
-    }
+    });
     return y;
   }
 
@@ -527,8 +546,7 @@ class OpEvaluator {
     const std::vector<float>&aLog = weight(op.getALogAttr()), &dtBias = weight(op.getDtBiasAttr());
     const Acc eps = static_cast<Acc>(op.getEps().convertToDouble());
     Matrix y(qkv.rows, heads * valueDim);
-    for (int64_t r = 0; r < qkv.rows; ++r) {
-      std::vector<float>& slot = kv_.recurrent(state(op.getStateAttr()), layer_, rows_[r].seq);
+    forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& slot) {
       for (int64_t h = 0; h < heads; ++h) {
         const float* q = qkv.row(r) + h / (heads / keyHeads) * keyDim;
         const float* v = qkv.row(r) + 2 * keyHeads * keyDim + h * valueDim;
@@ -551,7 +569,7 @@ class OpEvaluator {
           y.row(r)[h * valueDim + c] = static_cast<float>(out / std::sqrt(Acc(keyDim)));
         }
       }
-    }
+    });
     return y;
   }
 
@@ -613,7 +631,8 @@ class OpEvaluator {
   KvState& kv_;
   int64_t layer_;
   const SymbolMap& symbols_;
-  const bool inTrees_;  // rows have slots and parents
+  const bool inTrees_;   // rows have slots and parents
+  const bool verifies_;  // recurrent states stay as they are
 };
 
 }  // namespace

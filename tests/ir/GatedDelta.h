@@ -23,25 +23,29 @@ struct DeltaShape {
 /// Floats from one row of a buffer to the next.
 inline int64_t deltaStride(int64_t width) { return (width + 15) / 16 * 16 + 16; }
 
-/// Kernels @conv_KIND and @delta_KIND of prefill and decode, the convolution's weight in
-/// `convType`.
+/// Kernels @conv_KIND and @delta_KIND of prefill, decode, verify and commit, the convolution's
+/// weight in `convType`.
 inline std::string deltaModel(const DeltaShape& s, const std::string& convType = "f32") {
   auto n = [](int64_t v) { return std::to_string(v); };
   auto rows = [&](int64_t width) { return "tensor<?x" + n(width) + "xf32>"; };
   const std::string heads = n(s.valueHeads), qkv = rows(s.qkvWidth()), gate = rows(s.valueHeads),
                     y = rows(s.outputWidth());
   std::string text =
-      "llm.model @m architecture \"x\" hidden_size 64 intermediate_size 64 num_heads 4 num_kv_heads "
+      "llm.model @m architecture \"x\" hidden_size 64 intermediate_size 64 num_heads 4 "
+      "num_kv_heads "
       "2 head_dim 16 num_layers 1 vocab_size 50 max_seq_len 256 max_batch 4 {\n"
-      "  llm.weight @conv1d matrix \"c\" : tensor<" + n(s.taps) + "x" + n(s.qkvWidth()) + "x" +
-      convType + ">\n  llm.weight @a_log bias \"a\" : tensor<" + heads + "xf32>\n" +
+      "  llm.weight @conv1d matrix \"c\" : tensor<" +
+      n(s.taps) + "x" + n(s.qkvWidth()) + "x" + convType +
+      ">\n  llm.weight @a_log bias \"a\" : tensor<" + heads + "xf32>\n" +
       "  llm.weight @dt_bias bias \"d\" : tensor<" + heads + "xf32>\n" +
       "  llm.state @conv : !llm.recurrent<" + n(s.taps - 1) + "x" + n(s.qkvWidth()) +
       "xf32> layers 0:1\n  llm.state @delta : !llm.recurrent<" + heads + "x" + n(s.keyDim) + "x" +
       n(s.valueDim) + "xf32> layers 0:1\n";
-  for (const auto& [kind, maxRows] : {std::pair{"prefill", "512"}, {"decode", "16"}}) {
+  for (const auto& [kind, maxRows] :
+       {std::pair{"prefill", "512"}, {"decode", "16"}, {"verify", "64"}, {"commit", "64"}}) {
     auto kernel = [&](const std::string& name, const std::string& strides,
-                      const std::string& arguments, const std::string& op, const std::string& type) {
+                      const std::string& arguments, const std::string& op,
+                      const std::string& type) {
       text += "  llm.kernel @" + name + "_" + kind + " " + kind + " max_rows " + maxRows +
               " row_strides [" + strides + "] {\n  ^bb0(" + arguments +
               ", %rows: !llm.rows):\n    %y = " + op + "\n    llm.yield %y : " + type + "\n  }\n";
@@ -85,7 +89,8 @@ class GatedDeltaGolden {
   /// What the oracle itself errs by at most, in floats, in the numbers `name`.
   double error(const char* name) const { return json_.at("float32_error").at(name); }
   WeightSource weights() const {
-    return [this](llm::WeightOp weight, int64_t) { return values(weight.getSymName().str().c_str()); };
+    return
+        [this](llm::WeightOp weight, int64_t) { return values(weight.getSymName().str().c_str()); };
   }
 
   /// `got` is within the oracle's own error of what it gives, plus as much for ours.

@@ -1,7 +1,6 @@
 // What linear attention means: the numbers that the oracle gives, whatever the steps.
-#include "tests/ir/GatedDelta.h"
-
 #include "mlir/Parser/Parser.h"
+#include "tests/ir/GatedDelta.h"
 
 namespace llmc::test {
 namespace {
@@ -67,6 +66,44 @@ TEST_F(GatedDelta, GivesTheSameInStepsOfAnyLength) {
   // Another sequence began from nothing.
   EXPECT_EQ(step("delta_decode", {conv, gate, beta}, 0, 1, 1, parts).values,
             std::vector<float>(expected[1].row(0), expected[1].row(1)));
+}
+
+TEST_F(GatedDelta, OfATreeIsThatOfEachBranchAndLeavesTheState) {
+  const Matrix x = golden_.rows("x"), conv = golden_.rows("conv"), gate = golden_.rows("gate"),
+               beta = golden_.rows("beta");
+  KvState begun;
+  step("conv_prefill", {x}, 0, 2, 0, begun);
+  step("delta_prefill", {conv, gate, beta}, 0, 2, 0, begun);
+  // Rows 2 to 6 as a tree: 2 and 4 follow the text, 3 and 5 follow 2, 6 follows 3. Step rows count
+  // from 0.
+  const std::vector<Row> tree = {{.pos = 2, .slot = 2, .parent = -1},
+                                 {.pos = 3, .slot = 3, .parent = 0},
+                                 {.pos = 2, .slot = 4, .parent = -1},
+                                 {.pos = 3, .slot = 5, .parent = 0},
+                                 {.pos = 4, .slot = 6, .parent = 1}};
+  auto rest = [](const Matrix& m) {
+    Matrix out(5, m.cols);
+    out.values = std::vector<float>(m.row(2), m.row(7));
+    return out;
+  };
+  KvState verified = begun;
+  const Matrix convs =
+      evaluator_->evaluateOp(kernelOpOf(model_, "conv_verify"), {rest(x)}, tree, verified, 0);
+  const Matrix deltas = evaluator_->evaluateOp(
+      kernelOpOf(model_, "delta_verify"), {rest(conv), rest(gate), rest(beta)}, tree, verified, 0);
+  EXPECT_EQ(verified.recurrent(stateOp("conv"), 0, 0), begun.recurrent(stateOp("conv"), 0, 0));
+  EXPECT_EQ(verified.recurrent(stateOp("delta"), 0, 0), begun.recurrent(stateOp("delta"), 0, 0));
+  for (const std::vector<int64_t>& branch : {std::vector<int64_t>{2, 3, 6}, {2, 5}, {4}}) {
+    KvState state = begun;
+    Matrix c, d;
+    for (int64_t row : branch) {
+      c = step("conv_decode", {x}, row, row + 1, 0, state);
+      d = step("delta_decode", {conv, gate, beta}, row, row + 1, 0, state);
+    }
+    const int64_t last = branch.back() - 2;
+    EXPECT_TRUE(std::equal(c.row(0), c.row(1), convs.row(last))) << last;
+    EXPECT_TRUE(std::equal(d.row(0), d.row(1), deltas.row(last))) << last;
+  }
 }
 
 TEST_F(GatedDelta, ReadsAndWritesItsStateOncePerSequence) {

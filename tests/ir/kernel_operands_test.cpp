@@ -111,6 +111,9 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       llm.kv_write %one, %one, %rows, @kv : tensor<?x4xf32>, tensor<?x4xf32>
       %q = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @w8, @w4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
       %a = llm.attention %q, %rows, @kv scale 0.5 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %cc = llm.causal_conv %h, %rows, @conv, @conv1d silu : tensor<?x8xf32>
+      %two = llm.linear %h, @w2 : tensor<?x8xf32> -> tensor<?x2xf32>
+      %gd = llm.gated_delta %cc, %two, %two, %rows, @delta, @b2, @b2 eps 1.0e-6 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
       llm.yield %a : tensor<?x8xf32>
     }
     %z = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -213,6 +216,12 @@ const Lists kTrees = {
     {"attention",
      {"arena q", "input parent", "input pos", "input slot", "input seq", "block_table block_table",
       "keys keys", "values values", "write arena y"}},
+    {"causal_conv",
+     {"arena x", "weights weight", "input parent", "input seq", "slots slots", "recurrent state",
+      "write arena y"}},
+    {"gated_delta",
+     {"arena qkv", "arena gate", "arena beta", "weights a_log", "weights dt_bias", "input parent",
+      "input seq", "slots slots", "recurrent state", "write arena y"}},
     {"kv_move",
      {"input pos", "input slot", "input seq", "block_table block_table", "read_write keys keys",
       "read_write values values"}},
