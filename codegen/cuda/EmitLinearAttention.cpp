@@ -8,7 +8,7 @@ namespace llmc::cuda {
 
 namespace {
 
-constexpr int64_t kThreads = 128;       // kConvThreads and kDeltaThreads
+constexpr int64_t kThreads = 128;         // kConvThreads and kDeltaThreads
 constexpr int64_t kColumnsPerBlock = 32;  // of a head's state
 
 Functions sequenceKernel(const std::string& body, int64_t blocks) {
@@ -23,13 +23,12 @@ Functions sequenceKernel(const std::string& body, int64_t blocks) {
 
 Functions emit(llm::CausalConvOp op, const KernelForm& form) {
   const llm::Matrix weight = llm::matrixOf(op, op.getWeightAttr());
-  return sequenceKernel(
-      fmt::format("causalConv<{}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
-                  storageName(weight.type), weight.cols, weight.rows,
-                  activationName(op.getActivation()), form.stride("x"), form.stride("y"),
-                  form.in("x"), form.any("weight"), form.slotRows(), form.any("state"),
-                  form.out("y")),
-      ceilDiv(weight.cols, kThreads));
+  return sequenceKernel(fmt::format("causalConv<{}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
+                                    storageName(weight.type), weight.cols, weight.rows,
+                                    activationName(op.getActivation()), form.stride("x"),
+                                    form.stride("y"), form.in("x"), form.any("weight"),
+                                    form.slotRows(), form.any("state"), form.out("y")),
+                        ceilDiv(weight.cols, kThreads));
 }
 
 Functions emit(llm::GatedDeltaOp op, const KernelForm& form) {

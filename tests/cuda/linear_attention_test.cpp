@@ -60,7 +60,9 @@ void checkConv() {
     weight[i] = rounded(kDType<T>, weight[i]);
   }
   std::vector<float> state(kSlots * (kTaps - 1) * kCols), y(x.size());
-  auto at = [&](int seq, int row) { return static_cast<size_t>((seq * kMostLength + row) * kCols); };
+  auto at = [&](int seq, int row) {
+    return static_cast<size_t>((seq * kMostLength + row) * kCols);
+  };
   auto step = [&](const Rows& rows) {
     const int count = static_cast<int>(rows.seq.size());
     TestStep test(count);
@@ -74,7 +76,8 @@ void checkConv() {
                  state.data(), out.data());
            });
     for (int r = 0; r < count; ++r)
-      std::copy_n(&out[static_cast<size_t>(r * kStride)], kCols, &y[at(rows.seq[r], rows.index[r])]);
+      std::copy_n(&out[static_cast<size_t>(r * kStride)], kCols,
+                  &y[at(rows.seq[r], rows.index[r])]);
   };
   expectSameInPieces(
       step, [&] { std::fill(state.begin(), state.end(), 0.0f); },
@@ -88,7 +91,8 @@ void checkConv() {
           if (from >= 0) sum += double{x[at(s, from) + c]} * weight[t * kCols + c];
         }
         // A chain of products up to 1.6, then exp and a quotient.
-        ASSERT_NEAR(y[at(s, r) + c], sum / (1 + std::exp(-sum)), (kTaps + 12) * 0x1p-24 * 1.6 * kTaps)
+        ASSERT_NEAR(y[at(s, r) + c], sum / (1 + std::exp(-sum)),
+                    (kTaps + 12) * 0x1p-24 * 1.6 * kTaps)
             << "sequence " << s << ", row " << r << ", " << c;
       }
   // What is kept is what came last; the slots of no sequence stay.
@@ -154,9 +158,12 @@ void checkDelta() {
         const float* k = q + kKeyHeads * kKeyDim;
         const float* v = &qkv[token(s, r) * kQkv] + 2 * kKeyHeads * kKeyDim + h * kValueDim;
         double q_squares = kEps, k_squares = kEps;
-        for (int i = 0; i < kKeyDim; ++i) q_squares += double{q[i]} * q[i], k_squares += double{k[i]} * k[i];
-        const double q_scale = 1 / std::sqrt(q_squares * kKeyDim), k_scale = 1 / std::sqrt(k_squares);
-        const double time = std::log1p(std::exp(double{gate[token(s, r) * kHeads + h]} + dt_bias[h]));
+        for (int i = 0; i < kKeyDim; ++i)
+          q_squares += double{q[i]} * q[i], k_squares += double{k[i]} * k[i];
+        const double q_scale = 1 / std::sqrt(q_squares * kKeyDim),
+                     k_scale = 1 / std::sqrt(k_squares);
+        const double time =
+            std::log1p(std::exp(double{gate[token(s, r) * kHeads + h]} + dt_bias[h]));
         const double decay = std::exp(-std::exp(double{a_log[h]}) * time);
         const double strength = 1 / (1 + std::exp(-double{beta[token(s, r) * kHeads + h]}));
         std::vector<double> out(kValueDim);
@@ -181,7 +188,8 @@ void checkDelta() {
       for (int i = 0; i < kKeyDim * kValueDim; ++i)
         ASSERT_NEAR(state[kSlotOf[s] * kElements + h * kKeyDim * kValueDim + i], S[i], tolerance);
     }
-  EXPECT_TRUE(std::all_of(&state[2 * kElements], &state[3 * kElements], [](float v) { return v == 0; }));
+  EXPECT_TRUE(
+      std::all_of(&state[2 * kElements], &state[3 * kElements], [](float v) { return v == 0; }));
 }
 
 TEST(LinearAttention, TheGatedDeltaRuleIsThePlainRecurrence) {

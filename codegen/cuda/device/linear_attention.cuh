@@ -1,7 +1,7 @@
 // Linear attention by the gated delta rule (arXiv 2412.06464) and its short convolution: what reads
-// and writes recurrent states. A sequence's tokens are taken one after another, by the blocks at its
-// first row in the step: those at other rows have nothing to do. So a row's bits depend neither on
-// the other sequences nor on where a step ends.
+// and writes recurrent states. A sequence's tokens are taken one after another, by the blocks at
+// its first row in the step: those at other rows have nothing to do. So a row's bits depend neither
+// on the other sequences nor on where a step ends.
 
 /// Where a recurrent state has the sequences of a step's rows.
 struct SlotRows {
@@ -87,8 +87,8 @@ DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const
   const int end = rows.endOf(first, num_rows);
 #pragma unroll 1
   for (int row = first; row < end; ++row) {
-    const float* const q = qkv + static_cast<i64>(row) * kQkvStride +
-                           head / (kHeads / kKeyHeads) * kKeyDim;
+    const float* const q =
+        qkv + static_cast<i64>(row) * kQkvStride + head / (kHeads / kKeyHeads) * kKeyDim;
     const float* const k = q + kKeyHeads * kKeyDim;
     float q_squares = 0, k_squares = 0;
     for (int i = threadIdx.x; i < kKeyDim; i += kDeltaThreads) {
@@ -114,8 +114,7 @@ DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const
     for (int w = 0; w < kDeltaWarps; ++w) before += known[w][lane];
     const float decay =
         exponential(-rate * softplus(gate[static_cast<i64>(row) * kGateStride + head] + bias));
-    const float strength =
-        activate<kSigmoid>(beta[static_cast<i64>(row) * kBetaStride + head]);
+    const float strength = activate<kSigmoid>(beta[static_cast<i64>(row) * kBetaStride + head]);
     const float v = live ? qkv[static_cast<i64>(row) * kQkvStride + 2 * kKeyHeads * kKeyDim +
                                head * kValueDim + col]
                          : 0.0f;
