@@ -75,7 +75,7 @@ class ConvFrame {
     return k_.offset(k_.offset(rows, row * width_ * 4), k_.mul(column, 4));
   }
 
-  /// Oldest first, as all of a column's numbers are.
+  /// Oldest first, as `window` of emitRow.
   Values weightsOf(Value column) {
     Values weights;
     for (int64_t t = 0; t < taps_; ++t) {
@@ -112,7 +112,8 @@ class ConvFrame {
     k_.loop(first, end, 1, [&](Value r) {
       Values window(taps_);
       window.back() = k_.loadF32(at(k_.rowOf("x", r), 0, column), lanes_);
-      Value token = r, kept = k_.ci(taps_ - 1);  // behind the state's row that is to come next
+      Value token = r,
+            kept = k_.ci(taps_ - 1);  // rows of the state that are left, the last one next
       for (int64_t t = taps_ - 2; t >= 0; --t) {
         token = parentOf(k_, token);
         Value before = k_.cmp(arith::CmpIPredicate::slt, token, k_.ci(0));
@@ -148,8 +149,8 @@ class DeltaFrame {
         vectors_(std::min<int64_t>(columns_ / lanes_, kMostVectors)) {
     while (columns_ / lanes_ % vectors_) --vectors_;
     state_ = k.scratch(heads_.keyDim * columns_ * 4);
-    query_ = k.scratch(roundUp(heads_.keyDim, kLanes) * 4);
-    key_ = k.scratch(roundUp(heads_.keyDim, kLanes) * 4);
+    query_ = k.scratch(heads_.keyDim * 4);
+    key_ = k.scratch(heads_.keyDim * 4);
   }
 
   void emit() {
@@ -214,20 +215,18 @@ class DeltaFrame {
 
   /// to[0..keyDim) = x / sqrt(|x|^2 + eps) * factor
   void normalise(Value x, Value to, float factor) {
-    const int64_t whole = heads_.keyDim / kLanes * kLanes, tail = heads_.keyDim - whole;
-    Value sum = k_.loop(k_.ci(0), k_.ci(whole), kLanes, k_.zero(), [&](Value i, ValueRange state) {
-      Value v = k_.loadF32(k_.offset(x, k_.mul(i, 4)));
+    const int64_t lanes = lanesFor(heads_.keyDim);  // nothing behind a head is touched
+    Value begin = k_.ci(0), end = k_.ci(heads_.keyDim * 4);
+    const Values none = {k_.splat(0.0f, lanes)};
+    Value sum = k_.loop(begin, end, lanes * 4, none, [&](Value at, ValueRange state) {
+      Value v = k_.loadF32(k_.offset(x, at), lanes);
       return Values{k_.fma(v, v, state[0])};
     })[0];
-    if (tail) {
-      Value v = k_.keepLanes(k_.loadF32(k_.offset(x, whole * 4)), tail);
-      sum = k_.fma(v, v, sum);
-    }
     Value norm = k_.sqrtf(k_.addf(k_.reduceAdd(sum), k_.cf(eps_)));
-    Value scale = k_.broadcast(k_.divf(k_.cf(1.0f), norm));
-    forVectors(k_, heads_.keyDim, [&](Value at) {
-      Value v = k_.mulf(k_.loadF32(k_.offset(x, at)), scale);
-      if (factor != 1.0f) v = k_.mulf(v, k_.splat(factor));
+    Value scale = k_.broadcast(k_.divf(k_.cf(1.0f), norm), lanes);
+    k_.loop(begin, end, lanes * 4, [&](Value at) {
+      Value v = k_.mulf(k_.loadF32(k_.offset(x, at), lanes), scale);
+      if (factor != 1.0f) v = k_.mulf(v, k_.splat(factor, lanes));
       k_.store(v, k_.offset(to, at), 4);
     });
   }
