@@ -27,7 +27,8 @@ Functions emitOp(Operation* op, const KernelForm& form) {
             llm::BiasOp, llm::ScaleOp, llm::ScaleRowsOp, llm::ConcatOp, llm::RopeOp, llm::KvWriteOp,
             llm::ActivationOp, llm::MulOp, llm::AddOp, llm::LinearOp, llm::LinearResidualOp,
             llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp, llm::NormLinearOp, llm::NormLogitsOp,
-            llm::AttentionOp, llm::CausalConvOp, llm::GatedDeltaOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp, llm::HeadLinearOp>(
+            llm::AttentionOp, llm::CausalConvOp, llm::GatedDeltaOp, llm::RouteOp, llm::ExpertGluOp,
+            llm::ExpertDownOp, llm::HeadLinearOp>(
           [&](auto o) { return emit(o, form); })
       .Default([](Operation* other) {
         Functions none;
