@@ -112,7 +112,7 @@ TEST(CudaEmit, StridesAreThoseOfTheirOperands) {
 }
 
 TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
-  const Emitted delta = emit(R"(llm.kernel @delta prefill max_rows 64 row_strides [64, 16, 32, 48] {
+  const Emitted delta = emit(R"(llm.kernel @k_delta prefill max_rows 64 row_strides [64, 16, 32, 48] {
       ^bb0(%qkv: tensor<?x48xf32>, %gate: tensor<?x4xf32>, %beta: tensor<?x4xf32>, %rows: !llm.rows):
         %y = llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6
           : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
@@ -124,7 +124,7 @@ TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
                         "int*>(args.operands[6])}, args.operands[7], "
                         "static_cast<float*>(args.operands[8]), 9.99999997e-07f);"));
   EXPECT_THAT(
-      emit(R"(llm.kernel @conv decode max_rows 4 row_strides [64, 80] {
+      emit(R"(llm.kernel @k_conv decode max_rows 4 row_strides [64, 80] {
       ^bb0(%x: tensor<?x48xf32>, %rows: !llm.rows):
         %y = llm.causal_conv %x, %rows, @conv, @conv1d silu : tensor<?x48xf32>
         llm.yield %y : tensor<?x48xf32>
