@@ -59,7 +59,7 @@ uint64_t weightKey(const schema::Weight& w) {
   return key.hash();
 }
 
-// What a kernel that gets keys or values has built in. Who only writes them knows no window: one
+// What a kernel that gets keys or values has built in. Who writes or moves them knows no window: one
 // kernel serves layers with and without.
 void addState(Key& key, const schema::State& s, bool reads) {
   key.add(s.kind());
@@ -212,7 +212,7 @@ uint64_t PhaseContracts::of(const schema::EntryPoint& entry, const schema::Phase
       case schema::Space::keys:
       case schema::Space::values:
       case schema::Space::recurrent:
-        addState(key, *plan_.states()->Get(i), operand.access() != schema::Access::write);
+        addState(key, *plan_.states()->Get(i), operand.access() == schema::Access::read);
         break;
       case schema::Space::input:
         addInput(key, *entry.inputs()->Get(i));

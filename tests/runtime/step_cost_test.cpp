@@ -44,7 +44,7 @@ class StepCost : public ::testing::Test {
     experts.num_experts = 4;
     experts.weight_bytes = 17;
     experts.flops_per_row = 11;
-    logits.on_logits_rows = true;
+    logits.axis = schema::Axis::logits_row;
     logits.weight_bytes = 300 + mark;
     logits.flops_per_row = 13;
     auto layers = std::make_unique<schema::SectionT>();
