@@ -21,8 +21,7 @@ inline void refuseAnL(schema::PlanT& plan) {
   addTemplate(plan);
   for (auto& entry : plan.entry_points) {
     auto phase = std::make_unique<schema::PhaseT>(*entry->sections[1]->phases[0]);
-    phase->kernel = 5;  // example_refuse_13
-    phase->operands.clear();
+    example::refuse13(*phase);
     entry->sections[1]->phases.push_back(std::move(phase));
   }
 }

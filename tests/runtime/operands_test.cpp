@@ -36,12 +36,12 @@ std::string createMessage(const Model& model, std::vector<CallersInput> inputs =
 
 TEST(Inputs, ThatNobodyFillsInAreRefusedByName) {
   const Model unknown([](schema::PlanT& p) {
-    p.entry_points[1]->inputs.push_back(example::input("parent", schema::Axis::row));
+    p.entry_points[1]->inputs.push_back(example::input("mood", schema::Axis::row));
   });
   EXPECT_THAT(createMessage(unknown),
-              HasSubstr("plan.fb: entry point prefill asks for the input 'parent', which this "
+              HasSubstr("plan.fb: entry point prefill asks for the input 'mood', which this "
                         "runtime does not know"));
-  EXPECT_EQ(createMessage(unknown, {{"parent", DType::kI32, schema::Axis::row}}), "");
+  EXPECT_EQ(createMessage(unknown, {{"mood", DType::kI32, schema::Axis::row}}), "");
 }
 
 TEST(Inputs, OfAnotherTypeAreRefusedByName) {
