@@ -170,6 +170,9 @@ class Session {
                  std::initializer_list<schema::StepKind> kinds);
   /// The step at hand: its inputs, room for its rows, and the walk.
   Status runRows(uint32_t entry_point);
+  /// The rows of the step at hand are now tokens of their sequences.
+  void keepRows();
+  void profileStep(uint32_t entry_point);
   /// Ok, with the tokens in tree_.
   Status checkTrees(std::span<const TreeToken> tokens);
   void forgetTrees();
@@ -219,7 +222,7 @@ class Session {
   // The step in progress.
   std::vector<int32_t> pos_;  // of each row
   std::vector<int32_t> logits_rows_;
-  std::vector<SequenceRows> sequences_;
+  std::vector<SequenceRows> sequences_;  // profileStep()'s
   std::vector<StepToken> chunk_;  // prefill's
   // The trees that commit() may take from; empty: none. parent_ has room for as many rows as a
   // verify step.

@@ -54,8 +54,7 @@ Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampl
         LLMRT_RETURN_IF_ERROR(states_.begin(first.seq, pos_[0], pos_[0] + 1));
         LLMRT_RETURN_IF_ERROR(
             device_->queueChoice(entry, deviceStep(entry), queued == 0 ? &state : nullptr));
-        const SequenceRows row{1, pos_[0], 1};
-        if (profile_) profile_->addStep(entry, {&row, 1});
+        profileStep(entry);
       }
       LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
       sampler.sampledElsewhere();
@@ -138,14 +137,10 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
                     logits_rows, tokens.size(), max_logits_rows_));
   }
   int64_t logits_row = 0;
-  sequences_.clear();
   for (size_t i = 0; i < tokens.size(); ++i) {
     const StepToken& t = tokens[i];
-    const bool same = i > 0 && t.seq == tokens[i - 1].seq;
-    pos_[i] = same ? pos_[i - 1] + 1 : static_cast<int32_t>(kvLen(t.seq));
-    if (!same) sequences_.push_back({0, pos_[i], 0});
-    ++sequences_.back().rows;
-    sequences_.back().logits_rows += t.want_logits;
+    pos_[i] =
+        i > 0 && t.seq == tokens[i - 1].seq ? pos_[i - 1] + 1 : static_cast<int32_t>(kvLen(t.seq));
     if (t.want_logits) logits_rows_[static_cast<size_t>(logits_row++)] = static_cast<int32_t>(i);
   }
   rows_ = {tokens, pos_.data(), {logits_rows_.data(), static_cast<size_t>(logits_rows)}};
@@ -155,12 +150,16 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
     forSequences([&](int32_t seq, int64_t) { undoStep(seq); });
     return status;
   }
+  keepRows();
+  return {};
+}
+
+void Session::keepRows() {
   forSequences([&](int32_t seq, int64_t n) {
     kv_len_[static_cast<size_t>(seq)] += n;
     num_changes_[static_cast<size_t>(seq)] += static_cast<uint64_t>(n);
     states_.pass(seq, kvLen(seq));
   });
-  return {};
 }
 
 Status Session::runRows(uint32_t entry_point) {
@@ -203,7 +202,7 @@ Status Session::execute(uint32_t entry_point) {
   const int64_t logits_rows = logits < 0 ? 0 : step_.num_logits_rows;
   if (device_) {
     LLMRT_RETURN_IF_ERROR(device_->run(entry_point, deviceStep(entry_point)));
-    if (profile_) profile_->addStep(entry_point, sequences_);
+    profileStep(entry_point);
     if (logits >= 0)
       logits_ = reinterpret_cast<const float*>(device_->output(static_cast<uint32_t>(logits)));
     num_logits_rows_ = logits_rows;
@@ -228,8 +227,22 @@ Status Session::execute(uint32_t entry_point) {
   if (!finite_.load(std::memory_order_relaxed)) return explainNotFinite();
   num_logits_rows_ = logits_rows;
   has_outputs_ = true;
-  if (profile_) profile_->addStep(entry_point, sequences_);
+  profileStep(entry_point);
   return {};
+}
+
+void Session::profileStep(uint32_t entry_point) {
+  if (!profile_) return;
+  sequences_.clear();
+  int64_t end = 0;
+  size_t wanted = 0;
+  forSequences([&](int32_t, int64_t n) {
+    SequenceRows& s = sequences_.emplace_back(SequenceRows{n, rows_.pos[end], 0});
+    end += n;
+    for (; wanted < rows_.logits_rows.size() && rows_.logits_rows[wanted] < end; ++wanted)
+      ++s.logits_rows;
+  });
+  profile_->addStep(entry_point, sequences_);
 }
 
 void Session::runPhases(int worker) {

@@ -48,16 +48,13 @@ Status Session::verify(std::span<const TreeToken> tokens) {
     return invalidArgument(
         fmt::format("the plan gives logits of fewer than {} rows of trees", count));
   }
-  sequences_.clear();
   for (size_t i = 0; i < tokens.size(); ++i) {
     const TreeToken& t = tokens[i];
     in_tree_[static_cast<size_t>(t.seq)] = 1;
-    const int64_t length = kvLen(t.seq);
-    if (i == 0 || tokens[i - 1].seq != t.seq) sequences_.push_back({0, length, 0});
-    slot_[i] = static_cast<int32_t>(length + sequences_.back().rows++);
-    ++sequences_.back().logits_rows;
+    const auto length = static_cast<int32_t>(kvLen(t.seq));
+    slot_[i] = i > 0 && t.seq == tokens[i - 1].seq ? slot_[i - 1] + 1 : length;
     parent_[i] = t.parent;
-    pos_[i] = t.parent < 0 ? static_cast<int32_t>(length) : pos_[static_cast<size_t>(t.parent)] + 1;
+    pos_[i] = t.parent < 0 ? length : pos_[static_cast<size_t>(t.parent)] + 1;
     logits_rows_[i] = static_cast<int32_t>(i);
   }
   rows_ = {tree_, pos_.data(), {logits_rows_.data(), tree_.size()}, slot_.data(), parent_.data()};
@@ -94,25 +91,16 @@ Status Session::commit(std::span<const int32_t> accepted) {
   const int entry = selectEntryPoint(plan_.schema(), count, 0, {schema::StepKind::commit});
   if (entry < 0) return unsupported("the plan has no code for trees: compile it with --verify");
   // In place: what was accepted stands at or behind where it goes.
-  sequences_.clear();
   for (size_t i = 0; i < accepted.size(); ++i) {
     const auto row = static_cast<size_t>(accepted[i]);
     tree_[i] = tree_[row];
     slot_[i] = slot_[row];
     pos_[i] = pos_[row];
-    if (i == 0 || tree_[i - 1].seq != tree_[i].seq) sequences_.push_back({0, pos_[i], 0});
-    ++sequences_.back().rows;
   }
   rows_ = {{tree_.data(), accepted.size()}, pos_.data(), {}, slot_.data(), nullptr};
   step_ = {count, 0, options_.max_batch, states_.blocksPerSeq()};
-  Status status = inputs_.fill(static_cast<uint32_t>(entry), rows_, step_);
-  if (status.ok()) status = execute(static_cast<uint32_t>(entry));
-  if (status.ok()) {
-    forSequences([&](int32_t seq, int64_t n) {
-      kv_len_[static_cast<size_t>(seq)] += n;
-      num_changes_[static_cast<size_t>(seq)] += static_cast<uint64_t>(n);
-    });
-  }
+  const Status status = runRows(static_cast<uint32_t>(entry));
+  if (status.ok()) keepRows();
   forgetTrees();
   return status;
 }
@@ -121,9 +109,8 @@ void Session::forgetTrees() {
   if (tree_.empty()) return;
   tree_.clear();
   for (int32_t seq = 0; seq < options_.max_batch; ++seq) {
-    if (!std::exchange(in_tree_[static_cast<size_t>(seq)], uint8_t{0})) continue;
-    states_.drop(seq, kvLen(seq));
-    states_.pass(seq, kvLen(seq));
+    if (std::exchange(in_tree_[static_cast<size_t>(seq)], uint8_t{0}))
+      states_.drop(seq, kvLen(seq));
   }
 }
 
