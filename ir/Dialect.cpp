@@ -26,14 +26,21 @@ void LLMDialect::initialize() {
   registerOps();
 }
 
+// `<8x128xbf16>`
+static ParseResult parseShape(AsmParser& parser, SmallVectorImpl<int64_t>& shape, Type& element) {
+  return failure(parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
+                 parser.parseType(element) || parser.parseGreater());
+}
+
+/// Whether states may hold such elements.
+static bool isStored(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
+
 // `<8x128xbf16>`, `<1x576x512xbf16>`
 Type KvCacheType::parse(AsmParser& parser) {
   SmallVector<int64_t> shape;
   Type element;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
-      parser.parseType(element) || parser.parseGreater())
-    return {};
+  if (parseShape(parser, shape, element)) return {};
   if (shape.size() != 2 && shape.size() != 3) {
     parser.emitError(loc, "expected num_kv_heads x head_dim x type");
     return {};
@@ -56,7 +63,7 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, 
   if (valueDim <= 0 || valueDim > headDim)
     return emitError() << "KV cache of values of " << valueDim
                        << ": they must be positive and no wider than its keys of " << headDim;
-  if (!elementType.isF32() && !elementType.isF16() && !elementType.isBF16())
+  if (!isStored(elementType))
     return emitError() << "KV cache of " << elementType << ": must be f32, f16 or bf16";
   return success();
 }
@@ -66,9 +73,7 @@ Type RecurrentType::parse(AsmParser& parser) {
   SmallVector<int64_t> shape;
   Type element;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseDimensionList(shape, /*allowDynamic=*/false) ||
-      parser.parseType(element) || parser.parseGreater())
-    return {};
+  if (parseShape(parser, shape, element)) return {};
   return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape, element);
 }
 
@@ -84,7 +89,7 @@ LogicalResult RecurrentType::verify(function_ref<InFlightDiagnostic()> emitError
   for (int64_t size : shape)
     if (size <= 0)
       return emitError() << "recurrent state with a dimension of " << size << ": must be positive";
-  if (!elementType.isF32() && !elementType.isF16() && !elementType.isBF16())
+  if (!isStored(elementType))
     return emitError() << "recurrent state of " << elementType << ": must be f32, f16 or bf16";
   return success();
 }
