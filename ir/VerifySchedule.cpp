@@ -110,6 +110,10 @@ LogicalResult ScheduleOp::verify() {
   return success();
 }
 
+int64_t BufferOp::getBytes() {
+  return static_cast<int64_t>(getRows() * getRowStride()) * elementBytes(getElementType());
+}
+
 LogicalResult BufferOp::verify() {
   int64_t offset = getOffsetBytes(), rows = getRows(), rowWidth = getWidth(),
           stride = getRowStride();
@@ -120,7 +124,9 @@ LogicalResult BufferOp::verify() {
   if (stride < rowWidth)
     return emitOpError() << "has the row_stride " << stride << " for rows of " << rowWidth;
   int64_t arena = cast<ScheduleOp>((*this)->getParentOp()).getArenaBytes();
-  if (offset > arena || rows > (arena - offset) / 4 / stride)
+  Type element = getElementType();
+  if (!element.isIntOrFloat()) return emitOpError() << "has elements of " << element;
+  if (offset > arena || rows > (arena - offset) / elementBytes(element) / stride)
     return emitOpError() << "ends after the arena of " << arena << " bytes";
   return success();
 }
@@ -194,7 +200,11 @@ class PhaseVerifier {
           SymbolTable::lookupSymbolIn(schedule_, attr.getSymbol().getAttr()));
     if (!buffer)
       return phase_.emitOpError() << "has " << attr << ", but the schedule has no such buffer";
-    int64_t rowWidth = cast<RankedTensorType>(operand.value.getType()).getDimSize(1);
+    auto type = cast<RankedTensorType>(operand.value.getType());
+    if (buffer.getElementType() != type.getElementType())
+      return phase_.emitOpError() << "has " << attr << " of " << buffer.getElementType()
+                                  << ", but its kernel takes " << type.getElementType();
+    int64_t rowWidth = type.getDimSize(1);
     if (static_cast<int64_t>(buffer.getWidth()) != rowWidth ||
         static_cast<int64_t>(buffer.getRowStride()) != stride)
       return phase_.emitOpError() << "has " << attr << " of rows of " << buffer.getWidth()

@@ -85,7 +85,7 @@ std::string kernelName(llm::KernelOpInterface op, int64_t maxRows) {
     if (attention.getWindow()) append("window" + Twine(attention.getWindow()));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));
-    append(typeName(weightType));
+    append(llm::weightFormatOf(weightType).name.data());
   } else {
     append(Twine(widthOf(op->getNumResults() ? Value(op->getResult(0)) : op->getOperand(0))));
   }

@@ -7,6 +7,16 @@ namespace llmc {
 
 namespace {
 
+/// Of activations.
+schema::DType dtypeOf(Type type) {
+  if (type.isF16()) return schema::DType::f16;
+  if (type.isBF16()) return schema::DType::bf16;
+  if (type.isInteger(32)) return schema::DType::i32;
+  if (type.isInteger(8)) return type.isUnsignedInteger() ? schema::DType::u8 : schema::DType::i8;
+  assert(type.isF32() && "activations of a type that plans do not know");
+  return schema::DType::f32;
+}
+
 class Converter {
  public:
   Converter(llm::ScheduleOp schedule, const PlanIndex& index) : schedule_(schedule), index_(index) {
@@ -56,10 +66,11 @@ class Converter {
     auto buffer = std::make_unique<schema::BufferT>();
     buffer->name = op.getSymName().str();
     buffer->offset_bytes = op.getOffsetBytes();
-    buffer->bytes = op.getRows() * op.getRowStride() * 4;
+    buffer->bytes = op.getBytes();
     buffer->width = static_cast<uint32_t>(op.getWidth());
     buffer->row_stride = static_cast<uint32_t>(op.getRowStride());
     buffer->rows = static_cast<uint32_t>(op.getRows());
+    buffer->dtype = dtypeOf(op.getElementType());
     return buffer;
   }
 

@@ -57,10 +57,6 @@ Choices sortByExpert(KernelBuilder& k, Value route, int64_t routeStride, int64_t
   return out;
 }
 
-int64_t expertBytes(const ProductSpec& spec) {
-  return spec.numPanels * weightPanels({}, spec.storage, spec.cols).panelBytes;
-}
-
 /// Stores the columns of `v` that exist in rows of `width` from column 16 * panel on.
 void storePanel(KernelBuilder& k, Value v, Value rowBase, Value panel, int64_t width) {
   const int64_t whole = width / kLanes, tail = width % kLanes;
@@ -87,7 +83,6 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op, const KernelShape& sha
   setMatrix(spec, op, op.getGateProjAttr());
   spec.numPanels *= 2;
   spec.numExperts = llm::lookupWeight(op, op.getGateProjAttr()).getNumExperts();
-  spec.expertBytes = expertBytes(spec);
   int64_t next = 3;
   Value biases[2];
   if (op.getGateBiasAttr())
@@ -132,7 +127,6 @@ void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op, const KernelShape& s
   ProductSpec spec{.x = k.operand(0), .xStride = shape.rowStrides[0], .weight = k.operand(2)};
   setMatrix(spec, op, op.getWeightAttr());
   spec.numExperts = llm::lookupWeight(op, op.getWeightAttr()).getNumExperts();
-  spec.expertBytes = expertBytes(spec);
   Value route = k.operand(1);
   Value bias = op.getBiasAttr() ? k.operand(3) : Value();
   Value y = k.operand(bias ? 4 : 3);

@@ -49,9 +49,9 @@ void emitConcat(KernelBuilder& k, llm::ConcatOp op, const KernelShape& shape);
 // Pieces that row kernels and fused epilogues share
 //===----------------------------------------------------------------------===//
 
-/// Storage of the matrix `symbol` names; K and N of one layer.
+/// How the matrix `symbol` names is stored; N and K of one layer.
 struct MatrixInfo {
-  Storage storage;
+  const llmrt::WeightFormat* format;
   int64_t rows, cols;  // N, K
 };
 MatrixInfo matrixInfo(mlir::Operation* op, mlir::FlatSymbolRefAttr symbol);

@@ -16,12 +16,13 @@ ProductFrame::ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t ma
 
 bool ProductSpec::roundsLeft(const CpuTarget& target) const {
   // It is rounded once for all tiles: it must be the same for all.
-  return target.bf16Product != Bf16Product::fma && storage == Storage::bf16 && !tileCols;
+  return target.bf16Product != Bf16Product::fma && !tileCols &&
+         format == llmrt::plainFormat(llmrt::DType::kBF16);
 }
 
 void setMatrix(ProductSpec& spec, Operation* op, FlatSymbolRefAttr weight) {
   const MatrixInfo m = matrixInfo(op, weight);
-  spec.storage = m.storage;
+  spec.format = m.format;
   spec.cols = m.cols;
   spec.numPanels = (m.rows + kLanes - 1) / kLanes;
 }
@@ -44,8 +45,8 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
   Value blockRows =
       k_.div(k_.add(numRows, k_.sub(numBlocks, k_.ci(1))), k_.max(numBlocks, k_.ci(1)));
   blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, rowUnit_), rowUnit_), k_.ci(maxBlockRows_));
-  Value weight = spec_.weight;
-  if (expert) weight = k_.offset(weight, k_.mul(expert, spec_.expertBytes));
+  const Panels weight = weightPanels(k_, spec_.weight, *spec_.format, spec_.cols, spec_.numPanels,
+                                     spec_.numExperts, expert);
   // Rounding up may need one block less, rounding down to the bound one more.
   k_.whileLess(begin, end, [&](Value first) {
     Value rows = k_.min(blockRows, k_.sub(end, first));
@@ -57,7 +58,7 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
           spec_.numPanels % spec_.tilePanels
               ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
               : k_.ci(spec_.tilePanels);
-      multiply(weightPanels(weight, spec_.storage, spec_.cols).from(k_, tile.firstPanel), tile);
+      multiply(weight.from(k_, tile.firstPanel), tile);
       spec_.epilogue(tile);
     });
     return k_.add(first, blockRows);

@@ -38,7 +38,8 @@ void emitElementwise(KernelBuilder& k, const KernelShape& shape, int64_t inputs,
 MatrixInfo matrixInfo(Operation* op, FlatSymbolRefAttr symbol) {
   llm::WeightOp w = llm::lookupWeight(op, symbol);
   ArrayRef<int64_t> shape = w.getLayerShape();
-  return {storageOf(w.getTensorType().getElementType()), shape[0], shape.size() > 1 ? shape[1] : 1};
+  return {&llm::weightFormatOf(w.getTensorType().getElementType()), shape[0],
+          shape.size() > 1 ? shape[1] : 1};
 }
 
 int64_t widthOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).getDimSize(1); }
@@ -47,42 +48,28 @@ int64_t widthOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).
 void emitEmbed(KernelBuilder& k, llm::EmbedOp op, const KernelShape& shape) {
   const MatrixInfo m = matrixInfo(op, op.getWeightAttr());
   const bool panels = op.getKernelOperands()[0].layout == llm::Layout::panels;
-  const int64_t bytes = storageBytes(m.storage);
   const float scale = float(op.getScale().convertToDouble());
   const bool learned = static_cast<bool>(op.getPositionsAttr());
   Value weight = k.operand(0), y = k.operand(learned ? 2 : 1);
   Value positions = learned ? k.operand(1) : Value();
   /// Element i of the embedding becomes that of the residual stream.
-  auto finish = [&](Value v, Value pos, Value i) {
+  auto finish = [&](Value v, const WeightRow& position, Value i) {
     const int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
     if (scale != 1.0f) v = k.mulf(v, k.splat(scale, lanes));
-    if (!learned) return v;
-    Value at = k.mul(k.add(k.mul(pos, m.cols), i), bytes);
-    return k.addf(v, k.loadAs(m.storage, k.offset(positions, at), lanes));
+    return learned ? k.addf(v, position.load(k, i, lanes)) : v;
   };
+  const MatrixInfo p = learned ? matrixInfo(op, op.getPositionsAttr()) : m;
+  // Tied with the logits' matrix: a token is one lane of a panel.
+  const int64_t lanes = panels ? 1 : lanesFor(m.cols);
   forRows(k, [&](Value r) {
     RowArgs row = k.row(r);
     Value id = row.tokenId;
     Value out = k.rowPtr(y, r, shape.rowStrides[0]);
-    if (!panels) {
-      const int64_t lanes = lanesFor(m.cols);
-      Value from = k.offset(weight, k.mul(id, m.cols * bytes));
-      k.loop(k.ci(0), k.ci(m.cols), lanes, [&](Value i) {
-        Value v = k.loadAs(m.storage, k.offset(from, k.mul(i, bytes)), lanes);
-        k.store(finish(v, row.pos, i), k.offset(out, k.mul(i, 4)), 4);
-      });
-      return;
-    }
-    // Tied with the logits' matrix: this token is one lane of a panel.
-    const bool pairs = m.storage == Storage::bf16;
-    const int64_t panelBytes = weightPanels({}, m.storage, m.cols).panelBytes;
-    Value panel = k.offset(weight, k.mul(k.div(id, kLanes), panelBytes));
-    Value lane = k.offset(panel, k.mul(k.rem(id, kLanes), pairs ? 2 * bytes : bytes));
-    k.loop(k.ci(0), k.ci(m.cols), 1, [&](Value i) {
-      Value at = pairs ? k.add(k.mul(k.div(i, 2), 2 * kLanes * bytes), k.mul(k.rem(i, 2), bytes))
-                       : k.mul(i, kLanes * bytes);
-      Value v = k.loadAs(m.storage, k.offset(lane, at), 1);
-      k.store(finish(v, row.pos, i), k.offset(out, k.mul(i, 4)), 4);
+    const WeightRow from = weightRow(k, weight, *m.format, m.rows, m.cols, panels, id);
+    WeightRow position;
+    if (learned) position = weightRow(k, positions, *p.format, p.rows, p.cols, false, row.pos);
+    k.loop(k.ci(0), k.ci(m.cols), lanes, [&](Value i) {
+      k.store(finish(from.load(k, i, lanes), position, i), k.offset(out, k.mul(i, 4)), 4);
     });
   });
 }

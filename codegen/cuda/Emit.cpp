@@ -44,6 +44,9 @@ class KernelEmitter {
         symbolOf_(symbolOf) {}
 
   llvm::Error emit() {
+    if (const std::string why = formatProblem(op_); !why.empty())
+      return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                     kernel_.getSymName().str() + ": " + why);
     std::string text;
     llvm::raw_string_ostream os(text);
     op_->print(os, OpPrintingFlags().useLocalScope());

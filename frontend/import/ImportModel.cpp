@@ -371,8 +371,12 @@ Type elementType(MLIRContext& context, llmrt::DType dtype) {
       return Float16Type::get(&context);
     case llmrt::DType::kBF16:
       return BFloat16Type::get(&context);
+    case llmrt::DType::kI32:
+    case llmrt::DType::kI8:
+    case llmrt::DType::kU8:
+      break;
   }
-  return Float32Type::get(&context);
+  llvm_unreachable("weights and caches are imported as floats");
 }
 
 OwningOpRef<ModuleOp> importModel(MLIRContext& context, const ModelSpec& spec,

@@ -30,6 +30,10 @@ bool allFinite(DType dtype, const uint8_t* elements, uint64_t count) {
       return noneIsAllOnes<uint16_t, 0x7c00, 0x0400>(elements, count);
     case DType::kBF16:
       return noneIsAllOnes<uint16_t, 0x7f80, 0x0080>(elements, count);
+    case DType::kI32:
+    case DType::kI8:
+    case DType::kU8:
+      return true;
   }
   return false;
 }

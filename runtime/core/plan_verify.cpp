@@ -12,11 +12,13 @@
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/core/weight_view.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/printable.h"
+#include "runtime/io/weight_format.h"
 #include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/schedule_check.h"
+#include "runtime/schema/stored_weights.h"
 #include "runtime/schema/version.h"
 
 namespace llmrt {
@@ -134,7 +136,7 @@ class Verifier {
   Status verifyKvGroups() const {
     for (uint32_t i = 0; i < sizeOf(plan_.kv_groups()); ++i) {
       const schema::KvGroup* g = plan_.kv_groups()->Get(i);
-      LLMRT_CHECK(isDType(g->dtype()), "kv_groups[{}].dtype is unknown", i);
+      LLMRT_CHECK(plainFormat(static_cast<DType>(g->dtype())), "kv_groups[{}].dtype is unknown", i);
       LLMRT_CHECK(layersInModel(g->first_layer(), g->num_layers()),
                   "kv_groups[{}]: layers {} + {} of a model of {}", i, g->first_layer(),
                   g->num_layers(), plan_.model()->num_layers());
@@ -205,7 +207,10 @@ class Verifier {
   }
 
   Status verifyWeight(const schema::Weight& w) const {
-    LLMRT_CHECK(isDType(w.dtype()), "dtype is unknown");
+    const WeightFormat* const format = formatOf(w);
+    LLMRT_CHECK(format || w.format(), "dtype is unknown");
+    LLMRT_CHECK(format, "format {} is unknown, or not of its dtype: there are {}",
+                quotedName(w.format()->string_view()), weightFormatNames());
     LLMRT_CHECK(w.num_layers() == 0 || layersInModel(w.first_layer(), w.num_layers()),
                 "layers {} + {} of a model of {}", w.first_layer(), w.num_layers(),
                 plan_.model()->num_layers());
@@ -231,11 +236,10 @@ class Verifier {
       LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);
     }
 
-    const auto dtype = static_cast<DType>(w.dtype());
-    uint64_t elements = 0;
-    if (w.layout() == schema::Layout::rows) {
+    const bool in_panels = w.layout() != schema::Layout::rows;
+    uint64_t units = total_rows;
+    if (!in_panels) {
       LLMRT_CHECK(w.order() == schema::PanelOrder::concat, "layout rows has order concat");
-      LLMRT_CHECK(multiply(total_rows, w.cols(), &elements), "it is too large");
     } else {
       LLMRT_CHECK(w.layout() == schema::Layout::panels, "layout is unknown");
       LLMRT_CHECK(w.order() >= schema::PanelOrder::MIN && w.order() <= schema::PanelOrder::MAX,
@@ -251,19 +255,10 @@ class Verifier {
       const auto panels = static_cast<uint64_t>(
           panelCount(rows, static_cast<PanelOrder>(w.order()), w.head_rows()));
       LLMRT_CHECK(w.panels() == panels, "panels is {}, its sources make {}", w.panels(), panels);
-      LLMRT_CHECK(
-          multiply(panels,
-                   static_cast<uint64_t>(panelElements(dtype, static_cast<int64_t>(w.cols()))),
-                   &elements),
-          "it is too large");
+      units = panels;
     }
-    LLMRT_CHECK(
-        w.num_experts() <= kMaxRows && multiply(elements, std::max(1u, w.num_experts()), &elements),
-        "it has {} experts", w.num_experts());
-    // The writer may round a tensor up to the alignment of the next.
-    const uint64_t bytes = elements * static_cast<uint64_t>(dtypeBytes(dtype));
-    LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
-                "bytes is {}, its shape needs {}", w.bytes(), bytes);
+    LLMRT_CHECK(w.num_experts() <= kMaxRows, "it has {} experts", w.num_experts());
+    LLMRT_RETURN_IF_ERROR(verifyPlanes(w, *format, in_panels, units));
     LLMRT_CHECK(w.offset_bytes() >= sizeof(WeightsHeader) && w.offset_bytes() % kAlignment == 0,
                 "offset_bytes is {}", w.offset_bytes());
     uint64_t end = w.bytes();
@@ -277,6 +272,33 @@ class Verifier {
     LLMRT_CHECK(w.offset_bytes() <= plan_.weights_bytes() &&
                     end <= plan_.weights_bytes() - w.offset_bytes(),
                 "it ends after the weights file's {} bytes", plan_.weights_bytes());
+    return {};
+  }
+
+  // Its bytes are what its format makes of its shape.
+  static Status verifyPlanes(const schema::Weight& w, const WeightFormat& format, bool in_panels,
+                             uint64_t units) {
+    PlaneExtent planes[WeightFormat::kMaxPlanes];
+    LLMRT_CHECK(layOutPlanes(format, in_panels, units, static_cast<int64_t>(w.cols()),
+                             std::max(1u, w.num_experts()), planes),
+                "it is too large");
+    const PlaneExtent& last = planes[format.num_planes - 1];
+    // The writer may round a tensor up to the alignment of the next.
+    const uint64_t bytes = last.offset_bytes + last.bytes;
+    LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
+                "bytes is {}, its shape needs {}", w.bytes(), bytes);
+    const auto count = static_cast<uint32_t>(format.num_planes);
+    LLMRT_CHECK(sizeOf(w.planes()) == count || (count == 1 && !w.planes()),
+                "it has {} planes, its format {}", sizeOf(w.planes()), count);
+    for (uint32_t p = 0; p < sizeOf(w.planes()); ++p) {
+      const schema::Plane& plane = *w.planes()->Get(p);
+      LLMRT_CHECK(plane.name() && plane.name()->string_view() == format.planes[p].name,
+                  "planes[{}] is not the {} of its format", p, format.planes[p].name);
+      LLMRT_CHECK(
+          plane.offset_bytes() == planes[p].offset_bytes && plane.bytes() == planes[p].bytes,
+          "planes[{}] is {} bytes at {}, its shape makes {} at {}", p, plane.bytes(),
+          plane.offset_bytes(), planes[p].bytes, planes[p].offset_bytes);
+    }
     return {};
   }
 
@@ -328,6 +350,12 @@ class Verifier {
     LLMRT_CHECK(p.tiles() > 0 && p.tiles() <= kMaxTiles / row_blocks, "tiles is {}", p.tiles());
     LLMRT_CHECK(p.experts_per_row() <= kMaxRows, "experts_per_row is {}", p.experts_per_row());
     LLMRT_CHECK(sizeOf(p.operands()) <= kMaxOperands, "it has {} operands", sizeOf(p.operands()));
+    for (uint32_t i = 0; i < sizeOf(p.operands()); ++i) {
+      const schema::Operand& o = *p.operands()->Get(i);
+      if (o.space() != schema::Space::weights || o.index() >= sizeOf(plan_.weights())) continue;
+      const uint32_t planes = std::max(1u, sizeOf(plan_.weights()->Get(o.index())->planes()));
+      LLMRT_CHECK(o.plane() < planes, "operands[{}]: plane {} of {}", i, o.plane(), planes);
+    }
     return {};
   }
 
@@ -356,10 +384,6 @@ class Verifier {
     LLMRT_CHECK(plan_.generation()->eos_token_ids()->size() <= 4096,
                 "generation.eos_token_ids has {} ids", plan_.generation()->eos_token_ids()->size());
     return {};
-  }
-
-  static bool isDType(schema::DType t) {
-    return t >= schema::DType::MIN && t <= schema::DType::MAX;
   }
 
   bool layersInModel(uint32_t first, uint32_t count) const {

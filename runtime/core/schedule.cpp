@@ -14,7 +14,7 @@ void* bind(const schema::EntryPoint& entry, const schema::Operand& operand, uint
     case schema::Space::weights:
       // Kernels take all operands as void*; the plan's verifier has seen that weights are only
       // read.
-      return const_cast<uint8_t*>(memory.weights->data(i, layer));
+      return const_cast<uint8_t*>(memory.weights->data(i, layer, operand.plane()));
     case schema::Space::kv_keys: {
       const KvPool& pool = (*memory.kv_pools)[i];
       return pool.keys + (layer - pool.first_layer) * pool.key_layer_bytes;

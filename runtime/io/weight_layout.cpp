@@ -33,6 +33,12 @@ const char* dtypeName(DType t) {
       return "f16";
     case DType::kBF16:
       return "bf16";
+    case DType::kI32:
+      return "i32";
+    case DType::kI8:
+      return "i8";
+    case DType::kU8:
+      return "u8";
   }
   return "unknown dtype";
 }

@@ -13,6 +13,7 @@
 #include "mlir/Parser/Parser.h"
 #include "runtime/core/cpu_features.h"
 #include "runtime/io/float_convert.h"
+#include "runtime/io/weight_format.h"
 
 namespace llmc::test {
 
@@ -111,6 +112,8 @@ float rounded(llmrt::DType dtype, float v) {
       return llmrt::f16ToF32(llmrt::f32ToF16(v));
     case llmrt::DType::kBF16:
       return llmrt::bf16ToF32(llmrt::f32ToBf16(v));
+    default:
+      break;
   }
   return v;
 }

@@ -385,6 +385,24 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   }
   llm.schedule @s max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
     llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
+    llm.buffer @h offset 0 rows 8 width 8 row_stride 8 : i8
+    // expected-error@+1 {{'llm.phase' op has #llm.operand<write arena @h> of 'i8', but its kernel takes 'f32'}}
+    llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read weights @p_embed>, #llm.operand<write arena @h>]
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.packed_weight @p_embed rows concat of [@embed_tokens] : f32
+  llm.kernel @k_embed max_rows 8 row_strides [8] {
+  ^bb0(%rows: !llm.rows):
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    llm.yield %x : tensor<?x8xf32>
+  }
+  llm.schedule @s max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
+    llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
     llm.buffer @h offset 0 rows 4 width 8 row_stride 8
     // expected-error@+1 {{'llm.phase' op has #llm.operand<write arena @h> of 4 rows, but it needs 8}}
     llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read weights @p_embed>, #llm.operand<write arena @h>]

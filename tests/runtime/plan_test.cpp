@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <tuple>
 
 #include "runtime/core/plan_verify.h"
 #include "runtime/core/thread_team.h"
@@ -140,6 +141,21 @@ schema::WeightViewT& viewSource(PlanT& p) {
   return *source.view;
 }
 
+// The second weight, [32, 32] in panels, as int8 in blocks: 1024 bytes of quants, 64 of scales.
+void inBlocks(PlanT& p) {
+  schema::WeightT& w = *p.weights[1];
+  w.dtype = schema::DType::i8;
+  w.format = "i8_block32";
+  w.bytes = 1024 + 64;
+  for (const auto& [name, offset, bytes] :
+       {std::tuple{"quants", 0, 1024}, std::tuple{"scales", 1024, 64}}) {
+    w.planes.push_back(std::make_unique<schema::PlaneT>());
+    w.planes.back()->name = name;
+    w.planes.back()->offset_bytes = static_cast<uint64_t>(offset);
+    w.planes.back()->bytes = static_cast<uint64_t>(bytes);
+  }
+}
+
 schema::PhaseT& attention(PlanT& p) { return *p.entry_points[0]->sections[1]->phases[1]; }
 
 const Corruption kCorruptions[] = {
@@ -165,6 +181,40 @@ const Corruption kCorruptions[] = {
     {"weights_bytes is 0", [](PlanT& p) { p.weights_bytes = 0; }},
     {"weights[0] has no name", [](PlanT& p) { p.weights[0]->name.clear(); }},
     {"weights[0]: dtype", [](PlanT& p) { p.weights[0]->dtype = static_cast<schema::DType>(-1); }},
+    {"weights[0]: dtype", [](PlanT& p) { p.weights[0]->dtype = schema::DType::i8; }},
+    {"weights[1]: format 'q9' is unknown", [](PlanT& p) { p.weights[1]->format = "q9"; }},
+    {"weights[1]: format 'i8_block32' is unknown, or not of its dtype",
+     [](PlanT& p) { p.weights[1]->format = "i8_block32"; }},
+    {"weights[1]: bytes is 4096, its shape needs 1088",
+     [](PlanT& p) {
+       inBlocks(p);
+       p.weights[1]->bytes = 4096;
+     }},
+    {"weights[1]: it has 0 planes, its format 2",
+     [](PlanT& p) {
+       inBlocks(p);
+       p.weights[1]->planes.clear();
+     }},
+    {"weights[1]: planes[0] is not the quants of its format",
+     [](PlanT& p) {
+       inBlocks(p);
+       std::swap(p.weights[1]->planes[0], p.weights[1]->planes[1]);
+     }},
+    {"weights[1]: planes[1] is 64 bytes at 960, its shape makes 64 at 1024",
+     [](PlanT& p) {
+       inBlocks(p);
+       p.weights[1]->planes[1]->offset_bytes = 960;
+     }},
+    {"plane 2 of 2",
+     [](PlanT& p) {
+       inBlocks(p);
+       for (auto& entry : p.entry_points)
+         for (auto& section : entry->sections)
+           for (auto& phase : section->phases)
+             for (auto& operand : phase->operands)
+               if (operand->space == schema::Space::weights && operand->index == 1)
+                 operand->plane = 2;
+     }},
     {"weights[0]: layout", [](PlanT& p) { p.weights[0]->layout = static_cast<schema::Layout>(5); }},
     {"weights[1]: order is unknown",
      [](PlanT& p) { p.weights[1]->order = static_cast<schema::PanelOrder>(5); }},
@@ -332,6 +382,11 @@ TEST(Plan, RefusesEveryCorruptField) {
 
 TEST(Plan, TakesAViewOfAWholeTensor) {
   const Status s = openChanged([](PlanT& p) { viewSource(p); });
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
+TEST(Plan, TakesAWeightInPlanes) {
+  const Status s = openChanged(inBlocks);
   EXPECT_TRUE(s.ok()) << s.message();
 }
 
