@@ -1,6 +1,7 @@
 // Registration of the llm dialect, its types and attributes.
 #include "ir/LLM.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 
@@ -34,6 +35,47 @@ static ParseResult parseShape(AsmParser& parser, SmallVectorImpl<int64_t>& shape
 
 /// Whether states may hold such elements.
 static bool isStored(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
+
+// `<i8_block32>`
+Type QuantizedType::parse(AsmParser& parser) {
+  StringRef name;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseKeyword(&name) || parser.parseGreater()) return {};
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), name);
+}
+
+void QuantizedType::print(AsmPrinter& printer) const { printer << "<" << getFormat() << ">"; }
+
+LogicalResult QuantizedType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                    StringRef format) {
+  const llmrt::WeightFormat* found = llmrt::findWeightFormat(format);
+  if (!found)
+    return emitError() << "no format of weights is called " << format << ": there are "
+                       << llmrt::weightFormatNames();
+  if (found->isPlain())
+    return emitError() << format << " is a type of its own: write " << format << ", not !llm.q<"
+                       << format << ">";
+  return success();
+}
+
+const llmrt::WeightFormat* llmc::llm::findWeightFormat(Type type) {
+  if (auto quantized = dyn_cast<QuantizedType>(type))
+    return llmrt::findWeightFormat(quantized.getFormat());
+  if (type.isF32()) return llmrt::plainFormat(llmrt::DType::kF32);
+  if (type.isF16()) return llmrt::plainFormat(llmrt::DType::kF16);
+  if (type.isBF16()) return llmrt::plainFormat(llmrt::DType::kBF16);
+  return nullptr;
+}
+
+const llmrt::WeightFormat& llmc::llm::weightFormatOf(Type type) {
+  const llmrt::WeightFormat* format = findWeightFormat(type);
+  if (format) return *format;
+  std::string name;
+  llvm::raw_string_ostream(name) << type;
+  llvm::report_fatal_error(llvm::Twine("weights of type ") + name + " got past the verifier");
+}
+
+int64_t llmc::llm::elementBytes(Type type) { return (type.getIntOrFloatBitWidth() + 7) / 8; }
 
 // `<8x128xbf16>`, `<1x576x512xbf16>`
 Type KvCacheType::parse(AsmParser& parser) {

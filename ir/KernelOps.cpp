@@ -84,13 +84,10 @@ int64_t panels(int64_t n) { return ceilDiv(n, 16); }
 int64_t weightBytes(Operation* op, FlatSymbolRefAttr symbol) {
   WeightOp w = lookupWeight(op, symbol);
   if (!w) return 0;
-  int64_t elements = 1;  // of one expert, where there are some
-  for (int64_t d : w.getLayerShape()) elements *= d;
+  ArrayRef<int64_t> shape = w.getLayerShape();  // of one expert, where there are some
   // Norms and biases are packed as f32, whatever the checkpoint has.
-  int64_t bytes = w.getKind() == WeightKind::matrix
-                      ? w.getTensorType().getElementType().getIntOrFloatBitWidth() / 8
-                      : 4;
-  return elements * bytes;
+  if (w.getKind() != WeightKind::matrix) return shape[0] * 4;
+  return shape[0] * weightFormatOf(w.getTensorType().getElementType()).rowBytes(shape[1]);
 }
 int64_t weightBytes(Operation* op, ArrayRef<FlatSymbolRefAttr> symbols) {
   int64_t sum = 0;
@@ -313,7 +310,7 @@ Cost AttentionOp::getCost() {
   KvCacheType kv = kvTypeOf(*this, getStateAttr());
   return {.weightBytes = getSinksAttr() ? weightBytes(*this, getSinksAttr()) : 0,
           .kvBytesPerToken = kv.getNumKvHeads() * (kv.getHeadDim() + kv.getValueDim()) *
-                             kv.getElementType().getIntOrFloatBitWidth() / 8,
+                             elementBytes(kv.getElementType()),
           .flopsPerRowPerToken = 2 * (widthOf(getQ()) + widthOf(getY())),
           .window = static_cast<int64_t>(lookupState(*this, getStateAttr()).getWindow())};
 }

@@ -11,6 +11,7 @@
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "runtime/io/weight_format.h"
 // clang-format off: each generated header needs what stands above it
 #include "ir/LLMDialect.h.inc"
 #define GET_TYPEDEF_CLASSES
@@ -28,6 +29,13 @@ namespace llmc::llm {
 struct StateResource : mlir::SideEffects::Resource::Base<StateResource> {
   llvm::StringRef getName() final { return "State"; }
 };
+
+/// How weights of this element type are stored; null where they are not.
+const llmrt::WeightFormat* findWeightFormat(mlir::Type elementType);
+/// The same of a weight that is verified, or of a cache's plain values.
+const llmrt::WeightFormat& weightFormatOf(mlir::Type elementType);
+/// Bytes of an element of activations or of a cache.
+int64_t elementBytes(mlir::Type type);
 
 /// The weight that `symbol` names in the model around `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);

@@ -60,6 +60,17 @@ def LLM_RecurrentType : LLM_Type<"Recurrent", "recurrent"> {
   let genVerifyDecl = 1;
 }
 
+def LLM_QuantizedType : LLM_Type<"Quantized", "q"> {
+  let summary = "an element of a weight that is stored in blocks";
+  let description = [{
+    Example: `tensor<4096x4096x!llm.q<i8_block32>>`. The name is one of runtime/io/weight_format.h, where it is written
+    what a block holds and what its values are. f32, f16 and bf16 are MLIR's own.
+  }];
+  let parameters = (ins StringRefParameter<>:$format);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
 /// Activations: any number of rows, a static width, f32.
 def LLM_Rows2D : Type<CPred<[{
     ::llvm::isa<::mlir::RankedTensorType>($_self) &&

@@ -600,11 +600,20 @@ def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp
 }
 
 def LLM_BufferOp : LLM_Op<"buffer", [Symbol, HasParent<"ScheduleOp">]> {
-  let summary = "a buffer of activations in the arena: [rows, row_stride] f32 at offset_bytes";
+  let summary = "a buffer of activations in the arena: [rows, row_stride] at offset_bytes, of f32 where no type stands";
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$offset_bytes, I64Attr:$rows, I64Attr:$width,
-      I64Attr:$row_stride);
-  let assemblyFormat = "$sym_name `offset` $offset_bytes `rows` $rows `width` $width `row_stride` $row_stride attr-dict";
+      I64Attr:$row_stride, OptionalAttr<TypeAttr>:$element);
+  let assemblyFormat = [{
+    $sym_name `offset` $offset_bytes `rows` $rows `width` $width `row_stride` $row_stride (`:` $element^)? attr-dict
+  }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::Type getElementType() {
+      return getElement().value_or(::mlir::Float32Type::get(getContext()));
+    }
+    /// Without what aligns the next buffer.
+    int64_t getBytes();
+  }];
 }
 
 def LLM_RepeatOp : LLM_Op<"repeat", [HasParent<"ScheduleOp">, NoTerminator, SingleBlock]> {

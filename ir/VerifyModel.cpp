@@ -6,8 +6,6 @@
 using namespace mlir;
 using namespace llmc::llm;
 
-static bool isFloatWeight(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
-
 //===----------------------------------------------------------------------===//
 // model
 //===----------------------------------------------------------------------===//
@@ -69,9 +67,11 @@ LogicalResult WeightOp::verify() {
   if (!type.hasStaticShape() || llvm::is_contained(type.getShape(), 0))
     return emitOpError() << "has the type " << type
                          << ": every dimension must be known and positive";
-  if (!isFloatWeight(type.getElementType()))
+  const llmrt::WeightFormat* format = findWeightFormat(type.getElementType());
+  if (!format || (getKind() != WeightKind::matrix && !format->isPlain()))
     return emitOpError() << "has elements of " << type.getElementType()
-                         << ": they must be f32, f16 or bf16";
+                         << ": they must be f32, f16 or bf16"
+                         << (getKind() == WeightKind::matrix ? ", or a format of !llm.q" : "");
   int64_t layerRank = getKind() == WeightKind::matrix ? 2 : 1;
   int64_t experts = getNumExperts();
   int64_t rank = layerRank + (isPerLayer() ? 1 : 0) + (experts ? 1 : 0);

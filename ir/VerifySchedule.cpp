@@ -116,6 +116,10 @@ LogicalResult ScheduleOp::verify() {
   return success();
 }
 
+int64_t BufferOp::getBytes() {
+  return static_cast<int64_t>(getRows() * getRowStride()) * elementBytes(getElementType());
+}
+
 LogicalResult BufferOp::verify() {
   int64_t offset = getOffsetBytes(), rows = getRows(), rowWidth = getWidth(),
           stride = getRowStride();
@@ -126,7 +130,12 @@ LogicalResult BufferOp::verify() {
   if (stride < rowWidth)
     return emitOpError() << "has the row_stride " << stride << " for rows of " << rowWidth;
   int64_t arena = cast<ScheduleOp>((*this)->getParentOp()).getArenaBytes();
-  if (offset > arena || rows > (arena - offset) / 4 / stride)
+  Type element = getElementType();
+  if (!element.isF32() && !element.isF16() && !element.isBF16() && !element.isInteger(32) &&
+      !element.isInteger(8))
+    return emitOpError() << "has elements of " << element
+                         << ": they must be f32, f16, bf16, i32, i8 or ui8";
+  if (offset > arena || rows > (arena - offset) / elementBytes(element) / stride)
     return emitOpError() << "ends after the arena of " << arena << " bytes";
   return success();
 }
@@ -209,7 +218,11 @@ class PhaseVerifier {
         SymbolTable::lookupSymbolIn(schedule_, attr.getSymbol().getAttr()));
     if (!buffer)
       return phase_.emitOpError() << "has " << attr << ", but the schedule has no such buffer";
-    int64_t rowWidth = cast<RankedTensorType>(operand.value.getType()).getDimSize(1);
+    auto type = cast<RankedTensorType>(operand.value.getType());
+    if (buffer.getElementType() != type.getElementType())
+      return phase_.emitOpError() << "has " << attr << " of " << buffer.getElementType()
+                                  << ", but its kernel takes " << type.getElementType();
+    int64_t rowWidth = type.getDimSize(1);
     if (static_cast<int64_t>(buffer.getWidth()) != rowWidth ||
         static_cast<int64_t>(buffer.getRowStride()) != stride)
       return phase_.emitOpError() << "has " << attr << " of rows of " << buffer.getWidth()

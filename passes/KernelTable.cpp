@@ -100,7 +100,7 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
            Twine(heads.valueDim));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));
-    append(typeName(weightType));
+    append(llm::weightFormatOf(weightType).name);
   } else {
     append(Twine(llm::widthOf(op->getNumResults() ? Value(op->getResult(0)) : op->getOperand(0))));
   }

@@ -19,9 +19,7 @@ struct Placed {
   int64_t offset = -1;
 };
 
-int64_t bytesOf(llm::BufferOp buffer) {
-  return llvm::alignTo(buffer.getRows() * buffer.getRowStride() * 4, 64);
-}
+int64_t bytesOf(llm::BufferOp buffer) { return llvm::alignTo(buffer.getBytes(), 64); }
 
 /// Gives every buffer the lowest offset at which it meets no other living buffer; returns the bytes
 /// of the arena.

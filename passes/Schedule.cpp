@@ -30,7 +30,8 @@ constexpr int64_t kScoredRows = 64;
 struct Buffer {
   std::string name;
   int64_t rows, width, rowStride;
-  int64_t bytes() const { return rows * rowStride * 4; }
+  Type element;
+  int64_t bytes() const { return rows * rowStride * llm::elementBytes(element); }
 };
 
 /// Schedules one entry point: assign() gives every value a buffer and refuses what cannot be
@@ -71,7 +72,7 @@ class EntryScheduler {
   int64_t emit() {
     OpBuilder builder(entry_);
     int64_t arenaBytes = 0;
-    for (const Buffer& b : buffers_) arenaBytes += b.bytes();
+    for (const Buffer& b : buffers_) arenaBytes += llvm::alignTo(b.bytes(), 64);
     auto schedule = llm::ScheduleOp::create(
         builder, entry_.getLoc(), entry_.getSymNameAttr(), entry_.getKindAttr(),
         builder.getI64IntegerAttr(maxRows_), builder.getI64IntegerAttr(maxLogitsRows_),
@@ -81,8 +82,8 @@ class EntryScheduler {
     int64_t offset = 0;
     for (const Buffer& b : buffers_) {
       llm::BufferOp::create(builder, schedule.getLoc(), b.name, offset, b.rows, b.width,
-                            b.rowStride);
-      offset += b.bytes();
+                            b.rowStride, b.element.isF32() ? TypeAttr() : TypeAttr::get(b.element));
+      offset += llvm::alignTo(b.bytes(), 64);
     }
     int64_t phases = 0;
     for (Operation& op : entry_.getBody().front()) {
@@ -167,8 +168,9 @@ class EntryScheduler {
   }
 
   int addBuffer(StringRef name, Value value, int64_t rows) {
-    const int64_t width = cast<RankedTensorType>(value.getType()).getDimSize(1);
-    buffers_.push_back({uniqueName(name), rows, width, rowStrideOf(width)});
+    auto type = cast<RankedTensorType>(value.getType());
+    const int64_t width = type.getDimSize(1);
+    buffers_.push_back({uniqueName(name), rows, width, rowStrideOf(width), type.getElementType()});
     return static_cast<int>(buffers_.size()) - 1;
   }
 

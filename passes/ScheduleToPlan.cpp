@@ -1,5 +1,6 @@
 #include "passes/ScheduleToPlan.h"
 
+#include "llvm/Support/ErrorHandling.h"
 #include "runtime/schema/same_case.h"
 
 using namespace mlir;
@@ -8,6 +9,16 @@ namespace schema = llmrt::schema;
 namespace llmc {
 
 namespace {
+
+/// Of activations.
+schema::DType dtypeOf(Type type) {
+  if (type.isF16()) return schema::DType::f16;
+  if (type.isBF16()) return schema::DType::bf16;
+  if (type.isInteger(32)) return schema::DType::i32;
+  if (type.isInteger(8)) return type.isUnsignedInteger() ? schema::DType::u8 : schema::DType::i8;
+  if (type.isF32()) return schema::DType::f32;
+  llvm_unreachable("a buffer's type got past the verifier");
+}
 
 class Converter {
  public:
@@ -65,10 +76,11 @@ class Converter {
     auto buffer = std::make_unique<schema::BufferT>();
     buffer->name = op.getSymName().str();
     buffer->offset_bytes = op.getOffsetBytes();
-    buffer->bytes = op.getRows() * op.getRowStride() * 4;
+    buffer->bytes = op.getBytes();
     buffer->width = static_cast<uint32_t>(op.getWidth());
     buffer->row_stride = static_cast<uint32_t>(op.getRowStride());
     buffer->rows = static_cast<uint32_t>(op.getRows());
+    buffer->dtype = dtypeOf(op.getElementType());
     return buffer;
   }
 

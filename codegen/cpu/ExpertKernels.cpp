@@ -56,10 +56,9 @@ Choices sortByExpert(KernelBuilder& k, int64_t topK, int64_t experts) {
   return out;
 }
 
-/// Each expert has a weight like that of `spec`, whose first part `matrix` is.
+/// Each expert has a weight like `matrix`.
 void setExperts(ProductSpec& spec, Operation* op, FlatSymbolRefAttr matrix) {
   spec.numExperts = llm::lookupWeight(op, matrix).getNumExperts();
-  spec.expertBytes = spec.numPanels * weightPanels({}, spec.storage, spec.cols).panelBytes;
 }
 
 /// Stores the columns of `v` that exist in rows of `width` from column 16 * panel on.

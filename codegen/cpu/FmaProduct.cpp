@@ -38,10 +38,9 @@ int64_t leftBytes(const CpuTarget& target, const ProductSpec& spec) {
 /// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
 /// outputs, fill the first-level cache.
 int64_t manyRowsPieceCols(const CpuTarget& target, const ProductSpec& spec) {
-  const Panels b = weightPanels({}, spec.storage, spec.cols);
-  const int64_t bytesPerK =
-      target.gemmRows * leftBytes(target, spec) + target.gemmPanels * b.stepBytes / b.kPerStep;
-  return target.l1Bytes * 7 / 8 / bytesPerK / 64 * 64;
+  const int64_t bytes =
+      target.gemmRows * leftBytes(target, spec) + target.gemmPanels * bytesPerK(*spec.format);
+  return target.l1Bytes * 7 / 8 / bytes / 64 * 64;
 }
 /// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache, and
 /// the panels of a tile, one at a time, the rest. More than 256 rows gain nothing: the weights are
@@ -176,8 +175,7 @@ class FmaProduct final : public ProductFrame {
           k_.offset(b.base, k_.select(k_.cmp(arith::CmpIPredicate::eq, end, k_.ci(spec_.cols)),
                                       k_.mul(tile.panels, b.panelBytes), k_.mul(end, bytesPerK)));
       forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
-        Panels from = b.from(k_, p);
-        from.base = k_.offset(from.base, k_.mul(k0, bytesPerK));
+        const Panels from = b.from(k_, p).fromK(k_, k0);
         Value after = k_.add(p, panels);
         Value next = k_.select(k_.cmp(arith::CmpIPredicate::slt, after, tile.panels),
                                k_.offset(from.base, panels * b.panelBytes), nextPieces);

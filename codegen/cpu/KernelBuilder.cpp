@@ -13,8 +13,26 @@ using namespace mlir;
 
 namespace llmc::cpu {
 
+Storage storageOf(llmrt::DType dtype) {
+  switch (dtype) {
+    case llmrt::DType::kF32:
+      return Storage::f32;
+    case llmrt::DType::kF16:
+      return Storage::f16;
+    case llmrt::DType::kBF16:
+      return Storage::bf16;
+    case llmrt::DType::kI8:
+      return Storage::i8;
+    case llmrt::DType::kI32:
+    case llmrt::DType::kU8:
+      break;
+  }
+  llvm::report_fatal_error(llvm::Twine("kernels load no ") + llmrt::dtypeName(dtype));
+}
 Storage storageOf(Type t) {
-  return t.isF32() ? Storage::f32 : t.isF16() ? Storage::f16 : Storage::bf16;
+  const llmrt::WeightFormat& format = llm::weightFormatOf(t);
+  assert(format.isPlain() && "caches are of plain values");
+  return storageOf(format.planes[0].dtype);
 }
 
 /// Row strides of the tensors of a kernel, by value: its inputs, then its results.
@@ -228,8 +246,22 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
           arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(lanes, 32), int32_t(16)));
       return bitcast(vec(lanes), arith::ShLIOp::create(b_, loc_, bits, shift));
     }
+    case Storage::i8:
+      return arith::SIToFPOp::create(b_, loc_, vec(lanes), load(vecI(lanes, 8), p, 1));
   }
   return {};
+}
+Values KernelBuilder::i8Quads(Value words) {
+  auto c = [&](int32_t v) -> Value {
+    return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(kLanes, 32), v));
+  };
+  Values quads;
+  for (int32_t i = 0; i < 4; ++i) {
+    Value high = arith::ShLIOp::create(b_, loc_, words, c(24 - 8 * i));
+    Value quad = arith::ShRSIOp::create(b_, loc_, high, c(24));
+    quads.push_back(arith::SIToFPOp::create(b_, loc_, vec(), quad));
+  }
+  return quads;
 }
 std::pair<Value, Value> KernelBuilder::bf16Pairs(Value words) {
   auto c = [&](uint32_t v) -> Value {
@@ -262,6 +294,8 @@ Value KernelBuilder::roundTo(Storage s, Value v) {
       return arith::TruncIOp::create(b_, loc_, vecI(lanes, 16),
                                      arith::ShRUIOp::create(b_, loc_, sum, c(16)));
     }
+    case Storage::i8:
+      llvm_unreachable("rounding to i8 takes a scale");
   }
   return {};
 }

@@ -22,14 +22,18 @@ using Values = llvm::SmallVector<Value>;
 /// Lanes of the vectors that kernels are written on: one panel.
 constexpr int64_t kLanes = 16;
 
-/// Storage types of weights and caches.
-enum class Storage { f32, f16, bf16 };
+/// Storage types of caches and of the planes of weights.
+enum class Storage { f32, f16, bf16, i8 };
 
 /// The nearest cache that a prefetched line comes to. The farther ones get it too, but for
 /// firstLevelOnce, whose lines are the first to go. The numbers are llvm.prefetch's locality.
 enum class PrefetchTo : uint32_t { firstLevelOnce = 0, secondLevel = 2, firstLevel = 3 };
+Storage storageOf(llmrt::DType dtype);
+/// Of a cache.
 Storage storageOf(mlir::Type elementType);
-constexpr int64_t storageBytes(Storage s) { return s == Storage::f32 ? 4 : 2; }
+constexpr int64_t storageBytes(Storage s) {
+  return s == Storage::f32 ? 4 : s == Storage::i8 ? 1 : 2;
+}
 
 /// The step's fields, loaded once at a kernel's entry. What rows are is among the operands.
 struct StepArgs {
@@ -136,6 +140,8 @@ class KernelBuilder {
   Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
   /// `lanes` stored values at ptr, as floats.
   Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
+  /// The four i8 of each of kLanes words, the lowest first, as floats.
+  Values i8Quads(Value words);
   /// The low and the high bf16 of each of kLanes words, as floats.
   std::pair<Value, Value> bf16Pairs(Value words);
   /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or

@@ -11,6 +11,7 @@
 
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
+#include "codegen/cpu/Multiply.h"
 
 using namespace mlir;
 
@@ -52,9 +53,9 @@ class ConvFrame {
   ConvFrame(KernelBuilder& k, llm::CausalConvOp op)
       : k_(k),
         width_(llm::widthOf(op.getX())),
-        taps_(llm::matrixOf(op, op.getWeightAttr()).rows),
+        matrix_(llm::matrixOf(op, op.getWeightAttr())),
+        taps_(matrix_.rows),
         lanes_(lanesFor(width_)),
-        storage_(storageOf(llm::matrixOf(op, op.getWeightAttr()).type)),
         activation_(op.getActivation()) {}
 
   void emit() {
@@ -79,9 +80,9 @@ class ConvFrame {
   Values weightsOf(Value column) {
     Values weights;
     for (int64_t t = 0; t < taps_; ++t) {
-      Value element = k_.add(column, t * width_);
-      Value from = k_.offset(k_.operand("weight"), k_.mul(element, storageBytes(storage_)));
-      weights.push_back(k_.loadAs(storage_, from, lanes_));
+      const WeightRow tap = weightRow(k_, k_.operand("weight"), llm::weightFormatOf(matrix_.type),
+                                      taps_, width_, /*inPanels=*/false, k_.ci(t));
+      weights.push_back(tap.load(k_, column, lanes_));
     }
     return weights;
   }
@@ -128,8 +129,9 @@ class ConvFrame {
   }
 
   KernelBuilder& k_;
-  const int64_t width_, taps_, lanes_;
-  const Storage storage_;
+  const int64_t width_;
+  const llm::Matrix matrix_;
+  const int64_t taps_, lanes_;
   const llm::ActivationKind activation_;
 };
 

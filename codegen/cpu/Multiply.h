@@ -5,21 +5,51 @@
 
 namespace llmc::cpu {
 
-/// The right-hand operand of a product: panels of 16 outputs, walked along k. A new storage type
-/// (quantised, say) is a new way to load a step here and nothing else.
+/// The scales of the blocks of weights, in a plane of their own: a vector of 16 outputs a block.
+struct BlockScales {
+  Value base;              // of the first panel; null: none
+  int64_t panelBytes = 0;  // from one panel to the next
+  int64_t block = 1;       // values of k that share a scale
+  Storage storage = Storage::f32;
+};
+
+/// The right-hand operand of a product: panels of 16 outputs, walked along k. How a step is loaded
+/// (loadStep() in Multiply.cpp) is all that depends on a format of weights.
 struct Panels {
   Value base;              // first panel
   int64_t panelBytes = 0;  // from one panel to the next
   int64_t stepBytes = 0;   // from one step along k to the next
   int64_t kPerStep = 1;    // values of k in a step: 2 for bf16 weights, which lie in pairs
   Storage storage = Storage::f32;
+  BlockScales scales;
+  Value firstK;  // the k that `base` lies at; null: 0
 
   /// `panels` panels from `p` on.
   Panels from(KernelBuilder& k, Value p) const;
+  /// The same panels from `k0` on, which begins a step.
+  Panels fromK(KernelBuilder& k, Value k0) const;
 };
 
-/// Weights in panels as runtime/io/weight_layout.h lays them out.
-Panels weightPanels(Value base, Storage storage, int64_t cols);
+/// Weights in panels as runtime/io/weight_format.h lays them out: `numPanels` of each of
+/// `numExperts`, those of `expert` (null: of the first).
+Panels weightPanels(KernelBuilder& k, Value base, const llmrt::WeightFormat& format, int64_t cols,
+                    int64_t numPanels, int64_t numExperts, Value expert = {});
+/// Bytes of a panel's values of one k, without scales.
+int64_t bytesPerK(const llmrt::WeightFormat& format);
+
+/// One output of a weight of [rows, cols], along k.
+struct WeightRow {
+  Value base;         // its first element in plane 0
+  int64_t group = 0;  // elements side by side, of 16 outputs in turn; 0: all, in rows
+  Storage storage = Storage::f32;
+  BlockScales scales;     // of this output
+  int64_t scaleStep = 0;  // elements from one scale to the next
+
+  /// Values [i, i + lanes), all of one block; in panels lanes is 1.
+  Value load(KernelBuilder& k, Value i, int64_t lanes) const;
+};
+WeightRow weightRow(KernelBuilder& k, Value base, const llmrt::WeightFormat& format, int64_t rows,
+                    int64_t cols, bool inPanels, Value row);
 
 /// The left-hand operand: rows of floats, or of bf16 for weights in bf16 (zero behind an odd K).
 struct Rows {

@@ -16,7 +16,8 @@ ProductFrame::ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t ma
 
 bool ProductSpec::roundsLeft(const CpuTarget& target) const {
   // It is rounded once for all tiles: it must be the same for all.
-  return target.bf16Product != Bf16Product::fma && storage == Storage::bf16 && !tileCols;
+  return target.bf16Product != Bf16Product::fma && !tileCols &&
+         format == llmrt::plainFormat(llmrt::DType::kBF16);
 }
 
 ProductSpec productOf(KernelBuilder& k, Operation* op, FlatSymbolRefAttr matrix) {
@@ -25,7 +26,7 @@ ProductSpec productOf(KernelBuilder& k, Operation* op, FlatSymbolRefAttr matrix)
           .xStride = k.rowStride("x"),
           .cols = m.cols,
           .weight = k.operand("weight"),
-          .storage = storageOf(m.type),
+          .format = &llm::weightFormatOf(m.type),
           .numPanels = (m.rows + kLanes - 1) / kLanes};
 }
 
@@ -47,8 +48,8 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
   Value blockRows =
       k_.div(k_.add(numRows, k_.sub(numBlocks, k_.ci(1))), k_.max(numBlocks, k_.ci(1)));
   blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, rowUnit_), rowUnit_), k_.ci(maxBlockRows_));
-  Value weight = spec_.weight;
-  if (expert) weight = k_.offset(weight, k_.mul(expert, spec_.expertBytes));
+  const Panels weight = weightPanels(k_, spec_.weight, *spec_.format, spec_.cols, spec_.numPanels,
+                                     spec_.numExperts, expert);
   // Rounding up may need one block less, rounding down to the bound one more.
   k_.whileLess(begin, end, [&](Value first) {
     Value rows = k_.min(blockRows, k_.sub(end, first));
@@ -60,7 +61,7 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
           spec_.numPanels % spec_.tilePanels
               ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
               : k_.ci(spec_.tilePanels);
-      multiply(weightPanels(weight, spec_.storage, spec_.cols).from(k_, tile.firstPanel), tile);
+      multiply(weight.from(k_, tile.firstPanel), tile);
       spec_.epilogue(tile);
     });
     return k_.add(first, blockRows);

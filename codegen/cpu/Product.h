@@ -34,7 +34,7 @@ struct ProductSpec {
   int64_t xStride = 0;  // floats
   int64_t cols = 0;     // K
   Value weight;
-  Storage storage = Storage::f32;
+  const llmrt::WeightFormat* format = nullptr;
   int64_t numPanels = 0;
   int64_t tilePanels = llm::kTilePanels;
   NormArgs norm;         // of the rows of x, before the product
@@ -43,7 +43,7 @@ struct ProductSpec {
   // Where row `index` lies; null: in x, one row after another.
   std::function<Value(Value index)> sourceRow;
   // Each expert has a weight of its own and rows [expertRows[e], expertRows[e + 1]), i64.
-  int64_t numExperts = 0, expertBytes = 0;
+  int64_t numExperts = 0;
   Value expertRows;
   std::function<void(const OutputTile&)> epilogue;
 

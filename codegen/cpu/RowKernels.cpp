@@ -37,61 +37,38 @@ class Embedding {
  public:
   Embedding(KernelBuilder& k, llm::EmbedOp op)
       : k_(k),
-        cols_(llm::matrixOf(op, op.getWeightAttr()).cols),
-        storage_(storageOf(llm::matrixOf(op, op.getWeightAttr()).type)),
+        table_(llm::matrixOf(op, op.getWeightAttr())),
         scale_(float(op.getScale().convertToDouble())),
         weight_(k.operand("weight")),
-        positions_(k.operandIf(op.getPositionsAttr(), "positions")) {}
+        positions_(k.operandIf(op.getPositionsAttr(), "positions")) {
+    if (positions_) positionTable_ = llm::matrixOf(op, op.getPositionsAttr());
+  }
 
   void emit() {
     const bool panels = k_.described("weight").layout == llm::Layout::panels;
+    const int64_t lanes = panels ? 1 : lanesFor(table_.cols);
     forRows(k_, [&](Value r) {
       Value id = k_.inputOf("token_id", r), out = k_.rowOf("y", r);
-      Value pos = positions_ ? k_.inputOf("pos", r) : Value();
-      if (panels)
-        emitLane(id, pos, out);
-      else
-        emitRow(id, pos, out);
+      const WeightRow token = rowOf(weight_, table_, panels, id);
+      WeightRow position;
+      if (positions_) position = rowOf(positions_, positionTable_, false, k_.inputOf("pos", r));
+      k_.loop(k_.ci(0), k_.ci(table_.cols), lanes, [&](Value i) {
+        Value v = token.load(k_, i, lanes);
+        if (scale_ != 1.0f) v = k_.mulf(v, k_.splat(scale_, lanes));
+        if (positions_) v = k_.addf(v, position.load(k_, i, lanes));
+        k_.store(v, k_.offset(out, k_.mul(i, 4)), 4);
+      });
     });
   }
 
  private:
-  void emitRow(Value id, Value pos, Value out) {
-    const int64_t lanes = lanesFor(cols_), bytes = storageBytes(storage_);
-    Value from = k_.offset(weight_, k_.mul(id, cols_ * bytes));
-    k_.loop(k_.ci(0), k_.ci(cols_), lanes, [&](Value i) {
-      Value v = k_.loadAs(storage_, k_.offset(from, k_.mul(i, bytes)), lanes);
-      k_.store(finish(v, pos, i), k_.offset(out, k_.mul(i, 4)), 4);
-    });
-  }
-
-  void emitLane(Value id, Value pos, Value out) {
-    const int64_t bytes = storageBytes(storage_);
-    const bool pairs = storage_ == Storage::bf16;
-    const int64_t panelBytes = weightPanels({}, storage_, cols_).panelBytes;
-    Value panel = k_.offset(weight_, k_.mul(k_.div(id, kLanes), panelBytes));
-    Value lane = k_.offset(panel, k_.mul(k_.rem(id, kLanes), pairs ? 2 * bytes : bytes));
-    k_.loop(k_.ci(0), k_.ci(cols_), 1, [&](Value i) {
-      Value at = pairs
-                     ? k_.add(k_.mul(k_.div(i, 2), 2 * kLanes * bytes), k_.mul(k_.rem(i, 2), bytes))
-                     : k_.mul(i, kLanes * bytes);
-      Value v = k_.loadAs(storage_, k_.offset(lane, at), 1);
-      k_.store(finish(v, pos, i), k_.offset(out, k_.mul(i, 4)), 4);
-    });
-  }
-
-  /// Element i of the embedding as that of the residual stream.
-  Value finish(Value v, Value pos, Value i) {
-    const int64_t lanes = cast<VectorType>(v.getType()).getDimSize(0);
-    if (scale_ != 1.0f) v = k_.mulf(v, k_.splat(scale_, lanes));
-    if (!positions_) return v;
-    Value at = k_.mul(k_.add(k_.mul(pos, cols_), i), storageBytes(storage_));
-    return k_.addf(v, k_.loadAs(storage_, k_.offset(positions_, at), lanes));
+  WeightRow rowOf(Value base, const llm::Matrix& m, bool panels, Value row) {
+    return weightRow(k_, base, llm::weightFormatOf(m.type), m.rows, m.cols, panels, row);
   }
 
   KernelBuilder& k_;
-  const int64_t cols_;
-  const Storage storage_;
+  const llm::Matrix table_;
+  llm::Matrix positionTable_;
   const float scale_;
   Value weight_, positions_;
 };

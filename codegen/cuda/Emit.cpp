@@ -79,7 +79,7 @@ class KernelEmitter {
       return fmt::format("steps of kind {} have no CUDA kernels yet",
                          llm::stringifyStepKind(form_.kind).str());
     if (form_.maxRows > kMostRows) return fmt::format("more than {} rows in a step", kMostRows);
-    return "";
+    return formatProblem(op_);
   }
 
   /// The text of a __global__ function and its launch, whose symbol and kernel are filled in.

@@ -17,6 +17,20 @@ constexpr int64_t kMostDynamicBytes = 94 << 10;
 
 }  // namespace
 
+std::string formatProblem(llm::KernelOpInterface op) {
+  for (const llm::KernelOperand& operand : op.getKernelOperands()) {
+    if (operand.space != llm::Space::weights) continue;
+    for (FlatSymbolRefAttr symbol : operand.symbols) {
+      llm::WeightOp weight = llm::lookupWeight(op, symbol);
+      const llmrt::WeightFormat& format =
+          llm::weightFormatOf(weight.getTensorType().getElementType());
+      if (!format.isPlain())
+        return fmt::format("weights of the format {} have no CUDA kernels yet", format.name);
+    }
+  }
+  return "";
+}
+
 const char* activationName(llm::ActivationKind kind) {
   switch (kind) {
     case llm::ActivationKind::silu:

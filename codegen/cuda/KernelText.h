@@ -12,11 +12,27 @@ namespace llmc::cuda {
 
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// The device's type of plain values. Formats of blocks are refused before (formatProblem()).
 inline const char* storageName(mlir::Type type) {
-  if (type.isF32()) return "F32";
-  return type.isF16() ? "F16" : "BF16";
+  switch (llm::weightFormatOf(type).planes[0].dtype) {
+    case llmrt::DType::kF32:
+      return "F32";
+    case llmrt::DType::kF16:
+      return "F16";
+    case llmrt::DType::kBF16:
+      return "BF16";
+    case llmrt::DType::kI32:
+    case llmrt::DType::kI8:
+    case llmrt::DType::kU8:
+      break;
+  }
+  llvm_unreachable("no plain values");
 }
-inline int64_t perWord(mlir::Type type) { return type.isF32() ? 1 : 2; }
+inline int64_t perWord(mlir::Type type) {
+  return 4 / llmrt::dtypeBytes(llm::weightFormatOf(type).planes[0].dtype);
+}
+/// Why no kernel of the device's reads the weights that `op` reads; empty where one does.
+std::string formatProblem(llm::KernelOpInterface op);
 
 /// A float constant with all its digits.
 inline std::string number(double v) {

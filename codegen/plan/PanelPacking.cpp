@@ -1,8 +1,11 @@
 #include "codegen/plan/PanelPacking.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "runtime/io/float_convert.h"
 
 namespace llmc {
@@ -55,7 +58,7 @@ void convertTo(const RowData& from, int64_t col, int64_t count, uint8_t* to) {
     case DType::kBF16:
       return convertRow<DType::kBF16, To>(from, col, count, to);
     default:
-      break;
+      llvm_unreachable("tensors of weights are floats");
   }
 }
 
@@ -76,7 +79,7 @@ const uint8_t* elements(const RowData& from, DType to, int64_t col, int64_t coun
       convertTo<DType::kBF16>(from, col, count, buffer);
       break;
     default:
-      break;
+      llvm_unreachable("plain values are floats");
   }
   return buffer;
 }
@@ -104,17 +107,18 @@ void storeLane(DType dtype, const uint8_t* from, int64_t lane, int64_t col, int6
       // A bf16 panel is 16 rows of pairs, transposed; an odd last column has zero beside it.
       scatter<uint32_t>(from, count / 2, to);
       if (count % 2) std::memcpy(to + count / 2 * kPanelLanes * 4, from + (count - 1) * 2, 2);
-      break;
+      return;
     default:
-      break;
+      llvm_unreachable("plain values are floats");
   }
 }
 
-void packPanel(const PackedTensor& t, int64_t panel, uint8_t* out) {
+/// Plain values of `dtype`.
+void packPanel(const PackedTensor& t, DType dtype, int64_t panel, uint8_t* out) {
   const PanelRow* lanes = t.lanes->data() + panel * kPanelLanes;
   const bool padded =
       std::any_of(lanes, lanes + kPanelLanes, [](PanelRow r) { return r.source < 0; }) ||
-      (t.dtype == DType::kBF16 && t.cols % 2);
+      (dtype == DType::kBF16 && t.cols % 2);
   if (padded) std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
   RowData rows[kPanelLanes];
   for (int64_t lane = 0; lane < kPanelLanes; ++lane)
@@ -125,8 +129,42 @@ void packPanel(const PackedTensor& t, int64_t panel, uint8_t* out) {
     const int64_t count = std::min(kTileCols, t.cols - col);
     for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
       if (!rows[lane].data) continue;
-      storeLane(t.dtype, elements(rows[lane], t.dtype, col, count, buffer), lane, col, count, out);
+      storeLane(dtype, elements(rows[lane], dtype, col, count, buffer), lane, col, count, out);
     }
+  }
+}
+
+/// body(number of a block, its elements of the tensor's plane) along a row.
+void forBlocks(const PackedTensor& t, PanelRow row,
+               llvm::function_ref<void(int64_t, const uint8_t*)> body) {
+  const llmrt::WeightFormat& format = *t.format;
+  const RowData from = rowData(t, row);
+  std::array<float, llmrt::WeightFormat::kMaxBlock> values;
+  llmrt::StoredBlock stored;
+  for (int64_t b = 0; b < format.blocks(t.cols); ++b) {
+    const int64_t col = b * format.block, count = std::min(format.block, t.cols - col);
+    values.fill(0);
+    auto* const to = reinterpret_cast<uint8_t*>(values.data());
+    const uint8_t* data = elements(from, DType::kF32, col, count, to);
+    if (data != to) std::memcpy(to, data, static_cast<size_t>(count) * sizeof(float));
+    llmrt::encodeBlock(format, values.data(), stored.planes);
+    body(b, stored.planes[t.plane]);
+  }
+}
+
+/// A panel of a plane whose values come in blocks.
+void packBlocks(const PackedTensor& t, int64_t panel, uint8_t* out) {
+  std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
+  const llmrt::FormatPlane& plane = t.format->planes[t.plane];
+  const int64_t bytes = llmrt::dtypeBytes(plane.dtype);
+  for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
+    const PanelRow row = (*t.lanes)[static_cast<size_t>(panel * kPanelLanes + lane)];
+    if (row.source < 0) continue;
+    forBlocks(t, row, [&](int64_t block, const uint8_t* elements) {
+      for (int64_t i = 0; i < plane.per_block; ++i)
+        std::memcpy(out + t.format->panelOffset(t.plane, lane, block * plane.per_block + i) * bytes,
+                    elements + i * bytes, static_cast<size_t>(bytes));
+    });
   }
 }
 
@@ -147,18 +185,24 @@ int64_t PackedTensor::units() const {
   return rows;
 }
 
-int64_t PackedTensor::unitBytes() const {
-  return (lanes ? llmrt::panelElements(dtype, cols) : cols) * llmrt::dtypeBytes(dtype);
-}
+int64_t PackedTensor::unitBytes() const { return format->unitBytes(plane, lanes != nullptr, cols); }
 
 void packUnits(const PackedTensor& t, int64_t begin, int64_t end, uint8_t* out) {
+  const llmrt::FormatPlane& plane = t.format->planes[t.plane];
   for (int64_t unit = begin; unit < end; ++unit, out += t.unitBytes()) {
     if (t.lanes) {
-      packPanel(t, unit, out);
+      t.format->isPlain() ? packPanel(t, plane.dtype, unit, out) : packBlocks(t, unit, out);
       continue;
     }
     const PanelRow row = concatRow(t, unit);
-    const uint8_t* data = elements(rowData(t, row), t.dtype, 0, t.cols, out);
+    if (!t.format->isPlain()) {
+      const int64_t bytes = plane.per_block * llmrt::dtypeBytes(plane.dtype);
+      forBlocks(t, row, [&](int64_t block, const uint8_t* elements) {
+        std::memcpy(out + block * bytes, elements, static_cast<size_t>(bytes));
+      });
+      continue;
+    }
+    const uint8_t* data = elements(rowData(t, row), plane.dtype, 0, t.cols, out);
     if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
   }
 }

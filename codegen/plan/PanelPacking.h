@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/io/tensor_source.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/weight_format.h"
 
 namespace llmc {
 
@@ -19,9 +19,10 @@ struct PackedSource {
   float plus = 0;                           // added to every element
 };
 
-/// One layer (and expert) of one packed weight.
+/// One plane of one layer (and expert) of one packed weight.
 struct PackedTensor {
-  llmrt::DType dtype = llmrt::DType::kF32;  // of the result
+  const llmrt::WeightFormat* format = llmrt::plainFormat(llmrt::DType::kF32);  // of the result
+  int plane = 0;
   int64_t cols = 0;
   std::vector<PackedSource> sources;
   // Where each lane of each panel comes from ([panels * 16]); null for layout rows.

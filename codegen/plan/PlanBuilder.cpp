@@ -23,9 +23,9 @@ namespace schema = llmrt::schema;
 using llmrt::Result;
 using llmrt::Status;
 
+/// Of plain values, or of what a format keeps them as.
 schema::DType dtypeOf(mlir::Type type) {
-  if (type.isF32()) return schema::DType::f32;
-  return type.isF16() ? schema::DType::f16 : schema::DType::bf16;
+  return llmrt::sameCase<schema::DType>(llm::weightFormatOf(type).planes[0].dtype);
 }
 
 std::vector<int32_t> toInt32(const std::vector<int64_t>& ids) { return {ids.begin(), ids.end()}; }
@@ -84,6 +84,8 @@ class PlanBuilder {
       auto w = std::make_unique<schema::WeightT>();
       w->name = packed.getSymName().str();
       w->dtype = dtypeOf(packed.getElementType());
+      const llmrt::WeightFormat& format = llm::weightFormatOf(packed.getElementType());
+      if (!format.isPlain()) w->format = format.name;
       w->layout = llmrt::sameCase<schema::Layout>(packed.getLayout());
       w->order = llmrt::sameCase<schema::PanelOrder>(packed.getOrder());
       w->head_rows = static_cast<uint32_t>(packed.getHeadRows());
@@ -152,7 +154,7 @@ class PlanBuilder {
         rows += weight.getLayerShape()[0];
         cols = weight.getLayerShape()[1];
         experts = static_cast<int64_t>(weight.getNumExperts());
-        dtype = schema::EnumNameDType(dtypeOf(weight.getTensorType().getElementType()));
+        dtype = llm::weightFormatOf(weight.getTensorType().getElementType()).name;
       }
     }
     std::string text;

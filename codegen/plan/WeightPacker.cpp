@@ -24,6 +24,7 @@
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/same_case.h"
+#include "runtime/schema/stored_weights.h"
 #include "runtime/schema/version.h"
 #include "runtime/schema/weight_view.h"
 
@@ -41,10 +42,11 @@ using llmrt::Tensor;
 constexpr int64_t kBlockBytes = 4 << 20;
 constexpr int kMaxThreads = 8;
 
-/// One layer of one weight.
+/// One plane of one layer of one weight.
 struct Item {
   schema::WeightT* weight = nullptr;
   uint64_t offset = 0;  // in the file
+  uint64_t bytes = 0;
   PackedTensor tensor;
 };
 
@@ -88,6 +90,11 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     schema::WeightT& w = *weight;
     const size_t first_item = items.size();
     const uint32_t experts = std::max(1u, w.num_experts);
+    const llmrt::WeightFormat* format = llmrt::formatOf(w);
+    if (!format ||
+        (format->num_planes > 1 && w.planes.size() != static_cast<size_t>(format->num_planes)))
+      return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
+                                " has a format that llmc does not know");
     std::vector<const llmrt::WeightView*> weight_views;
     for (const auto& s : w.sources) {
       weight_views.push_back(s->view ? &views.emplace_back(llmrt::viewOf(*s->view)) : nullptr);
@@ -97,19 +104,25 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     }
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
       for (uint32_t e = 0; e < experts; ++e) {
-        Item item{
-            &w,
-            w.offset_bytes + l * w.layer_stride_bytes + e * (w.bytes / experts),
-            {llmrt::sameCase<llmrt::DType>(w.dtype), static_cast<int64_t>(w.cols), {}, nullptr}};
+        PackedTensor tensor{format, 0, static_cast<int64_t>(w.cols), {}, nullptr};
         for (size_t i = 0; i < w.sources.size(); ++i) {
           const schema::WeightSourceT& s = *w.sources[i];
-          LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor,
+          LLMRT_ASSIGN_OR_RETURN(const Tensor* stored,
                                  findTensor(source, s, w.first_layer + l, e, weight_views[i]));
           const bool sliced = !llmrt::namesExpert(s.name);
-          item.tensor.sources.push_back({tensor, static_cast<int64_t>(s.rows), weight_views[i],
-                                         sliced ? e : 0, static_cast<float>(s.plus)});
+          tensor.sources.push_back({stored, static_cast<int64_t>(s.rows), weight_views[i],
+                                    sliced ? e : 0, static_cast<float>(s.plus)});
         }
-        items.push_back(std::move(item));
+        for (int p = 0; p < format->num_planes; ++p) {
+          tensor.plane = p;
+          const uint64_t begin =
+              w.planes.empty() ? 0 : w.planes[static_cast<size_t>(p)]->offset_bytes;
+          const uint64_t bytes =
+              w.planes.empty() ? w.bytes : w.planes[static_cast<size_t>(p)]->bytes;
+          items.push_back(
+              {&w, w.offset_bytes + l * w.layer_stride_bytes + begin + e * (bytes / experts),
+               bytes / experts, tensor});
+        }
       }
     }
     // Only now are the plan's sizes known to be those of real tensors: a row map takes memory by
@@ -123,7 +136,7 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     }
     for (Item& item : std::span(items).subspan(first_item)) {
       item.tensor.lanes = weight_lanes;
-      if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) * experts != w.bytes)
+      if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) != item.bytes)
         return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
                                   " has a size that its shape does not give");
     }

@@ -4,11 +4,14 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cassert>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/weight_format.h"
 #include "runtime/schema/same_case.h"
+#include "runtime/schema/stored_weights.h"
 #include "runtime/schema/version.h"
 
 namespace llmc {
@@ -26,7 +29,8 @@ uint64_t alignTo(uint64_t offset, uint64_t alignment) {
 }
 
 void measure(schema::WeightT& w) {
-  const auto dtype = llmrt::sameCase<llmrt::DType>(w.dtype);
+  const llmrt::WeightFormat* format = llmrt::formatOf(w);
+  assert(format && "a format that the table lacks");
   std::vector<int64_t> rows;
   uint64_t total_rows = 0;
   for (const auto& source : w.sources) {
@@ -34,16 +38,25 @@ void measure(schema::WeightT& w) {
     total_rows += source->rows;
   }
   w.cols = w.sources.front()->cols;
-  uint64_t elements = total_rows * w.cols;
-  w.panels = 0;
-  if (w.layout == schema::Layout::panels) {
-    w.panels = static_cast<uint64_t>(
-        llmrt::panelCount(rows, llmrt::sameCase<llmrt::PanelOrder>(w.order), w.head_rows));
-    elements =
-        w.panels * static_cast<uint64_t>(llmrt::panelElements(dtype, static_cast<int64_t>(w.cols)));
+  const bool in_panels = w.layout == schema::Layout::panels;
+  w.panels = in_panels ? static_cast<uint64_t>(llmrt::panelCount(
+                             rows, llmrt::sameCase<llmrt::PanelOrder>(w.order), w.head_rows))
+                       : 0;
+  llmrt::PlaneExtent planes[llmrt::WeightFormat::kMaxPlanes];
+  [[maybe_unused]] const bool fits = llmrt::layOutPlanes(
+      *format, in_panels, in_panels ? w.panels : total_rows, static_cast<int64_t>(w.cols),
+      std::max<uint64_t>(1, w.num_experts), planes);
+  assert(fits && "a weight of a petabyte");
+  const llmrt::PlaneExtent& last = planes[format->num_planes - 1];
+  w.bytes = last.offset_bytes + last.bytes;
+  w.planes.clear();
+  for (int p = 0; format->num_planes > 1 && p < format->num_planes; ++p) {
+    auto plane = std::make_unique<schema::PlaneT>();
+    plane->name = format->planes[p].name;
+    plane->offset_bytes = planes[p].offset_bytes;
+    plane->bytes = planes[p].bytes;
+    w.planes.push_back(std::move(plane));
   }
-  w.bytes = elements * static_cast<uint64_t>(llmrt::dtypeBytes(dtype)) *
-            std::max<uint64_t>(1, w.num_experts);
 }
 
 /// Gives every weight its place in the file, tensors of kHugePageBytes and more at multiples of
@@ -115,6 +128,7 @@ uint64_t planId(const schema::PlanT& plan) {
   for (const auto& w : plan.weights) {
     text(w->name);
     number(static_cast<uint64_t>(w->dtype));
+    if (!w->format.empty()) text(w->format);
     number(static_cast<uint64_t>(w->layout));
     number(static_cast<uint64_t>(w->order));
     number(w->head_rows);

@@ -426,7 +426,7 @@ Type elementType(MLIRContext& context, llmrt::DType dtype) {
     case llmrt::DType::kBF16:
       return BFloat16Type::get(&context);
     default:
-      llvm_unreachable("weights and caches are floats");
+      llvm_unreachable("weights and caches are imported as floats");
   }
 }
 

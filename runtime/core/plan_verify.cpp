@@ -11,13 +11,15 @@
 
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/io/printable.h"
 #include "runtime/io/tensor_name.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/weight_format.h"
 #include "runtime/schema/checking.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/same_case.h"
 #include "runtime/schema/schedule_check.h"
+#include "runtime/schema/stored_weights.h"
 #include "runtime/schema/version.h"
 #include "runtime/schema/weight_view.h"
 
@@ -42,7 +44,6 @@ constexpr uint32_t kMaxInputs = 64;  // and outputs, of an entry point
 constexpr uint64_t kMaxInputWidth = uint64_t{1} << 24;
 constexpr uint32_t kMaxStates = 1024;
 constexpr uint64_t kMaxSlotElements = uint64_t{1} << 40;
-constexpr uint32_t kMaxPlanes = 16;
 constexpr uint32_t kMaxNameBytes = 256;
 constexpr uint32_t kMaxLaunches = 16;  // of a kernel on a GPU
 // A target's launches are counted per kernel: many targets may be one and the same bytes.
@@ -154,7 +155,7 @@ class Verifier {
   Status verifyState(const schema::State& s) const {
     LLMRT_CHECK(s.kind() >= schema::StateKind::MIN && s.kind() <= schema::StateKind::MAX,
                 "kind is unknown");
-    LLMRT_CHECK(isFloat(s.dtype()), "dtype is unknown");
+    LLMRT_CHECK(plainFormat(sameCase<DType>(s.dtype())), "dtype is unknown");
     LLMRT_CHECK(sizeOf(s.layers()) > 0, "layers is empty");
     for (uint32_t i = 0; i < s.layers()->size(); ++i) {
       const uint32_t layer = s.layers()->Get(i);
@@ -232,7 +233,10 @@ class Verifier {
   }
 
   Status verifyWeight(const schema::Weight& w) const {
-    LLMRT_CHECK(isFloat(w.dtype()), "dtype is unknown");
+    const WeightFormat* const format = formatOf(w);
+    LLMRT_CHECK(format || w.format(), "dtype is unknown");
+    LLMRT_CHECK(format, "format {} is unknown, or not of its dtype: there are {}",
+                quotedName(w.format()->string_view()), weightFormatNames());
     LLMRT_CHECK(w.num_layers() == 0 || layersInModel(w.first_layer(), w.num_layers()),
                 "layers {} + {} of a model of {}", w.first_layer(), w.num_layers(),
                 plan_.model()->num_layers());
@@ -257,11 +261,10 @@ class Verifier {
       LLMRT_CHECK(total_rows < kMaxDimension, "sources have {} rows", total_rows);
     }
 
-    const auto dtype = sameCase<DType>(w.dtype());
-    uint64_t elements = 0;
-    if (w.layout() == schema::Layout::rows) {
+    const bool in_panels = w.layout() != schema::Layout::rows;
+    uint64_t units = total_rows;
+    if (!in_panels) {
       LLMRT_CHECK(w.order() == schema::PanelOrder::concat, "layout rows has order concat");
-      LLMRT_CHECK(multiply(total_rows, w.cols(), &elements), "it is too large");
     } else {
       LLMRT_CHECK(w.layout() == schema::Layout::panels, "layout is unknown");
       LLMRT_CHECK(w.order() >= schema::PanelOrder::MIN && w.order() <= schema::PanelOrder::MAX,
@@ -277,20 +280,10 @@ class Verifier {
       const auto panels =
           static_cast<uint64_t>(panelCount(rows, sameCase<PanelOrder>(w.order()), w.head_rows()));
       LLMRT_CHECK(w.panels() == panels, "panels is {}, its sources make {}", w.panels(), panels);
-      LLMRT_CHECK(
-          multiply(panels,
-                   static_cast<uint64_t>(panelElements(dtype, static_cast<int64_t>(w.cols()))),
-                   &elements),
-          "it is too large");
+      units = panels;
     }
-    LLMRT_CHECK(
-        w.num_experts() <= kMaxRows && multiply(elements, std::max(1u, w.num_experts()), &elements),
-        "it has {} experts", w.num_experts());
-    // The writer may round a tensor up to the alignment of the next.
-    const uint64_t bytes = elements * static_cast<uint64_t>(dtypeBytes(dtype));
-    LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
-                "bytes is {}, its shape needs {}", w.bytes(), bytes);
-    LLMRT_RETURN_IF_ERROR(verifyPlanes(w));
+    LLMRT_CHECK(w.num_experts() <= kMaxRows, "it has {} experts", w.num_experts());
+    LLMRT_RETURN_IF_ERROR(verifyPlanes(w, *format, in_panels, units));
     LLMRT_CHECK(w.offset_bytes() >= sizeof(WeightsHeader) && w.offset_bytes() % kAlignment == 0,
                 "offset_bytes is {}", w.offset_bytes());
     uint64_t end = w.bytes();
@@ -307,16 +300,29 @@ class Verifier {
     return {};
   }
 
-  Status verifyPlanes(const schema::Weight& w) const {
-    LLMRT_CHECK(sizeOf(w.planes()) <= kMaxPlanes, "it has {} planes", sizeOf(w.planes()));
-    LLMRT_CHECK(!w.planes() || w.planes()->size() > 0, "planes is empty");
-    for (uint32_t i = 0; i < sizeOf(w.planes()); ++i) {
-      const schema::Plane& plane = *w.planes()->Get(i);
-      LLMRT_CHECK(isName(plane.name()), "planes[{}] has no name of printable characters", i);
-      LLMRT_CHECK(plane.offset_bytes() % kAlignment == 0 && plane.offset_bytes() <= w.bytes() &&
-                      plane.bytes() > 0 && plane.bytes() <= w.bytes() - plane.offset_bytes(),
-                  "planes[{}]: {} bytes at {} of {}", i, plane.bytes(), plane.offset_bytes(),
-                  w.bytes());
+  // Its bytes are what its format makes of its shape.
+  static Status verifyPlanes(const schema::Weight& w, const WeightFormat& format, bool in_panels,
+                             uint64_t units) {
+    PlaneExtent planes[WeightFormat::kMaxPlanes];
+    LLMRT_CHECK(layOutPlanes(format, in_panels, units, static_cast<int64_t>(w.cols()),
+                             std::max(1u, w.num_experts()), planes),
+                "it is too large");
+    const PlaneExtent& last = planes[format.num_planes - 1];
+    // The writer may round a tensor up to the alignment of the next.
+    const uint64_t bytes = last.offset_bytes + last.bytes;
+    LLMRT_CHECK(w.bytes() >= bytes && w.bytes() < bytes + kAlignment,
+                "bytes is {}, its shape needs {}", w.bytes(), bytes);
+    const auto count = static_cast<uint32_t>(format.num_planes);
+    LLMRT_CHECK(sizeOf(w.planes()) == count || (count == 1 && !w.planes()),
+                "it has {} planes, its format {}", sizeOf(w.planes()), count);
+    for (uint32_t p = 0; p < sizeOf(w.planes()); ++p) {
+      const schema::Plane& plane = *w.planes()->Get(p);
+      LLMRT_CHECK(plane.name() && plane.name()->string_view() == format.planes[p].name,
+                  "planes[{}] is not the {} of its format", p, format.planes[p].name);
+      LLMRT_CHECK(
+          plane.offset_bytes() == planes[p].offset_bytes && plane.bytes() == planes[p].bytes,
+          "planes[{}] is {} bytes at {}, its shape makes {} at {}", p, plane.bytes(),
+          plane.offset_bytes(), planes[p].bytes, planes[p].offset_bytes);
     }
     return {};
   }
@@ -426,11 +432,6 @@ class Verifier {
     LLMRT_CHECK(plan_.generation()->eos_token_ids()->size() <= 4096,
                 "generation.eos_token_ids has {} ids", plan_.generation()->eos_token_ids()->size());
     return {};
-  }
-
-  // What weights and states are of.
-  static bool isFloat(schema::DType t) {
-    return t >= schema::DType::MIN && t <= schema::DType::bf16;
   }
 
   bool layersInModel(uint32_t first, uint32_t count) const {

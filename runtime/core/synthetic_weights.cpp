@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -13,9 +14,10 @@
 #include "runtime/core/weights.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/tensor_name.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/weight_format.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/same_case.h"
+#include "runtime/schema/stored_weights.h"
 #include "runtime/schema/weight_view.h"
 
 namespace llmrt {
@@ -73,16 +75,27 @@ void store(uint8_t* out, int64_t index, float value) {
 // One layer (and expert) of one weight, and where its rows lie.
 struct Job {
   const schema::Weight* weight;
-  uint8_t* out;
+  const WeightFormat* format;
+  uint8_t* out[WeightFormat::kMaxPlanes];   // of each plane
   std::vector<Source> sources;              // one per source of the weight
   const std::vector<PanelRow>* panel_rows;  // layout panels
   int64_t units;                            // panels, or rows: what is divided among threads
 };
 
+/// The source that row `row` of all sources lies in, and its number there.
+PanelRow sourceRow(const Job& job, int64_t row) {
+  int32_t source = 0;
+  const auto rowsOf = [&](int32_t s) {
+    return static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(s))->rows());
+  };
+  while (row >= rowsOf(source)) row -= rowsOf(source++);
+  return {source, row};
+}
+
 template <DType T>
 void fillPanel(const Job& job, int64_t panel) {
   const auto cols = static_cast<int64_t>(job.weight->cols());
-  uint8_t* out = job.out + panel * panelElements(T, cols) * dtypeBytes(T);
+  uint8_t* out = job.out[0] + panel * panelElements(T, cols) * dtypeBytes(T);
   for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
     const PanelRow row = (*job.panel_rows)[static_cast<size_t>(panel * kPanelLanes + lane)];
     if (row.source < 0) continue;  // padding stays zero
@@ -98,19 +111,53 @@ void fillPanel(const Job& job, int64_t panel) {
 template <DType T>
 void fillRow(const Job& job, int64_t row) {
   const auto cols = static_cast<int64_t>(job.weight->cols());
-  size_t source = 0;
-  int64_t in_source = row;
-  while (in_source >=
-         static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows())) {
-    in_source -=
-        static_cast<int64_t>(job.weight->sources()->Get(static_cast<uint32_t>(source))->rows());
-    ++source;
-  }
-  const Stream stream = job.sources[source].stream;
-  const uint64_t first = job.sources[source].first(in_source, cols),
-                 step = job.sources[source].step();
+  const PanelRow from = sourceRow(job, row);
+  const Source& source = job.sources[static_cast<size_t>(from.source)];
+  const Stream stream = source.stream;
+  const uint64_t first = source.first(from.row, cols), step = source.step();
   for (int64_t k = 0; k < cols; ++k) {
-    store<T>(job.out, row * cols + k, stream(first + static_cast<uint64_t>(k) * step));
+    store<T>(job.out[0], row * cols + k, stream(first + static_cast<uint64_t>(k) * step));
+  }
+}
+
+// One output of a format of blocks: lane `lane` of panel `unit`, or row `unit`.
+void fillBlocks(const Job& job, int64_t unit, int64_t lane, PanelRow from) {
+  const WeightFormat& format = *job.format;
+  const auto cols = static_cast<int64_t>(job.weight->cols());
+  const bool in_panels = job.panel_rows != nullptr;
+  const Source& source = job.sources[static_cast<size_t>(from.source)];
+  const Stream stream = source.stream;
+  const uint64_t first = source.first(from.row, cols), step = source.step();
+  float values[WeightFormat::kMaxBlock];
+  StoredBlock stored;
+  for (int64_t block = 0; block < format.blocks(cols); ++block) {
+    for (int64_t i = 0; i < format.block; ++i) {
+      const int64_t k = block * format.block + i;
+      values[i] = k < cols ? stream(first + static_cast<uint64_t>(k) * step) : 0;
+    }
+    encodeBlock(format, values, stored.planes);
+    for (int p = 0; p < format.num_planes; ++p) {
+      const int64_t count = format.planes[p].per_block, bytes = dtypeBytes(format.planes[p].dtype);
+      uint8_t* const out = job.out[p] + unit * format.unitBytes(p, in_panels, cols);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t element = block * count + i;
+        std::memcpy(out + (in_panels ? format.panelOffset(p, lane, element) : element) * bytes,
+                    stored.planes[p] + i * bytes, static_cast<size_t>(bytes));
+      }
+    }
+  }
+}
+
+void fillBlocks(const Job& job, int64_t begin, int64_t end) {
+  for (int64_t unit = begin; unit < end; ++unit) {
+    if (!job.panel_rows) {
+      fillBlocks(job, unit, 0, sourceRow(job, unit));
+      continue;
+    }
+    for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
+      const PanelRow row = (*job.panel_rows)[static_cast<size_t>(unit * kPanelLanes + lane)];
+      if (row.source >= 0) fillBlocks(job, unit, lane, row);  // padding stays zero
+    }
   }
 }
 
@@ -131,7 +178,11 @@ void fillShare(void* context, int worker) {
   for (const Job& job : *work.jobs) {
     const int64_t begin = job.units * worker / work.threads;
     const int64_t end = job.units * (worker + 1) / work.threads;
-    switch (sameCase<DType>(job.weight->dtype())) {
+    if (!job.format->isPlain()) {
+      fillBlocks(job, begin, end);
+      continue;
+    }
+    switch (job.format->planes[0].dtype) {
       case DType::kF32:
         fill<DType::kF32>(job, begin, end);
         break;
@@ -182,10 +233,17 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
       const uint32_t experts = std::max(1u, w.num_experts());
       for (uint32_t e = 0; e < experts; ++e) {
         Job job{&w,
-                const_cast<uint8_t*>(result->data(i, layer)) + e * (w.bytes() / experts),
+                formatOf(w),
+                {},
                 {},
                 panels ? &panel_rows[i] : nullptr,
                 panels ? static_cast<int64_t>(w.panels()) : total_rows};
+        for (int p = 0; p < job.format->num_planes; ++p) {
+          const auto plane = static_cast<uint32_t>(p);
+          const uint64_t plane_bytes = w.planes() ? w.planes()->Get(plane)->bytes() : w.bytes();
+          job.out[p] =
+              const_cast<uint8_t*>(result->data(i, layer, plane)) + e * (plane_bytes / experts);
+        }
         for (const schema::WeightSource* s : *w.sources()) {
           const std::string name = tensorName(s->name()->string_view(), layer, e);
           const bool own_tensor = namesExpert(s->name()->string_view());

@@ -80,13 +80,17 @@ Status Weights::verifyHashes() const {
   if (!plan_.schema().weights()) return {};
   for (uint32_t i = 0; i < plan_.schema().weights()->size(); ++i) {
     const schema::Weight& w = *plan_.schema().weights()->Get(i);
-    // Layer by layer and without what lies between layers: the hash is of the tensor's bytes alone.
+    // Plane by plane of each layer, without what lies between: the hash is of the tensor's bytes
+    // alone.
     XXH3_state_t* state = XXH3_createState();
     if (!state) return outOfMemory("out of memory");
     XXH3_64bits_reset(state);
     const uint32_t layers = w.num_layers() == 0 ? 1 : w.num_layers();
     for (uint32_t l = 0; l < layers; ++l) {
-      XXH3_64bits_update(state, data(i, w.first_layer() + l), w.bytes());
+      const uint32_t layer = w.first_layer() + l;
+      if (!w.planes()) XXH3_64bits_update(state, data(i, layer), w.bytes());
+      for (uint32_t p = 0; w.planes() && p < w.planes()->size(); ++p)
+        XXH3_64bits_update(state, data(i, layer, p), w.planes()->Get(p)->bytes());
     }
     const uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
@@ -98,10 +102,11 @@ Status Weights::verifyHashes() const {
   return {};
 }
 
-const uint8_t* Weights::data(uint32_t index, uint32_t layer) const {
+const uint8_t* Weights::data(uint32_t index, uint32_t layer, uint32_t plane) const {
   const schema::Weight& w = *plan_.schema().weights()->Get(index);
   const uint64_t in_stack = w.num_layers() == 0 ? 0 : layer - w.first_layer();
-  return base_ + w.offset_bytes() + in_stack * w.layer_stride_bytes();
+  const uint64_t in_layer = w.planes() ? w.planes()->Get(plane)->offset_bytes() : 0;
+  return base_ + w.offset_bytes() + in_stack * w.layer_stride_bytes() + in_layer;
 }
 
 }  // namespace llmrt

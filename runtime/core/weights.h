@@ -31,8 +31,9 @@ class Weights {
   /// Compares each tensor's bytes with the hash in the plan: reads the whole file.
   Status verifyHashes() const;
 
-  /// Start of weight `index` for `layer` (ignored for a weight that is not per layer).
-  const uint8_t* data(uint32_t index, uint32_t layer) const;
+  /// Start of plane `plane` of weight `index` for `layer` (ignored for a weight that is not per
+  /// layer).
+  const uint8_t* data(uint32_t index, uint32_t layer, uint32_t plane = 0) const;
 
  private:
   explicit Weights(const Plan& plan) : plan_(plan) {}

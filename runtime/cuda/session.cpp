@@ -35,6 +35,7 @@ CudaSession::~CudaSession() {
 }
 
 Status CudaSession::initialize(const Weights& weights) {
+  LLMRT_RETURN_IF_ERROR(checkFormats(plan_.schema()));
   place();
   LLMRT_RETURN_IF_ERROR(checkMemory());
   LLMRT_RETURN_IF_ERROR(loadKernels());

@@ -5,9 +5,9 @@
 
 #include "runtime/abi/cuda_abi.h"
 #include "runtime/core/thread_team.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
-#include "runtime/schema/same_case.h"
+#include "runtime/schema/stored_weights.h"
 
 namespace llmrt::cuda {
 namespace {
@@ -28,22 +28,22 @@ struct Cut {
 
 Cut cutOf(const schema::Weight& w) {
   Cut cut;
-  const auto dtype = sameCase<DType>(w.dtype());
-  const auto cols = static_cast<int64_t>(w.cols());
-  const auto element = static_cast<uint64_t>(dtypeBytes(dtype));
+  const WeightFormat& format = *formatOf(w);  // verified
+  const auto unitBytes = [&](bool in_panels) {
+    return static_cast<uint64_t>(format.unitBytes(0, in_panels, static_cast<int64_t>(w.cols())));
+  };
   const uint64_t experts = std::max<uint64_t>(w.num_experts(), 1);  // one after another
   if (w.layout() == schema::Layout::rows) {
     for (const schema::WeightSource* s : *w.sources()) cut.units += s->rows() * experts;
-    cut.unit_bytes = cut.device_unit_bytes = w.cols() * element;
+    cut.unit_bytes = cut.device_unit_bytes = unitBytes(false);
     return cut;
   }
   cut.panels = true;
   if (w.order() == schema::PanelOrder::interleave) cut.panels_per_unit = 2;
   if (w.order() == schema::PanelOrder::heads) cut.panels_per_unit = (w.head_rows() + 15) / 16;
-  const uint64_t block_cols = dtype == DType::kF32 ? 8 : 16;
+  const uint64_t block_cols = 32 / static_cast<uint64_t>(dtypeBytes(format.planes[0].dtype));
   cut.units = w.panels() / cut.panels_per_unit * experts;
-  cut.unit_bytes =
-      cut.panels_per_unit * static_cast<uint64_t>(panelElements(dtype, cols)) * element;
+  cut.unit_bytes = cut.panels_per_unit * unitBytes(true);
   cut.device_unit_bytes = cut.panels_per_unit * ((w.cols() + block_cols - 1) / block_cols) * 512;
   return cut;
 }
@@ -160,6 +160,16 @@ uint64_t uploadBufferBytes(const schema::Plan& plan) {
   }
   return std::min(bytes,
                   deviceAlignUp(largest));  // small models: no more than their largest weight
+}
+
+Status checkFormats(const schema::Plan& plan) {
+  for (uint32_t i = 0; plan.weights() && i < plan.weights()->size(); ++i) {
+    const schema::Weight& w = *plan.weights()->Get(i);
+    if (!w.format()) continue;
+    return unsupported("weights of the format " + quotedName(w.format()->string_view()) +
+                       " are not laid out for a GPU: " + quotedName(w.name()->string_view()));
+  }
+  return {};
 }
 
 Status uploadWeights(const Driver& driver, const schema::Plan& plan, const Weights& weights,

@@ -27,6 +27,9 @@ struct DeviceWeights {
   }
 };
 
+/// An error that names the first weight of a format that has no layout on a GPU.
+Status checkFormats(const schema::Plan& plan);
+
 /// What uploading takes beside the weights: two pinned buffers and two on the device, each this
 /// large.
 uint64_t uploadBufferBytes(const schema::Plan& plan);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cassert>
 #include <cstdint>
 #include <cstring>
 
@@ -48,24 +49,36 @@ constexpr uint16_t f32ToF16(float value) {
   return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
 }
 
-/// Element `index` of an array of `dtype` at any alignment.
+/// Element `index` of an array of `dtype` at any alignment. i32 is rounded beyond 2^24.
 inline float loadAsF32(DType dtype, const uint8_t* data, int64_t index) {
-  if (dtype == DType::kF32) {
-    float value;
-    std::memcpy(&value, data + index * 4, 4);
+  const auto load = [&]<typename T>(T value) {
+    std::memcpy(&value, data + index * static_cast<int64_t>(sizeof value), sizeof value);
     return value;
+  };
+  switch (dtype) {
+    case DType::kF32:
+      return load(float());
+    case DType::kF16:
+      return f16ToF32(load(uint16_t()));
+    case DType::kBF16:
+      return bf16ToF32(load(uint16_t()));
+    case DType::kI32:
+      return static_cast<float>(load(int32_t()));
+    case DType::kI8:
+      return load(int8_t());
+    case DType::kU8:
+      return load(uint8_t());
   }
-  uint16_t bits;
-  std::memcpy(&bits, data + index * 2, 2);
-  return dtype == DType::kF16 ? f16ToF32(bits) : bf16ToF32(bits);
+  __builtin_unreachable();
 }
 
-/// Rounds `value` to `dtype` and stores it as element `index`.
+/// Rounds `value` to `dtype`, a float type, and stores it as element `index`.
 inline void storeFromF32(DType dtype, uint8_t* data, int64_t index, float value) {
   if (dtype == DType::kF32) {
     std::memcpy(data + index * 4, &value, 4);
     return;
   }
+  assert(dtype == DType::kF16 || dtype == DType::kBF16);
   const uint16_t bits = dtype == DType::kF16 ? f32ToF16(value) : f32ToBf16(value);
   std::memcpy(data + index * 2, &bits, 2);
 }

@@ -1,11 +1,7 @@
-// Where the elements of a checkpoint's tensors lie in a packed weight: the one place that knows the
-// layouts.
-//
-// A panel holds 16 outputs (rows n of a [N, K] tensor) side by side, so that one vector load gives
-// one k of sixteen outputs. Element (lane, k) of panel p lies, in elements from the panel's start,
-// at
-//   f32, f16:  k * 16 + lane                       [K][16]
-//   bf16:      (k / 2) * 32 + lane * 2 + k % 2     [ceil(K/2)][16][2], the order of AMX's B tile
+// Which row of a checkpoint's tensors each lane of a packed weight is: the one place that knows the
+// layouts. A panel holds 16 outputs (rows n of a [N, K] tensor) side by side, so that one vector
+// load gives one k of sixteen outputs. Where a value lies in it is its format's matter
+// (weight_format.h).
 #pragma once
 
 #include <cstdint>
@@ -24,15 +20,6 @@ const char* dtypeName(DType t);  // "f32", "f16", "bf16", ...
 constexpr int64_t kPanelLanes = 16;
 
 enum class PanelOrder : uint8_t { kConcat = 0, kInterleave = 1, kHeads = 2 };  // schema's values
-
-/// Elements of one panel of K columns; bf16 pads K to even.
-constexpr int64_t panelElements(DType t, int64_t cols) {
-  return (t == DType::kBF16 ? (cols + 1) / 2 * 2 : cols) * kPanelLanes;
-}
-/// Offset in elements of (lane, k) from its panel's start.
-constexpr int64_t panelOffset(DType t, int64_t lane, int64_t k) {
-  return t == DType::kBF16 ? (k / 2) * 32 + lane * 2 + k % 2 : k * kPanelLanes + lane;
-}
 
 /// A row of a source tensor, or none (padding, whose weights are zero).
 struct PanelRow {

@@ -47,6 +47,7 @@ uint64_t weightKey(const schema::Weight& w) {
   key.add(w.layout());
   key.add(w.order());
   key.add(rows);
+  if (w.format()) key.add(w.format());
   for (uint64_t value : {w.panels(), w.cols(), w.bytes()}) key.add(value);
   // Not whether it is a layer's: a norm without fusion is one kernel for the layers' and the last.
   for (uint32_t value : {w.head_rows(), w.num_experts()}) key.add(uint64_t{value});

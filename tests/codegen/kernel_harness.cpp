@@ -13,6 +13,7 @@
 #include "mlir/Parser/Parser.h"
 #include "runtime/core/cpu_features.h"
 #include "runtime/io/float_convert.h"
+#include "runtime/io/weight_format.h"
 
 namespace llmc::test {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "runtime/io/float_convert.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/weight_format.h"
 #include "tests/cuda/device_kernels.h"
 
 namespace llmc::test {

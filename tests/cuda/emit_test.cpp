@@ -37,6 +37,7 @@ Emitted emit(const std::string& kernels) {
       llm.weight @k_norm norm "{layer}.k_norm" : tensor<1x16xbf16>
       llm.rope_table @rope [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
       llm.weight @conv1d matrix "{layer}.conv" : tensor<1x4x48xbf16>
+      llm.weight @blocks matrix "{layer}.blocks" : tensor<1x64x64x!llm.q<i8_block32>>
       llm.weight @a_log bias "{layer}.a" : tensor<1x4xbf16>
       llm.weight @dt_bias bias "{layer}.dt" : tensor<1x4xbf16>
       llm.state @conv : !llm.recurrent<3x48xf32> layers 0:1
@@ -51,11 +52,12 @@ Emitted emit(const std::string& kernels) {
           *source};
 }
 
-std::string linear(const std::string& kind, int maxRows) {
+std::string linear(const std::string& kind, int maxRows, const std::string& weight = "q_proj") {
   return "llm.kernel @linear " + kind + " max_rows " + std::to_string(maxRows) +
          R"( row_strides [80, 96] {
       ^bb0(%x: tensor<?x64xf32>):
-        %y = llm.linear %x, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+        %y = llm.linear %x, @)" +
+         weight + R"( : tensor<?x64xf32> -> tensor<?x64xf32>
         llm.yield %y : tensor<?x64xf32>
       })";
 }
@@ -168,6 +170,8 @@ TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
             "error: linear: steps of kind embed have no CUDA kernels yet");
   EXPECT_EQ(emit(linear("prefill", 65536)).kernels,
             "error: linear: more than 65535 rows in a step");
+  EXPECT_EQ(emit(linear("decode", 4, "blocks")).kernels,
+            "error: linear: weights of the format i8_block32 have no CUDA kernels yet");
 }
 
 }  // namespace

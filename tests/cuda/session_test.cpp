@@ -241,6 +241,17 @@ TEST(CudaSession, AKernelTakesNoMoreOperandsThanItsTargetSays) {
               HasSubstr("'attention' has 8 operands, kernels take 7"));
 }
 
+TEST(CudaSession, RefusesWeightsInBlocksByName) {
+  const Models models(example::addBlocks);
+  SessionOptions options;
+  options.device = models.device.get();
+  const Status s = Session::create(*models.gpu, *models.cpu.weights, options).status();
+  EXPECT_EQ(s.code(), StatusCode::kUnsupported);
+  EXPECT_THAT(s.message(), HasSubstr("weights of the format 'i8_block32' are not laid out for a "
+                                     "GPU: 'blocks'"));
+  EXPECT_NE(models.onCpu(), nullptr);
+}
+
 class CudaOperands : public testing::TestWithParam<example::OperandCase> {};
 
 TEST_P(CudaOperands, AreAddedWithoutAnyOtherChange) {

@@ -47,21 +47,6 @@ TEST(WeightLayout, HeadsPadsEachHead) {
   EXPECT_EQ(rows[64].row, 0);
 }
 
-TEST(WeightLayout, PanelOffsetsFillAPanelWithoutHoles) {
-  for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-    for (int64_t cols : {2, 6, 16}) {
-      std::set<int64_t> offsets;
-      for (int64_t lane = 0; lane < 16; ++lane) {
-        for (int64_t k = 0; k < cols; ++k) offsets.insert(panelOffset(dtype, lane, k));
-      }
-      EXPECT_EQ(static_cast<int64_t>(offsets.size()), panelElements(dtype, cols));
-      EXPECT_EQ(*offsets.rbegin(), panelElements(dtype, cols) - 1);
-    }
-  }
-  EXPECT_EQ(panelElements(DType::kBF16, 5), 6 * 16);
-  EXPECT_EQ(panelElements(DType::kF16, 5), 5 * 16);
-}
-
 TEST(WeightView, IsInsideWhereEveryElementIs) {
   // The second of two matrices [6, 4] that lie after one another in rows of 8.
   const WeightView good = {.stored = {6, 8},

@@ -8,7 +8,7 @@
 
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/Hashing.h"
-#include "runtime/io/float_convert.h"
+#include "runtime/io/weight_format.h"
 
 using namespace mlir;
 using namespace llmc::llm;
@@ -191,15 +191,13 @@ WeightSource randomWeights(uint64_t seed) {
       low = -b;
       width = 2 * b;
     }
-    Type type = weight.getTensorType().getElementType();
     int64_t elements = std::max<int64_t>(1, weight.getNumExperts());
     for (int64_t d : weight.getLayerShape()) elements *= d;
     std::vector<float> values(elements);
-    for (float& v : values) {
-      v = low + width * (static_cast<float>(rng() >> 8) * 0x1p-24f);
-      if (type.isBF16()) v = llmrt::bf16ToF32(llmrt::f32ToBf16(v));
-      if (type.isF16()) v = llmrt::f16ToF32(llmrt::f32ToF16(v));
-    }
+    for (float& v : values) v = low + width * (static_cast<float>(rng() >> 8) * 0x1p-24f);
+    ArrayRef<int64_t> shape = weight.getLayerShape();
+    llmrt::roundToFormat(weightFormatOf(weight.getTensorType().getElementType()), values,
+                         shape.size() > 1 ? shape[1] : 1);
     return values;
   };
 }

@@ -77,6 +77,28 @@ TEST_F(MistralCost, AttentionReadsNoMoreThanTheWindowOfItsState) {
   EXPECT_EQ(only<AttentionOp>().getCost().window, 1024);
 }
 
+// 33 outputs of 70 columns: three blocks of 32 quants and a scale of two bytes each.
+TEST(Cost, AWeightInBlocksIsReadWithItsScales) {
+  mlir::MLIRContext context;
+  context.loadDialect<LLMDialect>();
+  auto module = mlir::parseSourceString<mlir::ModuleOp>(R"(
+    llm.model @m architecture "llama" hidden_size 70 intermediate_size 64 num_heads 4
+        num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 33 max_seq_len 256 max_batch 1 {
+      llm.weight @w matrix "w" : tensor<33x70x!llm.q<i8_block32>>
+      llm.kernel @k decode max_rows 8 row_strides [80, 48] {
+      ^bb0(%x: tensor<?x70xf32>):
+        %y = llm.linear %x, @w : tensor<?x70xf32> -> tensor<?x33xf32>
+        llm.yield %y : tensor<?x33xf32>
+      }
+    })",
+                                                        &context);
+  ASSERT_TRUE(module);
+  ModelOp model = *module->getOps<ModelOp>().begin();
+  const Cost cost = (*model.getOps<KernelOp>().begin()).getComputeOp().getCost();
+  EXPECT_EQ(cost.weightBytes, 33 * (3 * 32 + 3 * 2));
+  EXPECT_EQ(cost.flopsPerRow, 2 * 33 * 70);
+}
+
 TEST_F(MistralCost, ALayerAddsUp) {
   int64_t bytes = 0;
   only<LayersOp>().walk([&](KernelOpInterface op) { bytes += op.getCost().weightBytes; });

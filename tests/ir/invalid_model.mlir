@@ -71,6 +71,27 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 // -----
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{no format of weights is called q9: there are f32, f16, bf16, i8_block32}}
+  llm.weight @w matrix "w" : tensor<4x8x!llm.q<q9>>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{bf16 is a type of its own: write bf16, not !llm.q<bf16>}}
+  llm.weight @w matrix "w" : tensor<4x8x!llm.q<bf16>>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{'llm.weight' op has elements of '!llm.q<i8_block32>': they must be f32, f16 or bf16}}
+  llm.weight @w norm "w" : tensor<8x!llm.q<i8_block32>>
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   // expected-error@+1 {{'llm.weight' op has the type 'tensor<8xf32>': a matrix has 2 dimensions}}
   llm.weight @w matrix "w" : tensor<8xf32>
 }

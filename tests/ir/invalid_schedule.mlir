@@ -251,6 +251,16 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
     llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
+    // expected-error@+1 {{'llm.buffer' op has elements of 'i64': they must be f32, f16, bf16, i32, i8 or ui8}}
+    llm.buffer @h offset 0 rows 8 width 8 row_stride 8 : i64
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
+    llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
     // expected-error@+1 {{'llm.repeat' op runs 2 layers from layer 2 on, but the model has 3}}
     llm.repeat first_layer 2 num_layers 2 {
     }
@@ -399,6 +409,24 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
     llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
     llm.buffer @h offset 0 rows 8 width 8 row_stride 12
     // expected-error@+1 {{'llm.phase' op has #llm.operand<write arena @h> of rows of 8 with row_stride 12, but its kernel takes 8 with row_stride 8}}
+    llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read input @token_id>, #llm.operand<read weights @p_embed>, #llm.operand<write arena @h>]
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.packed_weight @p_embed rows concat of [@embed_tokens] : f32
+  llm.kernel @k_embed decode max_rows 8 row_strides [8] {
+  ^bb0(%rows: !llm.rows):
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    llm.yield %x : tensor<?x8xf32>
+  }
+  llm.schedule @s decode max_rows 8 max_logits_rows 1 arena_bytes 1024 logits @logits {
+    llm.buffer @logits offset 512 rows 1 width 20 row_stride 20
+    llm.buffer @h offset 0 rows 8 width 8 row_stride 8 : i8
+    // expected-error@+1 {{'llm.phase' op has #llm.operand<write arena @h> of 'i8', but its kernel takes 'f32'}}
     llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read input @token_id>, #llm.operand<read weights @p_embed>, #llm.operand<write arena @h>]
   }
 }

@@ -23,6 +23,8 @@ llm.model @m architecture "llama" hidden_size 32 intermediate_size 48 num_heads 
   llm.weight @gate_proj_bias bias "{layer}.gate_bias" : tensor<3x48xbf16>
   llm.weight @up_proj_bias bias "{layer}.up_bias" : tensor<3x48xbf16>
   llm.weight @down_proj matrix "{layer}.down" : tensor<3x32x48xbf16>
+  // CHECK: llm.weight @blocks matrix "blocks" : tensor<32x70x!llm.q<i8_block32>>
+  llm.weight @blocks matrix "blocks" : tensor<32x70x!llm.q<i8_block32>>
   // CHECK: llm.weight @late matrix "{layer}.late" first_layer 2 : tensor<1x32x32xbf16>
   llm.weight @late matrix "{layer}.late" first_layer 2 : tensor<1x32x32xbf16>
   llm.weight @norm norm "norm" : tensor<32xbf16>
@@ -165,6 +167,9 @@ llm.model @m architecture "llama" hidden_size 32 intermediate_size 48 num_heads 
     llm.buffer @h offset 0 rows 8 width 32 row_stride 32
     llm.buffer @q offset 1024 rows 8 width 32 row_stride 48
     llm.buffer @logits offset 2560 rows 2 width 50 row_stride 50
+    // As floats it would end after the arena.
+    // CHECK: llm.buffer @quants offset 3840 rows 8 width 32 row_stride 32 : i8
+    llm.buffer @quants offset 3840 rows 8 width 32 row_stride 32 : i8
     // CHECK: llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read input @token_id>, #llm.operand<read weights @p_embed>, #llm.operand<write arena @h>]
     llm.phase @k_embed tiles 1 rows_per_tile 1 [#llm.operand<read input @token_id>, #llm.operand<read weights @p_embed>, #llm.operand<write arena @h>]
     // CHECK-NEXT: llm.repeat first_layer 0 num_layers 3 {

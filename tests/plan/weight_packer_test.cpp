@@ -6,11 +6,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <cstring>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 #include "codegen/plan/WeightTable.h"
-#include "runtime/io/weight_layout.h"
+#include "runtime/io/weight_format.h"
 #include "runtime/schema/version.h"
 #include "tests/io/checkpoint_files.h"
 #include "tests/plan/plan_weights.h"
@@ -124,6 +126,93 @@ TEST(WeightPacker, EveryPanelOrderAndSourcesOfDifferentDTypes) {
   expectPanels(file, *plan.weights[0], 0, {"q", "k", "v"});
   expectPanels(file, *plan.weights[1], 0, {"gate", "up"});
   expectPanels(file, *plan.weights[2], 0, {"gate", "up"});
+}
+
+/// Every output of a weight of blocks is what the format makes of its row, and padding is zero.
+void expectBlocks(const std::string& file, const schema::WeightT& w,
+                  const std::function<std::string(size_t source, uint32_t expert)>& nameOf) {
+  const llmrt::WeightFormat& format = *llmrt::findWeightFormat(w.format);
+  const auto cols = static_cast<int64_t>(w.cols);
+  const bool panels = w.layout == schema::Layout::panels;
+  std::vector<int64_t> rows;
+  for (const auto& s : w.sources) rows.push_back(static_cast<int64_t>(s->rows));
+  std::vector<llmrt::PanelRow> outputs;
+  if (panels) {
+    outputs = llmrt::panelRows(rows, static_cast<llmrt::PanelOrder>(w.order), w.head_rows);
+  } else {
+    for (size_t s = 0; s < rows.size(); ++s)
+      for (int64_t r = 0; r < rows[s]; ++r) outputs.push_back({static_cast<int32_t>(s), r});
+  }
+  const uint32_t experts = std::max(1u, w.num_experts);
+  for (uint32_t e = 0; e < experts; ++e) {
+    for (size_t n = 0; n < outputs.size(); ++n) {
+      std::vector<float> expected(static_cast<size_t>(format.blocks(cols) * format.block));
+      if (outputs[n].source >= 0)
+        for (int64_t k = 0; k < cols; ++k)
+          expected[static_cast<size_t>(k)] = MemoryTensors::value(
+              nameOf(static_cast<size_t>(outputs[n].source), e), outputs[n].row, k);
+      llmrt::roundToFormat(format, expected, static_cast<int64_t>(expected.size()));
+      for (int64_t b = 0; b < format.blocks(cols); ++b) {
+        llmrt::StoredBlock stored;
+        for (int p = 0; p < format.num_planes; ++p) {
+          const llmrt::FormatPlane& plane = format.planes[p];
+          const schema::PlaneT& extent = *w.planes[static_cast<size_t>(p)];
+          const int64_t bytes = llmrt::dtypeBytes(plane.dtype);
+          const int64_t unit = static_cast<int64_t>(n) / (panels ? 16 : 1);
+          const uint8_t* data = layerData(file, w, 0) + extent.offset_bytes +
+                                e * (extent.bytes / experts) +
+                                static_cast<uint64_t>(unit * format.unitBytes(p, panels, cols));
+          for (int64_t i = 0; i < plane.per_block; ++i) {
+            const int64_t element = b * plane.per_block + i;
+            const int64_t at =
+                panels ? format.panelOffset(p, static_cast<int64_t>(n) % 16, element) : element;
+            std::memcpy(stored.planes[p] + i * bytes, data + at * bytes,
+                        static_cast<size_t>(bytes));
+          }
+        }
+        std::vector<float> values(static_cast<size_t>(format.block));
+        llmrt::decodeBlock(format, stored.planes, values.data());
+        for (int64_t i = 0; i < format.block; ++i)
+          ASSERT_EQ(values[static_cast<size_t>(i)],
+                    expected[static_cast<size_t>(b * format.block + i)])
+              << w.name << " expert " << e << " output " << n << " block " << b << " value " << i;
+      }
+    }
+  }
+}
+
+TEST(WeightPacker, BlocksAndScalesLieInPlanesOfTheirOwn) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  const auto add = [&](const char* name, schema::Layout layout, schema::PanelOrder order) -> auto& {
+    schema::WeightT& w = addWeight(plan, name, DType::kI8, layout, order);
+    w.format = "i8_block32";
+    return w;
+  };
+  schema::WeightT& glu = add("glu", schema::Layout::panels, schema::PanelOrder::interleave);
+  addSource(glu, "gate", 24, 70);
+  addSource(glu, "up", 24, 70);
+  addSource(add("rows", schema::Layout::rows, schema::PanelOrder::concat), "embed", 11, 33);
+  schema::WeightT& experts = add("down", schema::Layout::panels, schema::PanelOrder::concat);
+  experts.num_experts = 3;
+  addSource(experts, "{expert}.down", 17, 32);
+  layOutWeights(plan);
+  ASSERT_EQ(glu.planes.size(), 2u);
+  EXPECT_EQ(glu.planes[0]->name, "quants");
+  EXPECT_EQ(glu.planes[1]->offset_bytes, 4u * 16 * 96);
+  EXPECT_EQ(glu.bytes, 4u * 16 * (96 + 3 * 2));
+
+  MemoryTensors tensors;
+  tensors.add("gate", DType::kF32, {24, 70});
+  tensors.add("up", DType::kBF16, {24, 70});
+  tensors.add("embed", DType::kF16, {11, 33});
+  for (const char* name : {"0.down", "1.down", "2.down"}) tensors.add(name, DType::kF32, {17, 32});
+  const std::string file = packed(plan, tensors, dir);
+  ASSERT_EQ(file.size(), plan.weights_bytes);
+  expectBlocks(file, *plan.weights[0], [](size_t s, uint32_t) { return s ? "up" : "gate"; });
+  expectBlocks(file, *plan.weights[1], [](size_t, uint32_t) { return "embed"; });
+  expectBlocks(file, *plan.weights[2],
+               [](size_t, uint32_t e) { return std::to_string(e) + ".down"; });
 }
 
 TEST(WeightPacker, RowsAreConcatenatedAndVectorsBecomeF32) {

@@ -225,6 +225,29 @@ void addWindow(PlanT& plan) {
   }
 }
 
+void inBlocks(WeightT& weight) {
+  weight.dtype = schema::DType::i8;
+  weight.format = "i8_block32";
+  weight.bytes = 1024 + 64;
+  const auto add = [&](const char* name, uint64_t offset, uint64_t bytes) {
+    auto plane = std::make_unique<schema::PlaneT>();
+    plane->name = name;
+    plane->offset_bytes = offset;
+    plane->bytes = bytes;
+    weight.planes.push_back(std::move(plane));
+  };
+  add("quants", 0, 1024);
+  add("scales", 1024, 64);
+}
+
+void addBlocks(PlanT& plan) {
+  WeightT& blocks = *plan.weights.emplace_back(std::make_unique<WeightT>(*plan.weights[kOProj]));
+  blocks.name = "blocks";
+  blocks.offset_bytes = plan.weights_bytes;
+  plan.weights_bytes += blocks.layer_stride_bytes * blocks.num_layers;
+  inBlocks(blocks);
+}
+
 void addRecurrent(PlanT& plan) {
   const auto index = static_cast<uint32_t>(plan.states.size());
   plan.states.push_back(std::make_unique<StateT>());

@@ -42,6 +42,11 @@ schema::PlanT plan();
 void addWindow(schema::PlanT& plan);
 /// Gives a plan() a recurrent state in its first layer.
 void addRecurrent(schema::PlanT& plan);
+/// Makes a weight of [32, 32] in panels int8 in blocks, which no kernel reads: 1024 bytes of quants,
+/// 64 of scales.
+void inBlocks(schema::WeightT& weight);
+/// Gives a plan() such a weight, "blocks".
+void addBlocks(schema::PlanT& plan);
 
 /// Makes a phase of a plan() fail on token 13, in place of what it did.
 void refuse13(schema::PhaseT& phase);

@@ -60,16 +60,12 @@ Outcome runPlan(const std::string& path, std::vector<float>* logits_before) {
   return same ? kSameLogits : kOtherLogits;
 }
 
-// A plan with states of every kind and a weight of two planes.
+// A plan with states of every kind and a weight in blocks.
 std::vector<uint8_t> wholePlan() {
   schema::PlanT plan = example::plan();
   example::addWindow(plan);
   example::addRecurrent(plan);
-  for (const char* name : {"quants", "scales"}) {
-    plan.weights[1]->planes.push_back(std::make_unique<schema::PlaneT>());
-    plan.weights[1]->planes.back()->name = name;
-    plan.weights[1]->planes.back()->bytes = plan.weights[1]->bytes;
-  }
+  example::addBlocks(plan);
   return example::withAllFields(example::serialize(plan));
 }
 

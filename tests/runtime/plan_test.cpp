@@ -140,14 +140,7 @@ schema::WeightViewT& viewSource(PlanT& p) {
   return *source.view;
 }
 
-/// Of the second weight: a plane of all of a layer.
-schema::PlaneT& addPlane(PlanT& p) {
-  auto& planes = p.weights[1]->planes;
-  planes.push_back(std::make_unique<schema::PlaneT>());
-  planes.back()->name = "quants";
-  planes.back()->bytes = p.weights[1]->bytes;
-  return *planes.back();
-}
+void inBlocks(PlanT& p) { example::inBlocks(*p.weights[1]); }
 
 schema::PhaseT& attention(PlanT& p) { return *p.entry_points[0]->sections[1]->phases[1]; }
 
@@ -205,6 +198,46 @@ const Corruption kCorruptions[] = {
     {"weights_bytes is 0", [](PlanT& p) { p.weights_bytes = 0; }},
     {"weights[0] has no name", [](PlanT& p) { p.weights[0]->name.clear(); }},
     {"weights[0]: dtype", [](PlanT& p) { p.weights[0]->dtype = static_cast<schema::DType>(-1); }},
+    {"weights[1]: format 'q9' is unknown", [](PlanT& p) { p.weights[1]->format = "q9"; }},
+    {"weights[1]: format 'i8_block32' is unknown, or not of its dtype",
+     [](PlanT& p) { p.weights[1]->format = "i8_block32"; }},
+    {"weights[1]: bytes is 4096, its shape needs 1088",
+     [](PlanT& p) {
+       inBlocks(p);
+       p.weights[1]->bytes = 4096;
+     }},
+    {"weights[1]: it has 0 planes, its format 2",
+     [](PlanT& p) {
+       inBlocks(p);
+       p.weights[1]->planes.clear();
+     }},
+    {"weights[1]: it has 17 planes, its format 2",
+     [](PlanT& p) {
+       inBlocks(p);
+       while (p.weights[1]->planes.size() < 17)
+         p.weights[1]->planes.push_back(
+             std::make_unique<schema::PlaneT>(*p.weights[1]->planes.back()));
+     }},
+    {"weights[1]: planes[0] is not the quants of its format",
+     [](PlanT& p) {
+       inBlocks(p);
+       std::swap(p.weights[1]->planes[0], p.weights[1]->planes[1]);
+     }},
+    {"weights[1]: planes[1] is 64 bytes at 960, its shape makes 64 at 1024",
+     [](PlanT& p) {
+       inBlocks(p);
+       p.weights[1]->planes[1]->offset_bytes = 960;
+     }},
+    {"plane 2 of 2",
+     [](PlanT& p) {
+       inBlocks(p);
+       for (auto& entry : p.entry_points)
+         for (auto& section : entry->sections)
+           for (auto& phase : section->phases)
+             for (auto& operand : phase->operands)
+               if (operand->space == schema::Space::weights && operand->index == 1)
+                 operand->plane = 2;
+     }},
     {"weights[0]: layout", [](PlanT& p) { p.weights[0]->layout = static_cast<schema::Layout>(5); }},
     {"weights[1]: order is unknown",
      [](PlanT& p) { p.weights[1]->order = static_cast<schema::PanelOrder>(5); }},
@@ -243,16 +276,6 @@ const Corruption kCorruptions[] = {
        }
      }},
     {"weights[1]: dtype is unknown", [](PlanT& p) { p.weights[1]->dtype = schema::DType::i8; }},
-    {"weights[1]: planes[0]: 4096 bytes at 32 of", [](PlanT& p) { addPlane(p).offset_bytes = 32; }},
-    {"weights[1]: planes[0]: 4096 bytes at 64 of", [](PlanT& p) { addPlane(p).offset_bytes = 64; }},
-    {"weights[1]: planes[0]: 0 bytes at 0 of", [](PlanT& p) { addPlane(p).bytes = 0; }},
-    {"weights[1]: planes[0]: 18446744073709551615 bytes",
-     [](PlanT& p) { addPlane(p).bytes = ~0ull; }},
-    {"weights[1]: planes[0] has no name", [](PlanT& p) { addPlane(p).name.clear(); }},
-    {"weights[1]: it has 17 planes",
-     [](PlanT& p) {
-       while (p.weights[1]->planes.size() < 17) addPlane(p);
-     }},
     {"phases[2]: operands[1]: plane 1 of 1",
      [](PlanT& p) { p.entry_points[0]->sections[1]->phases[2]->operands[1]->plane = 1; }},
     {"weights[2]: offset_bytes is 8", [](PlanT& p) { p.weights[2]->offset_bytes = 8; }},
@@ -378,7 +401,14 @@ TEST(Plan, RefusesAPhaseThatItsKernelWasNotCompiledFor) {
       {"an input's axis",
        [](PlanT& p) { p.entry_points[0]->inputs[1]->axis = schema::Axis::sequence; }},
       {"an input's width", [](PlanT& p) { p.entry_points[0]->inputs[1]->width = 3; }},
-      {"a weight's planes", [](PlanT& p) { addPlane(p); }},
+      {"a weight's format", inBlocks},
+      {"a weight's planes",
+       [](PlanT& p) {
+         schema::WeightT& w = *p.weights[1];
+         w.planes.push_back(std::make_unique<schema::PlaneT>());
+         w.planes.back()->name = "values";
+         w.planes.back()->bytes = w.bytes;
+       }},
       {"a target's operands", [](PlanT& p) { p.targets[0]->cuda_operands = 9; }},
       {"a buffer's dtype",
        [](PlanT& p) { p.entry_points[0]->buffers[1]->dtype = schema::DType::bf16; }},
@@ -436,6 +466,11 @@ TEST(Plan, AWindowIsTheReadersAlone) {
 
 TEST(Plan, TakesAViewOfAWholeTensor) {
   const Status s = openChanged([](PlanT& p) { viewSource(p); });
+  EXPECT_TRUE(s.ok()) << s.message();
+}
+
+TEST(Plan, TakesAWeightInPlanes) {
+  const Status s = openChanged(inBlocks);
   EXPECT_TRUE(s.ok()) << s.message();
 }
 

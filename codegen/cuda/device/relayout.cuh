@@ -1,4 +1,4 @@
-// From the weights file's panels (runtime/io/weight_layout.h) to fragments, when weights are
+// From the weights file's panels (runtime/io/weight_format.h) to fragments, when weights are
 // uploaded.
 
 /// runtime/abi/cuda_abi.h: LlmcCudaRelayout. `from` and `to` begin at a panel that begins a group:
