@@ -36,6 +36,29 @@ static ParseResult parseShape(AsmParser& parser, SmallVectorImpl<int64_t>& shape
 /// Whether states may hold such elements.
 static bool isStored(Type type) { return type.isF32() || type.isF16() || type.isBF16(); }
 
+// `<64x8192xf32>`
+Type KeptType::parse(AsmParser& parser) {
+  SmallVector<int64_t> shape;
+  Type element;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parseShape(parser, shape, element)) return {};
+  if (shape.size() != 2 || !element.isF32()) {
+    parser.emitError(loc, "expected rows x width x f32");
+    return {};
+  }
+  return getChecked([&] { return parser.emitError(loc); }, parser.getContext(), shape[0], shape[1]);
+}
+
+void KeptType::print(AsmPrinter& printer) const {
+  printer << "<" << getRows() << "x" << getWidth() << "xf32>";
+}
+
+LogicalResult KeptType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t rows,
+                               int64_t width) {
+  if (rows > 0 && width > 0) return success();
+  return emitError() << "kept rows: " << rows << " of " << width << ": both must be positive";
+}
+
 // `<i8_block32>`
 Type QuantizedType::parse(AsmParser& parser) {
   StringRef name;

@@ -44,6 +44,7 @@ inline constexpr StepInput kStepInputs[] = {
     {.name = "pos"},
     {.name = "slot"},
     {.name = "parent"},
+    {.name = "kept_row"},
     {.name = "seq"},
     {.name = "logits_rows", .axis = Axis::logits_row},
 };

@@ -290,6 +290,25 @@ void KvMoveOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effect
   effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
+Operands KeepOp::getKernelOperands() {
+  return {input("x", getX()), named("kept", Space::kept, {getStateAttr()}, Access::write)};
+}
+Tiling KeepOp::getTiling(StepKind) { return perRow(); }
+Cost KeepOp::getCost() { return {}; }
+void KeepOp::getEffects(Effects& effects) {
+  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
+}
+
+Operands KeptOp::getKernelOperands() {
+  return {stepInput(*this, "kept_row"), named("kept", Space::kept, {getStateAttr()}),
+          output("y", getY())};
+}
+Tiling KeptOp::getTiling(StepKind) { return perRow(); }
+Cost KeptOp::getCost() { return {}; }
+void KeptOp::getEffects(Effects& effects) {
+  effects.emplace_back(MemoryEffects::Read::get(), StateResource::get());
+}
+
 Operands AttentionOp::getKernelOperands() {
   Operands operands = {input("q", getQ())};
   if (inTrees(*this)) operands.push_back(stepInput(*this, "parent"));

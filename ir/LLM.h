@@ -50,6 +50,8 @@ int64_t rotaryDim(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 
 /// What the steps of the entry point or of the kernel are for that `op` stands in.
 StepKind stepKindOf(mlir::Operation* op);
+/// The most rows that they have.
+int64_t maxRowsOf(mlir::Operation* op);
 
 /// A matrix weight of one layer (and one expert): [rows, cols].
 struct Matrix {

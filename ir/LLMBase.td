@@ -60,6 +60,14 @@ def LLM_RecurrentType : LLM_Type<"Recurrent", "recurrent"> {
   let genVerifyDecl = 1;
 }
 
+def LLM_KeptType : LLM_Type<"Kept", "kept"> {
+  let summary = "rows that a verify step keeps for the commit after it: of the step, not of a sequence";
+  let description = "Example: `!llm.kept<64x8192xf32>`, of verify steps of at most 64 rows. Always f32.";
+  let parameters = (ins "int64_t":$rows, "int64_t":$width);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
 def LLM_QuantizedType : LLM_Type<"Quantized", "q"> {
   let summary = "an element of a weight that is stored in blocks";
   let description = [{
@@ -147,7 +155,8 @@ def LLM_PanelOrderAttr : EnumAttr<LLM_Dialect, LLM_PanelOrder, "panel_order">;
 def LLM_Space : I32EnumAttr<"Space", "where an operand of a phase lives", [
     I32EnumAttrCase<"arena", 0>, I32EnumAttrCase<"weights", 1>, I32EnumAttrCase<"keys", 2>,
     I32EnumAttrCase<"values", 3>, I32EnumAttrCase<"rope", 4>, I32EnumAttrCase<"input", 5>,
-    I32EnumAttrCase<"block_table", 6>, I32EnumAttrCase<"recurrent", 7>, I32EnumAttrCase<"slots", 8>]> {
+    I32EnumAttrCase<"block_table", 6>, I32EnumAttrCase<"recurrent", 7>, I32EnumAttrCase<"slots", 8>,
+    I32EnumAttrCase<"kept", 9>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }

@@ -90,11 +90,13 @@ def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
   let description = [{
     Ops name the state they read and write. A state of type `!llm.kv` grows with the text: it is paged, and with `window`
     w a row reads its last w tokens only (its own included), so that the blocks before them are given back. A state of
-    type `!llm.recurrent` has a fixed size. `layers` are half-open ranges, ascending.
+    type `!llm.recurrent` has a fixed size. One of type `!llm.kept` is no sequence's: it holds what the last verify step
+    leaves for the commit after it. `layers` are half-open ranges, ascending.
     ```mlir
     llm.state @kv : !llm.kv<8x128xbf16> layers 0:32
     llm.state @kv_window512 : !llm.kv<4x256xbf16> window 512 layers 0:5, 6:11
     llm.state @delta : !llm.recurrent<48x128x128xf32> layers 0:3
+    llm.state @kept_qkv : !llm.kept<64x12288xf32> layers 0:3
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, DefaultValuedAttr<I64Attr, "0">:$window,
@@ -108,6 +110,8 @@ def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
     ::llmc::llm::RecurrentType getRecurrentType() {
       return ::llvm::dyn_cast<::llmc::llm::RecurrentType>(getType());
     }
+    /// Null for a state that sequences carry.
+    ::llmc::llm::KeptType getKeptType() { return ::llvm::dyn_cast<::llmc::llm::KeptType>(getType()); }
     /// Whether each of the layers [first, first + count) has it.
     bool hasLayers(int64_t first, int64_t count);
     /// The layers one by one.
@@ -125,7 +129,7 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
     The rows of a `verify` step are tokens of trees: a row continues another row of the step, its parent, or the last
     token of its sequence before the step. Its `pos` is its depth in the sequence, but what it keeps lies at its `slot`,
     as tokens of several branches have the same position. A `commit` step moves what the rows of one branch keep from
-    slot to position, computes nothing and returns nothing. Both have at most 64 rows.
+    slot to position, computes nothing else but recurrent states anew, and returns nothing. Both have at most 64 rows.
     ```mlir
     llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
       %x = llm.embed %rows, @embed_tokens : tensor<?x4096xf32>
@@ -294,6 +298,35 @@ def LLM_KvMoveOp : LLM_ComputeOp<"kv_move", [DeclareOpInterfaceMethods<MemoryEff
   }];
   let arguments = (ins LLM_RowsType:$rows, FlatSymbolRefAttr:$state);
   let assemblyFormat = "$rows `,` $state attr-dict";
+}
+
+def LLM_KeepOp : LLM_ComputeOp<"keep", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "leaves x to the commit after this step";
+  let description = [{
+    A verify step leaves recurrent states as they are. What they will take of its rows it keeps, row r of the step as row
+    r of the layer's rows.
+    ```mlir
+    llm.state @kept_qkv : !llm.kept<64x8192xf32> layers 0:3
+    llm.keep %qkv, @kept_qkv : tensor<?x8192xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$state);
+  let assemblyFormat = "$x `,` $state attr-dict `:` type($x)";
+}
+
+def LLM_KeptOp : LLM_ComputeOp<"kept", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "what the verify step before kept of each row";
+  let description = [{
+    In a commit step, whose rows were accepted. Recurrent states then go on by the ops that decoding has, from the same
+    numbers, and so to the same bits.
+    ```mlir
+    %qkv = llm.kept %rows, @kept_qkv : tensor<?x8192xf32>
+    %c = llm.causal_conv %qkv, %rows, @conv, @conv1d silu : tensor<?x8192xf32>
+    ```
+  }];
+  let arguments = (ins LLM_RowsType:$rows, FlatSymbolRefAttr:$state);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$rows `,` $state attr-dict `:` type($y)";
 }
 
 def LLM_AttentionOp

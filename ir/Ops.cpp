@@ -93,6 +93,11 @@ StepKind llmc::llm::stepKindOf(Operation* op) {
   return op->getParentOfType<EntryOp>().getKind();
 }
 
+int64_t llmc::llm::maxRowsOf(Operation* op) {
+  if (auto kernel = op->getParentOfType<KernelOp>()) return kernel.getMaxRows();
+  return op->getParentOfType<EntryOp>().getMaxRows();
+}
+
 Matrix llmc::llm::matrixOf(Operation* from, FlatSymbolRefAttr symbol) {
   WeightOp weight = lookupWeight(from, symbol);
   ArrayRef<int64_t> shape = weight.getLayerShape();
@@ -226,6 +231,8 @@ static void nameResults(Operation* op, OpAsmSetValueNameFn setName) {
     name = "norm";
   } else if (isa<NormQkvOp>(op)) {
     name = "q";
+  } else if (auto kept = dyn_cast<KeptOp>(op)) {
+    name = kept.getState();
   } else if (isa<NormGluOp>(op)) {
     name = "glu";
   } else if (isa<NormLogitsOp>(op)) {

@@ -142,6 +142,25 @@ FailureOr<ArrayRef<int64_t>> verifyRecurrent(Operation* op, FlatSymbolRefAttr sy
   return type.getShape();
 }
 
+/// Rows kept from a verify step to its commit; `op` is of a step of kind `kind`, on rows of `width`.
+LogicalResult verifyKept(Operation* op, FlatSymbolRefAttr symbol, StepKind kind, int64_t width) {
+  if (StepKind mine = stepKindOf(op); mine != kind)
+    return op->emitOpError() << "stands in a step of kind " << stringifyStepKind(mine) << ": "
+                             << stringifyStepKind(kind) << " alone has it";
+  FailureOr<StateOp> state = verifyState(op, symbol);
+  if (failed(state)) return failure();
+  KeptType type = state->getKeptType();
+  if (!type)
+    return op->emitOpError() << "needs kept rows, but " << symbol << " is a " << state->getType();
+  if (type.getWidth() != width)
+    return op->emitOpError() << "has rows of " << width << ", but " << symbol << " keeps rows of "
+                             << type.getWidth();
+  if (int64_t rows = maxRowsOf(op); rows > type.getRows())
+    return op->emitOpError() << "has up to " << rows << " rows, but " << symbol << " keeps "
+                             << type.getRows();
+  return success();
+}
+
 LogicalResult verifyQueries(Operation* op, Value q, KvCacheType kv) {
   int64_t group = kv.getNumKvHeads() * kv.getHeadDim();
   if (widthOf(q) % group != 0)
@@ -250,6 +269,14 @@ LogicalResult KvMoveOp::verifySymbolUses(SymbolTableCollection&) {
     return emitOpError() << "moves keys and values in a step of kind " << stringifyStepKind(kind)
                          << ": commit alone does";
   return LogicalResult(verifyKv(*this, getStateAttr()));
+}
+
+LogicalResult KeepOp::verifySymbolUses(SymbolTableCollection&) {
+  return verifyKept(*this, getStateAttr(), StepKind::verify, widthOf(getX()));
+}
+
+LogicalResult KeptOp::verifySymbolUses(SymbolTableCollection&) {
+  return verifyKept(*this, getStateAttr(), StepKind::commit, widthOf(getY()));
 }
 
 LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {

@@ -126,8 +126,9 @@ LogicalResult RopeTableOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult StateOp::verify() {
-  if (!getKvType() && !getRecurrentType())
-    return emitOpError() << "has the type " << getType() << ": it must be !llm.kv or !llm.recurrent";
+  if (!isa<KvCacheType, RecurrentType, KeptType>(getType()))
+    return emitOpError() << "has the type " << getType()
+                         << ": it must be !llm.kv, !llm.recurrent or !llm.kept";
   int64_t window = getWindow();
   if (window < 0)
     return emitOpError() << "has window " << window << ": it must not be negative (0: none)";
@@ -176,8 +177,10 @@ LogicalResult EntryOp::verifyRegions() {
                                      : "returns nothing: it must return logits");
   if (commits) {
     WalkResult computes = getBody().walk([](KernelOpInterface op) {
-      if (isa<KvMoveOp>(op)) return WalkResult::advance();
-      op.emitOpError() << "computes in a commit step, which moves states and does nothing else";
+      if (isa<KvMoveOp, KeptOp, CausalConvOp, GatedDeltaOp>(op.getOperation()))
+        return WalkResult::advance();
+      op.emitOpError() << "computes in a commit step, which brings states up to date and does "
+                          "nothing else";
       return WalkResult::interrupt();
     });
     if (computes.wasInterrupted()) return failure();

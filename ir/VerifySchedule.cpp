@@ -208,6 +208,7 @@ class PhaseVerifier {
       case Space::block_table:
       case Space::recurrent:
       case Space::slots:
+      case Space::kept:
         return verifyState(attr, operand);
     }
     return success();

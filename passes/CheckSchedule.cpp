@@ -1,6 +1,7 @@
 // Proves the schedules of a model by the check that runs on plans.
 #include "passes/Passes.h"
 #include "passes/ScheduleToPlan.h"
+#include "runtime/schema/plan_generated.h"
 #include "runtime/schema/schedule_check.h"
 
 using namespace mlir;
@@ -23,7 +24,12 @@ llmrt::LayerRange layersOf(llm::PackedWeightOp packed) {
 }
 
 llmrt::ScheduleState stateOf(llm::StateOp op) {
-  llmrt::ScheduleState state{.recurrent = op.getRecurrentType() != nullptr};
+  llmrt::ScheduleState state;
+  using llmrt::schema::StateKind;
+  state.kind = op.getKvType()          ? StateKind::kv
+               : op.getRecurrentType() ? StateKind::recurrent
+                                       : StateKind::kept;
+  if (llm::KeptType kept = op.getKeptType()) state.rows = static_cast<uint32_t>(kept.getRows());
   for (int64_t layer : op.getLayerNumbers()) state.layers.push_back(static_cast<uint32_t>(layer));
   return state;
 }

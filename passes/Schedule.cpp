@@ -206,6 +206,7 @@ class EntryScheduler {
         case llm::Space::block_table:
         case llm::Space::recurrent:
         case llm::Space::slots:
+        case llm::Space::kept:
           symbol = operand.symbols.front();
           break;
       }

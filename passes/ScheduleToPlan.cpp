@@ -110,6 +110,9 @@ class Converter {
     phase->experts_per_row = static_cast<uint32_t>(cost.expertsPerRow);
     phase->num_experts = static_cast<uint32_t>(cost.numExperts);
     phase->window = static_cast<uint32_t>(cost.window);
+    // A verify step writes none.
+    const int64_t times = kernel.getKind() == llm::StepKind::verify ? 1 : 2;
+    phase->state_bytes_per_sequence = static_cast<uint64_t>(times * cost.stateBytes);
     for (Attribute attr : op.getOperands())
       if (failed(addOperand(entry, *phase, op, cast<llm::OperandAttr>(attr)))) return failure();
     section.phases.push_back(std::move(phase));
@@ -161,6 +164,7 @@ class Converter {
       case llm::Space::block_table:
       case llm::Space::recurrent:
       case llm::Space::slots:
+      case llm::Space::kept:
         resolved = resolve(index_.states, "state");
         break;
       case llm::Space::input:

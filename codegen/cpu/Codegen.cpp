@@ -19,6 +19,8 @@ static void emitKernel(KernelBuilder& k, Operation* op) {
       .Case([&](llm::RopeOp o) { emitRope(k, o); })
       .Case([&](llm::KvWriteOp o) { emitKvWrite(k, o); })
       .Case([&](llm::KvMoveOp o) { emitKvMove(k, o); })
+      .Case([&](llm::KeepOp o) { emitKeep(k, o); })
+      .Case([&](llm::KeptOp o) { emitKept(k, o); })
       .Case([&](llm::AttentionOp o) { emitAttention(k, o); })
       .Case([&](llm::CausalConvOp o) { emitCausalConv(k, o); })
       .Case([&](llm::GatedDeltaOp o) { emitGatedDelta(k, o); })

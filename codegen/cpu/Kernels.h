@@ -32,6 +32,8 @@ void emitNormResidual(KernelBuilder& k, llm::NormResidualOp op);
 void emitBias(KernelBuilder& k, llm::BiasOp op);
 void emitRope(KernelBuilder& k, llm::RopeOp op);
 void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op);
+void emitKeep(KernelBuilder& k, llm::KeepOp op);
+void emitKept(KernelBuilder& k, llm::KeptOp op);
 void emitKvMove(KernelBuilder& k, llm::KvMoveOp op);
 void emitActivation(KernelBuilder& k, llm::ActivationOp op);
 void emitMul(KernelBuilder& k, llm::MulOp op);

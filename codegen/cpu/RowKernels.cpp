@@ -174,20 +174,37 @@ void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op) {
   });
 }
 
+/// Touches no float behind the `width`.
+static void copyFloats(KernelBuilder& k, Value from, Value to, int64_t width) {
+  const int64_t lanes = lanesFor(width);
+  k.loop(k.ci(0), k.ci(width * 4), lanes * 4,
+         [&](Value at) { k.store(k.loadF32(k.offset(from, at), lanes), k.offset(to, at), 4); });
+}
+
 void emitConcat(KernelBuilder& k, llm::ConcatOp op) {
-  const int64_t heads = op.getHeads(), aBytes = llm::widthOf(op.getA()) / heads * 4,
-                bBytes = llm::widthOf(op.getB()) / heads * 4;
-  auto copy = [&](Value from, Value to, int64_t bytes) {
-    const int64_t lanes = lanesFor(bytes / 4);
-    k.loop(k.ci(0), k.ci(bytes), lanes * 4,
-           [&](Value at) { k.store(k.loadF32(k.offset(from, at), lanes), k.offset(to, at), 4); });
-  };
+  const int64_t heads = op.getHeads(), aWidth = llm::widthOf(op.getA()) / heads,
+                bWidth = llm::widthOf(op.getB()) / heads;
   forRows(k, [&](Value r) {
     k.loop(k.ci(0), k.ci(heads), 1, [&](Value head) {
-      Value out = k.offset(k.rowOf("y", r), k.mul(head, aBytes + bBytes));
-      copy(k.offset(k.rowOf("a", r), k.mul(head, aBytes)), out, aBytes);
-      copy(k.offset(k.rowOf("b", r), k.mul(head, bBytes)), k.offset(out, aBytes), bBytes);
+      Value out = k.rowPtr(k.rowOf("y", r), head, aWidth + bWidth);
+      copyFloats(k, k.rowPtr(k.rowOf("a", r), head, aWidth), out, aWidth);
+      copyFloats(k, k.rowPtr(k.rowOf("b", r), head, bWidth), k.offset(out, aWidth * 4), bWidth);
     });
+  });
+}
+
+void emitKeep(KernelBuilder& k, llm::KeepOp op) {
+  const int64_t width = llm::widthOf(op.getX());
+  forRows(k, [&](Value r) {
+    copyFloats(k, k.rowOf("x", r), k.rowPtr(k.operand("kept"), r, width), width);
+  });
+}
+
+void emitKept(KernelBuilder& k, llm::KeptOp op) {
+  const int64_t width = llm::widthOf(op.getY());
+  forRows(k, [&](Value r) {
+    Value kept = k.rowPtr(k.operand("kept"), k.inputOf("kept_row", r), width);
+    copyFloats(k, kept, k.rowOf("y", r), width);
   });
 }
 

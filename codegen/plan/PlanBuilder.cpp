@@ -236,6 +236,11 @@ class PlanBuilder {
       if (kv.getValueDim() != kv.getHeadDim())
         s->value_dim_padded = static_cast<uint32_t>((kv.getValueDim() + 15) / 16 * 16);
       s->window = static_cast<uint32_t>(op.getWindow());
+    } else if (llm::KeptType kept = op.getKeptType()) {
+      s->kind = schema::StateKind::kept;
+      s->dtype = schema::DType::f32;
+      s->elements = static_cast<uint64_t>(kept.getWidth());
+      s->rows = static_cast<uint32_t>(kept.getRows());
     } else {
       llm::RecurrentType type = op.getRecurrentType();
       s->kind = schema::StateKind::recurrent;

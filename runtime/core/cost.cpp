@@ -29,11 +29,12 @@ Cost& Cost::operator+=(const Cost& other) {
   weight_bytes += other.weight_bytes;
   kv_bytes += other.kv_bytes;
   flops += other.flops;
+  state_bytes += other.state_bytes;
   return *this;
 }
 
 Cost Cost::operator*(double times) const {
-  return {weight_bytes * times, kv_bytes * times, flops * times};
+  return {weight_bytes * times, kv_bytes * times, flops * times, state_bytes * times};
 }
 
 Cost phaseCost(const schema::Phase& phase, std::span<const SequenceRows> step) {
@@ -46,6 +47,7 @@ Cost phaseCost(const schema::Phase& phase, std::span<const SequenceRows> step) {
     rows += static_cast<double>(s.rows);
     cost.kv_bytes +=
         static_cast<double>(phase.kv_bytes_per_token()) * attendedBySequence(s, phase.window());
+    cost.state_bytes += static_cast<double>(phase.state_bytes_per_sequence());
     cost.flops +=
         static_cast<double>(phase.flops_per_row_per_token()) * attendedByRows(s, phase.window());
   }

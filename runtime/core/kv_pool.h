@@ -28,7 +28,7 @@ struct KvPool {
   void clear(uint64_t block, uint64_t first_token) const;
 };
 
-/// The slots of a recurrent state: of each layer, those of all sequences.
+/// The slots of a recurrent state: of each layer, those of all sequences. Or kept rows, one a slot.
 struct SlotPool {
   uint8_t* slots = nullptr;  // of the state's first layer
   uint64_t slot_bytes = 0;

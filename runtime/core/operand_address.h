@@ -9,7 +9,8 @@
 
 namespace llmrt {
 
-/// What a state has in memory: of each layer, pools of keys and values, or slots (as `keys`).
+/// What a state has in memory: of each layer, pools of keys and values, slots, or kept rows (both
+/// as `keys`).
 template <typename Address>
 struct StatePlace {
   Address keys{}, values{};
@@ -49,6 +50,7 @@ Address operandAddress(const schema::Plan& plan, uint32_t entry_point,
     }
     case schema::Space::keys:
     case schema::Space::recurrent:
+    case schema::Space::kept:
       return places.states[i].keys + poolOf() * places.states[i].key_layer_bytes;
     case schema::Space::values:
       return places.states[i].values + poolOf() * places.states[i].value_layer_bytes;

@@ -164,9 +164,13 @@ class Verifier {
       LLMRT_CHECK(i == 0 || s.layers()->Get(i - 1) < layer, "layer {} comes after layer {}", layer,
                   s.layers()->Get(i - 1));
     }
-    if (s.kind() == schema::StateKind::recurrent) {
+    if (s.kind() != schema::StateKind::kv) {
       LLMRT_CHECK(s.elements() > 0 && s.elements() <= kMaxSlotElements, "elements is {}",
                   s.elements());
+      if (s.kind() == schema::StateKind::recurrent) return {};
+      LLMRT_CHECK(s.dtype() == schema::DType::f32, "kept rows are {}",
+                  schema::EnumNameDType(s.dtype()));
+      LLMRT_CHECK(s.rows() > 0 && s.rows() <= kMaxRows, "rows is {}", s.rows());
       return {};
     }
     LLMRT_CHECK(s.num_kv_heads() > 0 && s.num_kv_heads() <= kMaxRows && s.head_dim() > 0 &&

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <utility>
+#include <vector>
 
 #include "runtime/core/cost.h"
 #include "runtime/core/session.h"
@@ -84,9 +85,6 @@ Status Session::commit(std::span<const int32_t> accepted) {
           fmt::format("accepted token {} does not continue the one before it", row));
     }
   }
-  if (states_.hasRecurrent()) {
-    return unsupported("a commit of recurrent states: a session does not keep what they replay");
-  }
   const auto count = static_cast<int64_t>(accepted.size());
   const int entry = selectEntryPoint(plan_.schema(), count, 0, {schema::StepKind::commit});
   if (entry < 0) return unsupported("the plan has no code for trees: compile it with --verify");
@@ -97,11 +95,16 @@ Status Session::commit(std::span<const int32_t> accepted) {
     slot_[i] = slot_[row];
     pos_[i] = pos_[row];
   }
-  rows_ = {{tree_.data(), accepted.size()}, pos_.data(), {}, slot_.data(), nullptr};
+  rows_ = {{tree_.data(), accepted.size()}, pos_.data(), {}, slot_.data(), nullptr, accepted.data()};
   step_ = {count, 0, options_.max_batch, states_.blocksPerSeq()};
   const Status status = runRows(static_cast<uint32_t>(entry));
-  if (status.ok()) keepRows();
+  std::vector<int32_t> undone;
+  if (status.ok())
+    keepRows();
+  else if (states_.hasRecurrent())
+    forSequences([&](int32_t seq, int64_t) { undone.push_back(seq); });
   forgetTrees();
+  for (const int32_t seq : undone) reset(seq);
   return status;
 }
 

@@ -11,8 +11,8 @@
 namespace llmrt {
 namespace {
 
-bool isRecurrent(const schema::State& state) {
-  return state.kind() == schema::StateKind::recurrent;
+SlotPool slotsOf(const schema::State& state, int64_t max_batch) {
+  return {state, state.kind() == schema::StateKind::kept ? int64_t{state.rows()} : max_batch};
 }
 
 }  // namespace
@@ -23,8 +23,8 @@ StateCache::Bytes StateCache::bytesNeeded(const schema::Plan& plan, const StateC
     const schema::State& state = *plan.states()->Get(i);
     const double layers = state.layers()->size();
     // Verified sizes are far from 64 bits, but not so their products for many sequences.
-    if (isRecurrent(state)) {
-      bytes.recurrent += layers * static_cast<double>(SlotPool(state, o.max_batch).layer_bytes);
+    if (state.kind() != schema::StateKind::kv) {
+      bytes.recurrent += layers * static_cast<double>(slotsOf(state, o.max_batch).layer_bytes);
       continue;
     }
     const int64_t blocks =
@@ -43,8 +43,10 @@ StateCache::StateCache(const schema::Plan& plan, const StateCacheOptions& o)
   for (uint32_t i = 0; plan.states() && i < plan.states()->size(); ++i) {
     const schema::State& of_plan = *plan.states()->Get(i);
     State state;
-    if (isRecurrent(of_plan)) {
-      state.recurrent.emplace(of_plan, o.max_batch);
+    if (of_plan.kind() == schema::StateKind::kept) {
+      state.kept = slotsOf(of_plan, o.max_batch);
+    } else if (of_plan.kind() == schema::StateKind::recurrent) {
+      state.recurrent = slotsOf(of_plan, o.max_batch);
       slots_bytes_ += state.recurrent->num_layers * state.recurrent->slot_bytes;
       slots_.resize(is_used_.size());
     } else {
@@ -61,8 +63,8 @@ StateCache::StateCache(const schema::Plan& plan, const StateCacheOptions& o)
 void StateCache::place(uint8_t*& next) {
   const auto take = [&next](uint64_t bytes) { return std::exchange(next, next + bytes); };
   for (State& state : states_) {
-    if (state.recurrent) {
-      state.recurrent->slots = take(state.recurrent->bytes());
+    if (SlotPool* const slots = state.slots()) {
+      slots->slots = take(slots->bytes());
     } else {
       state.kv->keys = take(state.kv->key_layer_bytes * state.kv->num_layers);
       state.kv->values = take(state.kv->value_layer_bytes * state.kv->num_layers);
@@ -76,8 +78,8 @@ std::vector<StatePlace<uint8_t*>> StateCache::places() const {
     const State& state = states_[i];
     // Kernels take all operands as void*; the plan's verifier has seen that tables are only read.
     auto* const table = const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(tables_[i]));
-    if (state.recurrent) {
-      places.push_back({state.recurrent->slots, nullptr, state.recurrent->layer_bytes, 0, table});
+    if (const SlotPool* const slots = state.slots()) {
+      places.push_back({slots->slots, nullptr, slots->layer_bytes, 0, table});
     } else {
       places.push_back({state.kv->keys, state.kv->values, state.kv->key_layer_bytes,
                         state.kv->value_layer_bytes, table});

@@ -31,7 +31,7 @@ struct StateCacheOptions {
 class StateCache {
  public:
   struct Bytes {
-    double kv = 0, recurrent = 0;  // as doubles, since hostile plans have any
+    double kv = 0, recurrent = 0;  // kept rows too; as doubles, since hostile plans have any
     double blocks = 0;             // the most of one state
   };
   /// Memory on CPUs.
@@ -46,7 +46,7 @@ class StateCache {
   std::vector<StatePlace<uint8_t*>> places() const;
 
   int64_t blocksPerSeq() const { return blocks_per_seq_; }
-  std::vector<int64_t> numBlocks() const;  // of each state; 0 of recurrent ones
+  std::vector<int64_t> numBlocks() const;  // of each state; 0 of others than keys and values
   bool hasRecurrent() const { return !slots_.empty(); }
   /// Of each state, its block table [max_batch, blocksPerSeq()] or its slots [max_batch].
   std::span<const int32_t* const> tables() const { return tables_; }
@@ -79,6 +79,10 @@ class StateCache {
     std::optional<KvPool> kv;
     std::optional<KvBlocks> blocks;
     std::optional<SlotPool> recurrent;
+    std::optional<SlotPool> kept;
+
+    SlotPool* slots() { return recurrent ? &*recurrent : kept ? &*kept : nullptr; }
+    const SlotPool* slots() const { return const_cast<State*>(this)->slots(); }
   };
   Status clearSlots(int32_t seq);
   /// body(slot, bytes) of each slot of a sequence.

@@ -35,6 +35,10 @@ const StepInputs::Source* StepInputs::sourceOf(std::string_view name) {
        [](const StepRows& rows, int32_t* out) {
          if (rows.parent) std::copy_n(rows.parent, rows.tokens.size(), out);
        }},
+      {"kept_row", schema::Axis::row,
+       [](const StepRows& rows, int32_t* out) {
+         if (rows.kept_row) std::copy_n(rows.kept_row, rows.tokens.size(), out);
+       }},
       {"seq", schema::Axis::row,
        [](const StepRows& rows, int32_t* out) {
          for (const StepToken& t : rows.tokens) *out++ = t.seq;

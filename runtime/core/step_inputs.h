@@ -42,6 +42,7 @@ struct StepRows {
   std::span<const int32_t> logits_rows;  // indices of tokens, ascending
   const int32_t* slot = nullptr;         // of each token; null: its pos
   const int32_t* parent = nullptr;       // of each token; null: no trees
+  const int32_t* kept_row = nullptr;     // of each token; null: no commit
 };
 
 /// An input that the session's user hands over (Session::setInput): [count of axis, width].

@@ -94,6 +94,7 @@ bool indicesHold(const schema::Plan& plan, const schema::EntryPoint& entry,
                               sizeOf(entry.inputs()),
                               states,
                               states,
+                              states,
                               states};
     static_assert(std::size(sizes) == static_cast<size_t>(schema::Space::MAX) + 1);
     if (o.space() < schema::Space::MIN || o.space() > schema::Space::MAX ||
@@ -213,6 +214,7 @@ uint64_t PhaseContracts::of(const schema::EntryPoint& entry, const schema::Phase
       case schema::Space::keys:
       case schema::Space::values:
       case schema::Space::recurrent:
+      case schema::Space::kept:
         addState(key, *plan_.states()->Get(i), operand.access() == schema::Access::read);
         break;
       case schema::Space::input:

@@ -14,10 +14,28 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 
-/// Which of a state the layer at hand has written.
+/// Which of a state the layer at hand has written. `keys`: slots, kept rows too.
 struct Written {
-  bool keys = false, values = false, slots = false;
+  bool keys = false, values = false;
 };
+
+/// The kind of state that an operand is of; `per_layer`: each layer has its own.
+struct StateSpace {
+  schema::StateKind kind;
+  bool per_layer;
+};
+StateSpace stateSpaceOf(schema::Space space) {
+  switch (space) {
+    case schema::Space::recurrent:
+      return {schema::StateKind::recurrent, true};
+    case schema::Space::slots:
+      return {schema::StateKind::recurrent, false};
+    case schema::Space::kept:
+      return {schema::StateKind::kept, true};
+    default:
+      return {schema::StateKind::kv, space != schema::Space::block_table};
+  }
+}
 
 /// What a buffer's bytes are at a point of the walk.
 struct Content {
@@ -182,6 +200,7 @@ class Walk {
       case schema::Space::block_table:
       case schema::Space::recurrent:
       case schema::Space::slots:
+      case schema::Space::kept:
         return checkState(section, phase, operand);
       case schema::Space::input:
         LLMRT_CHECK(i < entry_.inputs.size(), "{}: input {} of {}", nameOf(phase), i,
@@ -203,21 +222,26 @@ class Walk {
     LLMRT_CHECK(i < context_.states.size(), "{}: state {} of {}", nameOf(phase), i,
                 context_.states.size());
     const ScheduleState& state = context_.states[i];
-    const bool per_layer =
-        operand.space != schema::Space::block_table && operand.space != schema::Space::slots;
-    const bool recurrent =
-        operand.space == schema::Space::recurrent || operand.space == schema::Space::slots;
-    LLMRT_CHECK(state.recurrent == recurrent, "{}: state {} is {}", nameOf(phase), i,
-                state.recurrent ? "recurrent: it has slots, no blocks"
-                                : "of keys and values: it has blocks, no slots");
+    const auto [kind, per_layer] = stateSpaceOf(operand.space);
+    LLMRT_CHECK(state.kind == kind, "{}: state {} is of kind {}, the operand {} of kind {}",
+                nameOf(phase), i, schema::EnumNameStateKind(state.kind),
+                schema::EnumNameSpace(operand.space), schema::EnumNameStateKind(kind));
     const bool writes = operand.access != schema::Access::read;
     LLMRT_CHECK(per_layer || !writes, "{}: writes the {} of state {}", nameOf(phase),
-                recurrent ? "slots' numbers" : "block table", i);
+                kind == schema::StateKind::recurrent ? "slots' numbers" : "block table", i);
     LLMRT_CHECK(!per_layer || covers(state, section),
                 "{}: state {} is not one of every layer of section {}", nameOf(phase), i, section_);
-    LLMRT_CHECK(!recurrent || !writes || entry_.kind != schema::StepKind::verify,
+    LLMRT_CHECK(kind != schema::StateKind::recurrent || !writes ||
+                    entry_.kind != schema::StepKind::verify,
                 "{}: writes recurrent state {}, which a verify step leaves as it is", nameOf(phase),
                 i);
+    if (kind != schema::StateKind::kept) return {};
+    const auto its_kind = writes ? schema::StepKind::verify : schema::StepKind::commit;
+    LLMRT_CHECK(operand.access != schema::Access::read_write && entry_.kind == its_kind,
+                "{}: {} kept rows of state {}, which a verify step writes and a commit step reads",
+                nameOf(phase), schema::EnumNameAccess(operand.access), i);
+    LLMRT_CHECK(entry_.max_rows <= state.rows, "{}: state {} keeps {} rows of {}", nameOf(phase), i,
+                state.rows, entry_.max_rows);
     return {};
   }
 
@@ -248,9 +272,10 @@ class Walk {
   }
 
   Status write(const schema::PhaseT& phase, const schema::OperandT& operand) {
-    if (operand.space == schema::Space::keys) written_[operand.index].keys = true;
+    if (operand.space == schema::Space::keys || operand.space == schema::Space::recurrent ||
+        operand.space == schema::Space::kept)
+      written_[operand.index].keys = true;
     if (operand.space == schema::Space::values) written_[operand.index].values = true;
-    if (operand.space == schema::Space::recurrent) written_[operand.index].slots = true;
     if (operand.space != schema::Space::arena) return {};
 
     const schema::BufferT& buffer = *entry_.buffers[operand.index];
@@ -297,16 +322,23 @@ class Walk {
     return entry_.kind == schema::StepKind::prefill || entry_.kind == schema::StepKind::decode;
   }
   bool makesLogits() const { return makesText() || entry_.kind == schema::StepKind::verify; }
-  /// Whether the step must write the state: verify leaves keys and values, commit moves them.
+  /// Whether the step must write the state: verify leaves keys and values, and what a commit makes
+  /// of recurrent states; commit moves keys and values.
   bool writes(const ScheduleState& state) const {
-    return makesText() || (!state.recurrent && (entry_.kind == schema::StepKind::verify ||
-                                                entry_.kind == schema::StepKind::commit));
+    switch (entry_.kind) {
+      case schema::StepKind::verify:
+        return state.kind != schema::StateKind::recurrent;
+      case schema::StepKind::commit:
+        return state.kind != schema::StateKind::kept;
+      default:
+        return makesText() && state.kind != schema::StateKind::kept;
+    }
   }
 
   /// Whether the layer at hand has written all its part of a state.
   bool isWhole(size_t state) const {
     const Written& w = written_[state];
-    return context_.states[state].recurrent ? w.slots : w.keys && w.values;
+    return w.keys && (w.values || context_.states[state].kind != schema::StateKind::kv);
   }
 
   /// The most there can be of an axis in a step.
@@ -385,7 +417,7 @@ Status checkSchedules(const schema::Plan& plan) {
   }
   for (uint32_t i = 0; i < sizeOf(plan.states()); ++i) {
     const schema::State& state = *plan.states()->Get(i);
-    ScheduleState of_context{state.kind() == schema::StateKind::recurrent, {}};
+    ScheduleState of_context{state.kind(), state.rows(), {}};
     if (state.layers()) of_context.layers.assign(state.layers()->begin(), state.layers()->end());
     context.states.push_back(std::move(of_context));
   }

@@ -10,8 +10,9 @@
 //   - every read of the arena and of a layer's keys and values follows its write (a commit may also
 //     move what an earlier step wrote; recurrent states carry over, so they are read before they
 //     are written),
-//   - a step of a prompt or of decoding writes every state in each of its layers; a verify and a
-//     commit step all keys and values, and a verify step no recurrent state,
+//   - a step of a prompt or of decoding writes every state that sequences carry in each of its
+//     layers; a verify step all keys and values, no recurrent state, and all that a commit reads;
+//     a commit step all keys and values and recurrent states,
 //   - two buffers whose lives overlap share no byte,
 //   - no buffer is overwritten between its write and its last read, nor from layer to layer,
 //   - all outputs are written and still there at the end, logits among them where tokens are
@@ -32,6 +33,7 @@ namespace llmrt {
 namespace schema {
 struct EntryPointT;
 struct Plan;
+enum class StateKind : int8_t;
 }  // namespace schema
 
 /// Layers [first, first + count); count 0: not per layer.
@@ -41,7 +43,8 @@ struct LayerRange {
 
 /// What a sequence carries (plan.fbs: State), as far as a schedule can be wrong about it.
 struct ScheduleState {
-  bool recurrent = false;        // else keys and values
+  schema::StateKind kind{};
+  uint32_t rows = 0;  // of kept ones
   std::vector<uint32_t> layers;  // ascending
 };
 

@@ -68,6 +68,8 @@ class OpEvaluator {
         .Case([&](RopeOp o) { return rope(in[0], o.getTableAttr(), o.getHeadDim()); })
         .Case([&](KvWriteOp o) { return kvWrite(in[0], in[1], o.getStateAttr()); })
         .Case([&](KvMoveOp o) { return kvMove(o.getStateAttr()); })
+        .Case([&](KeepOp o) { return keep(in[0], o); })
+        .Case([&](KeptOp o) { return kept(o); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
         .Case([&](CausalConvOp o) { return causalConv(in[0], o); })
         .Case([&](GatedDeltaOp o) { return gatedDelta(in[0], in[1], in[2], o); })
@@ -492,6 +494,21 @@ class OpEvaluator {
           y.row(r)[head * valueDim + d] = static_cast<float>(out / sum);
         }
       }
+    }
+    return y;
+  }
+
+  Matrix keep(const Matrix& x, KeepOp op) {
+    kv_.kept(state(op.getStateAttr()), layer_) = x;
+    return {};
+  }
+  Matrix kept(KeptOp op) {
+    Matrix& from = kv_.kept(state(op.getStateAttr()), layer_);
+    Matrix y(static_cast<int64_t>(rows_.size()), widthOf(op.getY()));
+    for (int64_t r = 0; r < y.rows; ++r) {
+      if (rows_[r].keptRow < 0 || rows_[r].keptRow >= from.rows)
+        throw std::invalid_argument("row " + std::to_string(r) + " was not kept");
+      std::copy_n(from.row(rows_[r].keptRow), y.cols, y.row(r));
     }
     return y;
   }

@@ -27,6 +27,7 @@ struct Row {
   // continues, -1 for the last token of its sequence before the step.
   int32_t slot = 0;
   int32_t parent = -1;
+  int32_t keptRow = 0;  // in commit steps: which row it was in the verify step before
 };
 
 /// [rows, cols], row-major.
@@ -56,11 +57,16 @@ class KvState {
   }
   /// A recurrent state, row-major; zeros at first.
   std::vector<float>& recurrent(llm::StateOp state, int64_t layer, int32_t seq);
+  /// What the last verify step kept.
+  Matrix& kept(llm::StateOp state, int64_t layer) {
+    return kept_[{state.getSymName().str(), layer}];
+  }
 
  private:
   using Key = std::tuple<std::string, int64_t, int32_t>;
   std::map<Key, Sequence> sequences_;
   std::map<Key, std::vector<float>> recurrent_;
+  std::map<std::pair<std::string, int64_t>, Matrix> kept_;
 };
 
 /// The type of sums; the terms are f32 and so is the result.

@@ -159,7 +159,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 //===-- state --===//
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  // expected-error@+1 {{'llm.state' op has the type 'f32': it must be !llm.kv or !llm.recurrent}}
+  // expected-error@+1 {{'llm.state' op has the type 'f32': it must be !llm.kv, !llm.recurrent or !llm.kept}}
   llm.state @kv : f32 layers 0:3
 }
 

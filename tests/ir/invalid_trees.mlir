@@ -61,7 +61,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   llm.entry @c(%rows: !llm.rows) commit max_rows 8 {
-    // expected-error@+1 {{'llm.embed' op computes in a commit step, which moves states and does nothing else}}
+    // expected-error@+1 {{'llm.embed' op computes in a commit step, which brings states up to date and does nothing else}}
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     llm.return
   }
@@ -77,6 +77,80 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2
     llm.kv_move %rows, @kv
     llm.yield
   }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.state @s : !llm.kept<8x4xf32> layers 0:2
+  llm.kernel @k decode max_rows 8 row_strides [16] {
+  ^bb0(%x: tensor<?x4xf32>):
+    // expected-error@+1 {{'llm.keep' op stands in a step of kind decode: verify alone has it}}
+    llm.keep %x, @s : tensor<?x4xf32>
+    llm.yield
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.state @s : !llm.kept<8x4xf32> layers 0:2
+  llm.kernel @k verify max_rows 8 row_strides [16] {
+  ^bb0(%rows: !llm.rows):
+    // expected-error@+1 {{'llm.kept' op stands in a step of kind verify: commit alone has it}}
+    %y = llm.kept %rows, @s : tensor<?x4xf32>
+    llm.yield %y : tensor<?x4xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.state @s : !llm.recurrent<8x4xf32> layers 0:2
+  llm.kernel @k verify max_rows 8 row_strides [16] {
+  ^bb0(%x: tensor<?x4xf32>):
+    // expected-error@+1 {{'llm.keep' op needs kept rows, but @s is a '!llm.recurrent<8x4xf32>'}}
+    llm.keep %x, @s : tensor<?x4xf32>
+    llm.yield
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.state @s : !llm.kept<8x5xf32> layers 0:2
+  llm.kernel @k verify max_rows 8 row_strides [16] {
+  ^bb0(%x: tensor<?x4xf32>):
+    // expected-error@+1 {{'llm.keep' op has rows of 4, but @s keeps rows of 5}}
+    llm.keep %x, @s : tensor<?x4xf32>
+    llm.yield
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.state @s : !llm.kept<8x4xf32> layers 0:2
+  llm.kernel @k commit max_rows 9 row_strides [16] {
+  ^bb0(%rows: !llm.rows):
+    // expected-error@+1 {{'llm.kept' op has up to 9 rows, but @s keeps 8}}
+    %y = llm.kept %rows, @s : tensor<?x4xf32>
+    llm.yield %y : tensor<?x4xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{kept rows: 0 of 4: both must be positive}}
+  llm.state @s : !llm.kept<0x4xf32> layers 0:2
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 2 num_kv_heads 1 head_dim 4 num_layers 2 vocab_size 20 max_seq_len 64 max_batch 1 {
+  // expected-error@+1 {{expected rows x width x f32}}
+  llm.state @s : !llm.kept<8x4xbf16> layers 0:2
 }
 
 // -----

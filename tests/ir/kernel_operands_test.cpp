@@ -46,6 +46,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.state @kv : !llm.kv<1x4xf16> layers 0:1
   llm.state @conv : !llm.recurrent<3x8xf32> layers 0:1
   llm.state @delta : !llm.recurrent<2x1x3xf32> layers 0:1
+  llm.state @kept : !llm.kept<64x8xf32> layers 0:1
   llm.entry @least(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 1 : tensor<?x8xf32> {
@@ -114,6 +115,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %cc = llm.causal_conv %h, %rows, @conv, @conv1d silu : tensor<?x8xf32>
       %two = llm.linear %h, @w2 : tensor<?x8xf32> -> tensor<?x2xf32>
       %gd = llm.gated_delta %cc, %two, %two, %rows, @delta, @b2, @b2 eps 1.0e-6 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
+      llm.keep %h, @kept : tensor<?x8xf32>
       llm.yield %a : tensor<?x8xf32>
     }
     %z = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -122,6 +124,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.entry @commit(%rows: !llm.rows) commit max_rows 64 {
     llm.layers first 0 count 1 {
       llm.kv_move %rows, @kv
+      %kept = llm.kept %rows, @kept : tensor<?x8xf32>
       llm.yield
     }
     llm.return
@@ -222,6 +225,8 @@ const Lists kTrees = {
     {"gated_delta",
      {"arena qkv", "arena gate", "arena beta", "weights a_log", "weights dt_bias", "input parent",
       "input seq", "slots slots", "recurrent state", "write arena y"}},
+    {"keep", {"arena x", "write kept kept"}},
+    {"kept", {"input kept_row", "kept kept", "write arena y"}},
     {"kv_move",
      {"input pos", "input slot", "input seq", "block_table block_table", "read_write keys keys",
       "read_write values values"}},
@@ -273,13 +278,13 @@ TEST_F(KernelOperands, LieInTheOrderThatPlansHave) {
 
 TEST_F(KernelOperands, AreListedHereForEveryOpOfTheDialect) {
   std::set<std::string> seen;
-  for (const char* entry : {"least", "commit"})
+  for (const char* entry : {"least", "verify", "commit"})
     walk(entry, [&](KernelOpInterface op) { seen.insert(nameOf(op)); });
   for (mlir::RegisteredOperationName name : context_.getRegisteredOperations())
     if (name.hasInterface<KernelOpInterface>()) {
       EXPECT_THAT(seen, Contains(name.stripDialect().str()));
     }
-  EXPECT_EQ(seen.size(), kLeast.size() + 1);  // kv_move is in no other kind of step
+  EXPECT_EQ(seen.size(), kLeast.size() + 3);  // keep, kept and kv_move are in no other kind of step
 }
 
 // What code generators, the scheduler and the plan writer rely on.
@@ -304,7 +309,7 @@ TEST_F(KernelOperands, HaveUniqueNamesAndSayWhatTheyAre) {
           EXPECT_THAT(inputs, Contains(o.symbols.front().getValue().str()));
         } else if (o.space == Space::keys || o.space == Space::values ||
                    o.space == Space::block_table || o.space == Space::slots ||
-                   o.space == Space::recurrent) {
+                   o.space == Space::recurrent || o.space == Space::kept) {
           EXPECT_TRUE(lookupState(op, o.symbols.front()));
         }
       }

@@ -16,6 +16,9 @@ llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_h
   llm.weight @dt_bias bias "{layer}.dt_bias" : tensor<2x4xbf16>
   llm.state @conv : !llm.recurrent<3x48xf32> layers 0:2
   llm.state @delta : !llm.recurrent<4x4x8xf32> layers 0:2
+  // CHECK: llm.state @kept_qkv : !llm.kept<8x48xf32> layers 0:2
+  llm.state @kept_qkv : !llm.kept<8x48xf32> layers 0:2
+  llm.state @kept_gate : !llm.kept<8x4xf32> layers 0:2
   llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
     %y = llm.layers %h = %x first 0 count 2 : tensor<?x32xf32> {
@@ -32,5 +35,28 @@ llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_h
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>
     llm.return %l : tensor<?x50xf32>
+  }
+  llm.entry @verify(%rows: !llm.rows) verify max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x32xf32> {
+      %0 = llm.linear %h, @in_proj_qkv : tensor<?x32xf32> -> tensor<?x48xf32>
+      // CHECK: llm.keep %in_proj_qkv, @kept_qkv : tensor<?x48xf32>
+      llm.keep %0, @kept_qkv : tensor<?x48xf32>
+      llm.yield %h : tensor<?x32xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
+  }
+  llm.entry @commit(%rows: !llm.rows) commit max_rows 8 {
+    llm.layers first 0 count 2 {
+      // CHECK: %kept_qkv = llm.kept %rows, @kept_qkv : tensor<?x48xf32>
+      %0 = llm.kept %rows, @kept_qkv : tensor<?x48xf32>
+      %1 = llm.kept %rows, @kept_gate : tensor<?x4xf32>
+      %3 = llm.causal_conv %0, %rows, @conv, @conv1d silu : tensor<?x48xf32>
+      %4 = llm.gated_delta %3, %1, %1, %rows, @delta, @a_log, @dt_bias eps 1.0e-5
+        : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      llm.yield
+    }
+    llm.return
   }
 }

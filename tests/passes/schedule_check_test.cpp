@@ -13,6 +13,7 @@ namespace {
 
 using schema::Access;
 using schema::Space;
+using schema::StateKind;
 using testing::HasSubstr;
 
 enum BufferIndex : uint32_t { kResidual, kQ, kAttention, kMiddle, kMlp, kLogits };
@@ -92,7 +93,7 @@ class ScheduleCheck : public testing::Test {
     context_.num_rope_tables = 1;
     context_.weights = {{0, 0}, {0, 3}};
     context_.max_batch = 2;
-    context_.states = {{false, {0, 1, 2}}};
+    context_.states = {{StateKind::kv, 0, {0, 1, 2}}};
   }
 
   std::vector<std::unique_ptr<schema::PhaseT>>& section(bool isLayers, uint32_t first,
@@ -109,7 +110,7 @@ class ScheduleCheck : public testing::Test {
 
   /// A recurrent state of all layers, read and written in place by the first phase.
   void addRecurrent() {
-    context_.states.push_back({true, {0, 1, 2}});
+    context_.states.push_back({StateKind::recurrent, 0, {0, 1, 2}});
     layers()[0]->operands.push_back(operand(Access::read, Space::slots, 1));
     layers()[0]->operands.push_back(operand(Access::read_write, Space::recurrent, 1));
   }
@@ -152,7 +153,7 @@ TEST_F(ScheduleCheck, EachLayerWritesKeysOfItsOwn) {
 
 TEST_F(ScheduleCheck, EachStateIsWrittenInAllOfItsLayers) {
   // Attention of layer 2 has a state of its own.
-  context_.states = {{false, {0, 1}}, {false, {2}}};
+  context_.states = {{StateKind::kv, 0, {0, 1}}, {StateKind::kv, 0, {2}}};
   expectError("(norm_qkv): state 0 is not one of every layer of section 1");
   entry_.sections[1]->num_layers = 2;
   auto last = std::make_unique<schema::SectionT>(*entry_.sections[1]);
@@ -184,11 +185,11 @@ TEST_F(ScheduleCheck, StatesAreUsedAsWhatTheyAre) {
   addRecurrent();
   auto& operands = layers()[0]->operands;
   operands.back()->index = 0;
-  expectError("(norm_qkv): state 0 is of keys and values: it has blocks, no slots");
+  expectError("(norm_qkv): state 0 is of kind kv, the operand recurrent of kind recurrent");
   operands.back()->index = 2;
   expectError("(norm_qkv): state 2 of 2");
   operands.back() = operand(Access::read, Space::block_table, 1);
-  expectError("(norm_qkv): state 1 is recurrent: it has slots, no blocks");
+  expectError("(norm_qkv): state 1 is of kind recurrent, the operand block_table of kind kv");
   operands.back() = operand(Access::write, Space::slots, 1);
   expectError("(norm_qkv): writes the slots' numbers of state 1");
   operands.back() = operand(Access::write, Space::block_table, 0);
@@ -214,12 +215,45 @@ TEST_F(ScheduleCheck, OnlyACommitMovesKeysThatTheStepHasNotWritten) {
 }
 
 TEST_F(ScheduleCheck, VerifyAndCommitWriteTheKeysOfEveryLayer) {
-  context_.states.push_back({false, {1}});
+  context_.states.push_back({StateKind::kv, 0, {1}});
   for (schema::StepKind kind : {schema::StepKind::verify, schema::StepKind::commit}) {
     entry_.kind = kind;
     expectError("its phases write state 1 in 0 of its 1 layers");
   }
   entry_.kind = schema::StepKind::embed;
+  expectOk();
+}
+
+TEST_F(ScheduleCheck, ACommitBringsRecurrentStatesUpToDate) {
+  addRecurrent();
+  entry_.kind = schema::StepKind::commit;
+  expectOk();
+  layers()[0]->operands.back()->access = Access::read;
+  expectError("its phases write state 1 in 0 of its 3 layers");
+}
+
+TEST_F(ScheduleCheck, AVerifyStepKeepsWhatItsCommitReads) {
+  context_.states.push_back({StateKind::kept, 4, {0, 1, 2}});
+  entry_.kind = schema::StepKind::verify;
+  expectError("its phases write state 1 in 0 of its 3 layers");
+  auto& operands = layers()[0]->operands;
+  operands.push_back(operand(Access::write, Space::kept, 1));
+  expectOk();
+  context_.states[1].rows = 3;
+  expectError("(norm_qkv): state 1 keeps 3 rows of 4");
+  context_.states[1].rows = 4;
+  operands.back()->access = Access::read;
+  expectError("(norm_qkv): read kept rows of state 1, which a verify step writes and a commit");
+  entry_.kind = schema::StepKind::commit;
+  expectOk();
+  for (Access access : {Access::write, Access::read_write}) {
+    operands.back()->access = access;
+    expectError("kept rows of state 1, which a verify step writes and a commit step reads");
+  }
+  operands.back() = operand(Access::read, Space::recurrent, 1);
+  expectError("(norm_qkv): state 1 is of kind kept, the operand recurrent of kind recurrent");
+  operands.pop_back();
+  entry_.kind = schema::StepKind::decode;  // others do not know of it
   expectOk();
 }
 

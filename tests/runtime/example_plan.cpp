@@ -271,6 +271,15 @@ void addRecurrent(PlanT& plan) {
   }
 }
 
+void addKept(PlanT& plan) {
+  plan.states.push_back(std::make_unique<StateT>());
+  plan.states.back()->name = "kept";
+  plan.states.back()->kind = StateKind::kept;
+  plan.states.back()->layers = {0};
+  plan.states.back()->elements = kHidden;
+  plan.states.back()->rows = 8;
+}
+
 void setKernels(schema::TargetT& target, int refuse_status) {
   target.image = readFile(EXAMPLE_KERNELS + std::to_string(refuse_status) + ".so");
   target.image_hash = XXH3_64bits(target.image.data(), target.image.size());

@@ -42,6 +42,8 @@ schema::PlanT plan();
 void addWindow(schema::PlanT& plan);
 /// Gives a plan() a recurrent state in its first layer.
 void addRecurrent(schema::PlanT& plan);
+/// Gives a plan() rows kept from verify steps, which none of its steps are.
+void addKept(schema::PlanT& plan);
 /// Makes a weight of [32, 32] in panels int8 in blocks, which no kernel reads: 1024 bytes of quants,
 /// 64 of scales.
 void inBlocks(schema::WeightT& weight);

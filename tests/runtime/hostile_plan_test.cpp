@@ -65,6 +65,7 @@ std::vector<uint8_t> wholePlan() {
   schema::PlanT plan = example::plan();
   example::addWindow(plan);
   example::addRecurrent(plan);
+  example::addKept(plan);
   example::addBlocks(plan);
   return example::withAllFields(example::serialize(plan));
 }

@@ -161,7 +161,19 @@ const Corruption kCorruptions[] = {
     {"targets[0].cuda_operands is 65", [](PlanT& p) { p.targets[0]->cuda_operands = 65; }},
     {"states[0] has no name", [](PlanT& p) { p.states[0]->name = "two\nlines"; }},
     {"states[0]: kind is unknown",
-     [](PlanT& p) { p.states[0]->kind = static_cast<schema::StateKind>(2); }},
+     [](PlanT& p) { p.states[0]->kind = static_cast<schema::StateKind>(3); }},
+    {"states[0]: kept rows are bf16",
+     [](PlanT& p) {
+       p.states[0]->kind = schema::StateKind::kept;
+       p.states[0]->elements = 4;
+       p.states[0]->dtype = schema::DType::bf16;
+     }},
+    {"states[0]: rows is 0",
+     [](PlanT& p) {
+       p.states[0]->kind = schema::StateKind::kept;
+       p.states[0]->elements = 4;
+       p.states[0]->dtype = schema::DType::f32;
+     }},
     {"states[0]: dtype is unknown", [](PlanT& p) { p.states[0]->dtype = schema::DType::i32; }},
     {"states[0]: layers is empty", [](PlanT& p) { p.states[0]->layers.clear(); }},
     {"states[0]: layer 2 of a model of 2",

@@ -39,7 +39,8 @@ std::string stateTypes(const schema::Plan& plan) {
   for (uint32_t i = 0; plan.states() && i < plan.states()->size(); ++i) {
     const schema::State& state = *plan.states()->Get(i);
     const bool is_kv = state.kind() == schema::StateKind::kv;
-    add(is_kv ? kv : recurrent, schema::EnumNameDType(state.dtype()));
+    if (state.kind() != schema::StateKind::kept)
+      add(is_kv ? kv : recurrent, schema::EnumNameDType(state.dtype()));
     if (is_kv) layers += state.layers()->size();
   }
   for (uint32_t i = 0; plan.states() && i < plan.states()->size(); ++i) {
@@ -61,8 +62,9 @@ Json stateJson(const schema::State& state) {
                {"kind", schema::EnumNameStateKind(state.kind())},
                {"dtype", schema::EnumNameDType(state.dtype())},
                {"layers", std::move(layers)}};
-  if (state.kind() == schema::StateKind::recurrent) {
+  if (state.kind() != schema::StateKind::kv) {
     json["elements"] = state.elements();
+    if (state.kind() == schema::StateKind::kept) json["rows"] = state.rows();
   } else {
     json.update({{"num_kv_heads", state.num_kv_heads()},
                  {"head_dim", state.head_dim()},
