@@ -13,7 +13,7 @@ constexpr int64_t kMaxExperts = 1024, kMaxExpertSize = 1 << 20, kMaxSharedSize =
 
 /// Most runs of equal layers, one after the other (windowed or not, routed or dense, with or without
 /// RoPE): each becomes phases and buffers of its own, up to 32 where nothing is fused, and a plan
-/// holds 4096 (runtime/core/plan_verify.cpp). Of the models known, Gemma 2 27B has the most, 46.
+/// holds 4096 (runtime/executor/plan_verify.cpp). Of the models known, Gemma 2 27B has the most, 46.
 constexpr int64_t kMaxLayerRuns = 128;
 
 /// As JSON, and Python's NaN, Infinity and -Infinity.

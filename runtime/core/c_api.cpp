@@ -5,7 +5,7 @@
 
 #include "runtime/core/c_api_handles.h"
 #include "runtime/core/sampler.h"
-#include "runtime/core/thread_team.h"
+#include "runtime/executor/thread_team.h"
 #include "runtime/schema/plan_generated.h"
 
 struct llmrt_sampler {

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "runtime/core/generate.h"
-#include "runtime/core/plan.h"
 #include "runtime/core/session.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/weights.h"
 #include "runtime/include/llmrt.h"
 #include "runtime/text/tokenizer.h"
 

@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/core/cost.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/session.h"
+#include "runtime/executor/cost.h"
 #include "runtime/io/status.h"
 #include "runtime/text/tokenizer.h"
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/core/token_bans.h"
+#include "runtime/executor/sampler_state.h"
 #include "runtime/io/status.h"
 
 namespace llmrt {
@@ -33,16 +34,6 @@ class Random {
 
  private:
   std::array<unsigned long long, 4> state_;
-};
-
-/// All that a choice depends on but the logits, for a device that goes on where a sampler stands.
-struct SamplerState {
-  float repetition_penalty = 1, temperature = 0;
-  uint32_t top_k = 0;       // 0: off
-  uint64_t top_p = 0;       // in units of 2^-64; 0: off
-  uint64_t min_weight = 0;  // of LLMC_SAMPLE_ONE
-  std::array<unsigned long long, 4> random{};
-  std::span<const uint8_t> seen;  // [vocab_size], the sampler's own
 };
 
 /// One sequence's sampler. Allocates when created, then never, but for the history that some bans

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
-#include "runtime/core/operand_address.h"
+#include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
 namespace {
@@ -63,15 +62,14 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
   return options;
 }
 
-uint64_t arenaBytes(const schema::Plan& plan) {
-  uint64_t bytes = 0;  // steps follow one another: entry points share one arena
-  for (const schema::EntryPoint* e : *plan.entry_points())
-    bytes = std::max(bytes, e->arena_bytes());
-  return alignUp(bytes);
-}
-
-uint64_t ropeBytes(const schema::RopeTable& table, int64_t max_seq_len) {
-  return alignUp(static_cast<uint64_t>(max_seq_len) * 2 * table.inv_freq()->size() * sizeof(float));
+/// Without the row table.
+ExecutorOptions executorOptions(const schema::Plan& plan, const SessionOptions& options) {
+  ExecutorOptions executor;
+  executor.threads = options.threads;
+  executor.max_seq_len = options.max_seq_len;
+  executor.max_batch = options.max_batch;
+  executor.num_blocks = StateCache::blocksNeeded(plan, cacheOptions(plan, options));
+  return executor;
 }
 
 }  // namespace
@@ -83,32 +81,17 @@ Result<SessionMemory> Session::memory(const Plan& plan, const SessionOptions& op
 Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_bytes,
                                       const SessionOptions& options) {
   LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(p, options));
-  // Verified sizes are far from 64 bits, but not so their products for many sequences: sum in
-  // double and refuse early.
-  constexpr double kMost = 0x1p50;
-  SessionMemory memory;
+  // Verified sizes are far from 64 bits, but not so their products for many sequences.
   const double inputs = StepInputs::bytesNeeded(p, o.max_batch);
-  if (inputs > kMost)
+  if (inputs > 0x1p50)
     return outOfMemory(
         fmt::format("out of memory: the inputs of a step need {:.0f} GiB", inputs / 0x1p30));
-  memory.activation_bytes = static_cast<uint64_t>(inputs);
-  if (o.device) return memory;  // which checks its own
-  memory.activation_bytes +=
-      arenaBytes(p) + static_cast<uint64_t>(o.threads) * alignUp(scratch_bytes);
-  const StateCache::Bytes states = StateCache::bytesNeeded(p, cacheOptions(p, o));
-  if (states.blocks > INT32_MAX) {
-    return invalidArgument(
-        "max_batch times max_seq_len needs more KV blocks than a block table can number");
+  SessionMemory memory;
+  if (!o.device) {  // which checks its own
+    LLMRT_ASSIGN_OR_RETURN(memory,
+                           CpuExecutor::memory(p, scratch_bytes, executorOptions(p, o)));
   }
-  double rope = 0;
-  for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i)
-    rope += static_cast<double>(ropeBytes(*p.rope_tables()->Get(i), o.max_seq_len));
-  if (const double total = states.kv + states.recurrent + rope; total > kMost) {
-    return outOfMemory(fmt::format("out of memory: the KV cache needs {:.0f} GiB", total / 0x1p30));
-  }
-  memory.kv_bytes = static_cast<uint64_t>(states.kv);
-  memory.recurrent_bytes = static_cast<uint64_t>(states.recurrent);
-  memory.rope_bytes = static_cast<uint64_t>(rope);
+  memory.activation_bytes += static_cast<uint64_t>(inputs);
   return memory;
 }
 
@@ -123,8 +106,7 @@ Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights
                   o.max_batch * o.max_seq_len, static_cast<double>(memory.kv_bytes) / 0x1p30);
   LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(memory.total(), what));
   std::unique_ptr<Session> session(new Session(plan, o));
-  LLMRT_ASSIGN_OR_RETURN(session->memory_, AnonymousMemory::allocate(memory.total(), what));
-  LLMRT_RETURN_IF_ERROR(session->initialize(weights, memory));
+  LLMRT_RETURN_IF_ERROR(session->initialize(weights));
   return session;
 }
 
@@ -133,16 +115,10 @@ Session::Session(const Plan& plan, SessionOptions options)
       options_(std::move(options)),
       states_(plan.schema(), cacheOptions(plan.schema(), options_)) {}
 
-Status Session::initialize(const Weights& weights, const SessionMemory& memory) {
+Status Session::initialize(const Weights& weights) {
   const schema::Plan& p = plan_.schema();
-  LLMRT_ASSIGN_OR_RETURN(team_, ThreadTeam::create(options_.device ? 1 : options_.threads));
-  tile_shares_ = std::make_unique<TileShares>(team_->size());
   int64_t most_logits_rows = 0;
   for (const schema::EntryPoint* entry : *p.entry_points()) {
-    int logits = -1;
-    for (uint32_t i = 0; entry->outputs() && i < entry->outputs()->size(); ++i)
-      if (entry->outputs()->Get(i)->name()->string_view() == "logits") logits = static_cast<int>(i);
-    logits_output_.push_back(logits);
     most_logits_rows = std::max<int64_t>(most_logits_rows, entry->max_logits_rows());
     if (!makesText(*entry)) continue;
     max_rows_ = std::max<int64_t>(max_rows_, entry->max_rows());
@@ -160,62 +136,18 @@ Status Session::initialize(const Weights& weights, const SessionMemory& memory) 
   logits_rows_.resize(static_cast<size_t>(most_logits_rows));
   sequences_.reserve(kv_len_.size());
   if (options_.profile) profile_ = std::make_unique<Profile>(plan_);
-  inputs_ = StepInputs(p, options_.max_batch, options_.inputs, memory_.data());
-  if (!options_.device) {
-    bindSchedules(weights, memory);
-    return {};
-  }
-  LLMRT_ASSIGN_OR_RETURN(device_,
-                         options_.device->createSession(plan_, weights,
-                                                        {.max_seq_len = options_.max_seq_len,
-                                                         .max_batch = options_.max_batch,
-                                                         .num_blocks = states_.numBlocks(),
-                                                         .profile = profile_.get()}));
-  states_.setDevice(device_.get());
-  return {};
-}
-
-void Session::bindSchedules(const Weights& weights, const SessionMemory& memory) {
-  const schema::Plan& p = plan_.schema();
-  uint8_t* next = memory_.data();
-  const auto take = [&next](uint64_t bytes) { return std::exchange(next, next + bytes); };
-  OperandPlaces<uint8_t*> places;
-  scratch_stride_ = alignUp(plan_.target().scratch_bytes());
-  const uint64_t scratch_bytes = scratch_stride_ * static_cast<uint64_t>(options_.threads);
-  uint8_t* inputs = take(memory.activation_bytes - arenaBytes(p) - scratch_bytes);
-  for (uint32_t e = 0; e < p.entry_points()->size(); ++e) {
-    places.inputs.emplace_back();
-    for (const uint64_t offset : inputs_.layout(e).offsets)
-      places.inputs.back().push_back(inputs + offset);
-    inputs += inputs_.layout(e).bytes;
-  }
-  places.arena = arena_ = take(arenaBytes(p));
-  scratch_ = take(scratch_bytes);
-  for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i) {
-    uint8_t* const table = take(ropeBytes(*p.rope_tables()->Get(i), options_.max_seq_len));
-    fillRopeTable(p, i, options_.max_seq_len, reinterpret_cast<float*>(table));
-    places.rope.push_back(table);
-  }
-  states_.place(next);
-  places.states = states_.places();
+  LLMRT_ASSIGN_OR_RETURN(inputs_, StepInputs::create(p, options_.max_batch, options_.inputs));
+  ExecutorOptions executor = executorOptions(p, options_);
   for (uint32_t e = 0; e < p.entry_points()->size(); ++e)
-    schedules_.emplace_back(plan_, e, places, weights);
-}
-
-void fillRopeTable(const schema::Plan& plan, uint32_t table, int64_t max_seq_len, float* out) {
-  const schema::RopeTable& t = *plan.rope_tables()->Get(table);
-  const uint32_t half = t.inv_freq()->size();
-  // One table for the life of the session: rotated keys cannot be turned again.
-  const bool longer =
-      t.long_inv_freq() && t.long_inv_freq()->size() == half && max_seq_len > t.long_above();
-  const auto& inv_freq = longer ? *t.long_inv_freq() : *t.inv_freq();
-  for (int64_t pos = 0; pos < max_seq_len; ++pos, out += 2 * half) {
-    for (uint32_t k = 0; k < half; ++k) {
-      const double angle = static_cast<double>(pos) * inv_freq.Get(k);
-      out[k] = static_cast<float>(std::cos(angle) * t.scale());
-      out[half + k] = static_cast<float>(std::sin(angle) * t.scale());
-    }
-  }
+    executor.inputs.push_back(inputs_.data(e));
+  executor.tables.assign(states_.tables().begin(), states_.tables().end());
+  executor.profile = profile_.get();
+  LLMRT_ASSIGN_OR_RETURN(executor_,
+                         options_.device
+                             ? options_.device->createExecutor(plan_, weights, executor)
+                             : CpuExecutor::create(plan_, weights, executor));
+  states_.setExecutor(executor_.get());
+  return {};
 }
 
 Status Session::prefill(int32_t seq, std::span<const int32_t> tokens,

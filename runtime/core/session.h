@@ -1,4 +1,4 @@
-// Executes a plan: owns the KV cache, activations and threads of one or several sequences.
+// One or several sequences and their steps: tokens become rows, which an executor runs.
 #pragma once
 
 #include <atomic>
@@ -13,24 +13,21 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/device.h"
-#include "runtime/core/memory.h"
-#include "runtime/core/plan.h"
-#include "runtime/core/profile.h"
 #include "runtime/core/sampler.h"
-#include "runtime/core/schedule.h"
 #include "runtime/core/state_cache.h"
 #include "runtime/core/step_inputs.h"
-#include "runtime/core/thread_team.h"
-#include "runtime/core/tile_shares.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/cpu_executor.h"
+#include "runtime/executor/device.h"
+#include "runtime/executor/executor.h"
+#include "runtime/executor/memory.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/profile.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/status.h"
 
 namespace llmrt {
 
 namespace schema {
-struct Buffer;
-struct Operand;
 enum class StepKind : int8_t;
 }  // namespace schema
 
@@ -44,22 +41,9 @@ struct SessionOptions {
   std::vector<CallersInput> inputs;  // those of the plan's that setInput() will hand over
 };
 
-/// What a session allocates.
-struct SessionMemory {
-  uint64_t activation_bytes = 0;  // arena, scratch and inputs
-  uint64_t kv_bytes = 0;
-  uint64_t recurrent_bytes = 0;
-  uint64_t rope_bytes = 0;
-  uint64_t total() const { return activation_bytes + kv_bytes + recurrent_bytes + rope_bytes; }
-};
-
-/// An output of a step: [rows, width], rows lie row_bytes apart.
-struct StepOutput {
-  const uint8_t* data = nullptr;  // null: the last step had no such output
-  DType dtype = DType::kF32;
-  int64_t rows = 0, width = 0;
-  uint64_t row_bytes = 0;
-};
+/// What a session allocates on this machine: its executor's memory, with a step's inputs among the
+/// activations.
+using SessionMemory = ExecutorMemory;
 
 /// Not thread-safe, but several sessions may share a plan and its weights. All memory is allocated
 /// by create(): prefill, decode, step and reset allocate nothing. After a step that failed, every
@@ -95,7 +79,7 @@ class Session {
   Status decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& sampler,
                      const std::function<bool(int32_t)>& on_token);
   /// Whether decodeAlone() is faster than decode() and a choice among logits().
-  bool decodesAlone() const { return device_ != nullptr; }
+  bool decodesAlone() const { return executor_->choosesTokens(); }
 
   /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent;
   /// they are appended to it in the given order. At most maxRows() tokens, of which maxLogitsRows()
@@ -118,12 +102,12 @@ class Session {
   /// max_batch).
   Status setInput(std::string_view name, std::span<const std::byte> values);
   /// An output of the last step, valid until the next: of its axis' count of rows.
-  StepOutput output(std::string_view name) const;
+  StepOutput output(std::string_view name) const { return executor_->output(name); }
 
   /// Logits of the i-th token of the last step that wanted them: [vocab_size], valid until the next
   /// step.
-  std::span<const float> logits(int64_t i = 0) const;
-  int64_t numLogitsRows() const { return num_logits_rows_; }
+  std::span<const float> logits(int64_t i = 0) const { return executor_->logits(i); }
+  int64_t numLogitsRows() const { return executor_->numLogitsRows(); }
 
   /// Forgets a sequence's tokens.
   void reset(int32_t seq);
@@ -147,7 +131,6 @@ class Session {
   const SessionOptions& options() const { return options_; }  // with the defaults filled in
   int64_t maxRows() const { return max_rows_; }
   int64_t maxLogitsRows() const { return max_logits_rows_; }
-  ThreadTeam& team() { return *team_; }
 
   /// Null unless SessionOptions.profile.
   const Profile* profile() const { return profile_.get(); }
@@ -163,8 +146,7 @@ class Session {
     std::vector<uint8_t> slots;
   };
   Session(const Plan& plan, SessionOptions options);
-  Status initialize(const Weights& weights, const SessionMemory& memory);
-  void bindSchedules(const Weights& weights, const SessionMemory& memory);
+  Status initialize(const Weights& weights);
   Status check(std::span<const StepToken> tokens, int64_t max_rows) const;
   Status runStep(std::span<const StepToken> tokens, int64_t max_rows,
                  std::initializer_list<schema::StepKind> kinds);
@@ -178,16 +160,8 @@ class Session {
   void forgetTrees();
   Status decodeAloneOnDevice(const StepToken& first, int64_t count, Sampler& sampler,
                              const std::function<bool(int32_t)>& on_token);
-  Status execute(uint32_t entry_point);
-  DeviceStep deviceStep(uint32_t entry_point) const;
-  void runPhases(int worker);
-  /// A worker's part of the wanted logits.
-  bool logitsAreFinite(int worker) const;
-  /// Runs the step in progress once more and looks at what each phase wrote.
-  Status explainNotFinite();
-  bool wroteFinite(const BoundPhase& bound) const;
-  bool wroteFiniteRows(const schema::Buffer& buffer, const BoundPhase& bound, uint32_t k) const;
-  bool wroteFiniteKeys(const schema::Operand& operand, const BoundPhase& bound, uint32_t k) const;
+  /// The step at hand as the executor takes it.
+  Step executorStep() const;
   /// Undoes what a failed step may have left behind a sequence's kvLen().
   void undoStep(int32_t seq);
   /// body(seq, number of its rows in the step at hand).
@@ -204,15 +178,8 @@ class Session {
   SessionOptions options_;
   StateCache states_;
   StepInputs inputs_;
-  AnonymousMemory memory_;
-  std::unique_ptr<ThreadTeam> team_;
-  std::unique_ptr<TileShares> tile_shares_;
-  std::unique_ptr<DeviceSession> device_;  // null: this machine's CPUs
-  std::vector<Schedule> schedules_;        // one per entry point
-  std::vector<int> logits_output_;         // of each entry point, -1: it gives none
-  uint8_t* arena_ = nullptr;
-  uint8_t* scratch_ = nullptr;
-  uint64_t scratch_stride_ = 0;
+  std::unique_ptr<Profile> profile_;
+  std::unique_ptr<Executor> executor_;  // reads what states_ and inputs_ hold
   int64_t max_rows_ = 0, max_logits_rows_ = 0;
 
   std::vector<int64_t> kv_len_;  // per sequence
@@ -232,17 +199,6 @@ class Session {
   mutable std::vector<uint8_t> seen_;
   StepRows rows_;
   LlmcStep step_{};
-  uint32_t running_ = 0;      // its entry point
-  bool has_outputs_ = false;  // it has ended well
-  std::atomic<uint64_t> failure_{
-      0};  // (phase << 32 | status of the kernel) of the first failure seen
-  std::atomic<bool> finite_{true};  // the wanted logits
-  bool looks_for_not_finite_ = false;
-  size_t first_not_finite_ = 0;  // phase; as many as there are: none
-  const float* logits_ = nullptr;
-  int64_t logits_stride_ = 0;
-  int64_t num_logits_rows_ = 0;
-  std::unique_ptr<Profile> profile_;
 };
 
 }  // namespace llmrt

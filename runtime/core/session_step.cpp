@@ -1,14 +1,11 @@
-// A session's steps: their rows and inputs, the walk over the phases, and whether it ended well.
+// A session's steps: their rows and inputs, and what becomes of sequences after them.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
-#include "runtime/core/cost.h"
-#include "runtime/core/finite_check.h"
 #include "runtime/core/session.h"
-#include "runtime/io/printable.h"
+#include "runtime/executor/cost.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {
@@ -19,14 +16,12 @@ Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& 
   LLMRT_RETURN_IF_ERROR(check({&first, 1}, max_rows_));
   forgetTrees();
   count = std::min(count, options_.max_seq_len - kvLen(seq));
-  if (device_) return decodeAloneOnDevice(first, count, sampler, on_token);
+  if (decodesAlone()) return decodeAloneOnDevice(first, count, sampler, on_token);
   for (int64_t i = 0; i < count; ++i) {
     LLMRT_RETURN_IF_ERROR(decode(seq, token));
     token = sampler.sample(logits());
     if (!on_token(token)) break;
   }
-  num_logits_rows_ = 0;
-  has_outputs_ = false;
   return {};
 }
 
@@ -40,8 +35,6 @@ Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampl
   const int64_t ahead = states_.hasRecurrent() ? 1 : 2;
   int64_t queued = 0;
   const SamplerState state = sampler.state();
-  num_logits_rows_ = 0;
-  has_outputs_ = false;
   logits_rows_[0] = 0;
   rows_ = {{&first, 1}, pos_.data(), {logits_rows_.data(), 1}};
   step_ = {1, 1, options_.max_batch, states_.blocksPerSeq()};
@@ -53,10 +46,10 @@ Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampl
         pos_[0] = static_cast<int32_t>(begin + queued);
         LLMRT_RETURN_IF_ERROR(states_.begin(first.seq, pos_[0], pos_[0] + 1));
         LLMRT_RETURN_IF_ERROR(
-            device_->queueChoice(entry, deviceStep(entry), queued == 0 ? &state : nullptr));
+            executor_->queueChoice(entry, executorStep(), queued == 0 ? &state : nullptr));
         profileStep(entry);
       }
-      LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, device_->takeChoice());
+      LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, executor_->takeChoice());
       sampler.sampledElsewhere();
       ++kv_len;
       ++num_changes_[static_cast<size_t>(first.seq)];
@@ -66,7 +59,7 @@ Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampl
     return {};
   };
   const Status status = steps();
-  const Status finished = device_->finish();
+  const Status finished = executor_->finish();
   if (status.ok() && finished.ok()) {
     states_.drop(first.seq, kv_len);
   } else {
@@ -168,7 +161,9 @@ Status Session::runRows(uint32_t entry_point) {
   forSequences([&](int32_t seq, int64_t n) {
     if (status.ok()) status = states_.begin(seq, kvLen(seq), kvLen(seq) + n);
   });
-  return status.ok() ? execute(entry_point) : status;
+  if (status.ok()) status = executor_->run(entry_point, executorStep());
+  if (status.ok()) profileStep(entry_point);
+  return status;
 }
 
 void Session::undoStep(int32_t seq) {
@@ -179,56 +174,11 @@ void Session::undoStep(int32_t seq) {
   }
 }
 
-DeviceStep Session::deviceStep(uint32_t entry_point) const {
+Step Session::executorStep() const {
   int64_t kv_len = 0;
   for (size_t i = 0; i < rows_.tokens.size(); ++i)
     kv_len = std::max<int64_t>(kv_len, rows_.pos[i] + 1);
-  return {step_, inputs_.data(entry_point), states_.tables(), kv_len};
-}
-
-Status Session::execute(uint32_t entry_point) {
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
-  running_ = entry_point;
-  failure_.store(0, std::memory_order_relaxed);
-  num_logits_rows_ = 0;
-  has_outputs_ = false;
-  const int logits = logits_output_[entry_point];
-  if (logits >= 0) {
-    const schema::Buffer& buffer =
-        *entry.buffers()->Get(entry.outputs()->Get(static_cast<uint32_t>(logits))->buffer());
-    logits_ = reinterpret_cast<const float*>(arena_ + buffer.offset_bytes());
-    logits_stride_ = buffer.row_stride();
-  }
-  const int64_t logits_rows = logits < 0 ? 0 : step_.num_logits_rows;
-  if (device_) {
-    LLMRT_RETURN_IF_ERROR(device_->run(entry_point, deviceStep(entry_point)));
-    profileStep(entry_point);
-    if (logits >= 0)
-      logits_ = reinterpret_cast<const float*>(device_->output(static_cast<uint32_t>(logits)));
-    num_logits_rows_ = logits_rows;
-    for (int64_t i = 0; i < logits_rows; ++i) {
-      if (allFinite(this->logits(i))) continue;
-      num_logits_rows_ = 0;
-      return notFiniteLogits(plan_.path(), "");
-    }
-    has_outputs_ = true;
-    return {};
-  }
-  finite_.store(true, std::memory_order_relaxed);
-  team_->run([](void* self, int worker) { static_cast<Session*>(self)->runPhases(worker); }, this);
-  if (const uint64_t failure = failure_.load(std::memory_order_relaxed)) {
-    const BoundPhase& bound = schedules_[entry_point].phases()[failure >> 32];
-    const schema::Phase& phase = *entry.sections()->Get(bound.section)->phases()->Get(bound.phase);
-    const schema::Kernel& kernel = *plan_.schema().kernels()->Get(phase.kernel());
-    return internalError(fmt::format("{}: kernel {} of layer {} returned {}", plan_.path(),
-                                     quotedName(kernel.symbol()->string_view()), bound.layer,
-                                     static_cast<int32_t>(failure)));
-  }
-  if (!finite_.load(std::memory_order_relaxed)) return explainNotFinite();
-  num_logits_rows_ = logits_rows;
-  has_outputs_ = true;
-  profileStep(entry_point);
-  return {};
+  return {step_, kv_len};
 }
 
 void Session::profileStep(uint32_t entry_point) {
@@ -243,133 +193,6 @@ void Session::profileStep(uint32_t entry_point) {
       ++s.logits_rows;
   });
   profile_->addStep(entry_point, sequences_);
-}
-
-void Session::runPhases(int worker) {
-  using Clock = std::chrono::steady_clock;
-  const std::vector<BoundPhase>& phases = schedules_[running_].phases();
-  void* const scratch = scratch_ + static_cast<uint64_t>(worker) * scratch_stride_;
-  const bool timed = profile_ && worker == 0;
-  Clock::time_point start;
-  if (timed) start = Clock::now();
-  for (size_t i = 0; i < phases.size(); ++i) {
-    const BoundPhase& phase = phases[i];
-    const int64_t tiles = phase.numTiles(step_);
-    if (tiles == 0) continue;  // for every thread alike
-    tile_shares_->forEach(tiles, phase.leastTiles(step_), worker, [&](int64_t begin, int64_t end) {
-      if (failure_.load(std::memory_order_relaxed) != 0) return;
-      const int32_t status = phase.kernel(&step_, phase.operands, begin, end, scratch);
-      if (status != 0) {
-        uint64_t none = 0;
-        failure_.compare_exchange_strong(none, uint64_t{i} << 32 | static_cast<uint32_t>(status));
-      }
-    });
-    // The next phase reads what other threads wrote in this one.
-    team_->barrier();
-    if (looks_for_not_finite_) {
-      if (worker == 0 && i < first_not_finite_ && !wroteFinite(phase)) first_not_finite_ = i;
-      team_->barrier();  // the next phase may write over what is looked at
-    }
-    if (timed) {
-      const Clock::time_point now = Clock::now();
-      profile_->addTime(running_, i, now - start);
-      start = now;
-    }
-  }
-  if (!looks_for_not_finite_ && !logitsAreFinite(worker))
-    finite_.store(false, std::memory_order_relaxed);
-}
-
-bool Session::logitsAreFinite(int worker) const {
-  if (logits_output_[running_] < 0) return true;
-  const int64_t begin = plan_.vocabSize() * worker / team_->size(),
-                end = plan_.vocabSize() * (worker + 1) / team_->size();
-  for (int64_t row = 0; row < step_.num_logits_rows; ++row) {
-    if (!allFinite({logits_ + row * logits_stride_ + begin, static_cast<size_t>(end - begin)}))
-      return false;
-  }
-  return true;
-}
-
-Status Session::explainNotFinite() {
-  // A step depends on its tokens and what is cached before them alone: a second run does the same.
-  // Not so where states go on in place.
-  if (states_.hasRecurrent()) return notFiniteLogits(plan_.path(), "");
-  const std::vector<BoundPhase>& phases = schedules_[running_].phases();
-  first_not_finite_ = phases.size();
-  looks_for_not_finite_ = true;
-  team_->run([](void* self, int worker) { static_cast<Session*>(self)->runPhases(worker); }, this);
-  looks_for_not_finite_ = false;
-  if (first_not_finite_ == phases.size()) return notFiniteLogits(plan_.path(), "");
-  const BoundPhase& bound = phases[first_not_finite_];
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(running_);
-  const schema::Section& section = *entry.sections()->Get(bound.section);
-  std::string op = section.phases()->Get(bound.phase)->op()->str();
-  if (section.is_layers()) op += fmt::format(" of layer {}", bound.layer);
-  return notFiniteLogits(plan_.path(), op);
-}
-
-bool Session::wroteFinite(const BoundPhase& bound) const {
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(running_);
-  const auto* operands =
-      entry.sections()->Get(bound.section)->phases()->Get(bound.phase)->operands();
-  for (uint32_t k = 0; operands && k < operands->size(); ++k) {
-    const schema::Operand& operand = *operands->Get(k);
-    if (operand.access() == schema::Access::read) continue;
-    const bool finite = operand.space() == schema::Space::arena
-                            ? wroteFiniteRows(*entry.buffers()->Get(operand.index()), bound, k)
-                            : wroteFiniteKeys(operand, bound, k);
-    if (!finite) return false;
-  }
-  return true;
-}
-
-bool Session::wroteFiniteRows(const schema::Buffer& buffer, const BoundPhase& bound,
-                              uint32_t k) const {
-  const auto* const bytes = static_cast<const uint8_t*>(bound.operands[k]);
-  const auto dtype = static_cast<DType>(buffer.dtype());
-  const int64_t stride = buffer.row_stride() * dtypeBytes(dtype);
-  for (int64_t row = 0; row < std::min<int64_t>(bound.numRows(step_), buffer.rows()); ++row)
-    if (!allFinite(dtype, bytes + row * stride, buffer.width())) return false;
-  return true;
-}
-
-// Keys or values: the whole blocks that hold the step's rows. Tokens that were not written are zero
-// there.
-bool Session::wroteFiniteKeys(const schema::Operand& operand, const BoundPhase& bound,
-                              uint32_t k) const {
-  const auto* const bytes = static_cast<const uint8_t*>(bound.operands[k]);
-  const KvPool& pool = states_.kvPool(operand.index());
-  const uint64_t block_bytes =
-      operand.space() == schema::Space::keys ? pool.key_block_bytes : pool.value_block_bytes;
-  const auto dtype = static_cast<DType>(plan_.schema().states()->Get(operand.index())->dtype());
-  for (size_t row = 0; row < rows_.tokens.size(); ++row) {
-    const int32_t block = states_.block(operand.index(), rows_.tokens[row].seq, rows_.pos[row]);
-    if (!allFinite(dtype, bytes + static_cast<uint64_t>(block) * block_bytes,
-                   block_bytes / pool.element_bytes))
-      return false;
-  }
-  return true;
-}
-
-std::span<const float> Session::logits(int64_t i) const {
-  if (i < 0 || i >= num_logits_rows_) return {};
-  return {logits_ + i * logits_stride_, static_cast<size_t>(plan_.vocabSize())};
-}
-
-StepOutput Session::output(std::string_view name) const {
-  if (!has_outputs_) return {};
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(running_);
-  for (uint32_t i = 0; entry.outputs() && i < entry.outputs()->size(); ++i) {
-    const schema::Output& output = *entry.outputs()->Get(i);
-    if (output.name()->string_view() != name) continue;
-    const schema::Buffer& buffer = *entry.buffers()->Get(output.buffer());
-    const auto dtype = static_cast<DType>(buffer.dtype());
-    return {device_ ? device_->output(i) : arena_ + buffer.offset_bytes(), dtype,
-            countOf(output.axis(), step_), buffer.width(),
-            static_cast<uint64_t>(buffer.row_stride() * dtypeBytes(dtype))};
-  }
-  return {};
 }
 
 }  // namespace llmrt

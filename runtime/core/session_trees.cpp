@@ -4,8 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/core/cost.h"
 #include "runtime/core/session.h"
+#include "runtime/executor/cost.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {

@@ -1,4 +1,4 @@
-// What sequences carry from step to step: the blocks and slots of a plan's states.
+// What sequences carry from step to step: which blocks and slots of a plan's states are theirs.
 #pragma once
 
 #include <cstdint>
@@ -7,14 +7,11 @@
 #include <vector>
 
 #include "runtime/core/kv_blocks.h"
-#include "runtime/core/kv_pool.h"
 #include "runtime/io/status.h"
 
 namespace llmrt {
 
-class DeviceSession;
-template <typename Address>
-struct StatePlace;
+class Executor;
 namespace schema {
 struct Plan;
 }
@@ -26,34 +23,22 @@ struct StateCacheOptions {
 };
 
 /// Knows of sequences how many tokens they have, and nothing of what those are. Allocates only when
-/// constructed, but for snapshots. Its memory is a device's where there is one, else it is given to
-/// place().
+/// constructed, but for snapshots. The memory is an executor's.
 class StateCache {
  public:
-  struct Bytes {
-    double kv = 0, recurrent = 0;  // kept rows too; as doubles, since hostile plans have any
-    double blocks = 0;             // the most of one state
-  };
-  /// Memory on CPUs.
-  static Bytes bytesNeeded(const schema::Plan& plan, const StateCacheOptions& options);
+  /// Of each state; 0 where it has none.
+  static std::vector<int64_t> blocksNeeded(const schema::Plan& plan,
+                                           const StateCacheOptions& options);
 
   StateCache(const schema::Plan& plan, const StateCacheOptions& options);
 
-  /// Takes bytesNeeded() of zeroes from `next` on, which it moves behind them.
-  void place(uint8_t*& next);
-  /// Slots lie on this device.
-  void setDevice(DeviceSession* device) { device_ = device; }
-  std::vector<StatePlace<uint8_t*>> places() const;
+  /// Whose memory it is: made for tables() and blocksNeeded(). Before all that follows.
+  void setExecutor(Executor* executor) { executor_ = executor; }
 
   int64_t blocksPerSeq() const { return blocks_per_seq_; }
-  std::vector<int64_t> numBlocks() const;  // of each state; 0 of others than keys and values
   bool hasRecurrent() const { return !slots_.empty(); }
   /// Of each state, its block table [max_batch, blocksPerSeq()] or its slots [max_batch].
   std::span<const int32_t* const> tables() const { return tables_; }
-  const KvPool& kvPool(uint32_t state) const { return *states_[state].kv; }
-  int32_t block(uint32_t state, int32_t seq, int64_t pos) const {
-    return states_[state].blocks->block(seq, pos);
-  }
 
   /// Before rows of a sequence of `now` tokens run: room for its tokens up to `tokens`; zero slots
   /// before its first.
@@ -75,27 +60,13 @@ class StateCache {
   Status writeSlots(int32_t seq, std::span<const uint8_t> from);
 
  private:
-  struct State {
-    std::optional<KvPool> kv;
-    std::optional<KvBlocks> blocks;
-    std::optional<SlotPool> recurrent;
-    std::optional<SlotPool> kept;
-
-    SlotPool* slots() { return recurrent ? &*recurrent : kept ? &*kept : nullptr; }
-    const SlotPool* slots() const { return const_cast<State*>(this)->slots(); }
-  };
-  Status clearSlots(int32_t seq);
-  /// body(slot, bytes) of each slot of a sequence.
-  template <typename Body>
-  void forSlots(int32_t seq, Body&& body) const;
-
   int64_t blocks_per_seq_;
-  std::vector<State> states_;
+  std::vector<std::optional<KvBlocks>> blocks_;  // of each state that has them
   std::vector<int32_t> slots_;  // [max_batch] of every recurrent state; a sequence's is its own
   std::vector<const int32_t*> tables_;
   std::vector<uint8_t> is_used_;  // per sequence: slots may not be zero
   uint64_t slots_bytes_ = 0;
-  DeviceSession* device_ = nullptr;
+  Executor* executor_ = nullptr;
 };
 
 }  // namespace llmrt

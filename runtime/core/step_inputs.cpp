@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "runtime/core/memory.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 
@@ -55,51 +54,11 @@ const StepInputs::Source* StepInputs::sourceOf(std::string_view name) {
 
 namespace {
 
-uint64_t mostOf(schema::Axis axis, const schema::EntryPoint& entry, int64_t max_batch) {
-  switch (axis) {
-    case schema::Axis::row:
-      return entry.max_rows();
-    case schema::Axis::logits_row:
-      return entry.max_logits_rows();
-    case schema::Axis::sequence:
-      return static_cast<uint64_t>(max_batch);
-    case schema::Axis::step:
-      return 1;
-  }
-  return 0;  // verified: no other axis
-}
-
-uint64_t elementBytes(const schema::Input& input) {
-  return input.width() * static_cast<uint64_t>(dtypeBytes(static_cast<DType>(input.dtype())));
-}
-
 std::string shapeText(DType dtype, schema::Axis axis, int64_t width) {
   return fmt::format("{} x {} by {}", width, dtypeName(dtype), schema::EnumNameAxis(axis));
 }
 
 }  // namespace
-
-int64_t countOf(schema::Axis axis, const LlmcStep& step) {
-  switch (axis) {
-    case schema::Axis::row:
-      return step.num_rows;
-    case schema::Axis::logits_row:
-      return step.num_logits_rows;
-    case schema::Axis::sequence:
-      return step.num_sequences;
-    case schema::Axis::step:
-      return 1;
-  }
-  return 0;  // verified: no other axis
-}
-
-InputLayout::InputLayout(const schema::EntryPoint& entry, int64_t max_batch) {
-  for (uint32_t i = 0; entry.inputs() && i < entry.inputs()->size(); ++i) {
-    const schema::Input& input = *entry.inputs()->Get(i);
-    offsets.push_back(bytes);
-    bytes += alignUp(mostOf(input.axis(), entry, max_batch) * elementBytes(input));
-  }
-}
 
 Status StepInputs::check(const schema::Plan& plan, std::span<const CallersInput> callers) {
   for (const schema::EntryPoint* entry : *plan.entry_points()) {
@@ -137,22 +96,28 @@ double StepInputs::bytesNeeded(const schema::Plan& plan, int64_t max_batch) {
   return bytes;
 }
 
-StepInputs::StepInputs(const schema::Plan& plan, int64_t max_batch,
-                       std::span<const CallersInput> callers, uint8_t* memory) {
+Result<StepInputs> StepInputs::create(const schema::Plan& plan, int64_t max_batch,
+                                      std::span<const CallersInput> callers) {
+  StepInputs inputs;
+  LLMRT_ASSIGN_OR_RETURN(inputs.memory_, AnonymousMemory::allocate(
+                                             static_cast<uint64_t>(bytesNeeded(plan, max_batch)),
+                                             "the inputs of a step"));
+  uint8_t* memory = inputs.memory_.data();
   for (const schema::EntryPoint* from : *plan.entry_points()) {
     Entry entry{from->name()->str(), InputLayout(*from, max_batch), memory, {}};
     memory += entry.layout.bytes;
     for (uint32_t i = 0; from->inputs() && i < from->inputs()->size(); ++i) {
       const schema::Input& input = *from->inputs()->Get(i);
       Input made{input.name()->str(), nullptr, input.axis(), elementBytes(input),
-                 mostOf(input.axis(), *from, max_batch)};
+                 mostElements(input, *from, max_batch)};
       if (std::none_of(callers.begin(), callers.end(),
                        [&](const CallersInput& c) { return c.name == made.name; }))
         made.fill = sourceOf(made.name)->fill;
       entry.inputs.push_back(std::move(made));
     }
-    entries_.push_back(std::move(entry));
+    inputs.entries_.push_back(std::move(entry));
   }
+  return inputs;
 }
 
 Status StepInputs::set(std::string_view name, std::span<const std::byte> values) {

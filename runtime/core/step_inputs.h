@@ -9,16 +9,16 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
+#include "runtime/executor/input_layout.h"
+#include "runtime/executor/memory.h"
 #include "runtime/io/status.h"
 #include "runtime/io/weight_layout.h"
 
 namespace llmrt {
 
 namespace schema {
-enum class Axis : int8_t;
-struct EntryPoint;
 struct Plan;
-}  // namespace schema
+}
 
 /// One token of a step.
 struct StepToken {
@@ -53,19 +53,7 @@ struct CallersInput {
   int64_t width = 1;
 };
 
-/// How many there are of an axis in a step.
-int64_t countOf(schema::Axis axis, const LlmcStep& step);
-
-/// Where the inputs of an entry point lie, one after another, in memory that is aligned to
-/// kAlignment: offsets that are too.
-struct InputLayout {
-  std::vector<uint64_t> offsets;  // of each input
-  uint64_t bytes = 0;
-
-  InputLayout(const schema::EntryPoint& entry, int64_t max_batch);
-};
-
-/// The inputs of all entry points of a session.
+/// The inputs of all entry points of a session, in memory of its own.
 class StepInputs {
  public:
   /// An error for an input that nobody fills in: neither the session, from a step's rows, nor its
@@ -75,13 +63,12 @@ class StepInputs {
   static double bytesNeeded(const schema::Plan& plan, int64_t max_batch);
 
   StepInputs() = default;
-  /// `memory`: bytesNeeded(), aligned to kAlignment. The plan is check()ed.
-  StepInputs(const schema::Plan& plan, int64_t max_batch, std::span<const CallersInput> callers,
-             uint8_t* memory);
+  /// The plan is check()ed.
+  static Result<StepInputs> create(const schema::Plan& plan, int64_t max_batch,
+                                   std::span<const CallersInput> callers);
 
   /// The array of each input of an entry point, as InputLayout says, one after another.
   const uint8_t* data(uint32_t entry_point) const { return entries_[entry_point].data; }
-  const InputLayout& layout(uint32_t entry_point) const { return entries_[entry_point].layout; }
 
   /// Keeps a user's values for every entry point that has the input: bytes of whole elements of its
   /// axis, not more than fit.
@@ -110,6 +97,7 @@ class StepInputs {
   struct Source;
   static const Source* sourceOf(std::string_view name);
   std::vector<Entry> entries_;
+  AnonymousMemory memory_;
 };
 
 }  // namespace llmrt

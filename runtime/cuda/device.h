@@ -1,12 +1,12 @@
-// A CUDA GPU: what of a plan runs on it, and sessions on it.
+// A CUDA GPU: what of a plan runs on it, and executors on it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
-#include "runtime/core/device.h"
 #include "runtime/cuda/driver.h"
+#include "runtime/executor/device.h"
 
 namespace llmrt::cuda {
 
@@ -28,8 +28,8 @@ class CudaDevice : public Device {
 
   std::string name() const override { return name_; }
   Result<uint32_t> chooseTarget(const schema::Plan& plan) const override;
-  Result<std::unique_ptr<DeviceSession>> createSession(
-      const Plan& plan, const Weights& weights, const DeviceSessionOptions& options) override;
+  Result<std::unique_ptr<Executor>> createExecutor(
+      const Plan& plan, const Weights& weights, const ExecutorOptions& options) override;
 
   const Driver& driver() const { return driver_; }
   /// Makes the device's context the calling thread's.

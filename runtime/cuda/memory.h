@@ -5,8 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "runtime/core/memory.h"
 #include "runtime/cuda/driver.h"
+#include "runtime/executor/memory.h"
 
 namespace llmrt::cuda {
 

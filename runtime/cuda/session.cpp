@@ -6,8 +6,9 @@
 #include <cstring>
 #include <utility>
 
-#include "runtime/core/finite_check.h"
-#include "runtime/core/sampler.h"
+#include "runtime/executor/finite_check.h"
+#include "runtime/executor/rope_table.h"
+#include "runtime/executor/sampler_state.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
@@ -20,13 +21,13 @@ constexpr uint32_t kTopKPhases = 0b110, kTopPPhases = 0b111000, kDrawPhase = 0b1
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceSession>> CudaSession::create(const CudaDevice& device,
+Result<std::unique_ptr<Executor>> CudaSession::create(const CudaDevice& device,
                                                            const Plan& plan, const Weights& weights,
-                                                           const DeviceSessionOptions& options) {
+                                                           const ExecutorOptions& options) {
   LLMRT_RETURN_IF_ERROR(device.use());
   std::unique_ptr<CudaSession> session(new CudaSession(device, plan, options));
   LLMRT_RETURN_IF_ERROR(session->initialize(weights));
-  return std::unique_ptr<DeviceSession>(std::move(session));
+  return std::unique_ptr<Executor>(std::move(session));
 }
 
 CudaSession::~CudaSession() {
@@ -217,27 +218,29 @@ Status CudaSession::uploadRopeTables() {
   return {};
 }
 
-Status CudaSession::uploadStep(uint32_t entry_point, const DeviceStep& step) {
+Status CudaSession::uploadStep(uint32_t entry_point, const Step& step) {
   uint8_t* const mirror = step_.data();
-  std::memcpy(mirror + places_.step, &step.step, sizeof step.step);
-  uint64_t bytes = places_.step + sizeof step.step;
+  std::memcpy(mirror + places_.step, &step.counts, sizeof step.counts);
+  uint64_t bytes = places_.step + sizeof step.counts;
   const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
   const InputLayout& layout = inputs_[entry_point];
   for (uint32_t i = 0; i < layout.offsets.size(); ++i) {
     const schema::Input& input = *entry.inputs()->Get(i);
-    const auto used = static_cast<uint64_t>(countOf(input.axis(), step.step)) * input.width() *
+    const auto used = static_cast<uint64_t>(countOf(input.axis(), step.counts)) * input.width() *
                       static_cast<uint64_t>(dtypeBytes(static_cast<DType>(input.dtype())));
     if (used == 0) continue;
-    std::memcpy(mirror + places_.inputs + layout.offsets[i], step.inputs + layout.offsets[i], used);
+    std::memcpy(mirror + places_.inputs + layout.offsets[i],
+                options_.inputs[entry_point] + layout.offsets[i], used);
     bytes = places_.inputs + layout.offsets[i] + used;
   }
-  LLMRT_RETURN_IF_ERROR(uploadTables(step.tables));
+  LLMRT_RETURN_IF_ERROR(uploadTables());
   return driver_.check(
       driver_.copy_to_device(session_memory_.address(), mirror, bytes, stream_.get()),
       "uploading a step's inputs");
 }
 
-Status CudaSession::uploadTables(std::span<const int32_t* const> tables) {
+Status CudaSession::uploadTables() {
+  const std::vector<const int32_t*>& tables = options_.tables;
   // They change once in LLMC_KV_BLOCK_TOKENS tokens.
   const auto isThere = [&](size_t i) {
     const Places::State& state = places_.states[i];
@@ -263,16 +266,14 @@ Status CudaSession::uploadTables(std::span<const int32_t* const> tables) {
   return {};
 }
 
-Status CudaSession::run(uint32_t entry_point, const DeviceStep& step) {
+Status CudaSession::execute(uint32_t entry_point, const Step& step) {
   LLMRT_RETURN_IF_ERROR(device_.use());
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
   LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
   LLMRT_RETURN_IF_ERROR(start(shapeOf(entry_point, step, 0)));
-  running_ = entry_point;
-  for (uint32_t i = 0; entry.outputs() && i < entry.outputs()->size(); ++i) {
-    const schema::Output& output = *entry.outputs()->Get(i);
-    const schema::Buffer& buffer = *entry.buffers()->Get(output.buffer());
-    const auto bytes = static_cast<uint64_t>(countOf(output.axis(), step.step)) *
+  for (uint32_t i = 0; entry().outputs() && i < entry().outputs()->size(); ++i) {
+    const schema::Output& output = *entry().outputs()->Get(i);
+    const schema::Buffer& buffer = *entry().buffers()->Get(output.buffer());
+    const auto bytes = static_cast<uint64_t>(countOf(output.axis(), step.counts)) *
                        buffer.row_stride() *
                        static_cast<uint64_t>(dtypeBytes(static_cast<DType>(buffer.dtype())));
     if (bytes == 0) continue;
@@ -285,18 +286,19 @@ Status CudaSession::run(uint32_t entry_point, const DeviceStep& step) {
   }
   LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),
                    "a step on " + device_.name());
+  for (int64_t i = 0; i < logitsRows(); ++i)
+    if (!allFinite(logitsRow(i))) return notFiniteLogits(plan_.path(), "");
   return {};
 }
 
-Status CudaSession::queueChoice(uint32_t entry_point, const DeviceStep& step,
-                                const SamplerState* first) {
+Status CudaSession::queue(uint32_t entry_point, const Step& step, const SamplerState* first) {
   if (first) {
     LLMRT_RETURN_IF_ERROR(device_.use());
     LLMRT_RETURN_IF_ERROR(finish());
     LLMRT_RETURN_IF_ERROR(startChoosing(entry_point, *first));
     LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
   } else {
-    LLMRT_RETURN_IF_ERROR(uploadTables(step.tables));
+    LLMRT_RETURN_IF_ERROR(uploadTables());
   }
   return start(shapeOf(entry_point, step, sample_phases_));
 }
@@ -382,8 +384,8 @@ Status CudaSession::finish() {
   return driver_.check(driver_.stream_synchronize(stream_.get()), "a step on " + device_.name());
 }
 
-const uint8_t* CudaSession::output(uint32_t index) const {
-  return outputs_.data() + output_offsets_[running_][index];
+const uint8_t* CudaSession::outputData(uint32_t index) const {
+  return outputs_.data() + output_offsets_[running()][index];
 }
 
 template <typename Body>

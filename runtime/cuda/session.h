@@ -1,4 +1,4 @@
-// A session's memory on a GPU and its steps: graphs of kernels for few rows, launches for many.
+// An executor on a GPU: memory, and steps as graphs of kernels for few rows, launches for many.
 #pragma once
 
 #include <map>
@@ -8,35 +8,34 @@
 #include <vector>
 
 #include "runtime/abi/cuda_abi.h"
-#include "runtime/core/operand_address.h"
-#include "runtime/core/plan.h"
-#include "runtime/core/step_inputs.h"
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/memory.h"
 #include "runtime/cuda/upload.h"
+#include "runtime/executor/executor.h"
+#include "runtime/executor/input_layout.h"
+#include "runtime/executor/operand_address.h"
+#include "runtime/executor/plan.h"
 
 namespace llmrt::cuda {
 
-class CudaSession : public DeviceSession {
+class CudaSession : public Executor {
  public:
-  static Result<std::unique_ptr<DeviceSession>> create(const CudaDevice& device, const Plan& plan,
+  static Result<std::unique_ptr<Executor>> create(const CudaDevice& device, const Plan& plan,
                                                        const Weights& weights,
-                                                       const DeviceSessionOptions& options);
+                                                       const ExecutorOptions& options);
   ~CudaSession() override;
 
-  Status run(uint32_t entry_point, const DeviceStep& step) override;
-  const uint8_t* output(uint32_t index) const override;
-  Status queueChoice(uint32_t entry_point, const DeviceStep& step,
-                     const SamplerState* first) override;
+  bool choosesTokens() const override { return true; }
   Result<int32_t> takeChoice() override;
   Status finish() override;
+  void clearBlock(uint32_t, int32_t, int64_t) override {}  // kernels read only what was written
   Status readSlots(int32_t seq, std::span<uint8_t> out) override;
   Status writeSlots(int32_t seq, std::span<const uint8_t> from) override;
   Status clearSlots(int32_t seq) override;
 
   /// Of a step, the launches of one phase of the flat schedule alone; returns when they have ended.
   /// For tests/gpu/compare_ops, which looks at what each phase made of its operands.
-  Status runPhase(uint32_t entry_point, const DeviceStep& step, size_t phase);
+  Status runPhase(uint32_t entry_point, const Step& step, size_t phase);
   /// Where an operand of a phase lies on the device.
   CuDevicePtr operandAddress(uint32_t entry_point, size_t phase, uint32_t operand) const;
 
@@ -80,13 +79,16 @@ class CudaSession : public DeviceSession {
     std::vector<State> states;
   };
 
-  CudaSession(const CudaDevice& device, const Plan& plan, const DeviceSessionOptions& options)
-      : device_(device),
+  CudaSession(const CudaDevice& device, const Plan& plan, const ExecutorOptions& options)
+      : Executor(plan),
+        device_(device),
         driver_(device.driver()),
-        plan_(plan),
         options_(options),
         weights_layout_(plan.schema()) {}
   Status initialize(const Weights& weights);
+  Status execute(uint32_t entry_point, const Step& step) override;
+  Status queue(uint32_t entry_point, const Step& step, const SamplerState* first) override;
+  const uint8_t* outputData(uint32_t index) const override;
   Status loadKernels();
   void place();
   Status checkMemory() const;
@@ -95,12 +97,12 @@ class CudaSession : public DeviceSession {
   OperandPlaces<uint64_t> operandPlaces() const;
   /// A launch's argument without operands.
   std::vector<uint64_t> argumentHead() const;
-  Status uploadStep(uint32_t entry_point, const DeviceStep& step);
+  Status uploadStep(uint32_t entry_point, const Step& step);
   Status startChoosing(uint32_t entry_point, const SamplerState& from);
-  Status uploadTables(std::span<const int32_t* const> tables);
+  Status uploadTables();
   /// Where an input of an entry point lies; an error where it has none of this name.
   Result<uint64_t> inputAddress(uint32_t entry_point, std::string_view name) const;
-  Shape shapeOf(uint32_t entry_point, const DeviceStep& step, uint32_t phases) const;
+  Shape shapeOf(uint32_t entry_point, const Step& step, uint32_t phases) const;
   /// body(address, bytes) of each slot of a sequence, as StateCache has them one after another.
   template <typename Body>
   Status forSlots(int32_t seq, Body&& body) const;
@@ -119,8 +121,7 @@ class CudaSession : public DeviceSession {
 
   const CudaDevice& device_;
   const Driver& driver_;
-  const Plan& plan_;
-  const DeviceSessionOptions options_;
+  const ExecutorOptions options_;
   const DeviceWeights weights_layout_;
   Places places_;
   // In this order: what is destroyed last comes first.
@@ -132,7 +133,6 @@ class CudaSession : public DeviceSession {
   PinnedMemory step_, outputs_, chosen_;
   std::vector<InputLayout> inputs_;                    // of each entry point
   std::vector<std::vector<uint64_t>> output_offsets_;  // of each entry point, in outputs_
-  uint32_t running_ = 0;                               // the last step's entry point
   std::vector<Owned<CuEvent>> timing_events_;
   CuFunction sample_ = nullptr;
   LlmcCudaSample sample_args_[kSamplePhases] = {};

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "runtime/core/profile.h"
 #include "runtime/cuda/session.h"
+#include "runtime/executor/profile.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 
@@ -263,12 +263,12 @@ Status CudaSession::takeTimes(const Shape& shape) {
   });
 }
 
-CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const DeviceStep& step,
+CudaSession::Shape CudaSession::shapeOf(uint32_t entry_point, const Step& step,
                                         uint32_t phases) const {
   Shape shape{entry_point,
-              step.step.num_rows,
-              step.step.num_logits_rows,
-              step.step.num_sequences,
+              step.counts.num_rows,
+              step.counts.num_logits_rows,
+              step.counts.num_sequences,
               kLeastKvLen,
               phases};
   while (shape.kv_len < step.kv_len) shape.kv_len *= 2;
@@ -289,7 +289,7 @@ Status CudaSession::start(const Shape& shape) {
   return options_.profile ? takeTimes(shape) : Status();
 }
 
-Status CudaSession::runPhase(uint32_t entry_point, const DeviceStep& step, size_t phase) {
+Status CudaSession::runPhase(uint32_t entry_point, const Step& step, size_t phase) {
   LLMRT_RETURN_IF_ERROR(device_.use());
   LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
   const auto launch = [&](const KernelLaunch& l) -> Status {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "runtime/abi/cuda_abi.h"
-#include "runtime/core/thread_team.h"
+#include "runtime/executor/thread_team.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/schema/stored_weights.h"

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "runtime/core/weights.h"
 #include "runtime/cuda/memory.h"
+#include "runtime/executor/weights.h"
 
 namespace llmrt::cuda {
 

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "mlir/Parser/Parser.h"
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/weight_format.h"
 

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "tests/e2e/emulated_aarch64.h"
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/greedy_hashes.h"

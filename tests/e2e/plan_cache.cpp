@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <functional>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "tests/e2e/process.h"
 
 namespace e2e {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/plan.h"
 #include "runtime/core/session.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/weights.h"
 
 namespace e2e {
 

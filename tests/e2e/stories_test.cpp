@@ -12,7 +12,7 @@
 #include <filesystem>
 #include <tuple>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <map>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "runtime/schema/plan_generated.h"
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"

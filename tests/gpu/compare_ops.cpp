@@ -18,13 +18,15 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/cost.h"
-#include "runtime/core/operand_address.h"
-#include "runtime/core/schedule.h"
 #include "runtime/core/state_cache.h"
 #include "runtime/core/step_inputs.h"
-#include "runtime/core/thread_team.h"
 #include "runtime/cuda/session.h"
+#include "runtime/executor/cost.h"
+#include "runtime/executor/cpu_executor.h"
+#include "runtime/executor/kv_pool.h"
+#include "runtime/executor/memory.h"
+#include "runtime/executor/schedule.h"
+#include "runtime/executor/thread_team.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/llmrun/load_model.h"
@@ -139,12 +141,9 @@ class Comparison {
     const int64_t tokens = options_.rows + options_.decode;
     max_seq_len_ =
         std::min(ceilDiv(tokens, LLMC_KV_BLOCK_TOKENS) * LLMC_KV_BLOCK_TOKENS, cpu_->maxSeqLen());
-    uint64_t arena_bytes = 0;
     int64_t max_rows = 0;
-    for (const schema::EntryPoint* e : *p.entry_points()) {
-      arena_bytes = std::max(arena_bytes, e->arena_bytes());
+    for (const schema::EntryPoint* e : *p.entry_points())
       max_rows = std::max<int64_t>(max_rows, e->max_rows());
-    }
     if (options_.rows > max_rows || tokens > cpu_->maxSeqLen())
       return invalidArgument(fmt::format("--rows {}: a step has at most {}, the context {}",
                                          options_.rows, max_rows, cpu_->maxSeqLen()));
@@ -154,47 +153,24 @@ class Comparison {
     seq_ = static_cast<int32_t>(batch_ - 1);
     const StateCacheOptions cache{batch_, max_seq_len_, std::max<int64_t>(max_rows, 2)};
     states_.emplace(p, cache);
-    if (seq_ > 0) LLMRT_RETURN_IF_ERROR(states_->begin(0, 0, 1));
-    const StateCache::Bytes bytes = StateCache::bytesNeeded(p, cache);
-    LLMRT_ASSIGN_OR_RETURN(arena_, AnonymousMemory::allocate(arena_bytes, "activations"));
     scratch_stride_ = alignUp(std::max<uint64_t>(cpu_->target().scratch_bytes(), 1));
     LLMRT_ASSIGN_OR_RETURN(
         scratch_, AnonymousMemory::allocate(scratch_stride_ * static_cast<uint64_t>(team_->size()),
                                             "scratch"));
-    LLMRT_ASSIGN_OR_RETURN(
-        cache_,
-        AnonymousMemory::allocate(static_cast<uint64_t>(bytes.kv + bytes.recurrent), "states"));
-    uint8_t* next = cache_.data();
-    states_->place(next);
-    OperandPlaces<uint8_t*> places;
-    places.arena = arena_.data();
-    places.states = states_->places();
-    for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i) {
-      const uint64_t floats =
-          static_cast<uint64_t>(max_seq_len_) * 2 * p.rope_tables()->Get(i)->inv_freq()->size();
-      LLMRT_ASSIGN_OR_RETURN(AnonymousMemory memory,
-                             AnonymousMemory::allocate(floats * sizeof(float), "RoPE tables"));
-      fillRopeTable(p, i, max_seq_len_, reinterpret_cast<float*>(memory.data()));
-      places.rope.push_back(memory.data());
-      rope_.push_back(std::move(memory));
-    }
     LLMRT_RETURN_IF_ERROR(StepInputs::check(p, {}));
-    LLMRT_ASSIGN_OR_RETURN(
-        input_memory_, AnonymousMemory::allocate(
-                           static_cast<uint64_t>(StepInputs::bytesNeeded(p, batch_)), "inputs"));
-    inputs_ = StepInputs(p, batch_, {}, input_memory_.data());
-    for (uint32_t e = 0; e < p.entry_points()->size(); ++e) {
-      places.inputs.emplace_back();
-      for (const uint64_t offset : inputs_.layout(e).offsets)
-        places.inputs.back().push_back(const_cast<uint8_t*>(inputs_.data(e)) + offset);
-    }
+    LLMRT_ASSIGN_OR_RETURN(inputs_, StepInputs::create(p, batch_, {}));
+    num_blocks_ = StateCache::blocksNeeded(p, cache);
+    ExecutorOptions executor{
+        .max_seq_len = max_seq_len_, .max_batch = batch_, .num_blocks = num_blocks_};
+    executor.tables.assign(states_->tables().begin(), states_->tables().end());
     for (uint32_t e = 0; e < p.entry_points()->size(); ++e)
-      schedules_.emplace_back(*cpu_, e, places, *weights_);
+      executor.inputs.push_back(inputs_.data(e));
+    LLMRT_ASSIGN_OR_RETURN(auto on_cpu, CpuExecutor::create(*cpu_, *weights_, executor));
+    on_cpu_.reset(static_cast<CpuExecutor*>(on_cpu.release()));
+    states_->setExecutor(on_cpu_.get());
+    if (seq_ > 0) LLMRT_RETURN_IF_ERROR(states_->begin(0, 0, 1));
     LLMRT_ASSIGN_OR_RETURN(auto session,
-                           cuda::CudaSession::create(*device_, *gpu_, *weights_,
-                                                     {.max_seq_len = max_seq_len_,
-                                                      .max_batch = batch_,
-                                                      .num_blocks = states_->numBlocks()}));
+                           cuda::CudaSession::create(*device_, *gpu_, *weights_, executor));
     session_.reset(static_cast<cuda::CudaSession*>(session.release()));
     return {};
   }
@@ -216,7 +192,7 @@ class Comparison {
     LLMRT_RETURN_IF_ERROR(states_->begin(seq_, kv_len_, kv_len_ + rows));
     LLMRT_RETURN_IF_ERROR(inputs_.fill(entry_index_, {of_step, pos_.data(), {&last, 1}}, step_));
     entry_ = cpu_->schema().entry_points()->Get(entry_index_);
-    const auto& phases = schedules_[entry_index_].phases();
+    const auto& phases = on_cpu_->schedule(entry_index_).phases();
     for (size_t i = 0; i < phases.size(); ++i) LLMRT_RETURN_IF_ERROR(phase(phases[i], i));
     kv_len_ += rows;
     states_->pass(seq_, kv_len_);
@@ -245,8 +221,7 @@ class Comparison {
     if_it_hangs = text(line);
     alarm(options_.seconds);
     const Status failed = session_->runPhase(
-        entry_index_,
-        {step_, inputs_.data(entry_index_), states_->tables(), pos_.back() + int64_t{1}}, index);
+        entry_index_, {.counts = step_, .kv_len = pos_.back() + int64_t{1}}, index);
     alarm(0);
     if (!failed.ok()) {
       line["error"] = failed.message();
@@ -380,7 +355,7 @@ class Comparison {
   /// the device's cache.
   Result<Difference> compareCache(const schema::Operand& operand, uint64_t address, void* cpu) {
     const schema::State& state = *cpu_->schema().states()->Get(operand.index());
-    const KvPool& pool = states_->kvPool(operand.index());
+    const KvPool pool(state, 1);
     const bool keys = operand.space() == schema::Space::keys;
     const auto dtype = static_cast<DType>(state.dtype());
     const uint64_t bytes = pool.element_bytes, heads = state.num_kv_heads(), per = pool.per_step,
@@ -388,7 +363,7 @@ class Comparison {
     const uint64_t padded =
         keys || !state.value_dim_padded() ? state.head_dim_padded() : state.value_dim_padded();
     const uint64_t dim = keys ? state.head_dim() : padded;
-    std::vector<uint8_t> device(static_cast<uint64_t>(states_->numBlocks()[operand.index()]) *
+    std::vector<uint8_t> device(static_cast<uint64_t>(num_blocks_[operand.index()]) *
                                 heads * tokens * padded * bytes);
     LLMRT_RETURN_IF_ERROR(fromDevice(device.data(), address, device.size()));
     // plan.fbs: State; cuda_abi.h.
@@ -406,7 +381,9 @@ class Comparison {
     for (int64_t row = 0; row < step_.num_rows; ++row) {
       const auto pos = static_cast<uint64_t>(pos_[static_cast<size_t>(row)]);
       const auto block = static_cast<uint64_t>(
-          states_->block(operand.index(), seq_, pos_[static_cast<size_t>(row)]));
+          states_->tables()[operand.index()][static_cast<uint64_t>(seq_) *
+                                                 static_cast<uint64_t>(step_.blocks_per_seq) +
+                                             pos / tokens]);
       a.clear(), b.clear();
       for (uint64_t head = 0; head < heads; ++head) {
         for (uint64_t i = 0; i < dim; ++i) {
@@ -469,12 +446,12 @@ class Comparison {
   std::unique_ptr<Plan> cpu_, gpu_;
   std::unique_ptr<ThreadTeam> team_;
   std::unique_ptr<Weights> weights_;
-  AnonymousMemory arena_, scratch_, cache_, input_memory_;
+  AnonymousMemory scratch_;
   uint64_t scratch_stride_ = 0;
-  std::vector<AnonymousMemory> rope_;
   std::optional<StateCache> states_;
+  std::vector<int64_t> num_blocks_;
   StepInputs inputs_;
-  std::vector<Schedule> schedules_;
+  std::unique_ptr<CpuExecutor> on_cpu_;
   std::unique_ptr<cuda::CudaSession> session_;
   int64_t max_seq_len_ = 0, kv_len_ = 0, batch_ = 1;
   int32_t seq_ = 0;

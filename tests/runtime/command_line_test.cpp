@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "tests/runtime/example_plan.h"
 #include "tests/tools/run_program.h"
 

@@ -10,7 +10,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"
 

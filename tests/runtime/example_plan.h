@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/plan.h"
 #include "runtime/core/session.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/weights.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt::example {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "runtime/core/generate.h"
-#include "runtime/core/plan_verify.h"
+#include "runtime/executor/plan_verify.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/text/tokenizer.h"
 #include "tests/runtime/example_plan.h"

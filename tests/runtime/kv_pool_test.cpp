@@ -1,5 +1,5 @@
 // Which numbers of a block clear() zeroes, against the layout that plan.fbs states.
-#include "runtime/core/kv_pool.h"
+#include "runtime/executor/kv_pool.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Plan: what is refused, and how it is said. Weights: mapped and made up.
-#include "runtime/core/plan.h"
+#include "runtime/executor/plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <cstring>
 #include <functional>
 
-#include "runtime/core/plan_verify.h"
-#include "runtime/core/thread_team.h"
+#include "runtime/executor/plan_verify.h"
+#include "runtime/executor/thread_team.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/schema/version.h"

@@ -280,9 +280,10 @@ TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
 
 /// A device that always chooses token 7, and does nothing else. Its logits say 9, then 7.
 class SevenDevice : public Device {
-  class Seven : public DeviceSession {
-    Status run(uint32_t, const DeviceStep&) override { return {}; }
-    const uint8_t* output(uint32_t) const override {
+  struct Seven : public Executor {
+    explicit Seven(const Plan& plan) : Executor(plan) {}
+    Status execute(uint32_t, const Step&) override { return {}; }
+    const uint8_t* outputData(uint32_t) const override {
       static const std::vector<float> logits = [] {
         std::vector<float> all(example::kVocab);
         all[7] = 1;
@@ -291,18 +292,20 @@ class SevenDevice : public Device {
       }();
       return reinterpret_cast<const uint8_t*>(logits.data());
     }
-    Status queueChoice(uint32_t, const DeviceStep&, const SamplerState*) override { return {}; }
+    bool choosesTokens() const override { return true; }
+    Status queue(uint32_t, const Step&, const SamplerState*) override { return {}; }
     Result<int32_t> takeChoice() override { return 7; }
     Status finish() override { return {}; }
+    void clearBlock(uint32_t, int32_t, int64_t) override {}
     Status readSlots(int32_t, std::span<uint8_t>) override { return {}; }
     Status writeSlots(int32_t, std::span<const uint8_t>) override { return {}; }
     Status clearSlots(int32_t) override { return {}; }
   };
   std::string name() const override { return "seven"; }
   Result<uint32_t> chooseTarget(const schema::Plan&) const override { return uint32_t{0}; }
-  Result<std::unique_ptr<DeviceSession>> createSession(const Plan&, const Weights&,
-                                                       const DeviceSessionOptions&) override {
-    return std::unique_ptr<DeviceSession>(std::make_unique<Seven>());
+  Result<std::unique_ptr<Executor>> createExecutor(const Plan& plan, const Weights&,
+                                                   const ExecutorOptions&) override {
+    return std::unique_ptr<Executor>(std::make_unique<Seven>(plan));
   }
 };
 

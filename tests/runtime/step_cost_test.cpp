@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-#include "runtime/core/cost.h"
+#include "runtime/executor/cost.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt {

@@ -1,5 +1,5 @@
 // ThreadTeam: everyone runs, nobody passes a barrier early, and it survives many of both.
-#include "runtime/core/thread_team.h"
+#include "runtime/executor/thread_team.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 
 namespace llmrt {
 namespace {

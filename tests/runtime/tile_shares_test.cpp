@@ -1,5 +1,5 @@
 // TileShares: each tile is run once whoever is slow, and a thread's first half stays its own.
-#include "runtime/core/tile_shares.h"
+#include "runtime/executor/tile_shares.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "runtime/core/thread_team.h"
+#include "runtime/executor/thread_team.h"
 
 namespace llmrt {
 namespace {

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "runtime/core/cpu_features.h"
-#include "runtime/core/plan_verify.h"
+#include "runtime/executor/cpu_features.h"
+#include "runtime/executor/plan_verify.h"
 #include "runtime/schema/plan_generated.h"
 #include "tests/tools/run_program.h"
 #include "tests/tools/tiny_model.h"

@@ -12,8 +12,8 @@
 #include <random>
 #include <thread>
 
-#include "runtime/core/plan.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/printable.h"
 #include "tests/tools/run_program.h"
 #include "tests/tools/tiny_model.h"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/cost.h"
+#include "runtime/executor/cost.h"
 #include "runtime/io/printable.h"
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"

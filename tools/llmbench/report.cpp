@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "runtime/core/device.h"
+#include "runtime/executor/device.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 

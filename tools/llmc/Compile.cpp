@@ -16,8 +16,8 @@
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipeline.h"
 #include "passes/Remarks.h"
-#include "runtime/core/cpu_features.h"
-#include "runtime/core/memory.h"
+#include "runtime/executor/cpu_features.h"
+#include "runtime/executor/memory.h"
 #include "runtime/io/printable.h"
 #include "tools/cli/version.h"
 

@@ -15,8 +15,8 @@
 #include "codegen/plan/WeightPacker.h"
 #include "ir/KernelOp.h"
 #include "passes/Pipeline.h"
-#include "runtime/core/plan_verify.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan_verify.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/printable.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/foreign_flags.h"
@@ -34,7 +34,7 @@ using llmrt::DType;
 using llmrt::Result;
 using llmrt::Status;
 
-// Bounds of the plan format (runtime/core/plan_verify.cpp).
+// Bounds of the plan format (runtime/executor/plan_verify.cpp).
 constexpr int64_t kMaxSeqLen = int64_t{1} << 28;
 constexpr int64_t kMaxBatch = 1 << 16;
 constexpr int64_t kMaxRows = 1 << 20;

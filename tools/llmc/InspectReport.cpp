@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/core/cost.h"
+#include "runtime/executor/cost.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/llmc/Kernels.h"
 #include "tools/llmc/Units.h"

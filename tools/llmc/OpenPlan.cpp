@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "runtime/core/plan_verify.h"
+#include "runtime/executor/plan_verify.h"
 #include "runtime/io/model_file.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/cli/not_a_plan.h"

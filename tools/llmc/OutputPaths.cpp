@@ -8,7 +8,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "runtime/core/weights.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/model_file.h"
 #include "runtime/schema/version.h"
 #include "tools/llmc/OpenPlan.h"

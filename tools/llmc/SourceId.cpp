@@ -18,7 +18,7 @@
 #include "codegen/cuda/Nvrtc.h"
 #include "codegen/cuda/Target.h"
 #include "llvm-c/Core.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/json.h"
 #include "runtime/io/mapped_file.h"

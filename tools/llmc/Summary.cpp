@@ -6,8 +6,8 @@
 #include <set>
 #include <vector>
 
-#include "runtime/core/cost.h"
 #include "runtime/core/session.h"
+#include "runtime/executor/cost.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/llmc/Units.h"

@@ -9,7 +9,7 @@
 
 #include "codegen/cpu/Target.h"
 #include "codegen/cuda/Codegen.h"
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 #include "tools/llmc/Commands.h"
 
 namespace llmc {

@@ -9,9 +9,9 @@
 #include <exception>
 #include <new>
 
-#include "runtime/core/cpu_features.h"
-#include "runtime/core/memory.h"
 #include "runtime/cuda/device.h"
+#include "runtime/executor/cpu_features.h"
+#include "runtime/executor/memory.h"
 #include "runtime/io/mapped_file_fault.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"

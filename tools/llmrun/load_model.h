@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "runtime/core/plan.h"
 #include "runtime/core/session.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/status.h"
 #include "runtime/text/tokenizer.h"
 

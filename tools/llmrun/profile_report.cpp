@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/cost.h"
+#include "runtime/executor/cost.h"
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"

@@ -1,4 +1,4 @@
-#include "runtime/core/cpu_features.h"
+#include "runtime/executor/cpu_features.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "runtime/core/profile.h"
+#include "runtime/executor/profile.h"
 
 #include "runtime/schema/plan_generated.h"
 

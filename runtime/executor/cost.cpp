@@ -1,4 +1,4 @@
-#include "runtime/core/cost.h"
+#include "runtime/executor/cost.h"
 
 #include <algorithm>
 #include <cassert>

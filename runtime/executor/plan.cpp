@@ -1,4 +1,4 @@
-#include "runtime/core/plan.h"
+#include "runtime/executor/plan.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,9 +9,9 @@
 #include <algorithm>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/cpu_features.h"
-#include "runtime/core/device.h"
-#include "runtime/core/plan_verify.h"
+#include "runtime/executor/cpu_features.h"
+#include "runtime/executor/device.h"
+#include "runtime/executor/plan_verify.h"
 #include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"

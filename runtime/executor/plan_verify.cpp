@@ -1,4 +1,4 @@
-#include "runtime/core/plan_verify.h"
+#include "runtime/executor/plan_verify.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "runtime/core/code_image.h"
+#include "runtime/executor/code_image.h"
 
 #include <dlfcn.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "runtime/core/memory.h"
+#include "runtime/executor/memory.h"
 
 #include <fmt/format.h>
 #include <sys/mman.h>

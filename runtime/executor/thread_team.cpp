@@ -1,4 +1,4 @@
-#include "runtime/core/thread_team.h"
+#include "runtime/executor/thread_team.h"
 
 #include <fmt/format.h>
 #include <linux/futex.h>

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/cost.h"
-#include "runtime/core/plan.h"
+#include "runtime/executor/cost.h"
+#include "runtime/executor/plan.h"
 
 namespace llmrt {
 

@@ -1,4 +1,4 @@
-#include "runtime/core/weights.h"
+#include "runtime/executor/weights.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "runtime/core/finite_check.h"
+#include "runtime/executor/finite_check.h"
 
 #include <fmt/format.h>
 

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/plan.h"
 #include "runtime/core/step_inputs.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/weights.h"
 
 namespace llmrt {
 

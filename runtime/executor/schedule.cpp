@@ -1,6 +1,6 @@
-#include "runtime/core/schedule.h"
+#include "runtime/executor/schedule.h"
 
-#include "runtime/core/operand_address.h"
+#include "runtime/executor/operand_address.h"
 
 namespace llmrt {
 

@@ -10,8 +10,8 @@
 #include <optional>
 #include <vector>
 
-#include "runtime/core/thread_team.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/thread_team.h"
+#include "runtime/executor/weights.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_format.h"

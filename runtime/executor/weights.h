@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "runtime/core/memory.h"
-#include "runtime/core/plan.h"
+#include "runtime/executor/memory.h"
+#include "runtime/executor/plan.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/io/status.h"
 

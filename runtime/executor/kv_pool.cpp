@@ -1,9 +1,9 @@
-#include "runtime/core/kv_pool.h"
+#include "runtime/executor/kv_pool.h"
 
 #include <cstring>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/memory.h"
+#include "runtime/executor/memory.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
 

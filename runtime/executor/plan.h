@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/code_image.h"
+#include "runtime/executor/code_image.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/io/status.h"
 

@@ -1,0 +1,119 @@
+// Runs the entry points of a plan over tables of rows. Knows memory, kernels and threads; what the
+// rows are, which sequences they belong to and what becomes of the outputs is for those above.
+// CPUs (cpu_executor.h) and GPUs (runtime/cuda) are two implementations.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "runtime/abi/kernel_abi.h"
+#include "runtime/executor/plan.h"
+#include "runtime/io/status.h"
+#include "runtime/io/weight_layout.h"
+
+namespace llmrt {
+
+class Profile;
+struct SamplerState;
+namespace schema {
+struct EntryPoint;
+}
+
+struct ExecutorOptions {
+  int threads = 1;  // of a step on CPUs
+  int64_t max_seq_len = 0;
+  int64_t max_batch = 0;
+  std::vector<int64_t> num_blocks;  // of each state of the plan; not looked at where it has none
+  /// The row table: what a step reads of the host when it is run. Whoever made it writes it between
+  /// steps, and it outlives the executor.
+  std::vector<const uint8_t*> inputs;  // of each entry point, as InputLayout says
+  std::vector<const int32_t*> tables;  // of each state: its block table, or its slots
+  /// Where every kernel's time goes, null: nowhere. On a device measured steps run their kernels
+  /// one after the other, with nothing queued ahead.
+  Profile* profile = nullptr;
+};
+
+/// What of a step is not in the row table.
+struct Step {
+  LlmcStep counts{};
+  int64_t kv_len = 0;  // of the longest sequence, with the step's rows
+};
+
+/// An output of a step: [rows, width], rows lie row_bytes apart.
+struct StepOutput {
+  const uint8_t* data = nullptr;  // null: the last step had no such output
+  DType dtype = DType::kF32;
+  int64_t rows = 0, width = 0;
+  uint64_t row_bytes = 0;
+};
+
+/// Used by one thread at a time. Steps allocate nothing.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  /// Runs an entry point over the row table. Returns when its outputs can be read. A step whose
+  /// logits are not finite has failed.
+  Status run(uint32_t entry_point, const Step& step);
+
+  /// An output of the last step, valid until the next: of its axis' count of rows.
+  StepOutput output(std::string_view name) const;
+  /// Logits of the last step, of the i-th of those rows that wanted them: [vocab_size].
+  std::span<const float> logits(int64_t i) const;
+  int64_t numLogitsRows() const { return has_outputs_ ? logitsRows() : 0; }
+
+  /// Whether it can choose tokens itself.
+  virtual bool choosesTokens() const { return false; }
+  /// Decoding of one sequence, with no work for the host between steps: queues a step of the one
+  /// row in the table and the choice of its token, which is what Sampler::sample() and accept()
+  /// would make of the same logits, bit for bit. Of the first step the inputs and the sampler's
+  /// state are given; later ones (`first` null) run on what the step before chose, and only their
+  /// kv_len and tables are read. At most 2 may be queued. Leaves no outputs.
+  Status queueChoice(uint32_t entry_point, const Step& step, const SamplerState* first);
+  /// Waits for the earliest step that has not been taken; the token it chose.
+  virtual Result<int32_t> takeChoice() = 0;
+  /// Waits for all that is queued.
+  virtual Status finish() = 0;
+
+  /// Before another sequence's tokens follow in tokens [first_token, LLMC_KV_BLOCK_TOKENS) of a
+  /// block of a state: what it held (an infinity, say) must not reach them. Nothing to do where
+  /// kernels never read keys and values that the sequence at hand has not written.
+  virtual void clearBlock(uint32_t state, int32_t block, int64_t first_token) = 0;
+
+  /// A sequence's slots of all recurrent states and layers, one after another.
+  virtual Status readSlots(int32_t seq, std::span<uint8_t> out) = 0;
+  virtual Status writeSlots(int32_t seq, std::span<const uint8_t> from) = 0;
+  virtual Status clearSlots(int32_t seq) = 0;
+
+ protected:
+  /// `plan` must outlive the executor.
+  explicit Executor(const Plan& plan);
+  virtual Status execute(uint32_t entry_point, const Step& step) = 0;
+  virtual Status queue(uint32_t entry_point, const Step& step, const SamplerState* first) = 0;
+  /// Output `index` of the last step's entry point: its buffer's rows.
+  virtual const uint8_t* outputData(uint32_t index) const = 0;
+
+  // Of the step in progress, and when it has ended the last one.
+  uint32_t running() const { return running_; }
+  const LlmcStep& counts() const { return counts_; }
+  const schema::EntryPoint& entry() const;
+  /// Those of the step that want logits and get them: none where the entry point gives none.
+  int64_t logitsRows() const {
+    return logits_output_[running_] < 0 ? 0 : counts_.num_logits_rows;
+  }
+  /// As logits(), before the step has ended well.
+  std::span<const float> logitsRow(int64_t i) const;
+
+  const Plan& plan_;
+
+ private:
+  std::vector<int> logits_output_;  // of each entry point; -1: it gives none
+  uint32_t running_ = 0;
+  LlmcStep counts_{};
+  bool has_outputs_ = false;  // the last step has ended well
+};
+
+}  // namespace llmrt
