@@ -7,7 +7,7 @@
 #include <numeric>
 #include <optional>
 
-#include "runtime/core/stop_strings.h"
+#include "runtime/core/text_output.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/text/utf8.h"
 
@@ -42,49 +42,6 @@ int32_t clampedToInt(uint32_t value) {
   return static_cast<int32_t>(std::min<uint32_t>(value, INT32_MAX));
 }
 
-// Ids to text, through the stop strings, to the caller and the result.
-class TextOutput {
- public:
-  TextOutput(const Tokenizer* tokenizer, std::span<const int32_t> prompt,
-             const GenerateOptions& options, std::string& text)
-      : stops_(options.stops), on_text_(options.on_text), text_(text) {
-    if (!tokenizer) return;
-    tokenizer_ = tokenizer;
-    decoder_.emplace(*tokenizer);
-    if (!options.own_text) decoder_->continueAfter(prompt);
-  }
-
-  void push(int32_t id) {
-    if (!decoder_) return;
-    // A special token is no text, but a stop string may name it, or end just before it.
-    if (tokenizer_->isSpecial(id) && !stops_.empty()) {
-      show(stops_.push(decoder_->endCharacters()));
-      show(stops_.pushHidden(tokenizer_->piece(id)));
-    } else {
-      show(stops_.push(decoder_->push(id)));
-    }
-  }
-  void finish() {
-    if (!decoder_) return;
-    show(stops_.push(decoder_->finish()));
-    show(stops_.finish());
-  }
-  bool stopped() const { return stops_.stopped(); }
-
- private:
-  void show(const std::string& text) {
-    if (text.empty()) return;
-    text_ += text;
-    if (on_text_) on_text_(text);
-  }
-
-  const Tokenizer* tokenizer_ = nullptr;
-  std::optional<StreamDecoder> decoder_;
-  StopStrings stops_;
-  const std::function<void(std::string_view)>& on_text_;
-  std::string& text_;
-};
-
 }  // namespace
 
 const char* finishReasonName(FinishReason reason) {
@@ -97,6 +54,8 @@ const char* finishReasonName(FinishReason reason) {
       return "length";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
   }
   return "unknown";
 }
@@ -176,7 +135,13 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
       prefillCost(plan, first_pos, result.prompt_tokens, session.options().prefill_chunk);
   for (int32_t id : options.before) sampler.accept(id);
   for (int32_t id : prompt) sampler.accept(id);
-  TextOutput output(tokenizer, prompt, options, result.text);
+  TextOutput output(tokenizer, options.own_text ? std::span<const int32_t>() : prompt,
+                    options.stops);
+  const auto show = [&](const std::string& text) {
+    if (text.empty()) return;
+    result.text += text;
+    if (options.on_text) options.on_text(text);
+  };
 
   const int64_t room =
       session.options().max_seq_len - session.kvLen(seq) + 1;  // the last token needs no step
@@ -201,7 +166,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
       result.finish_reason = FinishReason::kEos;
       return false;
     }
-    output.push(token);
+    show(output.push(token));
     return !output.stopped();
   };
   // Where a device chooses the next token itself, the host only looks on.
@@ -230,7 +195,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
     if (options.top_logits > 0) result.top_logits.push_back(largest(logits, options.top_logits));
     if (!accept(sampler.sample(logits))) break;
   }
-  output.finish();
+  show(output.finish());
   if (output.stopped()) result.finish_reason = FinishReason::kStop;
   return result;
 }

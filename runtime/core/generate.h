@@ -37,8 +37,9 @@ enum class FinishReason {
   kStop,    // a stop string: not part of text; ids end with the token that completed it
   kLength,  // max_tokens, or the context is full
   kCancelled,
+  kDeadline,  // its time was over
 };
-const char* finishReasonName(FinishReason reason);  // "eos", "stop", "length", "cancelled"
+const char* finishReasonName(FinishReason reason);  // "eos", "stop", "length", "cancelled", "deadline"
 
 struct GenerateResult {
   std::vector<int32_t> ids;  // generated

@@ -28,12 +28,12 @@ int64_t KvBlocks::blocksNeeded(int64_t max_batch, int64_t max_seq_len, int64_t w
   return std::min(all, max_batch * (ceilDiv(window - 1, kTokens) + 3) + max_rows / kTokens);
 }
 
-KvBlocks::KvBlocks(int64_t max_batch, int64_t max_seq_len, int64_t window, int64_t max_rows)
+KvBlocks::KvBlocks(int64_t max_batch, int64_t max_seq_len, int64_t window, int64_t num_blocks)
     : window_(window),
       blocks_per_seq_(ceilDiv(max_seq_len, kTokens)),
       tables_(static_cast<size_t>(max_batch * blocks_per_seq_)),
       held_(static_cast<size_t>(max_batch)),
-      used_before_(static_cast<size_t>(blocksNeeded(max_batch, max_seq_len, window, max_rows))) {
+      used_before_(static_cast<size_t>(num_blocks)) {
   free_.reserve(used_before_.size());
   for (int64_t block = numBlocks() - 1; block >= 0; --block)
     free_.push_back(static_cast<int32_t>(block));

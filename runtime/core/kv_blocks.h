@@ -10,14 +10,15 @@ namespace llmrt {
 
 /// Hands out blocks of LLMC_KV_BLOCK_TOKENS tokens to sequences. With a window (0: none), a row at
 /// `pos` reads no block that lies wholly before pos - window + 1, and sequences give those back
-/// that they have passed. There are as many blocks as any mix of sequences needs, so one is always
-/// free. Allocates only when constructed.
+/// that they have passed. Allocates only when constructed.
 class KvBlocks {
  public:
-  /// `max_rows`: most rows of a step, of all sequences together.
-  KvBlocks(int64_t max_batch, int64_t max_seq_len, int64_t window, int64_t max_rows);
+  /// `num_blocks`: fewer than blocksNeeded() are not enough for every mix of sequences, and a
+  /// caller asks missing() first.
+  KvBlocks(int64_t max_batch, int64_t max_seq_len, int64_t window, int64_t num_blocks);
 
-  /// Blocks that max_batch sequences need at most.
+  /// Blocks that max_batch sequences need at most. `max_rows`: most rows of a step, of all
+  /// sequences together.
   static int64_t blocksNeeded(int64_t max_batch, int64_t max_seq_len, int64_t window,
                               int64_t max_rows);
 
@@ -31,7 +32,14 @@ class KvBlocks {
     return tables_[entry(seq, pos / LLMC_KV_BLOCK_TOKENS)];
   }
 
-  /// Makes room for a sequence's tokens up to `tokens`. Calls clear(block) for every block that
+  /// Blocks that grow() would take for a sequence of `tokens` tokens.
+  int64_t missing(int64_t seq, int64_t tokens) const {
+    const int64_t wanted = (tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;
+    return wanted > held_[static_cast<size_t>(seq)].end ? wanted - held_[static_cast<size_t>(seq)].end
+                                                        : 0;
+  }
+
+  /// Makes room for a sequence's tokens up to `tokens`; missing() blocks are free. Calls clear(block) for every block that
   /// held other tokens before, so that nothing of those (an infinity, say) can reach these.
   template <typename Clear>
   void grow(int64_t seq, int64_t tokens, Clear&& clear) {

@@ -32,7 +32,8 @@ int64_t mostRowsOf(const schema::Plan& plan, schema::StepKind kind) {
 
 StateCacheOptions cacheOptions(const schema::Plan& plan, const SessionOptions& options) {
   // A device runs two steps of one row before the host takes the first as done.
-  return {options.max_batch, options.max_seq_len, std::max<int64_t>(mostRows(plan), 2)};
+  return {options.max_batch, options.max_seq_len, std::max<int64_t>(mostRows(plan), 2),
+          options.kv_tokens};
 }
 
 Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions options) {
@@ -42,10 +43,18 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
     return invalidArgument(
         fmt::format("threads must be 1 to {}, got {}", kMaxThreads, options.threads));
   }
-  if (options.max_seq_len == 0) options.max_seq_len = max_seq_len;
+  if (options.kv_tokens < 0)
+    return invalidArgument(fmt::format("kv_tokens {}: it must be positive, or 0", options.kv_tokens));
+  if (options.max_seq_len == 0)
+    options.max_seq_len =
+        options.kv_tokens > 0 ? std::min(max_seq_len, options.kv_tokens) : max_seq_len;
   if (options.max_seq_len < 1 || options.max_seq_len > max_seq_len) {
     return invalidArgument(fmt::format("--max-seq-len {}: the plan was compiled for 1 to {} tokens",
                                        options.max_seq_len, max_seq_len));
+  }
+  if (options.kv_tokens > 0 && options.kv_tokens < options.max_seq_len) {
+    return invalidArgument(fmt::format("kv_tokens {}: a sequence alone may have {} (max_seq_len)",
+                                       options.kv_tokens, options.max_seq_len));
   }
   if (options.max_batch < 1 || options.max_batch > plan.model()->max_batch()) {
     return invalidArgument(fmt::format("max_batch {}: the plan was compiled for 1 to {} sequences",

@@ -36,6 +36,8 @@ struct SessionOptions {
   int64_t max_seq_len = 0;           // 0: the plan's; not more than that
   int64_t max_batch = 1;             // sequences in flight, not more than the plan's
   int64_t prefill_chunk = 0;         // most rows of a prefill step; 0: as many as the plan allows
+  int64_t kv_tokens = 0;             // most tokens of all sequences together, not fewer than max_seq_len;
+                                     // 0: max_batch * max_seq_len
   bool profile = false;              // measure every phase; read with profile()
   Device* device = nullptr;          // null: this machine's CPUs. Must outlive the session
   std::vector<CallersInput> inputs;  // those of the plan's that setInput() will hand over
@@ -87,6 +89,13 @@ class Session {
   Status step(std::span<const StepToken> tokens);
   /// The same through an entry point of this kind: prefill, decode or embed.
   Status step(std::span<const StepToken> tokens, schema::StepKind kind);
+
+  /// Where SessionOptions.kv_tokens are fewer than sequences may have: forgets what planRows() has
+  /// counted.
+  void planStep() { states_.planStep(); }
+  /// Whether a step has room for `rows` more tokens of a sequence, beside those that planRows()
+  /// said so of since planStep().
+  bool planRows(int32_t seq, int64_t rows) { return states_.planRows(seq, kvLen(seq) + rows); }
 
   /// Looks at trees of drafted tokens in one step: logits(i) are those of tokens[i], as if the
   /// tokens on its branch, and no others, had been appended before it; to the bit. Appends nothing:
@@ -150,6 +159,8 @@ class Session {
   Status check(std::span<const StepToken> tokens, int64_t max_rows) const;
   Status runStep(std::span<const StepToken> tokens, int64_t max_rows,
                  std::initializer_list<schema::StepKind> kinds);
+  /// Whether there are blocks for the step at hand.
+  Status checkRoom();
   /// The step at hand: its inputs, room for its rows, and the walk.
   Status runRows(uint32_t entry_point);
   /// The rows of the step at hand are now tokens of their sequences.

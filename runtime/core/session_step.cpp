@@ -138,6 +138,7 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
   }
   rows_ = {tokens, pos_.data(), {logits_rows_.data(), static_cast<size_t>(logits_rows)}};
   step_ = {count, logits_rows, options_.max_batch, states_.blocksPerSeq()};
+  LLMRT_RETURN_IF_ERROR(checkRoom());
   const Status status = runRows(static_cast<uint32_t>(entry));
   if (!status.ok()) {
     forSequences([&](int32_t seq, int64_t) { undoStep(seq); });
@@ -153,6 +154,15 @@ void Session::keepRows() {
     num_changes_[static_cast<size_t>(seq)] += static_cast<uint64_t>(n);
     states_.pass(seq, kvLen(seq));
   });
+}
+
+Status Session::checkRoom() {
+  bool fits = true;
+  states_.planStep();
+  forSequences([&](int32_t seq, int64_t n) { fits = fits && planRows(seq, n); });
+  if (fits) return {};
+  return outOfMemory(fmt::format(
+      "no block of the KV cache is free: it holds {} tokens of all sequences", options_.kv_tokens));
 }
 
 Status Session::runRows(uint32_t entry_point) {

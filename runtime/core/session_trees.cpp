@@ -60,7 +60,8 @@ Status Session::verify(std::span<const TreeToken> tokens) {
   }
   rows_ = {tree_, pos_.data(), {logits_rows_.data(), tree_.size()}, slot_.data(), parent_.data()};
   step_ = {count, count, options_.max_batch, states_.blocksPerSeq()};
-  const Status status = runRows(static_cast<uint32_t>(entry));
+  Status status = checkRoom();
+  if (status.ok()) status = runRows(static_cast<uint32_t>(entry));
   if (!status.ok()) forgetTrees();
   return status;
 }

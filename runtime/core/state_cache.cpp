@@ -12,6 +12,14 @@ namespace {
 
 bool isPaged(const schema::State& state) { return state.kind() == schema::StateKind::kv; }
 
+/// Blocks of a state of keys and values. A sequence of kv_tokens tokens fits in any case.
+int64_t blocksOf(const schema::State& state, const StateCacheOptions& o) {
+  const int64_t all =
+      KvBlocks::blocksNeeded(o.max_batch, o.max_seq_len, state.window(), o.max_rows);
+  if (o.kv_tokens == 0) return all;
+  return std::min(all, (o.kv_tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS);
+}
+
 }  // namespace
 
 std::vector<int64_t> StateCache::blocksNeeded(const schema::Plan& plan,
@@ -19,9 +27,7 @@ std::vector<int64_t> StateCache::blocksNeeded(const schema::Plan& plan,
   std::vector<int64_t> blocks;
   for (uint32_t i = 0; plan.states() && i < plan.states()->size(); ++i) {
     const schema::State& state = *plan.states()->Get(i);
-    blocks.push_back(isPaged(state) ? KvBlocks::blocksNeeded(o.max_batch, o.max_seq_len,
-                                                             state.window(), o.max_rows)
-                                    : 0);
+    blocks.push_back(isPaged(state) ? blocksOf(state, o) : 0);
   }
   return blocks;
 }
@@ -33,19 +39,34 @@ StateCache::StateCache(const schema::Plan& plan, const StateCacheOptions& o)
     const schema::State& state = *plan.states()->Get(i);
     std::optional<KvBlocks>& blocks = blocks_.emplace_back();
     if (isPaged(state)) {
-      blocks.emplace(o.max_batch, o.max_seq_len, state.window(), o.max_rows);
+      blocks.emplace(o.max_batch, o.max_seq_len, state.window(), blocksOf(state, o));
     } else if (state.kind() == schema::StateKind::recurrent) {
       const SlotPool pool(state, 1);
       slots_bytes_ += pool.num_layers * pool.slot_bytes;
       slots_.resize(is_used_.size());
     }
   }
+  planned_.resize(blocks_.size());
   std::iota(slots_.begin(), slots_.end(), 0);
   for (const std::optional<KvBlocks>& blocks : blocks_)
     tables_.push_back(blocks ? blocks->tables() : slots_.data());
 }
 
+void StateCache::planStep() { std::fill(planned_.begin(), planned_.end(), 0); }
+
+bool StateCache::planRows(int32_t seq, int64_t tokens) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (blocks_[i] && planned_[i] + blocks_[i]->missing(seq, tokens) > blocks_[i]->numFree())
+      return false;
+  }
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    if (blocks_[i]) planned_[i] += blocks_[i]->missing(seq, tokens);
+  return true;
+}
+
 Status StateCache::begin(int32_t seq, int64_t now, int64_t tokens) {
+  planStep();
+  if (!planRows(seq, tokens)) return outOfMemory("no block of the KV cache is free");
   if (hasRecurrent() && now == 0) {
     uint8_t& used = is_used_[static_cast<size_t>(seq)];
     if (used) LLMRT_RETURN_IF_ERROR(executor_->clearSlots(seq));

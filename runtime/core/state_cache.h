@@ -19,7 +19,8 @@ struct Plan;
 struct StateCacheOptions {
   int64_t max_batch = 1;
   int64_t max_seq_len = 0;
-  int64_t max_rows = 0;  // most rows of a step
+  int64_t max_rows = 0;   // most rows of a step
+  int64_t kv_tokens = 0;  // most tokens of all sequences together; 0: any mix of sequences fits
 };
 
 /// Knows of sequences how many tokens they have, and nothing of what those are. Allocates only when
@@ -40,8 +41,14 @@ class StateCache {
   /// Of each state, its block table [max_batch, blocksPerSeq()] or its slots [max_batch].
   std::span<const int32_t* const> tables() const { return tables_; }
 
+  /// Forgets what planRows() has counted.
+  void planStep();
+  /// Whether there are blocks for a sequence's tokens up to `tokens` beside what was planned since
+  /// planStep(); then they count as planned too.
+  bool planRows(int32_t seq, int64_t tokens);
+
   /// Before rows of a sequence of `now` tokens run: room for its tokens up to `tokens`; zero slots
-  /// before its first.
+  /// before its first. Out of memory, and nothing changed, where no block is free.
   Status begin(int32_t seq, int64_t now, int64_t tokens);
   /// After a step that has succeeded: gives back the blocks that a sequence of `tokens` has passed.
   void pass(int32_t seq, int64_t tokens);
@@ -64,6 +71,7 @@ class StateCache {
   std::vector<std::optional<KvBlocks>> blocks_;  // of each state that has them
   std::vector<int32_t> slots_;  // [max_batch] of every recurrent state; a sequence's is its own
   std::vector<const int32_t*> tables_;
+  std::vector<int64_t> planned_;  // blocks of each state
   std::vector<uint8_t> is_used_;  // per sequence: slots may not be zero
   uint64_t slots_bytes_ = 0;
   Executor* executor_ = nullptr;

@@ -15,7 +15,7 @@ constexpr int64_t kTokens = LLMC_KV_BLOCK_TOKENS;
 const auto kNoClear = [](int32_t) {};
 
 TEST(KvBlocks, ShrinkingGivesBackWhatGrowingTook) {
-  KvBlocks blocks(2, 130, 0, 512);  // three blocks each
+  KvBlocks blocks(2, 130, 0, 6);  // three blocks each
   std::vector<int32_t> cleared;
   const auto clear = [&](int32_t block) { cleared.push_back(block); };
   blocks.grow(0, 65, clear);
@@ -39,7 +39,7 @@ TEST(KvBlocks, AWindowBoundsThem) {
 }
 
 TEST(KvBlocks, PassedBlocksAreClearedBeforeTheyAreUsedAgain) {
-  KvBlocks blocks(1, 10000, 64, 2);
+  KvBlocks blocks(1, 10000, 64, KvBlocks::blocksNeeded(1, 10000, 64, 2));
   std::set<int32_t> cleared;
   for (int64_t tokens = 0; tokens < 5000; ++tokens) {
     blocks.grow(0, tokens + 1, [&](int32_t block) { cleared.insert(block); });
@@ -60,7 +60,8 @@ void expectEnough(uint32_t seed) {
   const int64_t max_rows = 1 + below(below(2) ? 400 : 5);
   SCOPED_TRACE(testing::Message() << "seed " << seed << " batch " << batch << " max_seq_len "
                                   << max_seq_len << " window " << window << " rows " << max_rows);
-  KvBlocks blocks(batch, max_seq_len, window, max_rows);
+  KvBlocks blocks(batch, max_seq_len, window,
+                  KvBlocks::blocksNeeded(batch, max_seq_len, window, max_rows));
   std::vector<int64_t> length(static_cast<size_t>(batch));
   std::vector<bool> was_cut(length.size());
   const auto firstRead = [&](int64_t pos) {

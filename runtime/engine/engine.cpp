@@ -1,0 +1,149 @@
+#include "runtime/engine/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/text/utf8.h"
+
+namespace llmrt {
+
+Engine::Engine(Session& session, const Tokenizer* tokenizer, const EngineOptions& options)
+    : session_(session),
+      tokenizer_(tokenizer),
+      options_(options),
+      scheduler_(session, options.scheduler) {
+  rows_.reserve(static_cast<size_t>(session.maxRows()));
+  parts_.reserve(static_cast<size_t>(session.options().max_batch));
+  ids_.reserve(parts_.capacity());
+}
+
+Result<uint64_t> Engine::submit(Request request) {
+  if (request.prompt.empty()) return invalidArgument("a prompt needs at least one token");
+  if (request.max_tokens < 1)
+    return invalidArgument(fmt::format("max_tokens {}: it must be positive", request.max_tokens));
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (length > session_.options().max_seq_len) {
+    return invalidArgument(fmt::format("the prompt has {} tokens, the context holds {} (max_seq_len)",
+                                       length, session_.options().max_seq_len));
+  }
+  const int64_t vocab_size = session_.plan().vocabSize();
+  for (const int32_t id : request.prompt) {
+    if (id < 0 || id >= vocab_size)
+      return invalidArgument(
+          fmt::format("token id {} is not in the vocabulary of {}", id, vocab_size));
+  }
+  if (!request.stops.empty() && !tokenizer_)
+    return invalidArgument("stops: there is no tokenizer, and so no text to look for them in");
+  for (const std::string& stop : request.stops) {
+    // Half a character would leave the other half in the text.
+    if (const size_t at = findInvalidUtf8(stop); at != stop.size())
+      return invalidArgument(fmt::format("stops: one is not UTF-8 at byte {}", at));
+  }
+  if (options_.max_waiting > 0 && scheduler_.numWaiting() >= options_.max_waiting) {
+    return outOfMemory(
+        fmt::format("{} requests wait already (max_waiting)", scheduler_.numWaiting()));
+  }
+  LLMRT_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(vocab_size, request.sampler));
+  const uint64_t id = next_id_++;
+  scheduler_.add(std::make_unique<Sequence>(id, std::move(request), std::move(sampler), tokenizer_,
+                                            session_.options().max_seq_len, EngineClock::now()));
+  ++stats_.submitted;
+  return id;
+}
+
+bool Engine::cancel(uint64_t request) {
+  const std::unique_ptr<Sequence> sequence = scheduler_.remove(request);
+  if (!sequence) return false;
+  sequence->finish(cancelled_.emplace_back(), EngineClock::now(), FinishReason::kCancelled);
+  end(request, cancelled_.back());
+  return true;
+}
+
+void Engine::end(uint64_t id, const Event& event) {
+  (void)scheduler_.remove(id);
+  ++(event.kind == Event::Kind::kFailed ? stats_.failed : stats_.finished);
+  stats_.prompt_tokens += static_cast<uint64_t>(event.stats.prompt_tokens);
+  stats_.cached_tokens += static_cast<uint64_t>(event.stats.cached_tokens);
+  stats_.preemptions += static_cast<uint64_t>(event.stats.preemptions);
+}
+
+EngineStats Engine::stats() const {
+  EngineStats stats = stats_;
+  stats.running = scheduler_.numRunning();
+  stats.waiting = scheduler_.numWaiting();
+  return stats;
+}
+
+void Engine::expire(EngineClock::time_point now, std::vector<Event>& events) {
+  ids_.clear();
+  scheduler_.forEach([&](Sequence& s) {
+    if (!s.request().deadline || now < *s.request().deadline) return;
+    s.finish(events.emplace_back(), now, FinishReason::kDeadline);
+    ids_.push_back(s.id());
+  });
+  for (size_t i = 0; i < ids_.size(); ++i) end(ids_[i], events[events.size() - ids_.size() + i]);
+}
+
+bool Engine::step(std::vector<Event>& events) {
+  std::move(cancelled_.begin(), cancelled_.end(), std::back_inserter(events));
+  cancelled_.clear();
+  const EngineClock::time_point now = EngineClock::now();
+  expire(now, events);
+  const std::span<const Part> next = scheduler_.next(now);
+  if (next.empty()) return false;
+  parts_.assign(next.begin(), next.end());
+  ++stats_.steps;
+  if (runParts(parts_).ok()) {
+    chooseTokens(parts_, events);
+    return true;
+  }
+  // One of them may have made it fail: the others go on without it.
+  for (const Part& part : parts_) {
+    Status s = runAlone(part, events);
+    if (s.ok()) continue;
+    part.sequence->fail(events.emplace_back(), EngineClock::now(), std::move(s));
+    end(part.sequence->id(), events.back());
+  }
+  return true;
+}
+
+Status Engine::runAlone(const Part& part, std::vector<Event>& events) {
+  const int64_t end = part.first + part.rows;
+  Part next{part.sequence, 0, 0};
+  // From the beginning where the failed step has taken recurrent states with it.
+  while ((next.first = session_.kvLen(part.sequence->slot)) < end) {
+    next.rows = std::min(end - next.first, session_.options().prefill_chunk);
+    LLMRT_RETURN_IF_ERROR(runParts({&next, 1}));
+    if (next.isLast()) break;
+  }
+  chooseTokens({&next, 1}, events);
+  return {};
+}
+
+Status Engine::runParts(std::span<const Part> parts) {
+  rows_.clear();
+  for (const Part& part : parts) {
+    for (int64_t i = part.first; i < part.first + part.rows; ++i) {
+      rows_.push_back({part.sequence->slot, part.sequence->tokens()[static_cast<size_t>(i)],
+                       i + 1 == part.sequence->numTokens()});
+    }
+  }
+  return session_.step(rows_);
+}
+
+void Engine::chooseTokens(std::span<const Part> parts, std::vector<Event>& events) {
+  const EngineClock::time_point now = EngineClock::now();
+  int64_t logits = 0;
+  ids_.clear();
+  for (const Part& part : parts) {
+    if (!part.isLast()) continue;
+    ++stats_.tokens;
+    if (part.sequence->choose(session_.logits(logits++), now, events.emplace_back())) continue;
+    part.sequence->finish(events.emplace_back(), now);
+    end(part.sequence->id(), events.back());
+  }
+}
+
+}  // namespace llmrt

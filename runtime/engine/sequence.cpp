@@ -1,0 +1,93 @@
+#include "runtime/engine/sequence.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace llmrt {
+namespace {
+
+double secondsBetween(EngineClock::time_point a, EngineClock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+}  // namespace
+
+std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const size_t n = std::min(logits.size(), static_cast<size_t>(count));
+  std::partial_sort(
+      ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
+        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+        return x != y ? x > y : a < b;
+      });
+  std::vector<std::pair<int32_t, float>> out;
+  for (size_t i = 0; i < n; ++i) out.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])]);
+  return out;
+}
+
+Sequence::Sequence(uint64_t id, Request request, Sampler sampler, const Tokenizer* tokenizer,
+                   int64_t most_tokens, EngineClock::time_point now)
+    : id_(id),
+      request_(std::move(request)),
+      num_prompt_(static_cast<int64_t>(request_.prompt.size())),
+      // The last token needs no place: nothing follows it.
+      most_generated_(std::min(request_.max_tokens, most_tokens - num_prompt_ + 1)),
+      submitted_(now),
+      sampler_(std::move(sampler)),
+      text_(tokenizer, request_.own_text ? std::span<const int32_t>() : request_.prompt,
+            request_.stops) {
+  tokens_.reserve(static_cast<size_t>(num_prompt_ + most_generated_));
+  tokens_ = request_.prompt;
+  for (const int32_t id : tokens_) sampler_.accept(id);
+  stats.prompt_tokens = num_prompt_;
+}
+
+void Sequence::begin(EngineClock::time_point now, int64_t cached_tokens) {
+  if (std::exchange(has_begun_, true)) return;
+  stats.queued_seconds = secondsBetween(submitted_, now);
+  stats.cached_tokens = cached_tokens;
+}
+
+bool Sequence::choose(std::span<const float> logits, EngineClock::time_point now, Event& event) {
+  const int32_t token = sampler_.sample(logits);
+  sampler_.accept(token);
+  tokens_.push_back(token);
+  if (++stats.tokens == 1) stats.ttft_seconds = secondsBetween(submitted_, now);
+  event.request = id_;
+  event.kind = Event::Kind::kToken;
+  event.token = token;
+  if (request_.top_logits > 0) event.top_logits = largestLogits(logits, request_.top_logits);
+  const std::vector<int32_t>& ends = request_.eos_ids;
+  if (std::find(ends.begin(), ends.end(), token) != ends.end()) {
+    reason_ = FinishReason::kEos;
+    return false;
+  }
+  event.text = text_.push(token);
+  return !text_.stopped() && stats.tokens < most_generated_;
+}
+
+void Sequence::finish(Event& event, EngineClock::time_point now, FinishReason reason) {
+  reason_ = reason;
+  finish(event, now);
+}
+
+void Sequence::finish(Event& event, EngineClock::time_point now) {
+  event.request = id_;
+  event.kind = Event::Kind::kFinished;
+  event.text = text_.finish();
+  event.reason = text_.stopped() ? FinishReason::kStop : reason_;
+  stats.seconds = secondsBetween(submitted_, now);
+  event.stats = stats;
+}
+
+void Sequence::fail(Event& event, EngineClock::time_point now, Status status) {
+  event.request = id_;
+  event.kind = Event::Kind::kFailed;
+  event.status = std::move(status);
+  stats.seconds = secondsBetween(submitted_, now);
+  event.stats = stats;
+}
+
+}  // namespace llmrt

@@ -1,0 +1,59 @@
+// One text in the making: its tokens, what chooses the next, and what ends it. Knows of no other
+// sequence, and of no model.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/core/sampler.h"
+#include "runtime/core/text_output.h"
+#include "runtime/engine/request.h"
+
+namespace llmrt {
+
+class Sequence {
+ public:
+  /// `most_tokens`: what the context holds. The request is one that Engine::submit() took.
+  Sequence(uint64_t id, Request request, Sampler sampler, const Tokenizer* tokenizer,
+           int64_t most_tokens, EngineClock::time_point now);
+
+  uint64_t id() const { return id_; }
+  const Request& request() const { return request_; }
+  /// The prompt's and those that were generated.
+  std::span<const int32_t> tokens() const { return tokens_; }
+  int64_t numTokens() const { return static_cast<int64_t>(tokens_.size()); }
+  int64_t numGenerated() const { return numTokens() - num_prompt_; }
+
+  /// It runs for the first time.
+  void begin(EngineClock::time_point now, int64_t cached_tokens);
+  /// Chooses the next token from `logits`, fills in an event of kind kToken, and says whether the
+  /// text goes on.
+  bool choose(std::span<const float> logits, EngineClock::time_point now, Event& event);
+  /// Fills in an event of kind kFinished: at the reason that choose() found, or `reason`.
+  void finish(Event& event, EngineClock::time_point now);
+  void finish(Event& event, EngineClock::time_point now, FinishReason reason);
+  void fail(Event& event, EngineClock::time_point now, Status status);
+
+  RequestStats stats;
+  // The scheduler's.
+  int32_t slot = -1;         // the session's sequence; -1: it waits
+  int64_t steps_waited = 0;  // that others ran in
+
+ private:
+  const uint64_t id_;
+  const Request request_;
+  const int64_t num_prompt_, most_generated_;
+  const EngineClock::time_point submitted_;
+  std::vector<int32_t> tokens_;
+  Sampler sampler_;
+  TextOutput text_;
+  FinishReason reason_ = FinishReason::kLength;
+  bool has_begun_ = false;
+};
+
+/// The `count` largest, largest first; of equal ones the lower id first.
+std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count);
+
+}  // namespace llmrt
