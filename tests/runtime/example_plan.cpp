@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -212,6 +213,17 @@ uint32_t addKernel(PlanT& plan, std::string symbol) {
 void refuse13(PhaseT& phase) {
   phase.kernel = kRefuse13;
   phase.operands.insert(phase.operands.begin(), operand({Space::input, kTokenId}));
+}
+
+void addRefusing(PlanT& plan) {
+  for (auto& entry : plan.entry_points) {
+    const auto layers = std::find_if(entry->sections.rbegin(), entry->sections.rend(),
+                                     [](const auto& section) { return section->is_layers; });
+    auto phase = std::make_unique<PhaseT>(*(*layers)->phases[0]);
+    phase->operands.clear();
+    refuse13(*phase);
+    (*layers)->phases.push_back(std::move(phase));
+  }
 }
 
 void addWindow(PlanT& plan) {

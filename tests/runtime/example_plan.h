@@ -52,6 +52,8 @@ void addBlocks(schema::PlanT& plan);
 
 /// Makes a phase of a plan() fail on token 13, in place of what it did.
 void refuse13(schema::PhaseT& phase);
+/// Gives a plan() such a phase at the end of its last layer.
+void addRefusing(schema::PlanT& plan);
 
 struct OperandSpec {
   schema::Space space;

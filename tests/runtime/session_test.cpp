@@ -230,14 +230,7 @@ TEST(Session, EndsAStepWhoseKernelFails) {
 
 TEST(Session, IsAfterAFailedStepAsBeforeIt) {
   // The refusing kernel is the last of the layers: keys and values have been written by then.
-  const Model model([](schema::PlanT& p) {
-    for (auto& entry : p.entry_points) {
-      auto phase = std::make_unique<schema::PhaseT>(*entry->sections[1]->phases[0]);
-      phase->operands.clear();
-      example::refuse13(*phase);
-      entry->sections[1]->phases.push_back(std::move(phase));
-    }
-  });
+  const Model model(example::addRefusing);
   const auto session = model.session({.threads = 2, .max_batch = 2});
   const std::vector<int32_t> tokens(60, 2), more(80, 3), other(130, 4);
   const std::vector<float> want = [&] {

@@ -76,12 +76,7 @@ TEST(Windows, MemoryFollowsThem) {
 TEST(Windows, AnyMixOfSequencesComputesTheSame) {
   const auto refusing = [](schema::PlanT& p) {
     kWindow(p);
-    for (auto& entry : p.entry_points) {
-      auto phase = std::make_unique<schema::PhaseT>(*entry->sections[2]->phases[0]);
-      phase->operands.clear();
-      example::refuse13(*phase);
-      entry->sections[2]->phases.push_back(std::move(phase));
-    }
+    example::addRefusing(p);
   };
   const Model model(refusing), keeps_all(kKeepsAll);
   const auto session = model.session({.threads = 2, .max_batch = 3}), fresh = keeps_all.session();
@@ -273,12 +268,7 @@ TEST(Recurrent, SnapshotsBehindAWindowAreRefused) {
 TEST(Recurrent, AFailedStepResetsItsSequencesAlone) {
   const Model model([](schema::PlanT& p) {
     example::addRecurrent(p);
-    for (auto& entry : p.entry_points) {
-      auto phase = std::make_unique<schema::PhaseT>(*entry->sections[2]->phases[0]);
-      phase->operands.clear();
-      example::refuse13(*phase);
-      entry->sections[2]->phases.push_back(std::move(phase));
-    }
+    example::addRefusing(p);
   });
   const auto session = model.session({.threads = 1, .max_batch = 2});
   const Ids a = {1, 2, 3}, b = {4, 5};

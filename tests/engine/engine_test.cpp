@@ -1,0 +1,327 @@
+// The engine: every request gets what it would get alone, whatever else runs, is cancelled, fails, or
+// takes the blocks of the cache.
+#include "runtime/engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "runtime/schema/plan_generated.h"
+#include "tests/runtime/allocation_counter.h"
+#include "tests/runtime/example_plan.h"
+
+namespace llmrt {
+namespace {
+
+using example::Model;
+using testing::HasSubstr;
+using Ids = std::vector<int32_t>;
+
+constexpr int32_t kRefused = 13;  // the toy model's kernels fail at this token
+
+Ids someTokens(size_t count, std::mt19937& random) {
+  Ids ids(count);
+  for (int32_t& id : ids) {
+    id = static_cast<int32_t>(random() % example::kVocab);
+    if (id == kRefused) id = 14;
+  }
+  return ids;
+}
+
+/// What became of a request.
+struct Outcome {
+  Ids ids;
+  std::vector<std::vector<std::pair<int32_t, float>>> logits;
+  std::string text;
+  bool ended = false;
+  FinishReason reason = FinishReason::kLength;
+  std::string error;
+  RequestStats stats;
+};
+
+class Outcomes {
+ public:
+  void add(const std::vector<Event>& events) {
+    for (const Event& e : events) {
+      Outcome& o = outcomes_[e.request];
+      EXPECT_FALSE(o.ended) << "request " << e.request << " goes on after its end";
+      o.text += e.text;
+      if (e.kind == Event::Kind::kToken) {
+        o.ids.push_back(e.token);
+        o.logits.push_back(e.top_logits);
+        continue;
+      }
+      o.ended = true;
+      o.reason = e.reason;
+      o.error = e.status.message();
+      o.stats = e.stats;
+    }
+  }
+  const Outcome& operator[](uint64_t id) { return outcomes_[id]; }
+
+ private:
+  std::map<uint64_t, Outcome> outcomes_;
+};
+
+GenerateOptions optionsOf(const Request& r) {
+  GenerateOptions o;
+  o.max_tokens = r.max_tokens;
+  o.sampler = r.sampler;
+  o.eos_ids = r.eos_ids;
+  o.stops = r.stops;
+  o.own_text = r.own_text;
+  o.top_logits = r.top_logits;
+  return o;
+}
+
+struct Fixture {
+  explicit Fixture(SessionOptions options, const std::function<void(schema::PlanT&)>& change = {})
+      : model(change), session(model.session(options)) {}
+
+  Model model;
+  std::unique_ptr<Session> session;
+  Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
+
+  Result<GenerateResult> alone(const Request& r) const {
+    const auto one = model.session();
+    return generate(*one, &tokenizer, r.prompt, optionsOf(r));
+  }
+};
+
+void runAll(Engine& engine, Outcomes& outcomes) {
+  std::vector<Event> events;
+  for (int steps = 0; steps < 100'000; ++steps) {
+    events.clear();
+    const bool more = engine.step(events);
+    outcomes.add(events);
+    if (!more) return;
+  }
+  FAIL() << "the engine never comes to an end";
+}
+
+struct Case {
+  const char* name;
+  void (*change)(schema::PlanT&);
+  int64_t kv_tokens;
+};
+void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
+
+void plain(schema::PlanT& plan) { example::addRefusing(plan); }
+void everyState(schema::PlanT& plan) {
+  example::addWindow(plan);
+  example::addRecurrent(plan);
+  example::addRefusing(plan);
+}
+
+class EngineCases : public testing::TestWithParam<Case> {};
+
+TEST_P(EngineCases, GivesEachRequestWhatItGetsAlone) {
+  int64_t preemptions = 0, cached = 0;
+  for (const unsigned seed : {1u, 2u, 3u}) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    Fixture f({.threads = 1, .max_batch = 3, .kv_tokens = GetParam().kv_tokens}, GetParam().change);
+    ASSERT_TRUE(f.session);
+    Engine engine(*f.session, &f.tokenizer, {.scheduler = {.steps_per_priority = 20}});
+    std::map<uint64_t, Request> requests;
+    std::map<uint64_t, bool> cancelled;
+    Outcomes outcomes;
+    std::vector<Event> events;
+    Ids shared = someTokens(90, random);
+    while (requests.size() < 40) {
+      if (requests.size() < 40 && random() % 3 == 0) {
+        Request r;
+        if (random() % 2) r.prompt.assign(shared.begin(), shared.begin() + 1 + random() % 89);
+        const Ids more = someTokens(1 + random() % 80, random);
+        r.prompt.insert(r.prompt.end(), more.begin(), more.end());
+        if (random() % 8 == 0) r.prompt.back() = kRefused;
+        r.max_tokens = 1 + random() % 40;
+        r.top_logits = example::kVocab;
+        r.priority = static_cast<int32_t>(random() % 3);
+        r.sampler.temperature = random() % 2 ? 0.9f : 0.0f;
+        r.sampler.seed = random();
+        r.eos_ids = {static_cast<int32_t>(random() % example::kVocab)};
+        const Result<uint64_t> id = engine.submit(r);
+        ASSERT_TRUE(id.ok()) << id.status().message();
+        requests[*id] = r;
+      }
+      events.clear();
+      (void)engine.step(events);
+      outcomes.add(events);
+      if (!requests.empty() && random() % 25 == 0) {
+        const uint64_t id = 1 + random() % requests.size();
+        if (engine.cancel(id)) cancelled[id] = true;
+      }
+    }
+    runAll(engine, outcomes);
+    for (const auto& [id, request] : requests) {
+      SCOPED_TRACE("request " + std::to_string(id));
+      const Outcome& got = outcomes[id];
+      EXPECT_TRUE(got.ended);
+      preemptions += got.stats.preemptions;
+      cached += got.stats.cached_tokens;
+      const Result<GenerateResult> alone = f.alone(request);
+      if (cancelled[id]) {
+        EXPECT_EQ(got.reason, FinishReason::kCancelled);
+        if (!alone.ok()) continue;
+        ASSERT_LE(got.ids.size(), alone->ids.size());
+        EXPECT_TRUE(std::equal(got.ids.begin(), got.ids.end(), alone->ids.begin()));
+        EXPECT_TRUE(std::equal(got.logits.begin(), got.logits.end(), alone->top_logits.begin()));
+        continue;
+      }
+      if (!alone.ok()) {
+        EXPECT_EQ(got.error, alone.status().message());
+        continue;
+      }
+      EXPECT_EQ(got.error, "");
+      EXPECT_EQ(got.ids, alone->ids);
+      EXPECT_EQ(got.logits, alone->top_logits);
+      EXPECT_EQ(got.text, alone->text);
+      EXPECT_EQ(got.reason, alone->finish_reason);
+    }
+    EXPECT_EQ(engine.stats().waiting, 0);
+    EXPECT_EQ(engine.stats().finished + engine.stats().failed, requests.size());
+    // Nothing has leaked: one sequence can have the whole cache.
+    for (int32_t seq = 0; seq < 3; ++seq) f.session->reset(seq);
+    f.session->planStep();
+    EXPECT_TRUE(f.session->planRows(0, f.session->options().max_seq_len));
+  }
+  // Recurrent states do not go back to where texts part.
+  if (GetParam().change == plain) {
+    EXPECT_GT(cached, 0);
+  }
+  if (GetParam().kv_tokens > 0) {
+    EXPECT_GT(preemptions, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Plans, EngineCases,
+                         testing::Values(Case{"plain", plain, 0}, Case{"tight", plain, 256},
+                                         Case{"states", everyState, 0},
+                                         Case{"tight_states", everyState, 256}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Engine, RefusesWhatCanNeverRun) {
+  Fixture f({.threads = 1, .max_seq_len = 100});
+  Engine engine(*f.session, nullptr, {.max_waiting = 1});
+  const auto error = [&](Request r) { return engine.submit(std::move(r)).status().message(); };
+  EXPECT_THAT(error({}), HasSubstr("at least one token"));
+  EXPECT_THAT(error({.prompt = Ids(101, 1)}), HasSubstr("101 tokens, the context holds 100"));
+  EXPECT_THAT(error({.prompt = {-1}}), HasSubstr("token id -1"));
+  EXPECT_THAT(error({.prompt = {1}, .max_tokens = 0}), HasSubstr("max_tokens 0"));
+  EXPECT_THAT(error({.prompt = {1}, .stops = {"x"}}), HasSubstr("no tokenizer"));
+  ASSERT_TRUE(engine.submit({.prompt = {1}}).ok());
+  EXPECT_THAT(error({.prompt = {1}}), HasSubstr("1 requests wait already"));
+}
+
+TEST(Engine, ARequestThatFailsTakesNoOtherWithIt) {
+  for (const auto change : {plain, everyState}) {
+    Fixture f({.threads = 1, .max_batch = 3}, change);
+    Engine engine(*f.session, &f.tokenizer);
+    const Request good{.prompt = {3, 4, 5}, .max_tokens = 10, .top_logits = 2};
+    const uint64_t first = *engine.submit(good), bad = *engine.submit({.prompt = {3, 4, kRefused}}),
+                   last = *engine.submit(good);
+    Outcomes outcomes;
+    runAll(engine, outcomes);
+    EXPECT_THAT(outcomes[bad].error, HasSubstr("returned 7"));
+    const GenerateResult alone = *f.alone(good);
+    for (const uint64_t id : {first, last}) {
+      EXPECT_EQ(outcomes[id].ids, alone.ids);
+      EXPECT_EQ(outcomes[id].logits, alone.top_logits);
+    }
+  }
+}
+
+TEST(Engine, HigherPrioritiesGoFirstButNobodyWaitsForEver) {
+  Fixture f({.threads = 1, .max_batch = 1});
+  Engine engine(*f.session, nullptr, {.scheduler = {.steps_per_priority = 4}});
+  const uint64_t low = *engine.submit({.prompt = {1}, .max_tokens = 4});
+  const uint64_t high = *engine.submit({.prompt = {2}, .max_tokens = 4, .priority = 1});
+  Outcomes outcomes;
+  std::vector<Event> events;
+  for (int i = 0; i < 100 && !outcomes[low].ended; ++i) {
+    (void)engine.submit({.prompt = {2}, .max_tokens = 4, .priority = 1});
+    events.clear();
+    engine.step(events);
+    outcomes.add(events);
+    if (i == 3) {
+      EXPECT_TRUE(outcomes[high].ended);
+      EXPECT_TRUE(outcomes[low].ids.empty());
+    }
+  }
+  EXPECT_TRUE(outcomes[low].ended);
+}
+
+TEST(Engine, DecodesGoOnWhileAPromptIsRead) {
+  Fixture f({.threads = 1, .max_batch = 2, .prefill_chunk = 16});
+  Engine engine(*f.session, nullptr, {.scheduler = {.prefill_rows_beside_decodes = 4}});
+  const uint64_t first = *engine.submit({.prompt = {1}, .max_tokens = 30});
+  std::vector<Event> events;
+  engine.step(events);
+  const uint64_t second = *engine.submit({.prompt = Ids(40, 2), .max_tokens = 1});
+  int64_t firsts = 0;
+  for (bool ended = false; !ended;) {
+    events.clear();
+    ASSERT_TRUE(engine.step(events));
+    for (const Event& e : events) {
+      firsts += e.request == first;
+      ended |= e.request == second && e.kind == Event::Kind::kToken;
+    }
+  }
+  EXPECT_EQ(firsts, 10);  // one in each of the ten steps that 40 tokens take by fours
+}
+
+TEST(Engine, TextsThatBeginAlikeShareTheirBeginning) {
+  Fixture f({.threads = 1, .max_batch = 2});
+  Engine engine(*f.session, nullptr);
+  std::mt19937 random(4);
+  const Ids text = someTokens(70, random);
+  Outcomes outcomes;
+  const uint64_t first = *engine.submit({.prompt = text, .max_tokens = 5});
+  runAll(engine, outcomes);
+  Ids longer = text;
+  longer.insert(longer.end(), outcomes[first].ids.begin(), outcomes[first].ids.end());
+  longer.push_back(7);
+  const Request next{.prompt = longer, .max_tokens = 5, .top_logits = 3};
+  const uint64_t second = *engine.submit(next), again = *engine.submit({.prompt = text, .max_tokens = 2});
+  runAll(engine, outcomes);
+  EXPECT_EQ(outcomes[second].stats.cached_tokens, 74);  // the last token chosen had no step
+  EXPECT_EQ(outcomes[second].logits, f.alone(next)->top_logits);
+  EXPECT_EQ(outcomes[again].stats.cached_tokens, 0) << "that slot runs another text by now";
+}
+
+TEST(Engine, EndsAtDeadlines) {
+  Fixture f({.threads = 1});
+  Engine engine(*f.session, nullptr);
+  const auto now = EngineClock::now();
+  const uint64_t late = *engine.submit({.prompt = {1}, .deadline = now}),
+                 early = *engine.submit({.prompt = {1}, .max_tokens = 3, .deadline = now + std::chrono::hours(1)});
+  Outcomes outcomes;
+  runAll(engine, outcomes);
+  EXPECT_EQ(outcomes[late].reason, FinishReason::kDeadline);
+  EXPECT_TRUE(outcomes[late].ids.empty());
+  EXPECT_EQ(outcomes[early].reason, FinishReason::kLength);
+  EXPECT_EQ(outcomes[early].ids.size(), 3u);
+}
+
+TEST(Engine, AllocatesNothingWhileItDecodes) {
+  Fixture f({.threads = 1, .max_batch = 3});
+  Engine engine(*f.session, nullptr);
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(engine.submit({.prompt = {1, 2, 3}, .max_tokens = 100}).ok());
+  std::vector<Event> events;
+  for (int i = 0; i < 5; ++i) engine.step(events);
+  events.clear();
+  example::startCountingAllocations();
+  for (int i = 0; i < 20; ++i) {
+    engine.step(events);
+    events.clear();
+  }
+  EXPECT_EQ(example::stopCountingAllocations(), 0);
+}
+
+}  // namespace
+}  // namespace llmrt
