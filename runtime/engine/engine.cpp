@@ -20,6 +20,14 @@ Engine::Engine(Session& session, const Tokenizer* tokenizer, const EngineOptions
 }
 
 Result<uint64_t> Engine::submit(Request request) {
+  LLMRT_RETURN_IF_ERROR(check(request));
+  LLMRT_RETURN_IF_ERROR(checkWaiting(scheduler_.numWaiting()));
+  const uint64_t id = newId();
+  add(id, std::move(request));
+  return id;
+}
+
+Status Engine::check(const Request& request) const {
   if (request.prompt.empty()) return invalidArgument("a prompt needs at least one token");
   if (request.max_tokens < 1)
     return invalidArgument(fmt::format("max_tokens {}: it must be positive", request.max_tokens));
@@ -41,16 +49,19 @@ Result<uint64_t> Engine::submit(Request request) {
     if (const size_t at = findInvalidUtf8(stop); at != stop.size())
       return invalidArgument(fmt::format("stops: one is not UTF-8 at byte {}", at));
   }
-  if (options_.max_waiting > 0 && scheduler_.numWaiting() >= options_.max_waiting) {
-    return outOfMemory(
-        fmt::format("{} requests wait already (max_waiting)", scheduler_.numWaiting()));
-  }
-  LLMRT_ASSIGN_OR_RETURN(Sampler sampler, Sampler::create(vocab_size, request.sampler));
-  const uint64_t id = next_id_++;
+  return Sampler::create(vocab_size, request.sampler).status();
+}
+
+Status Engine::checkWaiting(int64_t waiting) const {
+  if (options_.max_waiting == 0 || waiting < options_.max_waiting) return {};
+  return outOfMemory(fmt::format("{} requests wait already (max_waiting)", waiting));
+}
+
+void Engine::add(uint64_t id, Request request) {
+  Sampler sampler = *Sampler::create(session_.plan().vocabSize(), request.sampler);  // check()ed
   scheduler_.add(std::make_unique<Sequence>(id, std::move(request), std::move(sampler), tokenizer_,
                                             session_.options().max_seq_len, EngineClock::now()));
   ++stats_.submitted;
-  return id;
 }
 
 bool Engine::cancel(uint64_t request) {

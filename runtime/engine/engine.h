@@ -34,6 +34,12 @@ class Engine {
   /// The request's number, ascending; or why it can never run: a prompt that does not fit is
   /// refused, never cut.
   Result<uint64_t> submit(Request request);
+  // Its parts: whether the request can run, and whether one more may wait, which change nothing; a
+  // number for it; and its way in.
+  Status check(const Request& request) const;
+  Status checkWaiting(int64_t waiting) const;
+  uint64_t newId() { return next_id_++; }
+  void add(uint64_t id, Request request);
   /// Ends a request, whose last event is kFinished with kCancelled. False: it has ended already.
   bool cancel(uint64_t request);
 

@@ -1,7 +1,7 @@
 /* llmrt: executes plans made by llmc. The stable C interface.
  *
  * Can: open a plan and its weights, run prompts and single tokens of several sequences, sample,
- * generate text, tokenize, hold a conversation. Cannot: compile. A plan holds machine code: opening
+ * generate text, tokenize, hold a conversation, serve many requests at once. Cannot: compile. A plan holds machine code: opening
  * one is trusting it, like running a program.
  *
  * Conventions
@@ -11,7 +11,7 @@
  *  - Handles are opaque. A plan outlives its weights, sessions and conversations, weights outlive
  * their sessions, a session outlives its conversations. close/destroy accept NULL.
  *  - A plan and weights may be used by several threads at once; a session or sampler by one at a
- * time. A session and its conversations count as one.
+ * time. A session and its conversations count as one. An engine may be used by several.
  *  - Options structs begin with struct_size and are filled by their _init function, so that fields
  * can be appended: a program built against an older header keeps working.
  *  - No C++ exception leaves these functions; none of them exits or aborts.
@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Raised when a function or struct field is added. */
-#define LLMRT_API_VERSION 2
+#define LLMRT_API_VERSION 3
 
 typedef enum llmrt_status {
   LLMRT_OK = 0,
@@ -178,7 +178,8 @@ typedef enum llmrt_finish_reason {
   LLMRT_FINISH_EOS = 0,      /* an end-of-sequence token */
   LLMRT_FINISH_STOP = 1,     /* a stop string */
   LLMRT_FINISH_LENGTH = 2,   /* max_tokens, or the context is full */
-  LLMRT_FINISH_CANCELLED = 3 /* by the callback */
+  LLMRT_FINISH_CANCELLED = 3, /* by the callback, or llmrt_engine_cancel() */
+  LLMRT_FINISH_DEADLINE = 4   /* its time was over */
 } llmrt_finish_reason;
 
 typedef struct llmrt_generate_options {
@@ -256,6 +257,90 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
                                        const llmrt_generate_options* options, llmrt_answer* out);
 /* Back to the system message. The KV cache stays as it is until the next answer. */
 void llmrt_conversation_reset(llmrt_conversation* conversation);
+
+/* --- Engines
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+/* Runs many requests at once, on a thread of its own: their tokens share its steps, prompts in
+ * chunks beside those that decode. Each gets the tokens that it would get alone. A text that begins
+ * like one that has ended takes over what is in the KV cache of it. */
+typedef struct llmrt_engine llmrt_engine;
+
+typedef struct llmrt_engine_options {
+  size_t struct_size;
+  int32_t threads;       /* 0: the CPUs this process may use */
+  int64_t max_seq_len;   /* 0: the plan's, or kv_tokens where that is less */
+  int64_t max_batch;     /* requests that run at once; 0: the plan's. More wait */
+  int64_t prefill_chunk; /* most tokens of prompts in one step; 0: as many as the plan allows */
+  int64_t kv_tokens;     /* most tokens in the KV cache, of all requests; 0: max_batch * max_seq_len */
+  int64_t max_waiting;   /* more requests are refused; 0: any number waits */
+} llmrt_engine_options;
+void llmrt_engine_options_init(llmrt_engine_options* options);
+
+/* options NULL: the defaults. The plan and the weights outlive the engine. */
+llmrt_status llmrt_engine_create(const llmrt_plan* plan, const llmrt_weights* weights,
+                                 const llmrt_engine_options* options, llmrt_engine** out);
+/* Requests that run end without an event. */
+void llmrt_engine_destroy(llmrt_engine* engine);
+
+typedef struct llmrt_request_options {
+  size_t struct_size;
+  int32_t priority;       /* of a higher one runs first, and is preempted last; 0 */
+  int32_t top_logits;     /* how many of the largest logits to tell of each token */
+  double timeout_seconds; /* after which it ends, whatever it has; 0: never */
+} llmrt_request_options;
+void llmrt_request_options_init(llmrt_request_options* options);
+
+/* A prompt to continue; its number to *request. generate: as of llmrt_generate(), but on_text is
+ * not called, events tell. Both options may be NULL. A prompt that the context does not hold is
+ * refused, never cut. */
+llmrt_status llmrt_engine_submit(llmrt_engine* engine, const int32_t* prompt, size_t prompt_count,
+                                 const llmrt_generate_options* generate,
+                                 const llmrt_request_options* options, uint64_t* request);
+/* Asks for a request's end, after which comes its last event; nothing where it has ended. */
+void llmrt_engine_cancel(llmrt_engine* engine, uint64_t request);
+
+typedef enum llmrt_event_kind {
+  LLMRT_EVENT_TOKEN = 0,    /* one more token, and what of the text is certain by now */
+  LLMRT_EVENT_FINISHED = 1, /* the end: the rest of the text, and why */
+  LLMRT_EVENT_FAILED = 2    /* the end: status and error */
+} llmrt_event_kind;
+
+typedef struct llmrt_logit {
+  int32_t token;
+  float logit;
+} llmrt_logit;
+
+typedef struct llmrt_event {
+  size_t struct_size; /* set by the caller: sizeof(llmrt_event) */
+  uint64_t request;
+  llmrt_event_kind kind;
+  int32_t token;    /* of LLMRT_EVENT_TOKEN, else -1 */
+  const char* text; /* UTF-8 without a terminating zero */
+  size_t text_bytes;
+  const llmrt_logit* top_logits; /* largest first */
+  size_t num_top_logits;
+  llmrt_finish_reason reason;
+  llmrt_status status;
+  const char* error; /* one line, "" where nothing failed */
+  /* Of the last event of a request: */
+  int64_t prompt_tokens, cached_tokens; /* of the prompt's, those that were in the KV cache */
+  int64_t tokens;                       /* generated */
+  double ttft_seconds, seconds; /* from llmrt_engine_submit() to the first token, and to the end */
+} llmrt_event;
+/* The next event of any request, those of one in order: *has_event 1; 0 where none came within
+ * timeout_seconds. What an event points to is valid until the next call, so one thread waits. */
+llmrt_status llmrt_engine_wait(llmrt_engine* engine, double timeout_seconds, llmrt_event* event,
+                               int32_t* has_event);
+
+typedef struct llmrt_engine_stats {
+  size_t struct_size; /* set by the caller: sizeof(llmrt_engine_stats) */
+  int64_t running, waiting;
+  uint64_t submitted, finished, failed;
+  uint64_t steps, prompt_tokens, cached_tokens, tokens, preemptions;
+} llmrt_engine_stats;
+llmrt_status llmrt_engine_get_stats(const llmrt_engine* engine, llmrt_engine_stats* stats);
 
 #ifdef __cplusplus
 }
