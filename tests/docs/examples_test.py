@@ -90,6 +90,7 @@ class Examples(unittest.TestCase):
         shutil.copytree(self.work / "my-model", folder / "my-model")
         (folder / "build").symlink_to(self.build)
         (folder / "models").symlink_to(ROOT / "models")
+        (folder / "examples").symlink_to(ROOT / "examples")
         return folder
 
     def test_every_command_of_the_documentation_succeeds(self):
