@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -32,6 +33,8 @@ class Lock {
  private:
   int fd_;
 };
+
+constexpr std::chrono::days kKept(7);
 
 std::string nameOfFile(std::string text) {
   std::replace_if(
@@ -116,10 +119,22 @@ TestCache TestCache::asBroughtAlong(const std::string& root) {
 std::string TestCache::folder(const std::string& name, const CacheKey& key,
                               const std::function<bool(const std::string& folder)>& make) const {
   const std::string folder = generation_ + '/' + nameOfFile(name) + '-' + key.text();
-  if (fs::exists(folder)) return folder;
+  const auto now = fs::file_time_type::clock::now();
+  const auto isThere = [&] {
+    std::error_code absent;
+    fs::last_write_time(folder, now, absent);  // it is in use
+    return !absent;
+  };
+  if (isThere()) return folder;
   fs::create_directories(generation_);
   const Lock lock(folder + ".lock");
-  if (fs::exists(folder)) return folder;
+  if (isThere()) return folder;
+  for (const auto& entry : fs::directory_iterator(generation_)) {
+    if (!entry.is_directory() || entry.path().extension() == ".unfinished") continue;
+    std::error_code gone;  // others clear up, too
+    if (now - fs::last_write_time(entry.path(), gone) > kKept && !gone)
+      fs::remove_all(entry.path(), gone);
+  }
   const std::string unfinished = folder + ".unfinished";
   fs::remove_all(unfinished);  // of a process that was killed
   fs::create_directories(unfinished);

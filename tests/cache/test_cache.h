@@ -30,7 +30,8 @@ class CacheKey {
   State* state_;
 };
 
-/// Folders below `root`, each made once for what decides it. `makers` decides all of them, such as
+/// Folders below `root`, each made once for what decides it, and deleted when none has asked for it
+/// for a week. `makers` decides all of them, such as
 /// the compiler: once it is another, what it made before is deleted.
 class TestCache {
  public:

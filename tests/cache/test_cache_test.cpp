@@ -93,6 +93,20 @@ TEST_F(TestCacheTest, WhatACompilerMadeGoesWithIt) {
   EXPECT_EQ(plans, 1);
 }
 
+TEST_F(TestCacheTest, WhatNobodyAskedForInAWeekGoes) {
+  compile();
+  compile("--slow");
+  for (const auto& entry : fs::recursive_directory_iterator(dir_ + "/plans"))
+    fs::last_write_time(entry.path(), fs::file_time_type::clock::now() - std::chrono::days(8));
+  compile();  // it is in use again
+  EXPECT_EQ(compiled_, 2);
+  compile("--other");
+  compile();
+  EXPECT_EQ(compiled_, 3);
+  compile("--slow");
+  EXPECT_EQ(compiled_, 4);
+}
+
 TEST_F(TestCacheTest, KeysTellNamesFromContentsAndOneStringFromTwo) {
   const auto key = [](const std::vector<std::string>& strings) {
     CacheKey key;
