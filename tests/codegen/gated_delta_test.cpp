@@ -243,7 +243,7 @@ TEST_P(GatedDeltaShapes, GiveTheSameBitsInStepsOfAnyLengthAndKind) {
                      random(length, shape.valueHeads, 5, rng)});
   std::vector<Results> expected;  // of the first target, each sequence by itself
   std::vector<std::vector<float>> states;
-  for (const cpu::CpuTarget& target : runnableTargets()) {
+  for (const cpu::CpuTarget& target : targetsOfTest(convType() == llmrt::DType::kBF16)) {
     SCOPED_TRACE(target.name);
     Layer layer(model, shape, convType(), weights(), target);
     ASSERT_TRUE(layer.loaded());
@@ -309,7 +309,7 @@ TEST_P(GatedDeltaShapes, GiveARowOfATreeTheBitsOfItsBranchDecodedAlone) {
   auto row = [&](const std::vector<float>& all, int64_t r, int64_t width) {
     return std::vector<float>(all.begin() + r * width, all.begin() + (r + 1) * width);
   };
-  for (const cpu::CpuTarget& target : runnableTargets()) {
+  for (const cpu::CpuTarget& target : targetsOfTest(convType() == llmrt::DType::kBF16)) {
     SCOPED_TRACE(target.name);
     Layer layer(model, shape, convType(), weights(), target);
     ASSERT_TRUE(layer.loaded());

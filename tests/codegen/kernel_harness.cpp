@@ -14,6 +14,7 @@
 #include "runtime/executor/cpu_features.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/weight_format.h"
+#include "tests/sampling.h"
 
 namespace llmc::test {
 
@@ -118,6 +119,20 @@ std::vector<cpu::CpuTarget> runnableTargets() {
 #elif defined(__aarch64__)
   targets.push_back(*cpu::findCpuTarget("aarch64"));
 #endif
+  return targets;
+}
+
+std::vector<cpu::CpuTarget> targetsOfTest(bool bf16) {
+  const std::vector<cpu::CpuTarget> all = runnableTargets();
+  const size_t others = all.size() - 1, chosen = bf16 ? 2 : 1;
+  if (llmc_tests::fullTests() || others <= chosen) return all;
+  const testing::TestSuite& suite = *testing::UnitTest::GetInstance()->current_test_suite();
+  int number = 0;
+  while (suite.GetTestInfo(number) != testing::UnitTest::GetInstance()->current_test_info())
+    ++number;
+  std::vector<cpu::CpuTarget> targets = {all.front()};
+  for (size_t i = 0; i < chosen; ++i)
+    targets.push_back(all[1 + (static_cast<size_t>(number) + i) % others]);
   return targets;
 }
 

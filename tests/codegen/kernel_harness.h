@@ -61,6 +61,11 @@ std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target);
 /// those of znver4 where it has them, beside them.
 std::vector<cpu::CpuTarget> runnableTargets();
 
+/// Those of them that the running test compiles for: all with LLMC_FULL_TESTS=1. In the short form
+/// the first, which the others are compared with, and of the others one, or two whose bits may be
+/// the same where products of bf16 have instructions; the next test of the suite has the next.
+std::vector<cpu::CpuTarget> targetsOfTest(bool bf16);
+
 /// A packed matrix [N, K] and the values it holds after rounding to `dtype`.
 struct PackedMatrix {
   std::vector<float> values;  // [N, K]

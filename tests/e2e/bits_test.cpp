@@ -9,6 +9,7 @@
 
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/running_model.h"
+#include "tests/sampling.h"
 
 namespace e2e {
 namespace {
@@ -61,8 +62,10 @@ TEST_P(Bits, AreTheSameForAnyThreadsAndChunks) {
   ASSERT_TRUE(running.ok());
   const Ids prompt = somePrompt(model().prompt, running.plan->vocabSize());
   Continuation first;
+  const int64_t chunks[] = {1, 7, 64, 0};  // 0: the plan's, here all at once
   for (int threads = 1; threads <= 4; ++threads) {
-    for (int64_t chunk : {1, 7, 64, 0}) {  // 0: the plan's, here all at once
+    for (int64_t chunk : chunks) {
+      if (!llmc_tests::fullTests() && chunk != chunks[threads - 1]) continue;
       const auto session = running.session({.threads = threads, .prefill_chunk = chunk});
       ASSERT_TRUE(session);
       const Continuation c = continueGreedily(*session, prompt, kSteps);
@@ -125,21 +128,22 @@ TEST_P(Bits, DoNotDependOnWhatElseIsInTheBatch) {
   EXPECT_EQ(difference(row(2), expected_short), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , Bits,
-    testing::Combine(
-        testing::Values(Case{"mistral_window", goldenModel("mistral_window"), 165},
-                        Case{"llama_mqa_head_dim_24", goldenModel("llama_mqa_head_dim_24"), 165},
-                        Case{"gemma2", goldenModel("gemma2"), 165},
-                        Case{"phi", goldenModel("phi"), 165},
-                        Case{"qwen2_moe", goldenModel("qwen2_moe"), 165},
-                        Case{"gpt_oss", goldenModel("gpt_oss"), 165},
-                        Case{"deepseek_v3", goldenModel("deepseek_v3"), 165},
-                        Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}),
-        testing::Values<std::string>("f32", "f16", "bf16")),
-    [](const auto& info) {
-      return std::string(std::get<0>(info.param).name) + "_" + std::get<1>(info.param);
-    });
+llmc_tests::Sweep<std::tuple<Case, std::string>> modelsAndDtypes() {
+  const std::vector<Case> models = {
+      Case{"mistral_window", goldenModel("mistral_window"), 165},
+      Case{"llama_mqa_head_dim_24", goldenModel("llama_mqa_head_dim_24"), 165},
+      Case{"gemma2", goldenModel("gemma2"), 165},
+      Case{"phi", goldenModel("phi"), 165},
+      Case{"qwen2_moe", goldenModel("qwen2_moe"), 165},
+      Case{"gpt_oss", goldenModel("gpt_oss"), 165},
+      Case{"deepseek_v3", goldenModel("deepseek_v3"), 165},
+      Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}};
+  return llmc_tests::diagonal(models, std::vector<std::string>{"f32", "f16", "bf16"});
+}
+
+LLMC_INSTANTIATE_SWEEP(Bits, modelsAndDtypes(), [](const auto& info) {
+  return std::string(std::get<0>(info.param).name) + "_" + std::get<1>(info.param);
+});
 
 }  // namespace
 }  // namespace e2e

@@ -28,9 +28,8 @@ struct Chat : testing::Test {
   void SetUp() override {
     std::filesystem::copy(demoModel(), dir / "model", std::filesystem::copy_options::recursive);
     writeFile(dir / "model/chat_template.jinja", kTemplate);
-    plan = dir / "plan.fb";
-    const Output o = run({LLMC, "compile", dir / "model", "-o", plan, "--dtype", "f32"});
-    ASSERT_EQ(o.status, 0) << o.err;
+    plan = compiledPlan(dir / "model", {"--dtype", "f32"});
+    ASSERT_FALSE(plan.empty());
   }
   Output render(const std::string& model, const std::string& context,
                 const std::string& name = "") {
@@ -55,7 +54,8 @@ TEST_F(Chat, TheTemplateTravelsInThePlan) {
 
 // tests/golden/make_chat_files_golden.py: every way in which files name templates and tokens.
 TEST(ChatFiles, AreReadAsTransformersReadsThem) {
-  const auto golden = nlohmann::json::parse(std::ifstream(LLMC_SOURCE_DIR "/tests/golden/chat_files.json"));
+  const auto golden =
+      nlohmann::json::parse(std::ifstream(LLMC_SOURCE_DIR "/tests/golden/chat_files.json"));
   ASSERT_GT(golden["cases"].size(), 40u);
   for (const auto& one : golden["cases"]) {
     SCOPED_TRACE(one.dump());
@@ -89,8 +89,8 @@ TEST_F(Chat, NamedTemplatesAndTokensTravelInThePlan) {
       R"({"bos_token": "<s>", "eos_token": null, "pad_token": "<p>", "unk_token": {"content": "<u>"},
                 "image_token": "<i>", "additional_special_tokens": ["<x>"], "added_tokens_decoder": {}})");
   writeFile(model + "/special_tokens_map.json", R"({"mask_token": "not read"})");
-  const Output o = run({LLMC, "compile", model, "-o", plan, "--dtype", "f32"});
-  ASSERT_EQ(o.status, 0) << o.err;
+  plan = compiledPlan(model, {"--dtype", "f32"});
+  ASSERT_FALSE(plan.empty());
   const std::string written = "<s><p><u><i>['<x>']False";
   const std::string tools = R"({"tools": []})", none = R"({"tools": null})";
   for (const std::string& from : {model, plan}) {
@@ -114,8 +114,8 @@ TEST_F(Chat, EveryTemplateIsTheSameFromDirectoryAndPlan) {
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is absent (LLMC_MATERIAL_DIR)";
   const std::string model = dir / "model";
   std::filesystem::copy(folder + "/jinja", model + "/additional_chat_templates");
-  const Output o = run({LLMC, "compile", model, "-o", plan, "--dtype", "f32"});
-  ASSERT_EQ(o.status, 0) << o.err;
+  plan = compiledPlan(model, {"--dtype", "f32"});
+  ASSERT_FALSE(plan.empty());
   int texts = 0;
   for (const auto& file : std::filesystem::directory_iterator(folder + "/jinja")) {
     for (const char* context : {"simple", "tool_use"}) {

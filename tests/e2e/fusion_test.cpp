@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/running_model.h"
+#include "tests/sampling.h"
 
 namespace e2e {
 namespace {
@@ -26,11 +28,10 @@ void expectGoldenWithout(const std::string& passes, const std::string& name) {
   expectGoldenRun(*session, golden, *run);
 }
 
-class Fusion : public testing::TestWithParam<std::string> {};
+class Fusion : public testing::TestWithParam<std::tuple<std::string, std::string>> {};
 
 TEST_P(Fusion, ChangesNeitherIdsNorLogitsBeyondTheTolerance) {
-  for (const char* name : {"llama_gqa_biases", "mistral_window_bf16"})
-    expectGoldenWithout(GetParam(), name);
+  expectGoldenWithout(std::get<0>(GetParam()), std::get<1>(GetParam()));
 }
 
 class FamilyFusion : public testing::TestWithParam<std::string> {};
@@ -38,26 +39,29 @@ class FamilyFusion : public testing::TestWithParam<std::string> {};
 TEST_P(FamilyFusion, EveryOpHasAKernelOfItsOwn) { expectGoldenWithout(kEveryFusion, GetParam()); }
 
 // Every architecture, and each form of layer that one of them has.
-std::vector<std::string> unfusedNames() {
-  return withEveryArchitecture(
-      {"cohere_qk_norm", "falcon_40b", "gpt_neox", "phi3_longrope", "stablelm"});
+llmc_tests::Sweep<std::string> unfusedNames() {
+  return llmc_tests::everyNth(withEveryArchitecture({"cohere_qk_norm", "falcon_40b", "gpt_neox",
+                                                     "phi3_longrope", "stablelm"}),
+                              5, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(, FamilyFusion, testing::ValuesIn(unfusedNames()),
-                         [](const auto& info) { return info.param; });
+LLMC_INSTANTIATE_SWEEP(FamilyFusion, unfusedNames(), [](const auto& info) { return info.param; });
 
-INSTANTIATE_TEST_SUITE_P(, Fusion,
-                         testing::Values("llm-fuse-norm-qkv", "llm-fuse-norm-glu",
-                                         "llm-fuse-residual", "llm-fuse-norm-logits", kEveryFusion,
-                                         std::string("canonicalize,llm-plan-memory,") +
-                                             kEveryFusion),
-                         [](const auto& info) {
-                           std::string name =
-                               info.param == kEveryFusion ? "every_fusion" : info.param;
-                           if (name.starts_with("canonicalize")) name = "everything";
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return "without_" + name;
-                         });
+llmc_tests::Sweep<std::tuple<std::string, std::string>> passesAndModels() {
+  return llmc_tests::diagonal(
+      std::vector<std::string>{"llm-fuse-norm-qkv", "llm-fuse-norm-glu", "llm-fuse-residual",
+                               "llm-fuse-norm-logits", kEveryFusion,
+                               std::string("canonicalize,llm-plan-memory,") + kEveryFusion},
+      std::vector<std::string>{"llama_gqa_biases", "mistral_window_bf16"});
+}
+
+LLMC_INSTANTIATE_SWEEP(Fusion, passesAndModels(), [](const auto& info) {
+  const std::string passes = std::get<0>(info.param);
+  std::string name = passes == kEveryFusion ? "every_fusion" : passes;
+  if (name.starts_with("canonicalize")) name = "everything";
+  std::replace(name.begin(), name.end(), '-', '_');
+  return "without_" + name + '_' + std::get<1>(info.param);
+});
 
 }  // namespace
 }  // namespace e2e

@@ -27,6 +27,10 @@ struct Worst {
   }
 };
 
+nlohmann::json configOf(const std::string& name) {
+  return nlohmann::json::parse(readFile(goldenModel(name) + "/config.json"));
+}
+
 }  // namespace
 
 std::vector<std::string> goldenNames() {
@@ -44,8 +48,11 @@ nlohmann::json goldenOf(const std::string& name) {
   return nlohmann::json::parse(readFile(goldenModel(name) + "/golden.json"));
 }
 
-std::string goldenModelType(const std::string& name) {
-  return nlohmann::json::parse(readFile(goldenModel(name) + "/config.json"))["model_type"];
+std::string goldenModelType(const std::string& name) { return configOf(name)["model_type"]; }
+
+std::string goldenStoredType(const std::string& name) {
+  const nlohmann::json config = configOf(name);
+  return config.contains("dtype") ? config["dtype"] : config["torch_dtype"];
 }
 
 std::vector<std::string> withEveryArchitecture(std::vector<std::string> names) {

@@ -15,8 +15,10 @@ std::vector<std::string> goldenNames();
 /// tests/golden/NAME/golden.json.
 nlohmann::json goldenOf(const std::string& name);
 
-/// The model_type of its config.json.
+/// The model_type of its config.json, and what that says its weights are stored in, as float32.
+/// Those choose the cases, in the process of every test: golden.json takes too long to read.
 std::string goldenModelType(const std::string& name);
+std::string goldenStoredType(const std::string& name);
 
 /// `names`, and a case of each architecture that is not among them.
 std::vector<std::string> withEveryArchitecture(std::vector<std::string> names = {});

@@ -8,6 +8,7 @@
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/running_model.h"
+#include "tests/sampling.h"
 
 namespace e2e {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 std::vector<std::string> narrowNames() {
   std::vector<std::string> names;
   for (const std::string& name : goldenNames())
-    if (goldenOf(name)["stored_dtype"] != "f32") names.push_back(name);
+    if (goldenStoredType(name) != "float32") names.push_back(name);
   return names;
 }
 
@@ -24,7 +25,7 @@ std::vector<std::string> narrowNames() {
 std::vector<std::string> wideNames() {
   std::set<std::string> model_types;
   for (const std::string& name : goldenNames())
-    if (goldenOf(name)["stored_dtype"] == "bf16") model_types.insert(goldenModelType(name));
+    if (goldenStoredType(name) == "bfloat16") model_types.insert(goldenModelType(name));
   std::vector<std::string> names;
   for (const std::string& name : goldenNames())
     if (model_types.insert(goldenModelType(name)).second) names.push_back(name);
@@ -75,26 +76,38 @@ class Golden : public testing::TestWithParam<std::string> {
 // most sharply.
 TEST_P(Golden, EqualsTransformersAsStored) { expectRun(stored(), "f32"); }
 
-INSTANTIATE_TEST_SUITE_P(, Golden, testing::ValuesIn(goldenNames()),
-                         [](const auto& info) { return info.param; });
+// The short form runs every case once: one whose checkpoint is narrow in one of three ways.
+llmc_tests::Sweep<std::string> asStored() {
+  llmc_tests::Sweep<std::string> sweep = llmc_tests::everyNth(narrowNames(), 3, 0);
+  for (const std::string& name : goldenNames())
+    if (goldenStoredType(name) == "float32") sweep.short_form.push_back(name);
+  return sweep;
+}
 
-class NarrowGolden : public Golden {};
+LLMC_INSTANTIATE_SWEEP(Golden, asStored(), [](const auto& info) { return info.param; });
 
-TEST_P(NarrowGolden, EqualsTransformersWithARoundedCache) { expectRun(stored(), stored()); }
+class RoundedCacheGolden : public Golden {};
+
+TEST_P(RoundedCacheGolden, EqualsTransformers) { expectRun(stored(), stored()); }
+
+LLMC_INSTANTIATE_SWEEP(RoundedCacheGolden, llmc_tests::everyNth(narrowNames(), 3, 1),
+                       [](const auto& info) { return info.param; });
 
 // bf16 and f16 widen to f32 exactly.
-TEST_P(NarrowGolden, EqualsTransformersWidenedToF32) { expectRun("f32", "f32"); }
+class WidenedGolden : public Golden {};
 
-INSTANTIATE_TEST_SUITE_P(, NarrowGolden, testing::ValuesIn(narrowNames()),
-                         [](const auto& info) { return info.param; });
+TEST_P(WidenedGolden, EqualsTransformers) { expectRun("f32", "f32"); }
+
+LLMC_INSTANTIATE_SWEEP(WidenedGolden, llmc_tests::everyNth(narrowNames(), 3, 2),
+                       [](const auto& info) { return info.param; });
 
 // What --dtype bf16 makes of a checkpoint in f32: matrices and cache rounded, norms and biases not.
 class WideGolden : public Golden {};
 
 TEST_P(WideGolden, EqualsTransformersRoundedToBf16) { expectRun("bf16", "bf16"); }
 
-INSTANTIATE_TEST_SUITE_P(, WideGolden, testing::ValuesIn(wideNames()),
-                         [](const auto& info) { return info.param; });
+LLMC_INSTANTIATE_SWEEP(WideGolden, llmc_tests::everyNth(wideNames(), 5),
+                       [](const auto& info) { return info.param; });
 
 TEST(GoldenFiles, ArePresent) { EXPECT_GE(goldenNames().size(), 48u); }
 

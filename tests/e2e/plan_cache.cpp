@@ -1,84 +1,69 @@
 #include "tests/e2e/plan_cache.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
-#include <functional>
+#include <sstream>
 
 #include "runtime/executor/cpu_features.h"
+#include "tests/cache/test_cache.h"
 #include "tests/e2e/process.h"
+#include "tests/sampling.h"
 
 namespace e2e {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Size and time of every file that the plan depends on.
-std::string stampOf(const std::string& model) {
-  std::vector<fs::path> files = {LLMC};
-  if (fs::is_directory(model)) {
-    for (const auto& entry : fs::directory_iterator(model)) files.push_back(entry.path());
-  } else {
-    files.push_back(model);
-  }
-  std::sort(files.begin(), files.end());
-  std::string stamp;
-  for (const fs::path& file : files) {
-    std::error_code ignored;
-    stamp += file.string() + ' ' + std::to_string(fs::file_size(file, ignored)) + ' ' +
-             std::to_string(fs::last_write_time(file, ignored).time_since_epoch().count()) + '\n';
-  }
-  return stamp;
+using llmc_tests::CacheKey;
+using llmc_tests::TestCache;
+
+// Plans of the compiler as it is: llmc itself, to the byte, and the libraries that it is linked
+// with.
+const TestCache& plans() {
+  static const TestCache* const cache = [] {
+    CacheKey makers;
+    makers.addContents(LLMC);
+    std::istringstream libraries(LLMC_LIBRARIES);
+    for (std::string library; std::getline(libraries, library, ':'); makers.addStamp(library))
+      if (!fs::exists(library))  // a guest of tests/emulated, where llmc does not run
+        return new TestCache(TestCache::asBroughtAlong(PLAN_CACHE_DIR));
+    return new TestCache(PLAN_CACHE_DIR, makers);
+  }();
+  return *cache;
 }
-
-// Held by one process at a time.
-class Lock {
- public:
-  explicit Lock(const std::string& path)
-      : fd_(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600)) {
-    flock(fd_, LOCK_EX);
-  }
-  ~Lock() { close(fd_); }
-  Lock(const Lock&) = delete;
-
- private:
-  int fd_;
-};
 
 }  // namespace
 
 std::string floatTarget() {
+  std::vector<std::string> targets;
   for (const std::string& name : llmrt::supportedCpuTargets())
-    if (name != "sapphirerapids" && name != "znver4") return name;
-  return "";
+    if (name != "sapphirerapids" && name != "znver4") targets.push_back(name);
+  if (targets.empty()) return "";
+  return llmc_tests::fullTests() ? targets.front() : targets.back();
 }
 
 std::string compiledPlan(const std::string& model, std::vector<std::string> flags) {
   if (std::find(flags.begin(), flags.end(), "--target") == flags.end())
     flags.insert(flags.end(), {"--target", floatTarget()});
-  std::string name = fs::path(model).filename().string() + ' ' + commandLine(flags);
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-  const std::string dir = std::string(PLAN_CACHE_DIR) + '/' + name;
-  fs::create_directories(dir);
-  const Lock lock(dir + "/lock");
-  const std::string plan = dir + "/plan.fb", stamp = stampOf(model);
-  if (readFile(dir + "/stamp") == stamp) return plan;
-  fs::remove(dir + "/stamp");
-  std::vector<std::string> args = {LLMC, "compile", model, "-o", plan};
-  args.insert(args.end(), flags.begin(), flags.end());
-  const Output output = run(args);
-  if (output.status != 0) {
-    ADD_FAILURE() << commandLine(args) << "\nexit status " << output.status << ": " << output.err;
-    return "";
-  }
-  writeFile(dir + "/stamp", stamp);
-  return plan;
+  // A plan is called as its model is.
+  const std::string name = fs::path(model).filename().string();
+  CacheKey key;
+  key.add(name);
+  key.addContents(model);
+  for (const std::string& flag : flags) key.add(flag);
+  const std::string folder =
+      plans().folder(name + ' ' + commandLine(flags), key, [&](const std::string& to) {
+        std::vector<std::string> args = {LLMC, "compile", model, "-o", to + "/plan.fb"};
+        args.insert(args.end(), flags.begin(), flags.end());
+        const Output output = run(args);
+        if (output.status == 0) return true;
+        ADD_FAILURE() << commandLine(args) << "\nexit status " << output.status << ": "
+                      << output.err;
+        return false;
+      });
+  return folder.empty() ? "" : folder + "/plan.fb";
 }
 
 std::string goldenModel(const std::string& name) {
@@ -89,10 +74,9 @@ std::string material(const std::string& name) {
   return std::string(LLMC_MATERIAL_DIR) + '/' + name;
 }
 
-std::string storiesPlan(std::vector<std::string> more_flags) {
-  more_flags.insert(more_flags.end(), {"--dtype", "f32", "--max-seq-len", "512", "--target",
-                                       "x86-64-v3,x86-64-v4,aarch64"});
-  return compiledPlan(material(kStoriesModel), more_flags);
+std::string storiesPlan() {
+  return compiledPlan(material(kStoriesModel), {"--dtype", "f32", "--max-seq-len", "512",
+                                                "--target", "x86-64-v3,x86-64-v4,aarch64"});
 }
 
 }  // namespace e2e
