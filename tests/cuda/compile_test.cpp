@@ -202,7 +202,7 @@ TEST_P(CudaArchitectures, SpillNothing) {
   const e2e::ScratchDir dir;
   const e2e::Output compiled =
       e2e::run({LLMC, "compile", sourcePath(GetParam().model), "--no-weights", "--dtype", "bf16",
-                "--max-batch", "4", "--target", GetParam().targets, "-o", dir / "p.fb"});
+                "--max-batch", "16", "--target", GetParam().targets, "-o", dir / "p.fb"});
   if (compiled.err.find("NVRTC is not installed") != std::string::npos)
     GTEST_SKIP() << compiled.err;
   ASSERT_EQ(compiled.status, 0) << compiled.err;
