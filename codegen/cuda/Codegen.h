@@ -28,6 +28,7 @@ struct Launch {
   // How many blocks are to fit on a processor; 0: as ptxas sees fit. It would rather fit more than
   // keep every load that is on its way in registers, and spills a word for that.
   int64_t blocksPerProcessor = 0;
+  int64_t clusterBlocks = 1;  // `blocks` is a multiple of them
 };
 
 /// The kernels of a model as CUDA C++: the same text for every architecture, but for what it says
@@ -51,6 +52,8 @@ struct EmitOptions {
   /// Panels that a block of a product of few rows makes, one after the other; 0: as the rule has
   /// it.
   int64_t panelsPerBlock = 0;
+  /// Blocks of a cluster of wgmma's products, which share what they read of their rows: 1 or 2.
+  int64_t clusterBlocks = 1;
 };
 
 /// One line where a kernel has no CUDA form: it names the kernel, and the op, state, kind of step

@@ -93,13 +93,16 @@ class KernelEmitter {
     if (isNew) {
       const bool always = launch.where == Launch::kEverywhere;
       source_.text += fmt::format(
-          "{}extern \"C\" __global__ void __launch_bounds__({}{}) {}(const __grid_constant__ Args "
-          "args) {{\n  {}\n}}\n{}",
+          "{}extern \"C\" __global__ void __launch_bounds__({}{}) {}{}(const __grid_constant__ "
+          "Args args) {{\n  {}\n}}\n{}",
           always                               ? ""
           : launch.where == Launch::kWithWgmma ? "#ifdef LLMC_WGMMA\n"
                                                : "#ifndef LLMC_WGMMA\n",
           launch.threads,
           launch.blocksPerProcessor ? fmt::format(", {}", launch.blocksPerProcessor) : "",
+          launch.clusterBlocks > 1
+              ? fmt::format("__cluster_dims__({}, 1, 1) ", launch.clusterBlocks)
+              : "",
           launch.symbol, f.body, always ? "" : "#endif\n");
     } else {
       // A kernel of another bound on rows, say, came to the same code.

@@ -72,19 +72,21 @@ void manyRows(Functions& out, const ExpertProduct& p, const KernelForm& form, bo
                               .where = Launch::kWithWgmma}});
     // A block goes on to its next tile without a pause, so a few for each processor are enough; one
     // for each would leave a chip of fewer processors waiting for the second turn of some.
-    const int64_t tiles =
-        ceilDiv(p.numPanels, 8) * (p.entries() / 256 + std::min(p.numExperts, p.entries()));
+    const int64_t cluster = form.options.clusterBlocks,
+                  clusters = ceilDiv(p.numPanels, 8 * cluster) *
+                             (p.entries() / 256 + std::min(p.numExperts, p.entries()));
     out.functions.push_back(
         {"_wgmma",
          fmt::format("static_assert(ProductOnWgmma<{0}, 256, int>::kSharedBytes == {1});\n  "
-                     "expertsOnWgmma<{0}, {2}>(args, {3}, {4}, {5}, {6});",
+                     "expertsOnWgmma<{0}, {2}{7}>(args, {3}, {4}, {5}, {6});",
                      spec, wgmmaBytes(256), p.numExperts, begins, packed, form.any("weight"),
-                     finish),
+                     finish, clusterArgument(cluster)),
          {.threads = 384,
-          .blocks = std::min(4 * kHopperProcessors, tiles),
+          .blocks = std::min(4 * kHopperProcessors / cluster, clusters) * cluster,
           .dynamicSharedBytes = wgmmaBytes(256),
           .where = Launch::kWithWgmma,
-          .blocksPerProcessor = 1}});
+          .blocksPerProcessor = 1,
+          .clusterBlocks = cluster}});
   }
   if (!p.matrix.type.isF32()) {
     out.functions.push_back(

@@ -95,23 +95,25 @@ class ProductText {
         {.threads = 256, .blocks = packParts(), .rowsPerBlock = 16, .where = Launch::kWithWgmma});
     // Tiles of 256 rows read less per product; with so few rows that they would leave processors
     // idle, tiles of 128 are twice as many.
-    const int64_t panelTiles = ceilDiv(numPanels_, 8);
+    const int64_t panelTiles = ceilDiv(numPanels_, 8), cluster = form_.options.clusterBlocks;
     const int64_t few = std::max<int64_t>(256 * (ceilDiv(kHopperProcessors, panelTiles) - 1), 128);
     for (const int64_t tokens : {128, 256}) {
       const bool small = tokens == 128;
       if (!small && few >= form_.maxRows) break;
       add(fmt::format("_wgmma{}", tokens),
           fmt::format("static_assert(ProductOnWgmma<{0}, {1}, int>::kSharedBytes == {2});\n  "
-                      "productOnWgmma<{0}, {1}>(args, {3}, {4}, {5});",
-                      spec_, tokens, wgmmaBytes(tokens), packed_, weight_, finish_),
+                      "productOnWgmma<{0}, {1}{6}>(args, {3}, {4}, {5});",
+                      spec_, tokens, wgmmaBytes(tokens), packed_, weight_, finish_,
+                      clusterArgument(cluster)),
           {.minRows = small ? 1 : few + 1,
            .maxRows = small ? std::min(few, form_.maxRows) : form_.maxRows,
            .threads = 384,
-           .blocks = panelTiles,
+           .blocks = ceilDiv(panelTiles, cluster) * cluster,
            .rowsPerBlock = tokens,
            .dynamicSharedBytes = wgmmaBytes(tokens),
            .where = Launch::kWithWgmma,
-           .blocksPerProcessor = 1});
+           .blocksPerProcessor = 1,
+           .clusterBlocks = cluster});
     }
   }
 

@@ -136,6 +136,10 @@ constexpr int64_t kHopperProcessors = 132;
 constexpr int64_t wgmmaBytes(int64_t tokens) {
   return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64;
 }
+/// The last template argument of a body that runs in clusters.
+inline std::string clusterArgument(int64_t blocks) {
+  return blocks > 1 ? fmt::format(", {}", blocks) : "";
+}
 /// kTensorSharedBytes.
 constexpr int64_t kTensorTileBytes = 3 * 16384;
 /// Heads that a block takes, a warp each: kHeadsPerBlock of the device sources.

@@ -64,7 +64,14 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   EXPECT_THAT(
       output.out,
       AllOf(HasSubstr("#ifdef LLMC_WGMMA\nextern \"C\" __global__ void __launch_bounds__(384, 1)"),
-            HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args")));
+            HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args"),
+            testing::Not(HasSubstr("__cluster_dims__"))));
+  const e2e::Output two = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
+                                    "cuda", "--target", "cuda:sm_90a", "--cuda-clusters", "2"});
+  EXPECT_THAT(
+      two.out,
+      AllOf(HasSubstr("__launch_bounds__(384, 1) __cluster_dims__(2, 1, 1) norm_qkv_"),
+            HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128, 2>(args")));
 }
 
 // 6104 columns are no multiple of a block's 16, so four rows of them are staged: 95.5 KB, which
@@ -192,6 +199,7 @@ struct ModelFor {
   const char* targets;
   int wgmma = 4;    // products of a prefill: qkv, o, gate and up, down
   int experts = 0;  // those of experts
+  const char* clusters = "1";
 };
 
 /// Real NVRTC: every kernel of a model for these architectures; none spills. In parts, which run at
@@ -202,7 +210,8 @@ TEST_P(CudaArchitectures, SpillNothing) {
   const e2e::ScratchDir dir;
   const e2e::Output compiled =
       e2e::run({LLMC, "compile", sourcePath(GetParam().model), "--no-weights", "--dtype", "bf16",
-                "--max-batch", "4", "--target", GetParam().targets, "-o", dir / "p.fb"});
+                "--max-batch", "16", "--target", GetParam().targets, "--cuda-clusters",
+                GetParam().clusters, "-o", dir / "p.fb"});
   if (compiled.err.find("NVRTC is not installed") != std::string::npos)
     GTEST_SKIP() << compiled.err;
   ASSERT_EQ(compiled.status, 0) << compiled.err;
@@ -251,10 +260,13 @@ INSTANTIATE_TEST_SUITE_P(
                     ModelFor{"tests/cuda/latents.json", "cuda:sm_80,cuda:sm_90a,cuda:sm_120", 11,
                              2},
                     // experts with biases and a limit, of gpt-oss' width
-                    ModelFor{"tests/gpu/experts.json", "cuda:sm_90a", 3, 2}),
+                    ModelFor{"tests/gpu/experts.json", "cuda:sm_90a", 3, 2},
+                    ModelFor{"tests/gpu/experts.json", "cuda:sm_90a", 3, 2, "2"},
+                    ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a", 4, 0, "2"}),
     [](const auto& info) {
       const std::string model = info.param.model;
       std::string name = model.substr(model.rfind('/') + 1) + '_' + info.param.targets;
+      if (*info.param.clusters != '1') name += "_clusters";
       std::replace_if(
           name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
       return name;

@@ -30,6 +30,7 @@ namespace llmc::test {
 
 struct Grid {
   unsigned x = 1, y = 1, z = 1;
+  unsigned cluster = 1;  // blocks of one
 };
 
 /// Runs kernel() as every thread of a grid.
@@ -37,7 +38,8 @@ template <class Kernel>
 void launch(Grid grid, unsigned threads, unsigned dynamic_shared_bytes, Kernel kernel) {
   const unsigned dims[3] = {grid.x, grid.y, grid.z};
   llmc_shim_run(
-      dims, threads, dynamic_shared_bytes, [](void* k) { (*static_cast<Kernel*>(k))(); }, &kernel);
+      dims, threads, dynamic_shared_bytes, [](void* k) { (*static_cast<Kernel*>(k))(); }, &kernel,
+      grid.cluster);
 }
 
 }  // namespace llmc::test

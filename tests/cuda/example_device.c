@@ -39,8 +39,9 @@ EXPORT void llmc_relayout_bf16(void) {}
 EXPORT void llmc_sample(void) {}
 
 EXPORT int llmc_shim_launch(void (*kernel)(void), const void* argument, unsigned argument_bytes,
-                            const unsigned grid[3], unsigned threads, unsigned dynamic) {
-  (void)argument_bytes, (void)threads, (void)dynamic;
+                            const unsigned grid[3], unsigned threads, unsigned dynamic,
+                            unsigned cluster) {
+  (void)argument_bytes, (void)threads, (void)dynamic, (void)cluster;
   if (kernel == llmc_sample) {
     sample(argument);
     return 0;

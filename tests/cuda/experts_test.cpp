@@ -143,7 +143,7 @@ double dot(const float* x, DType operand, const float* w, int cols) {
   return sum;
 }
 
-enum class Way { kFew, kMany, kWgmma };
+enum class Way { kFew, kMany, kWgmma, kClusters };
 
 /// The expert of a row's slot: most choose few of them, in no order, and the last never.
 template <int kExperts>
@@ -151,14 +151,15 @@ int fewOfThem(int row, int slot) {
   return (row % 3 + 5 * slot) % (kExperts - 1);
 }
 
-/// The product of sorted rows, 16 bits, as many: on wgmma by `blocks` blocks, where it takes K.
+/// The product of sorted rows, 16 bits, as many: on wgmma by `blocks` blocks, an even number, where
+/// it takes K.
 template <class P, class Rows, class Routed, class Finish>
 void multiplySorted(Way way, unsigned blocks, const TestStep& step, const float* x, Routed routed,
                     const int* sorted, const void* weight, const Finish& finish) {
   constexpr int kExperts = Routed::kExperts;
   const auto rows = static_cast<unsigned>(step.pos.size());
   if constexpr (P::kCols % 64 == 0) {
-    if (way == Way::kWgmma) {
+    if (way == Way::kWgmma || way == Way::kClusters) {
       typedef ProductOnWgmma<P, 256, int> W;
       const size_t bytes = (rows * Routed::kTopK / 64 + kExperts + 1) * size_t{64} * P::kCols *
                            2;  // EmitExperts.cpp
@@ -166,9 +167,15 @@ void multiplySorted(Way way, unsigned blocks, const TestStep& step, const float*
       std::fill_n(packed.data(), bytes, uint8_t{0xff});
       launch({2 * Routed::kTopK, (rows + 15) / 16}, 256, 0,
              [&] { packExperts<P, Rows>(step.args, x, routed, sorted, packed.data()); });
-      launch({blocks}, W::kThreads, W::kSharedBytes, [&] {
-        expertsOnWgmma<P, kExperts>(step.args, sorted, packed.data(), weight, finish);
-      });
+      const auto multiply = [&]<unsigned kCluster>() {
+        launch({blocks, 1, 1, kCluster}, W::kThreads, W::kSharedBytes, [&] {
+          expertsOnWgmma<P, kExperts, kCluster>(step.args, sorted, packed.data(), weight, finish);
+        });
+      };
+      if (way == Way::kWgmma)
+        multiply.template operator()<1>();
+      else
+        multiply.template operator()<2>();
       return;
     }
   }
@@ -251,19 +258,23 @@ void expectExperts(int rows, Way way, bool biases, Choose expert_of) {
             step.args, g.floats(), sorted.data(), down.all.data(), finish_entry);
       });
     } else {
-      // Fewer blocks than tiles, and more: the bits are the same.
-      const size_t all = n * kGluStride;
+      // Fewer blocks than tiles, and more, in clusters or alone: the bits are the same.
+      std::vector<std::pair<Way, unsigned>> ways = {{way, 4}, {way, 40}};
+      if (way == Way::kWgmma) ways.insert(ways.end(), {{Way::kClusters, 4}, {Way::kClusters, 40}});
       std::vector<float> first;
-      for (const unsigned blocks : {3u, 40u}) {
-        multiplySorted<Glu, GluRows>(way, blocks, step, x.data(), routed, sorted.data(),
+      for (const auto& [each_way, blocks] : ways) {
+        std::fill_n(g.floats(), n * kGluStride, NAN);
+        std::fill(products.begin(), products.end(), NAN);
+        multiplySorted<Glu, GluRows>(each_way, blocks, step, x.data(), routed, sorted.data(),
                                      glu.all.data(), finish);
-        multiplySorted<Down, DownRows>(way, blocks, step, g.floats(), routed, sorted.data(),
+        multiplySorted<Down, DownRows>(each_way, blocks, step, g.floats(), routed, sorted.data(),
                                        down.all.data(), finish_entry);
-        first.insert(first.end(), g.floats(), g.floats() + all);
-        first.insert(first.end(), products.begin(), products.end());
+        std::vector<float> both(g.floats(), g.floats() + n * kGluStride);
+        both.insert(both.end(), products.begin(), products.end());
+        if (first.empty()) first = both;
+        EXPECT_EQ(std::memcmp(first.data(), both.data(), first.size() * 4), 0)
+            << "it shows: way " << static_cast<int>(each_way) << ", " << blocks << " blocks";
       }
-      const size_t half = first.size() / 2;
-      EXPECT_EQ(std::memcmp(first.data(), first.data() + half, half * 4), 0) << "the grid shows";
     }
     launch({1, height}, 64, 0, [&] {
       combineExperts<kHidden, kHidden>(step.args, routed, products.data(), bias, y.floats());

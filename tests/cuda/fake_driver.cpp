@@ -59,7 +59,8 @@ bool isNamed(const char* variable, const std::string& kernel) {
   return text && kernel.find(text) != std::string::npos;
 }
 
-using Launch = int (*)(void (*)(), const void*, unsigned, const unsigned*, unsigned, unsigned);
+using Launch = int (*)(void (*)(), const void*, unsigned, const unsigned*, unsigned, unsigned,
+                       unsigned);
 
 struct Module {
   void* library = nullptr;
@@ -72,6 +73,7 @@ struct Function {
   unsigned argument_bytes = 0;
   int most_dynamic = (48 << 10) - kStaticShared;  // unless the program asks for more
   unsigned most_threads = 1024;
+  unsigned cluster = 1;  // blocks of one
 };
 struct Event {
   double ms = -1;       // when it was reached
@@ -166,13 +168,15 @@ int runNode(const Node& node) {
   clock_ms += 1e-3 * node.grid[0] * node.grid[1] * node.grid[2];
   if (++launches == setting("FAIL_LAUNCH", 0)) return kLaunchFailed;
   if (node.grid[0] == 0 || node.grid[1] == 0 || node.grid[2] == 0 || node.grid[1] > 65535 ||
-      node.grid[2] > 65535 || node.threads == 0 || node.threads > node.function->most_threads ||
+      node.grid[2] > 65535 || node.grid[0] % node.function->cluster != 0 || node.threads == 0 ||
+      node.threads > node.function->most_threads ||
       static_cast<int>(node.dynamic) > node.function->most_dynamic)
     return kInvalidValue;
   if (isNamed("LLMC_FAKE_CUDA_SKIP", node.function->name)) return 0;
   while (isNamed("LLMC_FAKE_CUDA_HANG", node.function->name)) pause();
   return node.function->launch(node.function->kernel, node.argument.data(),
-                               node.function->argument_bytes, node.grid, node.threads, node.dynamic)
+                               node.function->argument_bytes, node.grid, node.threads, node.dynamic,
+                               node.function->cluster)
              ? kInvalidValue
              : 0;
 }
@@ -307,6 +311,8 @@ int cuModuleGetFunction(void** out, void* module, const char* name) {
                                                                         : 0];
   const auto* threads = static_cast<const unsigned*>(dlsym(library, (f.name + "_threads").c_str()));
   if (threads) f.most_threads = *threads;
+  const auto* cluster = static_cast<const unsigned*>(dlsym(library, (f.name + "_cluster").c_str()));
+  if (cluster) f.cluster = *cluster;
   *out = &f;
   return f.launch ? 0 : kNotFound;
 }

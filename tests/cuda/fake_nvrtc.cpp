@@ -42,22 +42,28 @@ int runCompiler(const std::vector<std::string>& args, const std::string& log) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-/// body(name, most threads) for each kernel.
+/// body(name, most threads, blocks of a cluster) for each kernel.
 template <class Body>
 void forKernels(const std::string& source, Body body) {
-  const std::string marker = "extern \"C\" __global__ void __launch_bounds__(";
+  const std::string marker = "extern \"C\" __global__ void __launch_bounds__(",
+                    clusters = "__cluster_dims__(";
   for (size_t at = 0; (at = source.find(marker, at)) != std::string::npos;) {
     at += marker.size();
     const int threads = std::atoi(source.c_str() + at);
+    int cluster = 1;
     at = source.find(") ", at) + 2;
-    body(source.substr(at, source.find('(', at) - at), threads);
+    if (source.compare(at, clusters.size(), clusters) == 0) {
+      cluster = std::atoi(source.c_str() + at + clusters.size());
+      at = source.find(") ", at) + 2;
+    }
+    body(source.substr(at, source.find('(', at) - at), threads, cluster);
   }
 }
 
 // What ptxas would say of each kernel.
 std::string resourceLog(const std::string& source) {
   std::string log;
-  forKernels(source, [&](const std::string& name, int) {
+  forKernels(source, [&](const std::string& name, int, int) {
     log +=
         "ptxas info    : Compiling entry function '" + name +
         "' for 'sm_80'\nptxas info    : Function properties for " + name +
@@ -110,9 +116,10 @@ int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
   const std::string base = dir, unit = base + "/unit.cpp";
   std::ofstream(base + "/kernels.cu") << program.source;
   std::string bounds;  // for the fake driver
-  forKernels(program.source, [&](const std::string& name, int threads) {
-    bounds +=
-        "extern \"C\" const unsigned " + name + "_threads = " + std::to_string(threads) + ";\n";
+  forKernels(program.source, [&](const std::string& name, int threads, int cluster) {
+    const std::string constant = "extern \"C\" const unsigned " + name;
+    bounds += constant + "_threads = " + std::to_string(threads) + ";\n" + constant +
+              "_cluster = " + std::to_string(cluster) + ";\n";
   });
   std::ofstream(unit) << "#include \"" SHIM_DIR
                          "/shim.h\"\n#include \"kernels.cu\"\n#include \"" SHIM_DIR

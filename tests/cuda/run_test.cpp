@@ -341,32 +341,39 @@ TEST(CudaRun, LaunchesAsTheDeviceSays) {
   }
 }
 
-// Experts of as many rows as a prompt brings them, on wgmma and on mma.sync: both add up k in
-// ascending order under the shim, so a model's logits are the same.
-TEST(CudaRun, ExpertsOnWgmmaSayWhatMmaSyncSays) {
-  const std::string plan =
-      fakePlan(sourcePath("tests/cuda/experts.json"),
-               {"--target", "cuda:sm_80,cuda:sm_90a", "--no-weights", "--dtype", "bf16"});
+/// A prompt of 90 tokens through a plan of tests/cuda/experts.json: its logits, once each kernel of
+/// the experts was launched whose name ends so.
+nlohmann::json runExperts(const std::string& plan, const std::string& capability,
+                          const std::string& suffix) {
   const e2e::ScratchDir dir;
+  const std::string log = dir / "log";
   Ids prompt;
   for (int i = 0; i < 90; ++i) prompt.push_back(3 + i * 7919 % 497);
-  std::map<std::string, nlohmann::json> of;
-  for (const std::string capability : {"80", "90"}) {
-    const std::string log = dir / capability;
-    of[capability] =
-        runOnFake(plan,
-                  {"--prompt-ids", joined(prompt), "-n", "2", "--ignore-eos", "--top-logits", "8",
-                   "--synthetic-weights"},
-                  {"LLMC_FAKE_CUDA_CAPABILITY=" + capability, "LLMC_FAKE_CUDA_LOG=" + log});
-    ASSERT_TRUE(of[capability].is_object());
-    const std::string lines = e2e::readFile(log);
-    for (const std::string op : {"expert_glu_256x192", "expert_down_192x128"})
-      EXPECT_NE(lines.find(op + "_bf16_prefill_" +
-                           (capability == "90" ? "wgmma programmatic\n" : "mma\n")),
-                std::string::npos)
-          << lines.substr(0, 4000);
-  }
-  EXPECT_EQ(of["80"]["steps"], of["90"]["steps"]);
+  const auto result =
+      runOnFake(plan,
+                {"--prompt-ids", joined(prompt), "-n", "2", "--ignore-eos", "--top-logits", "8",
+                 "--synthetic-weights"},
+                {"LLMC_FAKE_CUDA_CAPABILITY=" + capability, "LLMC_FAKE_CUDA_LOG=" + log});
+  const std::string lines = e2e::readFile(log);
+  for (const std::string op : {"expert_glu_256x192", "expert_down_192x128"})
+    EXPECT_NE(lines.find(op + "_bf16_prefill_" + suffix + '\n'), std::string::npos)
+        << lines.substr(0, 4000);
+  return result.is_object() ? result["steps"] : nlohmann::json();
+}
+
+// Experts of as many rows as a prompt brings them, on wgmma and on mma.sync: both add up k in
+// ascending order under the shim, so a model's logits are the same. So are those of clusters, on
+// any GPU: only who copies differs.
+TEST(CudaRun, ExpertsOnWgmmaSayWhatMmaSyncSays) {
+  const std::string model = sourcePath("tests/cuda/experts.json");
+  const std::string plan =
+      fakePlan(model, {"--target", "cuda:sm_80,cuda:sm_90a", "--no-weights", "--dtype", "bf16"});
+  const std::string clusters = fakePlan(model, {"--target", "cuda:sm_90a", "--no-weights",
+                                                "--dtype", "bf16", "--cuda-clusters", "2"});
+  const auto mma = runExperts(plan, "80", "mma");
+  EXPECT_TRUE(mma.is_array());
+  EXPECT_EQ(mma, runExperts(plan, "90", "wgmma programmatic"));
+  EXPECT_EQ(mma, runExperts(clusters, "90", "wgmma programmatic"));
 }
 
 // PTX on a GPU that came later. Nobody has told how much shared memory its kernels declare, and

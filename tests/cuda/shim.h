@@ -1,11 +1,13 @@
 // The CUDA execution model on a CPU, for generated kernels: compiled before their text (-include),
 // in one shared object with them, which then exports llmc_shim_launch(). Blocks run one after the
-// other, a block's threads as fibers: shared memory, barriers, shuffles, cp.async and mma.sync have
-// the meaning they have on a GPU. What a GPU leaves undefined is made to show: data of a cp.async
-// that was not waited for is NaN, a barrier or shuffle that not all threads reach ends the process,
-// and who comes first is drawn anew: the blocks of a grid, the warps of a block from one barrier to
-// the next, and the lanes of a warp. It cannot show weak memory order, nor two blocks that run at
-// once.
+// other, those of a cluster in turns, a block's threads as fibers: shared memory, barriers,
+// shuffles, cp.async and mma.sync have the meaning they have on a GPU. What a GPU leaves undefined
+// is made to show: data of a cp.async that was not waited for is NaN, a barrier or shuffle that not
+// all threads reach ends the process, as does reaching into a block that has ended, and who comes
+// first is drawn anew: the blocks of a grid and of a cluster, the warps of a block from one barrier
+// to the next, and the lanes of a warp. It cannot show weak memory order, nor two blocks that run
+// at once, but for a cluster's. These have dynamic shared memory of their own, but the same
+// __shared__ variables.
 //
 // LLMC_SHIM_ORDER=SEED: other orders (default 1); 0: all in ascending order.
 // LLMC_SHIM_SITES=FILE: a line "FILE:LINE KIND" for each barrier and wait that was reached.
@@ -21,6 +23,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <set>
 #include <source_location>
 #include <string>
@@ -35,6 +38,7 @@
 #define __shared__ static
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 
 struct uint4 {
   unsigned x, y, z, w;
@@ -91,6 +95,7 @@ struct Fiber {
   uint32_t operands[2][6] = {};  // of an mma
   unsigned exchanges = 0;
   bool waited = false;                     // for the kernels before this one
+  unsigned cluster_phase = 0;              // of the cluster's barrier, which it arrived at last
   std::vector<std::vector<Copy>> copies;   // committed groups, then the open one
   std::vector<std::vector<Wgmma>> wgmmas;  // the same
 };
@@ -147,9 +152,35 @@ inline bool skipped(const std::source_location& at, const char* kind) {
 }
 using Place = std::source_location;
 
+/// Dynamic shared memory. It begins as far behind a multiple of 1024 in every block, as on a GPU,
+/// and with no more than the 16 bytes' alignment that kernels may assume.
+class DynamicShared {
+ public:
+  /// NaN, as nothing has written it.
+  void renew(size_t bytes) {
+    if (!memory_ || bytes != size_) {
+      void* memory = nullptr;
+      if (posix_memalign(&memory, 1024, kOffset + bytes) != 0) std::abort();
+      memory_.reset(static_cast<unsigned char*>(memory));
+      size_ = bytes;
+    }
+    std::memset(data(), 0xff, size_);
+  }
+  unsigned char* data() const { return memory_.get() + kOffset; }
+  size_t size() const { return size_; }
+
+ private:
+  static constexpr size_t kOffset = 16;
+  struct Free {
+    void operator()(unsigned char* p) const { std::free(p); }
+  };
+  std::unique_ptr<unsigned char, Free> memory_;
+  size_t size_ = 0;
+};
+
 struct Block {
   std::vector<Fiber> fibers;
-  std::vector<unsigned char> dynamic_shared;
+  DynamicShared dynamic_shared;
   void* scheduler = nullptr;
   unsigned current = 0, threads = 0;
   void (*run)(void*) = nullptr;
@@ -157,9 +188,21 @@ struct Block {
   ShimDim block_index, grid;
   std::vector<BulkCopy> bulk_copies;  // under way
   bool progress = false;              // since the last look
+  unsigned multipliers = 0;           // how often one has come to syncMultipliers()
+  unsigned rank = 0;                  // in its cluster
+  bool ended = false;
 };
-inline Block block;
-inline Order block_order, warp_order, lane_order;
+inline Block block;  // whose turn it is
+inline Order block_order, cluster_order, warp_order, lane_order;
+
+constexpr unsigned kMostCluster = 2;
+/// Blocks that run in turns: `block` and, of two, the other.
+struct Cluster {
+  unsigned size = 1;
+  Block other;
+  unsigned phase = 0;  // of its barrier: how many have ended
+};
+inline Cluster cluster;
 
 // Saves the callee-saved registers and the stack pointer of one fiber and takes up another's.
 extern "C" void llmc_shim_switch(void** save, void* load);
@@ -223,6 +266,7 @@ inline void prepare(Fiber& f) {
   f.stack_pointer = top;
   f.state = State::kReady;
   f.waited = false;
+  f.cluster_phase = 0;
   f.copies.assign(1, {});
   f.wgmmas.assign(1, {});
 }
@@ -256,25 +300,48 @@ inline void runWarp(unsigned first, unsigned last) {
   }
 }
 
-inline void runBlock() {
-  for (unsigned i = 0; i < block.threads; ++i) prepare(block.fibers[i]);
+/// Lets every warp of the block go on, once.
+inline void advanceBlock() {
+  unsigned done = 0, waiting = 0;
+  for (const unsigned warp : warp_order.of((block.threads + 31) / 32))
+    runWarp(warp * 32, std::min(warp * 32 + 32, block.threads));
+  for (unsigned i = 0; i < block.threads; ++i) {
+    done += block.fibers[i].state == State::kDone;
+    waiting += block.fibers[i].state == State::kBlockBarrier;
+  }
+  block.ended = done == block.threads;
+  if (block.ended && !block.bulk_copies.empty())
+    fail("a block ends while copies to it are under way");
+  // As on a GPU, threads that have ended count as arrived.
+  if (block.ended || done + waiting != block.threads) return;
+  for (unsigned i = 0; i < block.threads; ++i)
+    if (block.fibers[i].state == State::kBlockBarrier) block.fibers[i].state = State::kReady;
+  block.progress = true;
+}
+
+/// The cluster's next block, in any order: all of them come round.
+inline void nextOfCluster() {
+  if (cluster.size > 1) std::swap(block, cluster.other);
+}
+
+/// Runs a cluster's blocks: one, or two in turns. One of two may have several turns on end.
+inline void runCluster() {
+  cluster.phase = 0;
+  for (unsigned n = 0; n < cluster.size; ++n, nextOfCluster())
+    for (unsigned i = 0; i < block.threads; ++i) prepare(block.fibers[i]);
+  constexpr unsigned kTurns = 4;
   for (;;) {
-    unsigned done = 0, waiting = 0;
-    block.progress = false;
-    for (const unsigned warp : warp_order.of((block.threads + 31) / 32))
-      runWarp(warp * 32, std::min(warp * 32 + 32, block.threads));
-    for (unsigned i = 0; i < block.threads; ++i) {
-      done += block.fibers[i].state == State::kDone;
-      waiting += block.fibers[i].state == State::kBlockBarrier;
+    bool progress = false, ended = true;
+    for (const unsigned turn : cluster_order.of(cluster.size * (cluster.size > 1 ? kTurns : 1))) {
+      if (block.rank != turn % cluster.size) nextOfCluster();
+      if (block.ended) continue;
+      block.progress = false;
+      advanceBlock();
+      progress |= block.progress;
+      ended &= block.ended;
     }
-    if (done == block.threads) return;
-    // As on a GPU, threads that have ended count as arrived.
-    if (done + waiting != block.threads) {
-      if (!block.progress) fail("deadlock");
-      continue;
-    }
-    for (unsigned i = 0; i < block.threads; ++i)
-      if (block.fibers[i].state == State::kBlockBarrier) block.fibers[i].state = State::kReady;
+    if (ended) return;
+    if (!progress) fail("deadlock");
   }
 }
 
@@ -336,49 +403,6 @@ void mma(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1, Decode decode)
   for (unsigned i = 0; i < 4; ++i)
     for (unsigned k = 0; k < 16; ++k)
       d[i] = std::fma(element(g + i / 2 * 8, k, false), element(2 * c + i % 2, k, true), d[i]);
-}
-
-inline void endPhase(Barrier& b) {
-  if (b.pending != 0 || b.bytes != 0) return;
-  b.pending = b.arrivals;
-  b.phase ^= 1;
-}
-
-/// A warp's part of the oldest group of products: 16 rows each. The tile is read only now: whoever
-/// overwrites it before it is waited for is found out.
-inline void finishWgmmas() {
-  warpBarrier(~0u);
-  const unsigned g = lane() / 4, c = lane() % 4;
-  unsigned char* const shared = block.dynamic_shared.data();
-  const auto base = reinterpret_cast<uintptr_t>(shared);
-  const std::vector<Wgmma>& mine = self().wgmmas.front();
-  for (size_t i = 0; i < mine.size(); ++i) {
-    const uint64_t b = mine[i].b;
-    if (b >> 62 != 1 || (b >> 32 & 0x3fff) != 64)
-      fail("not an operand in rows of 128 bytes, swizzled");
-    const uintptr_t start = base + ((((b & 0x3fff) << 4) - base) & 0x3ffff);
-    for (int n = 0; n < mine[i].columns; ++n) {
-      if (static_cast<unsigned>(n % 8 / 2) != c) continue;
-      for (unsigned half = 0; half < 2; ++half) {
-        float& sum = mine[i].sums[n / 8 * 4 + half * 2 + n % 2];
-        for (unsigned k = 0; k < 16; ++k) {
-          const Wgmma& of_row = peer(g * 4 + k % 8 / 2).wgmmas.front()[i];
-          const uint32_t words[4] = {of_row.a.x, of_row.a.y, of_row.a.z, of_row.a.w};
-          const auto x = static_cast<uint16_t>(words[half + 2 * (k / 8)] >> (k % 2 * 16));
-          uintptr_t at = start + static_cast<unsigned>(n) / 8 * 1024 +
-                         static_cast<unsigned>(n) % 8 * 128 + k * 2;
-          at ^= (at >> 7 & 7) << 4;
-          uint16_t y;
-          if (at < base || at + 2 > base + block.dynamic_shared.size())
-            fail("a product reads outside shared memory");
-          std::memcpy(&y, reinterpret_cast<const void*>(at), 2);
-          sum = std::fma(mine[i].decode(x), mine[i].decode(y), sum);
-        }
-      }
-    }
-  }
-  warpBarrier(~0u);
-  self().wgmmas.erase(self().wgmmas.begin());
 }
 
 }  // namespace shim
@@ -498,79 +522,6 @@ inline void loadTransposed(unsigned (&v)[4], const void* row) {
     }
   }
 }
-inline unsigned sharedAddress(const void* p) {
-  return static_cast<unsigned>(reinterpret_cast<uintptr_t>(p));
-}
-inline void barrierInit(unsigned long long* barrier, int arrivals) {
-  shim::Barrier b{static_cast<uint16_t>(arrivals), static_cast<uint16_t>(arrivals), 0, 0};
-  std::memcpy(barrier, &b, sizeof b);
-}
-inline void barrierFence() {}
-inline void barrierArrive(unsigned long long* barrier, shim::Place at = shim::Place::current()) {
-  if (shim::skipped(at, "arrive")) return;
-  auto& b = *reinterpret_cast<shim::Barrier*>(barrier);
-  if (b.pending == 0) shim::fail("more threads arrive at a barrier than it counts");
-  --b.pending;
-  shim::endPhase(b);
-}
-inline void barrierExpect(unsigned long long* barrier, int bytes) {
-  reinterpret_cast<shim::Barrier*>(barrier)->bytes += bytes;
-  barrierArrive(barrier);
-}
-inline void bulkCopy(void* to, const void* from, int bytes, unsigned long long* barrier) {
-  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0 ||
-      bytes % 16 != 0)
-    shim::fail("a bulk copy is not aligned");
-  std::memset(to, 0xff, static_cast<size_t>(bytes));  // NaN until it is waited for
-  shim::block.bulk_copies.push_back({to, from, bytes, reinterpret_cast<shim::Barrier*>(barrier)});
-}
-/// Copies arrive when someone waits for them.
-inline void barrierWait(unsigned long long* barrier, int parity,
-                        shim::Place at = shim::Place::current()) {
-  if (shim::skipped(at, "phase")) return;
-  auto& b = *reinterpret_cast<shim::Barrier*>(barrier);
-  while (static_cast<int>(b.phase) == parity) {
-    auto& copies = shim::block.bulk_copies;
-    for (size_t i = 0; i < copies.size();) {
-      if (copies[i].barrier != &b) {
-        ++i;
-        continue;
-      }
-      std::memcpy(copies[i].to, copies[i].from, static_cast<size_t>(copies[i].bytes));
-      b.bytes -= copies[i].bytes;
-      copies.erase(copies.begin() + static_cast<std::ptrdiff_t>(i));
-      shim::block.progress = true;
-    }
-    shim::endPhase(b);
-    if (static_cast<int>(b.phase) == parity) shim::yield(shim::State::kSpin);
-  }
-  shim::block.progress = true;  // also of a thread that waits again before it is looked at
-}
-/// The threads that copy end without it, and count as arrived.
-inline void syncMultipliers(shim::Place at = shim::Place::current()) {
-  if (!shim::skipped(at, "block")) shim::yield(shim::State::kBlockBarrier);
-}
-template <int>
-void takeRegisters() {}
-template <int>
-void giveRegisters() {}
-inline void wgmmaFence() {}
-inline void wgmmaCommit() { shim::self().wgmmas.emplace_back(); }
-template <int N>
-void wgmmaWait(shim::Place at = shim::Place::current()) {
-  if (shim::skipped(at, "products")) return;
-  while (shim::self().wgmmas.size() > N + 1) shim::finishWgmmas();
-}
-template <int kSums>
-void wgmmaKeep(float (&)[kSums]) {}
-struct BF16;
-template <class T, int kSums>
-void wgmma(T, float (&d)[kSums], const uint4& a, unsigned long long b) {
-  const bool bf16 = std::is_same_v<T, BF16>;
-  shim::self().wgmmas.back().push_back(
-      {bf16 ? +[](uint16_t v) { return shim::bitsToFloat(uint32_t{v} << 16); } : shim::halfToFloat,
-       d, 2 * kSums, a, b});
-}
 inline unsigned countArrival(unsigned* counter) { return (*counter)++; }
 inline float loadFresh(const float* p) { return *p; }
 template <class T>
@@ -581,20 +532,30 @@ inline void fenceForHost() {}
 inline void waitForEarlierKernels() { shim::self().waited = true; }
 inline void letNextKernelBegin() {}
 
-/// Runs run(argument) as every thread of a grid.
+#include "shim_hopper.h"  // beside this one: the tests' NVRTC has no path to the sources
+
+/// Runs run(argument) as every thread of a grid, whose x is a multiple of `cluster`, the blocks of
+/// one.
 extern "C" inline void llmc_shim_run(const unsigned grid[3], unsigned threads,
                                      unsigned dynamic_shared_bytes, void (*run)(void*),
-                                     void* argument) {
-  shim::Block& b = shim::block;
-  if (b.fibers.size() < threads) b.fibers.resize(threads);
-  b.threads = threads;
-  b.run = run;
-  b.argument = argument;
-  b.grid = {grid[0], grid[1], grid[2]};
-  for (const unsigned i : shim::block_order.of(grid[0] * grid[1] * grid[2])) {
-    // Aligned by the allocator to 16, as kernels may assume; NaN, as nothing has written it.
-    b.dynamic_shared.assign(dynamic_shared_bytes, 0xff);
-    b.block_index = {i % grid[0], i / grid[0] % grid[1], i / grid[0] / grid[1]};
-    shim::runBlock();
+                                     void* argument, unsigned cluster) {
+  if (cluster > shim::kMostCluster || grid[0] % cluster != 0) shim::fail("no whole clusters");
+  shim::cluster.size = cluster;
+  for (const unsigned c : shim::block_order.of(grid[0] * grid[1] * grid[2] / cluster)) {
+    for (unsigned rank = 0; rank < cluster; ++rank, shim::nextOfCluster()) {
+      shim::Block& b = shim::block;
+      if (b.fibers.size() < threads) b.fibers.resize(threads);
+      b.threads = threads;
+      b.run = run;
+      b.argument = argument;
+      b.grid = {grid[0], grid[1], grid[2]};
+      b.dynamic_shared.renew(dynamic_shared_bytes);
+      const unsigned i = c * cluster + rank;
+      b.block_index = {i % grid[0], i / grid[0] % grid[1], i / grid[0] / grid[1]};
+      b.multipliers = 0;
+      b.rank = rank;
+      b.ended = false;
+    }
+    shim::runCluster();
   }
 }

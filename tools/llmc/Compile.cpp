@@ -282,7 +282,8 @@ class Compilation {
       return ours ? llmrt::internalError("generating CUDA code: " + message)
                   : llmrt::unsupported("--target cuda: " + message);
     };
-    auto source = cuda::emitCuda(model(), {.panelsPerBlock = options_.cudaPanels});
+    auto source = cuda::emitCuda(
+        model(), {.panelsPerBlock = options_.cudaPanels, .clusterBlocks = options_.cudaClusters});
     if (!source) return failure(source.takeError(), false);
     if (options_.emit == Emit::kCuda) {
       text = std::move(source->text);

@@ -79,6 +79,7 @@ std::string commandText(const Flags& f) {
   flag("--prefill-chunk", std::to_string(o.prefillChunk));
   if (o.verifyRows) flag("--verify", std::to_string(o.verifyRows));
   if (o.cudaPanels) flag("--cuda-panels", std::to_string(o.cudaPanels));
+  if (o.cudaClusters > 1) flag("--cuda-clusters", std::to_string(o.cudaClusters));
   if (!f.disable_passes.empty()) flag("--disable-pass", f.disable_passes);
   return command;
 }
@@ -228,6 +229,10 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   sub->add_option("--cuda-panels", o.cudaPanels,
                   "CUDA, few rows: panels of 16 outputs a block makes (default: by their number)")
       ->check(CLI::Range(int64_t{1}, int64_t{64}));
+  sub->add_option("--cuda-clusters", o.cudaClusters,
+                  "CUDA, sm_90a, many rows: blocks that share the rows they read, 1 or 2 (default: "
+                  "1; 2 has not been measured)")
+      ->check(CLI::Range(int64_t{1}, int64_t{2}));
   sub->add_flag("--dump-ir{all}", o.dumpIr,
                 "Print the IR to standard error after the pass named by --dump-ir=PASS, or after "
                 "every pass")

@@ -43,12 +43,13 @@ DEVICE void packExperts(const Args& a, const float* x, Routed route, const int* 
                       static_cast<int>(blockIdx.x) % parts, parts, nullptr, 0, packed, nullptr);
 }
 
-/// Tiles of all experts; a block takes every gridDim.x-th. Those of an expert are neighbours, and
-/// among them those that share weights, so weights are read once.
-template <class P, int kTokens, int kExperts, class Finish>
+/// Tiles of all experts; a block takes every gridDim.x-th, a cluster's blocks neighbouring ones of
+/// the same rows. Those of an expert are neighbours, and among them those that share weights, so
+/// weights are read once.
+template <class P, int kTokens, int kExperts, class Finish, int kCluster>
 struct ExpertTiles {
   static constexpr bool kMany = true;
-  static constexpr int kPanelTiles = ceilDiv(P::kPanels, 8);
+  static constexpr int kPanelTiles = ceilDiv(P::kPanels, 8 * kCluster);  // of a cluster
   const int* begins;
   const u8* packed;
   const u8* weight;
@@ -69,7 +70,8 @@ struct ExpertTiles {
     }
   }
   DEVICE bool tile(int n, WgmmaTile* to) const {
-    const int tile = static_cast<int>(blockIdx.x) + n * static_cast<int>(gridDim.x),
+    const int tile = static_cast<int>(blockIdx.x / kCluster) +
+                     n * static_cast<int>(gridDim.x / kCluster),
               row_tile = tile / kPanelTiles;
     if (row_tile >= ends[kExperts - 1]) return false;
     // The first whose end is behind it: one of `left` from `e` on.
@@ -80,7 +82,7 @@ struct ExpertTiles {
               in_expert = tile - before * kPanelTiles;
     to->weight = weight + static_cast<i64>(e) * P::kPanels * P::kBlocks * 512;
     to->packed = packed + static_cast<i64>(firstTileOf(begins, e)) * (P::kCols * 64 * 2);
-    to->first_panel = in_expert / own * 8;
+    to->first_panel = (in_expert / own * kCluster + static_cast<int>(blockIdx.x % kCluster)) * 8;
     to->first_row = in_expert % own * kTokens;
     to->rows = begins[e + 1] - begins[e];
     to->group = e;
@@ -97,12 +99,12 @@ struct ExpertTiles {
   }
 };
 
-/// `packed`: packExperts' tiles. Any number of blocks. P: of one expert.
-template <class P, int kExperts, class Finish>
+/// `packed`: packExperts' tiles. Any number of clusters. P: of one expert.
+template <class P, int kExperts, int kCluster = 1, class Finish>
 DEVICE void expertsOnWgmma(const Args& a, const int* begins, const u8* packed, const void* weight,
                            Finish finish) {
-  typedef ExpertTiles<P, 256, kExperts, Finish> Tiles;
-  ProductOnWgmma<P, 256, Tiles>::run(
+  typedef ExpertTiles<P, 256, kExperts, Finish, kCluster> Tiles;
+  ProductOnWgmma<P, 256, Tiles, kCluster>::run(
       a, Tiles{begins, packed, static_cast<const u8*>(weight), finish, nullptr});
 }
 

@@ -1,6 +1,7 @@
 // What Hopper's chips (sm_90a) alone have: copies of whole blocks of bytes that a barrier in shared
-// memory waits for, and products of a warpgroup, whose operand B is read from shared memory. Each
-// instruction is a named function, as in the prelude; tests/cuda/shim.h has their twins.
+// memory waits for, clusters of blocks that reach into each other's, and products of a warpgroup,
+// whose operand B is read from shared memory. Each instruction is a named function, as in the
+// prelude; tests/cuda/shim.h has their twins.
 
 #ifdef LLMC_WGMMA  // the target is sm_90a
 #ifndef LLMC_CUDA_SHIM
@@ -25,6 +26,16 @@ DEVICE void barrierExpect(u64* barrier, int bytes) {
       "r"(bytes)
       : "memory");
 }
+/// Arrives at the barrier that lies where this one does in the cluster's block `rank`. What the
+/// thread has read is behind it; of what it wrote nothing is promised: with .release.cluster, which
+/// would, ptxas has every arrival wait for all memory of the GPU.
+DEVICE void barrierArriveAt(u64* barrier, int rank) {
+  asm volatile(
+      "{\n.reg .u32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(sharedAddress(barrier)),
+      "r"(rank)
+      : "memory");
+}
 /// Waits until a phase of this parity has ended; of parity 1 one has, before the first. A try gives
 /// up after about a microsecond; four million in vain, some seconds at most, are a bug. A kernel
 /// that fails says so; one that waits on keeps the GPU from whoever comes next. In one piece: with
@@ -46,6 +57,23 @@ DEVICE void bulkCopy(void* shared, const void* global, int bytes, u64* barrier) 
           "r"(sharedAddress(shared)),
       "l"(global), "r"(bytes), "r"(sharedAddress(barrier))
       : "memory");
+}
+/// The same to this place in the shared memory of each of the cluster's kBlocks; the barrier that
+/// lies where this one does in each waits for the copy there.
+template <int kBlocks>
+DEVICE void bulkCopyToAll(void* shared, const void* global, int bytes, u64* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+      "[%0], [%1], %2, [%3], %4;" ::"r"(sharedAddress(shared)),
+      "l"(global), "r"(bytes), "r"(sharedAddress(barrier)),
+      "h"(static_cast<unsigned short>((1 << kBlocks) - 1))
+      : "memory");
+}
+/// A barrier of all threads of a cluster's blocks, behind barrierFence(): before it none may reach
+/// into another block, which may not have begun. It orders no other memory.
+DEVICE void syncCluster() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
 }
 
 /// A barrier of the 256 threads that multiply.

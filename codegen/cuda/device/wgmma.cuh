@@ -2,9 +2,14 @@
 // registers: their fragments are those that decoding reads, so they lie on the device once. Rows
 // are operand B, tiles in shared memory that packRows has swizzled.
 //
+// Blocks of a cluster make neighbouring outputs of the same rows: each copies a part of these, to
+// all of them, so that the L2 is asked once.
+//
 // Tiles is told about by
 //   void begin(step)           once earlier kernels have ended, before the block's first barrier
-//   bool tile(n, &tile)        tile n of the block, in every thread; false: it has no more
+//   bool tile(n, &tile)        tile n of the block, in every thread; false: it has no more. Those
+//                              of a cluster's blocks differ in first_panel alone, which may be one
+//                              that there is not
 //   kMany                      whether a block may have more than one, of fewer rows than kTokens
 // and, of one: load() and store() as a finish has them (linear.cuh); of many:
 //   int know(tile, row)        what the finish wants to know of a row
@@ -23,8 +28,8 @@ struct WgmmaTile {
 /// ask for twelve pieces than the others to multiply them. Of the others each has 64 outputs, whose
 /// sums its threads keep in registers. The order of sums is k's, sixteen at a time; inside sixteen
 /// it is the hardware's, of which nothing is known. Of a block with several tiles the copies of the
-/// next one are on their way while a tile is finished.
-template <class P, int kTokens, class Tiles>
+/// next one are on their way while a tile is finished. kCluster: blocks of a cluster.
+template <class P, int kTokens, class Tiles, int kCluster = 1>
 struct ProductOnWgmma {
   typedef typename P::Weight T;
   static_assert(P::kCols % 64 == 0, "whole stages");
@@ -59,7 +64,11 @@ struct ProductOnWgmma {
     }
   }
 
-  /// A warp's share of the stages: two panels and one of up to four tiles of rows.
+  /// A warp's share of the stages: two panels and one of up to four tiles of rows. A cluster's
+  /// blocks have their own panels and the rows in common, of which each copies every kCluster-th
+  /// tile to all. So a place is empty once the warps of all blocks have read it. However long their
+  /// arrivals take, none counts for another's: a warp comes to a place again when it is filled
+  /// anew, which some block's barrier has allowed that counted all warps.
   DEVICE void copy(int at, const WgmmaTile& t, int warp) const {
     constexpr int kMost = kTilePanels / kCopyWarps;
     static_assert(kTokens / 64 <= kCopyWarps);
@@ -67,7 +76,8 @@ struct ProductOnWgmma {
               panels = left < 0       ? 0
                        : left < kMost ? left
                                       : kMost;
-    const bool has_tile = warp < kTokens / 64 && t.first_row + warp * 64 < t.rows;
+    const bool has_tile = warp < kTokens / 64 && t.first_row + warp * 64 < t.rows,
+               sends_tile = has_tile && warp % kCluster == static_cast<int>(blockIdx.x % kCluster);
     const int bytes = panels * kPanelBytes + (has_tile ? kRowTileBytes : 0);
     const u8* const from = t.weight + static_cast<i64>(first_panel) * P::kBlocks * 512;
     const u8* const rows =
@@ -84,10 +94,21 @@ struct ProductOnWgmma {
           bulkCopy(to + (warp * kMost + p) * kPanelBytes,
                    from + (static_cast<i64>(p) * P::kBlocks + s * kStageBlocks) * 512, kPanelBytes,
                    full + stage);
-      if (has_tile)
-        bulkCopy(to + kWeightBytes + warp * kRowTileBytes,
-                 rows + static_cast<i64>(s) * kRowTileBytes, kRowTileBytes, full + stage);
+      if (sends_tile) {
+        u8* const tile = to + kWeightBytes + warp * kRowTileBytes;
+        const u8* const tile_from = rows + static_cast<i64>(s) * kRowTileBytes;
+        if constexpr (kCluster == 1)
+          bulkCopy(tile, tile_from, kRowTileBytes, full + stage);
+        else
+          bulkCopyToAll<kCluster>(tile, tile_from, kRowTileBytes, full + stage);
+      }
     }
+  }
+
+  /// Behind the last stage, `end`: until all warps of the cluster have arrived at this block's
+  /// barriers for the last time. They may not once it has ended.
+  DEVICE void awaitArrivals(int end) const {
+    for (int s = end; s < end + kStages; ++s) barrierWait(empty + s % kStages, s / kStages % 2 ^ 1);
   }
 
   /// Begins the products of stage `s`. `quads`: operand A, which stays until they have ended.
@@ -115,8 +136,15 @@ struct ProductOnWgmma {
     for (int i = 0; i < kRows / 2; ++i) acc[i] = 0;
     // Stage s is multiplied while the operands of s + 1 are read: two sets of registers.
     uint4 even[kStageBlocks], odd[kStageBlocks];
+    // Nobody waits for the last places of a block's only tile, unless others reach into them.
+    constexpr bool kReleaseAll = Tiles::kMany || kCluster > 1;
     auto release = [&](int s) {
-      if (lane == 0) barrierArrive(empty + (at + s) % kStages);
+      u64* const barrier = empty + (at + s) % kStages;
+      if constexpr (kCluster == 1) {
+        if (lane == 0) barrierArrive(barrier);
+      } else {
+        if (lane < kCluster) barrierArriveAt(barrier, lane);
+      }
     };
 #pragma unroll 1
     for (int s = 0; s + 1 < kSteps; s += 2) {
@@ -131,12 +159,12 @@ struct ProductOnWgmma {
       // ptxas does not see that `even` is free here, and without this would wait after every
       // product.
       wgmmaWait<0>();
-      if (Tiles::kMany && kSteps > 1) release(kSteps - 2);
+      if (kReleaseAll && kSteps > 1) release(kSteps - 2);
       begin(at + kSteps - 1, panel, lane, even, acc);
     }
     wgmmaWait<0>();
     wgmmaKeep(acc);
-    if (Tiles::kMany) release(kSteps - 1);
+    if (kReleaseAll) release(kSteps - 1);
 
     // Through shared memory, so that the finish is compiled for a few rows and not for each of
     // them.
@@ -216,17 +244,24 @@ struct ProductOnWgmma {
     if (threadIdx.x == 0) {
       for (int s = 0; s < kStages; ++s) {
         barrierInit(p.full + s, kCopyWarps);
-        barrierInit(p.empty + s, kWarps);
+        barrierInit(p.empty + s, kCluster * kWarps);
       }
       barrierFence();
     }
     __syncthreads();
+    if constexpr (kCluster > 1) syncCluster();
     // 65536 registers: 40 of the first warpgroup's threads, 232 of the others'.
     if (threadIdx.x < 128) {
       giveRegisters<40>();
       const int warp = threadIdx.x / 32;
-      if (threadIdx.x % 32 == 0)
-        forTiles(tiles, tile, [&](int at, const WgmmaTile& t) { p.copy(at, t, warp); });
+      if (threadIdx.x % 32 == 0) {
+        int end = 0;
+        forTiles(tiles, tile, [&](int at, const WgmmaTile& t) {
+          p.copy(at, t, warp);
+          end = at + kSteps;
+        });
+        if constexpr (kCluster > 1) p.awaitArrivals(end);
+      }
     } else {
       takeRegisters<232>();
       const int panel = (threadIdx.x - 128) / 32, lane = threadIdx.x % 32;
@@ -251,7 +286,7 @@ struct ProductOnWgmma {
 };
 
 /// The rows of the step times one matrix, a tile a block. `packed`: packRows' tiles.
-template <class P, int kTokens, class Finish>
+template <class P, int kTokens, class Finish, int kCluster>
 struct StepTiles {
   static constexpr bool kMany = false;
   const u8* packed;
@@ -260,9 +295,10 @@ struct StepTiles {
   int rows;
   DEVICE void begin(const Step& step) { rows = P::rows(step); }
   DEVICE bool tile(int, WgmmaTile* to) const {
-    // Blocks that share weights are neighbours in time, so weights are read once.
-    const int row_tiles = gridDim.y, tile = blockIdx.y * gridDim.x + blockIdx.x;
-    *to = {weight, packed, tile / row_tiles * 8, tile % row_tiles * kTokens, rows, 0, 0};
+    // Clusters that share weights are neighbours in time, so weights are read once.
+    const int row_tiles = gridDim.y, cluster = (blockIdx.y * gridDim.x + blockIdx.x) / kCluster,
+              panel_tile = cluster / row_tiles * kCluster + static_cast<int>(blockIdx.x % kCluster);
+    *to = {weight, packed, panel_tile * 8, cluster % row_tiles * kTokens, rows, 0, 0};
     return to->first_row < rows;
   }
   typedef typename Finish::Loaded Loaded;
@@ -275,11 +311,11 @@ struct StepTiles {
   }
 };
 
-template <class P, int kTokens, class Finish>
+template <class P, int kTokens, int kCluster = 1, class Finish>
 DEVICE void productOnWgmma(const Args& a, const u8* packed, const void* weight, Finish finish) {
-  typedef StepTiles<P, kTokens, Finish> Tiles;
-  ProductOnWgmma<P, kTokens, Tiles>::run(a,
-                                         Tiles{packed, static_cast<const u8*>(weight), finish, 0});
+  typedef StepTiles<P, kTokens, Finish, kCluster> Tiles;
+  ProductOnWgmma<P, kTokens, Tiles, kCluster>::run(
+      a, Tiles{packed, static_cast<const u8*>(weight), finish, 0});
 }
 
 #endif  // LLMC_WGMMA
