@@ -13,11 +13,11 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Pipeline.h"
-#include "runtime/core/cpu_features.h"
-#include "runtime/core/plan.h"
 #include "runtime/core/session.h"
-#include "runtime/core/thread_team.h"
-#include "runtime/core/weights.h"
+#include "runtime/executor/cpu_features.h"
+#include "runtime/executor/plan.h"
+#include "runtime/executor/thread_team.h"
+#include "runtime/executor/weights.h"
 #include "tests/ir/Evaluator.h"
 
 namespace llmc::test {
