@@ -56,6 +56,7 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
     return invalidArgument(fmt::format("kv_tokens {}: a sequence alone may have {} (max_seq_len)",
                                        options.kv_tokens, options.max_seq_len));
   }
+  if (options.max_batch == 0) options.max_batch = plan.model()->max_batch();
   if (options.max_batch < 1 || options.max_batch > plan.model()->max_batch()) {
     return invalidArgument(fmt::format("max_batch {}: the plan was compiled for 1 to {} sequences",
                                        options.max_batch, plan.model()->max_batch()));

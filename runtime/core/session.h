@@ -34,7 +34,7 @@ enum class StepKind : int8_t;
 struct SessionOptions {
   int threads = 0;                   // 0: the CPUs of this process
   int64_t max_seq_len = 0;           // 0: the plan's; not more than that
-  int64_t max_batch = 1;             // sequences in flight, not more than the plan's
+  int64_t max_batch = 1;             // sequences in flight, not more than the plan's; 0: as many
   int64_t prefill_chunk = 0;         // most rows of a prefill step; 0: as many as the plan allows
   int64_t kv_tokens = 0;             // most tokens of all sequences together, not fewer than max_seq_len;
                                      // 0: max_batch * max_seq_len

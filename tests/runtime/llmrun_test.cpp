@@ -257,6 +257,47 @@ TEST(Llmbench, ReportsRatiosToLimits) {
   EXPECT_THAT(bad.err, HasSubstr("--prefill 300: the context holds 200 tokens"));
 }
 
+TEST(Llmbench, ReplaysATraceOfRequests) {
+  const Model model;
+  const std::string trace = model.dir / "trace.jsonl";
+  const auto write = [&](const std::string& text) {
+    example::writeFile(trace, {text.begin(), text.end()});
+  };
+  const auto replay = [&](const std::string& flags) {
+    return shell(std::string(LLMBENCH) + " " + model.path + " --synthetic-weights --arrivals " +
+                 trace + flags);
+  };
+  std::string lines;
+  for (int i = 0; i < 6; ++i)
+    lines += R"({"time": 0.01, "prompt": 70, "prefix": 66, "tokens": 9})"
+             "\n";
+  write(lines + "\n" + R"({"prompt": 5, "tokens": 1})");
+  const Output o = replay(" --json --batch 2 --threads 1 --kv-tokens 200");
+  ASSERT_EQ(o.status, 0) << o.err;
+  const auto json = nlohmann::json::parse(o.out);
+  EXPECT_EQ(json["requests"], 7);
+  EXPECT_EQ(json["sequences"], 2);
+  EXPECT_EQ(json["tokens"], 6 * 9 + 1);
+  EXPECT_EQ(json["prompt_tokens"], 6 * 70 + 5);
+  EXPECT_GE(json["cached_tokens"], 66);
+  EXPECT_GT(json["tok_s"], 0);
+  EXPECT_GE(json["ttft_ms"]["p99"], json["ttft_ms"]["p50"]);
+  EXPECT_THAT(replay("").out, HasSubstr("at most 3 at once"));
+  const auto refuses = [&](const std::string& line, const std::string& why) {
+    write(lines + line);
+    const Output refused = replay("");
+    EXPECT_EQ(refused.status, 1) << line;
+    EXPECT_THAT(refused.err, HasSubstr(why)) << line;
+  };
+  refuses("{", "line 7: is no JSON object");
+  refuses(R"({"prompt": 5, "tokens": 1, "when": 2})", "line 7: has the field 'when'");
+  refuses(R"({"prompt": 5.5, "tokens": 1})", "line 7: prompt is 5.5");
+  refuses(R"({"prompt": 5})", "prompt and tokens must be 1 or more");
+  refuses(R"({"prompt": 5, "prefix": 6, "tokens": 1})", "prefix is longer");
+  refuses(R"({"time": -1, "prompt": 5, "tokens": 1})", "time is not between");
+  refuses(R"({"prompt": 195, "tokens": 7})", "201 tokens, the context holds 200");
+}
+
 TEST(Llmbench, DecodesSeveralSequencesAtOnce) {
   const Model model;
   const std::string command =

@@ -16,6 +16,7 @@
 #include "runtime/measure/compute_peak.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/cli/command_line.h"
+#include "tools/llmbench/arrivals.h"
 #include "tools/llmbench/report.h"
 
 namespace llmrt {
@@ -222,6 +223,16 @@ void BenchOptions::addTo(CLI::App& app) {
          "--disable-pass): their speed as a share of PLAN's, in the same rounds")
       ->delimiter(',')
       ->allow_extra_args(false);
+  app.add_option("--arrivals", arrivals,
+                 "Replay a trace of requests through the engine in place of prefill and decode, --batch of them "
+                 "at once at most (default: as many as the plan runs). Lines of JSON: {\"time\": seconds, "
+                 "\"prompt\": tokens, \"prefix\": of these that all prompts share, \"tokens\": to generate}")
+      ->check(CLI::ExistingFile);
+  app.add_option("--kv-tokens", model.session.kv_tokens,
+                 "With --arrivals: most tokens in the KV cache, of all requests (default: as many as they "
+                 "could have)")
+      ->check(CLI::PositiveNumber)
+      ->needs("--arrivals");
   app.add_option("-o,--output", output,
                  "table, md (a Markdown table, a row per case) or json (a line per case)")
       ->check(CLI::IsMember({"table", "md", "json"}));
@@ -231,7 +242,15 @@ void BenchOptions::addTo(CLI::App& app) {
       "--json", [this] { output = "json"; },
       "The same as --output json: a JSON object; spread: [least, most] of each figure");
   app.footer("Lists (-p 128,512 -t 1,2) are measured in every combination, the model loaded once.");
-  app.callback([this] {
+  app.callback([this, &app] {
+    if (!arrivals.empty()) {
+      for (const char* other : {"--prefill", "--decode", "--depth", "--repeat", "--ablate"})
+        if (app.count(other) > 0) throw CLI::ExcludesError("--arrivals", other);
+      if (batch.size() > 1 || threads.size() > 1)
+        throw CLI::ValidationError("--arrivals", "takes one --batch and one --threads");
+      if (app.count("--batch") == 0) batch = {0};
+      return;
+    }
     if (!anyAbove(prefill, int64_t{0}) && !anyAbove(decode, int64_t{0}))
       throw CLI::ValidationError("--prefill, --decode", "are both 0: there is nothing to measure");
     if (anyAbove(depth, int64_t{0}) && !anyAbove(decode, int64_t{0}))
@@ -242,6 +261,12 @@ void BenchOptions::addTo(CLI::App& app) {
 }
 
 Result<int> bench(const BenchOptions& o) {
+  if (!o.arrivals.empty()) {
+    ArrivalsOptions arrivals{o.model, o.arrivals, o.output == "json"};
+    arrivals.model.session.threads = o.threads[0];
+    arrivals.model.session.max_batch = o.batch[0];
+    return replayArrivals(arrivals);
+  }
   const std::vector<BenchCase> cases = casesOf(o);
   const bool terminal = isatty(STDERR_FILENO);
   const auto progress = [&](const std::string& text) {

@@ -21,6 +21,7 @@ struct BenchOptions {
   int repeat = 5;
   std::vector<std::string> ablate;  // plans of the same model, measured in the same rounds
   std::string output = "table";     // "table", "md" or "json"
+  std::string arrivals;             // a trace to replay in place of all that
 
   void addTo(CLI::App& app);
 };
