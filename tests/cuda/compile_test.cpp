@@ -11,6 +11,7 @@
 #include <set>
 
 #include "tests/cuda/fake_run.h"
+#include "tests/sampling.h"
 
 namespace llmc::test {
 namespace {
@@ -34,10 +35,9 @@ TEST(CudaCompile, RefusesTreesOfTokens) {
   const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/demo"), "--emit", "cuda",
                                        "--target", "cuda:sm_80", "--verify", "8"});
   EXPECT_EQ(output.status, 1);
-  EXPECT_EQ(
-      output.err,
-      "llmc: error: --target cuda: there is no CUDA code for the entry point verify, compile "
-      "without --verify\n");
+  EXPECT_EQ(output.err,
+            "llmc: error: --target cuda: there is no CUDA code for the entry point verify, compile "
+            "without --verify\n");
 }
 
 TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
@@ -243,34 +243,39 @@ TEST_P(CudaArchitectures, SpillNothing) {
   EXPECT_EQ(compiled.err.find("warning"), std::string::npos) << compiled.err;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , CudaArchitectures,
-    testing::Values(ModelFor{"models/mistral.json", "cuda:sm_80,cuda:sm_86"},
-                    ModelFor{"models/mistral.json", "cuda:sm_89,cuda:sm_90a"},
-                    ModelFor{"models/mistral.json", "cuda:sm_100a,cuda:sm_120"},
-                    ModelFor{"models/llama-3.2-1b.json", "cuda:sm_80,cuda:sm_86,cuda:sm_89"},
-                    ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a,cuda:sm_100a,cuda:sm_120"},
-                    // experts, sinks, clamped products, biases everywhere
-                    ModelFor{"tests/golden/gpt_oss", "cuda:sm_80"},
-                    // narrow heads, rows that are no whole blocks
-                    ModelFor{"tests/golden/llama_mqa_head_dim_24", "cuda:sm_100a,cuda:sm_120"},
-                    // narrow latents
-                    ModelFor{"tests/golden/deepseek_v3", "cuda:sm_120"},
-                    // DeepSeek-V3's heads
-                    ModelFor{"tests/cuda/latents.json", "cuda:sm_80,cuda:sm_90a,cuda:sm_120", 11,
-                             2},
-                    // experts with biases and a limit, of gpt-oss' width
-                    ModelFor{"tests/gpu/experts.json", "cuda:sm_90a", 3, 2},
-                    ModelFor{"tests/gpu/experts.json", "cuda:sm_90a", 3, 2, "2"},
-                    ModelFor{"models/llama-3.2-1b.json", "cuda:sm_90a", 4, 0, "2"}),
-    [](const auto& info) {
-      const std::string model = info.param.model;
-      std::string name = model.substr(model.rfind('/') + 1) + '_' + info.param.targets;
-      if (*info.param.clusters != '1') name += "_clusters";
-      std::replace_if(
-          name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-      return name;
-    });
+// The short form has every architecture, and every model but one that has another's kernels: NVRTC
+// takes ten seconds and more for one model and one architecture.
+const llmc_tests::Sweep<ModelFor> kModels = {
+    {{"models/mistral.json", "cuda:sm_90a"},
+     {"models/llama-3.2-1b.json", "cuda:sm_89"},
+     // experts, sinks, clamped products, biases everywhere
+     {"tests/golden/gpt_oss", "cuda:sm_80"},
+     // narrow heads, rows that are no whole blocks
+     {"tests/golden/llama_mqa_head_dim_24", "cuda:sm_86,cuda:sm_120"},
+     // DeepSeek-V3's heads
+     {"tests/cuda/latents.json", "cuda:sm_100a"},
+     // experts with biases and a limit, of gpt-oss' width
+     {"tests/gpu/experts.json", "cuda:sm_90a", 3, 2, "2"}},
+    {{"models/mistral.json", "cuda:sm_80,cuda:sm_86"},
+     {"models/mistral.json", "cuda:sm_89"},
+     {"models/mistral.json", "cuda:sm_100a,cuda:sm_120"},
+     {"models/llama-3.2-1b.json", "cuda:sm_80,cuda:sm_86"},
+     {"models/llama-3.2-1b.json", "cuda:sm_90a,cuda:sm_100a,cuda:sm_120"},
+     {"models/llama-3.2-1b.json", "cuda:sm_90a", 4, 0, "2"},
+     {"tests/golden/llama_mqa_head_dim_24", "cuda:sm_100a"},
+     // narrow latents
+     {"tests/golden/deepseek_v3", "cuda:sm_120"},
+     {"tests/cuda/latents.json", "cuda:sm_80,cuda:sm_90a,cuda:sm_120", 11, 2},
+     {"tests/gpu/experts.json", "cuda:sm_90a", 3, 2}}};
+
+LLMC_INSTANTIATE_SWEEP(CudaArchitectures, kModels, [](const auto& info) {
+  const std::string model = info.param.model;
+  std::string name = model.substr(model.rfind('/') + 1) + '_' + info.param.targets;
+  if (*info.param.clusters != '1') name += "_clusters";
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+  return name;
+});
 
 }  // namespace
 }  // namespace llmc::test

@@ -1,6 +1,7 @@
 // A libnvrtc for tests: "compiles" CUDA C++ with the host's compiler against the shim. Its cubin is
 // the shared object itself, which the fake driver beside it loads; its PTX says only that it is
-// one. LLMC_FAKE_NVRTC_FAIL: every compilation fails with that text as log.
+// one. What was compiled once is not compiled again, whichever llmc asks for it.
+// LLMC_FAKE_NVRTC_FAIL: every compilation fails with that text as log.
 // LLMC_FAKE_NVRTC_PTX: PTX is a shared object too, which the fake driver runs.
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -13,6 +14,9 @@
 #include <iterator>
 #include <string>
 #include <vector>
+
+#include "tests/cache/test_cache.h"
+#include "tests/cuda/shim_key.h"
 
 namespace {
 
@@ -73,6 +77,39 @@ std::string resourceLog(const std::string& source) {
   return log;
 }
 
+/// The shared object of these kernels, which the host's compiler makes once; "" and its complaint
+/// where it refuses them.
+std::string compileOnce(const std::string& source, std::string* log) {
+  std::string unit =
+      "#include \"" SHIM_DIR "/shim.h\"\n#include \"kernels.cu\"\n#include \"" SHIM_DIR
+      "/shim_launch.h\"\n";
+  // For the fake driver.
+  forKernels(source, [&](const std::string& name, int threads, int cluster) {
+    const std::string constant = "extern \"C\" const unsigned " + name;
+    unit += constant + "_threads = " + std::to_string(threads) + ";\n" + constant +
+            "_cluster = " + std::to_string(cluster) + ";\n";
+  });
+  std::vector<std::string> args = {SHIM_CXX, "-std=c++20",          "-O1", "-w", "-shared",
+                                   "-fPIC",  "-fno-strict-aliasing"};
+  if (*SHIM_SANITIZE) args.push_back("-fsanitize=" SHIM_SANITIZE);
+  llmc_tests::CacheKey makers, key;
+  llmc::test::addShim(makers, SHIM_DIR);
+  makers.add(SHIM_CXX_VERSION);
+  for (const std::string& arg : args) makers.add(arg);
+  key.add(source);
+  key.add(unit);
+  const llmc_tests::TestCache cache(SHIM_CACHE, makers);
+  const std::string folder = cache.folder("kernels", key, [&](const std::string& to) {
+    std::ofstream(to + "/kernels.cu") << source;
+    std::ofstream(to + "/unit.cpp") << unit;
+    args.insert(args.end(), {to + "/unit.cpp", "-o", to + "/kernels.so"});
+    const int status = runCompiler(args, to + "/log");
+    *log = readFile(to + "/log");
+    return status == 0;
+  });
+  return folder.empty() ? "" : folder + "/kernels.so";
+}
+
 }  // namespace
 
 extern "C" {
@@ -111,31 +148,11 @@ int nvrtcCompileProgram(void* handle, int count, const char* const* options) {
       return 0;
     }
   }
-  char dir[] = "/tmp/llmc-fake-nvrtc-XXXXXX";
-  if (!mkdtemp(dir)) return 6;
-  const std::string base = dir, unit = base + "/unit.cpp";
-  std::ofstream(base + "/kernels.cu") << program.source;
-  std::string bounds;  // for the fake driver
-  forKernels(program.source, [&](const std::string& name, int threads, int cluster) {
-    const std::string constant = "extern \"C\" const unsigned " + name;
-    bounds += constant + "_threads = " + std::to_string(threads) + ";\n" + constant +
-              "_cluster = " + std::to_string(cluster) + ";\n";
-  });
-  std::ofstream(unit) << "#include \"" SHIM_DIR
-                         "/shim.h\"\n#include \"kernels.cu\"\n#include \"" SHIM_DIR
-                         "/shim_launch.h\"\n"
-                      << bounds;
-  std::vector<std::string> args = {SHIM_CXX, "-std=c++20",          "-O1", "-w", "-shared",
-                                   "-fPIC",  "-fno-strict-aliasing"};
-  if (*SHIM_SANITIZE) args.push_back("-fsanitize=" SHIM_SANITIZE);
-  args.insert(args.end(), {unit, "-o", base + "/kernels.so"});
-  const int status = runCompiler(args, base + "/log");
-  program.log = status == 0 ? resourceLog(program.source) : readFile(base + "/log");
-  if (status == 0) (ptx ? program.ptx : program.cubin) = readFile(base + "/kernels.so");
-  for (const char* name : {"/kernels.cu", "/unit.cpp", "/kernels.so", "/log"})
-    unlink((base + name).c_str());
-  rmdir(dir);
-  return status == 0 ? 0 : 6;
+  const std::string library = compileOnce(program.source, &program.log);
+  if (library.empty()) return 6;
+  program.log = resourceLog(program.source);
+  (ptx ? program.ptx : program.cubin) = readFile(library);
+  return 0;
 }
 
 int nvrtcGetProgramLogSize(void* handle, size_t* size) {

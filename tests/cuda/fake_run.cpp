@@ -1,17 +1,15 @@
 #include "tests/cuda/fake_run.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <sstream>
 
 #include "runtime/schema/plan_hash.h"
+#include "tests/cache/test_cache.h"
+#include "tests/cuda/shim_key.h"
 
 namespace llmc::test {
 
@@ -32,32 +30,32 @@ e2e::Output runWithoutCuda(const Strings& args) {
 }
 
 std::string fakePlan(const std::string& model, Strings flags) {
-  std::string name = fs::path(model).filename().string() + ' ' + e2e::commandLine(flags);
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-  const std::string dir = std::string(PLAN_DIR) + '/' + name, plan = dir + "/plan.fb";
-  fs::create_directories(dir);
-  // Tests are processes that may run at once: one compiles, the others wait.
-  const int lock = open((dir + "/lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-  flock(lock, LOCK_EX);
-  std::error_code ignored;
-  const auto compiled = fs::last_write_time(plan, ignored);
-  const bool fresh = !ignored && compiled > fs::last_write_time(LLMC, ignored) &&
-                     compiled > fs::last_write_time(FAKE_DIR "/libnvrtc.so.13", ignored) &&
-                     compiled > fs::last_write_time(sourcePath("tests/cuda/shim.h"), ignored);
-  std::string result = plan;
-  if (!fresh) {
-    Strings args = {LLMC, "compile", model, "-o", plan};
-    args.insert(args.end(), flags.begin(), flags.end());
-    const e2e::Output output = runWithFakes(args);
-    if (output.status != 0) {
-      ADD_FAILURE() << e2e::commandLine(args) << "\nexit status " << output.status << ": "
-                    << output.err;
-      result = "";
-    }
-  }
-  close(lock);
-  return result;
+  // Plans of the compiler as it is, and of the compiler of the shim.
+  static const llmc_tests::TestCache* const plans = [] {
+    llmc_tests::CacheKey makers;
+    makers.addContents(LLMC);
+    std::istringstream libraries(LLMC_LIBRARIES);
+    for (std::string library; std::getline(libraries, library, ':');) makers.addStamp(library);
+    addShim(makers, sourcePath("tests/cuda"));
+    makers.addContents(FAKE_DIR "/libnvrtc.so.13");
+    return new llmc_tests::TestCache(PLAN_DIR, makers);
+  }();
+  const std::string name = fs::path(model).filename().string();
+  llmc_tests::CacheKey key;
+  key.add(name);
+  key.addContents(model);
+  for (const std::string& flag : flags) key.add(flag);
+  const std::string folder =
+      plans->folder(name + ' ' + e2e::commandLine(flags), key, [&](const std::string& to) {
+        Strings args = {LLMC, "compile", model, "-o", to + "/plan.fb"};
+        args.insert(args.end(), flags.begin(), flags.end());
+        const e2e::Output output = runWithFakes(args);
+        if (output.status == 0) return true;
+        ADD_FAILURE() << e2e::commandLine(args) << "\nexit status " << output.status << ": "
+                      << output.err;
+        return false;
+      });
+  return folder.empty() ? "" : folder + "/plan.fb";
 }
 
 void rewritePlan(const std::string& from, const std::string& to,

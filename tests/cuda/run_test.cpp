@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "tests/cuda/fake_run.h"
+#include "tests/sampling.h"
 
 namespace llmc::test {
 namespace {
@@ -71,13 +72,18 @@ class CudaGolden : public testing::TestWithParam<Case> {
   std::string plan_;
 };
 
+// The short form runs each model in one of three ways.
+class CudaGoldenRows : public CudaGolden {};
+class CudaGoldenChunks : public CudaGolden {};
+class CudaGoldenAtOnce : public CudaGolden {};
+
 // One row a step: every product sums f32 operands, as on a CPU.
-TEST_P(CudaGolden, EqualsTransformersRowByRow) {
+TEST_P(CudaGoldenRows, EqualTransformers) {
   expectRun({"--prefill-chunk", "1"}, run_["tolerance"].get<double>());
 }
 
 // A few rows a step, as a batch has them: so do these.
-TEST_P(CudaGolden, EqualsTransformersInSmallChunks) {
+TEST_P(CudaGoldenChunks, EqualTransformers) {
   for (const char* rows : {"6", "11"})
     expectRun({"--prefill-chunk", rows}, run_["tolerance"].get<double>());
 }
@@ -86,7 +92,7 @@ TEST_P(CudaGolden, EqualsTransformersInSmallChunks) {
 // each product to 2^-9 (2^-12) of their size. Random errors of K terms stay at that relative size
 // in their sum, and some ten products a logit depends on add up: 2^-5 (2^-8) of the logits' size is
 // far beyond what they reach.
-TEST_P(CudaGolden, EqualsTransformersInOneChunk) {
+TEST_P(CudaGoldenAtOnce, EqualTransformers) {
   const std::string weights = GetParam().weights;
   const double rounding = weights == "f32" ? 0 : weights == "bf16" ? 0x1p-5 : 0x1p-8;
   double largest = 0;
@@ -95,31 +101,44 @@ TEST_P(CudaGolden, EqualsTransformersInOneChunk) {
   expectRun({}, run_["tolerance"].get<double>() + rounding * largest);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    , CudaGolden,
-    testing::Values(Case{"llama_gqa_biases", "f32", "f32"}, Case{"llama_rope_llama3", "f32", "f32"},
-                    Case{"llama_mqa_head_dim_24", "f32", "f32"},
-                    Case{"mistral_window", "f32", "f32"},
-                    Case{"llama_head_dim_20_bf16", "bf16", "bf16"},
-                    Case{"mistral_no_window_f16", "f16", "f16"},
-                    // qk-norm
-                    Case{"qwen3", "bf16", "bf16"},
-                    // softcaps, norms after, scales
-                    Case{"gemma2", "bf16", "bf16"}, Case{"gemma3", "f32", "f32"},
-                    Case{"granite", "f32", "f32"}, Case{"olmo2", "f32", "f32"},
-                    // layer norms, parallel residuals, parts that turn, learned
-                    // positions, MLPs without a gate
-                    Case{"cohere_qk_norm", "f32", "f32"}, Case{"gpt2", "f32", "f32"},
-                    Case{"gpt_neox_sequential", "bf16", "bf16"}, Case{"phi", "f32", "f32"},
-                    Case{"falcon_40b", "f32", "f32"},
-                    // experts: plain, beside a shared one, with biases and
-                    // sinks, after latents
-                    Case{"mixtral", "f32", "f32"}, Case{"qwen2_moe", "f32", "f32"},
-                    Case{"gpt_oss", "bf16", "bf16"}, Case{"deepseek_v3", "f32", "f32"},
-                    // the same on tensor cores
-                    Case{"mixtral", "bf16", "bf16"}, Case{"qwen3_moe", "f16", "f16"},
-                    Case{"deepseek_v2_lite", "f16", "f16"}, Case{"deepseek_v3", "bf16", "bf16"}),
-    [](const auto& info) { return std::string(info.param.model) + '_' + info.param.weights; });
+const std::vector<Case> kCases = {
+    {"llama_gqa_biases", "f32", "f32"},
+    {"llama_rope_llama3", "f32", "f32"},
+    {"llama_mqa_head_dim_24", "f32", "f32"},
+    {"mistral_window", "f32", "f32"},
+    {"llama_head_dim_20_bf16", "bf16", "bf16"},
+    {"mistral_no_window_f16", "f16", "f16"},
+    // qk-norm
+    {"qwen3", "bf16", "bf16"},
+    // softcaps, norms after, scales
+    {"gemma2", "bf16", "bf16"},
+    {"gemma3", "f32", "f32"},
+    {"granite", "f32", "f32"},
+    {"olmo2", "f32", "f32"},
+    // layer norms, parallel residuals, parts that turn, learned positions, MLPs without a gate
+    {"cohere_qk_norm", "f32", "f32"},
+    {"gpt2", "f32", "f32"},
+    {"gpt_neox_sequential", "bf16", "bf16"},
+    {"phi", "f32", "f32"},
+    {"falcon_40b", "f32", "f32"},
+    // experts: plain, beside a shared one, with biases and sinks, after latents
+    {"mixtral", "f32", "f32"},
+    {"qwen2_moe", "f32", "f32"},
+    {"gpt_oss", "bf16", "bf16"},
+    {"deepseek_v3", "f32", "f32"},
+    // the same on tensor cores
+    {"mixtral", "bf16", "bf16"},
+    {"qwen3_moe", "f16", "f16"},
+    {"deepseek_v2_lite", "f16", "f16"},
+    {"deepseek_v3", "bf16", "bf16"}};
+
+std::string nameOf(const testing::TestParamInfo<Case>& info) {
+  return std::string(info.param.model) + '_' + info.param.weights;
+}
+
+LLMC_INSTANTIATE_SWEEP(CudaGoldenRows, llmc_tests::everyNth(kCases, 3, 0), nameOf);
+LLMC_INSTANTIATE_SWEEP(CudaGoldenChunks, llmc_tests::everyNth(kCases, 3, 1), nameOf);
+LLMC_INSTANTIATE_SWEEP(CudaGoldenAtOnce, llmc_tests::everyNth(kCases, 3, 2), nameOf);
 
 TEST(CudaRun, TellsTheDemosStory) {
   const std::string plan =
