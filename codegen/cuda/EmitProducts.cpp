@@ -23,11 +23,11 @@ int64_t panelsOf(const llm::Matrix& m) { return ceilDiv(m.rows, 16); }
 
 /// Whether a product packs its rows and goes to tensor cores.
 bool onTensorCores(const KernelForm& form, const llm::Matrix& m) {
-  return !form.isDecode() && !form.has("logits_rows") && !m.type.isF32();
+  return !form.fewRows() && !form.has("logits_rows") && !m.type.isF32();
 }
 /// Whether a product has kernels for kLeastBatchRows to kBatchRows rows.
 bool hasBatches(const KernelForm& form) {
-  return (form.isDecode() || form.has("logits_rows")) && form.maxRows >= kLeastBatchRows;
+  return (form.fewRows() || form.has("logits_rows")) && form.maxRows >= kLeastBatchRows;
 }
 /// The scratch that a product takes for packed rows: fragments of 16, tiles of 64 as wgmma has
 /// them, or a batch.
@@ -147,7 +147,7 @@ class ProductText {
     const int64_t panels =
         form_.options.panelsPerBlock ? form_.options.panelsPerBlock : panelsPerBlock(numPanels_);
     // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32 weights).
-    const bool spread = rows > 1 && !form_.isDecode() && !form_.has("logits_rows");
+    const bool spread = rows > 1 && !form_.fewRows() && !form_.has("logits_rows");
     add(fmt::format("_{}row", rows),
         fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec_, rows,
                     boolean(staging.staged), panels, x_, norm_, eps_, weight_, finish_, gathered()),
@@ -273,9 +273,10 @@ Functions emit(llm::NormQkvOp op, const KernelForm& form) {
                     values = form.any("values"), q = form.out("q");
   if (!form.has("q_norm") && (rotary == 0 || rotary == dim)) {
     const std::string finish =
-        fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}, {}}}", pool, heads,
-                    boolean(form.has("bias")), boolean(form.has("rope")), form.stride("q"), rows,
-                    form.in("bias"), form.in("rope"), keys, values, q);
+        fmt::format("FinishQkv<{}, {}, {}, {}, {}{}>{{{}, {}, {}, {}, {}, {}}}", pool, heads,
+                    boolean(form.has("bias")), boolean(form.has("rope")), form.stride("q"),
+                    form.inTrees() ? ", TreeRows" : "", rows, form.in("bias"), form.in("rope"),
+                    keys, values, q);
     return ProductText(form, m, panels, normOf(op), finish).emit();
   }
   // A panel is half of one half of a head: norms, and pairs that are not a half apart, need more.

@@ -120,6 +120,15 @@ Functions emit(llm::KvWriteOp op, const KernelForm& form) {
                                form.any("keys"), form.any("values")));
 }
 
+Functions emit(llm::KvMoveOp op, const KernelForm& form) {
+  const llm::KvCacheType kv = llm::kvTypeOf(op, op.getStateAttr());
+  Functions result = rowKernel(fmt::format("kvMove<{}>(args, {}, {}, {});", poolName(kv),
+                                           form.cacheRows(), form.any("keys"), form.any("values")),
+                               128, kv.getNumKvHeads());
+  result.functions.front().launch.rowsPerBlock = 0;  // a block moves one row after another
+  return result;
+}
+
 Functions emit(llm::ActivationOp op, const KernelForm& form) {
   return each(form, op.getX(), fmt::format("activate<{}>(x)", activationName(op.getKind())));
 }

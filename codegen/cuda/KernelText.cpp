@@ -88,7 +88,10 @@ std::string KernelForm::ints(llvm::StringRef name) const { return cast("const in
 std::string KernelForm::out(llvm::StringRef name) const { return cast("float*", name); }
 
 std::string KernelForm::cacheRows() const {
-  return fmt::format("CacheRows{{{}, {}, {}}}", ints("pos"), ints("seq"), ints("block_table"));
+  const std::string rows =
+      fmt::format("{{{}, {}, {}}}", ints("pos"), ints("seq"), ints("block_table"));
+  if (!inTrees()) return "CacheRows" + rows;
+  return fmt::format("TreeRows{{{}, {}, {}}}", rows, ints("slot"), ints("parent"));
 }
 
 std::string KernelForm::slotRows() const {

@@ -72,14 +72,18 @@ class KernelForm {
   const int64_t maxRows;
   const EmitOptions& options;
 
-  bool isDecode() const { return kind == llm::StepKind::decode; }
+  /// Whether its steps have decode's kernels, whose bits do not depend on the other rows: all but
+  /// those of a prompt.
+  bool fewRows() const { return kind != llm::StepKind::prefill; }
+  /// Whether its rows are those of trees.
+  bool inTrees() const { return kind == llm::StepKind::verify || kind == llm::StepKind::commit; }
   bool has(llvm::StringRef name) const { return find(name) >= 0; }
   // An operand as what it is in a function's text; where there is none of that name, "nullptr".
   std::string in(llvm::StringRef name) const;    // floats that are read
   std::string ints(llvm::StringRef name) const;  // integers that are read: a step's inputs
   std::string out(llvm::StringRef name) const;   // floats that are written
   std::string any(llvm::StringRef name) const;   // matrices, pools of states
-  /// The device's CacheRows of an op with a paged state.
+  /// The device's CacheRows, or TreeRows, of an op with a paged state.
   std::string cacheRows() const;
   /// The device's SlotRows of an op with a recurrent state.
   std::string slotRows() const;
@@ -156,6 +160,7 @@ Functions emit(llm::ScaleRowsOp op, const KernelForm& form);
 Functions emit(llm::ConcatOp op, const KernelForm& form);
 Functions emit(llm::RopeOp op, const KernelForm& form);
 Functions emit(llm::KvWriteOp op, const KernelForm& form);
+Functions emit(llm::KvMoveOp op, const KernelForm& form);
 Functions emit(llm::ActivationOp op, const KernelForm& form);
 Functions emit(llm::MulOp op, const KernelForm& form);
 Functions emit(llm::AddOp op, const KernelForm& form);

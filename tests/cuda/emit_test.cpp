@@ -143,6 +143,7 @@ TEST(CudaEmit, TheKindOfStepChoosesTheKernel) {
   const std::string decode = emit(linear("decode", 4)).kernels;
   EXPECT_THAT(decode, HasSubstr("productOfFewRows<"));
   EXPECT_THAT(decode, Not(HasSubstr("productOnTensorCores<")));
+  EXPECT_EQ(emit(linear("verify", 4)).kernels, decode) << "verify has decode's kernels";
   for (const int rows : {4, 64}) {
     const std::string prefill = emit(linear("prefill", rows)).kernels;
     EXPECT_THAT(prefill, HasSubstr("productOnTensorCores<"));
@@ -160,12 +161,39 @@ TEST(CudaEmit, AttentionHasTheWindowOfItsState) {
               HasSubstr("Attention<KvPool<BF16, 2, 16>, 4, 24, 80, 96>::split(args"));
 }
 
+// q and k are rotated by positions, keys and values written at slots.
+TEST(CudaEmit, RowsOfTreesHaveSlotsAndParents) {
+  const std::string rows =
+      "TreeRows{{static_cast<const int*>(args.operands[2]), static_cast<const "
+      "int*>(args.operands[4]), static_cast<const int*>(args.operands[5])}, static_cast<const "
+      "int*>(args.operands[3]), static_cast<const int*>(args.operands[1])}, args.operands[6], "
+      "args.operands[7], ";
+  EXPECT_THAT(emit(R"(llm.kernel @attention verify max_rows 4 row_strides [80, 96] {
+      ^bb0(%q: tensor<?x64xf32>, %rows: !llm.rows):
+        %y = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %y : tensor<?x64xf32>
+      })")
+                  .kernels,
+              HasSubstr("::split(args, static_cast<const float*>(args.operands[0]), " + rows));
+  EXPECT_THAT(emit(R"(llm.kernel @qkv verify max_rows 4 row_strides [80, 96] {
+      ^bb0(%x: tensor<?x64xf32>, %rows: !llm.rows):
+        %q = llm.norm_qkv %x, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
+          : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %q : tensor<?x64xf32>
+      })")
+                  .kernels,
+              HasSubstr("FinishQkv<KvPool<BF16, 2, 16>, 4, false, false, 96, TreeRows>{TreeRows{{"
+                        "static_cast<const int*>(args.operands[3]), "));
+  EXPECT_THAT(emit(R"(llm.kernel @move commit max_rows 4 row_strides [] {
+      ^bb0(%rows: !llm.rows):
+        llm.kv_move %rows, @kv
+        llm.yield
+      })")
+                  .kernels,
+              HasSubstr("kvMove<KvPool<BF16, 2, 16>>(args, TreeRows{{"));
+}
+
 TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
-  EXPECT_EQ(
-      emit("llm.schedule @commit commit max_rows 4 max_logits_rows 0 arena_bytes 0 {}").kernels,
-      "error: there is no CUDA code for the entry point commit, compile without --verify");
-  EXPECT_EQ(emit(linear("verify", 4)).kernels,
-            "error: linear: steps of kind verify have no CUDA kernels yet");
   EXPECT_EQ(emit(linear("embed", 64)).kernels,
             "error: linear: steps of kind embed have no CUDA kernels yet");
   EXPECT_EQ(emit(linear("prefill", 65536)).kernels,

@@ -140,18 +140,18 @@ DEVICE void ropeRow(const Args& a, const float* x, const int* pos, const float* 
   }
 }
 
-template <class Pool, int kKStride, int kVStride>
-DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, const CacheRows& rows,
-                       void* keys, void* values) {
+template <class Pool, int kKStride, int kVStride, class Rows>
+DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, const Rows& rows, void* keys,
+                       void* values) {
   const int row = blockIdx.y;
   const Step& step = *a.step;
   if (row >= step.num_rows) return;
-  const int pos = rows.pos[row], seq = rows.seq[row];
+  const int slot = rows.slots()[row], seq = rows.seq[row];
   for (int i = threadIdx.x; i < Pool::kHeads * Pool::kDim; i += blockDim.x)
-    Pool::at(keys, step, rows, seq, pos, i / Pool::kDim)[i % Pool::kDim] =
+    Pool::at(keys, step, rows, seq, slot, i / Pool::kDim)[i % Pool::kDim] =
         Pool::Type::fromFloat(k[static_cast<i64>(row) * kKStride + i]);
   for (int i = threadIdx.x; i < Pool::kHeads * Pool::kValueDim; i += blockDim.x)
-    Pool::valueAt(values, step, rows, seq, pos, i / Pool::kValueDim)[i % Pool::kValueDim] =
+    Pool::valueAt(values, step, rows, seq, slot, i / Pool::kValueDim)[i % Pool::kValueDim] =
         Pool::Type::fromFloat(v[static_cast<i64>(row) * kVStride + i]);
 }
 
