@@ -164,12 +164,13 @@ struct Attention {
         for (int j = 0; j < V::kPerLane; ++j) {
           const int v = lane % V::kLanes + j * V::kLanes;
           quads[u][j] = uint4();
-          if (!keys.has(i) || (V::kVectors % V::kLanes != 0 && v >= V::kVectors)) continue;
-          if constexpr (AnyKeys::kTrees)
-            quads[u][j] = *reinterpret_cast<const uint4*>(
-                keys.template vectorOf<kWidth>(vectors, pool, head, i) + v * kPerVector);
-          else
-            quads[u][j] = *reinterpret_cast<const uint4*>(vectors + i * kWidth + v * kPerVector);
+          if (keys.has(i) && (V::kVectors % V::kLanes == 0 || v < V::kVectors)) {
+            if constexpr (AnyKeys::kTrees)
+              quads[u][j] = *reinterpret_cast<const uint4*>(
+                  keys.template vectorOf<kWidth>(vectors, pool, head, i) + v * kPerVector);
+            else
+              quads[u][j] = *reinterpret_cast<const uint4*>(vectors + i * kWidth + v * kPerVector);
+          }
         }
       }
     }
