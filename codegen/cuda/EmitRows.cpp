@@ -129,6 +129,19 @@ Functions emit(llm::KvMoveOp op, const KernelForm& form) {
   return result;
 }
 
+Functions emit(llm::KeepOp op, const KernelForm& form) {
+  const int64_t width = llm::widthOf(op.getX());
+  return rowKernel(fmt::format("copyRow<{0}, {1}, {0}>(args, {2}, nullptr, {3});", width,
+                               form.stride("x"), form.in("x"), form.out("kept")));
+}
+
+Functions emit(llm::KeptOp op, const KernelForm& form) {
+  const int64_t width = llm::widthOf(op.getY());
+  return rowKernel(fmt::format("copyRow<{0}, {0}, {1}>(args, {2}, {3}, {4});", width,
+                               form.stride("y"), form.in("kept"), form.ints("kept_row"),
+                               form.out("y")));
+}
+
 Functions emit(llm::ActivationOp op, const KernelForm& form) {
   return each(form, op.getX(), fmt::format("activate<{}>(x)", activationName(op.getKind())));
 }

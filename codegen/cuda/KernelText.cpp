@@ -95,7 +95,9 @@ std::string KernelForm::cacheRows() const {
 }
 
 std::string KernelForm::slotRows() const {
-  return fmt::format("SlotRows{{{}, {}}}", ints("seq"), ints("slots"));
+  const std::string rows = fmt::format("{{{}, {}}}", ints("seq"), ints("slots"));
+  if (!has("parent")) return "SlotRows" + rows;  // a commit's rows are one branch
+  return fmt::format("TreeSlotRows{{{}, {}}}", rows, ints("parent"));
 }
 
 int64_t KernelForm::stride(llvm::StringRef name) const {

@@ -85,7 +85,7 @@ class KernelForm {
   std::string any(llvm::StringRef name) const;   // matrices, pools of states
   /// The device's CacheRows, or TreeRows, of an op with a paged state.
   std::string cacheRows() const;
-  /// The device's SlotRows of an op with a recurrent state.
+  /// The device's SlotRows, or TreeSlotRows, of an op with a recurrent state.
   std::string slotRows() const;
   /// Between the rows of an operand in the arena, in elements. There must be one of that name.
   int64_t stride(llvm::StringRef name) const;
@@ -161,6 +161,8 @@ Functions emit(llm::ConcatOp op, const KernelForm& form);
 Functions emit(llm::RopeOp op, const KernelForm& form);
 Functions emit(llm::KvWriteOp op, const KernelForm& form);
 Functions emit(llm::KvMoveOp op, const KernelForm& form);
+Functions emit(llm::KeepOp op, const KernelForm& form);
+Functions emit(llm::KeptOp op, const KernelForm& form);
 Functions emit(llm::ActivationOp op, const KernelForm& form);
 Functions emit(llm::MulOp op, const KernelForm& form);
 Functions emit(llm::AddOp op, const KernelForm& form);

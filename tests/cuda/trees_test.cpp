@@ -249,8 +249,11 @@ TEST(CudaTrees, ARowGivesTheBitsOfItsBranchDecodedAlone) {
   expectBranches<KvPool<BF16, 2, 64>, 4>();
   expectBranches<KvPool<F32, 1, 20>, 3, 50>(6.0f, true);
   expectBranches<KvPool<F16, 1, 24>, 6, 200, 2>(0, true);  // two blocks a head
-  expectBranches<KvPool<BF16, 1, 40, 24>, 9, 0, 2>(2.0f);  // latents
-  expectBranches<KvPool<BF16, 1, 272, 256>, 3, 0, 1>();    // of two heads at once
+}
+
+TEST(CudaTrees, SoItDoesOverLatents) {
+  expectBranches<KvPool<BF16, 1, 40, 24>, 9, 0, 2>(2.0f);
+  expectBranches<KvPool<BF16, 1, 272, 256>, 3>();  // wide: two heads at once
 }
 
 template <class Pool>
@@ -292,6 +295,139 @@ TEST(CudaTrees, AMoveLeavesTheCacheOfTheBranchDecodedAlone) {
   expectMoves<KvPool<BF16, 2, 64>>();
   expectMoves<KvPool<F32, 3, 20>>();
   expectMoves<KvPool<F16, 1, 576, 512>>();
+}
+
+/// Trees of two sequences, one of which has a few tokens only.
+Tree twoTrees(Shape shape, Random& random) {
+  Tree tree;
+  addTree(tree, 1, 0, 24, shape, random);
+  addTree(tree, 0, 0, 7, kBushes, random);
+  return tree;
+}
+
+/// Random values of a tree's rows.
+struct RowsOf {
+  std::vector<float> values;
+  int stride;
+  RowsOf(int rows, int stride, float scale, Random& random) : stride(stride) {
+    while (std::ssize(values) < rows * stride) values.push_back(random(scale));
+  }
+  std::vector<float> of(const std::vector<int>& rows) const {
+    std::vector<float> out;
+    for (int row : rows)
+      out.insert(out.end(), values.begin() + row * stride, values.begin() + (row + 1) * stride);
+    return out;
+  }
+};
+
+/// run(rows of the tree, SlotRows or TreeSlotRows, state) gives their outputs, so wide. Each row of
+/// a step over the tree has to have that of its branch alone, and the state has to stay.
+template <class Run>
+void expectSameAlone(const Tree& tree, const std::vector<float>& state, int width, Run run) {
+  const int slots[] = {2, 0};
+  std::vector<int> all(tree.pos.size());
+  std::iota(all.begin(), all.end(), 0);
+  std::vector<float> kept = state;
+  const std::vector<float> verified =
+      run(all, TreeSlotRows{{tree.seq.data(), slots}, tree.parent.data()}, kept);
+  EXPECT_EQ(kept, state);
+  for (int row : all) {
+    const std::vector<int> branch = tree.branchOf(row);
+    const std::vector<int> seq(branch.size(), tree.seq[static_cast<size_t>(row)]);
+    std::vector<float> alone = state;
+    const std::vector<float> y = run(branch, SlotRows{seq.data(), slots}, alone);
+    ASSERT_TRUE(std::equal(y.end() - width, y.end(), verified.begin() + row * width))
+        << "row " << row << ", " << branch.size() << " deep";
+    ASSERT_NE(alone, state);
+  }
+}
+
+template <class T, int kCols, int kTaps>
+void expectConvolutions() {
+  constexpr int kStride = kCols + 3;
+  Random random;
+  std::vector<float> state(3 * (kTaps - 1) * kCols);
+  for (float& f : state) f = random(2);
+  Bytes weight(kTaps * kCols * 4);
+  for (int i = 0; i < kTaps * kCols; ++i)
+    llmrt::storeFromF32(kDType<T>, weight.data(), i, random(1));
+  for (const Shape shape : {kChain, kBushes, kStar}) {
+    const Tree tree = twoTrees(shape, random);
+    const RowsOf x(tree.size(), kStride, 2, random);
+    expectSameAlone(
+        tree, state, kCols,
+        [&](const std::vector<int>& rows, const auto& of, std::vector<float>& slots) {
+          const TestStep step(static_cast<int>(rows.size()));
+          const std::vector<float> in = x.of(rows);
+          std::vector<float> y(rows.size() * kCols);
+          launch({(kCols + kConvThreads - 1) / kConvThreads, static_cast<unsigned>(rows.size())},
+                 kConvThreads, 0, [&] {
+                   causalConv<T, kCols, kTaps, kSilu, kStride, kCols>(
+                       step.args, in.data(), weight.data(), of, slots.data(), y.data());
+                 });
+          return y;
+        });
+  }
+}
+
+TEST(CudaTrees, ConvolutionsGoBackThroughAncestors) {
+  expectConvolutions<BF16, 150, 4>();
+  expectConvolutions<F32, 33, 2>();
+}
+
+template <int kKeyHeads, int kHeads, int kKeyDim, int kValueDim>
+void expectDeltas() {
+  constexpr int kQkv = 2 * kKeyHeads * kKeyDim + kHeads * kValueDim + 1, kGate = kHeads + 3,
+                kBeta = kHeads + 2, kOut = kHeads * kValueDim;
+  Random random;
+  std::vector<float> state(3 * kHeads * kKeyDim * kValueDim), a_log(kHeads), dt_bias(kHeads);
+  for (std::vector<float>* v : {&state, &a_log, &dt_bias})
+    for (float& f : *v) f = random(1);
+  for (const Shape shape : {kChain, kBushes, kStar}) {
+    const Tree tree = twoTrees(shape, random);
+    const RowsOf qkv(tree.size(), kQkv, 2, random), gate(tree.size(), kGate, 9, random),
+        beta(tree.size(), kBeta, 5, random);
+    expectSameAlone(
+        tree, state, kOut,
+        [&](const std::vector<int>& rows, const auto& of, std::vector<float>& slots) {
+          const TestStep step(static_cast<int>(rows.size()));
+          const std::vector<float> in = qkv.of(rows), gates = gate.of(rows), betas = beta.of(rows);
+          std::vector<float> y(rows.size() * kOut);
+          launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(rows.size())},
+                 kDeltaThreads, 0, [&] {
+                   gatedDelta<kKeyHeads, kHeads, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
+                       step.args, in.data(), gates.data(), betas.data(), a_log.data(),
+                       dt_bias.data(), of, slots.data(), y.data(), 1e-6f);
+                 });
+          return y;
+        });
+  }
+}
+
+TEST(CudaTrees, TheGatedDeltaRuleGoesDownTheBranch) {
+  expectDeltas<1, 2, 128, 64>();
+  expectDeltas<2, 4, 12, 20>();
+}
+
+TEST(CudaTrees, RowsAreKeptAndTakenUpByNumber) {
+  constexpr int kCols = 300, kStride = 304;
+  Random random;
+  const RowsOf x(5, kStride, 1, random);
+  std::vector<float> kept(8 * kCols, NAN), y(3 * kStride, NAN);
+  const TestStep five(5), three(3);
+  launch({1, 5}, 128, 0,
+         [&] { copyRow<kCols, kStride, kCols>(five.args, x.values.data(), nullptr, kept.data()); });
+  const int of_row[] = {0, 2, 3};
+  launch({1, 3}, 128, 0,
+         [&] { copyRow<kCols, kCols, kStride>(three.args, kept.data(), of_row, y.data()); });
+  for (int row = 0; row < 3; ++row)
+    for (int col = 0; col < kStride; ++col) {
+      const float v = y[static_cast<size_t>(row * kStride + col)];
+      if (col < kCols)
+        ASSERT_EQ(v, x.values[static_cast<size_t>(of_row[row] * kStride + col)]);
+      else
+        ASSERT_TRUE(std::isnan(v)) << "behind a row";
+    }
 }
 
 }  // namespace

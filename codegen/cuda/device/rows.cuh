@@ -122,6 +122,15 @@ DEVICE void elementwiseRow(const Args& a, const float* x, const float* other, fl
     y[row * kYStride + k] = f(x[row * kXStride + k], other[row * kOtherStride + k]);
 }
 
+/// Row `from_row[row]` of `from`, or the row itself where that is null.
+template <int kCols, int kFromStride, int kToStride>
+DEVICE void copyRow(const Args& a, const float* from, const int* from_row, float* to) {
+  const i64 row = blockIdx.y;
+  if (row >= a.step->num_rows) return;
+  from += static_cast<i64>(from_row ? from_row[row] : row) * kFromStride;
+  for (int k = threadIdx.x; k < kCols; k += blockDim.x) to[row * kToStride + k] = from[k];
+}
+
 /// Rotates the first kRotary elements of each head; those after it stay as they are.
 template <int kCols, int kHeadDim, int kRotary, int kXStride, int kYStride>
 DEVICE void ropeRow(const Args& a, const float* x, const int* pos, const float* table, float* y) {

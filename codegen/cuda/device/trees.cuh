@@ -32,13 +32,14 @@ struct Branch {
   }
 };
 
-/// llm.kv_move: block (KV head), 128 threads. Rows are moved one after another; a thread has the
-/// same piece of each, so no other thread reads what it has written.
+/// llm.kv_move: block (KV head), 128 threads. A thread has the same piece of every row, so no other
+/// reads what it writes. It reads several rows before it writes them: a row's slot is not before
+/// its position, so what is written is none of theirs that come later.
 template <class Pool>
 DEVICE void kvMove(const Args& a, const TreeRows& rows, void* keys, void* values) {
   typedef typename Pool::Element Element;
   constexpr int kPer = 16 / sizeof(Element), kKeyPieces = Pool::kPadded / kPer,
-                kPieces = kKeyPieces + Pool::kValuePadded / kPer;
+                kPieces = kKeyPieces + Pool::kValuePadded / kPer, kTogether = 8;
   const Step& step = *a.step;
   const int head = blockIdx.x, num_rows = static_cast<int>(step.num_rows);
   for (int piece = threadIdx.x; piece < kPieces; piece += 128) {
@@ -49,6 +50,14 @@ DEVICE void kvMove(const Args& a, const TreeRows& rows, void* keys, void* values
                                    (piece - kKeyPieces) * kPer;
       return reinterpret_cast<uint4*>(vector);
     };
-    for (int row = 0; row < num_rows; ++row) *at(row, rows.pos[row]) = *at(row, rows.slot[row]);
+    for (int first = 0; first < num_rows; first += kTogether) {
+      uint4 moved[kTogether];
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i)
+        if (first + i < num_rows) moved[i] = *at(first + i, rows.slot[first + i]);
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i)
+        if (first + i < num_rows) *at(first + i, rows.pos[first + i]) = moved[i];
+    }
   }
 }
