@@ -120,8 +120,8 @@ int64_t fewRowsBlocks(const Staging& staging);
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
 
-/// Rows of a batch: up to kBatchRows read weights once (device/batch.cuh), from kLeastBatchRows on
-/// that pays for the launch that packs them.
+/// Rows of a batch: groups of kBatchRows read weights once (device/batch.cuh), from kLeastBatchRows
+/// on that pays for the launch that packs them.
 constexpr int64_t kLeastBatchRows = 5, kBatchRows = 16;
 /// Panels of a matrix from which on a block makes two: nearly all processors of an H200 have one.
 constexpr int64_t kBatchPanels = 256;

@@ -193,6 +193,52 @@ TEST(CudaEmit, RowsOfTreesHaveSlotsAndParents) {
               HasSubstr("kvMove<KvPool<BF16, 2, 16>>(args, TreeRows{{"));
 }
 
+TEST(CudaEmit, RecurrentStatesAreReadInTreesAndGoOnInACommit) {
+  const auto conv = [](const std::string& kind) {
+    return emit("llm.kernel @k_conv " + kind + R"( max_rows 4 row_strides [64, 80] {
+      ^bb0(%x: tensor<?x48xf32>, %rows: !llm.rows):
+        %y = llm.causal_conv %x, %rows, @conv, @conv1d silu : tensor<?x48xf32>
+        llm.yield %y : tensor<?x48xf32>
+      })")
+        .kernels;
+  };
+  EXPECT_THAT(conv("verify"), HasSubstr("args.operands[1], TreeSlotRows{{static_cast<const "
+                                        "int*>(args.operands[3]), static_cast<const "
+                                        "int*>(args.operands[4])}, static_cast<const "
+                                        "int*>(args.operands[2])}, args.operands[5], "));
+  EXPECT_THAT(conv("commit"), HasSubstr("args.operands[1], SlotRows{static_cast<const int*>("));
+  const Emitted kept = emit(R"(
+      llm.state @kept : !llm.kept<4x48xf32> layers 0:1
+      llm.kernel @keep verify max_rows 4 row_strides [64] {
+      ^bb0(%x: tensor<?x48xf32>):
+        llm.keep %x, @kept : tensor<?x48xf32>
+        llm.yield
+      }
+      llm.kernel @take commit max_rows 4 row_strides [80] {
+      ^bb0(%rows: !llm.rows):
+        %y = llm.kept %rows, @kept : tensor<?x48xf32>
+        llm.yield %y : tensor<?x48xf32>
+      })");
+  EXPECT_THAT(kept.kernels, HasSubstr("copyRow<48, 64, 48>(args, static_cast<const "
+                                      "float*>(args.operands[0]), nullptr, "
+                                      "static_cast<float*>(args.operands[1]));"));
+  EXPECT_THAT(kept.kernels,
+              HasSubstr("copyRow<48, 48, 80>(args, static_cast<const float*>(args.operands[1]), "
+                        "static_cast<const int*>(args.operands[0]), "
+                        "static_cast<float*>(args.operands[2]));"));
+}
+
+// Up to 16 rows at once, more in groups of 16.
+TEST(CudaEmit, ProductsOfManyRowsOfTreesAreBatches) {
+  const Emitted product = emit(linear("verify", 64));
+  EXPECT_THAT(product.kernels, HasSubstr(", 16, 1>::run(args"));
+  EXPECT_THAT(product.kernels, HasSubstr(", 16, 1, true>::run(args"));
+  std::string of_rows;
+  for (const cuda::Launch& launch : product.source.launches)
+    of_rows += std::to_string(launch.minRows) + "-" + std::to_string(launch.maxRows) + " ";
+  EXPECT_EQ(of_rows, "1-1 2-4 5-16 5-8 9-16 17-64 17-64 ");
+}
+
 TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
   EXPECT_EQ(emit(linear("embed", 64)).kernels,
             "error: linear: steps of kind embed have no CUDA kernels yet");
