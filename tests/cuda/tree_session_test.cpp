@@ -2,14 +2,18 @@
 // every logit is that of the branch decoded alone there, to the bit.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstring>
 #include <random>
 
+#include "codegen/cuda/Codegen.h"
 #include "runtime/core/session.h"
 #include "runtime/cuda/device.h"
 #include "runtime/executor/plan.h"
+#include "runtime/executor/thread_team.h"
 #include "runtime/executor/weights.h"
 #include "tests/cuda/fake_run.h"
+#include "tests/plan/hybrid_model.h"
 
 namespace llmc::test {
 namespace {
@@ -22,9 +26,10 @@ using Tree = std::vector<TreeToken>;
 /// A plan opened on the device.
 class DeviceModel {
  public:
+  enum Weights { kOwn, kSynthetic };
   /// ok() is false after a test failure, also for an empty path.
-  explicit DeviceModel(const std::string& path) {
-    if (!path.empty()) open(path);
+  explicit DeviceModel(const std::string& path, Weights weights = kOwn) {
+    if (!path.empty()) open(path, weights);
   }
   bool ok() const { return weights_ != nullptr; }
   int64_t vocabSize() const { return plan_->vocabSize(); }
@@ -38,14 +43,17 @@ class DeviceModel {
   }
 
  private:
-  void open(const std::string& path) {
+  void open(const std::string& path, Weights of) {
     auto device = llmrt::cuda::CudaDevice::open("cuda");
     ASSERT_TRUE(device.ok()) << device.status().message();
     device_ = *std::move(device);
     auto plan = llmrt::Plan::open(path, {.device = device_.get()});
     ASSERT_TRUE(plan.ok()) << plan.status().message();
     plan_ = *std::move(plan);
-    auto weights = llmrt::Weights::map(*plan_);
+    auto team = llmrt::ThreadTeam::create(1);
+    ASSERT_TRUE(team.ok());
+    auto weights =
+        of == kOwn ? llmrt::Weights::map(*plan_) : llmrt::Weights::synthesize(*plan_, 3, **team);
     ASSERT_TRUE(weights.ok()) << weights.status().message();
     weights_ = *std::move(weights);
   }
@@ -112,20 +120,8 @@ class Alone {
   Ids prompt_, tokens_;  // what it has
 };
 
-struct Form {
-  const char* model;
-  const char* flags = "";  // one more of llmc, and its value
-  int rows = 20;           // of a step
-  int prompt = 50;         // tokens of the first sequence
-};
-
-class CudaTreeSession : public testing::TestWithParam<Form> {};
-
-TEST_P(CudaTreeSession, LogitsAreThoseOfEachBranchDecodedAlone) {
-  const auto& [name, more, rows, length] = GetParam();
-  Strings flags = {"--target", "cuda:sm_80", "--verify", std::to_string(rows), "--max-batch", "2"};
-  if (*more) flags.insert(flags.end(), {"--disable-pass", more});
-  const DeviceModel model(fakePlan(sourcePath("tests/golden/") + name, flags));
+/// Three rounds of trees of two sequences, of which a branch is kept each.
+void expectBranchesOf(const DeviceModel& model, int rows, int length) {
   ASSERT_TRUE(model.ok());
   RandomTokens random(model.vocabSize());
   const Ids prompts[] = {random.text(length), random.text(3)};
@@ -171,11 +167,44 @@ TEST_P(CudaTreeSession, LogitsAreThoseOfEachBranchDecodedAlone) {
   }
 }
 
+struct Form {
+  const char* model;
+  const char* flags = "";  // one more of llmc, and its value
+  int rows = 20;           // of a step
+  int prompt = 50;         // tokens of the first sequence
+};
+
+class CudaTreeSession : public testing::TestWithParam<Form> {};
+
+TEST_P(CudaTreeSession, LogitsAreThoseOfEachBranchDecodedAlone) {
+  const auto& [name, more, rows, length] = GetParam();
+  Strings flags = {"--target", "cuda:sm_80", "--verify", std::to_string(rows), "--max-batch", "2"};
+  if (*more) flags.insert(flags.end(), {"--disable-pass", more});
+  expectBranchesOf(DeviceModel(fakePlan(sourcePath("tests/golden/") + name, flags)), rows, length);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, CudaTreeSession, testing::Values(Form{"llama_mha"}),
                          [](const auto& info) {
                            return std::string(info.param.model) +
                                   (*info.param.flags ? "_unfused" : "");
                          });
+
+// Layers whose states are recurrent: verify keeps what they take of its rows, commit goes on from
+// it.
+TEST(CudaTreesOfAHybrid, LogitsAreThoseOfEachBranchDecodedAlone) {
+  const std::string plan = hybridPlan([](llm::ModelOp model, PlanParts& parts) {
+    auto source = cuda::emitCuda(model);
+    if (!source) ADD_FAILURE() << llvm::toString(source.takeError());
+    if (!source) return false;
+    auto image = cuda::compileKernels(*source, *cuda::findCudaTarget("cuda:sm_80"));
+    if (!image) ADD_FAILURE() << llvm::toString(image.takeError());
+    if (!image) return false;
+    parts.cuda_images.push_back(std::move(*image));
+    return true;
+  });
+  expectBranchesOf(DeviceModel(plan, DeviceModel::kSynthetic), kHybridTreeRows, 40);
+  std::remove(plan.c_str());
+}
 
 }  // namespace
 }  // namespace llmc::test
