@@ -25,11 +25,11 @@ Functions emitOp(Operation* op, const KernelForm& form) {
   return llvm::TypeSwitch<Operation*, Functions>(op)
       .Case<llm::EmbedOp, llm::RmsNormOp, llm::LayerNormOp, llm::NormResidualOp, llm::QkNormOp,
             llm::BiasOp, llm::ScaleOp, llm::ScaleRowsOp, llm::ConcatOp, llm::RopeOp, llm::KvWriteOp,
-            llm::ActivationOp, llm::MulOp, llm::AddOp, llm::LinearOp, llm::LinearResidualOp,
-            llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp, llm::NormLinearOp, llm::NormLogitsOp,
-            llm::AttentionOp, llm::CausalConvOp, llm::GatedDeltaOp, llm::RouteOp, llm::ExpertGluOp,
-            llm::ExpertDownOp, llm::HeadLinearOp>(
-          [&](auto o) { return emit(o, form); })
+            llm::KvMoveOp, llm::KeepOp, llm::KeptOp, llm::ActivationOp, llm::MulOp, llm::AddOp,
+            llm::LinearOp, llm::LinearResidualOp, llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp,
+            llm::NormLinearOp, llm::NormLogitsOp, llm::AttentionOp, llm::CausalConvOp,
+            llm::GatedDeltaOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp,
+            llm::HeadLinearOp>([&](auto o) { return emit(o, form); })
       .Default([](Operation* other) {
         Functions none;
         none.problem =
@@ -75,7 +75,7 @@ class KernelEmitter {
  private:
   /// Why a kernel has no CUDA form, whatever its op.
   std::string unsupported() {
-    if (form_.kind != llm::StepKind::prefill && form_.kind != llm::StepKind::decode)
+    if (form_.kind == llm::StepKind::embed || form_.kind == llm::StepKind::mtp)
       return fmt::format("steps of kind {} have no CUDA kernels yet",
                          llm::stringifyStepKind(form_.kind).str());
     if (form_.maxRows > kMostRows) return fmt::format("more than {} rows in a step", kMostRows);
@@ -131,21 +131,7 @@ class KernelEmitter {
 
 }  // namespace
 
-/// Steps over trees of tokens, which have no kernels here, are refused.
-static llvm::Error checkSteps(llm::ModelOp model) {
-  for (auto schedule : model.getOps<llm::ScheduleOp>()) {
-    const llm::StepKind kind = schedule.getKind();
-    if (kind == llm::StepKind::verify || kind == llm::StepKind::commit)
-      return llvm::createStringError(
-          llvm::inconvertibleErrorCode(),
-          fmt::format("there is no CUDA code for the entry point {}, compile without --verify",
-                      std::string_view(schedule.getSymName())));
-  }
-  return llvm::Error::success();
-}
-
 llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& options) {
-  if (llvm::Error error = checkSteps(model)) return error;
   CudaSource source;
   for (auto kernel : model.getOps<llm::KernelOp>())
     source.operands = std::max(
@@ -154,8 +140,8 @@ llvm::Expected<CudaSource> emitCuda(llm::ModelOp model, const EmitOptions& optio
   // What launches ask for is what kernels use; of wgmma and attention each function says so itself.
   source.text += fmt::format(
       "\nstatic_assert(kTensorSharedBytes == {} && kGroupedStages * kGroupedStageBytes == {} && "
-      "kHeadsPerBlock == {});\n",
-      kTensorTileBytes, kGroupedBytes, kHeadsPerBlock);
+      "kHeadsPerBlock == {} && kTreeRows == {});\n",
+      kTensorTileBytes, kGroupedBytes, kHeadsPerBlock, llm::kTreeMaxRows);
   source.scratchBytes = source.wgmmaScratchBytes = LLMC_CUDA_COUNTER_BYTES;
   for (const char* type : {"F32", "F16", "BF16"}) {
     source.text += fmt::format(

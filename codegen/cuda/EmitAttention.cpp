@@ -84,11 +84,11 @@ Functions emit(llm::AttentionOp op, const KernelForm& form) {
   const int64_t rounds = ceilDiv(group, together), parts = ceilDiv(rounds, kRoundsPerPart);
   const std::string partsText = parts > 1 ? fmt::format(", {}", parts) : "";
   const int64_t blocks = kv.getNumKvHeads() * parts;
-  if (!form.isDecode() && !kv.getElementType().isF32()) {
+  if (!form.fewRows() && !kv.getElementType().isF32()) {
     flashAttention(result, kv, group, spec, operands + more);
     return result;
   }
-  if (!form.isDecode()) {
+  if (!form.fewRows()) {
     result.functions.push_back(
         {"",
          fmt::format("{}{}>::inTurn({}{});", spec, partsText, operands, more),

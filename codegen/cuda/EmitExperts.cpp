@@ -143,7 +143,7 @@ Functions emit(llm::ExpertGluOp op, const KernelForm& form) {
                                          form.stride("y"), form.in("gate_bias"), form.in("up_bias"),
                                          number(op.getLimit().convertToDouble()), form.out("y"));
   Functions result;
-  if (!form.isDecode()) {
+  if (!form.fewRows()) {
     manyRows(result, p, form, false, p.sortedBytes(), finish);
     return result;
   }
@@ -171,7 +171,7 @@ Functions emit(llm::ExpertGluOp op, const KernelForm& form) {
 Functions emit(llm::ExpertDownOp op, const KernelForm& form) {
   const ExpertProduct p = productOf(op, op.getWeightAttr(), false, op.getRoute(), form);
   Functions result;
-  if (form.isDecode()) {
+  if (form.fewRows()) {
     // Unstaged operands are read where they lie, also those of a matrix that is no whole blocks.
     const int64_t blockCols = 8 * perWord(p.matrix.type);
     const int64_t bytes = p.topK * ceilDiv(p.matrix.cols, blockCols) * blockCols * 4;
@@ -205,7 +205,7 @@ Functions emit(llm::HeadLinearOp op, const KernelForm& form) {
   const auto heads = static_cast<int64_t>(op.getHeads());
   const int64_t headRows = llm::widthOf(op.getY()) / heads, headPanels = ceilDiv(headRows, 16);
   Functions result;
-  if (!form.isDecode() && !m.type.isF32()) {
+  if (!form.fewRows() && !m.type.isF32()) {
     result.functions.push_back(
         {"_mma",
          fmt::format("groupedOnTensorCores<{}, {}, {}>(args, HeadGroups<{}, {}, {}>{{{}, 0}}, {}, "

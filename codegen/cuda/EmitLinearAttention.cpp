@@ -1,5 +1,5 @@
 // Linear attention: launches of device/linear_attention.cuh. Every row has its blocks, of which
-// those at a sequence's first row work.
+// those at a sequence's first row work, or at the first of a part of a branch.
 #include "codegen/cuda/KernelText.h"
 
 using namespace mlir;

@@ -23,17 +23,18 @@ int64_t panelsOf(const llm::Matrix& m) { return ceilDiv(m.rows, 16); }
 
 /// Whether a product packs its rows and goes to tensor cores.
 bool onTensorCores(const KernelForm& form, const llm::Matrix& m) {
-  return !form.isDecode() && !form.has("logits_rows") && !m.type.isF32();
+  return !form.fewRows() && !form.has("logits_rows") && !m.type.isF32();
 }
-/// Whether a product has kernels for kLeastBatchRows to kBatchRows rows.
+/// Whether a product has kernels for kLeastBatchRows and more.
 bool hasBatches(const KernelForm& form) {
-  return (form.isDecode() || form.has("logits_rows")) && form.maxRows >= kLeastBatchRows;
+  return (form.fewRows() || form.has("logits_rows")) && form.maxRows >= kLeastBatchRows;
 }
 /// The scratch that a product takes for packed rows: fragments of 16, tiles of 64 as wgmma has
 /// them, or a batch.
 int64_t packedBytes(const KernelForm& form, const llm::Matrix& m) {
   if (onTensorCores(form, m)) return ceilDiv(form.maxRows, 64) * 4 * ceilDiv(m.cols, 16) * 512;
-  return hasBatches(form) ? batchPackedBytes(m.cols, m.type) : 0;
+  if (!hasBatches(form)) return 0;
+  return ceilDiv(form.maxRows, kBatchRows) * batchPackedBytes(m.cols, m.type);
 }
 
 /// A product of the operand "x" with the operand "weight", of which "norm", "norm_bias" and
@@ -67,7 +68,6 @@ class ProductText {
       oneRow();
       fourRows(2, kLeastBatchRows - 1);
       batches();
-      if (form_.maxRows > kBatchRows) fourRows(kBatchRows + 1, form_.maxRows);
     }
     result_.scratchBytes = packedBytes(form_, matrix_);
     return std::move(result_);
@@ -149,7 +149,7 @@ class ProductText {
     const int64_t panels =
         form_.options.panelsPerBlock ? form_.options.panelsPerBlock : panelsPerBlock(numPanels_);
     // Sums of rows go on in a block (decode) or are spread over blocks (a prefill of f32 weights).
-    const bool spread = rows > 1 && !form_.isDecode() && !form_.has("logits_rows");
+    const bool spread = rows > 1 && !form_.fewRows() && !form_.has("logits_rows");
     add(fmt::format("_{}row", rows),
         fmt::format("productOfFewRows<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}{});", spec_, rows,
                     boolean(staging.staged), panels, x_, norm_, eps_, weight_, finish_, gathered()),
@@ -163,32 +163,50 @@ class ProductText {
   }
 
   void batches() {
-    const std::string packed = fmt::format("reinterpret_cast<float*>({})", packed_);
-    add("_rows",
-        fmt::format("packBatch<{}>(args, {}, {}, {}, {}{});", spec_, x_, norm_, eps_, packed,
-                    gathered()),
-        {.minRows = kLeastBatchRows,
-         .maxRows = std::min(form_.maxRows, kBatchRows),
+    const int64_t maxRows = form_.maxRows;
+    packBatch("_rows", kLeastBatchRows, std::min(maxRows, kBatchRows));
+    batch("_8rows", 8, kLeastBatchRows, std::min<int64_t>(maxRows, 8));
+    if (maxRows > 8) batch("_16rows", kBatchRows, 9, std::min(maxRows, kBatchRows));
+    if (maxRows <= kBatchRows) return;
+    packBatch("_packs", kBatchRows + 1, maxRows);
+    batch("_groups", kBatchRows, kBatchRows + 1, maxRows);
+  }
+
+  /// More rows than kBatchRows are groups of those, in the grid's y.
+  static const char* groups(int64_t minRows) { return minRows > kBatchRows ? ", true" : ""; }
+  static int64_t rowsPerBlock(int64_t minRows) { return minRows > kBatchRows ? kBatchRows : 0; }
+  std::string packed() const { return fmt::format("reinterpret_cast<float*>({})", packed_); }
+
+  void packBatch(const std::string& suffix, int64_t minRows, int64_t maxRows) {
+    add(suffix,
+        fmt::format("packBatch<{}{}>(args, {}, {}, {}, {}{});", spec_, groups(minRows), x_, norm_,
+                    eps_, packed(), gathered()),
+        {.minRows = minRows,
+         .maxRows = maxRows,
          .threads = 256,
-         .blocks = kBatchRows});
+         .blocks = kBatchRows,
+         .rowsPerBlock = rowsPerBlock(minRows)});
+  }
+
+  /// `rows`: of a block.
+  void batch(const std::string& suffix, int64_t rows, int64_t minRows, int64_t maxRows) {
     // Two panels a block where that keeps an H200 busy.
     const int64_t panels = numPanels_ >= kBatchPanels ? 2 : 1;
-    for (const int64_t rows : {kBatchRows / 2, kBatchRows}) {
-      if (rows > kBatchRows / 2 && form_.maxRows <= kBatchRows / 2) break;
-      const int64_t bytes = batchBytes(rows, panels, matrix_.type);
-      add(fmt::format("_{}rows", rows),
-          fmt::format("static_assert(BatchProduct<{0}, {1}, {2}>::kSharedBytes == {3} && "
-                      "PackedBatch<{0}>::kBytes == {4});\n  "
-                      "BatchProduct<{0}, {1}, {2}>::run(args, {5}, {6}, {7});",
-                      spec_, rows, panels, bytes, batchPackedBytes(matrix_.cols, matrix_.type),
-                      packed, weight_, finish_),
-          {.minRows = rows == kBatchRows ? kBatchRows / 2 + 1 : kLeastBatchRows,
-           .maxRows = std::min(form_.maxRows, rows),
-           .threads = 256,
-           .blocks = ceilDiv(numPanels_, panels),
-           .dynamicSharedBytes = bytes,
-           .blocksPerProcessor = 2});
-    }
+    const int64_t bytes = batchBytes(rows, panels, matrix_.type);
+    const std::string kernel =
+        fmt::format("BatchProduct<{}, {}, {}{}>", spec_, rows, panels, groups(minRows));
+    add(suffix,
+        fmt::format("static_assert({0}::kSharedBytes == {1} && PackedBatch<{2}>::kBytes == {3});"
+                    "\n  {0}::run(args, {4}, {5}, {6});",
+                    kernel, bytes, spec_, batchPackedBytes(matrix_.cols, matrix_.type), packed(),
+                    weight_, finish_),
+        {.minRows = minRows,
+         .maxRows = maxRows,
+         .threads = 256,
+         .blocks = ceilDiv(numPanels_, panels),
+         .rowsPerBlock = rowsPerBlock(minRows),
+         .dynamicSharedBytes = bytes,
+         .blocksPerProcessor = 2});
   }
 
   /// The last arguments of a body that may gather its rows: a norm's bias, which rows.
@@ -275,9 +293,10 @@ Functions emit(llm::NormQkvOp op, const KernelForm& form) {
                     values = form.any("values"), q = form.out("q");
   if (!form.has("q_norm") && (rotary == 0 || rotary == dim)) {
     const std::string finish =
-        fmt::format("FinishQkv<{}, {}, {}, {}, {}>{{{}, {}, {}, {}, {}, {}}}", pool, heads,
-                    boolean(form.has("bias")), boolean(form.has("rope")), form.stride("q"), rows,
-                    form.in("bias"), form.in("rope"), keys, values, q);
+        fmt::format("FinishQkv<{}, {}, {}, {}, {}{}>{{{}, {}, {}, {}, {}, {}}}", pool, heads,
+                    boolean(form.has("bias")), boolean(form.has("rope")), form.stride("q"),
+                    form.inTrees() ? ", TreeRows" : "", rows, form.in("bias"), form.in("rope"),
+                    keys, values, q);
     return ProductText(form, m, panels, normOf(op), finish).emit();
   }
   // A panel is half of one half of a head: norms, and pairs that are not a half apart, need more.

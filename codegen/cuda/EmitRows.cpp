@@ -120,6 +120,28 @@ Functions emit(llm::KvWriteOp op, const KernelForm& form) {
                                form.any("keys"), form.any("values")));
 }
 
+Functions emit(llm::KvMoveOp op, const KernelForm& form) {
+  const llm::KvCacheType kv = llm::kvTypeOf(op, op.getStateAttr());
+  Functions result = rowKernel(fmt::format("kvMove<{}>(args, {}, {}, {});", poolName(kv),
+                                           form.cacheRows(), form.any("keys"), form.any("values")),
+                               128, kv.getNumKvHeads());
+  result.functions.front().launch.rowsPerBlock = 0;  // a block moves one row after another
+  return result;
+}
+
+Functions emit(llm::KeepOp op, const KernelForm& form) {
+  const int64_t width = llm::widthOf(op.getX());
+  return rowKernel(fmt::format("copyRow<{0}, {1}, {0}>(args, {2}, nullptr, {3});", width,
+                               form.stride("x"), form.in("x"), form.out("kept")));
+}
+
+Functions emit(llm::KeptOp op, const KernelForm& form) {
+  const int64_t width = llm::widthOf(op.getY());
+  return rowKernel(fmt::format("copyRow<{0}, {0}, {1}>(args, {2}, {3}, {4});", width,
+                               form.stride("y"), form.in("kept"), form.ints("kept_row"),
+                               form.out("y")));
+}
+
 Functions emit(llm::ActivationOp op, const KernelForm& form) {
   return each(form, op.getX(), fmt::format("activate<{}>(x)", activationName(op.getKind())));
 }

@@ -88,11 +88,16 @@ std::string KernelForm::ints(llvm::StringRef name) const { return cast("const in
 std::string KernelForm::out(llvm::StringRef name) const { return cast("float*", name); }
 
 std::string KernelForm::cacheRows() const {
-  return fmt::format("CacheRows{{{}, {}, {}}}", ints("pos"), ints("seq"), ints("block_table"));
+  const std::string rows =
+      fmt::format("{{{}, {}, {}}}", ints("pos"), ints("seq"), ints("block_table"));
+  if (!inTrees()) return "CacheRows" + rows;
+  return fmt::format("TreeRows{{{}, {}, {}}}", rows, ints("slot"), ints("parent"));
 }
 
 std::string KernelForm::slotRows() const {
-  return fmt::format("SlotRows{{{}, {}}}", ints("seq"), ints("slots"));
+  const std::string rows = fmt::format("{{{}, {}}}", ints("seq"), ints("slots"));
+  if (!has("parent")) return "SlotRows" + rows;  // a commit's rows are one branch
+  return fmt::format("TreeSlotRows{{{}, {}}}", rows, ints("parent"));
 }
 
 int64_t KernelForm::stride(llvm::StringRef name) const {

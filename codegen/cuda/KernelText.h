@@ -72,16 +72,20 @@ class KernelForm {
   const int64_t maxRows;
   const EmitOptions& options;
 
-  bool isDecode() const { return kind == llm::StepKind::decode; }
+  /// Whether its steps have decode's kernels, whose bits do not depend on the other rows: all but
+  /// those of a prompt.
+  bool fewRows() const { return kind != llm::StepKind::prefill; }
+  /// Whether its rows are those of trees.
+  bool inTrees() const { return kind == llm::StepKind::verify || kind == llm::StepKind::commit; }
   bool has(llvm::StringRef name) const { return find(name) >= 0; }
   // An operand as what it is in a function's text; where there is none of that name, "nullptr".
   std::string in(llvm::StringRef name) const;    // floats that are read
   std::string ints(llvm::StringRef name) const;  // integers that are read: a step's inputs
   std::string out(llvm::StringRef name) const;   // floats that are written
   std::string any(llvm::StringRef name) const;   // matrices, pools of states
-  /// The device's CacheRows of an op with a paged state.
+  /// The device's CacheRows, or TreeRows, of an op with a paged state.
   std::string cacheRows() const;
-  /// The device's SlotRows of an op with a recurrent state.
+  /// The device's SlotRows, or TreeSlotRows, of an op with a recurrent state.
   std::string slotRows() const;
   /// Between the rows of an operand in the arena, in elements. There must be one of that name.
   int64_t stride(llvm::StringRef name) const;
@@ -116,8 +120,8 @@ int64_t fewRowsBlocks(const Staging& staging);
 /// staging of its rows.
 int64_t panelsPerBlock(int64_t numPanels);
 
-/// Rows of a batch: up to kBatchRows read weights once (device/batch.cuh), from kLeastBatchRows on
-/// that pays for the launch that packs them.
+/// Rows of a batch: groups of kBatchRows read weights once (device/batch.cuh), from kLeastBatchRows
+/// on that pays for the launch that packs them.
 constexpr int64_t kLeastBatchRows = 5, kBatchRows = 16;
 /// Panels of a matrix from which on a block makes two: nearly all processors of an H200 have one.
 constexpr int64_t kBatchPanels = 256;
@@ -160,6 +164,9 @@ Functions emit(llm::ScaleRowsOp op, const KernelForm& form);
 Functions emit(llm::ConcatOp op, const KernelForm& form);
 Functions emit(llm::RopeOp op, const KernelForm& form);
 Functions emit(llm::KvWriteOp op, const KernelForm& form);
+Functions emit(llm::KvMoveOp op, const KernelForm& form);
+Functions emit(llm::KeepOp op, const KernelForm& form);
+Functions emit(llm::KeptOp op, const KernelForm& form);
 Functions emit(llm::ActivationOp op, const KernelForm& form);
 Functions emit(llm::MulOp op, const KernelForm& form);
 Functions emit(llm::AddOp op, const KernelForm& form);

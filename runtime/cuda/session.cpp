@@ -94,10 +94,13 @@ void CudaSession::place() {
   const auto blocks_per_seq = static_cast<uint64_t>(
       (options_.max_seq_len + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS);
   for (uint32_t i = 0; p.states() && i < p.states()->size(); ++i) {
-    const bool recurrent = p.states()->Get(i)->kind() == schema::StateKind::recurrent;
+    const schema::StateKind kind = p.states()->Get(i)->kind();
     Places::State state;
-    state.table_bytes = max_batch * (recurrent ? 1 : blocks_per_seq) * sizeof(int32_t);
-    state.table = take(state.table_bytes);
+    if (kind != schema::StateKind::kept) {  // which is no sequence's
+      const bool paged = kind == schema::StateKind::kv;
+      state.table_bytes = max_batch * (paged ? blocks_per_seq : 1) * sizeof(int32_t);
+      state.table = take(state.table_bytes);
+    }
     places_.states.push_back(state);
   }
   places_.sample = take(sizeof(LlmcCudaSampleState));  // what lies before is mirrored on the host
@@ -117,7 +120,9 @@ void CudaSession::place() {
     Places::State& state = places_.states[i];
     const auto element = static_cast<uint64_t>(dtypeBytes(static_cast<DType>(of_plan.dtype())));
     state.num_layers = of_plan.layers()->size();
-    if (of_plan.kind() == schema::StateKind::recurrent) {
+    if (of_plan.kind() == schema::StateKind::kept) {
+      state.key_layer_bytes = deviceAlignUp(of_plan.rows() * of_plan.elements() * element);
+    } else if (of_plan.kind() == schema::StateKind::recurrent) {
       state.slot_bytes = of_plan.elements() * element;
       state.key_layer_bytes = deviceAlignUp(max_batch * state.slot_bytes);
     } else {
@@ -249,7 +254,7 @@ Status CudaSession::uploadTables() {
   };
   bool waited = false;
   for (size_t i = 0; i < tables.size(); ++i) {
-    if (isThere(i)) continue;
+    if (places_.states[i].table_bytes == 0 || isThere(i)) continue;
     // What is queued may still copy from the mirror, and read the table.
     if (!std::exchange(waited, true))
       LLMRT_CUDA_CHECK(driver_, driver_.stream_synchronize(stream_.get()),

@@ -67,7 +67,8 @@ class CudaSession : public Executor {
   };
   /// Where things lie in session_memory_.
   struct Places {
-    /// A state's table, and its pools of each layer: keys and values, or slots (as keys).
+    /// A state's table, and its pools of each layer: keys and values, slots, or kept rows (both as
+    /// keys).
     struct State {
       uint64_t table = 0, table_bytes = 0;
       uint64_t keys = 0, values = 0, key_layer_bytes = 0, value_layer_bytes = 0;

@@ -9,6 +9,7 @@ constexpr int kOperands = 1;  // of Args, which the bodies do not look at
 #include "codegen/cuda/device/prelude.cuh"
 #include "codegen/cuda/device/relayout.cuh"
 #include "codegen/cuda/device/rows.cuh"
+#include "codegen/cuda/device/trees.cuh"
 #include "codegen/cuda/device/norms.cuh"
 #include "codegen/cuda/device/linear.cuh"
 #include "codegen/cuda/device/batch.cuh"

@@ -208,25 +208,27 @@ TEST(CudaProduct, GivesTheSameBitsForAnyRowsAtOnce) {
 enum class Norm { kNone, kRms, kLayer };
 
 /// `rows` rows packed and multiplied at once have the bits that each has alone, and nothing else is
-/// written. kGather: the logits rows of three times as many.
-template <class T, int kRows, int kAtOnce, int kN, int kK, Norm kNorm, bool kGather = false>
+/// written. kGather: the logits rows of three times as many. kGroups: more than kBatchRows.
+template <class T, int kRows, int kAtOnce, int kN, int kK, Norm kNorm, bool kGather = false,
+          bool kGroups = false>
 void expectBatch(int rows) {
   SCOPED_TRACE(testing::Message() << "N " << kN << " K " << kK << " rows " << rows << " of "
                                   << kRows << ", panels " << kAtOnce << ", dtype "
                                   << llmrt::dtypeName(kDType<T>));
   constexpr int kPanels = (kN + 15) / 16, kStride = kK + kK % 8 + 8, kYStride = kPanels * 16 + 16;
   typedef Product<T, kK, kPanels, kStride, kGather, kNorm != Norm::kNone, kNorm == Norm::kLayer> P;
-  typedef BatchProduct<P, kRows, kAtOnce> Batch;
+  typedef BatchProduct<P, kRows, kAtOnce, kGroups> Batch;
+  const auto groups = static_cast<unsigned>(kGroups ? (rows + kBatchRows - 1) / kBatchRows : 1);
   Random random;
   Weights<T> w({kN}, kK, PanelOrder::kConcat, 0, random);
   const int all = kGather ? 3 * rows : rows;
   TestStep step(all);
-  Bytes x(static_cast<size_t>(all) * kStride * 4), packed(PackedBatch<P>::kBytes);
+  Bytes x(static_cast<size_t>(all) * kStride * 4), packed(groups * PackedBatch<P>::kBytes);
   std::vector<float> norm, shift, residual;
   for (int k = 0; k < kK; ++k) norm.push_back(1 + random(0.3f)), shift.push_back(random(0.3f));
   for (int i = 0; i < rows * kYStride; ++i) residual.push_back(random());
   for (int i = 0; i < all * kStride; ++i) x.floats()[i] = i % kStride < kK ? random() : NAN;
-  std::fill_n(packed.data(), PackedBatch<P>::kBytes, uint8_t{0xff});
+  std::fill_n(packed.data(), groups * PackedBatch<P>::kBytes, uint8_t{0xff});
   // Both kinds of finish: one that reads ahead of earlier kernels, one that waits for them.
   const auto both = [&](const auto& multiply) {
     std::vector<float> y(static_cast<size_t>(rows + 1) * kYStride, NAN), z = y;
@@ -244,11 +246,11 @@ void expectBatch(int rows) {
     });
   });
   const std::vector<float> together = both([&](const auto& finish) {
-    launch({kBatchRows}, 256, 0, [&] {
-      packBatch<P>(step.args, x.floats(), norm.data(), 1e-5f, packed.floats(), shifts,
-                   step.logits_rows.data());
+    launch({kBatchRows, groups}, 256, 0, [&] {
+      packBatch<P, kGroups>(step.args, x.floats(), norm.data(), 1e-5f, packed.floats(), shifts,
+                            step.logits_rows.data());
     });
-    launch({(kPanels + kAtOnce - 1) / kAtOnce}, 256, Batch::kSharedBytes,
+    launch({(kPanels + kAtOnce - 1) / kAtOnce, groups}, 256, Batch::kSharedBytes,
            [&] { Batch::run(step.args, packed.floats(), w.fragments->data(), finish); });
   });
   for (size_t i = 0; i < alone.size(); ++i) {
@@ -268,6 +270,8 @@ TEST(CudaProduct, GivesTheSameBitsInABatch) {
   expectBatch<F32, 16, 2, 24, 520, Norm::kLayer>(11);
   expectBatch<F32, 8, 1, 16, 7, Norm::kRms>(6);
   expectBatch<BF16, 16, 2, 32, 1024, Norm::kRms, true>(10);
+  expectBatch<BF16, 16, 2, 72, 304, Norm::kRms, false, true>(33);  // groups of them
+  expectBatch<F16, 16, 1, 33, 70, Norm::kLayer, true, true>(17);
 }
 
 TEST(CudaProduct, GluPairsGateAndUp) {

@@ -143,6 +143,7 @@ TEST(CudaEmit, TheKindOfStepChoosesTheKernel) {
   const std::string decode = emit(linear("decode", 4)).kernels;
   EXPECT_THAT(decode, HasSubstr("productOfFewRows<"));
   EXPECT_THAT(decode, Not(HasSubstr("productOnTensorCores<")));
+  EXPECT_EQ(emit(linear("verify", 4)).kernels, decode) << "verify has decode's kernels";
   for (const int rows : {4, 64}) {
     const std::string prefill = emit(linear("prefill", rows)).kernels;
     EXPECT_THAT(prefill, HasSubstr("productOnTensorCores<"));
@@ -160,12 +161,85 @@ TEST(CudaEmit, AttentionHasTheWindowOfItsState) {
               HasSubstr("Attention<KvPool<BF16, 2, 16>, 4, 24, 80, 96>::split(args"));
 }
 
+// q and k are rotated by positions, keys and values written at slots.
+TEST(CudaEmit, RowsOfTreesHaveSlotsAndParents) {
+  const std::string rows =
+      "TreeRows{{static_cast<const int*>(args.operands[2]), static_cast<const "
+      "int*>(args.operands[4]), static_cast<const int*>(args.operands[5])}, static_cast<const "
+      "int*>(args.operands[3]), static_cast<const int*>(args.operands[1])}, args.operands[6], "
+      "args.operands[7], ";
+  EXPECT_THAT(emit(R"(llm.kernel @attention verify max_rows 4 row_strides [80, 96] {
+      ^bb0(%q: tensor<?x64xf32>, %rows: !llm.rows):
+        %y = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %y : tensor<?x64xf32>
+      })")
+                  .kernels,
+              HasSubstr("::split(args, static_cast<const float*>(args.operands[0]), " + rows));
+  EXPECT_THAT(emit(R"(llm.kernel @qkv verify max_rows 4 row_strides [80, 96] {
+      ^bb0(%x: tensor<?x64xf32>, %rows: !llm.rows):
+        %q = llm.norm_qkv %x, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
+          : tensor<?x64xf32> -> tensor<?x64xf32>
+        llm.yield %q : tensor<?x64xf32>
+      })")
+                  .kernels,
+              HasSubstr("FinishQkv<KvPool<BF16, 2, 16>, 4, false, false, 96, TreeRows>{TreeRows{{"
+                        "static_cast<const int*>(args.operands[3]), "));
+  EXPECT_THAT(emit(R"(llm.kernel @move commit max_rows 4 row_strides [] {
+      ^bb0(%rows: !llm.rows):
+        llm.kv_move %rows, @kv
+        llm.yield
+      })")
+                  .kernels,
+              HasSubstr("kvMove<KvPool<BF16, 2, 16>>(args, TreeRows{{"));
+}
+
+TEST(CudaEmit, RecurrentStatesAreReadInTreesAndGoOnInACommit) {
+  const auto conv = [](const std::string& kind) {
+    return emit("llm.kernel @k_conv " + kind + R"( max_rows 4 row_strides [64, 80] {
+      ^bb0(%x: tensor<?x48xf32>, %rows: !llm.rows):
+        %y = llm.causal_conv %x, %rows, @conv, @conv1d silu : tensor<?x48xf32>
+        llm.yield %y : tensor<?x48xf32>
+      })")
+        .kernels;
+  };
+  EXPECT_THAT(conv("verify"), HasSubstr("args.operands[1], TreeSlotRows{{static_cast<const "
+                                        "int*>(args.operands[3]), static_cast<const "
+                                        "int*>(args.operands[4])}, static_cast<const "
+                                        "int*>(args.operands[2])}, args.operands[5], "));
+  EXPECT_THAT(conv("commit"), HasSubstr("args.operands[1], SlotRows{static_cast<const int*>("));
+  const Emitted kept = emit(R"(
+      llm.state @kept : !llm.kept<4x48xf32> layers 0:1
+      llm.kernel @keep verify max_rows 4 row_strides [64] {
+      ^bb0(%x: tensor<?x48xf32>):
+        llm.keep %x, @kept : tensor<?x48xf32>
+        llm.yield
+      }
+      llm.kernel @take commit max_rows 4 row_strides [80] {
+      ^bb0(%rows: !llm.rows):
+        %y = llm.kept %rows, @kept : tensor<?x48xf32>
+        llm.yield %y : tensor<?x48xf32>
+      })");
+  EXPECT_THAT(kept.kernels, HasSubstr("copyRow<48, 64, 48>(args, static_cast<const "
+                                      "float*>(args.operands[0]), nullptr, "
+                                      "static_cast<float*>(args.operands[1]));"));
+  EXPECT_THAT(kept.kernels,
+              HasSubstr("copyRow<48, 48, 80>(args, static_cast<const float*>(args.operands[1]), "
+                        "static_cast<const int*>(args.operands[0]), "
+                        "static_cast<float*>(args.operands[2]));"));
+}
+
+// Up to 16 rows at once, more in groups of 16.
+TEST(CudaEmit, ProductsOfManyRowsOfTreesAreBatches) {
+  const Emitted product = emit(linear("verify", 64));
+  EXPECT_THAT(product.kernels, HasSubstr(", 16, 1>::run(args"));
+  EXPECT_THAT(product.kernels, HasSubstr(", 16, 1, true>::run(args"));
+  std::string of_rows;
+  for (const cuda::Launch& launch : product.source.launches)
+    of_rows += std::to_string(launch.minRows) + "-" + std::to_string(launch.maxRows) + " ";
+  EXPECT_EQ(of_rows, "1-1 2-4 5-16 5-8 9-16 17-64 17-64 ");
+}
+
 TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
-  EXPECT_EQ(
-      emit("llm.schedule @commit commit max_rows 4 max_logits_rows 0 arena_bytes 0 {}").kernels,
-      "error: there is no CUDA code for the entry point commit, compile without --verify");
-  EXPECT_EQ(emit(linear("verify", 4)).kernels,
-            "error: linear: steps of kind verify have no CUDA kernels yet");
   EXPECT_EQ(emit(linear("embed", 64)).kernels,
             "error: linear: steps of kind embed have no CUDA kernels yet");
   EXPECT_EQ(emit(linear("prefill", 65536)).kernels,

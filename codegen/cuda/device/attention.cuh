@@ -78,6 +78,7 @@ struct Attention {
   /// Of a chunk, this warp's keys: which of them lie in [from, to), and in which block of the
   /// cache.
   struct WarpKeys {
+    static constexpr bool kTrees = false;
     int begin, from, to;  // begin: the first, of kWarpKeys
     i64 block;
     DEVICE WarpKeys(const Step& step, const CacheRows& rows, int seq, int chunk_begin, int from,
@@ -89,6 +90,51 @@ struct Attention {
     DEVICE bool any() const { return begin + kWarpKeys > from && begin < to; }
     DEVICE bool has(int i) const { return begin + i >= from && begin + i < to; }
   };
+
+  /// Where the tokens of a row's branch lie that are rows of its step. In shared memory.
+  struct BranchPlaces {
+    Branch branch;
+    int block[kTreeRows], slot[kTreeRows];
+    int length;  // of the sequence before the step
+    DEVICE void find(const Step& step, const TreeRows& rows, int row, int seq, int pos) {
+      branch.find(rows.parent, static_cast<int>(loadAhead(&step.num_rows)), row);
+      const int i = threadIdx.x;
+      if (i < branch.count) {
+        slot[i] = loadAhead(rows.slot + branch.rows[i]);
+        block[i] = loadAhead(Pool::tableAt(step, rows, seq, slot[i]));
+      }
+      if (i == 0) length = pos + 1 - branch.count;
+      __syncthreads();
+    }
+  };
+
+  /// WarpKeys of a row of a tree: sums over keys follow positions, and who lies where shows in
+  /// loads alone.
+  struct BranchKeys : WarpKeys {
+    static constexpr bool kTrees = true;
+    const BranchPlaces& places;
+    /// Key i's vector; `vectors`: that of key 0, did all lie at their positions.
+    template <int kWidth>
+    DEVICE const Element* vectorOf(const Element* vectors, const void* pool, int head,
+                                   int i) const {
+      const int deep = this->begin + i - places.length;
+      if (deep < 0) return vectors + i * kWidth;
+      return Pool::template vectorIn<kWidth>(const_cast<void*>(pool), places.block[deep],
+                                             places.slot[deep], head);
+    }
+  };
+
+  static DEVICE WarpKeys keysOf(const Step& step, const CacheRows& rows, int, int seq, int chunk,
+                                int from, int pos) {
+    return WarpKeys(step, rows, seq, chunk * kChunk, from, pos + 1);
+  }
+  /// All threads call it. `pos` -1: there is no such row.
+  static DEVICE BranchKeys keysOf(const Step& step, const TreeRows& rows, int row, int seq,
+                                  int chunk, int from, int pos) {
+    __shared__ BranchPlaces places;
+    if (pos >= 0) places.find(step, rows, row, seq, pos);
+    return {WarpKeys(step, rows, seq, chunk * kChunk, from, pos + 1), places};
+  }
 
   /// The vectors of a warp's keys on their way to its lanes: V: Keys or Values, kWidth: elements of
   /// one in the pool. Step s has key s * V::kKeysAtOnce + lane / V::kLanes. As many are loaded at
@@ -103,8 +149,9 @@ struct Attention {
                          kUnroll = kSteps < kMost ? kSteps : kMost;
     uint4 quads[kUnroll][V::kPerLane];
 
-    /// Steps [s, s + kUnroll).
-    DEVICE void load(const void* pool, const WarpKeys& keys, int head, int s) {
+    /// Steps [s, s + kUnroll). AnyKeys: WarpKeys or BranchKeys.
+    template <class AnyKeys>
+    DEVICE void load(const void* pool, const AnyKeys& keys, int head, int s) {
       if (!keys.any()) return;
       const int lane = threadIdx.x % 32;
       // Within one block of the cache: 32 divides 64.
@@ -117,14 +164,19 @@ struct Attention {
         for (int j = 0; j < V::kPerLane; ++j) {
           const int v = lane % V::kLanes + j * V::kLanes;
           quads[u][j] = uint4();
-          if (keys.has(i) && (V::kVectors % V::kLanes == 0 || v < V::kVectors))
-            quads[u][j] = *reinterpret_cast<const uint4*>(vectors + i * kWidth + v * kPerVector);
+          if (keys.has(i) && (V::kVectors % V::kLanes == 0 || v < V::kVectors)) {
+            if constexpr (AnyKeys::kTrees)
+              quads[u][j] = *reinterpret_cast<const uint4*>(
+                  keys.template vectorOf<kWidth>(vectors, pool, head, i) + v * kPerVector);
+            else
+              quads[u][j] = *reinterpret_cast<const uint4*>(vectors + i * kWidth + v * kPerVector);
+          }
         }
       }
     }
     /// body(i, quads of key keys.begin + i) for all of them; the first steps are loaded.
-    template <class Body>
-    DEVICE void forKeys(const void* pool, const WarpKeys& keys, int head, Body body) {
+    template <class AnyKeys, class Body>
+    DEVICE void forKeys(const void* pool, const AnyKeys& keys, int head, Body body) {
       if (!keys.any()) return;
 #pragma unroll 1
       for (int s = 0; s < kSteps; s += kUnroll) {
@@ -156,7 +208,8 @@ struct Attention {
 
   /// The state of query heads [h0, h0 + kTogether) of the group over keys [from, to) of the chunk.
   /// All threads call it.
-  static DEVICE void chunkState(Shared& shared, const WarpKeys& warp_keys, const float* q,
+  template <class AnyKeys>
+  static DEVICE void chunkState(Shared& shared, const AnyKeys& warp_keys, const float* q,
                                 const void* keys, const void* values, int row, int head, int h0,
                                 float scale, float cap, State& state) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = warp * kWarpKeys;
@@ -381,7 +434,9 @@ struct Attention {
   /// Block (KV head and part, row, chunk): one chunk; the last block of a row, head and part to end
   /// merges them. `counters`: [rows, KV heads, kParts], 0 before and after. `partials`: [rows, KV
   /// heads, chunks of the longest sequence, kRounds, kPartialFloats].
-  static DEVICE void split(const Args& a, const float* q, const CacheRows& rows, const void* keys,
+  /// `Rows`: CacheRows, or TreeRows.
+  template <class Rows>
+  static DEVICE void split(const Args& a, const float* q, const Rows& rows, const void* keys,
                            const void* values, float* y, float scale, u32* counters,
                            float* partials, int max_chunks, float cap = 0,
                            const float* sinks = nullptr) {
@@ -395,7 +450,7 @@ struct Attention {
     const int pos = is_row ? loadAhead(rows.pos + row) : -1,
               seq = is_row ? loadAhead(rows.seq + row) : 0;
     const int from = firstKey(pos), first = from / kChunk, last = pos < 0 ? -1 : pos / kChunk;
-    const WarpKeys warp_keys(step, rows, seq, chunk * kChunk, from, pos + 1);
+    const auto warp_keys = keysOf(step, rows, row, seq, chunk, from, pos);
     const int begin = part * kRoundsPerPart, end = roundsEnd(part);
     waitForEarlierKernels();
     if (chunk < first || chunk > last) return;

@@ -1,8 +1,10 @@
-// Products of 5 to 16 rows, as a batch decodes: y = x W^T with the bits that linear.cuh's have, and
-// weights that are read once for all rows. packBatch lays the rows out, normalised; a block of
+// Products of 5 rows and more, as batches and trees have them: y = x W^T with the bits that
+// linear.cuh's have, and weights that are read once for up to 16 rows. More rows are groups of so
+// many: blocks that read the same weights for different groups are neighbours in the grid, so they
+// run at once and all but one read from the L2. packBatch lays the rows out, normalised; a block of
 // productOfBatch then brings weights and rows through shared memory side by side.
 
-constexpr int kBatchRows = 16;  // that are packed; past the last they are zeros
+constexpr int kBatchRows = 16;  // that are packed, of a group; past the last they are zeros
 constexpr int kBatchWarps = 8;
 
 /// Rows as packBatch leaves them: by blocks of k as weights have them, [kBlocks][kBatchRows], and
@@ -11,8 +13,8 @@ constexpr int kBatchWarps = 8;
 template <class P>
 struct PackedBatch {
   static constexpr int kPer = P::Weight::kPerWord, kLaneFloats = 2 * kPer;
-  static constexpr int kScales = P::kBlocks * kBatchRows * P::kBlockCols;  // where they begin
-  static constexpr int kBytes = (kScales + kBatchRows) * 4;
+  static constexpr int kScales = P::kBlocks * kBatchRows * P::kBlockCols;     // where they begin
+  static constexpr int kFloats = kScales + kBatchRows, kBytes = kFloats * 4;  // of a group
   static DEVICE int at(int m, int k) {
     const int word = k / kPer % 8;
     return (k / P::kBlockCols * kBatchRows + m) * P::kBlockCols + word % 4 * kLaneFloats +
@@ -20,9 +22,10 @@ struct PackedBatch {
   }
 };
 
-/// Block (row of kBatchRows), 256 threads: a norm's sums are those of multiplyFewRows, in its
-/// order. `shift`: a layer norm's bias, if it has one. `logits_rows`: which rows, where P gathers.
-template <class P>
+/// Block (row of kBatchRows, group), 256 threads: a norm's sums are those of multiplyFewRows, in
+/// its order. `shift`: a layer norm's bias, if it has one. `logits_rows`: which rows, where P
+/// gathers. kGroups: whether there may be several groups.
+template <class P, bool kGroups = false>
 DEVICE void packBatch(const Args& a, const float* x, const float* norm, float eps, float* packed,
                       const float* shift = nullptr, const int* logits_rows = nullptr) {
   typedef PackedBatch<P> To;
@@ -33,9 +36,11 @@ DEVICE void packBatch(const Args& a, const float* x, const float* norm, float ep
   __shared__ float partial[1][kBatchWarps];
   const StepRows<P> source{a, x, logits_rows};
   const int m = blockIdx.x, rows = source.count();
+  const int row = kGroups ? blockIdx.y * kBatchRows + m : m;
   source.wait();
-  const bool valid = m < rows;
-  const float* const from[1] = {source.row(valid ? m : 0)};
+  if (kGroups) packed += static_cast<i64>(blockIdx.y) * To::kFloats;
+  const bool valid = row < rows;
+  const float* const from[1] = {source.row(valid ? row : 0)};
   float mean[1] = {}, inverse[1] = {};
   if (P::kLayer) layerNormOfRows<1, P::kCols>(from, eps, partial, mean, inverse);
   auto inside = [&](int k) { return valid && (P::kPaddedCols == P::kCols || k < P::kCols); };
@@ -74,11 +79,12 @@ DEVICE void packBatch(const Args& a, const float* x, const float* norm, float ep
   packed[To::kScales + m] = 1.0f / sqrtf(square_sum / P::kCols + eps);
 }
 
-/// Block (kAtOnce panels), 256 threads, of at most kRows rows. A warp multiplies its eighth of k,
-/// block by block in ascending order, as in multiplyFewRows; of kStages blocks the weights and rows
-/// are on their way to shared memory that is the warp's own. Two panels at once, where there are
-/// enough of them, halve what is read of the rows and from shared memory.
-template <class P, int kRows, int kAtOnce>
+/// Block (kAtOnce panels), 256 threads, of at most kRows rows; with kGroups, of one of the grid's y
+/// groups of rows. A warp multiplies its eighth of k, block by block in ascending order, as in
+/// multiplyFewRows; of kStages blocks the weights and rows are on their way to shared memory that
+/// is the warp's own. Two panels at once, where there are enough of them, halve what is read of the
+/// rows and from shared memory.
+template <class P, int kRows, int kAtOnce, bool kGroups = false>
 struct BatchProduct {
   typedef typename P::Weight T;
   typedef PackedBatch<P> Rows;
@@ -126,7 +132,11 @@ struct BatchProduct {
     __shared__ float partial[kBatchWarps][kAtOnce][kRows][16];
     const Step& step = *a.step;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, c = lane % 4;
-    const int first = blockIdx.x * kAtOnce;
+    // The groups of one block's panels come one after another.
+    const int block = kGroups ? blockIdx.y * gridDim.x + blockIdx.x : blockIdx.x;
+    const int group = kGroups ? block % gridDim.y : 0,
+              first = (kGroups ? block / gridDim.y : block) * kAtOnce;
+    if (kGroups) packed += static_cast<i64>(group) * Rows::kFloats;
     const int begin = P::kBlocks * warp / kBatchWarps, end = P::kBlocks * (warp + 1) / kBatchWarps;
     u8* const ring = dynamicShared() + warp * kStages * kStageBytes;
     auto copyWeights = [&](int b, u8* stage) {
@@ -152,10 +162,10 @@ struct BatchProduct {
       if (begin + s < end) copyWeights(begin + s, ring + s * kStageBytes);
     // Of a thread: the pair of outputs that it finishes.
     const int item = threadIdx.x, p = item / (kRows * 8), m = item / 8 % kRows, n = item % 8;
-    const int rows = P::rows(step), panel = first + p;
-    const bool finishes = item < kAtOnce * kRows * 8 && m < rows && panel < P::kPanels;
+    const int rows = P::rows(step), panel = first + p, row = group * kBatchRows + m;
+    const bool finishes = item < kAtOnce * kRows * 8 && row < rows && panel < P::kPanels;
     typename Finish::Loaded loaded = {};
-    if (Finish::kAhead && finishes) loaded = finish.load(EarlyStep{step}, m, panel, n);
+    if (Finish::kAhead && finishes) loaded = finish.load(EarlyStep{step}, row, panel, n);
     letNextKernelBegin();
     waitForEarlierKernels();
 #pragma unroll
@@ -163,7 +173,7 @@ struct BatchProduct {
       if (begin + s < end) copyRows(begin + s, ring + s * kStageBytes);
       commitCopies();
     }
-    if (!Finish::kAhead && finishes) loaded = finish.load(step, m, panel, n);
+    if (!Finish::kAhead && finishes) loaded = finish.load(step, row, panel, n);
     const float scale = P::kNorm && !P::kLayer ? packed[Rows::kScales + m] : 1.0f;
 
     float acc[kAtOnce][kRows][2] = {};
@@ -202,6 +212,6 @@ struct BatchProduct {
       low *= scale;
       high *= scale;
     }
-    finish.store(step, m, panel, n, low, high, loaded);
+    finish.store(step, row, panel, n, low, high, loaded);
   }
 };

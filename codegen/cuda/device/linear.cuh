@@ -481,9 +481,9 @@ struct FinishHeads {
 
 /// Heads of q, k and v: low is element i of its head, high element i + half. q goes to a buffer, k
 /// and v to the cache.
-template <class Pool, int kNumHeads, bool kBias, bool kRope, int kStride>
+template <class Pool, int kNumHeads, bool kBias, bool kRope, int kStride, class Rows = CacheRows>
 struct FinishQkv {
-  CacheRows rows;
+  Rows rows;
   const float* bias;  // of all heads of q, k and v
   const float* rope;
   void* keys;
@@ -504,13 +504,14 @@ struct FinishQkv {
     // use for is read all the same.
     const int head = panel / kHeadPanels, at = panel % kHeadPanels * 8 + g,
               i = at < kHalf ? at : kHalf - 1;
-    const int pos = readStep(of, rows.pos + row), seq = readStep(of, rows.seq + row);
+    const int pos = readStep(of, rows.pos + row), seq = readStep(of, rows.seq + row),
+              slot = Rows::kTrees ? readStep(of, rows.slots() + row) : pos;
     const bool is_query = head < kNumHeads;
     const int kv_head = is_query ? 0 : (head - kNumHeads) % Pool::kHeads;
-    const i64 block = readStep(of, Pool::tableAt(step, rows, seq, pos));
+    const i64 block = readStep(of, Pool::tableAt(step, rows, seq, slot));
     Loaded loaded = {};
     loaded.to = is_query ? static_cast<i64>(row) * kStride + head * kDim + i
-                         : Pool::template offsetIn<Pool::kPadded>(block, pos, kv_head) + i;
+                         : Pool::template offsetIn<Pool::kPadded>(block, slot, kv_head) + i;
     if (kRope) {
       const float* const turn = rope + static_cast<i64>(pos) * 2 * kHalf + i;
       loaded.cos = turn[0], loaded.sin = turn[kHalf];

@@ -70,9 +70,9 @@ DEVICE void qkNormRow(const Args& a, const float* x, const float* weight, float*
 /// Heads of q, k and v after their product, where a warp must see a whole head: with a norm of q
 /// and k heads (null: none), or with rotation of the first kRotary elements only (0: none). `raw`:
 /// [rows, kRawStride], the heads of q, k and v side by side. Block (kHeadsPerBlock heads, row).
-template <class Pool, int kNumHeads, int kRotary, int kRawStride, int kQStride>
+template <class Pool, int kNumHeads, int kRotary, int kRawStride, int kQStride, class Rows>
 DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, const float* q_norm,
-                        const float* k_norm, float eps, const float* rope, const CacheRows& rows,
+                        const float* k_norm, float eps, const float* rope, const Rows& rows,
                         void* keys, void* values, float* q) {
   constexpr int kDim = Pool::kDim, kHalf = kRotary / 2;
   __shared__ float shared[kHeadsPerBlock][kDim];
@@ -90,10 +90,10 @@ DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, cons
   __syncwarp();
   const bool is_query = head < kNumHeads, is_key = !is_query && head < kNumHeads + Pool::kHeads;
   if (q_norm && (is_query || is_key)) normHead<kDim, false>(mine, is_query ? q_norm : k_norm, eps);
-  const int pos = rows.pos[row], seq = rows.seq[row];
+  const int pos = rows.pos[row], seq = rows.seq[row], slot = Rows::kTrees ? rows.slots()[row] : pos;
   const int kv_head = head - kNumHeads - (is_key ? 0 : Pool::kHeads);
   typename Pool::Element* const cached =
-      is_query ? nullptr : Pool::at(is_key ? keys : values, step, rows, seq, pos, kv_head);
+      is_query ? nullptr : Pool::at(is_key ? keys : values, step, rows, seq, slot, kv_head);
   for (int e = lane; e < kDim; e += 32) {
     float v = mine[e];
     if (e < kRotary && (is_query || is_key)) {

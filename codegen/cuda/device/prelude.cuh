@@ -8,6 +8,8 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
+#define DEVICE __device__ __forceinline__
+
 /// runtime/abi/kernel_abi.h: LlmcStep.
 struct Step {
   i64 num_rows, num_logits_rows, num_sequences, blocks_per_seq;
@@ -21,13 +23,14 @@ struct Args {
 };
 /// Where the tokens of a step's rows lie in a paged state: operands of what reads or writes one.
 struct CacheRows {
-  const int *pos, *seq;    // of each row
-  const int* block_table;  // [num_sequences, blocks_per_seq]
+  static constexpr bool kTrees = false;  // tokens lie at their positions
+  const int *pos, *seq;                  // of each row
+  const int* block_table;                // [num_sequences, blocks_per_seq]
+  /// Where in its sequence each row's token lies.
+  DEVICE const int* slots() const { return pos; }
 };
 
 constexpr int kBlockTokens = 64;  // LLMC_KV_BLOCK_TOKENS
-
-#define DEVICE __device__ __forceinline__
 
 #ifndef LLMC_CUDA_SHIM
 DEVICE u8* dynamicShared() {

@@ -122,6 +122,15 @@ DEVICE void elementwiseRow(const Args& a, const float* x, const float* other, fl
     y[row * kYStride + k] = f(x[row * kXStride + k], other[row * kOtherStride + k]);
 }
 
+/// Row `from_row[row]` of `from`, or the row itself where that is null.
+template <int kCols, int kFromStride, int kToStride>
+DEVICE void copyRow(const Args& a, const float* from, const int* from_row, float* to) {
+  const i64 row = blockIdx.y;
+  if (row >= a.step->num_rows) return;
+  from += static_cast<i64>(from_row ? from_row[row] : row) * kFromStride;
+  for (int k = threadIdx.x; k < kCols; k += blockDim.x) to[row * kToStride + k] = from[k];
+}
+
 /// Rotates the first kRotary elements of each head; those after it stay as they are.
 template <int kCols, int kHeadDim, int kRotary, int kXStride, int kYStride>
 DEVICE void ropeRow(const Args& a, const float* x, const int* pos, const float* table, float* y) {
@@ -140,18 +149,18 @@ DEVICE void ropeRow(const Args& a, const float* x, const int* pos, const float* 
   }
 }
 
-template <class Pool, int kKStride, int kVStride>
-DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, const CacheRows& rows,
-                       void* keys, void* values) {
+template <class Pool, int kKStride, int kVStride, class Rows>
+DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, const Rows& rows, void* keys,
+                       void* values) {
   const int row = blockIdx.y;
   const Step& step = *a.step;
   if (row >= step.num_rows) return;
-  const int pos = rows.pos[row], seq = rows.seq[row];
+  const int slot = rows.slots()[row], seq = rows.seq[row];
   for (int i = threadIdx.x; i < Pool::kHeads * Pool::kDim; i += blockDim.x)
-    Pool::at(keys, step, rows, seq, pos, i / Pool::kDim)[i % Pool::kDim] =
+    Pool::at(keys, step, rows, seq, slot, i / Pool::kDim)[i % Pool::kDim] =
         Pool::Type::fromFloat(k[static_cast<i64>(row) * kKStride + i]);
   for (int i = threadIdx.x; i < Pool::kHeads * Pool::kValueDim; i += blockDim.x)
-    Pool::valueAt(values, step, rows, seq, pos, i / Pool::kValueDim)[i % Pool::kValueDim] =
+    Pool::valueAt(values, step, rows, seq, slot, i / Pool::kValueDim)[i % Pool::kValueDim] =
         Pool::Type::fromFloat(v[static_cast<i64>(row) * kVStride + i]);
 }
 
