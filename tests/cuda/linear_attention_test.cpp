@@ -72,7 +72,7 @@ void checkConv() {
     launch({(kCols + kConvThreads - 1) / kConvThreads, static_cast<unsigned>(count)}, kConvThreads,
            0, [&] {
              causalConv<T, kCols, kTaps, kSilu, kStride, kStride>(
-                 test.args, in.data(), stored.data(), {rows.seq.data(), kSlotOf.data()},
+                 test.args, in.data(), stored.data(), SlotRows{rows.seq.data(), kSlotOf.data()},
                  state.data(), out.data());
            });
     for (int r = 0; r < count; ++r)
@@ -140,7 +140,7 @@ void checkDelta() {
     launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(count)}, kDeltaThreads, 0, [&] {
       gatedDelta<kKeyHeads, kHeads, kKeyDim, kValueDim, kQkvStride, kGateStride, kBetaStride,
                  kYStride>(test.args, in.data(), gates.data(), betas.data(), a_log.data(),
-                           dt_bias.data(), {rows.seq.data(), kSlotOf.data()}, state.data(),
+                           dt_bias.data(), SlotRows{rows.seq.data(), kSlotOf.data()}, state.data(),
                            out.data(), kEps);
     });
     for (int r = 0; r < count; ++r)
