@@ -1,6 +1,7 @@
 """check_goldens.py goldens: every golden through llmrun --device cuda, row by row and in chunks of 11 as a batch
 has them (f32 operands, the golden's own tolerance) and in one chunk (tensor cores). check_goldens.py compare: the same logits on CPU and GPU.
 check_goldens.py wgmma, wgmma_short: a prompt's logits through this architecture's tensor-core products and through mma.sync.
+check_goldens.py clusters: the same products in clusters of blocks, which have the same bits.
 check_goldens.py sample: tokens that the device chooses alone and that the host chooses from its logits. A line of JSON
 each; exit status 1 if one of them is not as it should be."""
 import glob
@@ -108,6 +109,26 @@ def both_products_of(step, lengths):
     return say_all(step, both_products, cases, at_once=min(4, AT_ONCE))
 
 
+def same_in_clusters(plan, length):
+    line, steps = {"step": "clusters", "plan": plan.replace(".fb", "_clusters.fb"), "prompt": length}, []
+    for path in (plan, line["plan"]):
+        got, error = llmrun(path, "--device", "cuda", "--prompt-ids", prompts(length), "-n", "1", "--ignore-eos", "--top-logits", "16",
+                            "--synthetic-weights", "--max-seq-len", "2048")
+        if got is None:
+            return {**line, "error": f"{path}: {error}"}
+        steps.append(got["steps"])
+    return {**line, "ok": steps[0] == steps[1]}
+
+
+# Tiles of 128 rows and of 256, of experts of 192 too; ragged ends.
+CLUSTERS = {"1b_short.fb": (17, 257), "7b_short.fb": (1025,), "experts.fb": (17, 193, 449, 1025)}
+
+
+def clusters():
+    cases = [(plan, length) for plan in CLUSTERS for length in CLUSTERS[plan]]
+    return say_all("clusters", same_in_clusters, cases, at_once=min(4, AT_ONCE))
+
+
 def wgmma_short():
     return both_products_of("wgmma_short", SHORT)
 
@@ -135,4 +156,4 @@ def sample():
 
 
 if __name__ == "__main__":
-    main({"goldens": goldens, "compare": compare, "wgmma": wgmma, "wgmma_short": wgmma_short, "sample": sample})
+    main({"goldens": goldens, "compare": compare, "wgmma": wgmma, "wgmma_short": wgmma_short, "clusters": clusters, "sample": sample})
