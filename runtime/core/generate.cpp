@@ -169,32 +169,41 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
     show(output.push(token));
     return !output.stopped();
   };
-  // Where a device chooses the next token itself, the host only looks on.
-  const bool alone =
-      session.decodesAlone() && sampler.choosableElsewhere() && options.top_logits == 0;
-  while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
-    if (!result.ids.empty()) {
-      const Clock::time_point step_start = Clock::now();
-      if (alone) {
-        bool more = true;
-        const int64_t left = most - static_cast<int64_t>(result.ids.size());
-        LLMRT_RETURN_IF_ERROR(
-            session.decodeAlone(seq, result.ids.back(), left, sampler, [&](int32_t token) {
-              countStep();
-              return more = accept(token) && !cancelled();
-            }));
-        result.decode_seconds += secondsSince(step_start);
-        if (!more) break;
-        continue;
-      }
-      LLMRT_RETURN_IF_ERROR(session.decode(seq, result.ids.back()));
-      result.decode_seconds += secondsSince(step_start);
-      countStep();
+  // Behind the prompt every token has a step. One step may run while the host looks at the token
+  // before: then time counts from token to token, else that of the steps alone.
+  TokenChooser* const chooser = &sampler;
+  Clock::time_point since;
+  int64_t queued = 0;
+  const auto queueSteps = [&]() -> Status {
+    if (queued == 0) {
+      const StepToken first{seq, result.ids.back(), true};
+      LLMRT_RETURN_IF_ERROR(session.queue({&first, 1}, {&chooser, 1}, options.top_logits > 0));
+      ++queued;
     }
-    const std::span<const float> logits = session.logits();
-    if (options.top_logits > 0) result.top_logits.push_back(largest(logits, options.top_logits));
-    if (!accept(sampler.sample(logits))) break;
+    for (; queued < most - 1 && session.canQueueNext(); ++queued)
+      LLMRT_RETURN_IF_ERROR(session.queueNext());
+    return {};
+  };
+  const auto nextToken = [&]() -> Result<int32_t> {
+    if (result.ids.empty()) return sampler.sample(session.logits());
+    if (queued == 0 || session.hostChooses()) since = Clock::now();
+    LLMRT_RETURN_IF_ERROR(queueSteps());
+    const Clock::time_point queued_at = Clock::now();
+    const bool host_chooses = session.hostChooses();
+    LLMRT_ASSIGN_OR_RETURN(const std::span<const int32_t> chosen, session.take());
+    const Clock::time_point end = host_chooses ? queued_at : Clock::now();
+    result.decode_seconds += std::chrono::duration<double>(end - since).count();
+    since = end;
+    countStep();
+    return chosen[0];
+  };
+  while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
+    LLMRT_ASSIGN_OR_RETURN(const int32_t token, nextToken());
+    if (options.top_logits > 0)
+      result.top_logits.push_back(largest(session.logits(), options.top_logits));
+    if (!accept(token)) break;
   }
+  LLMRT_RETURN_IF_ERROR(session.finish());
   show(output.finish());
   if (output.stopped()) result.finish_reason = FinishReason::kStop;
   return result;

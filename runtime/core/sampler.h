@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "runtime/core/token_bans.h"
-#include "runtime/executor/sampler_state.h"
+#include "runtime/executor/token_chooser.h"
 #include "runtime/io/status.h"
 
 namespace llmrt {
@@ -39,7 +39,7 @@ class Random {
 /// One sequence's sampler. Allocates when created, then never, but for the history that some bans
 /// need. Probabilities are integers (abi/sampling.h): the same logits, options and seed give the
 /// same tokens on any processor.
-class Sampler {
+class Sampler : public TokenChooser {
  public:
   static Result<Sampler> create(int64_t vocab_size, const SamplerOptions& options);
 
@@ -49,14 +49,18 @@ class Sampler {
 
   /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all
   /// are: then 0.
-  int32_t sample(std::span<const float> logits);
+  int32_t sample(std::span<const float> logits) override;
 
-  /// Whether a device may choose all tokens but the first: it knows no bans.
-  bool choosableElsewhere() const { return !bans_.rules().lasting(); }
-  /// Until the next call of sample() or accept().
-  SamplerState state() const;
-  /// As sample() leaves the sampler, after a device chose a token from state().
-  void sampledElsewhere() { draw(); }
+  /// A device knows no bans.
+  bool choosableElsewhere() const override {
+    const BanRules& rules = bans_.rules();
+    return !rules.lasting() && (!first_ || rules.begin_suppress_tokens.empty());
+  }
+  SamplerState state() const override;
+  void sampledElsewhere() override {
+    first_ = false;
+    draw();
+  }
 
  private:
   struct Candidate {

@@ -31,7 +31,7 @@ int64_t mostRowsOf(const schema::Plan& plan, schema::StepKind kind) {
 }
 
 StateCacheOptions cacheOptions(const schema::Plan& plan, const SessionOptions& options) {
-  // A device runs two steps of one row before the host takes the first as done.
+  // Of a sequence with one row in each, two steps run before the host takes the first as done.
   return {options.max_batch, options.max_seq_len, std::max<int64_t>(mostRows(plan), 2),
           options.kv_tokens};
 }
@@ -78,6 +78,7 @@ ExecutorOptions executorOptions(const schema::Plan& plan, const SessionOptions& 
   executor.threads = options.threads;
   executor.max_seq_len = options.max_seq_len;
   executor.max_batch = options.max_batch;
+  executor.max_choices = options.max_batch;
   executor.num_blocks = StateCache::blocksNeeded(plan, cacheOptions(plan, options));
   return executor;
 }
@@ -142,8 +143,11 @@ Status Session::initialize(const Weights& weights) {
   slot_.resize(pos_.size());
   parent_.resize(static_cast<size_t>(mostRowsOf(p, schema::StepKind::verify)));
   tree_.reserve(parent_.size());
+  queued_.reserve(pos_.size());
   in_tree_.resize(kv_len_.size());
   logits_rows_.resize(static_cast<size_t>(most_logits_rows));
+  choices_.reserve(logits_rows_.size());
+  chosen_.reserve(logits_rows_.size());
   sequences_.reserve(kv_len_.size());
   if (options_.profile) profile_ = std::make_unique<Profile>(plan_);
   LLMRT_ASSIGN_OR_RETURN(inputs_, StepInputs::create(p, options_.max_batch, options_.inputs));
@@ -195,6 +199,7 @@ Status Session::decode(int32_t seq, int32_t token) {
 
 void Session::reset(int32_t seq) {
   if (seq < 0 || seq >= options_.max_batch) return;
+  (void)finish();
   forgetTrees();
   states_.reset(seq);
   kv_len_[static_cast<size_t>(seq)] = 0;
@@ -205,6 +210,7 @@ void Session::reset(int32_t seq) {
 
 int64_t Session::truncate(int32_t seq, int64_t tokens) {
   if (seq < 0 || seq >= options_.max_batch) return 0;
+  (void)finish();
   const int64_t now = kvLen(seq);
   if (tokens < 0 || tokens >= now) return now;
   forgetTrees();
@@ -223,6 +229,7 @@ int64_t Session::truncate(int32_t seq, int64_t tokens) {
 Result<uint32_t> Session::snapshot(int32_t seq) {
   if (seq < 0 || seq >= options_.max_batch)
     return invalidArgument(fmt::format("sequence {} of {}", seq, options_.max_batch));
+  LLMRT_RETURN_IF_ERROR(finish());
   Snapshot snapshot{seq, kvLen(seq), true, std::vector<uint8_t>(states_.slotsBytes())};
   // Of a sequence without tokens they are zero, whatever its slots hold.
   if (snapshot.tokens > 0) LLMRT_RETURN_IF_ERROR(states_.readSlots(seq, snapshot.slots));
@@ -231,6 +238,7 @@ Result<uint32_t> Session::snapshot(int32_t seq) {
 }
 
 Status Session::restore(uint32_t id) {
+  LLMRT_RETURN_IF_ERROR(finish());
   const auto found = snapshots_.find(id);
   if (found == snapshots_.end()) return invalidArgument(fmt::format("no snapshot {}", id));
   const Snapshot& snapshot = found->second;

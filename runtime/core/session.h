@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -13,7 +12,6 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/sampler.h"
 #include "runtime/core/state_cache.h"
 #include "runtime/core/step_inputs.h"
 #include "runtime/executor/cpu_executor.h"
@@ -22,6 +20,7 @@
 #include "runtime/executor/memory.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/profile.h"
+#include "runtime/executor/token_chooser.h"
 #include "runtime/executor/weights.h"
 #include "runtime/io/status.h"
 
@@ -36,8 +35,8 @@ struct SessionOptions {
   int64_t max_seq_len = 0;           // 0: the plan's; not more than that
   int64_t max_batch = 1;             // sequences in flight, not more than the plan's; 0: as many
   int64_t prefill_chunk = 0;         // most rows of a prefill step; 0: as many as the plan allows
-  int64_t kv_tokens = 0;             // most tokens of all sequences together, not fewer than max_seq_len;
-                                     // 0: max_batch * max_seq_len
+  int64_t kv_tokens = 0;             // most tokens of all sequences together, not fewer than
+                                     // max_seq_len; 0: max_batch * max_seq_len
   bool profile = false;              // measure every phase; read with profile()
   Device* device = nullptr;          // null: this machine's CPUs. Must outlive the session
   std::vector<CallersInput> inputs;  // those of the plan's that setInput() will hand over
@@ -74,15 +73,6 @@ class Session {
   /// Appends one token, whose logits are wanted.
   Status decode(int32_t seq, int32_t token);
 
-  /// Appends `token`, then the token that `sampler` chooses, and so on: `count` steps, or as many
-  /// as the context has room for. Each chosen token is told to `on_token`, which accept()s it and
-  /// ends the run by returning false; that token is not appended. On a device no host work lies
-  /// between the steps. `sampler` is left where the last token told leaves it. Leaves no logits.
-  Status decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& sampler,
-                     const std::function<bool(int32_t)>& on_token);
-  /// Whether decodeAlone() is faster than decode() and a choice among logits().
-  bool decodesAlone() const { return executor_->choosesTokens(); }
-
   /// Runs any mix of tokens of any sequences as one step. Tokens of one sequence must be adjacent;
   /// they are appended to it in the given order. At most maxRows() tokens, of which maxLogitsRows()
   /// may want logits.
@@ -96,6 +86,27 @@ class Session {
   /// Whether a step has room for `rows` more tokens of a sequence, beside those that planRows()
   /// said so of since planStep().
   bool planRows(int32_t seq, int64_t rows) { return states_.planRows(seq, kvLen(seq) + rows); }
+  /// Starts such a step, and the choice of the tokens that follow: `choosers` has one for each
+  /// token that wants logits, in order; null where none is to be chosen. take() waits for it.
+  /// Choosers must be there until then. `wants_logits`: logits() can be read after take(); else a
+  /// device may keep them to itself. Forgets what is queued and not taken, and so does whatever else is done
+  /// with the session: then sequences are as after a step that failed.
+  Status queue(std::span<const StepToken> tokens, std::span<TokenChooser* const> choosers,
+               bool wants_logits = false);
+  /// Starts one more: of each row of the step queued last, the token that was chosen there. Every
+  /// row had a chooser, no two were of one sequence, and choosers hear of the tokens that were
+  /// taken (Sampler::accept()), of nothing else. On a device no host work lies between the steps.
+  Status queueNext();
+  /// Whether queueNext() can be called now: it is as said above, the context has room, and not as
+  /// many steps are in flight as run ahead of the host.
+  bool canQueueNext();
+  /// Waits for the earliest step in flight, whose tokens are then appended. The tokens that were
+  /// chosen, one for each chooser, valid until the next call.
+  Result<std::span<const int32_t>> take();
+  /// Forgets what is in flight.
+  Status finish();
+  /// Whether the host makes the choices of the step queued last, in take().
+  bool hostChooses() const { return executor_->isHosts(choices_, wants_logits_); }
 
   /// Looks at trees of drafted tokens in one step: logits(i) are those of tokens[i], as if the
   /// tokens on its branch, and no others, had been appended before it; to the bit. Appends nothing:
@@ -169,8 +180,12 @@ class Session {
   /// Ok, with the tokens in tree_.
   Status checkTrees(std::span<const TreeToken> tokens);
   void forgetTrees();
-  Status decodeAloneOnDevice(const StepToken& first, int64_t count, Sampler& sampler,
-                             const std::function<bool(int32_t)>& on_token);
+  /// Rows, logits rows and counts of the step at hand; the entry point that runs it.
+  Result<uint32_t> setRows(std::span<const StepToken> tokens, int64_t max_rows,
+                           std::initializer_list<schema::StepKind> kinds);
+  /// Inputs of the step at hand, and room for its rows behind those in flight.
+  Status prepareRows(uint32_t entry_point);
+  Status queueRows(bool follows);
   /// The step at hand as the executor takes it.
   Step executorStep() const;
   /// Undoes what a failed step may have left behind a sequence's kvLen().
@@ -208,6 +223,14 @@ class Session {
   std::vector<int32_t> slot_, parent_;
   std::vector<uint8_t> in_tree_;  // per sequence
   mutable std::vector<uint8_t> seen_;
+  // Steps in flight, all of the rows that the last of them has.
+  int64_t in_flight_ = 0;
+  bool can_follow_ = false;  // queueNext() may go on from the last
+  bool wants_logits_ = false;
+  uint32_t queued_entry_ = 0;
+  std::vector<StepToken> queued_;
+  std::vector<Choice> choices_;
+  std::vector<int32_t> chosen_;
   StepRows rows_;
   LlmcStep step_{};
 };

@@ -10,64 +10,6 @@
 
 namespace llmrt {
 
-Status Session::decodeAlone(int32_t seq, int32_t token, int64_t count, Sampler& sampler,
-                            const std::function<bool(int32_t)>& on_token) {
-  const StepToken first{seq, token, true};
-  LLMRT_RETURN_IF_ERROR(check({&first, 1}, max_rows_));
-  forgetTrees();
-  count = std::min(count, options_.max_seq_len - kvLen(seq));
-  if (decodesAlone()) return decodeAloneOnDevice(first, count, sampler, on_token);
-  for (int64_t i = 0; i < count; ++i) {
-    LLMRT_RETURN_IF_ERROR(decode(seq, token));
-    token = sampler.sample(logits());
-    if (!on_token(token)) break;
-  }
-  return {};
-}
-
-Status Session::decodeAloneOnDevice(const StepToken& first, int64_t count, Sampler& sampler,
-                                    const std::function<bool(int32_t)>& on_token) {
-  const auto entry = static_cast<uint32_t>(selectEntryPoint(plan_.schema(), 1, 1));
-  int64_t& kv_len = kv_len_[static_cast<size_t>(first.seq)];
-  const int64_t begin = kv_len;
-  // One step ahead: the device never waits for the host to look at a token. What such a step writes
-  // of keys and values the next one writes again; a recurrent state would have gone on.
-  const int64_t ahead = states_.hasRecurrent() ? 1 : 2;
-  int64_t queued = 0;
-  const SamplerState state = sampler.state();
-  logits_rows_[0] = 0;
-  rows_ = {{&first, 1}, pos_.data(), {logits_rows_.data(), 1}};
-  step_ = {1, 1, options_.max_batch, states_.blocksPerSeq()};
-  pos_[0] = static_cast<int32_t>(begin);
-  LLMRT_RETURN_IF_ERROR(inputs_.fill(entry, rows_, step_));
-  const auto steps = [&]() -> Status {
-    for (int64_t taken = 0; taken < count; ++taken) {
-      for (; queued < std::min(count, taken + ahead); ++queued) {
-        pos_[0] = static_cast<int32_t>(begin + queued);
-        LLMRT_RETURN_IF_ERROR(states_.begin(first.seq, pos_[0], pos_[0] + 1));
-        LLMRT_RETURN_IF_ERROR(
-            executor_->queueChoice(entry, executorStep(), queued == 0 ? &state : nullptr));
-        profileStep(entry);
-      }
-      LLMRT_ASSIGN_OR_RETURN(const int32_t chosen, executor_->takeChoice());
-      sampler.sampledElsewhere();
-      ++kv_len;
-      ++num_changes_[static_cast<size_t>(first.seq)];
-      states_.pass(first.seq, kv_len);
-      if (!on_token(chosen)) break;
-    }
-    return {};
-  };
-  const Status status = steps();
-  const Status finished = executor_->finish();
-  if (status.ok() && finished.ok()) {
-    states_.drop(first.seq, kv_len);
-  } else {
-    undoStep(first.seq);
-  }
-  return status.ok() ? finished : status;
-}
-
 Status Session::check(std::span<const StepToken> tokens, int64_t max_rows) const {
   if (tokens.empty()) return invalidArgument("a step needs at least one token");
   if (static_cast<int64_t>(tokens.size()) > max_rows) {
@@ -117,6 +59,19 @@ Status Session::setInput(std::string_view name, std::span<const std::byte> value
 
 Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
                         std::initializer_list<schema::StepKind> kinds) {
+  LLMRT_ASSIGN_OR_RETURN(const uint32_t entry_point, setRows(tokens, max_rows, kinds));
+  const Status status = runRows(entry_point);
+  if (!status.ok()) {
+    forSequences([&](int32_t seq, int64_t) { undoStep(seq); });
+    return status;
+  }
+  keepRows();
+  return {};
+}
+
+Result<uint32_t> Session::setRows(std::span<const StepToken> tokens, int64_t max_rows,
+                                  std::initializer_list<schema::StepKind> kinds) {
+  LLMRT_RETURN_IF_ERROR(finish());
   LLMRT_RETURN_IF_ERROR(check(tokens, max_rows));
   forgetTrees();
   int64_t logits_rows = 0;
@@ -139,13 +94,7 @@ Status Session::runStep(std::span<const StepToken> tokens, int64_t max_rows,
   rows_ = {tokens, pos_.data(), {logits_rows_.data(), static_cast<size_t>(logits_rows)}};
   step_ = {count, logits_rows, options_.max_batch, states_.blocksPerSeq()};
   LLMRT_RETURN_IF_ERROR(checkRoom());
-  const Status status = runRows(static_cast<uint32_t>(entry));
-  if (!status.ok()) {
-    forSequences([&](int32_t seq, int64_t) { undoStep(seq); });
-    return status;
-  }
-  keepRows();
-  return {};
+  return static_cast<uint32_t>(entry);
 }
 
 void Session::keepRows() {
@@ -165,12 +114,18 @@ Status Session::checkRoom() {
       "no block of the KV cache is free: it holds {} tokens of all sequences", options_.kv_tokens));
 }
 
-Status Session::runRows(uint32_t entry_point) {
+Status Session::prepareRows(uint32_t entry_point) {
   LLMRT_RETURN_IF_ERROR(inputs_.fill(entry_point, rows_, step_));
   Status status;
   forSequences([&](int32_t seq, int64_t n) {
-    if (status.ok()) status = states_.begin(seq, kvLen(seq), kvLen(seq) + n);
+    const int64_t now = kvLen(seq) + in_flight_;
+    if (status.ok()) status = states_.begin(seq, now, now + n);
   });
+  return status;
+}
+
+Status Session::runRows(uint32_t entry_point) {
+  Status status = prepareRows(entry_point);
   if (status.ok()) status = executor_->run(entry_point, executorStep());
   if (status.ok()) profileStep(entry_point);
   return status;

@@ -37,6 +37,7 @@ Status Session::checkTrees(std::span<const TreeToken> tokens) {
 }
 
 Status Session::verify(std::span<const TreeToken> tokens) {
+  LLMRT_RETURN_IF_ERROR(finish());
   forgetTrees();
   if (Status s = checkTrees(tokens); !s.ok()) {
     tree_.clear();

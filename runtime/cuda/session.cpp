@@ -8,22 +8,15 @@
 
 #include "runtime/executor/finite_check.h"
 #include "runtime/executor/rope_table.h"
-#include "runtime/executor/sampler_state.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
 
 namespace llmrt::cuda {
-namespace {
 
-/// llmc_sample's phases: which of them an option needs.
-constexpr uint32_t kTopKPhases = 0b110, kTopPPhases = 0b111000, kDrawPhase = 0b1000000;
-
-}  // namespace
-
-Result<std::unique_ptr<Executor>> CudaSession::create(const CudaDevice& device,
-                                                           const Plan& plan, const Weights& weights,
-                                                           const ExecutorOptions& options) {
+Result<std::unique_ptr<Executor>> CudaSession::create(const CudaDevice& device, const Plan& plan,
+                                                      const Weights& weights,
+                                                      const ExecutorOptions& options) {
   LLMRT_RETURN_IF_ERROR(device.use());
   std::unique_ptr<CudaSession> session(new CudaSession(device, plan, options));
   LLMRT_RETURN_IF_ERROR(session->initialize(weights));
@@ -63,12 +56,13 @@ Status CudaSession::initialize(const Weights& weights) {
   }
   LLMRT_ASSIGN_OR_RETURN(
       outputs_, PinnedMemory::allocate(driver_, std::max<uint64_t>(output_bytes, 1), "outputs"));
+  mail_bytes_ = alignUp(sizeof(ChoiceMail) + static_cast<uint64_t>(plan_.vocabSize()));
+  choices_.reserve(static_cast<size_t>(options_.max_choices));
   LLMRT_ASSIGN_OR_RETURN(
       chosen_,
-      PinnedMemory::allocate(driver_,
-                             LLMC_CUDA_RING * sizeof(uint64_t) + sizeof(LlmcCudaSampleState) +
-                                 static_cast<uint64_t>(plan_.vocabSize()),
-                             "chosen tokens"));
+      PinnedMemory::allocate(
+          driver_, std::max<uint64_t>(static_cast<uint64_t>(options_.max_choices) * mail_bytes_, 1),
+          "chosen tokens"));
   // Counters begin at 0, and so does what pads a head's keys and values.
   LLMRT_CUDA_CHECK(driver_, driver_.fill(session_memory_.address(), 0, places_.end, stream),
                    "clearing the KV cache");
@@ -103,8 +97,12 @@ void CudaSession::place() {
     }
     places_.states.push_back(state);
   }
-  places_.sample = take(sizeof(LlmcCudaSampleState));  // what lies before is mirrored on the host
-  places_.seen = take(static_cast<uint64_t>(plan_.vocabSize()));
+  places_.sample_bytes = deviceAlignUp(sizeof(LlmcCudaSampleState));
+  places_.seen_bytes = deviceAlignUp(static_cast<uint64_t>(plan_.vocabSize()));
+  const auto choices = static_cast<uint64_t>(options_.max_choices);
+  // What lies before is mirrored on the host.
+  places_.sample = take(choices * places_.sample_bytes);
+  places_.seen = take(choices * places_.seen_bytes);
   places_.arena = at;
   uint64_t arena_bytes = 0;
   for (const schema::EntryPoint* e : *p.entry_points())
@@ -294,99 +292,6 @@ Status CudaSession::execute(uint32_t entry_point, const Step& step) {
   for (int64_t i = 0; i < logitsRows(); ++i)
     if (!allFinite(logitsRow(i))) return notFiniteLogits(plan_.path(), "");
   return {};
-}
-
-Status CudaSession::queue(uint32_t entry_point, const Step& step, const SamplerState* first) {
-  if (first) {
-    LLMRT_RETURN_IF_ERROR(device_.use());
-    LLMRT_RETURN_IF_ERROR(finish());
-    LLMRT_RETURN_IF_ERROR(startChoosing(entry_point, *first));
-    LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
-  } else {
-    LLMRT_RETURN_IF_ERROR(uploadTables());
-  }
-  return start(shapeOf(entry_point, step, sample_phases_));
-}
-
-Result<uint64_t> CudaSession::inputAddress(uint32_t entry_point, std::string_view name) const {
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
-  for (uint32_t i = 0; entry.inputs() && i < entry.inputs()->size(); ++i)
-    if (entry.inputs()->Get(i)->name()->string_view() == name)
-      return session_memory_.address() + places_.inputs + inputs_[entry_point].offsets[i];
-  return unsupported(fmt::format("{}: entry point {} takes no {}, so no device can go on by itself",
-                                 plan_.path(), entry.name()->string_view(), name));
-}
-
-Status CudaSession::startChoosing(uint32_t entry_point, const SamplerState& from) {
-  const schema::EntryPoint& entry = *plan_.schema().entry_points()->Get(entry_point);
-  const uint64_t base = session_memory_.address();
-  sample_phases_ = 1;
-  if (from.temperature > 0) {
-    sample_phases_ |=
-        kDrawPhase | (from.top_k > 0 ? kTopKPhases : 0) | (from.top_p > 0 ? kTopPPhases : 0);
-  }
-  auto* const ring = reinterpret_cast<volatile uint64_t*>(chosen_.data());
-  for (int i = 0; i < LLMC_CUDA_RING; ++i) ring[i] = UINT64_MAX;
-  chosen_taken_ = 0;
-  LLMRT_ASSIGN_OR_RETURN(const uint64_t token_id, inputAddress(entry_point, "token_id"));
-  LLMRT_ASSIGN_OR_RETURN(const uint64_t pos, inputAddress(entry_point, "pos"));
-  uint64_t logits = 0;  // verified: one of a decode step's outputs
-  for (const schema::Output* output : *entry.outputs())
-    if (output->name()->string_view() == "logits")
-      logits = base + places_.arena + entry.buffers()->Get(output->buffer())->offset_bytes();
-  for (int phase = 0; phase < kSamplePhases; ++phase) {
-    sample_args_[phase] = {logits,
-                           token_id,
-                           pos,
-                           base + places_.sample,
-                           base + places_.seen,
-                           reinterpret_cast<uint64_t>(chosen_.data()),
-                           plan_.vocabSize(),
-                           phase};
-  }
-  auto* const state =
-      reinterpret_cast<LlmcCudaSampleState*>(chosen_.data() + LLMC_CUDA_RING * sizeof(uint64_t));
-  *state = {};
-  std::copy(from.random.begin(), from.random.end(), state->options.random);
-  state->options.top_p = from.top_p;
-  state->options.min_weight = from.min_weight;
-  state->options.repetition_penalty = from.repetition_penalty;
-  state->options.temperature = from.temperature;
-  // Of a greedy choice the first phase is the last: nothing is counted.
-  state->options.top_k = from.temperature > 0 ? from.top_k : 0;
-  auto* const seen = reinterpret_cast<uint8_t*>(state + 1);
-  std::copy(from.seen.begin(), from.seen.end(), seen);
-  LLMRT_CUDA_CHECK(
-      driver_, driver_.copy_to_device(base + places_.sample, state, sizeof *state, stream_.get()),
-      "starting to decode");
-  return driver_.check(
-      driver_.copy_to_device(base + places_.seen, seen, from.seen.size(), stream_.get()),
-      "starting to decode");
-}
-
-Result<int32_t> CudaSession::takeChoice() {
-  const auto* const chosen = reinterpret_cast<const volatile uint64_t*>(chosen_.data());
-  // The host is told through its own memory: that is microseconds sooner than the stream's end.
-  constexpr int kLooks = 1 << 12;
-  for (bool ended = false;;) {
-    for (int i = 0; i < kLooks; ++i) {
-      const uint64_t value = chosen[chosen_taken_ % LLMC_CUDA_RING];
-      if (value >> 32 == chosen_taken_) {
-        ++chosen_taken_;
-        const auto id = static_cast<uint32_t>(value);
-        if (id == LLMC_CUDA_NOT_FINITE) return notFiniteLogits(plan_.path(), "");
-        return static_cast<int32_t>(id);
-      }
-    }
-    if (ended) return internalError("a step on " + device_.name() + " ended without a token");
-    const CuResult result = driver_.stream_query(stream_.get());
-    if (result != kCuNotReady) LLMRT_CUDA_CHECK(driver_, result, "a step on " + device_.name());
-    ended = result == 0;
-  }
-}
-
-Status CudaSession::finish() {
-  return driver_.check(driver_.stream_synchronize(stream_.get()), "a step on " + device_.name());
 }
 
 const uint8_t* CudaSession::outputData(uint32_t index) const {

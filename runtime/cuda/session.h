@@ -15,19 +15,17 @@
 #include "runtime/executor/input_layout.h"
 #include "runtime/executor/operand_address.h"
 #include "runtime/executor/plan.h"
+#include "runtime/executor/token_chooser.h"
 
 namespace llmrt::cuda {
 
 class CudaSession : public Executor {
  public:
   static Result<std::unique_ptr<Executor>> create(const CudaDevice& device, const Plan& plan,
-                                                       const Weights& weights,
-                                                       const ExecutorOptions& options);
+                                                  const Weights& weights,
+                                                  const ExecutorOptions& options);
   ~CudaSession() override;
 
-  bool choosesTokens() const override { return true; }
-  Result<int32_t> takeChoice() override;
-  Status finish() override;
   void clearBlock(uint32_t, int32_t, int64_t) override {}  // kernels read only what was written
   Status readSlots(int32_t seq, std::span<uint8_t> out) override;
   Status writeSlots(int32_t seq, std::span<const uint8_t> from) override;
@@ -62,8 +60,14 @@ class CudaSession : public Executor {
   struct Shape {
     uint32_t entry_point = 0;
     int64_t rows = 0, logits_rows = 0, sequences = 0, kv_len = 0;
-    uint32_t phases = 0;  // bits: the launches of llmc_sample that choose the next token at the end
+    uint32_t phases = 0;  // bits: the launches of llmc_sample that choose the token of each row
     auto operator<=>(const Shape&) const = default;
+  };
+  /// The choice of a row's token.
+  struct BoundChoice {
+    uint64_t token_id = 0, pos = 0;  // where the row's lie on the device
+    uint64_t logits = 0;
+    uint32_t phases = 0;
   };
   /// Where things lie in session_memory_.
   struct Places {
@@ -75,20 +79,27 @@ class CudaSession : public Executor {
       uint64_t slot_bytes = 0;  // 0: no recurrent state
       uint32_t num_layers = 0;
     };
-    uint64_t step = 0, inputs = 0, sample = 0, seen = 0, arena = 0, scratch = 0, end = 0;
+    uint64_t step = 0, inputs = 0, arena = 0, scratch = 0, end = 0;
+    uint64_t sample = 0, sample_bytes = 0, seen = 0, seen_bytes = 0;  // of each choice
     std::vector<uint64_t> rope;
     std::vector<State> states;
   };
 
   CudaSession(const CudaDevice& device, const Plan& plan, const ExecutorOptions& options)
-      : Executor(plan),
+      : Executor(plan, options.max_choices),
         device_(device),
         driver_(device.driver()),
         options_(options),
         weights_layout_(plan.schema()) {}
   Status initialize(const Weights& weights);
   Status execute(uint32_t entry_point, const Step& step) override;
-  Status queue(uint32_t entry_point, const Step& step, const SamplerState* first) override;
+  bool choosesTokens() const override { return true; }
+  Status queueChoices(uint32_t entry_point, const Step& step, std::span<const Choice> choices,
+                      bool follows) override;
+  Status takeChoices(std::span<int32_t> chosen) override;
+  Status finishChoices() override { return wait(); }
+  /// For all that is queued.
+  Status wait() const;
   const uint8_t* outputData(uint32_t index) const override;
   Status loadKernels();
   void place();
@@ -99,7 +110,27 @@ class CudaSession : public Executor {
   /// A launch's argument without operands.
   std::vector<uint64_t> argumentHead() const;
   Status uploadStep(uint32_t entry_point, const Step& step);
-  Status startChoosing(uint32_t entry_point, const SamplerState& from);
+  Status startChoosing(uint32_t entry_point, std::span<const Choice> choices);
+  /// Uploads what choice `i` goes on from.
+  Status uploadSampler(size_t i, const SamplerState& from);
+  /// What the host and the device tell each other of choice `i`, in memory of the host.
+  struct ChoiceMail {
+    uint64_t ring[LLMC_CUDA_RING];
+    decltype(LlmcCudaSampleState::options) options;
+    uint8_t* seen() { return reinterpret_cast<uint8_t*>(this + 1); }  // [vocab_size]
+  };
+  ChoiceMail* mail(size_t i) const {
+    return reinterpret_cast<ChoiceMail*>(chosen_.data() + i * mail_bytes_);
+  }
+  /// Whether choice i is that of row i and logits row i, for all rows, and all are made alike.
+  bool choosesEveryRow(const Step& step, std::span<const Choice> choices) const;
+  LlmcCudaSample sampleArgument(size_t choice, int phase) const;
+  /// body(KernelLaunch) for the launches of one choice.
+  template <typename Body>
+  Status forSampleLaunches(size_t choice, uint32_t phases, Body&& body) const;
+  Status launch(const KernelLaunch& l) const;
+  /// The choices of the step that has been started, where its shape has none.
+  Status launchChoices() const;
   Status uploadTables();
   /// Where an input of an entry point lies; an error where it has none of this name.
   Result<uint64_t> inputAddress(uint32_t entry_point, std::string_view name) const;
@@ -136,9 +167,10 @@ class CudaSession : public Executor {
   std::vector<std::vector<uint64_t>> output_offsets_;  // of each entry point, in outputs_
   std::vector<Owned<CuEvent>> timing_events_;
   CuFunction sample_ = nullptr;
-  LlmcCudaSample sample_args_[kSamplePhases] = {};
-  uint32_t sample_phases_ = 0;  // those of the sequence at hand
+  std::vector<BoundChoice> choices_;  // of the steps that are queued
+  uint32_t choice_phases_ = 0;        // Shape.phases of those; 0: they are launched one by one
   uint32_t chosen_taken_ = 0;
+  uint64_t mail_bytes_ = 0;
   std::vector<std::vector<BoundLaunch>> schedules_;  // of each entry point
   std::map<Shape, Owned<CuGraphExec>> graphs_;
   bool tables_uploaded_ = false;

@@ -146,14 +146,22 @@ Status CudaSession::forLaunches(const Shape& shape, Body&& body) const {
                           l.dynamic_shared_bytes(),
                           bound.phase}));
   }
-  const auto sample_blocks = static_cast<unsigned>(
+  for (size_t i = 0; shape.phases != 0 && i < static_cast<size_t>(shape.logits_rows); ++i)
+    LLMRT_RETURN_IF_ERROR(forSampleLaunches(i, shape.phases, body));
+  return {};
+}
+
+template <typename Body>
+Status CudaSession::forSampleLaunches(size_t choice, uint32_t phases, Body&& body) const {
+  const auto blocks = static_cast<unsigned>(
       std::clamp<int64_t>(plan_.vocabSize() / kLogitsPerBlock, 1, LLMC_CUDA_SAMPLE_MOST_BLOCKS));
   for (int phase = 0; phase < kSamplePhases; ++phase) {
-    if (!(shape.phases >> phase & 1)) continue;
+    if (!(phases >> phase & 1)) continue;
+    const LlmcCudaSample argument = sampleArgument(choice, phase);
     LLMRT_RETURN_IF_ERROR(body(KernelLaunch{sample_,
                                             "llmc_sample",
-                                            &sample_args_[phase],
-                                            {sample_blocks, 1, 1},
+                                            &argument,
+                                            {blocks, 1, 1},
                                             LLMC_CUDA_SAMPLE_THREADS,
                                             0,
                                             Profile::kChoice}));
@@ -179,6 +187,21 @@ bool CudaSession::isProgrammatic() const {
          device_.launching().programmatic;
 }
 
+Status CudaSession::launch(const KernelLaunch& l) const {
+  void* arguments[] = {const_cast<void*>(l.argument)};
+  return driver_.check(
+      driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
+                     l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
+      std::string("launching ") + l.symbol);
+}
+
+Status CudaSession::launchChoices() const {
+  for (size_t i = 0; i < choices_.size(); ++i)
+    LLMRT_RETURN_IF_ERROR(forSampleLaunches(
+        i, choices_[i].phases, [this](const KernelLaunch& l) { return launch(l); }));
+  return {};
+}
+
 Status CudaSession::launchAll(const Shape& shape) {
   size_t events = 0;
   const bool programmatic = isProgrammatic() && driver_.launch_with;
@@ -190,21 +213,16 @@ Status CudaSession::launchAll(const Shape& shape) {
   };
   LLMRT_RETURN_IF_ERROR(forLaunches(shape, [&](const KernelLaunch& l) -> Status {
     LLMRT_RETURN_IF_ERROR(recordTime());
+    if (!programmatic || std::exchange(first, false)) return launch(l);
     void* arguments[] = {const_cast<void*>(l.argument)};
-    CuResult result = 0;
-    if (programmatic && !std::exchange(first, false)) {
-      const CuLaunchConfig config{{l.grid[0], l.grid[1], l.grid[2]},
-                                  {l.threads, 1, 1},
-                                  l.dynamic_shared_bytes,
-                                  stream_.get(),
-                                  &kCuProgrammaticSerialization,
-                                  1};
-      result = driver_.launch_with(&config, l.function, arguments, nullptr);
-    } else {
-      result = driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
-                              l.dynamic_shared_bytes, stream_.get(), arguments, nullptr);
-    }
-    return driver_.check(result, std::string("launching ") + l.symbol);
+    const CuLaunchConfig config{{l.grid[0], l.grid[1], l.grid[2]},
+                                {l.threads, 1, 1},
+                                l.dynamic_shared_bytes,
+                                stream_.get(),
+                                &kCuProgrammaticSerialization,
+                                1};
+    return driver_.check(driver_.launch_with(&config, l.function, arguments, nullptr),
+                         std::string("launching ") + l.symbol);
   }));
   return recordTime();
 }
@@ -249,7 +267,7 @@ Result<CuGraphExec> CudaSession::graphFor(const Shape& shape) {
 }
 
 Status CudaSession::takeTimes(const Shape& shape) {
-  LLMRT_RETURN_IF_ERROR(finish());
+  LLMRT_RETURN_IF_ERROR(wait());
   size_t i = 0;
   return forLaunches(shape, [&](const KernelLaunch& l) -> Status {
     float ms = 0;
@@ -292,16 +310,10 @@ Status CudaSession::start(const Shape& shape) {
 Status CudaSession::runPhase(uint32_t entry_point, const Step& step, size_t phase) {
   LLMRT_RETURN_IF_ERROR(device_.use());
   LLMRT_RETURN_IF_ERROR(uploadStep(entry_point, step));
-  const auto launch = [&](const KernelLaunch& l) -> Status {
-    if (l.phase != phase) return {};
-    void* arguments[] = {const_cast<void*>(l.argument)};
-    return driver_.check(
-        driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
-                       l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
-        std::string("launching ") + l.symbol);
-  };
-  LLMRT_RETURN_IF_ERROR(forLaunches(shapeOf(entry_point, step, 0), launch));
-  return finish();
+  LLMRT_RETURN_IF_ERROR(forLaunches(shapeOf(entry_point, step, 0), [&](const KernelLaunch& l) {
+    return l.phase == phase ? launch(l) : Status();
+  }));
+  return wait();
 }
 
 CuDevicePtr CudaSession::operandAddress(uint32_t entry_point, size_t phase,

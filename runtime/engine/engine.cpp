@@ -16,6 +16,7 @@ Engine::Engine(Session& session, const Tokenizer* tokenizer, const EngineOptions
       scheduler_(session, options.scheduler) {
   rows_.reserve(static_cast<size_t>(session.maxRows()));
   parts_.reserve(static_cast<size_t>(session.options().max_batch));
+  choosers_.reserve(parts_.capacity());
   ids_.reserve(parts_.capacity());
 }
 
@@ -107,7 +108,7 @@ bool Engine::step(std::vector<Event>& events) {
   parts_.assign(next.begin(), next.end());
   ++stats_.steps;
   if (runParts(parts_).ok()) {
-    chooseTokens(parts_, events);
+    appendTokens(parts_, events);
     return true;
   }
   // One of them may have made it fail: the others go on without it.
@@ -129,29 +130,39 @@ Status Engine::runAlone(const Part& part, std::vector<Event>& events) {
     LLMRT_RETURN_IF_ERROR(runParts({&next, 1}));
     if (next.isLast()) break;
   }
-  chooseTokens({&next, 1}, events);
+  appendTokens({&next, 1}, events);
   return {};
 }
 
 Status Engine::runParts(std::span<const Part> parts) {
   rows_.clear();
+  choosers_.clear();
+  bool wants_logits = false;
   for (const Part& part : parts) {
+    if (part.isLast()) {
+      choosers_.push_back(&part.sequence->chooser());
+      wants_logits |= part.sequence->request().top_logits > 0;
+    }
     for (int64_t i = part.first; i < part.first + part.rows; ++i) {
       rows_.push_back({part.sequence->slot, part.sequence->tokens()[static_cast<size_t>(i)],
                        i + 1 == part.sequence->numTokens()});
     }
   }
-  return session_.step(rows_);
+  LLMRT_RETURN_IF_ERROR(session_.queue(rows_, choosers_, wants_logits));
+  LLMRT_ASSIGN_OR_RETURN(chosen_, session_.take());
+  return {};
 }
 
-void Engine::chooseTokens(std::span<const Part> parts, std::vector<Event>& events) {
+void Engine::appendTokens(std::span<const Part> parts, std::vector<Event>& events) {
   const EngineClock::time_point now = EngineClock::now();
-  int64_t logits = 0;
-  ids_.clear();
+  size_t next = 0;
   for (const Part& part : parts) {
     if (!part.isLast()) continue;
     ++stats_.tokens;
-    if (part.sequence->choose(session_.logits(logits++), now, events.emplace_back())) continue;
+    const size_t i = next++;
+    const bool told = part.sequence->request().top_logits > 0;
+    const auto logits = told ? session_.logits(static_cast<int64_t>(i)) : std::span<const float>();
+    if (part.sequence->append(chosen_[i], logits, now, events.emplace_back())) continue;
     part.sequence->finish(events.emplace_back(), now);
     end(part.sequence->id(), events.back());
   }

@@ -56,7 +56,8 @@ class Engine {
   Status runParts(std::span<const Part> parts);
   /// What remains to do of a part after a step that failed.
   Status runAlone(const Part& part, std::vector<Event>& events);
-  void chooseTokens(std::span<const Part> parts, std::vector<Event>& events);
+  /// Gives sequences what the last step chose for them.
+  void appendTokens(std::span<const Part> parts, std::vector<Event>& events);
   void end(uint64_t id, const Event& event);
 
   Session& session_;
@@ -64,6 +65,8 @@ class Engine {
   const EngineOptions options_;
   Scheduler scheduler_;
   std::vector<StepToken> rows_;
+  std::vector<TokenChooser*> choosers_;  // of rows that want logits
+  std::span<const int32_t> chosen_;      // by them
   std::vector<Part> parts_;
   std::vector<uint64_t> ids_;  // of requests that end
   std::vector<Event> cancelled_;

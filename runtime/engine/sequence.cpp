@@ -50,8 +50,8 @@ void Sequence::begin(EngineClock::time_point now, int64_t cached_tokens) {
   stats.cached_tokens = cached_tokens;
 }
 
-bool Sequence::choose(std::span<const float> logits, EngineClock::time_point now, Event& event) {
-  const int32_t token = sampler_.sample(logits);
+bool Sequence::append(int32_t token, std::span<const float> logits, EngineClock::time_point now,
+                      Event& event) {
   sampler_.accept(token);
   tokens_.push_back(token);
   if (++stats.tokens == 1) stats.ttft_seconds = secondsBetween(submitted_, now);

@@ -28,10 +28,13 @@ class Sequence {
 
   /// It runs for the first time.
   void begin(EngineClock::time_point now, int64_t cached_tokens);
-  /// Chooses the next token from `logits`, fills in an event of kind kToken, and says whether the
-  /// text goes on.
-  bool choose(std::span<const float> logits, EngineClock::time_point now, Event& event);
-  /// Fills in an event of kind kFinished: at the reason that choose() found, or `reason`.
+  /// What chooses the next token.
+  TokenChooser& chooser() { return sampler_; }
+  /// Appends the token that was chosen, fills in an event of kind kToken, and says whether the text
+  /// goes on. `logits`: empty where the request wants none told.
+  bool append(int32_t token, std::span<const float> logits, EngineClock::time_point now,
+              Event& event);
+  /// Fills in an event of kind kFinished: at the reason that append() found, or `reason`.
   void finish(Event& event, EngineClock::time_point now);
   void finish(Event& event, EngineClock::time_point now, FinishReason reason);
   void fail(Event& event, EngineClock::time_point now, Status status);

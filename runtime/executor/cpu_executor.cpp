@@ -94,14 +94,6 @@ const uint8_t* CpuExecutor::outputData(uint32_t index) const {
   return arena_ + entry().buffers()->Get(entry().outputs()->Get(index)->buffer())->offset_bytes();
 }
 
-Status CpuExecutor::queue(uint32_t, const Step&, const SamplerState*) {
-  return unsupported("CPUs choose no tokens by themselves");
-}
-
-Result<int32_t> CpuExecutor::takeChoice() {
-  return unsupported("CPUs choose no tokens by themselves");
-}
-
 void CpuExecutor::clearBlock(uint32_t state, int32_t block, int64_t first_token) {
   states_->kvPool(state).clear(static_cast<uint64_t>(block), static_cast<uint64_t>(first_token));
 }

@@ -44,8 +44,6 @@ class CpuExecutor : public Executor {
   /// For tests/gpu/compare_ops, which runs phases one by one.
   const Schedule& schedule(uint32_t entry_point) const { return schedules_[entry_point]; }
 
-  Result<int32_t> takeChoice() override;
-  Status finish() override { return {}; }
   void clearBlock(uint32_t state, int32_t block, int64_t first_token) override;
   Status readSlots(int32_t seq, std::span<uint8_t> out) override;
   Status writeSlots(int32_t seq, std::span<const uint8_t> from) override;
@@ -56,7 +54,6 @@ class CpuExecutor : public Executor {
       : Executor(plan), options_(options), tile_shares_(options.threads) {}
   void bind(const Weights& weights);
   Status execute(uint32_t entry_point, const Step& step) override;
-  Status queue(uint32_t entry_point, const Step& step, const SamplerState* first) override;
   const uint8_t* outputData(uint32_t index) const override;
   void runPhases(int worker);
   /// A worker's part of the wanted logits.

@@ -17,7 +17,7 @@
 namespace llmrt {
 
 class Profile;
-struct SamplerState;
+class TokenChooser;
 namespace schema {
 struct EntryPoint;
 }
@@ -26,6 +26,7 @@ struct ExecutorOptions {
   int threads = 1;  // of a step on CPUs
   int64_t max_seq_len = 0;
   int64_t max_batch = 0;
+  int64_t max_choices = 0;          // a device makes of a step; the host makes more
   std::vector<int64_t> num_blocks;  // of each state of the plan; not looked at where it has none
   /// The row table: what a step reads of the host when it is run. Whoever made it writes it between
   /// steps, and it outlives the executor.
@@ -50,6 +51,13 @@ struct StepOutput {
   uint64_t row_bytes = 0;
 };
 
+/// That the token which follows a row of a step is to be chosen. The row wants logits.
+struct Choice {
+  int32_t row = 0;         // of the step
+  int32_t logits_row = 0;  // among those that want logits
+  TokenChooser* chooser = nullptr;
+};
+
 /// Used by one thread at a time. Steps allocate nothing.
 class Executor {
  public:
@@ -65,18 +73,29 @@ class Executor {
   std::span<const float> logits(int64_t i) const;
   int64_t numLogitsRows() const { return has_outputs_ ? logitsRows() : 0; }
 
-  /// Whether it can choose tokens itself.
-  virtual bool choosesTokens() const { return false; }
-  /// Decoding of one sequence, with no work for the host between steps: queues a step of the one
-  /// row in the table and the choice of its token, which is what Sampler::sample() and accept()
-  /// would make of the same logits, bit for bit. Of the first step the inputs and the sampler's
-  /// state are given; later ones (`first` null) run on what the step before chose, and only their
-  /// kv_len and tables are read. At most 2 may be queued. Leaves no outputs.
-  Status queueChoice(uint32_t entry_point, const Step& step, const SamplerState* first);
-  /// Waits for the earliest step that has not been taken; the token it chose.
-  virtual Result<int32_t> takeChoice() = 0;
-  /// Waits for all that is queued.
-  virtual Status finish() = 0;
+  /// Queues a step and the choice of the tokens that follow some of its rows: what the choosers'
+  /// sample() makes of the logits, bit for bit, whoever makes the choice. take() waits for it.
+  ///
+  /// `follows`: the step's rows are those of the step queued before, each now the token that was
+  /// chosen there, so that all of them were, in order, by the same choosers; which were told of
+  /// these tokens, and of nothing else. A device then goes on by itself and reads kv_len and tables
+  /// alone. The row table has the tokens if they were taken. Else nothing may be in flight.
+  ///
+  /// `wants_outputs`: they can be read after take(); else there may be none.
+  Status queue(uint32_t entry_point, const Step& step, std::span<const Choice> choices,
+               bool follows, bool wants_outputs);
+  /// Waits for the earliest step in flight: the tokens that were chosen, and choosers as sample()
+  /// leaves them. After an error, finish() comes next.
+  Status take(std::span<int32_t> chosen);
+  /// How many steps may be in flight, queued and not yet taken. More than one hides the host's part
+  /// of a step, where a device needs it for nothing.
+  int64_t depth(std::span<const Choice> choices, bool wants_outputs) const {
+    return isHosts(choices, wants_outputs) ? 1 : kAhead;
+  }
+  /// Whether the host makes the choices, in take().
+  bool isHosts(std::span<const Choice> choices, bool wants_outputs) const;
+  /// Waits for all that is in flight, and drops it.
+  Status finish();
 
   /// Before another sequence's tokens follow in tokens [first_token, LLMC_KV_BLOCK_TOKENS) of a
   /// block of a state: what it held (an infinity, say) must not reach them. Nothing to do where
@@ -90,9 +109,14 @@ class Executor {
 
  protected:
   /// `plan` must outlive the executor.
-  explicit Executor(const Plan& plan);
+  explicit Executor(const Plan& plan, int64_t max_choices = 0);
   virtual Status execute(uint32_t entry_point, const Step& step) = 0;
-  virtual Status queue(uint32_t entry_point, const Step& step, const SamplerState* first) = 0;
+  /// Whether it makes choices itself; then the functions below are there.
+  virtual bool choosesTokens() const { return false; }
+  virtual Status queueChoices(uint32_t entry_point, const Step& step,
+                              std::span<const Choice> choices, bool follows);
+  virtual Status takeChoices(std::span<int32_t> chosen);
+  virtual Status finishChoices() { return {}; }
   /// Output `index` of the last step's entry point: its buffer's rows.
   virtual const uint8_t* outputData(uint32_t index) const = 0;
 
@@ -110,10 +134,16 @@ class Executor {
   const Plan& plan_;
 
  private:
+  static constexpr int64_t kAhead = 2;
+  void begin(uint32_t entry_point, const Step& step);
+
   std::vector<int> logits_output_;  // of each entry point; -1: it gives none
   uint32_t running_ = 0;
   LlmcStep counts_{};
   bool has_outputs_ = false;  // the last step has ended well
+  const int64_t max_choices_;
+  std::vector<Choice> choices_;  // of the steps in flight
+  bool on_device_ = false;       // makes them
 };
 
 }  // namespace llmrt

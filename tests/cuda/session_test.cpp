@@ -129,33 +129,78 @@ TEST(CudaSession, StatesAreTheCpus) {
   }
 }
 
+/// Queues steps of `rows`, as many as may run ahead, and takes `count`: what was chosen of each.
+std::vector<Ids> queueAndTake(Session& session, std::vector<StepToken> rows, int count) {
+  std::vector<Sampler> samplers;
+  std::vector<TokenChooser*> choosers;
+  for (size_t i = 0; i < rows.size(); ++i)
+    samplers.push_back(*Sampler::create(example::kVocab, {}));
+  for (Sampler& sampler : samplers) choosers.push_back(&sampler);
+  std::vector<Ids> out;
+  Status s = session.queue(rows, choosers);
+  EXPECT_TRUE(s.ok()) << s.message();
+  while (static_cast<int>(out.size()) < count) {
+    while (session.canQueueNext()) EXPECT_TRUE(session.queueNext().ok());
+    const auto chosen = session.take();
+    EXPECT_TRUE(chosen.ok()) << chosen.status().message();
+    if (!chosen.ok()) break;
+    out.emplace_back(chosen->begin(), chosen->end());
+    for (size_t i = 0; i < rows.size(); ++i) samplers[i].accept(out.back()[i]);
+  }
+  EXPECT_TRUE(session.finish().ok());
+  return out;
+}
+
 // Steps run ahead of the host, which gives blocks back behind them; not so where a state goes on.
-TEST(CudaSession, DecodesAloneAsTheHostWould) {
+TEST(CudaSession, ChoosesTokensAsTheHostWould) {
   for (const auto& change :
        std::initializer_list<std::function<void(PlanT&)>>{nullptr, kWindow, kAllStates}) {
     const Models models(change);
     const auto gpu = models.onGpu(), cpu = models.onCpu();
     for (const int told : {150, 7}) {
-      std::vector<Ids> ids(2);
-      for (const bool on_gpu : {true, false}) {
-        Session& session = on_gpu ? *gpu : *cpu;
-        auto greedy = Sampler::create(example::kVocab, {});
-        Ids& out = ids[on_gpu];
-        ASSERT_TRUE(session.prefill(0, prompt(10)).ok());
-        const Status s = session.decodeAlone(0, 5, 1000, *greedy, [&](int32_t token) {
-          out.push_back(token);
-          return static_cast<int>(out.size()) < told;
-        });
-        ASSERT_TRUE(s.ok()) << s.message();
-      }
-      EXPECT_EQ(ids[0], ids[1]);
-      EXPECT_EQ(gpu->kvLen(0), cpu->kvLen(0));
+      for (Session* session : {&*gpu, &*cpu}) ASSERT_TRUE(session->prefill(0, prompt(10)).ok());
+      EXPECT_EQ(queueAndTake(*gpu, {{0, 5, true}}, told), queueAndTake(*cpu, {{0, 5, true}}, told));
+      EXPECT_EQ(gpu->kvLen(0), 10 + told);
+      EXPECT_EQ(cpu->kvLen(0), 10 + told);
       // What ran ahead is as if it had not.
       ASSERT_TRUE(gpu->prefill(0, prompt(5)).ok());
       ASSERT_TRUE(cpu->prefill(0, prompt(5)).ok());
       expectSameLogits(*gpu, *cpu);
       gpu->reset(0);
       cpu->reset(0);
+    }
+  }
+}
+
+// Several sequences go on together; and a step with rows of prompts, of which some are chosen.
+TEST(CudaSession, ChoosesTokensOfManyRowsAsTheHostWould) {
+  for (const auto& change :
+       std::initializer_list<std::function<void(PlanT&)>>{nullptr, kWindow, kAllStates}) {
+    const Models models(change);
+    const auto gpu = models.onGpu({.max_batch = 3}), cpu = models.onCpu({.max_batch = 3});
+    for (Session* session : {&*gpu, &*cpu})
+      for (const int32_t seq : {0, 1, 2})
+        ASSERT_TRUE(session->prefill(seq, prompt(10 + 30 * seq, seq)).ok());
+    const std::vector<StepToken> rows = {{2, 5, true}, {0, 6, true}, {1, 7, true}};
+    EXPECT_EQ(queueAndTake(*gpu, rows, 100), queueAndTake(*cpu, rows, 100));
+    const std::vector<StepToken> mixed = {{1, 4, false}, {1, 5, true}, {2, 8, true}, {0, 3, true}};
+    std::vector<Ids> chosen;
+    for (Session* session : {&*gpu, &*cpu}) {
+      Sampler greedy = *Sampler::create(example::kVocab, {});
+      TokenChooser* const choosers[] = {&greedy, nullptr, &greedy};
+      ASSERT_TRUE(session->queue(mixed, choosers).ok());
+      EXPECT_FALSE(session->canQueueNext());
+      const auto taken = session->take();
+      ASSERT_TRUE(taken.ok()) << taken.status().message();
+      chosen.emplace_back(taken->begin(), taken->end());
+    }
+    EXPECT_EQ(chosen[0], chosen[1]);
+    EXPECT_EQ(chosen[0].size(), 2u);
+    for (const int32_t seq : {0, 1, 2}) {
+      EXPECT_EQ(gpu->kvLen(seq), cpu->kvLen(seq));
+      ASSERT_TRUE(gpu->prefill(seq, prompt(5)).ok());
+      ASSERT_TRUE(cpu->prefill(seq, prompt(5)).ok());
+      expectSameLogits(*gpu, *cpu);
     }
   }
 }

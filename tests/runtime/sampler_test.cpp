@@ -139,7 +139,10 @@ TEST(Sampler, BannedTokensAreNeverChosen) {
 
 TEST(Sampler, OnlyWhatCountsForTheFirstTokenIsADevicesToo) {
   EXPECT_TRUE(sampler({.repetition_penalty = 2, .temperature = 1}).choosableElsewhere());
-  EXPECT_TRUE(sampler({.bans = {.begin_suppress_tokens = {1}}}).choosableElsewhere());
+  Sampler first = sampler({.bans = {.begin_suppress_tokens = {1}}});
+  EXPECT_FALSE(first.choosableElsewhere());
+  first.sample(std::vector<float>{1, 2, 3, 4});
+  EXPECT_TRUE(first.choosableElsewhere());
   EXPECT_FALSE(sampler({.bans = {.suppress_tokens = {1}}}).choosableElsewhere());
   EXPECT_FALSE(sampler({.bans = {.no_repeat_ngram_size = 2}}).choosableElsewhere());
   EXPECT_FALSE(sampler({.bans = {.bad_words = {{1}}}}).choosableElsewhere());

@@ -274,7 +274,7 @@ TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
 /// A device that always chooses token 7, and does nothing else. Its logits say 9, then 7.
 class SevenDevice : public Device {
   struct Seven : public Executor {
-    explicit Seven(const Plan& plan) : Executor(plan) {}
+    Seven(const Plan& plan, int64_t max_choices) : Executor(plan, max_choices) {}
     Status execute(uint32_t, const Step&) override { return {}; }
     const uint8_t* outputData(uint32_t) const override {
       static const std::vector<float> logits = [] {
@@ -286,9 +286,13 @@ class SevenDevice : public Device {
       return reinterpret_cast<const uint8_t*>(logits.data());
     }
     bool choosesTokens() const override { return true; }
-    Status queue(uint32_t, const Step&, const SamplerState*) override { return {}; }
-    Result<int32_t> takeChoice() override { return 7; }
-    Status finish() override { return {}; }
+    Status queueChoices(uint32_t, const Step&, std::span<const Choice>, bool) override {
+      return {};
+    }
+    Status takeChoices(std::span<int32_t> chosen) override {
+      std::fill(chosen.begin(), chosen.end(), 7);
+      return {};
+    }
     void clearBlock(uint32_t, int32_t, int64_t) override {}
     Status readSlots(int32_t, std::span<uint8_t>) override { return {}; }
     Status writeSlots(int32_t, std::span<const uint8_t>) override { return {}; }
@@ -297,28 +301,103 @@ class SevenDevice : public Device {
   std::string name() const override { return "seven"; }
   Result<uint32_t> chooseTarget(const schema::Plan&) const override { return uint32_t{0}; }
   Result<std::unique_ptr<Executor>> createExecutor(const Plan& plan, const Weights&,
-                                                   const ExecutorOptions&) override {
-    return std::unique_ptr<Executor>(std::make_unique<Seven>(plan));
+                                                   const ExecutorOptions& options) override {
+    return std::unique_ptr<Executor>(std::make_unique<Seven>(plan, options.max_choices));
   }
 };
 
-// Steps run ahead of the tokens that are told: they do not count.
-TEST(Session, DecodingAloneLeavesTheSamplerBehindTheLastTokenTold) {
+// Steps run ahead of the tokens that are taken: they do not count.
+TEST(Session, StepsInFlightLeaveTheSamplerBehindTheLastTokenTaken) {
   const Model model;
   SevenDevice device;
   for (Device* where : {static_cast<Device*>(&device), static_cast<Device*>(nullptr)}) {
     SCOPED_TRACE(where ? "device" : "CPU");
     const auto session = model.session({.threads = 1, .device = where});
     auto sampler = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
-    auto alone = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
-    ASSERT_TRUE(sampler.ok() && alone.ok());
-    int told = 0;
-    ASSERT_TRUE(session->decodeAlone(0, 5, 9, *alone, [&](int32_t) { return ++told < 4; }).ok());
-    EXPECT_EQ(told, 4);
+    auto queued = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
+    ASSERT_TRUE(sampler.ok() && queued.ok());
+    const StepToken first{0, 5, true};
+    TokenChooser* const chooser = &*queued;
+    ASSERT_TRUE(session->queue({&first, 1}, {&chooser, 1}).ok());
+    for (int told = 0; told < 4; ++told) {
+      int ahead = 0;
+      for (; session->canQueueNext(); ++ahead) ASSERT_TRUE(session->queueNext().ok());
+      EXPECT_EQ(ahead, told == 0 ? (where ? 1 : 0) : 1);
+      const auto chosen = session->take();
+      ASSERT_TRUE(chosen.ok()) << chosen.status().message();
+      EXPECT_EQ(session->kvLen(0), told + 1);
+    }
+    ASSERT_TRUE(session->finish().ok());
+    EXPECT_EQ(session->kvLen(0), 4);
+    EXPECT_FALSE(session->canQueueNext());
+    EXPECT_FALSE(session->queueNext().ok());
+    EXPECT_FALSE(session->take().ok());
     const std::vector<float> flat(example::kVocab);
     for (int i = 0; i < 4; ++i) sampler->sample(flat);
-    EXPECT_EQ(alone->state().random, sampler->state().random);
+    EXPECT_EQ(queued->state().random, sampler->state().random);
   }
+}
+
+// Rows of several sequences, some of them prompts, of which not all have a token chosen: what the
+// samplers make of the logits of the same step.
+TEST(Session, ChoosesTheTokensOfSomeRows) {
+  const Model model([](schema::PlanT& p) { p.model->max_batch = 3; });
+  const auto queued = model.session({.threads = 2, .max_batch = 3});
+  const auto plain = model.session({.threads = 2, .max_batch = 3});
+  const SamplerOptions options[] = {{.repetition_penalty = 1.5f, .temperature = 1, .seed = 4},
+                                    {.temperature = 0},
+                                    {.temperature = 2, .top_k = 9, .seed = 5}};
+  std::vector<Sampler> a, b;
+  for (const SamplerOptions& o : options) {
+    a.push_back(*Sampler::create(example::kVocab, o));
+    b.push_back(*Sampler::create(example::kVocab, o));
+  }
+  const std::vector<StepToken> mixed = {{1, 7, false}, {1, 8, true},  {2, 3, true},
+                                        {0, 4, false}, {0, 5, false}, {0, 6, true}};
+  TokenChooser* const choosers[] = {&a[1], nullptr, &a[0]};
+  ASSERT_TRUE(queued->queue(mixed, choosers).ok());
+  EXPECT_FALSE(queued->canQueueNext());  // a row has no token
+  auto chosen = queued->take();
+  ASSERT_TRUE(chosen.ok()) << chosen.status().message();
+  ASSERT_TRUE(plain->step(mixed).ok());
+  std::vector<int32_t> want = {b[1].sample(plain->logits(0)), b[0].sample(plain->logits(2))};
+  EXPECT_EQ(std::vector<int32_t>(chosen->begin(), chosen->end()), want);
+  EXPECT_EQ(queued->kvLen(0), 3);
+  // Now one row each, and on from there.
+  std::vector<StepToken> rows = {{2, 9, true}, {0, want[1], true}, {1, want[0], true}};
+  TokenChooser* const each[] = {&a[2], &a[0], &a[1]};
+  for (int step = 0; step < 20; ++step) {
+    ASSERT_TRUE((step == 0 ? queued->queue(rows, each) : queued->queueNext()).ok());
+    chosen = queued->take();
+    ASSERT_TRUE(chosen.ok()) << chosen.status().message();
+    ASSERT_TRUE(plain->step(rows).ok());
+    want = {b[2].sample(plain->logits(0)), b[0].sample(plain->logits(1)),
+            b[1].sample(plain->logits(2))};
+    ASSERT_EQ(std::vector<int32_t>(chosen->begin(), chosen->end()), want) << step;
+    for (size_t i = 0; i < 3; ++i) {
+      rows[i].token = want[i];
+      const size_t sampler = i == 0 ? 2 : i - 1;
+      a[sampler].accept(want[i]);
+      b[sampler].accept(want[i]);
+    }
+  }
+}
+
+// What is queued and not taken was not: whatever comes next.
+TEST(Session, ForgetsStepsThatAreNotTaken) {
+  const Model model;
+  const auto session = model.session({.threads = 1}), plain = model.session({.threads = 1});
+  auto greedy = Sampler::create(example::kVocab, {});
+  TokenChooser* const chooser = &*greedy;
+  const StepToken first{0, 5, true}, other{0, 9, true};
+  ASSERT_TRUE(session->queue({&first, 1}, {&chooser, 1}).ok());
+  ASSERT_TRUE(session->step({&other, 1}).ok());
+  EXPECT_EQ(session->kvLen(0), 1);
+  ASSERT_TRUE(plain->step({&other, 1}).ok());
+  EXPECT_TRUE(std::equal(session->logits().begin(), session->logits().end(),
+                         plain->logits().begin(), plain->logits().end()));
+  EXPECT_FALSE(session->queue({&first, 1}, {}).ok());  // a chooser, or null, for each wanted row
+  EXPECT_EQ(session->kvLen(0), 1);
 }
 
 // A device knows no bans: the host chooses then, and the first token in any case.

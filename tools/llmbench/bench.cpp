@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/sampler.h"
 #include "runtime/executor/cost.h"
 #include "runtime/io/printable.h"
 #include "runtime/measure/bandwidth.h"
@@ -62,12 +63,19 @@ Status measureDecode(Session& session, const BenchCase& o, Rounds& rounds) {
   }
   std::vector<StepToken> step(static_cast<size_t>(o.batch));
   const Clock::time_point start = Clock::now();
-  if (o.batch == 1 && session.decodesAlone()) {
+  if (o.batch == 1 && session.options().device) {
     // What a user of a device gets: the choice of each token is part of its time. Of several
     // sequences the logits come to the host, and who chooses there is not measured.
     LLMRT_ASSIGN_OR_RETURN(Sampler greedy, Sampler::create(vocab_size, {}));
-    LLMRT_RETURN_IF_ERROR(session.decodeAlone(0, tokenAt(depth, vocab_size), count, greedy,
-                                              [](int32_t) { return true; }));
+    TokenChooser* const chooser = &greedy;
+    const StepToken first{0, tokenAt(depth, vocab_size), true};
+    LLMRT_RETURN_IF_ERROR(session.queue({&first, 1}, {&chooser, 1}));
+    for (int64_t taken = 0, queued = 1; taken < count; ++taken) {
+      for (; queued < count && session.canQueueNext(); ++queued)
+        LLMRT_RETURN_IF_ERROR(session.queueNext());
+      LLMRT_ASSIGN_OR_RETURN(const std::span<const int32_t> chosen, session.take());
+      greedy.accept(chosen[0]);
+    }
   } else {
     for (int64_t i = 0; i < count; ++i) {
       for (int32_t seq = 0; seq < o.batch; ++seq) {
