@@ -13,6 +13,7 @@
 #include "runtime/executor/thread_team.h"
 #include "runtime/executor/weights.h"
 #include "tests/cuda/fake_run.h"
+#include "tests/e2e/golden_run.h"
 #include "tests/plan/hybrid_model.h"
 
 namespace llmc::test {
@@ -169,24 +170,29 @@ void expectBranchesOf(const DeviceModel& model, int rows, int length) {
 
 struct Form {
   const char* model;
-  const char* flags = "";  // one more of llmc, and its value
-  int rows = 20;           // of a step
-  int prompt = 50;         // tokens of the first sequence
+  const char* disabled = "";  // passes
+  int rows = 20;              // of a step
+  int prompt = 50;            // tokens of the first sequence
 };
 
 class CudaTreeSession : public testing::TestWithParam<Form> {};
 
 TEST_P(CudaTreeSession, LogitsAreThoseOfEachBranchDecodedAlone) {
-  const auto& [name, more, rows, length] = GetParam();
+  const auto& [name, disabled, rows, length] = GetParam();
   Strings flags = {"--target", "cuda:sm_80", "--verify", std::to_string(rows), "--max-batch", "2"};
-  if (*more) flags.insert(flags.end(), {"--disable-pass", more});
+  if (*disabled) flags.insert(flags.end(), {"--disable-pass", disabled});
   expectBranchesOf(DeviceModel(fakePlan(sourcePath("tests/golden/") + name, flags)), rows, length);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, CudaTreeSession, testing::Values(Form{"llama_mha"}),
+INSTANTIATE_TEST_SUITE_P(Models, CudaTreeSession,
+                         testing::Values(Form{"llama_mha"}, Form{"llama_mha", e2e::kEveryFusion},
+                                         Form{"llama_head_dim_20_bf16", "", 40,
+                                              62},  // rows in groups of 16
+                                         Form{"mistral_window_bf16"}, Form{"gemma3"}, Form{"gpt2"},
+                                         Form{"qwen2_moe"}, Form{"gpt_oss"}, Form{"deepseek_v3"}),
                          [](const auto& info) {
                            return std::string(info.param.model) +
-                                  (*info.param.flags ? "_unfused" : "");
+                                  (*info.param.disabled ? "_unfused" : "");
                          });
 
 // Layers whose states are recurrent: verify keeps what they take of its rows, commit goes on from
