@@ -52,7 +52,13 @@ const Corruption kCorruptions[] = {
     {"]: rows 9 to 8", [](PlanT& p) { launch(p).min_rows = 9, launch(p).max_rows = 8; }},
     {"to 4294967295", [](PlanT& p) { launch(p).max_rows = ~0u; }},
     {"has no launch for 1 rows", [](PlanT& p) { launch(p).min_rows = launch(p).max_rows = 2; }},
-    {"has no launch for", [](PlanT& p) { launches(p).pop_back(); }},
+    {"has no launch for",
+     [](PlanT& p) {
+       auto& all = launches(p);
+       all.erase(std::find_if(all.rbegin(), all.rend(), [](const auto& l) { return l->parts == 1; })
+                     .base() -
+                 1);
+     }},
     // Rows would be packed and not multiplied.
     {"has 1 of 2 launches for 21 rows", [](PlanT& p) { prefillProduct(p)[1]->max_rows = 20; }},
     // Of no number of rows is the product there, or the packing.
