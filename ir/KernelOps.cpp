@@ -63,8 +63,8 @@ void addSlots(Operands& operands, Operation* op, FlatSymbolRefAttr state) {
   if (verifies(op)) operands.push_back(stepInput(op, "parent"));
   operands.push_back(stepInput(op, "seq"));
   operands.push_back(named("slots", Space::slots, {state}));
-  operands.push_back(named("state", Space::recurrent, {state},
-                           verifies(op) ? Access::read : Access::read_write));
+  operands.push_back(
+      named("state", Space::recurrent, {state}, verifies(op) ? Access::read : Access::read_write));
 }
 using Effects = SmallVectorImpl<MemoryEffects::EffectInstance>;
 void addRecurrentEffects(Effects& effects, Operation* op) {
@@ -165,7 +165,7 @@ Operands EmbedOp::getKernelOperands() {
       tied |= isa<LogitsOp, NormLogitsOp>(use.getUser());
   }
   Operands operands = {stepInput(*this, "token_id"), tied ? panelsOf("weight", getWeightAttr())
-                                                         : vectorOf("weight", getWeightAttr())};
+                                                          : vectorOf("weight", getWeightAttr())};
   if (getPositionsAttr()) {
     operands.push_back(stepInput(*this, "pos"));
     operands.push_back(vectorOf("positions", getPositionsAttr()));
@@ -224,7 +224,9 @@ Operands ScaleRowsOp::getKernelOperands() {
 Tiling ScaleRowsOp::getTiling(StepKind) { return perRow(); }
 Cost ScaleRowsOp::getCost() { return {.flopsPerRow = widthOf(getX())}; }
 
-Operands ConcatOp::getKernelOperands() { return {input("a", getA()), input("b", getB()), output("y", getY())}; }
+Operands ConcatOp::getKernelOperands() {
+  return {input("a", getA()), input("b", getB()), output("y", getY())};
+}
 Tiling ConcatOp::getTiling(StepKind) { return perRow(); }
 Cost ConcatOp::getCost() { return {}; }
 
@@ -380,10 +382,14 @@ Operands ActivationOp::getKernelOperands() { return {input("x", getX()), output(
 Tiling ActivationOp::getTiling(StepKind) { return perRow(); }
 Cost ActivationOp::getCost() { return {.flopsPerRow = 4 * widthOf(getX())}; }
 
-Operands MulOp::getKernelOperands() { return {input("a", getA()), input("b", getB()), output("y", getY())}; }
+Operands MulOp::getKernelOperands() {
+  return {input("a", getA()), input("b", getB()), output("y", getY())};
+}
 Tiling MulOp::getTiling(StepKind) { return perRow(); }
 Cost MulOp::getCost() { return {.flopsPerRow = widthOf(getA())}; }
-Operands AddOp::getKernelOperands() { return {input("a", getA()), input("b", getB()), output("y", getY())}; }
+Operands AddOp::getKernelOperands() {
+  return {input("a", getA()), input("b", getB()), output("y", getY())};
+}
 Tiling AddOp::getTiling(StepKind) { return perRow(); }
 Cost AddOp::getCost() { return {.flopsPerRow = widthOf(getA())}; }
 
@@ -401,9 +407,9 @@ Cost RouteOp::getCost() {
 
 // Panels of gate and up alternate, expert by expert; a tile holds the same panels of every expert.
 Operands ExpertGluOp::getKernelOperands() {
-  Operands operands = {input("x", getX()), input("route", getRoute()),
-                       panelsOf("weight", {getGateProjAttr(), getUpProjAttr()},
-                                PanelOrder::interleave)};
+  Operands operands = {
+      input("x", getX()), input("route", getRoute()),
+      panelsOf("weight", {getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)};
   if (getGateBiasAttr()) {
     operands.push_back(vectorOf("gate_bias", getGateBiasAttr()));
     operands.push_back(vectorOf("up_bias", getUpBiasAttr()));
@@ -491,8 +497,7 @@ Operands NormGluOp::getKernelOperands() {
   addNorm(operands, *this);
   operands.push_back(
       panelsOf("weight", {getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave));
-  if (getGateBiasAttr())
-    operands.push_back(vectorOf("bias", {getGateBiasAttr(), getUpBiasAttr()}));
+  if (getGateBiasAttr()) operands.push_back(vectorOf("bias", {getGateBiasAttr(), getUpBiasAttr()}));
   operands.push_back(output("y", getY()));
   return operands;
 }

@@ -143,7 +143,8 @@ ParseResult EntryOp::parse(OpAsmParser& parser, OperationState& result) {
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseKeyword(&kind)) return failure();
   std::optional<StepKind> stepKind = symbolizeStepKind(kind);
-  if (!stepKind) return parser.emitError(loc, "expected the kind of its steps: prefill, decode, ...");
+  if (!stepKind)
+    return parser.emitError(loc, "expected the kind of its steps: prefill, decode, ...");
   result.addAttribute(getKindAttrName(result.name),
                       StepKindAttr::get(parser.getContext(), *stepKind));
   if (parser.parseKeyword("max_rows") ||

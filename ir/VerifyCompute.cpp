@@ -142,7 +142,8 @@ FailureOr<ArrayRef<int64_t>> verifyRecurrent(Operation* op, FlatSymbolRefAttr sy
   return type.getShape();
 }
 
-/// Rows kept from a verify step to its commit; `op` is of a step of kind `kind`, on rows of `width`.
+/// Rows kept from a verify step to its commit; `op` is of a step of kind `kind`, on rows of
+/// `width`.
 LogicalResult verifyKept(Operation* op, FlatSymbolRefAttr symbol, StepKind kind, int64_t width) {
   if (StepKind mine = stepKindOf(op); mine != kind)
     return op->emitOpError() << "stands in a step of kind " << stringifyStepKind(mine) << ": "
@@ -223,8 +224,8 @@ LogicalResult ConcatOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(verifyHeads(*this, getA(), heads)) || failed(verifyHeads(*this, getB(), heads)))
     return failure();
   if (widthOf(getY()) == widthOf(getA()) + widthOf(getB())) return success();
-  return emitOpError() << "gives rows of " << widthOf(getY()) << " from " << widthOf(getA()) << " and "
-                       << widthOf(getB());
+  return emitOpError() << "gives rows of " << widthOf(getY()) << " from " << widthOf(getA())
+                       << " and " << widthOf(getB());
 }
 
 LogicalResult HeadLinearOp::verifySymbolUses(SymbolTableCollection&) {
@@ -307,8 +308,7 @@ LogicalResult GatedDeltaOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(state) || failed(verifyEps(*this, getEps()))) return failure();
   const DeltaHeads heads = getHeads();
   // Recomputed from the number of key heads, which a width that does not fit rounds.
-  const int64_t width =
-      2 * heads.keyHeads * heads.keyDim + heads.valueHeads * heads.valueDim;
+  const int64_t width = 2 * heads.keyHeads * heads.keyDim + heads.valueHeads * heads.valueDim;
   if (heads.keyHeads <= 0 || width != widthOf(getQkv()) || heads.valueHeads % heads.keyHeads != 0)
     return emitOpError() << "has rows of " << widthOf(getQkv()) << " for q, k and v: with "
                          << heads.valueHeads << " heads of v of " << heads.valueDim
@@ -392,7 +392,8 @@ LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
   FailureOr<KvCacheType> state = verifyKv(*this, getStateAttr());
   if (failed(state)) return failure();
   KvCacheType kv = *state;
-  int64_t k = widthOf(getX()), qSize = widthOf(getQ()), kvSize = kv.getNumKvHeads() * kv.getHeadDim();
+  int64_t k = widthOf(getX()), qSize = widthOf(getQ()),
+          kvSize = kv.getNumKvHeads() * kv.getHeadDim();
   if (kv.getValueDim() != kv.getHeadDim())
     return emitOpError() << "writes values of " << kv.getHeadDim() << " to a cache of values of "
                          << kv.getValueDim();
@@ -448,7 +449,8 @@ LogicalResult NormResidualOp::verifySymbolUses(SymbolTableCollection&) {
 
 LogicalResult LinearResidualOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(verifyFinite(*this, "scale", getScale()))) return failure();
-  if (failed(verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX())))) return failure();
+  if (failed(verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX()))))
+    return failure();
   return getBiasAttr() ? verifyBias(*this, getBiasAttr(), widthOf(getY())) : success();
 }
 

@@ -200,8 +200,8 @@ class PhaseVerifier {
         return verifyRopeTable(attr, operand);
       case Space::input:
         if (attr.getSymbol() != operand.symbols.front())
-          return phase_.emitOpError()
-                 << "has " << attr << ", but its kernel takes the input " << operand.symbols.front();
+          return phase_.emitOpError() << "has " << attr << ", but its kernel takes the input "
+                                      << operand.symbols.front();
         return success();
       case Space::keys:
       case Space::values:
@@ -256,7 +256,8 @@ class PhaseVerifier {
   LogicalResult verifyState(OperandAttr attr, const KernelOperand& operand) {
     auto state = lookup<StateOp>(model_, attr.getSymbol());
     auto kernels = lookup<StateOp>(model_, operand.symbols.front());
-    if (!state) return phase_.emitOpError() << "has " << attr << ", but the model has no such state";
+    if (!state)
+      return phase_.emitOpError() << "has " << attr << ", but the model has no such state";
     const bool looksBack = operand.space == Space::keys && operand.access == Access::read;
     if (state.getType() != kernels.getType() ||
         (looksBack && state.getWindow() != kernels.getWindow()))
@@ -339,8 +340,7 @@ LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection& symbolTables) 
       return repeat.emitOpError() << "runs " << count << " layers from layer " << first
                                   << " on, but the model has " << numLayers;
   }
-  WalkResult result = getBody().walk([&](PhaseOp phase) {
-    return WalkResult(PhaseVerifier(phase, *this, symbolTables).run());
-  });
+  WalkResult result = getBody().walk(
+      [&](PhaseOp phase) { return WalkResult(PhaseVerifier(phase, *this, symbolTables).run()); });
   return failure(result.wasInterrupted());
 }

@@ -72,8 +72,7 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
   Type weightType;
   llm::StateOp state;
   for (const llm::KernelOperand& operand : op.getKernelOperands()) {
-    if (operand.space == llm::Space::keys)
-      state = llm::lookupState(op, operand.symbols.front());
+    if (operand.space == llm::Space::keys) state = llm::lookupState(op, operand.symbols.front());
     if (operand.space != llm::Space::weights) continue;
     for (FlatSymbolRefAttr symbol : operand.symbols) {
       llm::WeightOp weight = llm::lookupWeight(op, symbol);

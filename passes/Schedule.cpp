@@ -214,11 +214,10 @@ class EntryScheduler {
           llm::OperandAttr::get(builder.getContext(), operand.access, operand.space, symbol));
     }
     const llm::Tiling tiling = op.getTiling(entry_.getKind());
-    llm::PhaseOp::create(builder, op->getLoc(),
-                         kernels_.get(op, entry_.getKind(), maxRows_, rowStrides),
-                         builder.getI64IntegerAttr(tiling.tiles),
-                         builder.getI64IntegerAttr(tiling.rowsPerTile),
-                         builder.getArrayAttr(operands));
+    llm::PhaseOp::create(
+        builder, op->getLoc(), kernels_.get(op, entry_.getKind(), maxRows_, rowStrides),
+        builder.getI64IntegerAttr(tiling.tiles), builder.getI64IntegerAttr(tiling.rowsPerTile),
+        builder.getArrayAttr(operands));
   }
 
   llm::EntryOp entry_;

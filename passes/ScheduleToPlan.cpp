@@ -119,8 +119,8 @@ class Converter {
     return success();
   }
 
-  /// The index of the input `name` of the entry point, which gets it with the first phase that reads
-  /// it.
+  /// The index of the input `name` of the entry point, which gets it with the first phase that
+  /// reads it.
   static FailureOr<uint32_t> inputIndex(schema::EntryPointT& entry, StringRef name) {
     for (uint32_t i = 0; i < entry.inputs.size(); ++i)
       if (entry.inputs[i]->name == name) return i;

@@ -225,8 +225,8 @@ class Importer {
     const double scale = spec_.attention_scale != 0
                              ? spec_.attention_scale
                              : 1.0 / std::sqrt(static_cast<double>(spec_.head_dim));
-    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, state(form),
-                               number(scale), number(spec_.attention_softcap), optional("sinks"));
+    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, state(form), number(scale),
+                               number(spec_.attention_softcap), optional("sinks"));
   }
 
   Value attention(Value x, Value rows, const LayerForm& form) {
@@ -325,8 +325,7 @@ class Importer {
     const Form& model = spec_.form;
     auto input = [&](Value x, const char* name) { return model.pre_norm ? norm(x, name) : x; };
     Value x = input(h, "input_norm");
-    Value a =
-        spec_.latent.kv_rank ? latentAttention(x, rows, form) : attention(x, rows, form);
+    Value a = spec_.latent.kv_rank ? latentAttention(x, rows, form) : attention(x, rows, form);
     Value r = joined(h, a, "attention_out_norm");
     // Each half has a norm of its own even where they share the weights: so both can be fused.
     Value n =

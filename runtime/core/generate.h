@@ -39,7 +39,8 @@ enum class FinishReason {
   kCancelled,
   kDeadline,  // its time was over
 };
-const char* finishReasonName(FinishReason reason);  // "eos", "stop", "length", "cancelled", "deadline"
+const char* finishReasonName(
+    FinishReason reason);  // "eos", "stop", "length", "cancelled", "deadline"
 
 struct GenerateResult {
   std::vector<int32_t> ids;  // generated

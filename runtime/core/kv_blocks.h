@@ -35,12 +35,14 @@ class KvBlocks {
   /// Blocks that grow() would take for a sequence of `tokens` tokens.
   int64_t missing(int64_t seq, int64_t tokens) const {
     const int64_t wanted = (tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;
-    return wanted > held_[static_cast<size_t>(seq)].end ? wanted - held_[static_cast<size_t>(seq)].end
-                                                        : 0;
+    return wanted > held_[static_cast<size_t>(seq)].end
+               ? wanted - held_[static_cast<size_t>(seq)].end
+               : 0;
   }
 
-  /// Makes room for a sequence's tokens up to `tokens`; missing() blocks are free. Calls clear(block) for every block that
-  /// held other tokens before, so that nothing of those (an infinity, say) can reach these.
+  /// Makes room for a sequence's tokens up to `tokens`; missing() blocks are free. Calls
+  /// clear(block) for every block that held other tokens before, so that nothing of those (an
+  /// infinity, say) can reach these.
   template <typename Clear>
   void grow(int64_t seq, int64_t tokens, Clear&& clear) {
     const int64_t wanted = (tokens + LLMC_KV_BLOCK_TOKENS - 1) / LLMC_KV_BLOCK_TOKENS;

@@ -44,7 +44,8 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
         fmt::format("threads must be 1 to {}, got {}", kMaxThreads, options.threads));
   }
   if (options.kv_tokens < 0)
-    return invalidArgument(fmt::format("kv_tokens {}: it must be positive, or 0", options.kv_tokens));
+    return invalidArgument(
+        fmt::format("kv_tokens {}: it must be positive, or 0", options.kv_tokens));
   if (options.max_seq_len == 0)
     options.max_seq_len =
         options.kv_tokens > 0 ? std::min(max_seq_len, options.kv_tokens) : max_seq_len;
@@ -99,8 +100,7 @@ Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_by
         fmt::format("out of memory: the inputs of a step need {:.0f} GiB", inputs / 0x1p30));
   SessionMemory memory;
   if (!o.device) {  // which checks its own
-    LLMRT_ASSIGN_OR_RETURN(memory,
-                           CpuExecutor::memory(p, scratch_bytes, executorOptions(p, o)));
+    LLMRT_ASSIGN_OR_RETURN(memory, CpuExecutor::memory(p, scratch_bytes, executorOptions(p, o)));
   }
   memory.activation_bytes += static_cast<uint64_t>(inputs);
   return memory;
@@ -156,10 +156,9 @@ Status Session::initialize(const Weights& weights) {
     executor.inputs.push_back(inputs_.data(e));
   executor.tables.assign(states_.tables().begin(), states_.tables().end());
   executor.profile = profile_.get();
-  LLMRT_ASSIGN_OR_RETURN(executor_,
-                         options_.device
-                             ? options_.device->createExecutor(plan_, weights, executor)
-                             : CpuExecutor::create(plan_, weights, executor));
+  LLMRT_ASSIGN_OR_RETURN(executor_, options_.device
+                                        ? options_.device->createExecutor(plan_, weights, executor)
+                                        : CpuExecutor::create(plan_, weights, executor));
   states_.setExecutor(executor_.get());
   return {};
 }

@@ -89,8 +89,8 @@ class Session {
   /// Starts such a step, and the choice of the tokens that follow: `choosers` has one for each
   /// token that wants logits, in order; null where none is to be chosen. take() waits for it.
   /// Choosers must be there until then. `wants_logits`: logits() can be read after take(); else a
-  /// device may keep them to itself. Forgets what is queued and not taken, and so does whatever else is done
-  /// with the session: then sequences are as after a step that failed.
+  /// device may keep them to itself. Forgets what is queued and not taken, and so does whatever
+  /// else is done with the session: then sequences are as after a step that failed.
   Status queue(std::span<const StepToken> tokens, std::span<TokenChooser* const> choosers,
                bool wants_logits = false);
   /// Starts one more: of each row of the step queued last, the token that was chosen there. Every
@@ -216,7 +216,7 @@ class Session {
   std::vector<int32_t> pos_;  // of each row
   std::vector<int32_t> logits_rows_;
   std::vector<SequenceRows> sequences_;  // profileStep()'s
-  std::vector<StepToken> chunk_;  // prefill's
+  std::vector<StepToken> chunk_;         // prefill's
   // The trees that commit() may take from; empty: none. parent_ has room for as many rows as a
   // verify step.
   std::vector<StepToken> tree_;

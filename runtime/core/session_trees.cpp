@@ -97,7 +97,8 @@ Status Session::commit(std::span<const int32_t> accepted) {
     slot_[i] = slot_[row];
     pos_[i] = pos_[row];
   }
-  rows_ = {{tree_.data(), accepted.size()}, pos_.data(), {}, slot_.data(), nullptr, accepted.data()};
+  rows_ = {
+      {tree_.data(), accepted.size()}, pos_.data(), {}, slot_.data(), nullptr, accepted.data()};
   step_ = {count, 0, options_.max_batch, states_.blocksPerSeq()};
   const Status status = runRows(static_cast<uint32_t>(entry));
   std::vector<int32_t> undone;

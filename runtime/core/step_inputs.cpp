@@ -7,6 +7,7 @@
 
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt {
 
@@ -77,7 +78,7 @@ Status StepInputs::check(const schema::Plan& plan, std::span<const CallersInput>
             fmt::format("entry point {} asks for the input {}, which this runtime does not know",
                         entry->name()->string_view(), quotedName(name)));
       }
-      const auto dtype = static_cast<DType>(input.dtype());
+      const auto dtype = sameCase<DType>(input.dtype());
       if (given.dtype != dtype || given.axis != input.axis() || given.width != input.width()) {
         return unsupported(fmt::format("entry point {} asks for the input {} as {}, it is {}",
                                        entry->name()->string_view(), quotedName(name),
@@ -99,9 +100,9 @@ double StepInputs::bytesNeeded(const schema::Plan& plan, int64_t max_batch) {
 Result<StepInputs> StepInputs::create(const schema::Plan& plan, int64_t max_batch,
                                       std::span<const CallersInput> callers) {
   StepInputs inputs;
-  LLMRT_ASSIGN_OR_RETURN(inputs.memory_, AnonymousMemory::allocate(
-                                             static_cast<uint64_t>(bytesNeeded(plan, max_batch)),
-                                             "the inputs of a step"));
+  LLMRT_ASSIGN_OR_RETURN(
+      inputs.memory_, AnonymousMemory::allocate(static_cast<uint64_t>(bytesNeeded(plan, max_batch)),
+                                                "the inputs of a step"));
   uint8_t* memory = inputs.memory_.data();
   for (const schema::EntryPoint* from : *plan.entry_points()) {
     Entry entry{from->name()->str(), InputLayout(*from, max_batch), memory, {}};

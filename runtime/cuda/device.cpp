@@ -162,8 +162,9 @@ Result<uint32_t> CudaDevice::chooseTarget(const schema::Plan& plan) const {
   return chosen;
 }
 
-Result<std::unique_ptr<Executor>> CudaDevice::createExecutor(
-    const Plan& plan, const Weights& weights, const ExecutorOptions& options) {
+Result<std::unique_ptr<Executor>> CudaDevice::createExecutor(const Plan& plan,
+                                                             const Weights& weights,
+                                                             const ExecutorOptions& options) {
   return CudaSession::create(*this, plan, weights, options);
 }
 

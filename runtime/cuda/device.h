@@ -28,8 +28,8 @@ class CudaDevice : public Device {
 
   std::string name() const override { return name_; }
   Result<uint32_t> chooseTarget(const schema::Plan& plan) const override;
-  Result<std::unique_ptr<Executor>> createExecutor(
-      const Plan& plan, const Weights& weights, const ExecutorOptions& options) override;
+  Result<std::unique_ptr<Executor>> createExecutor(const Plan& plan, const Weights& weights,
+                                                   const ExecutorOptions& options) override;
 
   const Driver& driver() const { return driver_; }
   /// Makes the device's context the calling thread's.

@@ -11,6 +11,7 @@
 #include "runtime/io/printable.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt::cuda {
 
@@ -116,7 +117,7 @@ void CudaSession::place() {
   for (uint32_t i = 0; i < places_.states.size(); ++i) {
     const schema::State& of_plan = *p.states()->Get(i);
     Places::State& state = places_.states[i];
-    const auto element = static_cast<uint64_t>(dtypeBytes(static_cast<DType>(of_plan.dtype())));
+    const auto element = static_cast<uint64_t>(dtypeBytes(sameCase<DType>(of_plan.dtype())));
     state.num_layers = of_plan.layers()->size();
     if (of_plan.kind() == schema::StateKind::kept) {
       state.key_layer_bytes = deviceAlignUp(of_plan.rows() * of_plan.elements() * element);
@@ -230,7 +231,7 @@ Status CudaSession::uploadStep(uint32_t entry_point, const Step& step) {
   for (uint32_t i = 0; i < layout.offsets.size(); ++i) {
     const schema::Input& input = *entry.inputs()->Get(i);
     const auto used = static_cast<uint64_t>(countOf(input.axis(), step.counts)) * input.width() *
-                      static_cast<uint64_t>(dtypeBytes(static_cast<DType>(input.dtype())));
+                      static_cast<uint64_t>(dtypeBytes(sameCase<DType>(input.dtype())));
     if (used == 0) continue;
     std::memcpy(mirror + places_.inputs + layout.offsets[i],
                 options_.inputs[entry_point] + layout.offsets[i], used);
@@ -278,7 +279,7 @@ Status CudaSession::execute(uint32_t entry_point, const Step& step) {
     const schema::Buffer& buffer = *entry().buffers()->Get(output.buffer());
     const auto bytes = static_cast<uint64_t>(countOf(output.axis(), step.counts)) *
                        buffer.row_stride() *
-                       static_cast<uint64_t>(dtypeBytes(static_cast<DType>(buffer.dtype())));
+                       static_cast<uint64_t>(dtypeBytes(sameCase<DType>(buffer.dtype())));
     if (bytes == 0) continue;
     LLMRT_CUDA_CHECK(
         driver_,

@@ -189,16 +189,15 @@ bool CudaSession::isProgrammatic() const {
 
 Status CudaSession::launch(const KernelLaunch& l) const {
   void* arguments[] = {const_cast<void*>(l.argument)};
-  return driver_.check(
-      driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
-                     l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
-      std::string("launching ") + l.symbol);
+  return driver_.check(driver_.launch(l.function, l.grid[0], l.grid[1], l.grid[2], l.threads, 1, 1,
+                                      l.dynamic_shared_bytes, stream_.get(), arguments, nullptr),
+                       std::string("launching ") + l.symbol);
 }
 
 Status CudaSession::launchChoices() const {
   for (size_t i = 0; i < choices_.size(); ++i)
-    LLMRT_RETURN_IF_ERROR(forSampleLaunches(
-        i, choices_[i].phases, [this](const KernelLaunch& l) { return launch(l); }));
+    LLMRT_RETURN_IF_ERROR(forSampleLaunches(i, choices_[i].phases,
+                                            [this](const KernelLaunch& l) { return launch(l); }));
   return {};
 }
 

@@ -125,14 +125,12 @@ llmrt_status llmrt_engine_submit(llmrt_engine* engine, const int32_t* prompt, si
       return invalidArgument("timeout_seconds is negative");
     const llmrt_plan* plan = engine->plan;
     CallersOptions callers;
-    LLMRT_RETURN_IF_ERROR(
-        callers.read(plan, generate, llmrt::defaultSamplerOptions(*plan->plan)));
+    LLMRT_RETURN_IF_ERROR(callers.read(plan, generate, llmrt::defaultSamplerOptions(*plan->plan)));
     llmrt::Request r;
     r.prompt.assign(prompt, prompt + prompt_count);
     r.max_tokens = callers.generate.max_tokens;
     r.sampler = std::move(callers.generate.sampler);
-    if (!callers.ignore_eos)
-      r.eos_ids = llmrt::defaultEosIds(*plan->plan, tokenizerOrNull(plan));
+    if (!callers.ignore_eos) r.eos_ids = llmrt::defaultEosIds(*plan->plan, tokenizerOrNull(plan));
     // A plan without a tokenizer may still recommend them.
     if (plan->tokenizer || (generate && generate->num_stops > 0))
       r.stops = std::move(callers.generate.stops);
@@ -174,9 +172,9 @@ llmrt_status llmrt_engine_get_stats(const llmrt_engine* engine, llmrt_engine_sta
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{engine, "engine"}, {stats, "stats"}}));
     const llmrt::EngineStats s = engine->engine->stats();
-    llmrt_engine_stats full{0,         s.running, s.waiting,       s.submitted,     s.finished,
-                            s.failed,  s.steps,   s.prompt_tokens, s.cached_tokens, s.tokens,
-                            s.preemptions};
+    llmrt_engine_stats full{
+        0,       s.running,       s.waiting,       s.submitted, s.finished,   s.failed,
+        s.steps, s.prompt_tokens, s.cached_tokens, s.tokens,    s.preemptions};
     return writeOut(full, stats, "llmrt_engine_stats");
   });
 }

@@ -34,8 +34,9 @@ Status Engine::check(const Request& request) const {
     return invalidArgument(fmt::format("max_tokens {}: it must be positive", request.max_tokens));
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length > session_.options().max_seq_len) {
-    return invalidArgument(fmt::format("the prompt has {} tokens, the context holds {} (max_seq_len)",
-                                       length, session_.options().max_seq_len));
+    return invalidArgument(
+        fmt::format("the prompt has {} tokens, the context holds {} (max_seq_len)", length,
+                    session_.options().max_seq_len));
   }
   const int64_t vocab_size = session_.plan().vocabSize();
   for (const int32_t id : request.prompt) {

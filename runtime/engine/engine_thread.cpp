@@ -62,9 +62,8 @@ void EngineThread::run() {
   for (bool has_work = false;;) {
     {
       std::unique_lock lock(mutex_);
-      work_.wait(lock, [&] {
-        return has_work || stops_ || !submitted_.empty() || !cancelled_.empty();
-      });
+      work_.wait(lock,
+                 [&] { return has_work || stops_ || !submitted_.empty() || !cancelled_.empty(); });
       if (stops_) return;
       submitted.swap(submitted_);
       cancelled.swap(cancelled_);

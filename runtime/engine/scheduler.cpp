@@ -8,7 +8,8 @@ namespace {
 
 int64_t commonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
   const size_t n = std::min(a.size(), b.size());
-  return std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin()).first - a.begin();
+  return std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin()).first -
+         a.begin();
 }
 
 }  // namespace
@@ -18,7 +19,8 @@ Scheduler::Scheduler(Session& session, const SchedulerOptions& options)
       options_(options),
       slots_(static_cast<size_t>(session.options().max_batch)) {
   if (options_.prefill_rows_beside_decodes == 0)
-    options_.prefill_rows_beside_decodes = std::max<int64_t>(session.options().prefill_chunk / 4, 1);
+    options_.prefill_rows_beside_decodes =
+        std::max<int64_t>(session.options().prefill_chunk / 4, 1);
   parts_.reserve(slots_.size());
   for (size_t i = 0; i < slots_.size(); ++i) session_.reset(static_cast<int32_t>(i));
 }
@@ -35,7 +37,8 @@ std::unique_ptr<Sequence> Scheduler::remove(uint64_t id) {
   sequences_.erase(found);
   if (sequence->slot >= 0) {
     Slot& slot = slots_[static_cast<size_t>(sequence->slot)];
-    const auto known = sequence->tokens().first(static_cast<size_t>(session_.kvLen(sequence->slot)));
+    const auto known =
+        sequence->tokens().first(static_cast<size_t>(session_.kvLen(sequence->slot)));
     slot = {nullptr, {known.begin(), known.end()}, ++clock_};
     sequence->slot = -1;
   }

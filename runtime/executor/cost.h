@@ -18,7 +18,7 @@ struct Cost {
   double weight_bytes = 0;  // read once
   double kv_bytes = 0;      // read from the KV cache
   double flops = 0;
-  double state_bytes = 0;   // of recurrent states, read and written
+  double state_bytes = 0;  // of recurrent states, read and written
 
   double bytes() const { return weight_bytes + kv_bytes + state_bytes; }
   Cost& operator+=(const Cost& other);
@@ -37,8 +37,8 @@ struct SequenceRows {
 /// expected when each row of the step chooses at random. The KV cache is read once a sequence:
 /// every token that some row of it attends to, the step's own among them, counts once, and with a
 /// window those that no row reaches do not count. (Kernels read whole blocks of tokens; what of a
-/// block nobody attends to is not needed and not counted.) Recurrent states are read and written once a
-/// sequence. Operations are counted per row and attended token.
+/// block nobody attends to is not needed and not counted.) Recurrent states are read and written
+/// once a sequence. Operations are counted per row and attended token.
 Cost phaseCost(const schema::Phase& phase, std::span<const SequenceRows> step);
 
 /// A whole step, through the entry point that selectEntryPoint() gives. There must be one.

@@ -34,8 +34,7 @@ Result<ExecutorMemory> CpuExecutor::memory(const schema::Plan& p, uint64_t scrat
   const StateMemory::Bytes states = StateMemory::bytesNeeded(p, o.max_batch, o.num_blocks);
   double rope = 0;
   for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i)
-    rope +=
-        static_cast<double>(alignUp(ropeTableBytes(*p.rope_tables()->Get(i), o.max_seq_len)));
+    rope += static_cast<double>(alignUp(ropeTableBytes(*p.rope_tables()->Get(i), o.max_seq_len)));
   if (const double total = states.kv + states.recurrent + rope; total > kMost) {
     return outOfMemory(fmt::format("out of memory: the KV cache needs {:.0f} GiB", total / 0x1p30));
   }

@@ -8,6 +8,7 @@
 #include "runtime/executor/finite_check.h"
 #include "runtime/executor/input_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt {
 
@@ -50,7 +51,7 @@ bool CpuExecutor::wroteFinite(const BoundPhase& bound) const {
 bool CpuExecutor::wroteFiniteRows(const schema::Buffer& buffer, const BoundPhase& bound,
                                   uint32_t k) const {
   const auto* const bytes = static_cast<const uint8_t*>(bound.operands[k]);
-  const auto dtype = static_cast<DType>(buffer.dtype());
+  const auto dtype = sameCase<DType>(buffer.dtype());
   const int64_t stride = buffer.row_stride() * dtypeBytes(dtype);
   for (int64_t row = 0; row < std::min<int64_t>(bound.numRows(counts()), buffer.rows()); ++row)
     if (!allFinite(dtype, bytes + row * stride, buffer.width())) return false;
@@ -69,10 +70,10 @@ bool CpuExecutor::wroteFiniteKeys(const schema::Operand& operand, const BoundPha
   const KvPool& pool = states_->kvPool(operand.index());
   const uint64_t block_bytes =
       operand.space() == schema::Space::keys ? pool.key_block_bytes : pool.value_block_bytes;
-  const auto dtype = static_cast<DType>(plan_.schema().states()->Get(operand.index())->dtype());
+  const auto dtype = sameCase<DType>(plan_.schema().states()->Get(operand.index())->dtype());
   for (int64_t row = 0; row < counts().num_rows; ++row) {
-    const int64_t entry = (seq ? seq[row] * counts().blocks_per_seq : 0) +
-                          slot[row] / LLMC_KV_BLOCK_TOKENS;
+    const int64_t entry =
+        (seq ? seq[row] * counts().blocks_per_seq : 0) + slot[row] / LLMC_KV_BLOCK_TOKENS;
     const auto block = static_cast<uint64_t>(options_.tables[operand.index()][entry]);
     if (!allFinite(dtype, bytes + block * block_bytes, block_bytes / pool.element_bytes))
       return false;

@@ -69,8 +69,8 @@ bool CpuExecutor::logitsAreFinite(int worker) const {
   const int64_t begin = plan_.vocabSize() * worker / team_->size(),
                 end = plan_.vocabSize() * (worker + 1) / team_->size();
   for (int64_t row = 0; row < logitsRows(); ++row) {
-    if (!allFinite(logitsRow(row).subspan(static_cast<size_t>(begin),
-                                          static_cast<size_t>(end - begin))))
+    if (!allFinite(
+            logitsRow(row).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))))
       return false;
   }
   return true;

@@ -5,11 +5,11 @@
 #include "runtime/executor/input_layout.h"
 #include "runtime/executor/token_chooser.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt {
 
-Executor::Executor(const Plan& plan, int64_t max_choices)
-    : plan_(plan), max_choices_(max_choices) {
+Executor::Executor(const Plan& plan, int64_t max_choices) : plan_(plan), max_choices_(max_choices) {
   size_t most_logits_rows = 0;
   for (const schema::EntryPoint* entry : *plan.schema().entry_points()) {
     int logits = -1;
@@ -83,8 +83,7 @@ Status Executor::takeChoices(std::span<int32_t>) {
 std::span<const float> Executor::logitsRow(int64_t i) const {
   if (i < 0 || i >= logitsRows()) return {};
   const auto index = static_cast<uint32_t>(logits_output_[running_]);
-  const schema::Buffer& buffer =
-      *entry().buffers()->Get(entry().outputs()->Get(index)->buffer());
+  const schema::Buffer& buffer = *entry().buffers()->Get(entry().outputs()->Get(index)->buffer());
   const auto* const logits = reinterpret_cast<const float*>(outputData(index));
   return {logits + i * buffer.row_stride(), static_cast<size_t>(plan_.vocabSize())};
 }
@@ -99,7 +98,7 @@ StepOutput Executor::output(std::string_view name) const {
     const schema::Output& output = *entry().outputs()->Get(i);
     if (output.name()->string_view() != name) continue;
     const schema::Buffer& buffer = *entry().buffers()->Get(output.buffer());
-    const auto dtype = static_cast<DType>(buffer.dtype());
+    const auto dtype = sameCase<DType>(buffer.dtype());
     return {outputData(i), dtype, countOf(output.axis(), counts_), buffer.width(),
             static_cast<uint64_t>(buffer.row_stride() * dtypeBytes(dtype))};
   }

@@ -125,9 +125,7 @@ class Executor {
   const LlmcStep& counts() const { return counts_; }
   const schema::EntryPoint& entry() const;
   /// Those of the step that want logits and get them: none where the entry point gives none.
-  int64_t logitsRows() const {
-    return logits_output_[running_] < 0 ? 0 : counts_.num_logits_rows;
-  }
+  int64_t logitsRows() const { return logits_output_[running_] < 0 ? 0 : counts_.num_logits_rows; }
   /// As logits(), before the step has ended well.
   std::span<const float> logitsRow(int64_t i) const;
 

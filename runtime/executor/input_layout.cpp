@@ -3,6 +3,7 @@
 #include "runtime/executor/memory.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt {
 
@@ -28,7 +29,7 @@ uint64_t mostElements(const schema::Input& input, const schema::EntryPoint& entr
 }
 
 uint64_t elementBytes(const schema::Input& input) {
-  return input.width() * static_cast<uint64_t>(dtypeBytes(static_cast<DType>(input.dtype())));
+  return input.width() * static_cast<uint64_t>(dtypeBytes(sameCase<DType>(input.dtype())));
 }
 
 InputLayout::InputLayout(const schema::EntryPoint& entry, int64_t max_batch) {

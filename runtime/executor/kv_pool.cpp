@@ -6,6 +6,7 @@
 #include "runtime/executor/memory.h"
 #include "runtime/io/weight_layout.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/schema/same_case.h"
 
 namespace llmrt {
 
@@ -14,7 +15,7 @@ constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS;
 KvPool::KvPool(const schema::State& state, int64_t num_blocks)
     : num_layers(state.layers()->size()),
       num_kv_heads(state.num_kv_heads()),
-      element_bytes(static_cast<uint32_t>(dtypeBytes(static_cast<DType>(state.dtype())))),
+      element_bytes(static_cast<uint32_t>(dtypeBytes(sameCase<DType>(state.dtype())))),
       per_step(state.dtype() == schema::DType::bf16 ? 2 : 1) {
   const uint64_t key_dim = (state.head_dim() + per_step - 1) / per_step * per_step;
   const uint64_t value_dim =
@@ -53,7 +54,7 @@ void KvPool::clear(uint64_t block, uint64_t first_token) const {
 
 SlotPool::SlotPool(const schema::State& state, int64_t num_slots)
     : slot_bytes(state.elements() *
-                 static_cast<uint64_t>(dtypeBytes(static_cast<DType>(state.dtype())))),
+                 static_cast<uint64_t>(dtypeBytes(sameCase<DType>(state.dtype())))),
       layer_bytes(alignUp(static_cast<uint64_t>(num_slots) * slot_bytes)),
       num_layers(state.layers()->size()) {}
 

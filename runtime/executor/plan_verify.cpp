@@ -348,8 +348,8 @@ class Verifier {
     LLMRT_CHECK(isName(e.name()), "it has no name of printable characters");
     LLMRT_CHECK(e.max_rows() > 0 && e.max_rows() <= kMaxRows, "max_rows is {}", e.max_rows());
     // How many there are of logits, of each kind of step, is checkSchedules() to say.
-    LLMRT_CHECK(e.max_logits_rows() <= e.max_rows(),
-                "max_logits_rows is {} of {} rows", e.max_logits_rows(), e.max_rows());
+    LLMRT_CHECK(e.max_logits_rows() <= e.max_rows(), "max_logits_rows is {} of {} rows",
+                e.max_logits_rows(), e.max_rows());
     LLMRT_CHECK(e.arena_bytes() <= kMaxBytes, "arena_bytes is {}", e.arena_bytes());
     LLMRT_CHECK(sizeOf(e.buffers()) <= kMaxBuffers, "it has {} buffers", sizeOf(e.buffers()));
     for (uint32_t i = 0; i < sizeOf(e.buffers()); ++i) {

@@ -60,8 +60,8 @@ uint64_t weightKey(const schema::Weight& w) {
   return key.hash();
 }
 
-// What a kernel that gets keys or values has built in. Who writes or moves them knows no window: one
-// kernel serves layers with and without.
+// What a kernel that gets keys or values has built in. Who writes or moves them knows no window:
+// one kernel serves layers with and without.
 void addState(Key& key, const schema::State& s, bool reads) {
   key.add(s.kind());
   key.add(s.dtype());

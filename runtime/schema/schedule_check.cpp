@@ -231,10 +231,9 @@ class Walk {
                 kind == schema::StateKind::recurrent ? "slots' numbers" : "block table", i);
     LLMRT_CHECK(!per_layer || covers(state, section),
                 "{}: state {} is not one of every layer of section {}", nameOf(phase), i, section_);
-    LLMRT_CHECK(kind != schema::StateKind::recurrent || !writes ||
-                    entry_.kind != schema::StepKind::verify,
-                "{}: writes recurrent state {}, which a verify step leaves as it is", nameOf(phase),
-                i);
+    LLMRT_CHECK(
+        kind != schema::StateKind::recurrent || !writes || entry_.kind != schema::StepKind::verify,
+        "{}: writes recurrent state {}, which a verify step leaves as it is", nameOf(phase), i);
     if (kind != schema::StateKind::kept) return {};
     const auto its_kind = writes ? schema::StepKind::verify : schema::StepKind::commit;
     LLMRT_CHECK(operand.access != schema::Access::read_write && entry_.kind == its_kind,

@@ -44,7 +44,7 @@ struct LayerRange {
 /// What a sequence carries (plan.fbs: State), as far as a schedule can be wrong about it.
 struct ScheduleState {
   schema::StateKind kind{};
-  uint32_t rows = 0;  // of kept ones
+  uint32_t rows = 0;             // of kept ones
   std::vector<uint32_t> layers;  // ascending
 };
 

@@ -114,7 +114,8 @@ TEST(CudaEmit, StridesAreThoseOfTheirOperands) {
 }
 
 TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
-  const Emitted delta = emit(R"(llm.kernel @k_delta prefill max_rows 64 row_strides [64, 16, 32, 48] {
+  const Emitted delta =
+      emit(R"(llm.kernel @k_delta prefill max_rows 64 row_strides [64, 16, 32, 48] {
       ^bb0(%qkv: tensor<?x48xf32>, %gate: tensor<?x4xf32>, %beta: tensor<?x4xf32>, %rows: !llm.rows):
         %y = llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6
           : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
@@ -125,17 +126,16 @@ TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
               HasSubstr("SlotRows{static_cast<const int*>(args.operands[5]), static_cast<const "
                         "int*>(args.operands[6])}, args.operands[7], "
                         "static_cast<float*>(args.operands[8]), 9.99999997e-07f);"));
-  EXPECT_THAT(
-      emit(R"(llm.kernel @k_conv decode max_rows 4 row_strides [64, 80] {
+  EXPECT_THAT(emit(R"(llm.kernel @k_conv decode max_rows 4 row_strides [64, 80] {
       ^bb0(%x: tensor<?x48xf32>, %rows: !llm.rows):
         %y = llm.causal_conv %x, %rows, @conv, @conv1d silu : tensor<?x48xf32>
         llm.yield %y : tensor<?x48xf32>
       })")
-          .kernels,
-      HasSubstr("causalConv<BF16, 48, 4, kSilu, 64, 80>(args, static_cast<const "
-                "float*>(args.operands[0]), args.operands[1], SlotRows{static_cast<const "
-                "int*>(args.operands[2]), static_cast<const int*>(args.operands[3])}, "
-                "args.operands[4], static_cast<float*>(args.operands[5]));"));
+                  .kernels,
+              HasSubstr("causalConv<BF16, 48, 4, kSilu, 64, 80>(args, static_cast<const "
+                        "float*>(args.operands[0]), args.operands[1], SlotRows{static_cast<const "
+                        "int*>(args.operands[2]), static_cast<const int*>(args.operands[3])}, "
+                        "args.operands[4], static_cast<float*>(args.operands[5]));"));
 }
 
 // A chunk of a prompt may be as short as a batch: what it is for decides.

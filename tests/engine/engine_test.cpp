@@ -1,5 +1,5 @@
-// The engine: every request gets what it would get alone, whatever else runs, is cancelled, fails, or
-// takes the blocks of the cache.
+// The engine: every request gets what it would get alone, whatever else runs, is cancelled, fails,
+// or takes the blocks of the cache.
 #include "runtime/engine/engine.h"
 
 #include <gmock/gmock.h>
@@ -286,7 +286,8 @@ TEST(Engine, TextsThatBeginAlikeShareTheirBeginning) {
   longer.insert(longer.end(), outcomes[first].ids.begin(), outcomes[first].ids.end());
   longer.push_back(7);
   const Request next{.prompt = longer, .max_tokens = 5, .top_logits = 3};
-  const uint64_t second = *engine.submit(next), again = *engine.submit({.prompt = text, .max_tokens = 2});
+  const uint64_t second = *engine.submit(next),
+                 again = *engine.submit({.prompt = text, .max_tokens = 2});
   runAll(engine, outcomes);
   EXPECT_EQ(outcomes[second].stats.cached_tokens, 74);  // the last token chosen had no step
   EXPECT_EQ(outcomes[second].logits, f.alone(next)->top_logits);
@@ -298,7 +299,8 @@ TEST(Engine, EndsAtDeadlines) {
   Engine engine(*f.session, nullptr);
   const auto now = EngineClock::now();
   const uint64_t late = *engine.submit({.prompt = {1}, .deadline = now}),
-                 early = *engine.submit({.prompt = {1}, .max_tokens = 3, .deadline = now + std::chrono::hours(1)});
+                 early = *engine.submit(
+                     {.prompt = {1}, .max_tokens = 3, .deadline = now + std::chrono::hours(1)});
   Outcomes outcomes;
   runAll(engine, outcomes);
   EXPECT_EQ(outcomes[late].reason, FinishReason::kDeadline);

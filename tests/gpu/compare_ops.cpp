@@ -363,8 +363,8 @@ class Comparison {
     const uint64_t padded =
         keys || !state.value_dim_padded() ? state.head_dim_padded() : state.value_dim_padded();
     const uint64_t dim = keys ? state.head_dim() : padded;
-    std::vector<uint8_t> device(static_cast<uint64_t>(num_blocks_[operand.index()]) *
-                                heads * tokens * padded * bytes);
+    std::vector<uint8_t> device(static_cast<uint64_t>(num_blocks_[operand.index()]) * heads *
+                                tokens * padded * bytes);
     LLMRT_RETURN_IF_ERROR(fromDevice(device.data(), address, device.size()));
     // plan.fbs: State; cuda_abi.h.
     const auto place = [&](uint64_t head, uint64_t token, uint64_t i) {

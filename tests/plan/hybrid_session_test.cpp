@@ -1,5 +1,5 @@
-// A model of two kinds of layers, linear attention and attention, from its IR to a session: chunks of
-// prompts, decoding, trees and what is kept of them give the bits of one token after another.
+// A model of two kinds of layers, linear attention and attention, from its IR to a session: chunks
+// of prompts, decoding, trees and what is kept of them give the bits of one token after another.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -98,7 +98,8 @@ TEST_F(HybridSession, GivesARowOfATreeTheBitsOfItsBranchAndGoesOnFromWhatIsKept)
       const auto first = static_cast<int32_t>(tree.size());
       for (int32_t i = 0; i < rows; ++i) {
         const auto parent = static_cast<int32_t>(random() % static_cast<unsigned>(i + 1)) - 1;
-        tree.push_back({seq, static_cast<int32_t>(random() % kVocab), parent < 0 ? -1 : first + parent});
+        tree.push_back(
+            {seq, static_cast<int32_t>(random() % kVocab), parent < 0 ? -1 : first + parent});
       }
     }
     const llmrt::Status looked = trees->verify(tree);
@@ -113,7 +114,8 @@ TEST_F(HybridSession, GivesARowOfATreeTheBitsOfItsBranchAndGoesOnFromWhatIsKept)
       decodeAll(*alone, texts[static_cast<size_t>(last.seq)]);
       for (const int32_t r : branch)
         ASSERT_TRUE(alone->decode(0, tree[static_cast<size_t>(r)].token).ok());
-      ASSERT_TRUE(sameBits(trees->logits(row), alone->logits())) << "round " << round << ", row " << row;
+      ASSERT_TRUE(sameBits(trees->logits(row), alone->logits()))
+          << "round " << round << ", row " << row;
       // Of each sequence the branch of its last row is kept, but in the second round none of the
       // second sequence's.
       const bool ends = row + 1 == kTreeRows || tree[static_cast<size_t>(row) + 1].seq != last.seq;
@@ -160,7 +162,9 @@ TEST(HybridMeaning, OfACommitIsThatOfDecoding) {
   auto module = mlir::parseSourceString<mlir::ModuleOp>(hybridText(), &context);
   ASSERT_TRUE(module);
   Evaluator evaluator(*module->getOps<llm::ModelOp>().begin(), randomWeights(4));
-  auto row = [](int32_t token, int32_t pos) { return Row{.tokenId = token, .pos = pos, .slot = pos}; };
+  auto row = [](int32_t token, int32_t pos) {
+    return Row{.tokenId = token, .pos = pos, .slot = pos};
+  };
   KvState trees, alone;
   for (KvState* state : {&trees, &alone}) evaluator.run("decode", {row(3, 0), row(9, 1)}, *state);
   // 4 and 5 follow the text, 6 follows 5: that branch is kept.
@@ -174,7 +178,8 @@ TEST(HybridMeaning, OfACommitIsThatOfDecoding) {
                 trees);
   const Matrix decoded = evaluator.run("decode", {row(5, 2), row(6, 3)}, alone);
   EXPECT_TRUE(std::equal(looked.row(1), looked.row(3), decoded.row(0)));
-  EXPECT_EQ(evaluator.run("decode", {row(7, 4)}, trees), evaluator.run("decode", {row(7, 4)}, alone));
+  EXPECT_EQ(evaluator.run("decode", {row(7, 4)}, trees),
+            evaluator.run("decode", {row(7, 4)}, alone));
 }
 
 }  // namespace

@@ -44,8 +44,8 @@ void addWindow(schema::PlanT& plan);
 void addRecurrent(schema::PlanT& plan);
 /// Gives a plan() rows kept from verify steps, which none of its steps are.
 void addKept(schema::PlanT& plan);
-/// Makes a weight of [32, 32] in panels int8 in blocks, which no kernel reads: 1024 bytes of quants,
-/// 64 of scales.
+/// Makes a weight of [32, 32] in panels int8 in blocks, which no kernel reads: 1024 bytes of
+/// quants, 64 of scales.
 void inBlocks(schema::WeightT& weight);
 /// Gives a plan() such a weight, "blocks".
 void addBlocks(schema::PlanT& plan);

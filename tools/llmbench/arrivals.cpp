@@ -26,7 +26,8 @@ Status readLine(const std::string& line, Arrival& arrival) {
   if (!json.is_object()) return invalidData("is no JSON object");
   for (const auto& [key, value] : json.items()) {
     if (key != "time" && key != "prompt" && key != "prefix" && key != "tokens")
-      return invalidData("has the field " + quotedName(key) + ": there are time, prompt, prefix, tokens");
+      return invalidData("has the field " + quotedName(key) +
+                         ": there are time, prompt, prefix, tokens");
     if (!value.is_number()) return invalidData(key + " is no number");
   }
   const auto count = [&](const char* key, int64_t& to) {
@@ -54,7 +55,8 @@ std::vector<int32_t> promptOf(const Arrival& a, int64_t number, int64_t vocab_si
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < a.prompt; ++i) {
     const uint64_t text = i < a.prefix ? 0 : static_cast<uint64_t>(number) + 1;
-    const uint64_t mixed = (text * 1'000'003 + static_cast<uint64_t>(i)) * 0x9e3779b97f4a7c15u >> 33;
+    const uint64_t mixed =
+        (text * 1'000'003 + static_cast<uint64_t>(i)) * 0x9e3779b97f4a7c15u >> 33;
     ids.push_back(static_cast<int32_t>(mixed % static_cast<uint64_t>(vocab_size)));
   }
   return ids;
@@ -90,8 +92,7 @@ Status replay(Engine& engine, const std::vector<Arrival>& arrivals, Replay& repl
       LLMRT_RETURN_IF_ERROR(engine.submit(std::move(request)).status());
     }
     events.clear();
-    if (!engine.step(events) && next < arrivals.size())
-      std::this_thread::sleep_until(timeOf(next));
+    if (!engine.step(events) && next < arrivals.size()) std::this_thread::sleep_until(timeOf(next));
     for (Event& e : events) {
       if (e.kind == Event::Kind::kFailed) return std::move(e.status);
       if (e.kind == Event::Kind::kToken) continue;
@@ -132,14 +133,16 @@ void print(const Replay& replay, const EngineStats& stats, const Session& sessio
   }
   fmt::print("{} requests in {:.1f} s, at most {} at once, {} threads\n", stats.finished,
              replay.seconds, session.options().max_batch, session.options().threads);
-  fmt::print("  {:.1f} tok/s: {} tokens in {} steps; prompts of {} tokens, {} of them cached; {} preemptions\n",
-             tok_s, replay.tokens, stats.steps, stats.prompt_tokens, stats.cached_tokens,
-             stats.preemptions);
+  fmt::print(
+      "  {:.1f} tok/s: {} tokens in {} steps; prompts of {} tokens, {} of them cached; {} "
+      "preemptions\n",
+      tok_s, replay.tokens, stats.steps, stats.prompt_tokens, stats.cached_tokens,
+      stats.preemptions);
   for (const auto& [name, values] :
        {std::pair{"first token", &replay.ttft}, {"per token", &replay.per_token}}) {
     auto ms = quantiles(*values);
-    fmt::print("  {:<11}  p50 {:.1f} ms, p95 {:.1f} ms, p99 {:.1f} ms\n", name, ms["p50"], ms["p95"],
-               ms["p99"]);
+    fmt::print("  {:<11}  p50 {:.1f} ms, p95 {:.1f} ms, p99 {:.1f} ms\n", name, ms["p50"],
+               ms["p95"], ms["p99"]);
   }
 }
 

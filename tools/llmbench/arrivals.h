@@ -12,14 +12,14 @@ namespace llmrt {
 
 /// A line of a trace.
 struct Arrival {
-  double time = 0;      // seconds from the first, at which it comes
-  int64_t prompt = 0;   // tokens of its prompt,
-  int64_t prefix = 0;   // of which so many are the same in all prompts of the trace
-  int64_t tokens = 0;   // to generate
+  double time = 0;     // seconds from the first, at which it comes
+  int64_t prompt = 0;  // tokens of its prompt,
+  int64_t prefix = 0;  // of which so many are the same in all prompts of the trace
+  int64_t tokens = 0;  // to generate
 };
 
-/// Lines of JSON: {"time": 0.5, "prompt": 300, "prefix": 120, "tokens": 64}; prefix may be absent. An
-/// error names the line.
+/// Lines of JSON: {"time": 0.5, "prompt": 300, "prefix": 120, "tokens": 64}; prefix may be absent.
+/// An error names the line.
 Result<std::vector<Arrival>> readArrivals(const std::string& path);
 
 struct ArrivalsOptions {

@@ -231,14 +231,18 @@ void BenchOptions::addTo(CLI::App& app) {
          "--disable-pass): their speed as a share of PLAN's, in the same rounds")
       ->delimiter(',')
       ->allow_extra_args(false);
-  app.add_option("--arrivals", arrivals,
-                 "Replay a trace of requests through the engine in place of prefill and decode, --batch of them "
-                 "at once at most (default: as many as the plan runs). Lines of JSON: {\"time\": seconds, "
-                 "\"prompt\": tokens, \"prefix\": of these that all prompts share, \"tokens\": to generate}")
+  app.add_option(
+         "--arrivals", arrivals,
+         "Replay a trace of requests through the engine in place of prefill and decode, --batch of "
+         "them "
+         "at once at most (default: as many as the plan runs). Lines of JSON: {\"time\": seconds, "
+         "\"prompt\": tokens, \"prefix\": of these that all prompts share, \"tokens\": to "
+         "generate}")
       ->check(CLI::ExistingFile);
-  app.add_option("--kv-tokens", model.session.kv_tokens,
-                 "With --arrivals: most tokens in the KV cache, of all requests (default: as many as they "
-                 "could have)")
+  app.add_option(
+         "--kv-tokens", model.session.kv_tokens,
+         "With --arrivals: most tokens in the KV cache, of all requests (default: as many as they "
+         "could have)")
       ->check(CLI::PositiveNumber)
       ->needs("--arrivals");
   app.add_option("-o,--output", output,
