@@ -190,8 +190,10 @@ class ProductText {
 
   /// `rows`: of a block.
   void batch(const std::string& suffix, int64_t rows, int64_t minRows, int64_t maxRows) {
-    // Two panels a block where that keeps an H200 busy.
-    const int64_t panels = numPanels_ >= kBatchPanels ? 2 : 1;
+    // Two panels a block where that keeps an H200 busy. With groups, what writes keys and values
+    // would not have registers enough for two.
+    const bool crowded = minRows > kBatchRows && form_.has("keys");
+    const int64_t panels = numPanels_ >= kBatchPanels && !crowded ? 2 : 1;
     const int64_t bytes = batchBytes(rows, panels, matrix_.type);
     const std::string kernel =
         fmt::format("BatchProduct<{}, {}, {}{}>", spec_, rows, panels, groups(minRows));
