@@ -59,9 +59,10 @@ Status completeProfile(Session& session, std::FILE* out) {
   if (std::any_of(ops.begin(), ops.end(),
                   [&](const OpProfile& op) { return op.entry_point == name; }))
     return {};
+  LLMRT_RETURN_IF_ERROR(prefillChunk(session));
   fmt::print(out, "({}: of a prompt of {} tokens made up for it, since the run had none)\n", name,
              chunkOf(session));
-  return prefillChunk(session);
+  return {};
 }
 
 }  // namespace
