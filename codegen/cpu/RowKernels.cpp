@@ -174,7 +174,7 @@ void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op) {
   });
 }
 
-/// Touches no float behind the `width`.
+/// Copies `width` floats, no more.
 static void copyFloats(KernelBuilder& k, Value from, Value to, int64_t width) {
   const int64_t lanes = lanesFor(width);
   k.loop(k.ci(0), k.ci(width * 4), lanes * 4,

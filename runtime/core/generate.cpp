@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <optional>
 
 #include "runtime/core/text_output.h"
@@ -18,20 +17,6 @@ using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-std::vector<std::pair<int32_t, float>> largest(std::span<const float> logits, int32_t count) {
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const size_t n = std::min(logits.size(), static_cast<size_t>(count));
-  std::partial_sort(
-      ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
-        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-        return x != y ? x > y : a < b;
-      });
-  std::vector<std::pair<int32_t, float>> out;
-  for (size_t i = 0; i < n; ++i) out.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])]);
-  return out;
 }
 
 std::vector<int32_t> idsOf(const flatbuffers::Vector<int32_t>* ids) {
@@ -175,7 +160,8 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   Clock::time_point since;
   int64_t queued = 0;
   const auto queueSteps = [&]() -> Status {
-    if (queued == 0) {
+    // The first, or one that has no room yet: then this says so.
+    if (session.numInFlight() == 0 && (queued == 0 || !session.canQueueNext())) {
       const StepToken first{seq, result.ids.back(), true};
       LLMRT_RETURN_IF_ERROR(session.queue({&first, 1}, {&chooser, 1}, options.top_logits > 0));
       ++queued;
@@ -200,7 +186,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
     LLMRT_ASSIGN_OR_RETURN(const int32_t token, nextToken());
     if (options.top_logits > 0)
-      result.top_logits.push_back(largest(session.logits(), options.top_logits));
+      result.top_logits.push_back(largestLogits(session.logits(), options.top_logits));
     if (!accept(token)) break;
   }
   LLMRT_RETURN_IF_ERROR(session.finish());

@@ -62,6 +62,15 @@ void KvBlocks::pass(int64_t seq, int64_t tokens) {
     giveBack(tables_[entry(seq, held.begin)]);
 }
 
+int64_t KvBlocks::missingAtOnce(int64_t seq, int64_t tokens, int64_t rows) const {
+  const int64_t all = missing(seq, tokens);
+  if (window_ == 0) return all;
+  // What blocksNeeded() counts of one sequence.
+  const Held& held = held_[static_cast<size_t>(seq)];
+  const int64_t most = ceilDiv(window_ - 1, kTokens) + 3 + rows / kTokens;
+  return std::clamp<int64_t>(most - (held.end - held.begin), 0, all);
+}
+
 bool KvBlocks::holds(int64_t seq, int64_t tokens) const {
   return held_[static_cast<size_t>(seq)].begin <= firstRead(tokens);
 }

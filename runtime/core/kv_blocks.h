@@ -40,6 +40,9 @@ class KvBlocks {
                : 0;
   }
 
+  /// Those of them that it will hold at once, on its way there in steps of at most `rows` rows.
+  int64_t missingAtOnce(int64_t seq, int64_t tokens, int64_t rows) const;
+
   /// Makes room for a sequence's tokens up to `tokens`; missing() blocks are free. Calls
   /// clear(block) for every block that held other tokens before, so that nothing of those (an
   /// infinity, say) can reach these.

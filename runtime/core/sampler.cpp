@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "runtime/abi/sampling.h"
@@ -177,6 +178,20 @@ int32_t Sampler::sample(std::span<const float> logits) {
   auto chosen = candidates_.begin();
   for (; chosen->weight <= left; ++chosen) left -= chosen->weight;
   return chosen->id;
+}
+
+std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count) {
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const size_t n = std::min(logits.size(), static_cast<size_t>(count));
+  std::partial_sort(
+      ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
+        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+        return x != y ? x > y : a < b;
+      });
+  std::vector<std::pair<int32_t, float>> out;
+  for (size_t i = 0; i < n; ++i) out.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])]);
+  return out;
 }
 
 }  // namespace llmrt

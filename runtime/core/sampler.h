@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "runtime/core/token_bans.h"
@@ -81,5 +82,8 @@ class Sampler : public TokenChooser {
   std::vector<uint8_t> seen_;
   std::vector<Candidate> candidates_;
 };
+
+/// The `count` largest, largest first; of equal ones the lower id first.
+std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count);
 
 }  // namespace llmrt

@@ -86,11 +86,20 @@ class Session {
   /// Whether a step has room for `rows` more tokens of a sequence, beside those that planRows()
   /// said so of since planStep().
   bool planRows(int32_t seq, int64_t rows) { return states_.planRows(seq, kvLen(seq) + rows); }
+  /// The same of all the steps that `tokens` more tokens take: of what the sequence holds at once.
+  bool planSequence(int32_t seq, int64_t tokens) {
+    return states_.planSequence(seq, kvLen(seq) + tokens, options_.prefill_chunk);
+  }
+  /// Whether truncate() would keep a sequence's first `tokens` tokens.
+  bool wouldKeep(int32_t seq, int64_t tokens) const {
+    return states_.holds(seq, tokens, kvLen(seq));
+  }
   /// Starts such a step, and the choice of the tokens that follow: `choosers` has one for each
   /// token that wants logits, in order; null where none is to be chosen. take() waits for it.
-  /// Choosers must be there until then. `wants_logits`: logits() can be read after take(); else a
-  /// device may keep them to itself. Forgets what is queued and not taken, and so does whatever
-  /// else is done with the session: then sequences are as after a step that failed.
+  /// Choosers must be there until the last step that goes on from it is taken. `wants_logits`:
+  /// logits() can be read after take(); else a device may keep them to itself. Forgets what is
+  /// queued and not taken, and so does whatever else is done with the session: then sequences are
+  /// as after a step that failed.
   Status queue(std::span<const StepToken> tokens, std::span<TokenChooser* const> choosers,
                bool wants_logits = false);
   /// Starts one more: of each row of the step queued last, the token that was chosen there. Every
@@ -103,6 +112,8 @@ class Session {
   /// Waits for the earliest step in flight, whose tokens are then appended. The tokens that were
   /// chosen, one for each chooser, valid until the next call.
   Result<std::span<const int32_t>> take();
+  /// Steps that were queued and not taken.
+  int64_t numInFlight() const { return in_flight_; }
   /// Forgets what is in flight.
   Status finish();
   /// Whether the host makes the choices of the step queued last, in take().

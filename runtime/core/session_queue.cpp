@@ -33,10 +33,11 @@ Status Session::queue(std::span<const StepToken> tokens, std::span<TokenChooser*
 }
 
 bool Session::canQueueNext() {
+  if (!can_follow_) return false;  // their choosers may be gone
   // A recurrent state would have gone on with a step that is not taken; what such a step writes of
   // keys and values the next one writes again.
   const int64_t depth = states_.hasRecurrent() ? 1 : executor_->depth(choices_, wants_logits_);
-  if (!can_follow_ || in_flight_ >= depth) return false;
+  if (in_flight_ >= depth) return false;
   states_.planStep();
   for (const StepToken& t : queued_) {
     if (kvLen(t.seq) + in_flight_ >= options_.max_seq_len || !planRows(t.seq, in_flight_ + 1))
@@ -80,6 +81,7 @@ Result<std::span<const int32_t>> Session::take() {
 
 Status Session::finish() {
   can_follow_ = false;
+  choices_.clear();
   if (std::exchange(in_flight_, 0) == 0) return {};
   const Status status = executor_->finish();
   forSequences([&](int32_t seq, int64_t) { undoStep(seq); });

@@ -54,14 +54,21 @@ StateCache::StateCache(const schema::Plan& plan, const StateCacheOptions& o)
 
 void StateCache::planStep() { std::fill(planned_.begin(), planned_.end(), 0); }
 
-bool StateCache::planRows(int32_t seq, int64_t tokens) {
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    if (blocks_[i] && planned_[i] + blocks_[i]->missing(seq, tokens) > blocks_[i]->numFree())
-      return false;
-  }
+template <typename Missing>
+bool StateCache::plan(Missing&& missing) {
   for (size_t i = 0; i < blocks_.size(); ++i)
-    if (blocks_[i]) planned_[i] += blocks_[i]->missing(seq, tokens);
+    if (blocks_[i] && planned_[i] + missing(*blocks_[i]) > blocks_[i]->numFree()) return false;
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    if (blocks_[i]) planned_[i] += missing(*blocks_[i]);
   return true;
+}
+
+bool StateCache::planRows(int32_t seq, int64_t tokens) {
+  return plan([&](const KvBlocks& blocks) { return blocks.missing(seq, tokens); });
+}
+
+bool StateCache::planSequence(int32_t seq, int64_t tokens, int64_t rows) {
+  return plan([&](const KvBlocks& blocks) { return blocks.missingAtOnce(seq, tokens, rows); });
 }
 
 Status StateCache::begin(int32_t seq, int64_t now, int64_t tokens) {

@@ -46,6 +46,9 @@ class StateCache {
   /// Whether there are blocks for a sequence's tokens up to `tokens` beside what was planned since
   /// planStep(); then they count as planned too.
   bool planRows(int32_t seq, int64_t tokens);
+  /// The same of the blocks that the sequence will hold at once, on its way there in steps of at
+  /// most `rows` rows.
+  bool planSequence(int32_t seq, int64_t tokens, int64_t rows);
 
   /// Before rows of a sequence of `now` tokens run: room for its tokens up to `tokens`; zero slots
   /// before its first. Out of memory, and nothing changed, where no block is free.
@@ -67,6 +70,9 @@ class StateCache {
   Status writeSlots(int32_t seq, std::span<const uint8_t> from);
 
  private:
+  template <typename Missing>
+  bool plan(Missing&& missing);
+
   int64_t blocks_per_seq_;
   std::vector<std::optional<KvBlocks>> blocks_;  // of each state that has them
   std::vector<int32_t> slots_;  // [max_batch] of every recurrent state; a sequence's is its own

@@ -119,6 +119,7 @@ LlmcCudaSample CudaSession::sampleArgument(size_t choice, int phase) const {
 }
 
 Status CudaSession::takeChoices(std::span<int32_t> chosen) {
+  LLMRT_RETURN_IF_ERROR(device_.use());
   // The host is told through its own memory: that is microseconds sooner than the stream's end.
   constexpr int kLooks = 1 << 12;
   const uint32_t step = chosen_taken_++;
@@ -142,6 +143,7 @@ Status CudaSession::takeChoices(std::span<int32_t> chosen) {
 }
 
 Status CudaSession::wait() const {
+  LLMRT_RETURN_IF_ERROR(device_.use());
   return driver_.check(driver_.stream_synchronize(stream_.get()), "a step on " + device_.name());
 }
 

@@ -99,13 +99,24 @@ void Engine::expire(EngineClock::time_point now, std::vector<Event>& events) {
   for (size_t i = 0; i < ids_.size(); ++i) end(ids_[i], events[events.size() - ids_.size() + i]);
 }
 
+void Engine::failAll(const Status& status, std::vector<Event>& events) {
+  const EngineClock::time_point now = EngineClock::now();
+  const size_t first = events.size();
+  scheduler_.forEach([&](Sequence& s) { s.fail(events.emplace_back(), now, status); });
+  for (size_t i = first; i < events.size(); ++i) end(events[i].request, events[i]);
+}
+
 bool Engine::step(std::vector<Event>& events) {
   std::move(cancelled_.begin(), cancelled_.end(), std::back_inserter(events));
   cancelled_.clear();
   const EngineClock::time_point now = EngineClock::now();
   expire(now, events);
   const std::span<const Part> next = scheduler_.next(now);
-  if (next.empty()) return false;
+  if (next.empty()) {
+    // One sequence alone always has room: session and scheduler would disagree.
+    failAll(internalError("no request has room in the KV cache"), events);
+    return false;
+  }
   parts_.assign(next.begin(), next.end());
   ++stats_.steps;
   if (runParts(parts_).ok()) {
@@ -124,14 +135,14 @@ bool Engine::step(std::vector<Event>& events) {
 
 Status Engine::runAlone(const Part& part, std::vector<Event>& events) {
   const int64_t end = part.first + part.rows;
-  Part next{part.sequence, 0, 0};
   // From the beginning where the failed step has taken recurrent states with it.
-  while ((next.first = session_.kvLen(part.sequence->slot)) < end) {
-    next.rows = std::min(end - next.first, session_.options().prefill_chunk);
+  for (int64_t first; (first = session_.kvLen(part.sequence->slot)) < end;) {
+    const Part next{part.sequence, first, std::min(end - first, session_.options().prefill_chunk)};
     LLMRT_RETURN_IF_ERROR(runParts({&next, 1}));
-    if (next.isLast()) break;
+    if (!next.isLast()) continue;
+    appendTokens({&next, 1}, events);
+    break;
   }
-  appendTokens({&next, 1}, events);
   return {};
 }
 

@@ -34,8 +34,7 @@ class Engine {
   /// The request's number, ascending; or why it can never run: a prompt that does not fit is
   /// refused, never cut.
   Result<uint64_t> submit(Request request);
-  // Its parts: whether the request can run, and whether one more may wait, which change nothing; a
-  // number for it; and its way in.
+  // The parts of submit(). The two checks change nothing.
   Status check(const Request& request) const;
   Status checkWaiting(int64_t waiting) const;
   uint64_t newId() { return next_id_++; }
@@ -46,6 +45,9 @@ class Engine {
   /// Runs one step of the model, and appends what came of it: of each request its tokens in order,
   /// then one kFinished or kFailed. False: there is nothing to do until the next submit().
   bool step(std::vector<Event>& events);
+
+  /// Ends all requests, with kFailed.
+  void failAll(const Status& status, std::vector<Event>& events);
 
   EngineStats stats() const;
   Session& session() { return session_; }

@@ -1,6 +1,9 @@
 #include "runtime/engine/engine_thread.h"
 
+#include <algorithm>
+#include <exception>
 #include <iterator>
+#include <new>
 
 namespace llmrt {
 
@@ -22,8 +25,9 @@ Result<uint64_t> EngineThread::submit(Request request) {
   uint64_t id = 0;
   {
     const std::lock_guard lock(mutex_);
+    LLMRT_RETURN_IF_ERROR(status_);
     LLMRT_RETURN_IF_ERROR(
-        engine_.checkWaiting(stats_.waiting + static_cast<int64_t>(submitted_.size())));
+        engine_.checkWaiting(stats_.waiting + in_hand_ + static_cast<int64_t>(submitted_.size())));
     id = engine_.newId();
     submitted_.emplace_back(id, std::move(request));
   }
@@ -55,31 +59,56 @@ EngineStats EngineThread::stats() const {
   return stats_;
 }
 
+bool EngineThread::turn(bool has_work) {
+  {
+    std::unique_lock lock(mutex_);
+    work_.wait(lock,
+               [&] { return has_work || stops_ || !submitted_.empty() || !cancelled_.empty(); });
+    if (stops_) return false;
+    new_requests_.swap(submitted_);
+    new_cancelled_.swap(cancelled_);
+    in_hand_ = static_cast<int64_t>(new_requests_.size());
+  }
+  for (auto& [id, request] : new_requests_) engine_.add(id, std::move(request));
+  new_requests_.clear();
+  for (const uint64_t id : new_cancelled_) (void)engine_.cancel(id);
+  new_cancelled_.clear();
+  const bool more = engine_.step(new_events_);
+  {
+    const std::lock_guard lock(mutex_);
+    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
+    stats_ = engine_.stats();
+    in_hand_ = 0;
+  }
+  if (!new_events_.empty()) told_.notify_all();
+  new_events_.clear();
+  return more;
+}
+
+void EngineThread::die(const Status& status) {
+  try {
+    const std::lock_guard lock(mutex_);
+    status_ = status;
+    new_events_.clear();
+    engine_.failAll(status, new_events_);
+    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
+    stats_ = engine_.stats();
+  } catch (...) {
+    // No memory to say so: whoever waits gets no more events.
+  }
+  told_.notify_all();
+}
+
 void EngineThread::run() {
-  std::vector<std::pair<uint64_t, Request>> submitted;
-  std::vector<uint64_t> cancelled;
-  std::vector<Event> events;
-  for (bool has_work = false;;) {
-    {
-      std::unique_lock lock(mutex_);
-      work_.wait(lock,
-                 [&] { return has_work || stops_ || !submitted_.empty() || !cancelled_.empty(); });
-      if (stops_) return;
-      submitted.swap(submitted_);
-      cancelled.swap(cancelled_);
-    }
-    for (auto& [id, request] : submitted) engine_.add(id, std::move(request));
-    submitted.clear();
-    for (const uint64_t id : cancelled) (void)engine_.cancel(id);
-    cancelled.clear();
-    has_work = engine_.step(events);
-    {
+  try {
+    for (bool has_work = false;;) {
+      has_work = turn(has_work);
       const std::lock_guard lock(mutex_);
-      std::move(events.begin(), events.end(), std::back_inserter(events_));
-      stats_ = engine_.stats();
+      if (stops_) return;
     }
-    if (!events.empty()) told_.notify_all();
-    events.clear();
+  } catch (const std::exception& e) {
+    const bool memory = dynamic_cast<const std::bad_alloc*>(&e) != nullptr;
+    die(memory ? outOfMemory("out of memory") : internalError(e.what()));
   }
 }
 

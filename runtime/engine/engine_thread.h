@@ -16,7 +16,8 @@
 
 namespace llmrt {
 
-/// All functions may be called by several threads at once.
+/// All functions may be called by several threads at once. Where the thread runs out of memory all
+/// requests fail, and so does every later submission.
 class EngineThread {
  public:
   /// `session`, which is the engine's alone, and `tokenizer` (null: there is no text) must outlive
@@ -36,6 +37,9 @@ class EngineThread {
 
  private:
   void run();
+  /// One turn: takes what was asked for, and runs a step. Whether there is more to do.
+  bool turn(bool has_work);
+  void die(const Status& status);
 
   Engine engine_;  // the thread's
   mutable std::mutex mutex_;
@@ -44,7 +48,13 @@ class EngineThread {
   std::vector<uint64_t> cancelled_;
   std::deque<Event> events_;
   EngineStats stats_;
+  int64_t in_hand_ = 0;  // submitted, and not yet among stats_
+  Status status_;        // why nothing runs any more
   bool stops_ = false;
+  // The thread's.
+  std::vector<std::pair<uint64_t, Request>> new_requests_;
+  std::vector<uint64_t> new_cancelled_;
+  std::vector<Event> new_events_;
   std::thread thread_;  // last: it uses all of the above
 };
 

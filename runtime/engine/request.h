@@ -24,9 +24,9 @@ struct Request {
   std::vector<int32_t> eos_ids;    // a token of these ends the text
   std::vector<std::string> stops;  // so does the first of these strings; needs a tokenizer
   bool own_text = false;           // text is that of the generated ids alone (GenerateOptions)
-  int32_t top_logits = 0;          // how many of the largest logits to tell of each token
+  int32_t top_logits = 0;          // the largest logits to report with each token, so many
   int32_t priority = 0;            // of a higher one runs first, and is preempted last
-  std::optional<EngineClock::time_point> deadline;  // where it ends, whatever it has
+  std::optional<EngineClock::time_point> deadline;  // then it ends with what it has
 };
 
 /// What a request has taken so far.

@@ -60,21 +60,24 @@ bool Scheduler::isBefore(const Sequence& a, const Sequence& b) const {
 int32_t Scheduler::chooseSlot(const Sequence& s, int64_t& cached) const {
   int32_t best = -1;
   cached = 0;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].owner) continue;
+  for (int32_t i = 0; i < static_cast<int32_t>(slots_.size()); ++i) {
+    const Slot& slot = slots_[static_cast<size_t>(i)];
+    if (slot.owner) continue;
     // At least one token is computed: the next one is chosen from its logits.
-    const int64_t shared = std::min(commonPrefix(slots_[i].tokens, s.tokens()), s.numTokens() - 1);
+    int64_t shared = std::min(commonPrefix(slot.tokens, s.tokens()), s.numTokens() - 1);
+    if (2 * shared < static_cast<int64_t>(slot.tokens.size()) || !session_.wouldKeep(i, shared))
+      shared = 0;
     const bool better =
         best < 0 || shared > cached ||
-        (shared == cached && slots_[i].last_used < slots_[static_cast<size_t>(best)].last_used);
+        (shared == cached && slot.last_used < slots_[static_cast<size_t>(best)].last_used);
     if (!better) continue;
-    best = static_cast<int32_t>(i);
+    best = i;
     cached = shared;
   }
   return best;
 }
 
-void Scheduler::place(Sequence& s, EngineClock::time_point now) {
+int64_t Scheduler::place(Sequence& s) {
   int64_t cached = 0;
   s.slot = chooseSlot(s, cached);
   Slot& slot = slots_[static_cast<size_t>(s.slot)];
@@ -84,7 +87,7 @@ void Scheduler::place(Sequence& s, EngineClock::time_point now) {
     session_.reset(s.slot);
   slot.owner = &s;
   slot.tokens.clear();
-  s.begin(now, cached);
+  return cached;
 }
 
 void Scheduler::preempt(Sequence& s) {
@@ -105,9 +108,10 @@ bool Scheduler::dropEnded() {
   return true;
 }
 
-bool Scheduler::planRows(const Sequence& s, int64_t rows) {
+template <typename Plan>
+bool Scheduler::makeRoom(Plan&& plan) {
   do {
-    if (session_.planRows(s.slot, rows)) return true;
+    if (plan()) return true;
   } while (dropEnded());
   return false;
 }
@@ -115,21 +119,26 @@ bool Scheduler::planRows(const Sequence& s, int64_t rows) {
 // Whoever gets a place has room for its whole prompt beside what the others have left to compute:
 // else they would take turns in giving up theirs. The first always has.
 void Scheduler::admit(EngineClock::time_point now) {
+  const auto fits = [&](const Sequence& s, int64_t tokens) {
+    tokens = std::min(tokens, session_.options().max_seq_len - session_.kvLen(s.slot));
+    return makeRoom([&] { return session_.planSequence(s.slot, tokens); });
+  };
   int64_t running = numRunning();
   session_.planStep();
   for (const auto& s : sequences_)
-    if (s->slot >= 0) (void)planRows(*s, pendingOf(*s));
+    if (s->slot >= 0 && !fits(*s, pendingOf(*s))) return;
   for (const auto& s : sequences_) {
     if (running == static_cast<int64_t>(slots_.size())) break;
     if (s->slot >= 0) continue;
-    place(*s, now);
-    if (running > 0 && !planRows(*s, pendingOf(*s) + 1)) {
+    const int64_t cached = place(*s);
+    if (!fits(*s, pendingOf(*s) + 1) && running > 0) {
       // What it would have shared stays for it.
       const auto known = s->tokens().first(static_cast<size_t>(session_.kvLen(s->slot)));
       slots_[static_cast<size_t>(s->slot)] = {nullptr, {known.begin(), known.end()}, ++clock_};
       s->slot = -1;
       break;
     }
+    s->begin(now, cached);
     ++running;
   }
 }
@@ -137,7 +146,7 @@ void Scheduler::admit(EngineClock::time_point now) {
 void Scheduler::addDecodes() {
   for (const auto& s : sequences_) {
     if (s->slot < 0 || pendingOf(*s) != 1 || rows_left_ == 0) continue;
-    while (!planRows(*s, 1)) {
+    while (!makeRoom([&] { return session_.planRows(s->slot, 1); })) {
       // The last in order that has a place: those before `s` have their rows already.
       const auto last = std::find_if(sequences_.rbegin(), sequences_.rend(),
                                      [](const auto& other) { return other->slot >= 0; });
@@ -159,7 +168,7 @@ void Scheduler::addPrompts() {
     const int64_t pending = pendingOf(*s);
     if (pending <= 1) continue;
     int64_t rows = std::min(pending, left);
-    while (rows > 0 && !planRows(*s, rows)) rows /= 2;
+    while (rows > 0 && !makeRoom([&] { return session_.planRows(s->slot, rows); })) rows /= 2;
     if (rows == 0) continue;
     parts_.push_back({s.get(), s->numTokens() - pending, rows});
     left -= rows;
@@ -172,7 +181,7 @@ std::span<const Scheduler::Part> Scheduler::next(EngineClock::time_point now) {
   std::sort(sequences_.begin(), sequences_.end(),
             [this](const auto& a, const auto& b) { return isBefore(*a, *b); });
   admit(now);
-  do {
+  for (size_t tries = 0; tries < 2 * slots_.size() + 2; ++tries) {
     session_.planStep();
     rows_left_ = std::min(session_.maxRows(), session_.maxLogitsRows());
     addDecodes();
@@ -182,8 +191,12 @@ std::span<const Scheduler::Part> Scheduler::next(EngineClock::time_point now) {
     // Prompts hold all blocks among them, and none can go on.
     const auto last = std::find_if(sequences_.rbegin(), sequences_.rend(),
                                    [](const auto& s) { return s->slot >= 0; });
-    preempt(**last);
-  } while (numRunning() > 0);
+    if (last == sequences_.rend()) {
+      admit(now);  // all have given up their places
+    } else {
+      preempt(**last);
+    }
+  }
   for (const auto& s : sequences_) s->steps_waited += s->slot < 0;
   return parts_;
 }

@@ -23,8 +23,8 @@ struct SchedulerOptions {
 
 /// Every sequence that decodes has a row in each step; what rows are left go to prompts, in chunks.
 /// Sequences come in the order of their priority, then of their submission. Where no block is free,
-/// tokens of texts that have ended go first; then the last sequence in that order gives up its
-/// place, to be computed again later.
+/// tokens of texts that have ended go first; then, for one that decodes, the last sequence in that
+/// order gives up its place, to be computed again later. A prompt waits for blocks.
 class Scheduler {
  public:
   /// Nobody else may use the session, which must outlive it.
@@ -43,14 +43,15 @@ class Scheduler {
   int64_t numRunning() const;
   int64_t numWaiting() const { return static_cast<int64_t>(sequences_.size()) - numRunning(); }
 
-  /// The next tokens of a sequence that the session has not got yet. With the last of them the next
-  /// one is to be chosen.
+  /// Tokens of a sequence that the session has not computed yet. Behind the last token of a
+  /// sequence the next one is chosen.
   struct Part {
     Sequence* sequence = nullptr;
     int64_t first = 0, rows = 0;  // of its tokens
     bool isLast() const { return first + rows == sequence->numTokens(); }
   };
-  /// The parts of the next step; none where there is nothing to do. Valid until the next call.
+  /// The parts of the next step; none where there is nothing to do, or nothing that has room. Valid
+  /// until the next call.
   std::span<const Part> next(EngineClock::time_point now);
 
  private:
@@ -63,13 +64,18 @@ class Scheduler {
   bool isBefore(const Sequence& a, const Sequence& b) const;
   int64_t pendingOf(const Sequence& s) const { return s.numTokens() - session_.kvLen(s.slot); }
   void admit(EngineClock::time_point now);
-  /// The free slot whose tokens a sequence shares most of; how many in `cached`. -1: none is free.
+  /// The free slot whose tokens a sequence shares most of, and not a small part of, as the others
+  /// are lost; how many in `cached`. Else an empty one, or that of the oldest text. -1: none is
+  /// free.
   int32_t chooseSlot(const Sequence& s, int64_t& cached) const;
-  void place(Sequence& s, EngineClock::time_point now);
+  /// Gives a sequence a slot; how many of its tokens are there already.
+  int64_t place(Sequence& s);
   void preempt(Sequence& s);
   /// Drops the tokens of the text that ended longest ago; false: there are none.
   bool dropEnded();
-  bool planRows(const Sequence& s, int64_t rows);
+  /// plan() until it is true, or there is no text that has ended and could make room.
+  template <typename Plan>
+  bool makeRoom(Plan&& plan);
   void addDecodes();
   void addPrompts();
 

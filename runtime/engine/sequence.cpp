@@ -1,7 +1,6 @@
 #include "runtime/engine/sequence.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 namespace llmrt {
@@ -12,20 +11,6 @@ double secondsBetween(EngineClock::time_point a, EngineClock::time_point b) {
 }
 
 }  // namespace
-
-std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count) {
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const size_t n = std::min(logits.size(), static_cast<size_t>(count));
-  std::partial_sort(
-      ids.begin(), ids.begin() + static_cast<ptrdiff_t>(n), ids.end(), [&](int32_t a, int32_t b) {
-        const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-        return x != y ? x > y : a < b;
-      });
-  std::vector<std::pair<int32_t, float>> out;
-  for (size_t i = 0; i < n; ++i) out.emplace_back(ids[i], logits[static_cast<size_t>(ids[i])]);
-  return out;
-}
 
 Sequence::Sequence(uint64_t id, Request request, Sampler sampler, const Tokenizer* tokenizer,
                    int64_t most_tokens, EngineClock::time_point now)
@@ -69,8 +54,8 @@ bool Sequence::append(int32_t token, std::span<const float> logits, EngineClock:
 }
 
 void Sequence::finish(Event& event, EngineClock::time_point now, FinishReason reason) {
-  reason_ = reason;
   finish(event, now);
+  event.reason = reason;
 }
 
 void Sequence::finish(Event& event, EngineClock::time_point now) {

@@ -24,7 +24,6 @@ class Sequence {
   /// The prompt's and those that were generated.
   std::span<const int32_t> tokens() const { return tokens_; }
   int64_t numTokens() const { return static_cast<int64_t>(tokens_.size()); }
-  int64_t numGenerated() const { return numTokens() - num_prompt_; }
 
   /// It runs for the first time.
   void begin(EngineClock::time_point now, int64_t cached_tokens);
@@ -55,8 +54,5 @@ class Sequence {
   FinishReason reason_ = FinishReason::kLength;
   bool has_begun_ = false;
 };
-
-/// The `count` largest, largest first; of equal ones the lower id first.
-std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count);
 
 }  // namespace llmrt

@@ -1,6 +1,7 @@
 #include "runtime/executor/executor.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/executor/input_layout.h"
 #include "runtime/executor/token_chooser.h"
@@ -39,7 +40,9 @@ Status Executor::run(uint32_t entry_point, const Step& step) {
 }
 
 bool Executor::isHosts(std::span<const Choice> choices, bool wants_outputs) const {
-  return wants_outputs || !choosesTokens() || static_cast<int64_t>(choices.size()) > max_choices_ ||
+  // A step without choices is waited for: nobody would ask the device how it ended.
+  return choices.empty() || wants_outputs || !choosesTokens() ||
+         static_cast<int64_t>(choices.size()) > max_choices_ ||
          !std::all_of(choices.begin(), choices.end(),
                       [](const Choice& c) { return c.chooser->choosableElsewhere(); });
 }
@@ -51,9 +54,10 @@ Status Executor::queue(uint32_t entry_point, const Step& step, std::span<const C
     on_device_ = false;
   } else {
     begin(entry_point, step);
-    // Of what the host chose the device has nothing.
-    LLMRT_RETURN_IF_ERROR(queueChoices(entry_point, step, choices, follows && on_device_));
-    on_device_ = true;
+    // Of what the host chose the device has nothing. A step that fails may run in part: finish()
+    // waits for it.
+    const bool was_on_device = std::exchange(on_device_, true);
+    LLMRT_RETURN_IF_ERROR(queueChoices(entry_point, step, choices, follows && was_on_device));
   }
   choices_.assign(choices.begin(), choices.end());
   return {};

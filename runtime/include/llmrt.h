@@ -1,8 +1,8 @@
 /* llmrt: executes plans made by llmc. The stable C interface.
  *
  * Can: open a plan and its weights, run prompts and single tokens of several sequences, sample,
- * generate text, tokenize, hold a conversation, serve many requests at once. Cannot: compile. A plan holds machine code: opening
- * one is trusting it, like running a program.
+ * generate text, tokenize, hold a conversation, serve many requests at once. Cannot: compile. A plan
+ * holds machine code: opening one is trusting it, like running a program.
  *
  * Conventions
  *  - Functions that can fail return llmrt_status, LLMRT_OK or an error; llmrt_last_error() then
@@ -292,7 +292,7 @@ typedef struct llmrt_request_options {
 } llmrt_request_options;
 void llmrt_request_options_init(llmrt_request_options* options);
 
-/* A prompt to continue; its number to *request. generate: as of llmrt_generate(), but on_text is
+/* A prompt to continue; its number to *request. Its first events may come before this returns. generate: as of llmrt_generate(), but on_text is
  * not called, events tell. Both options may be NULL. A prompt that the context does not hold is
  * refused, never cut. */
 llmrt_status llmrt_engine_submit(llmrt_engine* engine, const int32_t* prompt, size_t prompt_count,

@@ -18,6 +18,7 @@ constexpr uint64_t kLine = 64;
 // What is read at once: up to 16 streams, 65 KB apart, since 64 KB apart all would fall into the
 // same set of the first-level cache.
 constexpr uint64_t kChunk = uint64_t{16 * 65} << 10;
+constexpr uint64_t kLeastBytes = 64 * kChunk;  // of memory, and of all passes of a measurement
 
 // 16 bytes: what every x86-64 and aarch64 loads at once. Wider vectors read no faster from memory.
 typedef uint64_t Vector __attribute__((vector_size(16), may_alias));
@@ -68,19 +69,20 @@ struct alignas(64) Counter {
 
 }  // namespace
 
-Result<BandwidthMeter> BandwidthMeter::create(int threads) {
+Result<BandwidthMeter> BandwidthMeter::create(int threads, uint64_t bytes) {
   const uint64_t cache =
       std::max(systemBytes(_SC_LEVEL3_CACHE_SIZE, 1), systemBytes(_SC_LEVEL2_CACHE_SIZE, 1));
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   // Enough chunks for threads to help each other.
   const uint64_t wanted =
-      std::max<uint64_t>(cache * 4, 64 * kChunk * static_cast<uint64_t>(std::max(threads, 1)));
-  const uint64_t most = std::max<uint64_t>(systemBytes(_SC_AVPHYS_PAGES, page) / 8, 64 * kChunk);
+      std::max<uint64_t>(cache * 4, kLeastBytes * static_cast<uint64_t>(std::max(threads, 1)));
+  const uint64_t most = std::max<uint64_t>(systemBytes(_SC_AVPHYS_PAGES, page) / 8, kLeastBytes);
   const uint64_t unit = kChunk * static_cast<uint64_t>(std::max(threads, 1));
 
   BandwidthMeter meter;
   meter.threads_ = std::max(threads, 1);
-  meter.bytes_ = std::max<uint64_t>((std::min(wanted, most) + unit - 1) / unit, 1) * unit;
+  meter.of_memory_ = bytes >= std::min(wanted, most);
+  meter.bytes_ = std::max<uint64_t>((std::min({wanted, most, bytes}) + unit - 1) / unit, 1) * unit;
   void* data =
       mmap(nullptr, meter.bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
@@ -100,7 +102,8 @@ Result<BandwidthMeter> BandwidthMeter::create(int threads) {
 BandwidthMeter::BandwidthMeter(BandwidthMeter&& other) noexcept
     : threads_(other.threads_),
       data_(std::exchange(other.data_, nullptr)),
-      bytes_(std::exchange(other.bytes_, 0)) {}
+      bytes_(std::exchange(other.bytes_, 0)),
+      of_memory_(other.of_memory_) {}
 
 BandwidthMeter::~BandwidthMeter() {
   if (data_) munmap(data_, bytes_);
@@ -108,6 +111,7 @@ BandwidthMeter::~BandwidthMeter() {
 
 Result<double> BandwidthMeter::measure(int streams) const {
   const uint64_t share = bytes_ / static_cast<uint64_t>(threads_);
+  const uint64_t passes = (kLeastBytes + bytes_ - 1) / bytes_;
   // Chunks of each share that were read. Cores that all ask for the memory do not get the same part
   // of it: who has done its own share helps the others, or the slowest would be what is measured.
   std::vector<Counter> read(static_cast<size_t>(threads_));
@@ -116,13 +120,14 @@ Result<double> BandwidthMeter::measure(int streams) const {
         for (int i = 0; i < threads_; ++i) {
           const auto owner = static_cast<size_t>((t + i) % threads_);
           uint64_t at;
-          while ((at = read[owner].value.fetch_add(kChunk, std::memory_order_relaxed)) < share) {
-            const uint64_t sum = readWith(streams, data_ + owner * share + at, kChunk);
+          while ((at = read[owner].value.fetch_add(kChunk, std::memory_order_relaxed)) <
+                 share * passes) {
+            const uint64_t sum = readWith(streams, data_ + owner * share + at % share, kChunk);
             asm volatile("" : : "r"(sum));  // the loads are wanted, not their result
           }
         }
       }));
-  return static_cast<double>(bytes_) / seconds;
+  return static_cast<double>(bytes_ * passes) / seconds;
 }
 
 Result<double> BandwidthMeter::measureBest() const {

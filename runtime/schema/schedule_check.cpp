@@ -14,7 +14,7 @@ namespace {
 
 constexpr uint64_t kAlignment = 64;
 
-/// Which of a state the layer at hand has written. `keys`: slots, kept rows too.
+/// Which of a state the layer at hand has written. Slots and kept rows count as `keys`.
 struct Written {
   bool keys = false, values = false;
 };

@@ -294,6 +294,44 @@ TEST(Engine, TextsThatBeginAlikeShareTheirBeginning) {
   EXPECT_EQ(outcomes[again].stats.cached_tokens, 0) << "that slot runs another text by now";
 }
 
+// What a window has passed is given back: prompts longer than all its blocks still run side by
+// side.
+TEST(Engine, LongPromptsBehindAWindowRunAtOnce) {
+  Fixture f({.threads = 1, .max_batch = 2}, [](schema::PlanT& p) {
+    example::addWindow(p);
+    p.model->max_seq_len = 2000;
+  });
+  Engine engine(*f.session, nullptr);
+  std::mt19937 random(9);
+  const Request a{.prompt = someTokens(1500, random), .max_tokens = 3, .top_logits = 1},
+      b{.prompt = someTokens(1400, random), .max_tokens = 3, .top_logits = 1};
+  const uint64_t first = *engine.submit(a), second = *engine.submit(b);
+  std::vector<Event> events;
+  engine.step(events);
+  EXPECT_EQ(engine.stats().running, 2);
+  Outcomes outcomes;
+  runAll(engine, outcomes);
+  EXPECT_EQ(outcomes[first].logits, f.alone(a)->top_logits);
+  EXPECT_EQ(outcomes[second].logits, f.alone(b)->top_logits);
+}
+
+// A long text is not lost to one that shares its beginning alone.
+TEST(Engine, ATextThatHasEndedKeepsItsSlotWhereOthersAreEmpty) {
+  Fixture f({.threads = 1, .max_batch = 2});
+  Engine engine(*f.session, nullptr);
+  std::mt19937 random(5);
+  Ids text = someTokens(70, random);
+  Outcomes outcomes;
+  (void)engine.submit({.prompt = text, .max_tokens = 2});
+  runAll(engine, outcomes);
+  const uint64_t other = *engine.submit({.prompt = {text[0], 3, 4}, .max_tokens = 2});
+  runAll(engine, outcomes);
+  const uint64_t again = *engine.submit({.prompt = text, .max_tokens = 2});
+  runAll(engine, outcomes);
+  EXPECT_EQ(outcomes[other].stats.cached_tokens, 0);
+  EXPECT_EQ(outcomes[again].stats.cached_tokens, 69);
+}
+
 TEST(Engine, EndsAtDeadlines) {
   Fixture f({.threads = 1});
   Engine engine(*f.session, nullptr);

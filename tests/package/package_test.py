@@ -34,8 +34,6 @@ class Package(unittest.TestCase):
         run("cmake", "--install", cls.build, "--component", "llmrt", "--prefix", cls.prefix)
         run("cmake", "-S", ROOT / "examples", "-B", cls.examples, f"-DCMAKE_PREFIX_PATH={cls.prefix}")
         run("cmake", "--build", cls.examples)
-        template = work / "chat.jinja"
-        template.write_text(TEMPLATE, encoding="utf-8")
         cls.plan = work / "demo.fb"
         model = work / "demo"
         run("cp", "-r", ROOT / "models/demo", model)
@@ -71,8 +69,8 @@ class Package(unittest.TestCase):
         program = self.examples / "by_pkg_config"
         run("cc", ROOT / "examples/completion.c", "-o", program, *flags)
         library = next(self.prefix.rglob("libllmrt.so")).parent
-        self.assertIn(PROMPTS[0], PROMPTS[0] + run(program, self.plan, PROMPTS[0],
-                                                   env=dict(os.environ, LD_LIBRARY_PATH=str(library))))
+        text = run(program, self.plan, PROMPTS[0], env=dict(os.environ, LD_LIBRARY_PATH=str(library)))
+        self.assertEqual(text, run(self.examples / "completion", self.plan, PROMPTS[0]))
 
     def test_a_completion_is_llmruns(self):
         for program in ("completion", "completion_static"):

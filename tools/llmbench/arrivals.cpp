@@ -79,6 +79,7 @@ Status replay(Engine& engine, const std::vector<Arrival>& arrivals, Replay& repl
   const int64_t vocab_size = engine.session().plan().vocabSize();
   const EngineClock::time_point start = EngineClock::now();
   std::vector<Event> events;
+  std::vector<double> late;  // of each request: from its arrival to its submission, behind a step
   size_t next = 0;
   for (size_t ended = 0; ended < arrivals.size();) {
     const auto timeOf = [&](size_t i) {
@@ -90,6 +91,7 @@ Status replay(Engine& engine, const std::vector<Arrival>& arrivals, Replay& repl
       request.prompt = promptOf(arrivals[next], static_cast<int64_t>(next), vocab_size);
       request.max_tokens = arrivals[next].tokens;
       LLMRT_RETURN_IF_ERROR(engine.submit(std::move(request)).status());
+      late.push_back(std::chrono::duration<double>(EngineClock::now() - timeOf(next)).count());
     }
     events.clear();
     if (!engine.step(events) && next < arrivals.size()) std::this_thread::sleep_until(timeOf(next));
@@ -98,13 +100,15 @@ Status replay(Engine& engine, const std::vector<Arrival>& arrivals, Replay& repl
       if (e.kind == Event::Kind::kToken) continue;
       ++ended;
       replay.tokens += static_cast<uint64_t>(e.stats.tokens);
-      replay.ttft.push_back(e.stats.ttft_seconds);
+      // Numbers are given out from 1 on.
+      replay.ttft.push_back(late[e.request - 1] + e.stats.ttft_seconds);
       if (e.stats.tokens > 1)
         replay.per_token.push_back((e.stats.seconds - e.stats.ttft_seconds) /
                                    static_cast<double>(e.stats.tokens - 1));
     }
   }
-  replay.seconds = std::chrono::duration<double>(EngineClock::now() - start).count();
+  replay.seconds =
+      std::chrono::duration<double>(EngineClock::now() - start).count() - arrivals[0].time;
   return {};
 }
 

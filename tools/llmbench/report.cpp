@@ -69,6 +69,7 @@ void printJson(const std::vector<Entrant>& entrants, const BenchCase& c, int rep
     if (!r.read_gb_s.values.empty()) {
       json["decode_ratio"] = ratio(r.decode_gb_s, r.read_gb_s);
       add("decode_limit_gb_s", r.read_gb_s);
+      json["decode_limit_cached_bytes"] = r.cached_bytes;  // 0: the limit is the memory's
     }
   }
   const bool has_peak = !r.peak_gflop_s.values.empty();
@@ -128,7 +129,10 @@ void printTable(const std::vector<Entrant>& entrants, const BenchCase& c, int re
         r.decode_tok_s, "tok/s");
     row(fmt::format("  of {:.1f} MB {}", r.bytes_per_step / 1e6, batched ? "a step" : "each"),
         r.decode_gb_s, "GB/s");
-    limit("memory read", r.decode_gb_s, r.read_gb_s, "GB/s");
+    limit(r.cached_bytes ? fmt::format("read of {:.1f} MB in caches",
+                                       1e-6 * static_cast<double>(r.cached_bytes))
+                         : std::string("memory read"),
+          r.decode_gb_s, r.read_gb_s, "GB/s");
     if (batched) {
       row("  computing", r.decode_gflop_s, "GFLOP/s");
       limit("multiply-adds", r.decode_gflop_s, r.peak_gflop_s, "GFLOP/s");

@@ -40,6 +40,7 @@ struct Rounds {
   Samples read_gb_s, peak_gflop_s, prefill_tok_s, prefill_gflop_s;
   Samples decode_tok_s, decode_gb_s, decode_gflop_s;  // tok/s: of all sequences
   double bytes_per_step = 0;
+  uint64_t cached_bytes = 0;  // read_gb_s is of so many, which stay in caches; 0: of memory
 };
 
 /// A plan that takes its turn in every round.
