@@ -124,12 +124,9 @@ void llmrt_plan_close(llmrt_plan* plan) { delete plan; }
 llmrt_status llmrt_plan_get_info(const llmrt_plan* plan, llmrt_plan_info* info) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{plan, "plan"}, {info, "info"}}));
-    if (info->struct_size < sizeof(size_t) || info->struct_size > sizeof(llmrt_plan_info)) {
-      return invalidArgument("struct_size of llmrt_plan_info is not set");
-    }
+    LLMRT_RETURN_IF_ERROR(checkSize(info, "llmrt_plan_info"));
     const llmrt::schema::Plan& schema = plan->plan->schema();
     llmrt_plan_info full{};
-    full.struct_size = info->struct_size;
     full.vocab_size = plan->plan->vocabSize();
     full.max_seq_len = plan->plan->maxSeqLen();
     full.max_batch = plan->plan->maxBatch();
@@ -140,7 +137,7 @@ llmrt_status llmrt_plan_get_info(const llmrt_plan* plan, llmrt_plan_info* info) 
     full.bos_token_id = plan->tokenizer ? plan->tokenizer->bosId() : -1;
     full.name = schema.model()->name() ? schema.model()->name()->c_str() : "";
     full.target = plan->plan->target().name()->c_str();
-    std::memcpy(info, &full, info->struct_size);
+    writeOut(full, info);
     return {};
   });
 }

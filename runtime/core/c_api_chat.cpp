@@ -110,8 +110,7 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
                                        const llmrt_generate_options* options, llmrt_answer* out) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{conversation, "conversation"}}));
-    if (out && (out->struct_size < sizeof(size_t) || out->struct_size > sizeof(llmrt_answer)))
-      return llmrt::invalidArgument("struct_size of llmrt_answer is not set");
+    if (out) LLMRT_RETURN_IF_ERROR(checkSize(out, "llmrt_answer"));
     LLMRT_ASSIGN_OR_RETURN(std::string message, utf8(user, "user"));
     const llmrt_plan* plan = conversation->session->plan;
     CallersOptions o;
@@ -126,14 +125,13 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
         conversation->conversation.answer(std::move(message), std::move(o.generate)));
     conversation->text = std::move(answer.result.text);
     llmrt_answer full{};
-    full.struct_size = out ? out->struct_size : 0;
     full.reason = static_cast<llmrt_finish_reason>(answer.result.finish_reason);
     full.cached_tokens = answer.cached_tokens;
     full.prompt_tokens = answer.result.prompt_tokens;
     full.answer_tokens = static_cast<int64_t>(answer.result.ids.size());
     full.text = conversation->text.data();
     full.text_bytes = conversation->text.size();
-    if (out) std::memcpy(out, &full, out->struct_size);
+    if (out) writeOut(full, out);
     return {};
   });
 }

@@ -72,6 +72,19 @@ Status readOptions(const T* given, T& options) {
   return {};
 }
 
+/// Whether the caller has set the struct_size of a struct to be filled in, the header's `name`.
+template <typename T>
+Status checkSize(const T* to, const char* name) {
+  if (to->struct_size >= sizeof(size_t) && to->struct_size <= sizeof(T)) return {};
+  return invalidArgument(std::string("struct_size of ") + name + " is not set");
+}
+/// Fills in, of a struct whose size is checked, the bytes that the caller's version of it has.
+template <typename T>
+void writeOut(T full, T* to) {
+  full.struct_size = to->struct_size;
+  std::memcpy(to, &full, to->struct_size);
+}
+
 template <typename T>
 void copyOut(const T* from, size_t size, T* to, size_t capacity, size_t* count) {
   if (const size_t n = std::min(size, capacity); n > 0) std::memcpy(to, from, n * sizeof(T));

@@ -31,7 +31,7 @@ Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
   candidates_.reserve(seen_.size());
 }
 
-Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
+Status Sampler::check(int64_t vocab_size, const SamplerOptions& o) {
   if (vocab_size > LLMC_SAMPLE_MAX_VOCAB) {
     return unsupported(fmt::format("a vocabulary of {} tokens: sampling takes {} at most",
                                    vocab_size, LLMC_SAMPLE_MAX_VOCAB));
@@ -57,7 +57,12 @@ Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& o) {
   if (o.bans.no_repeat_ngram_size < 0)
     return invalidArgument(fmt::format("no_repeat_ngram_size {}: must be 0 (off) or more",
                                        o.bans.no_repeat_ngram_size));
-  return Sampler(vocab_size, o);
+  return {};
+}
+
+Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& options) {
+  LLMRT_RETURN_IF_ERROR(check(vocab_size, options));
+  return Sampler(vocab_size, options);
 }
 
 void Sampler::accept(int32_t token) {

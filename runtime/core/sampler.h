@@ -42,6 +42,8 @@ class Random {
 /// same tokens on any processor.
 class Sampler : public TokenChooser {
  public:
+  /// Whether create() would: without what a sampler of the vocabulary allocates.
+  static Status check(int64_t vocab_size, const SamplerOptions& options);
   static Result<Sampler> create(int64_t vocab_size, const SamplerOptions& options);
 
   /// Notes a token of the prompt or one that was generated, for the repetition penalty and the

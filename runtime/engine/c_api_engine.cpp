@@ -1,7 +1,6 @@
 // The C interface of engines.
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "runtime/core/c_api_handles.h"
@@ -29,16 +28,6 @@ static_assert(static_cast<int>(llmrt::Event::Kind::kFailed) == LLMRT_EVENT_FAILE
 
 const llmrt::Tokenizer* tokenizerOrNull(const llmrt_plan* plan) {
   return plan->tokenizer ? &*plan->tokenizer : nullptr;
-}
-
-/// A caller's struct gets those of its bytes that its version of the header knows.
-template <typename T>
-Status writeOut(T& full, T* to, const char* name) {
-  if (to->struct_size < sizeof(size_t) || to->struct_size > sizeof(T))
-    return invalidArgument(std::string("struct_size of ") + name + " is not set");
-  full.struct_size = to->struct_size;
-  std::memcpy(to, &full, to->struct_size);
-  return {};
 }
 
 llmrt_event toC(const llmrt_engine& engine) {
@@ -89,14 +78,13 @@ llmrt_status llmrt_engine_create(const llmrt_plan* plan, const llmrt_weights* we
     if (o.max_waiting < 0) return invalidArgument("max_waiting is negative");
     auto engine = std::make_unique<llmrt_engine>();
     engine->plan = plan;
-    LLMRT_ASSIGN_OR_RETURN(
-        engine->session,
-        llmrt::Session::create(*plan->plan, *weights->weights,
-                               {.threads = o.threads,
-                                .max_seq_len = o.max_seq_len,
-                                .max_batch = o.max_batch ? o.max_batch : plan->plan->maxBatch(),
-                                .prefill_chunk = o.prefill_chunk,
-                                .kv_tokens = o.kv_tokens}));
+    LLMRT_ASSIGN_OR_RETURN(engine->session,
+                           llmrt::Session::create(*plan->plan, *weights->weights,
+                                                  {.threads = o.threads,
+                                                   .max_seq_len = o.max_seq_len,
+                                                   .max_batch = o.max_batch,
+                                                   .prefill_chunk = o.prefill_chunk,
+                                                   .kv_tokens = o.kv_tokens}));
     engine->engine.emplace(*engine->session, tokenizerOrNull(plan),
                            llmrt::EngineOptions{.max_waiting = o.max_waiting});
     *out = engine.release();
@@ -153,8 +141,7 @@ llmrt_status llmrt_engine_wait(llmrt_engine* engine, double timeout_seconds, llm
     LLMRT_RETURN_IF_ERROR(
         notNull({{engine, "engine"}, {event, "event"}, {has_event, "has_event"}}));
     if (std::isnan(timeout_seconds)) return invalidArgument("timeout_seconds is no number");
-    llmrt_event full{};
-    LLMRT_RETURN_IF_ERROR(writeOut(full, event, "llmrt_event"));
+    LLMRT_RETURN_IF_ERROR(checkSize(event, "llmrt_event"));
     std::optional<llmrt::Event> next =
         engine->engine->wait(durationOf(std::max(timeout_seconds, 0.0)));
     *has_event = next.has_value();
@@ -163,19 +150,21 @@ llmrt_status llmrt_engine_wait(llmrt_engine* engine, double timeout_seconds, llm
     engine->top_logits.clear();
     for (const auto& [token, logit] : engine->event.top_logits)
       engine->top_logits.push_back({token, logit});
-    full = toC(*engine);
-    return writeOut(full, event, "llmrt_event");
+    writeOut(toC(*engine), event);
+    return {};
   });
 }
 
 llmrt_status llmrt_engine_get_stats(const llmrt_engine* engine, llmrt_engine_stats* stats) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{engine, "engine"}, {stats, "stats"}}));
+    LLMRT_RETURN_IF_ERROR(checkSize(stats, "llmrt_engine_stats"));
     const llmrt::EngineStats s = engine->engine->stats();
     llmrt_engine_stats full{
         0,       s.running,       s.waiting,       s.submitted, s.finished,   s.failed,
         s.steps, s.prompt_tokens, s.cached_tokens, s.tokens,    s.preemptions};
-    return writeOut(full, stats, "llmrt_engine_stats");
+    writeOut(full, stats);
+    return {};
   });
 }
 

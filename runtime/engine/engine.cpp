@@ -51,7 +51,7 @@ Status Engine::check(const Request& request) const {
     if (const size_t at = findInvalidUtf8(stop); at != stop.size())
       return invalidArgument(fmt::format("stops: one is not UTF-8 at byte {}", at));
   }
-  return Sampler::create(vocab_size, request.sampler).status();
+  return Sampler::check(vocab_size, request.sampler);
 }
 
 Status Engine::checkWaiting(int64_t waiting) const {

@@ -35,14 +35,20 @@ std::unique_ptr<Sequence> Scheduler::remove(uint64_t id) {
   if (found == sequences_.end()) return nullptr;
   std::unique_ptr<Sequence> sequence = std::move(*found);
   sequences_.erase(found);
-  if (sequence->slot >= 0) {
-    Slot& slot = slots_[static_cast<size_t>(sequence->slot)];
-    const auto known =
-        sequence->tokens().first(static_cast<size_t>(session_.kvLen(sequence->slot)));
-    slot = {nullptr, {known.begin(), known.end()}, ++clock_};
-    sequence->slot = -1;
-  }
+  if (sequence->slot >= 0) leave(*sequence);
   return sequence;
+}
+
+void Scheduler::leave(Sequence& s) {
+  const auto known = s.tokens().first(static_cast<size_t>(session_.kvLen(s.slot)));
+  slots_[static_cast<size_t>(s.slot)] = {nullptr, {known.begin(), known.end()}, ++clock_};
+  s.slot = -1;
+}
+
+Sequence* Scheduler::lastRunning() const {
+  const auto last = std::find_if(sequences_.rbegin(), sequences_.rend(),
+                                 [](const auto& s) { return s->slot >= 0; });
+  return last == sequences_.rend() ? nullptr : last->get();
 }
 
 int64_t Scheduler::numRunning() const {
@@ -132,10 +138,7 @@ void Scheduler::admit(EngineClock::time_point now) {
     if (s->slot >= 0) continue;
     const int64_t cached = place(*s);
     if (!fits(*s, pendingOf(*s) + 1) && running > 0) {
-      // What it would have shared stays for it.
-      const auto known = s->tokens().first(static_cast<size_t>(session_.kvLen(s->slot)));
-      slots_[static_cast<size_t>(s->slot)] = {nullptr, {known.begin(), known.end()}, ++clock_};
-      s->slot = -1;
+      leave(*s);  // what it would have shared stays for it
       break;
     }
     s->begin(now, cached);
@@ -148,11 +151,9 @@ void Scheduler::addDecodes() {
     if (s->slot < 0 || pendingOf(*s) != 1 || rows_left_ == 0) continue;
     while (!makeRoom([&] { return session_.planRows(s->slot, 1); })) {
       // The last in order that has a place: those before `s` have their rows already.
-      const auto last = std::find_if(sequences_.rbegin(), sequences_.rend(),
-                                     [](const auto& other) { return other->slot >= 0; });
-      const bool itself = last->get() == s.get();
-      preempt(**last);
-      if (itself) break;
+      Sequence* const last = lastRunning();
+      preempt(*last);
+      if (last == s.get()) break;
     }
     if (s->slot < 0) continue;
     parts_.push_back({s.get(), s->numTokens() - 1, 1});
@@ -189,13 +190,10 @@ std::span<const Scheduler::Part> Scheduler::next(EngineClock::time_point now) {
     addPrompts();
     if (!parts_.empty()) break;
     // Prompts hold all blocks among them, and none can go on.
-    const auto last = std::find_if(sequences_.rbegin(), sequences_.rend(),
-                                   [](const auto& s) { return s->slot >= 0; });
-    if (last == sequences_.rend()) {
+    if (Sequence* const last = lastRunning())
+      preempt(*last);
+    else
       admit(now);  // all have given up their places
-    } else {
-      preempt(**last);
-    }
   }
   for (const auto& s : sequences_) s->steps_waited += s->slot < 0;
   return parts_;

@@ -70,7 +70,11 @@ class Scheduler {
   int32_t chooseSlot(const Sequence& s, int64_t& cached) const;
   /// Gives a sequence a slot; how many of its tokens are there already.
   int64_t place(Sequence& s);
+  /// It has no slot any more; its tokens stay there.
+  void leave(Sequence& s);
   void preempt(Sequence& s);
+  /// The last in order that has a slot; null: none has one.
+  Sequence* lastRunning() const;
   /// Drops the tokens of the text that ended longest ago; false: there are none.
   bool dropEnded();
   /// plan() until it is true, or there is no text that has ended and could make room.
