@@ -59,7 +59,7 @@ LogicalResult KeptType::verify(function_ref<InFlightDiagnostic()> emitError, int
   return emitError() << "kept rows: " << rows << " of " << width << ": both must be positive";
 }
 
-// `<i8_block32>`
+// `<q8_0>`
 Type QuantizedType::parse(AsmParser& parser) {
   StringRef name;
   SMLoc loc = parser.getCurrentLocation();

@@ -71,7 +71,7 @@ def LLM_KeptType : LLM_Type<"Kept", "kept"> {
 def LLM_QuantizedType : LLM_Type<"Quantized", "q"> {
   let summary = "an element of a weight that is stored in blocks";
   let description = [{
-    Example: `tensor<4096x4096x!llm.q<i8_block32>>`. The name is one of runtime/io/weight_format.h, where it is written
+    Example: `tensor<4096x4096x!llm.q<q8_0>>`. The name is one of runtime/io/weight_format.h, where it is written
     what a block holds and what its values are. f32, f16 and bf16 are MLIR's own.
   }];
   let parameters = (ins StringRefParameter<>:$format);

@@ -42,7 +42,7 @@ Panels weightPanels(KernelBuilder& k, Value base, const llmrt::WeightFormat& for
   switch (format.scheme) {
     case llmrt::FormatScheme::kPlain:
       break;
-    case llmrt::FormatScheme::kScaled:
+    case llmrt::FormatScheme::kQuant:
       panels.scales = {plane(1), format.unitBytes(1, true, cols), format.block,
                        storageOf(format.planes[1].dtype)};
       break;
@@ -69,7 +69,7 @@ WeightRow weightRow(KernelBuilder& k, Value base, const llmrt::WeightFormat& for
   switch (format.scheme) {
     case llmrt::FormatScheme::kPlain:
       break;
-    case llmrt::FormatScheme::kScaled:
+    case llmrt::FormatScheme::kQuant:
       out.scales = {first(1), 0, format.block, storageOf(format.planes[1].dtype)};
       out.scaleStep = inPanels ? kLanes : 1;
       break;

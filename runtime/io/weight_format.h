@@ -4,13 +4,15 @@
 //
 // Along K, `block` values of one output share what a block holds. A format has planes, which lie
 // one after another: the quants of all outputs, then the scales of all. An element of a plane is a
-// whole number of bytes; quants of fewer bits lie several to an element. Where an element lies in
-// its plane follows from the weight's layout:
+// whole number of bytes. Where an element lies in its plane follows from the weight's layout:
 //   rows:    [N, elements of a row]
 //   panels:  element i of lane n of a panel of 16 outputs at (i / group) * 16 * group + n * group +
 //            i % group, so that one vector load gives `group` elements of sixteen outputs. bf16: 2,
-//            the order of AMX's B tile; int8: 4, the order of its int8 tile and of VNNI.
-// The last block of a row is whole: what is beyond K is zero.
+//            the order of AMX's B tile; quants: 4, the order of its int8 tile and of VNNI.
+// Quants of fewer than 8 bits lie several to an element, which is a byte: of the 32 / bits values
+// of four bytes, value v is bits [v / 4 * bits, v / 4 * bits + bits) of byte v % 4. So a vector of
+// bytes, shifted and masked, is four values of k of each output, in order. The last block of a row
+// is whole: what is beyond K is zero.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +26,20 @@ namespace llmrt {
 
 /// How the elements of a block make its values. One case is one step in each code generator.
 enum class FormatScheme : uint8_t {
-  kPlain,   // the elements of the only plane
-  kScaled,  // of a quant and its block's scale: float(quant) * float(scale), rounded to f32
+  kPlain,  // the elements of the only plane
+  kQuant,  // of quants, scales and minimums (WeightFormat::Quant)
+};
+
+/// What the elements of a plane are. A plane of quants comes first.
+enum class PlaneRole : uint8_t {
+  kValues,     // plain
+  kQuants,     // a quant's low bits, or all of them
+  kHighBits,   // those above
+  kScales,     // floats, one a block
+  kMins,       // floats, one a block
+  kSubScales,  // int8, one a sub-block
+  kSubMins,    // int8, one a sub-block
+  kSubPairs,   // of a sub-block: its scale in the low four bits of a byte, its minimum above
 };
 
 struct FormatPlane {
@@ -33,19 +47,42 @@ struct FormatPlane {
   DType dtype = DType::kF32;
   int64_t per_block = 1;  // elements of a block of one output
   int64_t group = 1;      // elements of one output side by side in a panel
+  PlaneRole role = PlaneRole::kValues;
+  int64_t bits = 0;  // of quants in an element of 8 bits; 0: an element is one value
+
+  constexpr int64_t valuesPerElement() const { return bits ? 8 / bits : 1; }
 };
 
 struct WeightFormat {
-  static constexpr int kMaxPlanes = 4;
+  static constexpr int kMaxPlanes = 6;
   static constexpr int64_t kMaxBlock = 256;  // of block and per_block
+
+  /// A quant q is the int8 of its element, or its bits as an unsigned number, less `offset`; or
+  /// what `codebook` has there. In f32, each operation rounded:
+  ///   scale = float(scales[block]) * float(sub_scales[sub-block])   without sub-scales: the first
+  ///   min   = float(mins[block]) * float(sub_mins[sub-block])       likewise
+  ///   value = scale * float(q) + min                                without minimums: the product
+  /// ggml subtracts minimums: packing negates them, which is exact.
+  struct Quant {
+    int64_t sub_block = 0;  // values that share a sub-scale; 0: there are none
+    int32_t offset = 0;
+    const int8_t* codebook = nullptr;  // of 2^bits entries
+  };
 
   std::string_view name;  // in IR, plans and messages
   FormatScheme scheme = FormatScheme::kPlain;
   int64_t block = 1;
   int num_planes = 1;
   FormatPlane planes[kMaxPlanes];
+  Quant quant = {};
 
   constexpr bool isPlain() const { return scheme == FormatScheme::kPlain; }
+  /// The plane of a role; -1: the format has none.
+  constexpr int plane(PlaneRole role) const {
+    for (int p = 0; p < num_planes; ++p)
+      if (planes[p].role == role) return p;
+    return -1;
+  }
   constexpr int64_t blocks(int64_t cols) const { return (cols + block - 1) / block; }
   /// Elements and bytes of one output of `cols` columns.
   constexpr int64_t rowElements(int plane, int64_t cols) const {
@@ -56,6 +93,10 @@ struct WeightFormat {
     for (int p = 0; p < num_planes; ++p)
       bytes += rowElements(p, cols) * dtypeBytes(planes[p].dtype);
     return bytes;
+  }
+  /// Bits of memory that a value takes in whole blocks.
+  constexpr double bitsPerWeight() const {
+    return 8.0 * static_cast<double>(rowBytes(block)) / static_cast<double>(block);
   }
   /// Elements of a panel in a plane, and where element `i` of a lane lies among them.
   constexpr int64_t panelElements(int plane, int64_t cols) const {
@@ -73,18 +114,92 @@ struct WeightFormat {
   }
 };
 
+/// The values that IQ4_NL and IQ4_XS choose from (ggml's kvalues_iq4nl).
+inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                          1,    13,   25,  38,  53,  69,  89,  113};
+
+// Planes of quants, of a block of `block` values.
+constexpr FormatPlane quantsPlane(int64_t block, int64_t bits) {
+  return {"quants", DType::kI8, block * bits / 8, 4, PlaneRole::kQuants, bits < 8 ? bits : 0};
+}
+constexpr FormatPlane highBitsPlane(int64_t block, int64_t bits) {
+  return {"high_bits", DType::kI8, block * bits / 8, 4, PlaneRole::kHighBits, bits};
+}
+inline constexpr FormatPlane kScalesPlane{"scales", DType::kF16, 1, 1, PlaneRole::kScales};
+inline constexpr FormatPlane kMinsPlane{"mins", DType::kF16, 1, 1, PlaneRole::kMins};
+constexpr FormatPlane subPlane(std::string_view name, PlaneRole role, int64_t per_block) {
+  return {name, DType::kI8, per_block, 1, role};
+}
+
 /// The table. A format more is an entry here and, where no scheme says how its planes make a value,
-/// a scheme: weight_format.cpp, codegen/cpu/Multiply.cpp, codegen/cuda/KernelText.h.
+/// a scheme: weight_format.cpp, codegen/cpu/Multiply.cpp, codegen/cuda/KernelText.h. Those in
+/// blocks hold what ggml's types of the same names do, value for value; sub-scales of six bits take
+/// eight.
 inline constexpr WeightFormat kWeightFormats[] = {
     {"f32", FormatScheme::kPlain, 1, 1, {{"values", DType::kF32}}},
     {"f16", FormatScheme::kPlain, 1, 1, {{"values", DType::kF16}}},
     {"bf16", FormatScheme::kPlain, 1, 1, {{"values", DType::kBF16, 1, 2}}},
-    // No frontend makes it: what tests show blocks, scales and planes with.
-    {"i8_block32",
-     FormatScheme::kScaled,
+    {"q8_0", FormatScheme::kQuant, 32, 2, {quantsPlane(32, 8), kScalesPlane}},
+    {"q4_0", FormatScheme::kQuant, 32, 2, {quantsPlane(32, 4), kScalesPlane}, {.offset = 8}},
+    {"q4_1", FormatScheme::kQuant, 32, 3, {quantsPlane(32, 4), kScalesPlane, kMinsPlane}},
+    {"q5_0",
+     FormatScheme::kQuant,
+     32,
+     3,
+     {quantsPlane(32, 4), highBitsPlane(32, 1), kScalesPlane},
+     {.offset = 16}},
+    {"q5_1",
+     FormatScheme::kQuant,
+     32,
+     4,
+     {quantsPlane(32, 4), highBitsPlane(32, 1), kScalesPlane, kMinsPlane}},
+    {"q2_k",
+     FormatScheme::kQuant,
+     256,
+     4,
+     {quantsPlane(256, 2), subPlane("sub_pairs", PlaneRole::kSubPairs, 16), kScalesPlane,
+      kMinsPlane},
+     {.sub_block = 16}},
+    {"q3_k",
+     FormatScheme::kQuant,
+     256,
+     4,
+     {quantsPlane(256, 2), highBitsPlane(256, 1), subPlane("sub_scales", PlaneRole::kSubScales, 16),
+      kScalesPlane},
+     {.sub_block = 16, .offset = 4}},
+    {"q4_k",
+     FormatScheme::kQuant,
+     256,
+     5,
+     {quantsPlane(256, 4), subPlane("sub_scales", PlaneRole::kSubScales, 8),
+      subPlane("sub_mins", PlaneRole::kSubMins, 8), kScalesPlane, kMinsPlane},
+     {.sub_block = 32}},
+    {"q5_k",
+     FormatScheme::kQuant,
+     256,
+     6,
+     {quantsPlane(256, 4), highBitsPlane(256, 1), subPlane("sub_scales", PlaneRole::kSubScales, 8),
+      subPlane("sub_mins", PlaneRole::kSubMins, 8), kScalesPlane, kMinsPlane},
+     {.sub_block = 32}},
+    {"q6_k",
+     FormatScheme::kQuant,
+     256,
+     4,
+     {quantsPlane(256, 4), highBitsPlane(256, 2), subPlane("sub_scales", PlaneRole::kSubScales, 16),
+      kScalesPlane},
+     {.sub_block = 16, .offset = 32}},
+    {"iq4_nl",
+     FormatScheme::kQuant,
      32,
      2,
-     {{"quants", DType::kI8, 32, 4}, {"scales", DType::kF16, 1, 1}}},
+     {quantsPlane(32, 4), kScalesPlane},
+     {.codebook = kIq4Values}},
+    {"iq4_xs",
+     FormatScheme::kQuant,
+     256,
+     3,
+     {quantsPlane(256, 4), subPlane("sub_scales", PlaneRole::kSubScales, 8), kScalesPlane},
+     {.sub_block = 32, .codebook = kIq4Values}},
 };
 
 /// Null where the table has no such name.
@@ -127,7 +242,8 @@ struct StoredBlock {
 /// The values of a block of one output. planes[p]: its planes[p].per_block elements, one after
 /// another. values: [block].
 void decodeBlock(const WeightFormat& format, const uint8_t* const* planes, float* values);
-/// The nearest that the format holds, as synthetic weights and quantisation make it.
+/// A near one that the format holds, as synthetic weights make it: quants are the nearest for
+/// scales chosen by the values' range.
 void encodeBlock(const WeightFormat& format, const float* values, uint8_t* const* planes);
 /// Makes `values`, rows of `cols`, what they are once they are stored.
 void roundToFormat(const WeightFormat& format, std::span<float> values, int64_t cols);

@@ -403,7 +403,7 @@ std::vector<OpCase> cases() {
                    4});
   // Products: K terms; an activation between them has a slope below 1.2.
   size_t turn = 0;
-  for (const char* type : {"f32", "bf16", "i8_block32"}) {
+  for (const char* type : {"f32", "bf16", "q8_0"}) {
     const std::string t = type;
     const size_t first = out.size();
     out.push_back({"head_linear_" + t,

@@ -37,7 +37,7 @@ Emitted emit(const std::string& kernels) {
       llm.weight @k_norm norm "{layer}.k_norm" : tensor<1x16xbf16>
       llm.rope_table @rope [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
       llm.weight @conv1d matrix "{layer}.conv" : tensor<1x4x48xbf16>
-      llm.weight @blocks matrix "{layer}.blocks" : tensor<1x64x64x!llm.q<i8_block32>>
+      llm.weight @blocks matrix "{layer}.blocks" : tensor<1x64x64x!llm.q<q8_0>>
       llm.weight @a_log bias "{layer}.a" : tensor<1x4xbf16>
       llm.weight @dt_bias bias "{layer}.dt" : tensor<1x4xbf16>
       llm.state @conv : !llm.recurrent<3x48xf32> layers 0:1
@@ -245,7 +245,7 @@ TEST(CudaEmit, RefusesByNameWhatHasNoKernel) {
   EXPECT_EQ(emit(linear("prefill", 65536)).kernels,
             "error: linear: more than 65535 rows in a step");
   EXPECT_EQ(emit(linear("decode", 4, "blocks")).kernels,
-            "error: linear: weights of the format i8_block32 have no CUDA kernels yet");
+            "error: linear: weights of the format q8_0 have no CUDA kernels yet");
 }
 
 }  // namespace

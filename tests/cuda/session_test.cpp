@@ -292,7 +292,7 @@ TEST(CudaSession, RefusesWeightsInBlocksByName) {
   options.device = models.device.get();
   const Status s = Session::create(*models.gpu, *models.cpu.weights, options).status();
   EXPECT_EQ(s.code(), StatusCode::kUnsupported);
-  EXPECT_THAT(s.message(), HasSubstr("weights of the format 'i8_block32' are not laid out for a "
+  EXPECT_THAT(s.message(), HasSubstr("weights of the format 'q8_0' are not laid out for a "
                                      "GPU: 'blocks'"));
   EXPECT_NE(models.onCpu(), nullptr);
 }

@@ -13,10 +13,12 @@
 namespace llmrt {
 namespace {
 
-const WeightFormat& kBlocks = *findWeightFormat("i8_block32");
+const WeightFormat& kBlocks = *findWeightFormat("q8_0");
 
 TEST(WeightFormat, IsFoundByItsNameOrItsTypeAndNothingElseIs) {
-  EXPECT_EQ(weightFormatNames(), "f32, f16, bf16, i8_block32");
+  EXPECT_EQ(
+      weightFormatNames(),
+      "f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs");
   for (const WeightFormat& format : kWeightFormats)
     EXPECT_EQ(findWeightFormat(format.name), &format);
   EXPECT_EQ(findWeightFormat("q9"), nullptr);
@@ -24,9 +26,9 @@ TEST(WeightFormat, IsFoundByItsNameOrItsTypeAndNothingElseIs) {
   for (DType dtype : {DType::kI32, DType::kI8, DType::kU8}) EXPECT_EQ(plainFormat(dtype), nullptr);
   // As a plan says it: a name for what is no plain value, and the type of its first plane.
   EXPECT_EQ(findWeightFormat(DType::kF16, "")->name, "f16");
-  EXPECT_EQ(findWeightFormat(DType::kI8, "i8_block32"), &kBlocks);
+  EXPECT_EQ(findWeightFormat(DType::kI8, "q8_0"), &kBlocks);
   EXPECT_EQ(findWeightFormat(DType::kI8, ""), nullptr);
-  EXPECT_EQ(findWeightFormat(DType::kF32, "i8_block32"), nullptr);
+  EXPECT_EQ(findWeightFormat(DType::kF32, "q8_0"), nullptr);
   EXPECT_EQ(findWeightFormat(DType::kF32, "f32"), nullptr);
 }
 

@@ -84,7 +84,7 @@ TEST(Cost, AWeightInBlocksIsReadWithItsScales) {
   auto module = mlir::parseSourceString<mlir::ModuleOp>(R"(
     llm.model @m architecture "llama" hidden_size 70 intermediate_size 64 num_heads 4
         num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 33 max_seq_len 256 max_batch 1 {
-      llm.weight @w matrix "w" : tensor<33x70x!llm.q<i8_block32>>
+      llm.weight @w matrix "w" : tensor<33x70x!llm.q<q8_0>>
       llm.kernel @k decode max_rows 8 row_strides [80, 48] {
       ^bb0(%x: tensor<?x70xf32>):
         %y = llm.linear %x, @w : tensor<?x70xf32> -> tensor<?x33xf32>

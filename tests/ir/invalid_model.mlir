@@ -71,7 +71,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 // -----
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  // expected-error@+1 {{no format of weights is called q9: there are f32, f16, bf16, i8_block32}}
+  // expected-error@+1 {{no format of weights is called q9: there are f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs}}
   llm.weight @w matrix "w" : tensor<4x8x!llm.q<q9>>
 }
 
@@ -85,8 +85,8 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 // -----
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
-  // expected-error@+1 {{'llm.weight' op has elements of '!llm.q<i8_block32>': they must be f32, f16 or bf16}}
-  llm.weight @w norm "w" : tensor<8x!llm.q<i8_block32>>
+  // expected-error@+1 {{'llm.weight' op has elements of '!llm.q<q8_0>': they must be f32, f16 or bf16}}
+  llm.weight @w norm "w" : tensor<8x!llm.q<q8_0>>
 }
 
 // -----

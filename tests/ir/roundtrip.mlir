@@ -23,8 +23,8 @@ llm.model @m architecture "llama" hidden_size 32 intermediate_size 48 num_heads 
   llm.weight @gate_proj_bias bias "{layer}.gate_bias" : tensor<3x48xbf16>
   llm.weight @up_proj_bias bias "{layer}.up_bias" : tensor<3x48xbf16>
   llm.weight @down_proj matrix "{layer}.down" : tensor<3x32x48xbf16>
-  // CHECK: llm.weight @blocks matrix "blocks" : tensor<32x70x!llm.q<i8_block32>>
-  llm.weight @blocks matrix "blocks" : tensor<32x70x!llm.q<i8_block32>>
+  // CHECK: llm.weight @blocks matrix "blocks" : tensor<32x70x!llm.q<q8_0>>
+  llm.weight @blocks matrix "blocks" : tensor<32x70x!llm.q<q8_0>>
   // CHECK: llm.weight @late matrix "{layer}.late" first_layer 2 : tensor<1x32x32xbf16>
   llm.weight @late matrix "{layer}.late" first_layer 2 : tensor<1x32x32xbf16>
   llm.weight @norm norm "norm" : tensor<32xbf16>

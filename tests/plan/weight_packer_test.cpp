@@ -186,7 +186,7 @@ TEST(WeightPacker, BlocksAndScalesLieInPlanesOfTheirOwn) {
   schema::PlanT plan;
   const auto add = [&](const char* name, schema::Layout layout, schema::PanelOrder order) -> auto& {
     schema::WeightT& w = addWeight(plan, name, DType::kI8, layout, order);
-    w.format = "i8_block32";
+    w.format = "q8_0";
     return w;
   };
   schema::WeightT& glu = add("glu", schema::Layout::panels, schema::PanelOrder::interleave);

@@ -239,7 +239,7 @@ void addWindow(PlanT& plan) {
 
 void inBlocks(WeightT& weight) {
   weight.dtype = schema::DType::i8;
-  weight.format = "i8_block32";
+  weight.format = "q8_0";
   weight.bytes = 1024 + 64;
   const auto add = [&](const char* name, uint64_t offset, uint64_t bytes) {
     auto plane = std::make_unique<schema::PlaneT>();

@@ -211,8 +211,8 @@ const Corruption kCorruptions[] = {
     {"weights[0] has no name", [](PlanT& p) { p.weights[0]->name.clear(); }},
     {"weights[0]: dtype", [](PlanT& p) { p.weights[0]->dtype = static_cast<schema::DType>(-1); }},
     {"weights[1]: format 'q9' is unknown", [](PlanT& p) { p.weights[1]->format = "q9"; }},
-    {"weights[1]: format 'i8_block32' is unknown, or not of its dtype",
-     [](PlanT& p) { p.weights[1]->format = "i8_block32"; }},
+    {"weights[1]: format 'q8_0' is unknown, or not of its dtype",
+     [](PlanT& p) { p.weights[1]->format = "q8_0"; }},
     {"weights[1]: bytes is 4096, its shape needs 1088",
      [](PlanT& p) {
        inBlocks(p);
