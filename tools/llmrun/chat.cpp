@@ -12,6 +12,7 @@
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/text/utf8.h"
+#include "tools/cli/command_line.h"
 #include "tools/llmrun/answer_view.h"
 #include "tools/llmrun/chat_commands.h"
 #include "tools/llmrun/chat_settings.h"
@@ -66,7 +67,8 @@ class Chat {
         continue;
       }
       const Status status = handle(input.text);
-      if (!status.ok()) fmt::print(stderr, "llmrun: error: {}\n", printableLine(status.message()));
+      if (!status.ok())
+        fmt::print(stderr, "llmrun: error: {}\n", withFlags(printableLine(status.message())));
       if (ended_) return 0;
     }
   }

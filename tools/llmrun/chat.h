@@ -2,7 +2,7 @@
 #pragma once
 
 #include "runtime/io/status.h"
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 #include "tools/llmrun/options.h"
 
 namespace llmrt {

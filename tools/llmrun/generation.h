@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/core/generate.h"
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 #include "tools/llmrun/options.h"
 
 namespace llmrt {
