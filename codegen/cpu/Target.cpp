@@ -1,5 +1,7 @@
 #include "codegen/cpu/Target.h"
 
+#include "runtime/abi/cpu_targets.h"
+
 namespace llmc::cpu {
 
 // Register tiles: x86-64-v4 has 32 registers of 16 floats and FMAs of latency 4 at two a cycle: 12
@@ -16,7 +18,7 @@ namespace llmc::cpu {
 // FMA does. On Intel's it has half the rate of an FMA: they are better served by x86-64-v4. LLVM's
 // own znver4 model makes no faster prefill and, on Zen 5, a decode slower by 3 %.
 static const CpuTarget kTargets[] = {
-    {.name = "sapphirerapids",
+    {.name = std::string(llmrt::kSapphireRapids),
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "sapphirerapids",
      .features = "-prefer-256-bit",
@@ -28,7 +30,7 @@ static const CpuTarget kTargets[] = {
      .gemmPanels = 2,
      .gemvPanels = 4,
      .bf16Product = Bf16Product::amx},
-    {.name = "znver4",
+    {.name = std::string(llmrt::kZnver4),
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "x86-64-v4",
      .features = "-prefer-256-bit,+avx512bf16",
@@ -41,7 +43,7 @@ static const CpuTarget kTargets[] = {
      .gemvPanels = 4,
      .streamAheadBytes = 6 << 10,
      .bf16Product = Bf16Product::dot},
-    {.name = "x86-64-v4",
+    {.name = std::string(llmrt::kX86V4),
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "x86-64-v4",
      .features = "-prefer-256-bit",
@@ -53,7 +55,7 @@ static const CpuTarget kTargets[] = {
      .gemmPanels = 2,
      .gemvPanels = 4,
      .streamAheadBytes = 6 << 10},
-    {.name = "x86-64-v3",
+    {.name = std::string(llmrt::kX86V3),
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "x86-64-v3",
      .features = "",
@@ -64,7 +66,7 @@ static const CpuTarget kTargets[] = {
      .gemmRows = 6,
      .gemmPanels = 1,
      .gemvPanels = 4},
-    {.name = "aarch64",
+    {.name = std::string(llmrt::kAarch64),
      .triple = "aarch64-unknown-linux-gnu",
      .cpu = "generic",
      .features = "+neon",

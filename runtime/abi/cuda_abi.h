@@ -14,7 +14,7 @@
 
 #include "runtime/abi/kernel_abi.h"
 
-#define LLMC_CUDA_ABI_VERSION 4u
+#define LLMC_CUDA_ABI_VERSION 5u
 /* Scratch begins with counters that are 0 before and after every kernel; the rest is any kernel's.
  */
 #define LLMC_CUDA_COUNTER_BYTES 65536
@@ -44,7 +44,8 @@ typedef struct LlmcCudaRelayout {
  * first step and zeros behind them. */
 typedef struct LlmcCudaSampleState {
   struct {
-    uint64_t random[4];  /* of xoshiro256**, drawn from once a token */
+    uint64_t seed;       /* of llmcRandomAt() */
+    uint64_t position;   /* in the text, of the token that is chosen first */
     uint64_t top_p;      /* in units of 2^-64; 0: off */
     uint64_t min_weight; /* of LLMC_SAMPLE_ONE */
     float repetition_penalty;
@@ -75,7 +76,7 @@ typedef struct LlmcCudaSample {
 #define LLMC_CUDA_NOT_FINITE 0xffffffffu
 
 #ifdef __cplusplus
-static_assert(sizeof(LlmcCudaSample) == 64 && sizeof(LlmcCudaSampleState) == 17512,
+static_assert(sizeof(LlmcCudaSample) == 64 && sizeof(LlmcCudaSampleState) == 17496,
               "arguments of kernels are ABI");
 static_assert(sizeof(LlmcCudaArgs) == 16 && sizeof(LlmcCudaRelayout) == 40,
               "arguments of kernels are ABI");

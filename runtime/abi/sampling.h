@@ -1,6 +1,6 @@
 /* Arithmetic of sampling that the host's sampler and GPUs share: integers, whose sums do not depend
- * on their order, so that the same logits, options and random state give the same token on both,
- * bit for bit. Compiled by the host's compiler and, as part of the kernels' text, by NVRTC: no
+ * on their order, so that the same logits, options, seed and position give the same token on
+ * both, bit for bit. Compiled by the host's compiler and, as part of the kernels' text, by NVRTC: no
  * includes.
  */
 #ifndef LLMC_RUNTIME_ABI_SAMPLING_H
@@ -53,17 +53,19 @@ LLMC_SAMPLE_FUNCTION LlmcU64 llmcSampleWeight(float logit, float largest) {
   return sum >> (23 + (int)(power >> 57));
 }
 
-/* xoshiro256** (Blackman and Vigna). */
-LLMC_SAMPLE_FUNCTION LlmcU64 llmcNextRandom(LlmcU64* state) {
-  const LlmcU64 scaled = state[1] * 5, t = state[1] << 17;
-  const LlmcU64 result = (scaled << 7 | scaled >> 57) * 9;
-  state[2] ^= state[0];
-  state[3] ^= state[1];
-  state[1] ^= state[2];
-  state[0] ^= state[3];
-  state[2] ^= t;
-  state[3] = state[3] << 45 | state[3] >> 19;
-  return result;
+/* SplitMix64 (Steele, Lea and Flood 2014): the `index`-th number, from 0 on, of the stream of
+ * `seed`. */
+LLMC_SAMPLE_FUNCTION LlmcU64 llmcSplitMix(LlmcU64 seed, LlmcU64 index) {
+  LlmcU64 z = seed + (index + 1) * 0x9e3779b97f4a7c15ull;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
+/* The random number of the token at `position` of its text: whatever was drawn before it, so that
+ * drafts, batches and caches do not show. Seeds near each other begin far apart. */
+LLMC_SAMPLE_FUNCTION LlmcU64 llmcRandomAt(LlmcU64 seed, LlmcU64 position) {
+  return llmcSplitMix(llmcSplitMix(seed, 0), position);
 }
 
 #endif /* LLMC_RUNTIME_ABI_SAMPLING_H */

@@ -188,7 +188,7 @@ Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int3
   const int64_t max_seq_len = session_.options().max_seq_len;
   if (static_cast<int64_t>(prompt.size()) > max_seq_len) {
     return invalidArgument(fmt::format(
-        "the conversation no longer fits: it has {} tokens, the context holds {} (--max-seq-len)",
+        "the conversation no longer fits: it has {} tokens, the context holds {} (`max_seq_len`)",
         prompt.size(), max_seq_len));
   }
   Answer answer;

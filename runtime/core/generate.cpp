@@ -99,7 +99,7 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   for (const std::string& stop : options.stops) {
     // Half a character would leave the other half in the text.
     if (const size_t at = findInvalidUtf8(stop); at != stop.size())
-      return invalidArgument(fmt::format("a stop text (--stop) is not UTF-8 at byte {}", at));
+      return invalidArgument(fmt::format("a stop text (`stop`) is not UTF-8 at byte {}", at));
   }
   LLMRT_ASSIGN_OR_RETURN(Sampler sampler,
                          Sampler::create(session.plan().vocabSize(), options.sampler));

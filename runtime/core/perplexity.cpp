@@ -23,7 +23,7 @@ Result<Perplexity> measurePerplexity(Session& session, std::span<const int32_t> 
   const auto count = static_cast<int64_t>(ids.size());
   if (count < 2) return invalidArgument("perplexity needs a text of at least two tokens");
   if (session.options().max_seq_len < 2) {
-    return invalidArgument("perplexity needs a context of at least two tokens (--max-seq-len)");
+    return invalidArgument("perplexity needs a context of at least two tokens (`max_seq_len`)");
   }
   const int64_t chunk = std::min(session.options().prefill_chunk, session.maxLogitsRows());
   std::vector<StepToken> tokens;

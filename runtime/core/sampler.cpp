@@ -12,22 +12,8 @@
 
 namespace llmrt {
 
-Random::Random(uint64_t seed) {
-  for (unsigned long long& word : state_) {
-    uint64_t z = seed += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    word = z ^ (z >> 31);
-  }
-}
-
-uint64_t Random::next() { return llmcNextRandom(state_.data()); }
-
 Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
-    : options_(options),
-      random_(options.seed),
-      bans_(vocab_size, options.bans),
-      seen_(static_cast<size_t>(vocab_size)) {
+    : options_(options), bans_(vocab_size, options.bans), seen_(static_cast<size_t>(vocab_size)) {
   candidates_.reserve(seen_.size());
 }
 
@@ -39,20 +25,20 @@ Status Sampler::check(int64_t vocab_size, const SamplerOptions& o) {
   // Written so that NaN fails too.
   if (!(o.temperature >= 0.0f && std::isfinite(o.temperature))) {
     return invalidArgument(
-        fmt::format("--temperature {}: must be 0 (greedy) or more", o.temperature));
+        fmt::format("`temperature` {}: must be 0 (greedy) or more", o.temperature));
   }
   if (o.top_k < 0)
-    return invalidArgument(fmt::format("--top-k {}: must be 0 (off) or more", o.top_k));
+    return invalidArgument(fmt::format("`top_k` {}: must be 0 (off) or more", o.top_k));
   if (!(o.top_p > 0.0f && o.top_p <= 1.0f)) {
     return invalidArgument(
-        fmt::format("--top-p {}: must be above 0, and 1 (off) at most", o.top_p));
+        fmt::format("`top_p` {}: must be above 0, and 1 (off) at most", o.top_p));
   }
   if (!(o.min_p >= 0.0f && o.min_p <= 1.0f)) {
-    return invalidArgument(fmt::format("--min-p {}: must be from 0 (off) to 1", o.min_p));
+    return invalidArgument(fmt::format("`min_p` {}: must be from 0 (off) to 1", o.min_p));
   }
   if (!(o.repetition_penalty > 0.0f && std::isfinite(o.repetition_penalty))) {
     return invalidArgument(
-        fmt::format("--repetition-penalty {}: must be above 0; 1 is off", o.repetition_penalty));
+        fmt::format("`repetition_penalty` {}: must be above 0; 1 is off", o.repetition_penalty));
   }
   if (o.bans.no_repeat_ngram_size < 0)
     return invalidArgument(fmt::format("no_repeat_ngram_size {}: must be 0 (off) or more",
@@ -66,6 +52,7 @@ Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& option
 }
 
 void Sampler::accept(int32_t token) {
+  ++position_;
   if (token >= 0 && static_cast<size_t>(token) < seen_.size())
     seen_[static_cast<size_t>(token)] = 1;
   bans_.accept(token);
@@ -88,7 +75,8 @@ SamplerState Sampler::state() const {
     s.top_p = std::max<uint64_t>(static_cast<uint64_t>(std::ldexp(options_.top_p, 64)), 1);
   s.min_weight = static_cast<uint64_t>(
       std::ceil(static_cast<double>(options_.min_p) * static_cast<double>(LLMC_SAMPLE_ONE)));
-  s.random = random_.state();
+  s.seed = options_.seed;
+  s.position = position_;
   s.seen = seen_;
   return s;
 }
@@ -109,7 +97,7 @@ int32_t Sampler::greedy(std::span<const float> logits) const {
 int32_t Sampler::sample(std::span<const float> logits) {
   bans_.update(std::exchange(first_, false));
   if (options_.temperature == 0.0f) return greedy(logits);
-  const uint64_t drawn = draw();
+  const uint64_t drawn = llmcRandomAt(options_.seed, position_);
 
   // Most probable first, and the lower id of equals: a total order, so that the draw depends on
   // nothing else.

@@ -21,33 +21,22 @@ struct SamplerOptions {
   float top_p =
       1.0f;  // keeps the fewest most probable tokens that together have probability top_p; 1: off
   float min_p = 0.0f;  // drops tokens less probable than min_p times the most probable; 0: off
-  uint64_t seed = 0;   // the same seed, logits and options give the same tokens
+  uint64_t seed = 0;   // with the number of tokens accepted, all that randomness comes from
   BanRules bans;       // tokens whose logits are as good as -infinity
 };
 
-/// xoshiro256** (Blackman and Vigna), seeded through SplitMix64: ours, so that a seed means the
-/// same text everywhere.
-class Random {
- public:
-  explicit Random(uint64_t seed);
-  uint64_t next();
-  const std::array<unsigned long long, 4>& state() const { return state_; }
-
- private:
-  std::array<unsigned long long, 4> state_;
-};
-
 /// One sequence's sampler. Allocates when created, then never, but for the history that some bans
-/// need. Probabilities are integers (abi/sampling.h): the same logits, options and seed give the
-/// same tokens on any processor.
+/// need. Probabilities are integers (abi/sampling.h), and a random number is that of a seed and a
+/// position: the same text, logits and options give the same token on any processor, whatever was
+/// sampled before.
 class Sampler : public TokenChooser {
  public:
   /// Whether create() would: without what a sampler of the vocabulary allocates.
   static Status check(int64_t vocab_size, const SamplerOptions& options);
   static Result<Sampler> create(int64_t vocab_size, const SamplerOptions& options);
 
-  /// Notes a token of the prompt or one that was generated, for the repetition penalty and the
-  /// bans.
+  /// Notes the next token of the text, of the prompt or generated. Their number is the position of
+  /// the token that is chosen next.
   void accept(int32_t token);
 
   /// The next token. `logits`: [vocab_size]. Does not accept() it. NaN is never chosen unless all
@@ -60,10 +49,7 @@ class Sampler : public TokenChooser {
     return !rules.lasting() && (!first_ || rules.begin_suppress_tokens.empty());
   }
   SamplerState state() const override;
-  void sampledElsewhere() override {
-    first_ = false;
-    draw();
-  }
+  void sampledElsewhere() override { first_ = false; }
 
  private:
   struct Candidate {
@@ -72,13 +58,11 @@ class Sampler : public TokenChooser {
     uint64_t weight;  // exp(logit - largest): its probability but for a common factor
   };
   Sampler(int64_t vocab_size, const SamplerOptions& options);
-  /// The random number of a token: one each unless greedy, whatever the logits.
-  uint64_t draw() { return options_.temperature == 0.0f ? 0 : random_.next(); }
   float penalized(std::span<const float> logits, size_t id) const;
   int32_t greedy(std::span<const float> logits) const;
 
   SamplerOptions options_;
-  Random random_;
+  uint64_t position_ = 0;  // tokens accepted
   TokenBans bans_;
   bool first_ = true;  // no token was chosen yet
   std::vector<uint8_t> seen_;

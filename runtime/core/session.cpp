@@ -50,7 +50,7 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
     options.max_seq_len =
         options.kv_tokens > 0 ? std::min(max_seq_len, options.kv_tokens) : max_seq_len;
   if (options.max_seq_len < 1 || options.max_seq_len > max_seq_len) {
-    return invalidArgument(fmt::format("--max-seq-len {}: the plan was compiled for 1 to {} tokens",
+    return invalidArgument(fmt::format("`max_seq_len` {}: the plan was compiled for 1 to {} tokens",
                                        options.max_seq_len, max_seq_len));
   }
   if (options.kv_tokens > 0 && options.kv_tokens < options.max_seq_len) {
@@ -67,7 +67,7 @@ Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions opt
     if (makesText(*e)) max_rows = std::max<int64_t>(max_rows, e->max_rows());
   if (options.prefill_chunk == 0) options.prefill_chunk = max_rows;
   if (max_rows > 0 && (options.prefill_chunk < 1 || options.prefill_chunk > max_rows)) {
-    return invalidArgument(fmt::format("--prefill-chunk {}: the plan was compiled for 1 to {} rows",
+    return invalidArgument(fmt::format("`prefill_chunk` {}: the plan was compiled for 1 to {} rows",
                                        options.prefill_chunk, max_rows));
   }
   return options;
@@ -113,7 +113,7 @@ Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights
   if (Status s = StepInputs::check(plan.schema(), o.inputs); !s.ok())
     return std::move(s).withContext(plan.path());
   const std::string what =
-      fmt::format("{} tokens of context ({:.2f} GiB of KV cache; --max-seq-len lowers it)",
+      fmt::format("{} tokens of context ({:.2f} GiB of KV cache; `max_seq_len` lowers it)",
                   o.max_batch * o.max_seq_len, static_cast<double>(memory.kv_bytes) / 0x1p30);
   LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(memory.total(), what));
   std::unique_ptr<Session> session(new Session(plan, o));
@@ -172,7 +172,7 @@ Status Session::prefill(int32_t seq, std::span<const int32_t> tokens,
   const auto length = static_cast<int64_t>(tokens.size());
   if (length > options_.max_seq_len - kvLen(seq)) {
     return invalidArgument(
-        fmt::format("the prompt has {} tokens{}, the context holds {} (--max-seq-len)", length,
+        fmt::format("the prompt has {} tokens{}, the context holds {} (`max_seq_len`)", length,
                     kvLen(seq) > 0 ? fmt::format(" after {} already there", kvLen(seq)) : "",
                     options_.max_seq_len));
   }

@@ -35,7 +35,7 @@ Status Session::check(std::span<const StepToken> tokens, int64_t max_rows) const
     }
     if (kvLen(t.seq) + ++in_sequence > options_.max_seq_len) {
       return invalidArgument(
-          fmt::format("the context is full: {} tokens (--max-seq-len)", options_.max_seq_len));
+          fmt::format("the context is full: {} tokens (`max_seq_len`)", options_.max_seq_len));
     }
   }
   return {};

@@ -84,7 +84,8 @@ Status CudaSession::uploadSampler(size_t i, const SamplerState& from) {
   ChoiceMail& m = *mail(i);
   std::fill(std::begin(m.ring), std::end(m.ring), UINT64_MAX);
   m.options = {};
-  std::copy(from.random.begin(), from.random.end(), m.options.random);
+  m.options.seed = from.seed;
+  m.options.position = from.position;
   m.options.top_p = from.top_p;
   m.options.min_weight = from.min_weight;
   m.options.repetition_penalty = from.repetition_penalty;

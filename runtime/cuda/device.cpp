@@ -36,7 +36,7 @@ Result<std::unique_ptr<CudaDevice>> CudaDevice::open(const std::string& spec) {
   if (gpu != "cuda" &&
       !(gpu.starts_with("cuda:") && parseNumber(gpu.substr(5), &ordinal) && ordinal >= 0))
     return invalidArgument(
-        fmt::format("--device {}: takes cpu, cuda or cuda:NUMBER", quotedName(spec)));
+        fmt::format("`device` {}: takes cpu, cuda or cuda:NUMBER", quotedName(spec)));
   for (size_t at = comma; at < spec.size();) {
     const size_t end = std::min(spec.find(',', at + 1), spec.size());
     const std::string option = spec.substr(at + 1, end - at - 1);
@@ -46,14 +46,14 @@ Result<std::unique_ptr<CudaDevice>> CudaDevice::open(const std::string& spec) {
     } else if (!option.starts_with("carveout=") || !parseNumber(option.substr(9), &carveout) ||
                carveout < -1 || carveout > 100) {
       return invalidArgument(
-          fmt::format("--device {}: after a GPU come ,serial and ,carveout=PERCENT (-1 to 100)",
+          fmt::format("`device` {}: after a GPU come ,serial and ,carveout=PERCENT (-1 to 100)",
                       quotedName(spec)));
     }
     at = end;
   }
   LLMRT_ASSIGN_OR_RETURN(const Driver* driver, Driver::load());
   const auto check = [&](CuResult result, const char* call) {
-    return driver->check(result, fmt::format("--device {}: {}", spec, call));
+    return driver->check(result, fmt::format("`device` {}: {}", spec, call));
   };
   std::unique_ptr<CudaDevice> device(new CudaDevice(*driver));
   device->launching_ = launching;
@@ -62,11 +62,11 @@ Result<std::unique_ptr<CudaDevice>> CudaDevice::open(const std::string& spec) {
       check(driver->driver_version(&device->driver_version_), "cuDriverGetVersion"));
   LLMRT_RETURN_IF_ERROR(check(driver->device_count(&count), "cuDeviceGetCount"));
   if (count == 0)
-    return unsupported(fmt::format("--device {}: the NVIDIA driver finds no GPU", spec));
+    return unsupported(fmt::format("`device` {}: the NVIDIA driver finds no GPU", spec));
   if (ordinal >= count)
     return invalidArgument(
-        count == 1 ? fmt::format("--device {}: this machine has 1 GPU, cuda:0", spec)
-                   : fmt::format("--device {}: this machine has {} GPUs, cuda:0 to cuda:{}", spec,
+        count == 1 ? fmt::format("`device` {}: this machine has 1 GPU, cuda:0", spec)
+                   : fmt::format("`device` {}: this machine has {} GPUs, cuda:0 to cuda:{}", spec,
                                  count, count - 1));
   LLMRT_RETURN_IF_ERROR(check(driver->device_get(&device->device_, ordinal), "cuDeviceGet"));
   char name[256] = {};

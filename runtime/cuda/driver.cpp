@@ -12,9 +12,9 @@ Result<const Driver*> loadOnce() {
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     return unsupported(
-        "--device cuda: this machine has no NVIDIA driver (libcuda.so.1 is not found): install it, "
+        "`device` cuda: this machine has no NVIDIA driver (libcuda.so.1 is not found): install it, "
         "or "
-        "use --device cpu");
+        "use `device` cpu");
   }
   static Driver driver;
   const char* missing = nullptr;
@@ -64,8 +64,8 @@ Result<const Driver*> loadOnce() {
   find(driver.graph_add_node, "cuGraphAddNode_v2", true);
   if (missing)
     return unsupported(fmt::format(
-        "--device cuda: the NVIDIA driver is too old, it has no {}: update it", missing));
-  LLMRT_RETURN_IF_ERROR(driver.check(driver.init(0), "--device cuda: cuInit"));
+        "`device` cuda: the NVIDIA driver is too old, it has no {}: update it", missing));
+  LLMRT_RETURN_IF_ERROR(driver.check(driver.init(0), "`device` cuda: cuInit"));
   return &driver;
 }
 

@@ -42,7 +42,7 @@ Status CudaSession::initialize(const Weights& weights) {
       DeviceMemory::allocate(driver_, std::max<uint64_t>(weights_layout_.bytes, 1), "weights"));
   LLMRT_ASSIGN_OR_RETURN(
       session_memory_,
-      DeviceMemory::allocate(driver_, places_.end, "the KV cache and activations (--max-seq-len)"));
+      DeviceMemory::allocate(driver_, places_.end, "the KV cache and activations (`max_seq_len`)"));
   LLMRT_ASSIGN_OR_RETURN(step_, PinnedMemory::allocate(driver_, places_.sample, "a step's inputs"));
   uint64_t output_bytes = 0;
   for (const schema::EntryPoint* e : *plan_.schema().entry_points()) {
@@ -146,7 +146,7 @@ Status CudaSession::checkMemory() const {
   if (needed <= free) return {};
   return outOfMemory(
       fmt::format("out of GPU memory: weights need {} and {} to upload them, KV cache and "
-                  "activations (--max-seq-len lowers them) {}; {} has {} of {} free",
+                  "activations (`max_seq_len` lowers them) {}; {} has {} of {} free",
                   sizeText(weights_layout_.bytes), sizeText(upload_bytes), sizeText(places_.end),
                   device_.name(), sizeText(free), sizeText(total)));
 }

@@ -55,7 +55,7 @@ Result<std::unique_ptr<Executor>> CpuExecutor::create(const Plan& plan, const We
   LLMRT_ASSIGN_OR_RETURN(
       executor->memory_,
       AnonymousMemory::allocate(bytes.total(),
-                                fmt::format("{} tokens of context (--max-seq-len lowers it)",
+                                fmt::format("{} tokens of context (`max_seq_len` lowers it)",
                                             options.max_batch * options.max_seq_len)));
   LLMRT_ASSIGN_OR_RETURN(executor->team_, ThreadTeam::create(options.threads));
   executor->bind(weights);

@@ -11,11 +11,12 @@
 #include <sys/auxv.h>
 #endif
 
+#include "runtime/abi/cpu_targets.h"
+
 namespace llmrt {
 
 const std::vector<std::string>& knownCpuTargets() {
-  static const std::vector<std::string> names = {"sapphirerapids", "znver4", "x86-64-v4",
-                                                 "x86-64-v3", "aarch64"};
+  static const std::vector<std::string> names(kCpuTargets.begin(), kCpuTargets.end());
   return names;
 }
 
@@ -106,15 +107,15 @@ X86Levels detect() {
 std::vector<std::string> supportedCpuTargets() {
   const X86Levels levels = detect();
   std::vector<std::string> names;
-  if (levels.sapphirerapids) names.push_back("sapphirerapids");
-  if (levels.znver4) names.push_back("znver4");
-  if (levels.v4) names.push_back("x86-64-v4");
-  if (levels.v3) names.push_back("x86-64-v3");
+  if (levels.sapphirerapids) names.emplace_back(kSapphireRapids);
+  if (levels.znver4) names.emplace_back(kZnver4);
+  if (levels.v4) names.emplace_back(kX86V4);
+  if (levels.v3) names.emplace_back(kX86V3);
   return names;
 }
 
 Status enableCpuTarget(std::string_view target) {
-  if (target != "sapphirerapids") return {};
+  if (target != kSapphireRapids) return {};
   if (syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureTileData) != 0) {
     return unsupported("the operating system does not permit AMX tiles to this process");
   }
@@ -125,7 +126,7 @@ Status enableCpuTarget(std::string_view target) {
 
 std::vector<std::string> supportedCpuTargets() {
   constexpr unsigned long kHwcapAsimd = 1ul << 1;
-  if (getauxval(AT_HWCAP) & kHwcapAsimd) return {"aarch64"};
+  if (getauxval(AT_HWCAP) & kHwcapAsimd) return {std::string(kAarch64)};
   return {};
 }
 

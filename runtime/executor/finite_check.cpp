@@ -44,7 +44,7 @@ bool allFinite(std::span<const float> values) {
 
 Status notFiniteLogits(const std::string& plan_path, const std::string& first_op) {
   return invalidData(fmt::format(
-      "{}: the model's logits are not finite numbers{}: its weights are damaged (--verify-weights "
+      "{}: the model's logits are not finite numbers{}: its weights are damaged (`verify_weights` "
       "compares them with the plan), or values pass the range of its types (--dtype and --kv-dtype "
       "of llmc compile)",
       plan_path,

@@ -50,7 +50,7 @@ Status Plan::chooseTarget(const std::string& wanted) {
   if (!wanted.empty()) {
     const auto& known = knownCpuTargets();
     if (std::find(known.begin(), known.end(), wanted) == known.end()) {
-      return invalidArgument(fmt::format("--cpu-target {}: no such target, known are {}", wanted,
+      return invalidArgument(fmt::format("`cpu_target` {}: no such target, known are {}", wanted,
                                          fmt::join(known, ", ")));
     }
     candidates.clear();
@@ -68,7 +68,7 @@ Status Plan::chooseTarget(const std::string& wanted) {
       "holds code for {}, this machine runs {}{}: compile it with --target for this machine",
       fmt::join(printable, ", "),
       supported.empty() ? "none of the known targets" : fmt::to_string(fmt::join(supported, ", ")),
-      wanted.empty() ? "" : fmt::format(" and --cpu-target asks for {}", wanted)));
+      wanted.empty() ? "" : fmt::format(" and `cpu_target` asks for {}", wanted)));
 }
 
 Status Plan::checkCode() const {

@@ -1,7 +1,6 @@
 // Who chooses the tokens that follow a step's rows: a sampler, as an executor sees it.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 
@@ -13,7 +12,7 @@ struct SamplerState {
   uint32_t top_k = 0;       // 0: off
   uint64_t top_p = 0;       // in units of 2^-64; 0: off
   uint64_t min_weight = 0;  // of LLMC_SAMPLE_ONE
-  std::array<unsigned long long, 4> random{};
+  uint64_t seed = 0, position = 0;  // of llmcRandomAt(): of the token that is chosen next
   std::span<const uint8_t> seen;  // [vocab_size], the sampler's own
 };
 

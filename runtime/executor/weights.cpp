@@ -44,9 +44,9 @@ Result<std::unique_ptr<Weights>> Weights::mapFile(const Plan& plan, const std::s
     if (file.status().code() != StatusCode::kNotFound) return std::move(file).status();
     return notFound(fmt::format("{}: no such file: {}", path,
                                 plan.schema().has_weights()
-                                    ? "give the weights with --weights, or put them beside the plan"
-                                    : "the plan holds code only: give its weights with --weights, "
-                                      "make them with llmc pack, or use --synthetic-weights"));
+                                    ? "give the weights with `weights`, or put them beside the plan"
+                                    : "the plan holds code only: give its weights with `weights`, "
+                                      "make them with llmc pack, or use `synthetic_weights`"));
   }
   weights->file_ = *std::move(file);
 

@@ -152,7 +152,7 @@ typedef struct llmrt_sampler_options {
   int32_t top_k;            /* 0: off */
   float top_p;              /* 1: off */
   float min_p;              /* 0: off */
-  uint64_t seed;
+  uint64_t seed; /* of random numbers, which depend on nothing else but a token's position */
 } llmrt_sampler_options;
 /* plan NULL: greedy; else what the model's generation config asks for. What that suppresses, bad
  * words and n-grams not to be repeated have no field here and always count. */
@@ -161,7 +161,8 @@ void llmrt_sampler_options_init(llmrt_sampler_options* options, const llmrt_plan
 llmrt_status llmrt_sampler_create(const llmrt_plan* plan, const llmrt_sampler_options* options,
                                   llmrt_sampler** out);
 void llmrt_sampler_destroy(llmrt_sampler* sampler);
-/* Tells the repetition penalty of a token of the prompt, or of one that was sampled. */
+/* Tells of the next token of the text, of the prompt or sampled: for the repetition penalty, and because the
+ * random number of a token is that of the seed and of how many tokens came before it. */
 void llmrt_sampler_accept(llmrt_sampler* sampler, int32_t token);
 /* The next token. logits: [vocab_size]. */
 int32_t llmrt_sampler_sample(llmrt_sampler* sampler, const float* logits);

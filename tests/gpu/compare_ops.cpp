@@ -29,7 +29,7 @@
 #include "runtime/executor/thread_team.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/schema/plan_generated.h"
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 
 namespace llmrt {
 namespace {

@@ -13,6 +13,7 @@
 #include "runtime/jinja/template.h"
 #include "tests/jinja/golden_options.h"
 #include "tests/jinja/mutator.h"
+#include "tests/sampling.h"
 
 namespace llmrt::jinja {
 namespace {
@@ -233,7 +234,10 @@ TEST(Bounds, AllWorkIsPaidFor) {
       "1.7e308|int",
       "strftime_now('%%' * 1000)",
   };
-  for (const std::string& expression : expressions) {
+  // Every third in the short form: each works until its limit.
+  const size_t step = llmc_tests::fullTests() ? 1 : 3;
+  for (size_t i = 0; i < std::size(expressions); i += step) {
+    const std::string& expression = expressions[i];
     SCOPED_TRACE(expression);
     const double start = cpuSeconds();
     const auto text = render(

@@ -192,7 +192,7 @@ int main(int argc, char** argv) {
   generate.sampler = &sampling;
   CHECK(llmrt_generate(session, 0, prompt, prompt_count, &generate, NULL, 0, &count, &reason) ==
         LLMRT_INVALID_ARGUMENT);
-  CHECK(strstr(llmrt_last_error(), "top-p") != NULL);
+  CHECK(strstr(llmrt_last_error(), "top_p") != NULL);
 
   /* A mixed step, and what is refused. */
   llmrt_reset(session, 0);

@@ -1,5 +1,7 @@
 // The command lines of llmrun and llmbench: familiar spellings, suggestions, lists, what is no
 // plan.
+#include "tools/cli/command_line.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -90,6 +92,14 @@ TEST_F(CommandLine, UnknownFlagsAreSuggested) {
   EXPECT_THAT(usage({"--prompt", "--aaaa", "--top-k", "x", "--bbbb"}), HasSubstr("--top-k"));
   // Behind --help all is forgiven.
   EXPECT_EQ(run(LLMRUN, {"--help", "--aaaa"}).status, 0);
+}
+
+TEST(WithFlags, FieldsOfMessagesBecomeFlagsAndNothingElseDoes) {
+  EXPECT_EQ(withFlags("`top_k` -1: must be 0"), "--top-k -1: must be 0");
+  EXPECT_EQ(withFlags("a (`max_seq_len`) and `device`"), "a (--max-seq-len) and --device");
+  EXPECT_EQ(withFlags("``, `a b`, `Q`, `x"), "``, `a b`, `Q`, `x");
+  EXPECT_EQ(withFlags("a ` b `seed`"), "a ` b --seed");
+  EXPECT_EQ(withFlags(""), "");
 }
 
 TEST_F(CommandLine, ABadNumberIsNamedWithItsFlag) {

@@ -115,7 +115,7 @@ TEST_F(ConversationTest, AFullContextLeavesTheConversationAsItWas) {
   const auto answer =
       chat.answer("this is far too long for what is left of it", {.max_tokens = 10});
   EXPECT_EQ(answer.status().code(), StatusCode::kInvalidArgument);
-  EXPECT_THAT(answer.status().message(), HasSubstr("the context holds 40 (--max-seq-len)"));
+  EXPECT_THAT(answer.status().message(), HasSubstr("the context holds 40 (`max_seq_len`)"));
   EXPECT_EQ(chat.messages().size(), 2u);
   chat.reset();
   const Conversation::Answer next = ask(chat, "hm", {.max_tokens = 1000});

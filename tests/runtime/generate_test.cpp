@@ -333,7 +333,7 @@ TEST(Perplexity, NeedsAContextOfTwoTokens) {
   run.session = run.model.session({.threads = 1, .max_seq_len = 1});
   const Status s = measurePerplexity(*run.session, std::vector<int32_t>{1, 2, 3}).status();
   EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
-  EXPECT_THAT(s.message(), ::testing::HasSubstr("--max-seq-len"));
+  EXPECT_THAT(s.message(), ::testing::HasSubstr("`max_seq_len`"));
 }
 
 }  // namespace

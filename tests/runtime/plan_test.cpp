@@ -66,7 +66,7 @@ TEST(Plan, RefusesOtherVersionsAndMachines) {
   EXPECT_EQ(machine.code(), StatusCode::kUnsupported);
   EXPECT_THAT(machine.message(), HasSubstr("holds code for 'cuda:sm_90a', this machine runs"));
   EXPECT_THAT(openChanged([](PlanT&) {}, {.cpu_target = "z80"}).message(),
-              HasSubstr("--cpu-target z80"));
+              HasSubstr("`cpu_target` z80"));
 }
 
 TEST(Plan, TwoThatAreOpenHaveEachItsOwnCode) {
@@ -537,11 +537,11 @@ TEST(Weights, AreMappedFromTheFileBesideThePlan) {
   EXPECT_EQ(defaultWeightsPath("a/plan.fb"), "a/plan.weights");
   EXPECT_EQ(defaultWeightsPath("a/plan"), "a/plan.weights");
   const std::string missing = Weights::map(*model.plan).status().message();
-  EXPECT_THAT(missing, AllOf(HasSubstr("plan.weights: no such file"), HasSubstr("--weights"),
-                             HasSubstr("llmc pack"), HasSubstr("--synthetic-weights")));
+  EXPECT_THAT(missing, AllOf(HasSubstr("plan.weights: no such file"), HasSubstr("`weights`"),
+                             HasSubstr("llmc pack"), HasSubstr("`synthetic_weights`")));
   const Model with_weights([](PlanT& p) { p.has_weights = true; });
   EXPECT_THAT(Weights::map(*with_weights.plan).status().message(),
-              EndsWith("plan.weights: no such file: give the weights with --weights, or put them "
+              EndsWith("plan.weights: no such file: give the weights with `weights`, or put them "
                        "beside the plan"));
 
   example::writeFile(model.dir / "plan.weights", weightsFile(model));

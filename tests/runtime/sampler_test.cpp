@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -28,7 +29,11 @@ Sampler sampler(SamplerOptions options, int64_t vocab = 4) {
 std::map<int32_t, int> draw(SamplerOptions options, const std::vector<float>& logits, int count) {
   Sampler s = sampler(options, static_cast<int64_t>(logits.size()));
   std::map<int32_t, int> drawn;
-  for (int i = 0; i < count; ++i) ++drawn[s.sample(logits)];
+  for (int i = 0; i < count; ++i) {
+    const int32_t token = s.sample(logits);
+    ++drawn[token];
+    s.accept(token);
+  }
   return drawn;
 }
 
@@ -114,7 +119,10 @@ TEST(Sampler, SameSeedSameTokens) {
   const auto tokens = [&](uint64_t seed) {
     Sampler s = sampler({.temperature = 1, .seed = seed});
     std::vector<int32_t> out;
-    for (int i = 0; i < 50; ++i) out.push_back(s.sample(logits));
+    for (int i = 0; i < 50; ++i) {
+      out.push_back(s.sample(logits));
+      s.accept(out.back());
+    }
     return out;
   };
   EXPECT_EQ(tokens(7), tokens(7));
@@ -198,12 +206,44 @@ TEST(Sampler, ChoosesAsTransformersDoes) {
   }
 }
 
-TEST(Random, IsXoshiro256StarStar) {
-  // SplitMix64 of seed 0 gives the state e220a8397b1dcdaf 6e789e6aa1b965f4 ...; the first output is
-  // rotl(s1 * 5, 7) * 9.
-  Random random(0);
-  const uint64_t s1 = 0x6e789e6aa1b965f4u * 5;
-  EXPECT_EQ(random.next(), (s1 << 7 | s1 >> 57) * 9);
+// The first numbers of java.util.SplittableRandom, which is SplitMix64, for the seed 0.
+TEST(Random, IsSplitMix64) {
+  EXPECT_EQ(llmcSplitMix(0, 0), 0xe220a8397b1dcdafu);
+  EXPECT_EQ(llmcSplitMix(0, 1), 0x6e789e6aa1b965f4u);
+  EXPECT_EQ(llmcRandomAt(0, 1), llmcSplitMix(0xe220a8397b1dcdafu, 1));
+}
+
+// A thousand seeds at a thousand positions: every bit is set half of the time, and no number comes
+// twice.
+TEST(Random, IsEvenOverSeedsAndPositions) {
+  std::array<int, 64> set{};
+  std::set<uint64_t> numbers;
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
+    for (uint64_t position = 0; position < 1000; ++position) {
+      const uint64_t number = llmcRandomAt(seed, position);
+      for (size_t bit = 0; bit < set.size(); ++bit) set[bit] += static_cast<int>(number >> bit & 1);
+      if (seed < 100) numbers.insert(number);
+    }
+  }
+  // Of a million throws of a coin, six standard deviations are 3000.
+  for (const int count : set) EXPECT_NEAR(count, 500000, 3000);
+  EXPECT_EQ(numbers.size(), 100u * 1000);
+}
+
+// What was sampled, and how often, makes no difference: a text that is computed again goes on the
+// same way.
+TEST(Sampler, DrawsTheSameAtAPositionWhateverCameBefore) {
+  const std::vector<float> logits(1000, 1.0f);
+  const SamplerOptions options{.temperature = 1, .seed = 5};
+  Sampler one = sampler(options, 1000), again = sampler(options, 1000);
+  for (int i = 0; i < 20; ++i) {
+    const int32_t token = one.sample(logits);
+    EXPECT_EQ(one.sample(logits), token);
+    one.accept(token);
+    again.accept(999 - token);
+    if (i % 3 == 0) (void)again.sample(logits);
+  }
+  EXPECT_EQ(one.sample(logits), again.sample(logits));
 }
 
 // In units of 2^-40, over the whole range, against the C library's exponential.
@@ -240,15 +280,15 @@ TEST(Sampler, AllocatesOnlyWhenCreated) {
   EXPECT_EQ(example::stopCountingAllocations(), 0);
 }
 
-TEST(Sampler, NamesTheFlagThatIsOutOfRange) {
+TEST(Sampler, NamesTheFieldThatIsOutOfRange) {
   const auto message = [](SamplerOptions o) { return Sampler::create(4, o).status().message(); };
-  EXPECT_THAT(message({.temperature = -1}), HasSubstr("--temperature -1"));
-  EXPECT_THAT(message({.temperature = std::nanf("")}), HasSubstr("--temperature nan"));
-  EXPECT_THAT(message({.top_k = -1}), HasSubstr("--top-k -1"));
-  EXPECT_THAT(message({.top_p = 0}), HasSubstr("--top-p 0"));
-  EXPECT_THAT(message({.top_p = 1.5f}), HasSubstr("--top-p 1.5"));
-  EXPECT_THAT(message({.min_p = -0.5f}), HasSubstr("--min-p -0.5"));
-  EXPECT_THAT(message({.repetition_penalty = 0}), HasSubstr("--repetition-penalty 0"));
+  EXPECT_THAT(message({.temperature = -1}), HasSubstr("`temperature` -1"));
+  EXPECT_THAT(message({.temperature = std::nanf("")}), HasSubstr("`temperature` nan"));
+  EXPECT_THAT(message({.top_k = -1}), HasSubstr("`top_k` -1"));
+  EXPECT_THAT(message({.top_p = 0}), HasSubstr("`top_p` 0"));
+  EXPECT_THAT(message({.top_p = 1.5f}), HasSubstr("`top_p` 1.5"));
+  EXPECT_THAT(message({.min_p = -0.5f}), HasSubstr("`min_p` -0.5"));
+  EXPECT_THAT(message({.repetition_penalty = 0}), HasSubstr("`repetition_penalty` 0"));
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ TEST(Session, LogitsThatAreNotFiniteNameTheFirstOpThatMadeThem) {
         const Status s = session->prefill(0, tokens);
         EXPECT_EQ(s.code(), StatusCode::kInvalidData);
         EXPECT_THAT(s.message(), testing::AllOf(HasSubstr("plan.fb: the model's logits are not"),
-                                                HasSubstr(d.op), HasSubstr("--verify-weights")));
+                                                HasSubstr(d.op), HasSubstr("`verify_weights`")));
         EXPECT_EQ(session->numLogitsRows(), 0);
         EXPECT_EQ(session->kvLen(0), example::kPrefillRows);  // the chunk before stays
       }
@@ -204,10 +204,10 @@ TEST(Session, RefusesOptionsThePlanWasNotCompiledFor) {
     Result<std::unique_ptr<Session>> r = Session::create(*model.plan, *model.weights, o);
     return r.ok() ? "ok" : r.status().message();
   };
-  EXPECT_THAT(message({.max_seq_len = 201}), HasSubstr("--max-seq-len 201"));
-  EXPECT_THAT(message({.max_seq_len = -1}), HasSubstr("--max-seq-len -1"));
+  EXPECT_THAT(message({.max_seq_len = 201}), HasSubstr("`max_seq_len` 201"));
+  EXPECT_THAT(message({.max_seq_len = -1}), HasSubstr("`max_seq_len` -1"));
   EXPECT_THAT(message({.max_batch = 4}), HasSubstr("max_batch 4"));
-  EXPECT_THAT(message({.prefill_chunk = 25}), HasSubstr("--prefill-chunk 25"));
+  EXPECT_THAT(message({.prefill_chunk = 25}), HasSubstr("`prefill_chunk` 25"));
   EXPECT_THAT(message({.threads = -1}), HasSubstr("threads must be"));
   EXPECT_THAT(message({.threads = 1025}), HasSubstr("threads must be 1 to 1024, got 1025"));
   EXPECT_FALSE(Session::memory(*model.plan, {.threads = -1}).ok());
@@ -307,15 +307,14 @@ class SevenDevice : public Device {
 };
 
 // Steps run ahead of the tokens that are taken: they do not count.
-TEST(Session, StepsInFlightLeaveTheSamplerBehindTheLastTokenTaken) {
+TEST(Session, StepsInFlightAreNoneOfTheSequencesTokens) {
   const Model model;
   SevenDevice device;
   for (Device* where : {static_cast<Device*>(&device), static_cast<Device*>(nullptr)}) {
     SCOPED_TRACE(where ? "device" : "CPU");
     const auto session = model.session({.threads = 1, .device = where});
-    auto sampler = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
     auto queued = Sampler::create(example::kVocab, {.temperature = 1, .seed = 3});
-    ASSERT_TRUE(sampler.ok() && queued.ok());
+    ASSERT_TRUE(queued.ok());
     const StepToken first{0, 5, true};
     TokenChooser* const chooser = &*queued;
     ASSERT_TRUE(session->queue({&first, 1}, {&chooser, 1}).ok());
@@ -332,9 +331,6 @@ TEST(Session, StepsInFlightLeaveTheSamplerBehindTheLastTokenTaken) {
     EXPECT_FALSE(session->canQueueNext());
     EXPECT_FALSE(session->queueNext().ok());
     EXPECT_FALSE(session->take().ok());
-    const std::vector<float> flat(example::kVocab);
-    for (int i = 0; i < 4; ++i) sampler->sample(flat);
-    EXPECT_EQ(queued->state().random, sampler->state().random);
   }
 }
 

@@ -238,6 +238,25 @@ std::string_view nearestName(std::string_view typed, const std::vector<std::stri
   return nearest;
 }
 
+std::string withFlags(std::string_view message) {
+  std::string out;
+  while (true) {
+    const size_t begin = message.find('`');
+    const size_t end = message.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", begin + 1);
+    out += message.substr(0, begin);
+    if (begin == std::string_view::npos) return out;
+    if (end == std::string_view::npos || end == begin + 1 || message[end] != '`') {
+      out += '`';
+      message.remove_prefix(begin + 1);
+      continue;
+    }
+    std::string flag(message.substr(begin + 1, end - begin - 1));
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    out += "--" + flag;
+    message.remove_prefix(end + 1);
+  }
+}
+
 std::string shellQuoted(const std::string& word) {
   constexpr std::string_view kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%";

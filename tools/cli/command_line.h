@@ -26,6 +26,10 @@ Result<bool> parseCommandLine(CLI::App& app, int argc, char** argv);
 /// What of `known` was meant by `typed`; empty: nothing is near enough to say.
 std::string_view nearestName(std::string_view typed, const std::vector<std::string>& known);
 
+/// A library's message in the words of a command line: `max_seq_len`, a field, becomes
+/// --max-seq-len.
+std::string withFlags(std::string_view message);
+
 /// `word` as one word of the shell, for commands that messages and plans quote.
 std::string shellQuoted(const std::string& word);
 

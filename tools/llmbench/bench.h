@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/io/status.h"
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 
 namespace llmrt {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 
 namespace llmrt {
 

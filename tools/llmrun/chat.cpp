@@ -12,6 +12,7 @@
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/text/utf8.h"
+#include "tools/cli/command_line.h"
 #include "tools/llmrun/answer_view.h"
 #include "tools/llmrun/chat_commands.h"
 #include "tools/llmrun/chat_settings.h"
@@ -24,15 +25,15 @@
 namespace llmrt {
 namespace {
 
-Result<jinja::Template> chatTemplate(const LoadedModel& model, const RunOptions& o) {
+Result<jinja::Template> chatTemplate(const LoadedModel& model, const std::string& file_path) {
   const std::string& path = model.plan->path();
   if (!model.tokenizer) {
     return unsupported(fmt::format(
         "{}: has no tokenizer, which --chat needs: compile from a model that has one", path));
   }
-  if (!o.chat_template.empty()) {
-    LLMRT_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(o.chat_template));
-    return jinja::Template::parse(file.text(), o.chat_template);
+  if (!file_path.empty()) {
+    LLMRT_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(file_path));
+    return jinja::Template::parse(file.text(), file_path);
   }
   const auto* text = model.plan->schema().chat_template();
   if (!text || text->size() == 0) {
@@ -46,11 +47,12 @@ Result<jinja::Template> chatTemplate(const LoadedModel& model, const RunOptions&
 
 class Chat {
  public:
-  Chat(const LoadedModel& model, const RunOptions& o, const jinja::Template& chat_template)
+  Chat(const LoadedModel& model, const GenerationOptions& generation, bool json,
+       const std::string& system, const jinja::Template& chat_template)
       : model_(model),
-        o_(o),
-        conversation_(*model.session, *model.tokenizer, chat_template, o.system),
-        settings_(startOptions(model, o, chat_template), model.plan->vocabSize()) {}
+        json_(json),
+        conversation_(*model.session, *model.tokenizer, chat_template, system),
+        settings_(startOptions(model, generation, chat_template), model.plan->vocabSize()) {}
 
   Result<int> runTerminal() {
     terminal_ = true;
@@ -66,7 +68,8 @@ class Chat {
         continue;
       }
       const Status status = handle(input.text);
-      if (!status.ok()) fmt::print(stderr, "llmrun: error: {}\n", printableLine(status.message()));
+      if (!status.ok())
+        fmt::print(stderr, "llmrun: error: {}\n", withFlags(printableLine(status.message())));
       if (ended_) return 0;
     }
   }
@@ -85,7 +88,7 @@ class Chat {
   }
 
   Result<int> runOne(std::string message, const std::string& from) {
-    terminal_ = isatty(STDOUT_FILENO) && !o_.json;
+    terminal_ = isatty(STDOUT_FILENO) && !json_;
     catchInterrupts(SecondInterrupt::kEndsProcess);
     while (message.ends_with('\n') || message.ends_with('\r')) message.pop_back();
     if (message.find_first_not_of(" \t\n") == std::string::npos)
@@ -95,10 +98,11 @@ class Chat {
   }
 
  private:
-  static GenerateOptions startOptions(const LoadedModel& model, const RunOptions& o,
+  static GenerateOptions startOptions(const LoadedModel& model, const GenerationOptions& o,
                                       const jinja::Template& chat_template) {
     // Whatever the context holds: an answer ends by itself.
-    GenerateOptions options = generateOptions(model, o, model.session->options().max_seq_len);
+    GenerateOptions options = generateOptions(model, o, chatSamplerOptions(*model.plan),
+                                              model.session->options().max_seq_len);
     if (!o.ignore_eos) options.eos_ids = chatEosIds(*model.plan, *model.tokenizer, &chat_template);
     return options;
   }
@@ -254,7 +258,7 @@ class Chat {
                                             /*skip_special=*/false),
                    settings_.think);
       options.on_text = [&view](std::string_view text) { view->push(text); };
-    } else if (!o_.json) {
+    } else if (!json_) {
       options.on_text = [&last](std::string_view text) {
         std::fwrite(text.data(), 1, text.size(), stdout);
         std::fflush(stdout);
@@ -271,8 +275,9 @@ class Chat {
     }
     const Conversation::Answer& answer = *answered;
     ++settings_.options.sampler.seed;  // or each answer would be drawn with the same numbers
-    if (o_.json) {
-      nlohmann::json json = resultJson(answer.prompt_ids, answer.result, o_.top_logits > 0);
+    if (json_) {
+      nlohmann::json json =
+          resultJson(answer.prompt_ids, answer.result, settings_.options.top_logits > 0);
       json["cached_tokens"] = answer.cached_tokens;
       json["prefilled_tokens"] = answer.result.prompt_tokens;
       printJson(json);
@@ -315,7 +320,7 @@ class Chat {
   }
 
   const LoadedModel& model_;
-  const RunOptions& o_;
+  const bool json_;
   Conversation conversation_;
   ChatSettings settings_;
   std::unique_ptr<LineEditor> editor_;  // of a conversation on a terminal
@@ -326,20 +331,21 @@ class Chat {
 
 }  // namespace
 
-Result<int> runChat(const LoadedModel& model, const RunOptions& o) {
-  LLMRT_ASSIGN_OR_RETURN(const jinja::Template chat_template, chatTemplate(model, o));
+Result<int> runChat(const LoadedModel& model, const ChatOptions& o, const PromptOptions& prompt,
+                    const GenerationOptions& generation, bool json) {
+  LLMRT_ASSIGN_OR_RETURN(const jinja::Template chat_template, chatTemplate(model, o.template_file));
   const size_t invalid = findInvalidUtf8(o.system);
   if (invalid != o.system.size())
     return invalidArgument(fmt::format("--system: is not UTF-8 at byte {}", invalid));
-  Chat chat(model, o, chat_template);
-  if (o.prompt) return chat.runOne(*o.prompt, "--prompt");
-  if (o.prompt_file) {
-    LLMRT_ASSIGN_OR_RETURN(std::string text, readInput(*o.prompt_file));
-    return chat.runOne(std::move(text), *o.prompt_file);
+  Chat chat(model, generation, json, o.system, chat_template);
+  if (prompt.text) return chat.runOne(*prompt.text, "--prompt");
+  if (prompt.file) {
+    LLMRT_ASSIGN_OR_RETURN(std::string text, readInput(*prompt.file));
+    return chat.runOne(std::move(text), *prompt.file);
   }
   const bool terminal = isatty(STDIN_FILENO);
-  if (terminal && isatty(STDOUT_FILENO) && !o.json && !o.chat_lines) return chat.runTerminal();
-  if (terminal || o.json || o.chat_lines) return chat.runLines();
+  if (terminal && isatty(STDOUT_FILENO) && !json && !o.lines) return chat.runTerminal();
+  if (terminal || json || o.lines) return chat.runLines();
   LLMRT_ASSIGN_OR_RETURN(std::string text, readInput(""));
   return chat.runOne(std::move(text), "stdin");
 }

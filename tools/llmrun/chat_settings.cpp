@@ -96,11 +96,10 @@ Status ChatSettings::set(std::string_view words) {
     return invalidArgument(fmt::format("/set {} {}: is no value of it ({})", name,
                                        quotedName(value), setting->meaning));
   }
-  // The sampler knows its bounds; it speaks of flags.
+  // The sampler knows its bounds, and names its field first.
   if (const Result<Sampler> s = Sampler::create(vocab_size_, changed.options.sampler); !s.ok()) {
     std::string_view message = s.status().message();
-    if (const size_t colon = message.find(": ");
-        message.starts_with("--") && colon < message.size())
+    if (const size_t colon = message.find(": "); message.starts_with("`") && colon < message.size())
       message.remove_prefix(colon + 2);
     return invalidArgument(fmt::format("/set {} {}: {}", name, quotedName(value), message));
   }

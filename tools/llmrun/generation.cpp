@@ -14,8 +14,7 @@ namespace {
 
 double perSecond(double amount, double seconds) { return seconds > 0 ? amount / seconds : 0; }
 
-SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
-  SamplerOptions s = o.chat ? chatSamplerOptions(plan) : defaultSamplerOptions(plan);
+SamplerOptions samplerOptions(SamplerOptions s, const GenerationOptions& o) {
   if (o.temperature) s.temperature = *o.temperature;
   if (o.top_k) s.top_k = *o.top_k;
   if (o.top_p) s.top_p = *o.top_p;
@@ -27,12 +26,13 @@ SamplerOptions samplerOptions(const Plan& plan, const RunOptions& o) {
 
 }  // namespace
 
-GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, int64_t max_tokens) {
+GenerateOptions generateOptions(const LoadedModel& model, const GenerationOptions& o,
+                                SamplerOptions sampler, int64_t max_tokens) {
   GenerateOptions options;
   const schema::Generation* recommended = model.plan->schema().generation();
   if (recommended && recommended->max_new_tokens() > 0) max_tokens = recommended->max_new_tokens();
   options.max_tokens = o.max_tokens.value_or(max_tokens);
-  options.sampler = samplerOptions(*model.plan, o);
+  options.sampler = samplerOptions(std::move(sampler), o);
   options.stops = o.stops;
   if (!o.ignore_eos) {
     options.eos_ids = defaultEosIds(*model.plan, model.tokenizerOrNull());

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "runtime/core/generate.h"
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 #include "tools/llmrun/options.h"
 
 namespace llmrt {
 
-/// Of the plan's generation config and the flags; `max_tokens` where neither says so. Ends at
-/// Ctrl-C.
-GenerateOptions generateOptions(const LoadedModel& model, const RunOptions& o, int64_t max_tokens);
+/// Of the flags and, where they say nothing, `sampler`; the plan's stops and at most `max_tokens`
+/// tokens where the flags do not say otherwise. Ends at Ctrl-C.
+GenerateOptions generateOptions(const LoadedModel& model, const GenerationOptions& o,
+                                SamplerOptions sampler, int64_t max_tokens);
 
 struct Speeds {
   double prefill_tok_s, decode_tok_s, decode_gb_s, bytes_per_token;

@@ -6,27 +6,41 @@
 #include <string>
 #include <vector>
 
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 
 namespace llmrt {
 
-struct RunOptions {
-  ModelOptions model;
-  std::optional<std::string> prompt, prompt_file, perplexity;
-  std::optional<std::vector<int32_t>> prompt_ids;
-  bool chat = false;
-  bool chat_lines = false;    // each line of stdin is a message
-  std::string system;         // of a chat; empty: none
-  std::string chat_template;  // a file, instead of the plan's; empty: none
+/// What is to be continued or answered: at most one of these; stdin where there is none.
+struct PromptOptions {
+  std::optional<std::string> text, file;
+  std::optional<std::vector<int32_t>> ids;
+};
+
+struct ChatOptions {
+  bool lines = false;         // each line of stdin is a message
+  std::string system;         // empty: none
+  std::string template_file;  // instead of the plan's; empty: none
+};
+
+/// How an output is made, and where it ends. Absent: what the plan's generation config says.
+struct GenerationOptions {
   std::optional<int64_t> max_tokens;
-  // Absent: what the plan's generation config says.
   std::optional<float> temperature, top_p, min_p, repetition_penalty;
   std::optional<int32_t> top_k;
   uint64_t seed = 0;
   std::vector<std::string> stops;
   bool ignore_eos = false;
-  bool json = false;
   int32_t top_logits = 0;
+};
+
+struct RunOptions {
+  ModelOptions model;
+  PromptOptions prompt;
+  std::optional<std::string> perplexity;  // a file to measure, in place of a prompt
+  bool is_chat = false;
+  ChatOptions chat;
+  GenerationOptions generation;
+  bool json = false;
   bool profile = false;
 
   void addTo(CLI::App& app);

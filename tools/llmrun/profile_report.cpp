@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,27 +16,44 @@ namespace llmrt {
 
 namespace {
 
+/// The ops of one entry point.
+struct EntryProfile {
+  std::span<const OpProfile> ops;
+  double seconds = 0;  // of all of them
+  double steps = 0;
+
+  double perStep(double op_seconds) const { return op_seconds * 1e6 / steps; }  // us
+  double share(double op_seconds) const { return 100 * op_seconds / seconds; }  // %
+};
+
+std::vector<EntryProfile> entryProfiles(std::span<const OpProfile> ops) {
+  std::vector<EntryProfile> entries;
+  for (size_t begin = 0, end = 0; begin < ops.size(); begin = end) {
+    EntryProfile entry;
+    for (; end < ops.size() && ops[end].entry_point == ops[begin].entry_point; ++end)
+      entry.seconds += ops[end].seconds;
+    entry.ops = ops.subspan(begin, end - begin);
+    entry.steps = static_cast<double>(ops[begin].steps);
+    entries.push_back(entry);
+  }
+  return entries;
+}
+
 /// Of a device: what its kernels took, one after the other; what their bytes and FLOPs came to.
 void printDeviceProfile(const Session& session, std::FILE* out) {
   const std::vector<OpProfile> ops = session.profile()->ops();
-  for (size_t begin = 0; begin < ops.size();) {
-    size_t end = begin;
-    double total = 0;
-    for (; end < ops.size() && ops[end].entry_point == ops[begin].entry_point; ++end)
-      total += ops[end].seconds;
-    const auto steps = static_cast<double>(ops[begin].steps);
+  for (const EntryProfile& entry : entryProfiles(ops)) {
     fmt::print(out, "{}: {} steps, {:.3f} us each\n  {:<40}{:>12}{:>8}{:>10}{:>12}\n",
-               ops[begin].entry_point, ops[begin].steps, total * 1e6 / steps, "op, its kernels",
-               "us/step", "share", "GB/s", "GFLOP/s");
-    for (; begin < end; ++begin) {
-      const OpProfile& op = ops[begin];
+               entry.ops[0].entry_point, entry.ops[0].steps, entry.perStep(entry.seconds),
+               "op, its kernels", "us/step", "share", "GB/s", "GFLOP/s");
+    for (const OpProfile& op : entry.ops) {
       if (op.kernels.empty()) continue;
       fmt::print(out, "  {:<40}{:>12.3f}{:>7.1f}%{:>10.1f}{:>12.1f}\n", op.op,
-                 op.seconds * 1e6 / steps, 100 * op.seconds / total,
+                 entry.perStep(op.seconds), entry.share(op.seconds),
                  op.cost.bytes() / op.seconds / 1e9, op.cost.flops / op.seconds / 1e9);
       for (const KernelProfile& kernel : op.kernels)
         fmt::print(out, "    {:<38}{:>12.3f}{:>7.1f}%\n", kernel.symbol,
-                   kernel.seconds * 1e6 / steps, 100 * kernel.seconds / total);
+                   entry.perStep(kernel.seconds), entry.share(kernel.seconds));
     }
   }
 }
@@ -95,22 +113,16 @@ Status printProfile(Session& session, std::FILE* out) {
              bandwidth / 1e9, peak / 1e9);
 
   const std::vector<OpProfile> ops = session.profile()->ops();
-  for (size_t begin = 0; begin < ops.size();) {
-    size_t end = begin;
-    double total = 0;
-    for (; end < ops.size() && ops[end].entry_point == ops[begin].entry_point; ++end)
-      total += ops[end].seconds;
-    const auto steps = static_cast<double>(ops[begin].steps);
+  for (const EntryProfile& entry : entryProfiles(ops)) {
     fmt::print(out, "{}: {} steps, {:.1f} us each\n  {:<20}{:>12}{:>8}{:>10}{:>12}{:>12}{:>10}\n",
-               ops[begin].entry_point, ops[begin].steps, total * 1e6 / steps, "op", "us/step",
-               "share", "GB/s", "GFLOP/s", "limit us", "of limit");
-    for (; begin < end; ++begin) {
-      const OpProfile& op = ops[begin];
+               entry.ops[0].entry_point, entry.ops[0].steps, entry.perStep(entry.seconds), "op",
+               "us/step", "share", "GB/s", "GFLOP/s", "limit us", "of limit");
+    for (const OpProfile& op : entry.ops) {
       const double limit = std::max(op.cost.bytes() / bandwidth, op.cost.flops / peak);
       fmt::print(out, "  {:<20}{:>12.1f}{:>7.1f}%{:>10.1f}{:>12.1f}{:>12.1f}{:>9.1f}%\n", op.op,
-                 op.seconds * 1e6 / steps, 100 * op.seconds / total,
+                 entry.perStep(op.seconds), entry.share(op.seconds),
                  op.cost.bytes() / op.seconds / 1e9, op.cost.flops / op.seconds / 1e9,
-                 limit * 1e6 / steps, 100 * limit / op.seconds);
+                 entry.perStep(limit), 100 * limit / op.seconds);
     }
   }
   return {};

@@ -36,14 +36,14 @@ Result<std::vector<int32_t>> encode(const LoadedModel& model, const std::string&
   return ids;
 }
 
-Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const RunOptions& o) {
+Result<std::vector<int32_t>> promptIds(const LoadedModel& model, const PromptOptions& o) {
   std::vector<int32_t> ids;
-  if (o.prompt_ids) {
-    ids = *o.prompt_ids;
-  } else if (o.prompt) {
-    LLMRT_ASSIGN_OR_RETURN(ids, encode(model, *o.prompt, "--prompt"));
+  if (o.ids) {
+    ids = *o.ids;
+  } else if (o.text) {
+    LLMRT_ASSIGN_OR_RETURN(ids, encode(model, *o.text, "--prompt"));
   } else {
-    const std::string path = o.prompt_file.value_or("");
+    const std::string path = o.file.value_or("");
     LLMRT_ASSIGN_OR_RETURN(const std::string text, readInput(path));
     LLMRT_ASSIGN_OR_RETURN(ids, encode(model, text, path.empty() ? "stdin" : path));
   }
@@ -59,15 +59,17 @@ void beginLine() {
   if (isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO)) fmt::print(stderr, "\n");
 }
 
-Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
-  LLMRT_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, promptIds(model, o));
+Result<int> runPrompt(const LoadedModel& model, const PromptOptions& from,
+                      const GenerationOptions& o, bool json) {
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, promptIds(model, from));
   if (!model.tokenizer && !o.stops.empty()) {
     return unsupported(fmt::format("{}: has no tokenizer, which --stop needs", model.plan->path()));
   }
-  GenerateOptions generate_options = generateOptions(model, o, kDefaultMaxTokens);
+  GenerateOptions generate_options =
+      generateOptions(model, o, defaultSamplerOptions(*model.plan), kDefaultMaxTokens);
   const bool terminal = isatty(STDOUT_FILENO);
   char last = '\n';
-  if (!o.json) {
+  if (!json) {
     generate_options.on_text = [&last, terminal](std::string_view text) {
       // A pipe gets the text as it is, a terminal nothing that it would obey.
       const std::string shown = terminal ? printableText(text) : std::string(text);
@@ -82,12 +84,12 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
   if (last != '\n') std::fputc('\n', stdout);
   if (!generated.ok()) return std::move(generated).status();
   const GenerateResult& result = *generated;
-  if (o.json) {
+  if (json) {
     printJson(resultJson(prompt, result, o.top_logits > 0));
   } else if (!model.tokenizer) {
     fmt::print("{}\n", fmt::join(result.ids, ","));
   }
-  if (!o.json && isatty(STDERR_FILENO)) {
+  if (!json && isatty(STDERR_FILENO)) {
     const Speeds s = speedsOf(result);
     beginLine();
     fmt::print(stderr,
@@ -102,12 +104,12 @@ Result<int> runPrompt(const LoadedModel& model, const RunOptions& o) {
   return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
 }
 
-Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
-  LLMRT_ASSIGN_OR_RETURN(const std::string text, readInput(*o.perplexity));
-  LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode(model, text, *o.perplexity));
-  if (o.max_tokens && *o.max_tokens < static_cast<int64_t>(ids.size())) {
-    ids.resize(static_cast<size_t>(*o.max_tokens));
-  }
+Result<int> runPerplexity(const LoadedModel& model, const std::string& path,
+                          std::optional<int64_t> max_tokens, bool json) {
+  LLMRT_ASSIGN_OR_RETURN(const std::string text, readInput(path));
+  LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode(model, text, path));
+  if (max_tokens && *max_tokens < static_cast<int64_t>(ids.size()))
+    ids.resize(static_cast<size_t>(*max_tokens));
   const bool terminal = isatty(STDERR_FILENO);
   const auto progress = [&](int64_t done) {
     if (terminal) fmt::print(stderr, "\r{} / {} tokens", done, ids.size());
@@ -116,8 +118,8 @@ Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
   Result<Perplexity> result = measurePerplexity(*model.session, ids, &interrupted, progress);
   if (terminal) fmt::print(stderr, "\n");
   if (!result.ok() && result.status().code() == StatusCode::kCancelled) return kExitInterrupted;
-  if (!result.ok()) return std::move(result).status().withContext(*o.perplexity);
-  if (o.json) {
+  if (!result.ok()) return std::move(result).status().withContext(path);
+  if (json) {
     printJson({{"tokens", result->tokens}, {"nll_mean", result->nll_mean}, {"ppl", result->ppl}});
   } else {
     fmt::print("tokens {}  nll_mean {:.6f}  ppl {:.4f}\n", result->tokens, result->nll_mean,
@@ -128,14 +130,16 @@ Result<int> runPerplexity(const LoadedModel& model, const RunOptions& o) {
 
 }  // namespace
 
-Result<int> run(const RunOptions& options) {
-  RunOptions o = options;
-  o.model.session.profile = o.profile;
-  LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(o.model));
+Result<int> run(const RunOptions& o) {
+  ModelOptions model_options = o.model;
+  model_options.session.profile = o.profile;
+  LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(model_options));
   if (o.profile) LLMRT_RETURN_IF_ERROR(warmUpProfile(*model.session));
-  LLMRT_ASSIGN_OR_RETURN(const int status, o.perplexity ? runPerplexity(model, o)
-                                           : o.chat     ? runChat(model, o)
-                                                        : runPrompt(model, o));
+  LLMRT_ASSIGN_OR_RETURN(const int status,
+                         o.perplexity
+                             ? runPerplexity(model, *o.perplexity, o.generation.max_tokens, o.json)
+                         : o.is_chat ? runChat(model, o.chat, o.prompt, o.generation, o.json)
+                                     : runPrompt(model, o.prompt, o.generation, o.json));
   if (o.profile) {
     beginLine();
     LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));

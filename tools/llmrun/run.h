@@ -7,6 +7,6 @@
 namespace llmrt {
 
 /// Returns the exit status: 0, or 130 after Ctrl-C.
-Result<int> run(const RunOptions& options);
+Result<int> run(const RunOptions& o);
 
 }  // namespace llmrt

@@ -14,7 +14,7 @@ constexpr u64 kNoBest = ~static_cast<u64>(0);  // above any logit's key, as no o
 
 /// runtime/abi/cuda_abi.h: LlmcCudaSampleState.
 struct SampleState {
-  u64 random[4];
+  u64 seed, position;
   u64 top_p, min_weight;
   float repetition_penalty, temperature;
   u32 top_k, steps;
@@ -156,7 +156,7 @@ struct Sampler {
     const u64 ties_before = sumBefore(ties, &all_ties);
     const u64 mine = above + kept(ties, ties_before) * tie_weight;
     const u64 before = sumBefore(mine, &total);
-    if (t == 0) scan[0][0] = llmcMultiplyHigh(llmcNextRandom(state.random), total);
+    if (t == 0) scan[0][0] = llmcMultiplyHigh(llmcRandomAt(state.seed, state.position + state.steps), total);
     __syncthreads();
     const u64 drawn = scan[0][0];
     if (drawn >= before && drawn < before + mine) {
@@ -285,8 +285,6 @@ DEVICE void chooseToken(const Sample& s) {
     state.left = state.top_k;
     state.largest = floatOf(order);
     const bool finite = order > 0x007fffffu && order < 0xff800000u;
-    // A number is drawn for every token that is not greedy's, also where it decides nothing.
-    if (state.temperature != 0.0f && !finite) llmcNextRandom(state.random);
     if (found == kNoBest) {
       sampler.choose(0, kNotFinite);  // a step that ran ahead gets a token that there is
     } else if (state.temperature == 0.0f || !finite) {

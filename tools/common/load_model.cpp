@@ -1,4 +1,4 @@
-#include "tools/llmrun/load_model.h"
+#include "tools/common/load_model.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -123,7 +123,7 @@ int runProgram(const char* name, const char* description, int argc, char** argv,
                void (*declare)(CLI::App&, void*), Result<int> (*body)(void*), void* state) {
   const auto fail = [name](const std::string& message, int status) {
     // Messages quote names of files and what stands in them.
-    fmt::print(stderr, "{}: error: {}\n", name, printableLine(message));
+    fmt::print(stderr, "{}: error: {}\n", name, withFlags(printableLine(message)));
     return status;
   };
   explainLostMappings(name);
