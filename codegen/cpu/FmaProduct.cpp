@@ -125,7 +125,6 @@ class FmaProduct final : public ProductFrame {
   /// Several panels side by side are several streams. What is asked for ahead goes on, at the end
   /// of a panel, with the one that its stream comes to next.
   void multiplyStreams(const Panels& b, const OutputTile& tile) {
-    const int64_t bytesPerK = b.stepBytes / b.kPerStep;
     // A size for each number of rows: a second block of rows would read the weights again.
     SmallVector<int64_t> sizes;
     for (int64_t rows = streamedRows_; rows > 0; --rows) sizes.push_back(rows);
@@ -133,13 +132,15 @@ class FmaProduct final : public ProductFrame {
       forPanels(
           tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
             const Panels from = b.from(k_, p);
-            const int64_t ahead = k_.target().streamAheadBytes / panels;
+            const int64_t ahead = k_.target().streamAheadBytes / panels / bytesPerK(*spec_.format);
             auto prefetch = [&](Value k) {
-              Value at = k_.add(k_.mul(k, bytesPerK), ahead);
-              Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(b.panelBytes));
-              at = k_.add(at, k_.select(over, k_.ci((panels - 1) * b.panelBytes), k_.ci(0)));
-              prefetchPanels(k_.offset(from.base, at), from, panels, 4 * bytesPerK,
-                             PrefetchTo::firstLevelOnce);
+              for (const Panels::Stream& s : from.streams()) {
+                Value at = k_.add(k_.mul(k, s.bytesPerK), ahead * s.bytesPerK);
+                Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(s.panelBytes));
+                at = k_.add(at, k_.select(over, k_.ci((panels - 1) * s.panelBytes), k_.ci(0)));
+                prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels,
+                               kPerIteration(b) * s.bytesPerK, PrefetchTo::firstLevelOnce);
+              }
             };
             Values acc(rows * panels, k_.zero());
             acc = cpu::multiply(k_, rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
@@ -149,19 +150,19 @@ class FmaProduct final : public ProductFrame {
   }
 
   /// `bytes` of each panel from `at` on.
-  void prefetchPanels(Value at, const Panels& b, int64_t panels, int64_t bytes, PrefetchTo to) {
+  void prefetchPanels(Value at, int64_t panelBytes, int64_t panels, int64_t bytes, PrefetchTo to) {
     for (int64_t q = 0; q < panels; ++q)
       for (int64_t line = 0; line < bytes; line += 64)
-        k_.prefetch(k_.offset(at, q * b.panelBytes + line), to);
+        k_.prefetch(k_.offset(at, q * panelBytes + line), to);
   }
 
   /// A piece of a panel stays in the cache for blocks of rows of much the same size, and each
   /// block asks for its share of the piece that comes next.
   void multiplyPieces(const Panels& b, const OutputTile& tile) {
     zeroOutputs(tile);
-    const int64_t bytesPerK = b.stepBytes / b.kPerStep;
-    // Of every four values of k: one block's share may be all; of many blocks' it is within a line.
-    const int64_t bytes = fewRows_ ? 4 * bytesPerK : 64;
+    const int64_t bytesPerK = b.bytesPerK();
+    // Of every iteration: one block's share may be all; of many blocks' it is within a line.
+    const int64_t bytes = fewRows_ ? kPerIteration(b) * bytesPerK : 64;
     // Of few rows, whose pieces overflow the first level anyway, lines pass through it to the
     // second: asked for there alone, on Zen 5, 16 rows took 1 % (f16) and 3 to 7 % (bf16) longer, 4
     // to 16 rows of x86-64-v3 1 to 4 %.
@@ -183,7 +184,8 @@ class FmaProduct final : public ProductFrame {
           Value share = k_.div(k_.ci(rows * bytesPerK << 8), tile.rows);
           Value first = k_.offset(next, k_.div(k_.mul(m, count * bytesPerK), tile.rows));
           auto prefetch = [&](Value k) {
-            prefetchPanels(k_.offset(first, k_.div(k_.mul(k, share), 256)), b, panels, bytes, to);
+            prefetchPanels(k_.offset(first, k_.div(k_.mul(k, share), 256)), b.panelBytes, panels,
+                           bytes, to);
           };
           multiplyOnto(tile, m, p, rows, panels, from, k0, count, prefetch);
         });

@@ -251,18 +251,6 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
   }
   return {};
 }
-Values KernelBuilder::i8Quads(Value words) {
-  auto c = [&](int32_t v) -> Value {
-    return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(kLanes, 32), v));
-  };
-  Values quads;
-  for (int32_t i = 0; i < 4; ++i) {
-    Value high = arith::ShLIOp::create(b_, loc_, words, c(24 - 8 * i));
-    Value quad = arith::ShRSIOp::create(b_, loc_, high, c(24));
-    quads.push_back(arith::SIToFPOp::create(b_, loc_, vec(), quad));
-  }
-  return quads;
-}
 std::pair<Value, Value> KernelBuilder::bf16Pairs(Value words) {
   auto c = [&](uint32_t v) -> Value {
     return arith::ConstantOp::create(b_, loc_,
@@ -318,6 +306,132 @@ Value KernelBuilder::dotBf16(Value a, Value b, Value c) {
                                        b_.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
                                        ValueRange{c, bitcast(pairs, a), bitcast(pairs, b)})
       .getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// Words and bytes
+//===----------------------------------------------------------------------===//
+
+static Value intrinsic(KernelBuilder& k, StringRef name, Type result, ValueRange arguments) {
+  OpBuilder& b = k.builder();
+  return LLVM::CallIntrinsicOp::create(b, arguments[0].getLoc(), result, b.getStringAttr(name),
+                                       arguments)
+      .getResult(0);
+}
+/// A constant of the shape and element type of `like`.
+static Value splatLike(OpBuilder& b, Value like, int64_t v) {
+  auto type = cast<VectorType>(like.getType());
+  auto element = b.getIntegerAttr(type.getElementType(), v);
+  return arith::ConstantOp::create(b, like.getLoc(), DenseElementsAttr::get(type, element));
+}
+/// Elements [first, first + count) of a vector.
+static Value slice(OpBuilder& b, Value v, int64_t first, int64_t count) {
+  return vector::ShuffleOp::create(b, v.getLoc(), v, v,
+                                   llvm::to_vector(llvm::seq(first, first + count)));
+}
+/// f of each `step` bytes of vectors of bytes, which f maps to as many.
+static Value forParts(KernelBuilder& k, Value bytes, int64_t step,
+                      llvm::function_ref<Value(Value)> f) {
+  const int64_t count = cast<VectorType>(bytes.getType()).getDimSize(0);
+  if (count <= step) return f(bytes);
+  Value low = forParts(k, slice(k.builder(), bytes, 0, count / 2), step, f);
+  Value high = forParts(k, slice(k.builder(), bytes, count / 2, count / 2), step, f);
+  return vector::ShuffleOp::create(k.builder(), bytes.getLoc(), low, high,
+                                   llvm::to_vector(llvm::seq<int64_t>(0, count)));
+}
+
+Value KernelBuilder::constant(ArrayRef<float> values) {
+  auto type = vec(static_cast<int64_t>(values.size()));
+  return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, values));
+}
+Value KernelBuilder::constant(ArrayRef<int32_t> values) {
+  auto type = vecI(static_cast<int64_t>(values.size()), 32);
+  return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, values));
+}
+Value KernelBuilder::andBits(Value words, int32_t mask) {
+  return arith::AndIOp::create(b_, loc_, words, splatLike(b_, words, mask));
+}
+Value KernelBuilder::orBits(Value a, Value b) { return arith::OrIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::addWords(Value words, int32_t v) {
+  return add(words, splatLike(b_, words, v));
+}
+Value KernelBuilder::shiftLeft(Value words, int64_t bits) {
+  return bits ? arith::ShLIOp::create(b_, loc_, words, splatLike(b_, words, bits)) : words;
+}
+Value KernelBuilder::shiftRight(Value words, int64_t bits) {
+  return bits ? arith::ShRUIOp::create(b_, loc_, words, splatLike(b_, words, bits)) : words;
+}
+Value KernelBuilder::shiftRight(Value words, Value bits) {
+  Value word = arith::TruncIOp::create(b_, loc_, b_.getI32Type(), bits);
+  const int64_t lanes = cast<VectorType>(words.getType()).getDimSize(0);
+  return arith::ShRUIOp::create(b_, loc_, words, broadcast(word, lanes));
+}
+Value KernelBuilder::shiftRight(Value words, ArrayRef<int32_t> bits) {
+  return arith::ShRUIOp::create(b_, loc_, words, constant(bits));
+}
+Value KernelBuilder::signOfByte(Value words) {
+  return arith::ShRSIOp::create(b_, loc_, shiftLeft(words, 24), splatLike(b_, words, 24));
+}
+Value KernelBuilder::byteAsFloat(Value words, int64_t i, bool isSigned) {
+  Value byte;
+  if (isSigned)
+    byte = arith::ShRSIOp::create(b_, loc_, shiftLeft(words, 24 - 8 * i), splatLike(b_, words, 24));
+  else
+    byte = i == 3 ? shiftRight(words, 24) : andBits(shiftRight(words, 8 * i), 255);
+  return arith::SIToFPOp::create(b_, loc_, vec(), byte);
+}
+Value KernelBuilder::addBytes(Value bytes, int32_t v) {
+  return add(bytes, splatLike(b_, bytes, static_cast<int8_t>(v)));
+}
+
+Value KernelBuilder::lookUpBytes(ArrayRef<int8_t> table, Value bytes) {
+  assert(table.size() == 16);
+  struct Shuffle {
+    const char* name;
+    int64_t bytes;
+  };
+  auto shuffleOf = [&]() -> Shuffle {
+    const bool one = cast<VectorType>(bytes.getType()).getDimSize(0) == 16;
+    switch (target_.bytes) {
+      case ByteInstructions::neon:
+        return {"llvm.aarch64.neon.tbl1.v16i8", 16};
+      case ByteInstructions::avx2:
+        if (!one) return {"llvm.x86.avx2.pshuf.b", 32};
+        break;
+      case ByteInstructions::avx512:
+      case ByteInstructions::avx512Vnni:
+        if (!one) return {"llvm.x86.avx512.pshuf.b.512", 64};
+        break;
+    }
+    return {"llvm.x86.ssse3.pshuf.b.128", 16};
+  };
+  const Shuffle shuffle = shuffleOf();
+  // A shuffle of x86 looks up in each 16 bytes apart.
+  SmallVector<int8_t> repeated;
+  while (static_cast<int64_t>(repeated.size()) < shuffle.bytes)
+    repeated.append(table.begin(), table.end());
+  auto type = vecI(shuffle.bytes, 8);
+  Value from =
+      arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, ArrayRef<int8_t>(repeated)));
+  return forParts(*this, bytes, shuffle.bytes, [&](Value part) {
+    return intrinsic(*this, shuffle.name, type, {from, part});
+  });
+}
+
+Value KernelBuilder::lookUpWords(ArrayRef<int8_t> table, Value words) {
+  const int64_t lanes = cast<VectorType>(words.getType()).getDimSize(0);
+  Value bytes = arith::TruncIOp::create(b_, loc_, vecI(lanes, 8), words);
+  SmallVector<int64_t> padded;
+  for (int64_t i = 0; i < 16; ++i) padded.push_back(i % lanes);
+  bytes = lookUpBytes(table, vector::ShuffleOp::create(b_, loc_, bytes, bytes, padded));
+  return arith::ExtSIOp::create(b_, loc_, vecI(lanes, 32), slice(b_, bytes, 0, lanes));
+}
+
+bool KernelBuilder::hasFloatTable() const {
+  return target_.bytes == ByteInstructions::avx512 || target_.bytes == ByteInstructions::avx512Vnni;
+}
+Value KernelBuilder::lookUpFloats(Value table, Value words) {
+  return intrinsic(*this, "llvm.x86.avx512.permvar.sf.512", vec(), {table, words});
 }
 
 //===----------------------------------------------------------------------===//

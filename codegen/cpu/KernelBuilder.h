@@ -140,8 +140,6 @@ class KernelBuilder {
   Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
   /// `lanes` stored values at ptr, as floats.
   Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
-  /// The four i8 of each of kLanes words, the lowest first, as floats.
-  Values i8Quads(Value words);
   /// The low and the high bf16 of each of kLanes words, as floats.
   std::pair<Value, Value> bf16Pairs(Value words);
   /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or
@@ -153,6 +151,31 @@ class KernelBuilder {
   /// each by an FMA. The instruction takes subnormals as zero and gives none; its emulation does
   /// not.
   Value dotBf16(Value a, Value b, Value c);
+
+  // Words (vectors of i32) and the bytes in them.
+  Value constant(llvm::ArrayRef<float> values);
+  Value constant(llvm::ArrayRef<int32_t> values);
+  Value andBits(Value words, int32_t mask);
+  Value orBits(Value a, Value b);
+  Value addWords(Value words, int32_t v);
+  Value shiftLeft(Value words, int64_t bits);
+  /// Zeros come in from above.
+  Value shiftRight(Value words, int64_t bits);
+  Value shiftRight(Value words, Value bits);  // an i64, of all lanes
+  Value shiftRight(Value words, llvm::ArrayRef<int32_t> bits);
+  /// The lowest byte of each word, sign-extended.
+  Value signOfByte(Value words);
+  /// Byte `i` of each word, counted from the lowest, as a float.
+  Value byteAsFloat(Value words, int64_t i, bool isSigned);
+  /// v + bytes, modulo 256.
+  Value addBytes(Value bytes, int32_t v);
+  /// table[i] for each of 16, or a multiple of 64, bytes i, which are below 16.
+  Value lookUpBytes(llvm::ArrayRef<int8_t> table, Value bytes);
+  /// The same for words, with sign-extended results.
+  Value lookUpWords(llvm::ArrayRef<int8_t> table, Value words);
+  /// table[i % 16] for the kLanes words i: where the target has an instruction for it.
+  bool hasFloatTable() const;
+  Value lookUpFloats(Value table, Value words);
 
   // Control flow.
   using Body = std::function<Values(Value, mlir::ValueRange)>;

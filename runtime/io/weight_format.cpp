@@ -35,9 +35,6 @@ struct QuantBlock {
     return p < 0 ? 0 : format.planes[p].bits;
   }
   int64_t lowBits() const { return format.planes[0].bits ? format.planes[0].bits : 8; }
-  int64_t subBlock() const {
-    return format.quant.sub_block ? format.quant.sub_block : format.block;
-  }
 };
 
 /// Where the bits of value `i` of a block lie in a plane of quants of `bits`.
@@ -69,9 +66,6 @@ int32_t quantOf(const QuantBlock<const uint8_t>& b, int64_t i) {
   return quant.codebook ? quant.codebook[bits] : static_cast<int32_t>(bits) - quant.offset;
 }
 
-struct ScaleAndMin {
-  float scale = 0, min = 0;
-};
 ScaleAndMin scaleAndMin(const QuantBlock<const uint8_t>& b, int64_t sub) {
   auto whole = [&](PlaneRole role) {
     const int p = b.format.plane(role);
@@ -92,9 +86,9 @@ ScaleAndMin scaleAndMin(const QuantBlock<const uint8_t>& b, int64_t sub) {
 void decodeQuants(const WeightFormat& format, const uint8_t* const* planes, float* values) {
   const QuantBlock<const uint8_t> b(format, planes);
   const bool has_mins = format.plane(PlaneRole::kMins) >= 0;
-  for (int64_t begin = 0; begin < format.block; begin += b.subBlock()) {
-    const auto [scale, min] = scaleAndMin(b, begin / b.subBlock());
-    for (int64_t i = begin; i < begin + b.subBlock(); ++i) {
+  for (int64_t begin = 0; begin < format.block; begin += format.subBlock()) {
+    const auto [scale, min] = scaleAndMin(b, begin / format.subBlock());
+    for (int64_t i = begin; i < begin + format.subBlock(); ++i) {
       const float product = scale * static_cast<float>(quantOf(b, i));
       values[i] = has_mins ? product + min : product;
     }
@@ -102,7 +96,8 @@ void decodeQuants(const WeightFormat& format, const uint8_t* const* planes, floa
 }
 
 /// The bits that stand for the value nearest to `value` under (scale, min).
-unsigned nearestQuant(const WeightFormat::Quant& quant, int64_t bits, ScaleAndMin s, float value) {
+unsigned nearestQuant(const WeightFormat& format, int64_t bits, ScaleAndMin s, float value) {
+  const WeightFormat::Quant& quant = format.quant;
   const float wanted = s.scale != 0 ? (value - s.min) / s.scale : 0.0f;
   if (quant.codebook) {
     const std::span<const int8_t> values(quant.codebook, size_t{1} << bits);
@@ -110,71 +105,98 @@ unsigned nearestQuant(const WeightFormat::Quant& quant, int64_t bits, ScaleAndMi
         values, {}, [&](int8_t v) { return std::abs(static_cast<float>(v) - wanted); });
     return static_cast<unsigned>(nearest - values.begin());
   }
-  const int32_t least = bits == 8 ? -127 : -quant.offset;
-  const int32_t most = bits == 8 ? 127 : (1 << bits) - 1 - quant.offset;
-  const float q =
-      std::clamp(std::nearbyint(wanted), static_cast<float>(least), static_cast<float>(most));
+  const QuantRange range = format.quantRange();
+  const float q = std::clamp(std::nearbyint(wanted), static_cast<float>(range.least),
+                             static_cast<float>(range.most));
   return static_cast<unsigned>(static_cast<int32_t>(q) + (bits == 8 ? 0 : quant.offset));
 }
 
-/// Scales are chosen first, rounded to what is stored, and quants follow from those. The largest
-/// magnitude of a block becomes its largest quant; with minimums, its range becomes theirs.
-void encodeQuants(const WeightFormat& format, const float* values, uint8_t* const* planes) {
-  const QuantBlock<uint8_t> b(format, planes);
-  const bool has_mins = format.plane(PlaneRole::kMins) >= 0;
-  const int64_t bits = b.lowBits() + b.bitsOf(PlaneRole::kHighBits);
-  const int64_t sub = b.subBlock(), subs = format.block / sub;
-  float most_quant = bits == 8 ? 127.0f : static_cast<float>((1 << bits) - 1 - format.quant.offset);
-  if (format.quant.codebook) most_quant = format.quant.codebook[(1 << bits) - 1];
-
-  std::array<ScaleAndMin, WeightFormat::kMaxBlock> wanted;
-  ScaleAndMin most;  // of scales, and of minimums' magnitudes
-  for (int64_t s = 0; s < subs; ++s) {
-    const auto [low, high] =
-        std::ranges::minmax(std::span(values + s * sub, static_cast<size_t>(sub)));
-    ScaleAndMin& w = wanted[static_cast<size_t>(s)];
-    w.min = has_mins ? std::min(low, 0.0f) : 0.0f;
-    w.scale = (has_mins ? high - w.min : std::max(std::abs(low), std::abs(high))) / most_quant;
-    most.scale = std::max(most.scale, w.scale);
-    most.min = std::max(most.min, -w.min);
-  }
-  uint8_t* const pairs = b.of(PlaneRole::kSubPairs);
-  uint8_t* const sub_scales = b.of(PlaneRole::kSubScales);
-  uint8_t* const sub_mins = b.of(PlaneRole::kSubMins);
-  uint8_t* const high_bits = b.of(PlaneRole::kHighBits);
-  const float most_sub = pairs ? 15.0f : sub_scales ? 63.0f : 1.0f;
-  auto storeWhole = [&](PlaneRole role, float value) {
-    const int p = format.plane(role);
-    storeFromF32(format.planes[p].dtype, planes[p], 0, value);
-    return loadAsF32(format.planes[p].dtype, planes[p], 0);
-  };
-  ScaleAndMin whole{storeWhole(PlaneRole::kScales, most.scale / most_sub), 0};
-  if (has_mins) whole.min = storeWhole(PlaneRole::kMins, -most.min / most_sub);
-
-  for (int64_t s = 0; s < subs; ++s) {
-    auto part = [&](float value, float unit) {
-      return unit != 0 ? std::clamp(std::nearbyint(value / unit), 0.0f, most_sub) : 0.0f;
-    };
-    ScaleAndMin used = whole;
-    if (pairs || sub_scales) {
-      const ScaleAndMin& w = wanted[static_cast<size_t>(s)];
-      const float scale = part(w.scale, whole.scale), min = part(w.min, whole.min);
-      const auto scale_bits = static_cast<unsigned>(scale), min_bits = static_cast<unsigned>(min);
-      if (pairs) pairs[s] = static_cast<uint8_t>(scale_bits | min_bits << 4);
-      if (sub_scales) sub_scales[s] = static_cast<uint8_t>(scale_bits);
-      if (sub_mins) sub_mins[s] = static_cast<uint8_t>(min_bits);
-      used = {whole.scale * scale, whole.min * min};
+/// What is wanted of a block's sub-blocks, as it is stored and read again: scales and minimums in
+/// units of the block's, where there are sub-blocks.
+class StoredScales {
+ public:
+  StoredScales(const QuantBlock<uint8_t>& b, std::span<const ScaleAndMin> wanted) : b_(b) {
+    ScaleAndMin most;
+    for (const ScaleAndMin& w : wanted) {
+      // A format without sub-blocks keeps the sign of its scale, one of sub-scales in those.
+      if (std::abs(w.scale) > std::abs(most.scale)) most.scale = w.scale;
+      most.min = std::min(most.min, w.min);
     }
-    for (int64_t i = s * sub; i < (s + 1) * sub; ++i) {
-      const unsigned q = nearestQuant(format.quant, bits, used, values[i]);
-      if (bits == 8) {
+    if (b.of(PlaneRole::kSubScales) || b.of(PlaneRole::kSubPairs))
+      most = {std::abs(most.scale) / mostSub(), most.min / mostSub()};
+    else if (!wanted.empty())
+      most.min = wanted[0].min;
+    whole_.scale = storeWhole(PlaneRole::kScales, most.scale);
+    if (b.format.plane(PlaneRole::kMins) >= 0) whole_.min = storeWhole(PlaneRole::kMins, most.min);
+  }
+
+  /// Stores those of sub-block `s`; what they are from now on.
+  ScaleAndMin store(int64_t s, const ScaleAndMin& wanted) const {
+    uint8_t* const pairs = b_.of(PlaneRole::kSubPairs);
+    uint8_t* const scales = b_.of(PlaneRole::kSubScales);
+    if (!pairs && !scales) return whole_;
+    const auto part = [&](float value, float unit, float least) {
+      return unit != 0 ? std::clamp(std::nearbyint(value / unit), least, mostSub()) : 0.0f;
+    };
+    const float scale = part(wanted.scale, whole_.scale, pairs ? 0.0f : -mostSub());
+    const float min = part(wanted.min, whole_.min, 0.0f);
+    if (pairs)
+      pairs[s] =
+          static_cast<uint8_t>(static_cast<unsigned>(scale) | static_cast<unsigned>(min) << 4);
+    if (scales) scales[s] = static_cast<uint8_t>(static_cast<int8_t>(scale));
+    if (uint8_t* mins = b_.of(PlaneRole::kSubMins)) mins[s] = static_cast<uint8_t>(min);
+    return {whole_.scale * scale, whole_.min * min};
+  }
+
+ private:
+  /// The most that a sub-block has of the block's unit.
+  float mostSub() const { return b_.of(PlaneRole::kSubPairs) ? 15.0f : 127.0f; }
+  float storeWhole(PlaneRole role, float value) const {
+    const int p = b_.format.plane(role);
+    const DType type = b_.format.planes[p].dtype;
+    storeFromF32(type, b_.planes[p], 0, value);
+    return loadAsF32(type, b_.planes[p], 0);
+  }
+
+  const QuantBlock<uint8_t>& b_;
+  ScaleAndMin whole_;
+};
+
+void encodeQuants(const WeightFormat& format, const float* values,
+                  std::span<const ScaleAndMin> wanted, uint8_t* const* planes) {
+  const QuantBlock<uint8_t> b(format, planes);
+  const int64_t low_bits = b.lowBits(), high_bits = b.bitsOf(PlaneRole::kHighBits);
+  const StoredScales scales(b, wanted);
+  for (int64_t begin = 0; begin < format.block; begin += format.subBlock()) {
+    const int64_t s = begin / format.subBlock();
+    const ScaleAndMin used = scales.store(s, wanted[static_cast<size_t>(s)]);
+    for (int64_t i = begin; i < begin + format.subBlock(); ++i) {
+      const unsigned q = nearestQuant(format, low_bits + high_bits, used, values[i]);
+      if (low_bits == 8) {
         planes[0][i] = static_cast<uint8_t>(q);
         continue;
       }
-      storeBits(planes[0], i, b.lowBits(), q & ((1U << b.lowBits()) - 1));
-      if (high_bits) storeBits(high_bits, i, b.bitsOf(PlaneRole::kHighBits), q >> b.lowBits());
+      storeBits(planes[0], i, low_bits, q & ((1U << low_bits) - 1));
+      if (high_bits > 0) storeBits(b.of(PlaneRole::kHighBits), i, high_bits, q >> low_bits);
     }
   }
+}
+
+/// The largest magnitude of a sub-block becomes its largest quant; with minimums, its range becomes
+/// theirs.
+void encodeByRange(const WeightFormat& format, const float* values, uint8_t* const* planes) {
+  const auto sub = static_cast<size_t>(format.subBlock());
+  std::array<ScaleAndMin, WeightFormat::kMaxBlock> wanted;
+  const size_t subs = static_cast<size_t>(format.block) / sub;
+  const bool has_mins = format.plane(PlaneRole::kMins) >= 0;
+  const auto most_quant = static_cast<float>(format.quantRange().most);
+  for (size_t s = 0; s < subs; ++s) {
+    const auto [low, high] = std::ranges::minmax(std::span(values + s * sub, sub));
+    const float min = has_mins ? std::min(low, 0.0f) : 0.0f;
+    const float span = has_mins ? high - min : std::max(std::abs(low), std::abs(high));
+    wanted[s] = {span / most_quant, min};
+  }
+  encodeQuants(format, values, std::span(wanted).first(subs), planes);
 }
 
 }  // namespace
@@ -216,8 +238,13 @@ void encodeBlock(const WeightFormat& format, const float* values, uint8_t* const
         storeFromF32(format.planes[0].dtype, planes[0], i, values[i]);
       return;
     case FormatScheme::kQuant:
-      return encodeQuants(format, values, planes);
+      return encodeByRange(format, values, planes);
   }
+}
+
+void encodeBlock(const WeightFormat& format, const float* values,
+                 std::span<const ScaleAndMin> wanted, uint8_t* const* planes) {
+  encodeQuants(format, values, wanted, planes);
 }
 
 void roundToFormat(const WeightFormat& format, std::span<float> values, int64_t cols) {

@@ -53,6 +53,16 @@ struct FormatPlane {
   constexpr int64_t valuesPerElement() const { return bits ? 8 / bits : 1; }
 };
 
+/// The least and the largest quant that quantising makes.
+struct QuantRange {
+  int32_t least = 0, most = 0;
+};
+
+/// Of a sub-block: a value is scale * quant + min.
+struct ScaleAndMin {
+  float scale = 0, min = 0;
+};
+
 struct WeightFormat {
   static constexpr int kMaxPlanes = 6;
   static constexpr int64_t kMaxBlock = 256;  // of block and per_block
@@ -83,6 +93,19 @@ struct WeightFormat {
       if (planes[p].role == role) return p;
     return -1;
   }
+  /// Bits of a quant, low and high.
+  constexpr int64_t quantBits() const {
+    const int high = plane(PlaneRole::kHighBits);
+    return (planes[0].bits ? planes[0].bits : 8) + (high < 0 ? 0 : planes[high].bits);
+  }
+  constexpr QuantRange quantRange() const {
+    const int32_t last = (1 << quantBits()) - 1;
+    if (quant.codebook) return {quant.codebook[0], quant.codebook[last]};
+    if (quantBits() == 8) return {-127, 127};
+    return {-quant.offset, last - quant.offset};
+  }
+  /// Values that share a scale and a minimum.
+  constexpr int64_t subBlock() const { return quant.sub_block ? quant.sub_block : block; }
   constexpr int64_t blocks(int64_t cols) const { return (cols + block - 1) / block; }
   /// Elements and bytes of one output of `cols` columns.
   constexpr int64_t rowElements(int plane, int64_t cols) const {
@@ -245,6 +268,10 @@ void decodeBlock(const WeightFormat& format, const uint8_t* const* planes, float
 /// A near one that the format holds, as synthetic weights make it: quants are the nearest for
 /// scales chosen by the values' range.
 void encodeBlock(const WeightFormat& format, const float* values, uint8_t* const* planes);
+/// The same with scales and minimums wanted by sub-blocks, which are stored as near as the format
+/// has them; quants are the nearest for what is stored. Minimums are 0 at most.
+void encodeBlock(const WeightFormat& format, const float* values,
+                 std::span<const ScaleAndMin> wanted, uint8_t* const* planes);
 /// Makes `values`, rows of `cols`, what they are once they are stored.
 void roundToFormat(const WeightFormat& format, std::span<float> values, int64_t cols);
 
