@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "runtime/core/session.h"
 #include "runtime/engine/request.h"
 #include "runtime/engine/scheduler.h"
+#include "runtime/session/session.h"
 #include "runtime/text/tokenizer.h"
 
 namespace llmrt {

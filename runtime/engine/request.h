@@ -8,13 +8,22 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/core/generate.h"
-#include "runtime/core/sampler.h"
 #include "runtime/io/status.h"
+#include "runtime/sampling/sampler.h"
 
 namespace llmrt {
 
 using EngineClock = std::chrono::steady_clock;
+
+enum class FinishReason {
+  kEos,     // an end-of-sequence token: the last of the ids, not part of the text
+  kStop,    // a stop string: not part of the text; ids end with the token that completed it
+  kLength,  // max_tokens, or the context is full
+  kCancelled,
+  kDeadline,  // its time was over
+};
+/// "eos", "stop", "length", "cancelled", "deadline"
+const char* finishReasonName(FinishReason reason);
 
 /// A text to continue.
 struct Request {

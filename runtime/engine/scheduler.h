@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "runtime/core/session.h"
 #include "runtime/engine/sequence.h"
+#include "runtime/session/session.h"
 
 namespace llmrt {
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/sampler.h"
-#include "runtime/core/text_output.h"
 #include "runtime/engine/request.h"
+#include "runtime/engine/text_output.h"
+#include "runtime/sampling/sampler.h"
 
 namespace llmrt {
 

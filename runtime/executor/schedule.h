@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/abi/kernel_abi.h"
-#include "runtime/core/step_inputs.h"
+#include "runtime/executor/input_layout.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/weights.h"
 

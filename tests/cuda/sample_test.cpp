@@ -5,7 +5,7 @@
 #include <random>
 
 #include "runtime/abi/cuda_abi.h"
-#include "runtime/core/sampler.h"
+#include "runtime/sampling/sampler.h"
 #include "tests/cuda/device_kernels.h"
 
 namespace llmc::test {

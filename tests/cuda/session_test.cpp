@@ -10,8 +10,8 @@
 #include <sstream>
 
 #include "runtime/abi/cuda_abi.h"
-#include "runtime/core/sampler.h"
 #include "runtime/cuda/device.h"
+#include "runtime/sampling/sampler.h"
 #include "tests/runtime/operand_cases.h"
 
 namespace llmrt {

@@ -7,11 +7,11 @@
 #include <random>
 
 #include "codegen/cuda/Codegen.h"
-#include "runtime/core/session.h"
 #include "runtime/cuda/device.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/thread_team.h"
 #include "runtime/executor/weights.h"
+#include "runtime/session/session.h"
 #include "tests/cuda/fake_run.h"
 #include "tests/e2e/golden_run.h"
 #include "tests/plan/hybrid_model.h"

@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <vector>
 
-#include "runtime/core/session.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/weights.h"
+#include "runtime/session/session.h"
 #include "tests/e2e/greedy_hashes.h"
 
 namespace {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 #include "tests/e2e/running_model.h"
 
 namespace e2e {

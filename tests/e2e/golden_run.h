@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 
 namespace e2e {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 
 namespace e2e {
 

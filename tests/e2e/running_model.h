@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/session.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/weights.h"
+#include "runtime/session/session.h"
 
 namespace e2e {
 

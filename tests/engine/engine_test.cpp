@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 
+#include "runtime/generate/generate.h"
 #include "runtime/schema/plan_generated.h"
 #include "tests/runtime/allocation_counter.h"
 #include "tests/runtime/example_plan.h"

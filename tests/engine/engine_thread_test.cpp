@@ -9,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "runtime/generate/generate.h"
 #include "tests/runtime/example_plan.h"
 
 extern char** environ;

@@ -18,8 +18,6 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/state_cache.h"
-#include "runtime/core/step_inputs.h"
 #include "runtime/cuda/session.h"
 #include "runtime/executor/cost.h"
 #include "runtime/executor/cpu_executor.h"
@@ -29,6 +27,8 @@
 #include "runtime/executor/thread_team.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/session/state_cache.h"
+#include "runtime/session/step_inputs.h"
 #include "tools/common/load_model.h"
 
 namespace llmrt {

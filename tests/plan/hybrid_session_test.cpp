@@ -7,11 +7,11 @@
 #include <random>
 
 #include "mlir/Parser/Parser.h"
-#include "runtime/core/session.h"
 #include "runtime/executor/cpu_features.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/thread_team.h"
 #include "runtime/executor/weights.h"
+#include "runtime/session/session.h"
 #include "tests/ir/Evaluator.h"
 #include "tests/plan/hybrid_model.h"
 

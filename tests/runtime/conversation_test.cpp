@@ -1,5 +1,5 @@
 // Conversations: what is prefilled, what stays after a failure, and that reuse changes no answer.
-#include "runtime/core/conversation.h"
+#include "runtime/chat/conversation.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/session.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/weights.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/session/session.h"
 
 namespace llmrt::example {
 

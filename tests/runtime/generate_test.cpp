@@ -1,13 +1,13 @@
 // Generation: what ends a text, what is shown when, and perplexity.
-#include "runtime/core/generate.h"
+#include "runtime/generate/generate.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "runtime/core/perplexity.h"
-#include "runtime/core/stop_strings.h"
+#include "runtime/engine/stop_strings.h"
+#include "runtime/generate/perplexity.h"
 #include "runtime/schema/plan_generated.h"
 #include "tests/runtime/example_plan.h"
 #include "tests/text/tiny_tokenizer.h"

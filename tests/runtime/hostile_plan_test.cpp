@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/generate.h"
 #include "runtime/executor/plan_verify.h"
+#include "runtime/generate/generate.h"
 #include "runtime/schema/plan_hash.h"
 #include "runtime/text/tokenizer.h"
 #include "tests/runtime/example_plan.h"

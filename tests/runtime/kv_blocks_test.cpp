@@ -1,5 +1,5 @@
 // Blocks of tokens among sequences, with windows and without: never none left, none in two places.
-#include "runtime/core/kv_blocks.h"
+#include "runtime/session/kv_blocks.h"
 
 #include <gtest/gtest.h>
 

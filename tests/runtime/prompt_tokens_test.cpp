@@ -1,5 +1,5 @@
 // What becomes of an answer's tokens in the next prompt, template by template.
-#include "runtime/core/prompt_tokens.h"
+#include "runtime/chat/prompt_tokens.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <random>
 
-#include "runtime/core/conversation.h"
+#include "runtime/chat/conversation.h"
 #include "tests/text/tiny_tokenizer.h"
 
 namespace llmrt {

@@ -1,5 +1,5 @@
 // Sampler: the meaning of each option, and that a seed is a text.
-#include "runtime/core/sampler.h"
+#include "runtime/sampling/sampler.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

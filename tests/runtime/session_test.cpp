@@ -1,6 +1,6 @@
 // Session: numbers, threads, chunks, sequences, the KV cache, errors; and no allocation in a decode
 // step.
-#include "runtime/core/session.h"
+#include "runtime/session/session.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,8 +8,8 @@
 #include <cmath>
 #include <limits>
 
-#include "runtime/core/generate.h"
-#include "runtime/core/sampler.h"
+#include "runtime/generate/generate.h"
+#include "runtime/sampling/sampler.h"
 #include "tests/runtime/allocation_counter.h"
 #include "tests/runtime/example_plan.h"
 

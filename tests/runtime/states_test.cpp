@@ -5,8 +5,8 @@
 
 #include <random>
 
-#include "runtime/core/conversation.h"
-#include "runtime/core/generate.h"
+#include "runtime/chat/conversation.h"
+#include "runtime/generate/generate.h"
 #include "tests/runtime/example_plan.h"
 
 namespace llmrt {

@@ -1,4 +1,4 @@
-// runtime/core/cost against counting: every token that is read, every product, every choice of
+// runtime/executor/cost against counting: every token that is read, every product, every choice of
 // experts, one by one.
 #include <gtest/gtest.h>
 

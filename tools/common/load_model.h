@@ -6,10 +6,10 @@
 #include <optional>
 #include <string>
 
-#include "runtime/core/session.h"
 #include "runtime/executor/plan.h"
 #include "runtime/executor/weights.h"
 #include "runtime/io/status.h"
+#include "runtime/session/session.h"
 #include "runtime/text/tokenizer.h"
 
 namespace CLI {

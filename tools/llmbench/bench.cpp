@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/sampler.h"
 #include "runtime/executor/cost.h"
 #include "runtime/io/printable.h"
 #include "runtime/measure/bandwidth.h"
 #include "runtime/measure/compute_peak.h"
+#include "runtime/sampling/sampler.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/cli/command_line.h"
 #include "tools/llmbench/arrivals.h"

@@ -7,7 +7,7 @@
 
 #include "frontend/ChatTemplate.h"
 #include "frontend/tokenizer/ImportTokenizer.h"
-#include "runtime/core/conversation.h"
+#include "runtime/chat/conversation.h"
 #include "runtime/io/gguf.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/io/model_file.h"

@@ -6,10 +6,10 @@
 #include <set>
 #include <vector>
 
-#include "runtime/core/session.h"
 #include "runtime/executor/cost.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
+#include "runtime/session/session.h"
 #include "tools/llmc/Units.h"
 
 namespace llmc {

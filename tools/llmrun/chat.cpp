@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/core/conversation.h"
+#include "runtime/chat/conversation.h"
 #include "runtime/io/mapped_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"

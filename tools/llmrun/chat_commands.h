@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/core/conversation.h"
+#include "runtime/chat/conversation.h"
 #include "runtime/io/status.h"
 #include "tools/llmrun/line_editor.h"
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/core/generate.h"
+#include "runtime/generate/generate.h"
 #include "runtime/io/status.h"
 
 namespace llmrt {

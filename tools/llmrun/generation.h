@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/core/generate.h"
+#include "runtime/generate/generate.h"
 #include "tools/common/load_model.h"
 #include "tools/llmrun/options.h"
 

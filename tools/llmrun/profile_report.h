@@ -3,8 +3,8 @@
 
 #include <cstdio>
 
-#include "runtime/core/session.h"
 #include "runtime/io/status.h"
+#include "runtime/session/session.h"
 
 namespace llmrt {
 

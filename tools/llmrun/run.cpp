@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "runtime/core/generate.h"
-#include "runtime/core/perplexity.h"
+#include "runtime/generate/generate.h"
+#include "runtime/generate/perplexity.h"
 #include "runtime/io/printable.h"
 #include "runtime/text/utf8.h"
 #include "tools/llmrun/chat.h"

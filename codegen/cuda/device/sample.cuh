@@ -1,4 +1,4 @@
-// The next token, without the host: chosen from the logits of one row as runtime/core/sampler.cpp
+// The next token, without the host: chosen from the logits of one row as runtime/sampling/sampler.cpp
 // does it, with the integers of runtime/abi/sampling.h, so it is the same token. It becomes the
 // next step's row.
 //

@@ -1,0 +1,259 @@
+#include "runtime/session/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/schema/plan_generated.h"
+
+namespace llmrt {
+namespace {
+
+bool makesText(const schema::EntryPoint& entry) {
+  return entry.kind() == schema::StepKind::prefill || entry.kind() == schema::StepKind::decode;
+}
+
+/// Most rows of a step of any kind.
+int64_t mostRows(const schema::Plan& plan) {
+  int64_t rows = 0;
+  for (const schema::EntryPoint* e : *plan.entry_points())
+    rows = std::max<int64_t>(rows, e->max_rows());
+  return rows;
+}
+
+/// Rows of the largest step of a kind; 0: the plan has no such step.
+int64_t mostRowsOf(const schema::Plan& plan, schema::StepKind kind) {
+  int64_t rows = 0;
+  for (const schema::EntryPoint* entry : *plan.entry_points())
+    if (entry->kind() == kind) rows = std::max<int64_t>(rows, entry->max_rows());
+  return rows;
+}
+
+StateCacheOptions cacheOptions(const schema::Plan& plan, const SessionOptions& options) {
+  // Of a sequence with one row in each, two steps run before the host takes the first as done.
+  return {options.max_batch, options.max_seq_len, std::max<int64_t>(mostRows(plan), 2),
+          options.kv_tokens};
+}
+
+Result<SessionOptions> withDefaults(const schema::Plan& plan, SessionOptions options) {
+  const int64_t max_seq_len = plan.model()->max_seq_len();
+  if (options.threads == 0) options.threads = defaultThreads();
+  if (options.threads < 1 || options.threads > kMaxThreads) {
+    return invalidArgument(
+        fmt::format("threads must be 1 to {}, got {}", kMaxThreads, options.threads));
+  }
+  if (options.kv_tokens < 0)
+    return invalidArgument(
+        fmt::format("kv_tokens {}: it must be positive, or 0", options.kv_tokens));
+  if (options.max_seq_len == 0)
+    options.max_seq_len =
+        options.kv_tokens > 0 ? std::min(max_seq_len, options.kv_tokens) : max_seq_len;
+  if (options.max_seq_len < 1 || options.max_seq_len > max_seq_len) {
+    return invalidArgument(fmt::format("`max_seq_len` {}: the plan was compiled for 1 to {} tokens",
+                                       options.max_seq_len, max_seq_len));
+  }
+  if (options.kv_tokens > 0 && options.kv_tokens < options.max_seq_len) {
+    return invalidArgument(fmt::format("kv_tokens {}: a sequence alone may have {} (max_seq_len)",
+                                       options.kv_tokens, options.max_seq_len));
+  }
+  if (options.max_batch == 0) options.max_batch = plan.model()->max_batch();
+  if (options.max_batch < 1 || options.max_batch > plan.model()->max_batch()) {
+    return invalidArgument(fmt::format("max_batch {}: the plan was compiled for 1 to {} sequences",
+                                       options.max_batch, plan.model()->max_batch()));
+  }
+  int64_t max_rows = 0;
+  for (const schema::EntryPoint* e : *plan.entry_points())
+    if (makesText(*e)) max_rows = std::max<int64_t>(max_rows, e->max_rows());
+  if (options.prefill_chunk == 0) options.prefill_chunk = max_rows;
+  if (max_rows > 0 && (options.prefill_chunk < 1 || options.prefill_chunk > max_rows)) {
+    return invalidArgument(fmt::format("`prefill_chunk` {}: the plan was compiled for 1 to {} rows",
+                                       options.prefill_chunk, max_rows));
+  }
+  return options;
+}
+
+/// Without the row table.
+ExecutorOptions executorOptions(const schema::Plan& plan, const SessionOptions& options) {
+  ExecutorOptions executor;
+  executor.threads = options.threads;
+  executor.max_seq_len = options.max_seq_len;
+  executor.max_batch = options.max_batch;
+  executor.max_choices = options.max_batch;
+  executor.num_blocks = StateCache::blocksNeeded(plan, cacheOptions(plan, options));
+  return executor;
+}
+
+}  // namespace
+
+Result<SessionMemory> Session::memory(const Plan& plan, const SessionOptions& options) {
+  return memory(plan.schema(), plan.target().scratch_bytes(), options);
+}
+
+Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_bytes,
+                                      const SessionOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(p, options));
+  // Verified sizes are far from 64 bits, but not so their products for many sequences.
+  const double inputs = StepInputs::bytesNeeded(p, o.max_batch);
+  if (inputs > 0x1p50)
+    return outOfMemory(
+        fmt::format("out of memory: the inputs of a step need {:.0f} GiB", inputs / 0x1p30));
+  SessionMemory memory;
+  if (!o.device) {  // which checks its own
+    LLMRT_ASSIGN_OR_RETURN(memory, CpuExecutor::memory(p, scratch_bytes, executorOptions(p, o)));
+  }
+  memory.activation_bytes += static_cast<uint64_t>(inputs);
+  return memory;
+}
+
+Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights& weights,
+                                                 const SessionOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(plan, options));
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(plan.schema(), options));
+  if (Status s = StepInputs::check(plan.schema(), o.inputs); !s.ok())
+    return std::move(s).withContext(plan.path());
+  const std::string what =
+      fmt::format("{} tokens of context ({:.2f} GiB of KV cache; `max_seq_len` lowers it)",
+                  o.max_batch * o.max_seq_len, static_cast<double>(memory.kv_bytes) / 0x1p30);
+  LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(memory.total(), what));
+  std::unique_ptr<Session> session(new Session(plan, o));
+  LLMRT_RETURN_IF_ERROR(session->initialize(weights));
+  return session;
+}
+
+Session::Session(const Plan& plan, SessionOptions options)
+    : plan_(plan),
+      options_(std::move(options)),
+      states_(plan.schema(), cacheOptions(plan.schema(), options_)) {}
+
+Status Session::initialize(const Weights& weights) {
+  const schema::Plan& p = plan_.schema();
+  int64_t most_logits_rows = 0;
+  for (const schema::EntryPoint* entry : *p.entry_points()) {
+    most_logits_rows = std::max<int64_t>(most_logits_rows, entry->max_logits_rows());
+    if (!makesText(*entry)) continue;
+    max_rows_ = std::max<int64_t>(max_rows_, entry->max_rows());
+    max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
+  }
+  kv_len_.resize(static_cast<size_t>(options_.max_batch));
+  num_changes_.resize(kv_len_.size());
+  seen_.resize(kv_len_.size());
+  pos_.resize(static_cast<size_t>(mostRows(p)));
+  chunk_.resize(pos_.size());
+  slot_.resize(pos_.size());
+  parent_.resize(static_cast<size_t>(mostRowsOf(p, schema::StepKind::verify)));
+  tree_.reserve(parent_.size());
+  queued_.reserve(pos_.size());
+  in_tree_.resize(kv_len_.size());
+  logits_rows_.resize(static_cast<size_t>(most_logits_rows));
+  choices_.reserve(logits_rows_.size());
+  chosen_.reserve(logits_rows_.size());
+  sequences_.reserve(kv_len_.size());
+  if (options_.profile) profile_ = std::make_unique<Profile>(plan_);
+  LLMRT_ASSIGN_OR_RETURN(inputs_, StepInputs::create(p, options_.max_batch, options_.inputs));
+  ExecutorOptions executor = executorOptions(p, options_);
+  for (uint32_t e = 0; e < p.entry_points()->size(); ++e)
+    executor.inputs.push_back(inputs_.data(e));
+  executor.tables.assign(states_.tables().begin(), states_.tables().end());
+  executor.profile = profile_.get();
+  LLMRT_ASSIGN_OR_RETURN(executor_, options_.device
+                                        ? options_.device->createExecutor(plan_, weights, executor)
+                                        : CpuExecutor::create(plan_, weights, executor));
+  states_.setExecutor(executor_.get());
+  return {};
+}
+
+Status Session::prefill(int32_t seq, std::span<const int32_t> tokens,
+                        const std::atomic<bool>* cancel) {
+  if (tokens.empty()) return invalidArgument("a prompt needs at least one token");
+  if (seq < 0 || seq >= options_.max_batch) {
+    return invalidArgument(fmt::format("sequence {} of {}", seq, options_.max_batch));
+  }
+  const auto length = static_cast<int64_t>(tokens.size());
+  if (length > options_.max_seq_len - kvLen(seq)) {
+    return invalidArgument(
+        fmt::format("the prompt has {} tokens{}, the context holds {} (`max_seq_len`)", length,
+                    kvLen(seq) > 0 ? fmt::format(" after {} already there", kvLen(seq)) : "",
+                    options_.max_seq_len));
+  }
+  for (int64_t done = 0; done < length;) {
+    if (cancel && cancel->load(std::memory_order_relaxed)) {
+      return {StatusCode::kCancelled, "cancelled"};
+    }
+    const int64_t n = std::min(length - done, options_.prefill_chunk);
+    for (int64_t i = 0; i < n; ++i) {
+      chunk_[static_cast<size_t>(i)] = {seq, tokens[static_cast<size_t>(done + i)],
+                                        done + i == length - 1};
+    }
+    LLMRT_RETURN_IF_ERROR(step({chunk_.data(), static_cast<size_t>(n)}));
+    done += n;
+  }
+  return {};
+}
+
+Status Session::decode(int32_t seq, int32_t token) {
+  const StepToken one{seq, token, true};
+  return step({&one, 1});
+}
+
+void Session::reset(int32_t seq) {
+  if (seq < 0 || seq >= options_.max_batch) return;
+  (void)finish();
+  forgetTrees();
+  states_.reset(seq);
+  kv_len_[static_cast<size_t>(seq)] = 0;
+  ++num_changes_[static_cast<size_t>(seq)];
+  for (auto& [id, snapshot] : snapshots_)
+    if (snapshot.seq == seq) snapshot.is_past = false;
+}
+
+int64_t Session::truncate(int32_t seq, int64_t tokens) {
+  if (seq < 0 || seq >= options_.max_batch) return 0;
+  (void)finish();
+  const int64_t now = kvLen(seq);
+  if (tokens < 0 || tokens >= now) return now;
+  forgetTrees();
+  if (tokens == 0 || !states_.holds(seq, tokens, now)) {
+    reset(seq);
+    return 0;
+  }
+  kv_len_[static_cast<size_t>(seq)] = tokens;
+  ++num_changes_[static_cast<size_t>(seq)];
+  states_.drop(seq, tokens);
+  for (auto& [id, snapshot] : snapshots_)
+    if (snapshot.seq == seq && snapshot.tokens > tokens) snapshot.is_past = false;
+  return tokens;
+}
+
+Result<uint32_t> Session::snapshot(int32_t seq) {
+  if (seq < 0 || seq >= options_.max_batch)
+    return invalidArgument(fmt::format("sequence {} of {}", seq, options_.max_batch));
+  LLMRT_RETURN_IF_ERROR(finish());
+  Snapshot snapshot{seq, kvLen(seq), true, std::vector<uint8_t>(states_.slotsBytes())};
+  // Of a sequence without tokens they are zero, whatever its slots hold.
+  if (snapshot.tokens > 0) LLMRT_RETURN_IF_ERROR(states_.readSlots(seq, snapshot.slots));
+  snapshots_[next_snapshot_] = std::move(snapshot);
+  return next_snapshot_++;
+}
+
+Status Session::restore(uint32_t id) {
+  LLMRT_RETURN_IF_ERROR(finish());
+  const auto found = snapshots_.find(id);
+  if (found == snapshots_.end()) return invalidArgument(fmt::format("no snapshot {}", id));
+  const Snapshot& snapshot = found->second;
+  const auto seq = static_cast<size_t>(snapshot.seq);
+  if (!snapshot.is_past || !states_.holdsKeys(snapshot.seq, snapshot.tokens)) {
+    return invalidArgument(fmt::format("sequence {} no longer has the {} tokens of snapshot {}",
+                                       seq, snapshot.tokens, id));
+  }
+  forgetTrees();
+  LLMRT_RETURN_IF_ERROR(states_.writeSlots(snapshot.seq, snapshot.slots));
+  kv_len_[seq] = snapshot.tokens;
+  ++num_changes_[seq];
+  states_.drop(snapshot.seq, snapshot.tokens);
+  for (auto& [other_id, other] : snapshots_)
+    if (other.seq == snapshot.seq && other.tokens > snapshot.tokens) other.is_past = false;
+  return {};
+}
+
+}  // namespace llmrt
