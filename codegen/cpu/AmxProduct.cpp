@@ -79,8 +79,11 @@ class AmxProduct final : public ProductFrame {
     }
     if (steps_ == wholeSteps_) return;
     copyTails(b, tile);
-    const Panels tails{k_.offset(tails_, -wholeSteps_ * kTileBytes), kTileBytes, kTileRowBytes, 2,
-                       Storage::bf16};
+    const Panels tails{.base = k_.offset(tails_, -wholeSteps_ * kTileBytes),
+                       .panelBytes = kTileBytes,
+                       .stepBytes = kTileRowBytes,
+                       .kPerStep = 2,
+                       .storage = Storage::bf16};
     addSteps(tails, tile, k_.ci(wholeSteps_), k_.ci(steps_));
   }
 
@@ -129,7 +132,8 @@ class AmxProduct final : public ProductFrame {
   }
 
   /// Steps of few rows read every weight once from memory: they ask for what comes soon in each of
-  /// their panels. In prefill the passes over the rows bring the panels after these, a quarter each.
+  /// their panels. In prefill the passes over the rows bring the panels after these, a quarter
+  /// each.
   void prefetch(const Panels& b, Value m, Value p, int64_t panels, Value step) {
     const int64_t bytes = fewRows_ ? kTileBytes : kTileBytes / 4;
     Value first = fewRows_ ? p : k_.add(p, panels);

@@ -53,7 +53,8 @@ KernelBuilder::KernelBuilder(ModuleOp module, llm::KernelOp kernel, const CpuTar
       loc_(UnknownLoc::get(module.getContext())),
       target_(target),
       shape_{kernel.getKind(), static_cast<int64_t>(kernel.getMaxRows())},
-      op_(kernel.getComputeOp()) {
+      op_(kernel.getComputeOp()),
+      int8Activations_(llm::hasInt8Activations(kernel->getParentOfType<llm::ModelOp>())) {
   b_.setInsertionPointToEnd(module.getBody());
   auto type = b_.getFunctionType({ptr(), ptr(), i64(), i64(), ptr()}, {b_.getI32Type()});
   auto fn = func::FuncOp::create(b_, loc_, kernel.getSymName(), type);
@@ -251,18 +252,6 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
   }
   return {};
 }
-Values KernelBuilder::i8Quads(Value words) {
-  auto c = [&](int32_t v) -> Value {
-    return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(kLanes, 32), v));
-  };
-  Values quads;
-  for (int32_t i = 0; i < 4; ++i) {
-    Value high = arith::ShLIOp::create(b_, loc_, words, c(24 - 8 * i));
-    Value quad = arith::ShRSIOp::create(b_, loc_, high, c(24));
-    quads.push_back(arith::SIToFPOp::create(b_, loc_, vec(), quad));
-  }
-  return quads;
-}
 std::pair<Value, Value> KernelBuilder::bf16Pairs(Value words) {
   auto c = [&](uint32_t v) -> Value {
     return arith::ConstantOp::create(b_, loc_,
@@ -318,6 +307,192 @@ Value KernelBuilder::dotBf16(Value a, Value b, Value c) {
                                        b_.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
                                        ValueRange{c, bitcast(pairs, a), bitcast(pairs, b)})
       .getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// Words and bytes
+//===----------------------------------------------------------------------===//
+
+static Value intrinsic(KernelBuilder& k, StringRef name, Type result, ValueRange arguments) {
+  OpBuilder& b = k.builder();
+  return LLVM::CallIntrinsicOp::create(b, arguments[0].getLoc(), result, b.getStringAttr(name),
+                                       arguments)
+      .getResult(0);
+}
+/// A constant of the shape and element type of `like`.
+static Value splatLike(OpBuilder& b, Value like, int64_t v) {
+  auto type = cast<VectorType>(like.getType());
+  auto element = b.getIntegerAttr(type.getElementType(), v);
+  return arith::ConstantOp::create(b, like.getLoc(), DenseElementsAttr::get(type, element));
+}
+/// Elements [first, first + count) of a vector.
+static Value slice(OpBuilder& b, Value v, int64_t first, int64_t count) {
+  return vector::ShuffleOp::create(b, v.getLoc(), v, v,
+                                   llvm::to_vector(llvm::seq(first, first + count)));
+}
+/// f of each `step` bytes of vectors of bytes, which f maps to as many.
+static Value forParts(KernelBuilder& k, Value bytes, int64_t step,
+                      llvm::function_ref<Value(Value)> f) {
+  const int64_t count = cast<VectorType>(bytes.getType()).getDimSize(0);
+  if (count <= step) return f(bytes);
+  Value low = forParts(k, slice(k.builder(), bytes, 0, count / 2), step, f);
+  Value high = forParts(k, slice(k.builder(), bytes, count / 2, count / 2), step, f);
+  return vector::ShuffleOp::create(k.builder(), bytes.getLoc(), low, high,
+                                   llvm::to_vector(llvm::seq<int64_t>(0, count)));
+}
+
+Value KernelBuilder::constant(ArrayRef<float> values) {
+  auto type = vec(static_cast<int64_t>(values.size()));
+  return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, values));
+}
+Value KernelBuilder::constant(ArrayRef<int32_t> values) {
+  auto type = vecI(static_cast<int64_t>(values.size()), 32);
+  return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, values));
+}
+Value KernelBuilder::andBits(Value words, int32_t mask) {
+  return arith::AndIOp::create(b_, loc_, words, splatLike(b_, words, mask));
+}
+Value KernelBuilder::orBits(Value a, Value b) { return arith::OrIOp::create(b_, loc_, a, b); }
+Value KernelBuilder::addWords(Value words, int32_t v) {
+  return add(words, splatLike(b_, words, v));
+}
+Value KernelBuilder::shiftLeft(Value words, int64_t bits) {
+  return bits ? arith::ShLIOp::create(b_, loc_, words, splatLike(b_, words, bits)) : words;
+}
+Value KernelBuilder::shiftRight(Value words, int64_t bits) {
+  return bits ? arith::ShRUIOp::create(b_, loc_, words, splatLike(b_, words, bits)) : words;
+}
+Value KernelBuilder::shiftRight(Value words, Value bits) {
+  Value word = arith::TruncIOp::create(b_, loc_, b_.getI32Type(), bits);
+  const int64_t lanes = cast<VectorType>(words.getType()).getDimSize(0);
+  return arith::ShRUIOp::create(b_, loc_, words, broadcast(word, lanes));
+}
+Value KernelBuilder::shiftRight(Value words, ArrayRef<int32_t> bits) {
+  return arith::ShRUIOp::create(b_, loc_, words, constant(bits));
+}
+Value KernelBuilder::signOfByte(Value words) {
+  return arith::ShRSIOp::create(b_, loc_, shiftLeft(words, 24), splatLike(b_, words, 24));
+}
+Value KernelBuilder::byteAsFloat(Value words, int64_t i, bool isSigned) {
+  Value byte;
+  if (isSigned)
+    byte = arith::ShRSIOp::create(b_, loc_, shiftLeft(words, 24 - 8 * i), splatLike(b_, words, 24));
+  else
+    byte = i == 3 ? shiftRight(words, 24) : andBits(shiftRight(words, 8 * i), 255);
+  return arith::SIToFPOp::create(b_, loc_, vec(), byte);
+}
+/// The bytes of words, and back.
+static Value bytesOf(KernelBuilder& k, Value words) {
+  return k.bitcast(k.vecI(kLanes * 4, 8), words);
+}
+static Value wordsOf(KernelBuilder& k, Value bytes) { return k.bitcast(k.vecI(kLanes, 32), bytes); }
+
+Value KernelBuilder::addBytes(Value words, int32_t v) {
+  Value bytes = bytesOf(*this, words);
+  return wordsOf(*this, add(bytes, splatLike(b_, bytes, static_cast<int8_t>(v))));
+}
+
+Value KernelBuilder::lookUpBytes(ArrayRef<int8_t> table, Value words) {
+  return wordsOf(*this, lookUp(table, bytesOf(*this, words)));
+}
+
+Value KernelBuilder::lookUp(ArrayRef<int8_t> table, Value bytes) {
+  assert(table.size() == 16);
+  struct Shuffle {
+    const char* name;
+    int64_t bytes;
+  };
+  auto shuffleOf = [&]() -> Shuffle {
+    const bool one = cast<VectorType>(bytes.getType()).getDimSize(0) == 16;
+    switch (target_.bytes) {
+      case ByteInstructions::neon:
+        return {"llvm.aarch64.neon.tbl1.v16i8", 16};
+      case ByteInstructions::avx2:
+        if (!one) return {"llvm.x86.avx2.pshuf.b", 32};
+        break;
+      case ByteInstructions::avx512:
+      case ByteInstructions::avx512Vnni:
+        if (!one) return {"llvm.x86.avx512.pshuf.b.512", 64};
+        break;
+    }
+    return {"llvm.x86.ssse3.pshuf.b.128", 16};
+  };
+  const Shuffle shuffle = shuffleOf();
+  // A shuffle of x86 looks up in each 16 bytes apart.
+  SmallVector<int8_t> repeated;
+  while (static_cast<int64_t>(repeated.size()) < shuffle.bytes)
+    repeated.append(table.begin(), table.end());
+  auto type = vecI(shuffle.bytes, 8);
+  Value from =
+      arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, ArrayRef<int8_t>(repeated)));
+  return forParts(*this, bytes, shuffle.bytes, [&](Value part) {
+    return intrinsic(*this, shuffle.name, type, {from, part});
+  });
+}
+
+Value KernelBuilder::lookUpWords(ArrayRef<int8_t> table, Value words) {
+  const int64_t lanes = cast<VectorType>(words.getType()).getDimSize(0);
+  Value bytes = arith::TruncIOp::create(b_, loc_, vecI(lanes, 8), words);
+  SmallVector<int64_t> padded;
+  for (int64_t i = 0; i < 16; ++i) padded.push_back(i % lanes);
+  bytes = lookUp(table, vector::ShuffleOp::create(b_, loc_, bytes, bytes, padded));
+  return arith::ExtSIOp::create(b_, loc_, vecI(lanes, 32), slice(b_, bytes, 0, lanes));
+}
+
+/// vpmaddubsw and vpmaddwd: a[i] and b[i] are `bytes` bytes. Gives the sums of fours.
+static Value dotByPairs(KernelBuilder& k, Value a, Value b, int64_t bytes, bool isSigned) {
+  OpBuilder& builder = k.builder();
+  const bool wide = bytes == 64;
+  if (isSigned) {
+    // |a| and b with the sign of a: neither saturates, as b is no -128.
+    if (wide) {
+      Value zero = splatLike(builder, a, 0);
+      Value below = k.cmp(arith::CmpIPredicate::slt, a, zero);
+      b = k.select(below, k.sub(zero, b), b);
+    } else {
+      b = intrinsic(k, "llvm.x86.avx2.psign.b", b.getType(), {b, a});
+    }
+    a = LLVM::AbsOp::create(builder, a.getLoc(), a.getType(), a, /*is_int_min_poison=*/false);
+  }
+  Type i16 = k.vecI(bytes / 2, 16), i32 = k.vecI(bytes / 4, 32);
+  Value pairs = intrinsic(k, wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
+                          i16, {a, b});
+  return intrinsic(k, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", i32,
+                   {pairs, splatLike(builder, pairs, 1)});
+}
+
+Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
+  switch (target_.bytes) {
+    case ByteInstructions::avx512Vnni:
+      assert(!isSigned);
+      return intrinsic(*this, "llvm.x86.avx512.vpdpbusd.512", sums.getType(),
+                       {sums, bytesOf(*this, a), bytesOf(*this, b)});
+    case ByteInstructions::avx512:
+      return add(sums, dotByPairs(*this, bytesOf(*this, a), bytesOf(*this, b), 64, isSigned));
+    case ByteInstructions::avx2: {
+      Values halves;
+      for (int64_t i : {0, 32})
+        halves.push_back(dotByPairs(*this, slice(b_, bytesOf(*this, a), i, 32),
+                                    slice(b_, bytesOf(*this, b), i, 32), 32, isSigned));
+      return add(sums, vector::ShuffleOp::create(b_, loc_, halves[0], halves[1],
+                                                 llvm::to_vector(llvm::seq<int64_t>(0, kLanes))));
+    }
+    case ByteInstructions::neon:
+      break;
+  }
+  for (int64_t i = 0; i < 4; ++i) {
+    auto byteOf = [&](Value words) { return signOfByte(shiftRight(words, 8 * i)); };
+    Value left = isSigned ? byteOf(a) : andBits(shiftRight(a, 8 * i), 255);
+    sums = add(sums, mul(left, byteOf(b)));
+  }
+  return sums;
+}
+
+bool KernelBuilder::hasFloatTable() const {
+  return target_.bytes == ByteInstructions::avx512 || target_.bytes == ByteInstructions::avx512Vnni;
+}
+Value KernelBuilder::lookUpFloats(Value table, Value words) {
+  return intrinsic(*this, "llvm.x86.avx512.permvar.sf.512", vec(), {table, words});
 }
 
 //===----------------------------------------------------------------------===//

@@ -65,6 +65,8 @@ class KernelBuilder {
   /// Reserves `bytes` of the thread's scratch and gives a pointer to it (64-byte aligned).
   Value scratch(int64_t bytes);
   int64_t scratchBytes() const { return scratchBytes_; }
+  /// Left operands of products with quants are rounded to int8 (Int8Rows.h).
+  bool int8Activations() const { return int8Activations_; }
 
   // Operands, by their names in the op's getKernelOperands(). Asking for one that the op lacks is
   // a bug of the emitter, and ends the compiler with a line that names both.
@@ -140,8 +142,6 @@ class KernelBuilder {
   Value loadScalar(Value ptr) { return load(f32(), ptr, 4); }
   /// `lanes` stored values at ptr, as floats.
   Value loadAs(Storage s, Value ptr, int64_t lanes = kLanes);
-  /// The four i8 of each of kLanes words, the lowest first, as floats.
-  Values i8Quads(Value words);
   /// The low and the high bf16 of each of kLanes words, as floats.
   std::pair<Value, Value> bf16Pairs(Value words);
   /// Rounds floats (to nearest, ties to even) to what is stored: floats, halves (saturating), or
@@ -153,6 +153,36 @@ class KernelBuilder {
   /// each by an FMA. The instruction takes subnormals as zero and gives none; its emulation does
   /// not.
   Value dotBf16(Value a, Value b, Value c);
+
+  // Words (vectors of i32) and the bytes in them.
+  Value constant(llvm::ArrayRef<float> values);
+  Value constant(llvm::ArrayRef<int32_t> values);
+  Value splatWord(int32_t v) { return constant(llvm::SmallVector<int32_t>(kLanes, v)); }
+  Value andBits(Value words, int32_t mask);
+  Value orBits(Value a, Value b);
+  Value addWords(Value words, int32_t v);
+  Value shiftLeft(Value words, int64_t bits);
+  /// Zeros come in from above.
+  Value shiftRight(Value words, int64_t bits);
+  Value shiftRight(Value words, Value bits);  // an i64, of all lanes
+  Value shiftRight(Value words, llvm::ArrayRef<int32_t> bits);
+  /// The lowest byte of each word, sign-extended.
+  Value signOfByte(Value words);
+  /// Byte `i` of each word, counted from the lowest, as a float.
+  Value byteAsFloat(Value words, int64_t i, bool isSigned);
+  /// v + each byte, modulo 256.
+  Value addBytes(Value words, int32_t v);
+  /// table[i] in place of each byte i, which is below 16, of kLanes words.
+  Value lookUpBytes(llvm::ArrayRef<int8_t> table, Value words);
+  /// The same in place of each of up to kLanes words, sign-extended.
+  Value lookUpWords(llvm::ArrayRef<int8_t> table, Value words);
+  /// sums + the four products of bytes of each word, exactly: of b with a sign and within +-127, of
+  /// a with one where `isSigned`, otherwise without. Without vpdpbusd, a byte of a without a sign
+  /// is below 64; with it there are no signed ones.
+  Value dotBytes(Value a, Value b, Value sums, bool isSigned);
+  /// table[i % 16] for the kLanes words i: where the target has an instruction for it.
+  bool hasFloatTable() const;
+  Value lookUpFloats(Value table, Value words);
 
   // Control flow.
   using Body = std::function<Values(Value, mlir::ValueRange)>;
@@ -183,6 +213,10 @@ class KernelBuilder {
   const Argument& get(llvm::StringRef name) const;
   llvm::SmallVector<Argument> arguments_;
 
+  /// Looks up bytes, of which there are 16 or 64.
+  Value lookUp(llvm::ArrayRef<int8_t> table, Value bytes);
+
+  const bool int8Activations_;
   Value scratch_, tileBegin_, tileEnd_;
   StepArgs step_;
   int64_t scratchBytes_ = 0;

@@ -34,12 +34,20 @@ KvBlock KvLayout::blockOf(KernelBuilder& k, Value seq, Value block, Value head) 
 
 Panels KvLayout::keyPanels(Value base) const {
   const int64_t lane = kPerStep() * storageBytes(storage);
-  return {base, kLanes * lane, kBlock * lane, kPerStep(), storage};
+  return {.base = base,
+          .panelBytes = kLanes * lane,
+          .stepBytes = kBlock * lane,
+          .kPerStep = kPerStep(),
+          .storage = storage};
 }
 
 Panels KvLayout::valuePanels(Value base) const {
   const int64_t lane = kPerStep() * storageBytes(storage);
-  return {base, kLanes * lane, valueDimPadded * lane, kPerStep(), storage};
+  return {.base = base,
+          .panelBytes = kLanes * lane,
+          .stepBytes = valueDimPadded * lane,
+          .kPerStep = kPerStep(),
+          .storage = storage};
 }
 
 Bf16Product cacheProduct(const CpuTarget& target, Storage storage, int64_t headDim) {

@@ -2,32 +2,31 @@
 #pragma once
 
 #include "codegen/cpu/KernelBuilder.h"
+#include "codegen/cpu/Quants.h"
 
 namespace llmc::cpu {
 
-/// The scales of the blocks of weights, in a plane of their own: a vector of 16 outputs a block.
-struct BlockScales {
-  Value base;              // of the first panel; null: none
-  int64_t panelBytes = 0;  // from one panel to the next
-  int64_t block = 1;       // values of k that share a scale
-  Storage storage = Storage::f32;
-};
-
-/// The right-hand operand of a product: panels of 16 outputs, walked along k. How a step is loaded
-/// (loadStep() in Multiply.cpp) is all that depends on a format of weights.
+/// The right-hand operand of a product: panels of 16 outputs, walked along k.
 struct Panels {
-  Value base;              // first panel
+  Value base;              // first panel; of quants, in their first plane
   int64_t panelBytes = 0;  // from one panel to the next
   int64_t stepBytes = 0;   // from one step along k to the next
   int64_t kPerStep = 1;    // values of k in a step: 2 for bf16 weights, which lie in pairs
   Storage storage = Storage::f32;
-  BlockScales scales;
-  Value firstK;  // the k that `base` lies at; null: 0
+  QuantPlanes quants;  // of weights of quants, which know no storage
+  Value firstK;        // the k that `base` lies at; null: 0. Quants: a multiple of 64
 
+  int64_t bytesPerK() const { return stepBytes / kPerStep; }
   /// `panels` panels from `p` on.
   Panels from(KernelBuilder& k, Value p) const;
   /// The same panels from `k0` on, which begins a step.
   Panels fromK(KernelBuilder& k, Value k0) const;
+  /// Planes that hold most of the bytes, for those who ask for them ahead.
+  struct Stream {
+    Value base;
+    int64_t panelBytes, bytesPerK;
+  };
+  llvm::SmallVector<Stream> streams() const;
 };
 
 /// Weights in panels as runtime/io/weight_format.h lays them out: `numPanels` of each of
@@ -39,11 +38,10 @@ int64_t bytesPerK(const llmrt::WeightFormat& format);
 
 /// One output of a weight of [rows, cols], along k.
 struct WeightRow {
-  Value base;         // its first element in plane 0
+  Value base;         // its first element; of quants null
   int64_t group = 0;  // elements side by side, of 16 outputs in turn; 0: all, in rows
   Storage storage = Storage::f32;
-  BlockScales scales;     // of this output
-  int64_t scaleStep = 0;  // elements from one scale to the next
+  QuantPlanes quants;
 
   /// Values [i, i + lanes), all of one block; in panels lanes is 1.
   Value load(KernelBuilder& k, Value i, int64_t lanes) const;
@@ -64,11 +62,12 @@ struct Rows {
 /// Returns acc + a[0..rows) * b[0..panels), summed over k = 0, 1, ..., kCount - 1 in one chain of
 /// FMAs per output: the order all kernels share but those that round their left operand. Rows of
 /// bf16 are multiplied by KernelBuilder::dotBf16(), a chain of k = 1, 0, 3, 2, ... `each`, where
-/// given, is called with k = 0, 4, 8, ... before those four values of k are used.
+/// given, is called with every multiple of kPerIteration(b) before those values of k are used.
+int64_t kPerIteration(const Panels& b);
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 int64_t kCount, Values acc, const std::function<void(Value)>& each = {});
 /// Panels that `rows` rows leave registers for: rows * panels accumulators, the panels of one k, a
-/// broadcast.
+/// broadcast. Where an output has several accumulators, count its row as often.
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most);
 
 /// Row counts that have a register tile of their own, largest first.

@@ -18,6 +18,14 @@ enum class Bf16Product {
   amx,  // tdpbf16ps: per 32 k the even ones and the odd ones, each from zero, and both sums added
 };
 
+/// What a target has for vectors of bytes.
+enum class ByteInstructions {
+  neon,        // lookups in 16 bytes
+  avx2,        // the same, and vpmaddubsw, of 32 bytes
+  avx512,      // of 64 bytes; lookups in 16 floats
+  avx512Vnni,  // vpdpbusd too
+};
+
 /// Kernels are written on vectors of 16 floats whatever the target; LLVM splits them over its
 /// registers. All targets whose bf16Product is fma therefore sum in the same order and give the
 /// same bits, and so do the others where nothing is stored as bf16.
@@ -40,6 +48,7 @@ struct CpuTarget {
   /// Bytes a thread asks for ahead of their use when it streams weights, over all of its streams.
   int64_t streamAheadBytes = 2 << 10;
 
+  ByteInstructions bytes = ByteInstructions::avx2;
   Bf16Product bf16Product = Bf16Product::fma;
   /// For tests on machines without the instructions of bf16Product: they become others of the same
   /// order. Slow.

@@ -83,8 +83,9 @@ X86Levels detect() {
   const uint64_t v4_l7 = bit(16) | bit(17) | bit(28) | bit(30) | bit(31);  // AVX512 F DQ CD BW VL
   levels.v4 = levels.v3 && (xcr0 & kXcr0Avx512) == kXcr0Avx512 && has(l7.ebx, v4_l7);
 
-  // AVX512_BF16. Intel's CPUs run vdpbf16ps at half the rate of an FMA: it is no gain there.
-  levels.znver4 = levels.v4 && has(l7_1.eax, bit(5)) && isAmd();
+  // AVX512_BF16 and AVX512_VNNI. Intel's CPUs run vdpbf16ps at half the rate of an FMA: it is no
+  // gain there.
+  levels.znver4 = levels.v4 && has(l7_1.eax, bit(5)) && has(l7.ecx, bit(11)) && isAmd();
 
   // What -mcpu=sapphirerapids lets the compiler use in kernels.
   const uint64_t spr_ebx = bit(21);  // AVX512_IFMA

@@ -113,6 +113,7 @@ std::vector<cpu::CpuTarget> runnableTargets() {
     target.name += " as x86-64-v3";
     target.cpu = "x86-64-v3";
     target.features.clear();
+    target.bytes = cpu::ByteInstructions::avx2;
     target.emulateBf16Product = true;
     targets.push_back(target);
   }
@@ -185,6 +186,37 @@ PackedMatrix packRandom(llmrt::DType dtype, const std::vector<int64_t>& sourceRo
     }
   }
   return result;
+}
+
+std::unique_ptr<Buffer> packStored(const std::vector<StoredQuants>& sources,
+                                   const std::vector<int64_t>& rows,
+                                   const std::vector<llmrt::PanelRow>& lanes, bool panels,
+                                   int64_t experts) {
+  const llmrt::WeightFormat& format = *sources.front().format;
+  const int64_t cols = sources.front().cols, perUnit = panels ? 16 : 1;
+  const int64_t units = (static_cast<int64_t>(lanes.size()) + perUnit - 1) / perUnit;
+  llmrt::PlaneExtent extents[llmrt::WeightFormat::kMaxPlanes];
+  EXPECT_TRUE(llmrt::layOutPlanes(format, panels, static_cast<uint64_t>(units), cols,
+                                  static_cast<uint64_t>(experts), extents));
+  const llmrt::PlaneExtent& last = extents[format.num_planes - 1];
+  auto out = std::make_unique<Buffer>(last.offset_bytes + last.bytes);
+  for (int p = 0; p < format.num_planes; ++p) {
+    const int64_t bytes = llmrt::dtypeBytes(format.planes[p].dtype);
+    const int64_t unitBytes = format.unitBytes(p, panels, cols);
+    for (int64_t e = 0; e < experts; ++e)
+      for (int64_t n = 0; n < static_cast<int64_t>(lanes.size()); ++n) {
+        const llmrt::PanelRow& lane = lanes[static_cast<size_t>(n)];
+        if (lane.source < 0) continue;
+        const auto source = static_cast<size_t>(lane.source);
+        const uint8_t* from = sources[source].at(p, e * rows[source] + lane.row, 0);
+        uint8_t* to = static_cast<uint8_t*>(out->data()) + extents[p].offset_bytes +
+                      (e * units + n / perUnit) * unitBytes;
+        for (int64_t i = 0; i < format.rowElements(p, cols); ++i)
+          std::copy_n(from + i * bytes, bytes,
+                      to + (panels ? format.panelOffset(p, n % perUnit, i) : i) * bytes);
+      }
+  }
+  return out;
 }
 
 }  // namespace llmc::test

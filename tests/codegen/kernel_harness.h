@@ -11,6 +11,7 @@
 #include "codegen/cpu/Codegen.h"
 #include "runtime/abi/kernel_abi.h"
 #include "runtime/io/weight_layout.h"
+#include "tests/ir/StoredQuants.h"
 
 namespace llmc::test {
 
@@ -74,6 +75,13 @@ struct PackedMatrix {
 /// Packs matrices of random values in [-1, 1).
 PackedMatrix packRandom(llmrt::DType dtype, const std::vector<int64_t>& sourceRows, int64_t cols,
                         llmrt::PanelOrder order, int64_t headRows, std::mt19937& rng);
+
+/// Weights as the weights file has them, expert after expert: in panels, or as rows. `lanes`: which
+/// row of which of `sources` comes when; `rows` of them are one expert's.
+std::unique_ptr<Buffer> packStored(const std::vector<StoredQuants>& sources,
+                                   const std::vector<int64_t>& rows,
+                                   const std::vector<llmrt::PanelRow>& lanes, bool panels,
+                                   int64_t experts = 1);
 
 std::vector<float> randomFloats(size_t n, std::mt19937& rng);
 /// Rounds to what `dtype` stores.

@@ -33,6 +33,7 @@ struct OpCase {
   double most = 1;
   int64_t experts = 0;  // above 0: %r is a route to so many
   bool full = false;    // not of the short form
+  bool int8 = false;    // activations
 
   /// Decode has a kernel of its own; what goes row by row is one code for any number of rows.
   bool isProduct() const { return weights.find(" matrix ") != std::string::npos; }
@@ -62,8 +63,8 @@ int64_t strideOf(int64_t width) { return (width + 15) / 16 * 16 + 16; }
 std::string modelOf(const OpCase& c) {
   std::string text =
       "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 "
-      "num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 50 max_seq_len 256 max_batch 1 {\n" +
-      c.weights;
+      "num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 50 max_seq_len 256 max_batch 1 " +
+      std::string(c.int8 ? "attributes {llm.activations = \"int8\"} " : "") + "{\n" + c.weights;
   std::string arguments, strides;
   const char* names[] = {"%x", "%r"};
   for (size_t i = 0; i < c.inputs.size(); ++i) {
@@ -94,17 +95,19 @@ const llmrt::WeightFormat& formatOf(llm::WeightOp w) {
 /// The weights of an operand as the weights file has them: expert after expert.
 std::unique_ptr<Buffer> pack(Evaluator& evaluator, llm::KernelOpInterface op,
                              const llm::KernelOperand& operand) {
-  std::vector<const std::vector<float>*> values;
+  std::vector<StoredQuants> stored;
   std::vector<int64_t> rows;
-  int64_t cols = 1, experts = 1;
+  int64_t experts = 1;
   const llmrt::WeightFormat* format = nullptr;
   for (mlir::FlatSymbolRefAttr symbol : operand.symbols) {
     llm::WeightOp w = llm::lookupWeight(op, symbol);
-    values.push_back(&evaluator.weight(symbol, -1));
-    rows.push_back(w.getLayerShape()[0]);
-    if (w.getLayerShape().size() > 1) cols = w.getLayerShape()[1];
-    experts = std::max<int64_t>(1, w.getNumExperts());
+    const llvm::ArrayRef<int64_t> shape = w.getLayerShape();
     format = &formatOf(w);
+    stored.push_back(format->isPlain() ? StoredQuants::encode(*format, evaluator.weight(symbol, -1),
+                                                              shape.size() > 1 ? shape[1] : 1)
+                                       : evaluator.quants(symbol, -1));
+    rows.push_back(shape[0]);
+    experts = std::max<int64_t>(1, w.getNumExperts());
   }
   const bool panels = operand.layout == llm::Layout::panels;
   std::vector<llmrt::PanelRow> lanes;
@@ -114,42 +117,7 @@ std::unique_ptr<Buffer> pack(Evaluator& evaluator, llm::KernelOpInterface op,
     for (size_t s = 0; s < rows.size(); ++s)
       for (int64_t r = 0; r < rows[s]; ++r) lanes.push_back({static_cast<int32_t>(s), r});
   }
-  const auto units = static_cast<int64_t>(lanes.size()) / (panels ? 16 : 1);
-  llmrt::PlaneExtent planes[llmrt::WeightFormat::kMaxPlanes];
-  EXPECT_TRUE(llmrt::layOutPlanes(*format, panels, static_cast<uint64_t>(units), cols,
-                                  static_cast<uint64_t>(experts), planes));
-  const llmrt::PlaneExtent& last = planes[format->num_planes - 1];
-  auto out = std::make_unique<Buffer>(last.offset_bytes + last.bytes);
-  std::vector<float> block(static_cast<size_t>(format->block));
-  llmrt::StoredBlock stored;
-  for (int64_t e = 0; e < experts; ++e)
-    for (size_t lane = 0; lane < lanes.size(); ++lane) {
-      if (lanes[lane].source < 0) continue;
-      const auto source = static_cast<size_t>(lanes[lane].source);
-      const float* row = values[source]->data() + (e * rows[source] + lanes[lane].row) * cols;
-      const auto n = static_cast<int64_t>(lane);
-      for (int64_t b = 0; b < format->blocks(cols); ++b) {
-        std::fill(block.begin(), block.end(), 0.0f);
-        std::copy_n(row + b * format->block, std::min(format->block, cols - b * format->block),
-                    block.begin());
-        llmrt::encodeBlock(*format, block.data(), stored.planes);
-        std::vector<float> read(block.size());
-        llmrt::decodeBlock(*format, stored.planes, read.data());
-        EXPECT_EQ(read, block) << "the evaluator has other values than the kernel";
-        for (int p = 0; p < format->num_planes; ++p) {
-          const llmrt::FormatPlane& plane = format->planes[p];
-          const int64_t bytes = llmrt::dtypeBytes(plane.dtype);
-          auto* const to = static_cast<uint8_t*>(out->data()) + planes[p].offset_bytes +
-                           (e * units + n / (panels ? 16 : 1)) * format->unitBytes(p, panels, cols);
-          for (int64_t i = 0; i < plane.per_block; ++i) {
-            const int64_t element = b * plane.per_block + i;
-            const int64_t at = panels ? format->panelOffset(p, n % 16, element) : element;
-            std::copy_n(stored.planes[p] + i * bytes, bytes, to + at * bytes);
-          }
-        }
-      }
-    }
-  return out;
+  return packStored(stored, rows, lanes, panels, experts);
 }
 
 Matrix randomMatrix(int64_t rows, int64_t cols, float scale, std::mt19937& rng) {
@@ -181,14 +149,7 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
   ASSERT_TRUE(module) << text;
   llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
-  // Stored twice: a scale below f16's normal numbers may change once more, and then no more. What
-  // pack() stores are these values.
-  Evaluator evaluator(model, [](llm::WeightOp weight, int64_t layer) {
-    std::vector<float> values = randomWeights(5)(weight, layer);
-    if (weight.getKind() == llm::WeightKind::matrix)
-      llmrt::roundToFormat(formatOf(weight), values, weight.getLayerShape()[1]);
-    return values;
-  });
+  Evaluator evaluator(model, randomWeights(5));
   auto kernelOp = [&](const char* name) {
     return mlir::cast<llm::KernelOp>(mlir::SymbolTable::lookupSymbolIn(model, name));
   };
@@ -282,7 +243,9 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
       ASSERT_EQ(all.size(), expected.values.size());
       // Where the left operand is rounded to bf16, each product is off by 2^-9 of itself.
       const double rounding = order == cpu::Bf16Product::fma ? 0 : 0x1p-9;
-      const double tolerance = (static_cast<double>(c.terms) * 0x1p-24 + rounding) * c.most;
+      // A norm's last bits may bring values to the next int8: of 127 for the largest.
+      const double flips = c.int8 && c.op.find("norm") != std::string::npos ? 1.0 / 127 : 0;
+      const double tolerance = (static_cast<double>(c.terms) * 0x1p-24 + rounding + flips) * c.most;
       for (size_t i = 0; i < all.size(); ++i)
         ASSERT_LE(std::abs(all[i] - expected.values[i]), tolerance)
             << "row " << i / static_cast<size_t>(c.width) << ", "
@@ -402,9 +365,19 @@ std::vector<OpCase> cases() {
                    16,
                    4});
   // Products: K terms; an activation between them has a slope below 1.2.
-  size_t turn = 0;
-  for (const char* type : {"f32", "bf16", "q8_0"}) {
-    const std::string t = type;
+  struct Variant {
+    std::string type;
+    bool int8 = false;
+  };
+  std::vector<Variant> variants;
+  for (const llmrt::WeightFormat& format : llmrt::kWeightFormats)
+    if (format.name != "f16") variants.push_back({std::string(format.name)});  // f32's loops
+  const size_t floats = variants.size();
+  // With and without minimums and sub-blocks.
+  for (const char* type : {"q8_0", "q4_1", "q6_k", "q4_k"}) variants.push_back({type, true});
+  for (size_t turn = 0; turn < variants.size(); ++turn) {
+    const char* const type = variants[turn].type.c_str();
+    const std::string t = type + std::string(variants[turn].int8 ? "_int8" : "");
     const size_t first = out.size();
     out.push_back({"head_linear_" + t,
                    matrix("w", 3 * 33, 21, type),
@@ -504,9 +477,13 @@ std::vector<OpCase> cases() {
                    20 + 6,
                    2 * sum(20) + 1,
                    5});
-    // In the short form each op has one of the types, each type a third of the ops.
-    for (size_t i = first; i < out.size(); ++i) out[i].full = (i - first) % 3 != turn;
-    ++turn;
+    // In the short form each type of weights has one of the ops, and each op one of the types; with
+    // int8, each op has one of those too.
+    for (size_t i = first; i < out.size(); ++i) {
+      out[i].int8 = variants[turn].int8;
+      out[i].full = out[i].int8 ? (i - first) % (variants.size() - floats) != turn - floats
+                                : i - first != turn % (out.size() - first);
+    }
   }
   // Routes: ids are exact; weights are exp of differences up to 4, over a sum of all.
   for (int64_t e : {7, 24, 70}) {

@@ -47,7 +47,7 @@ std::vector<float>& KvState::recurrent(StateOp state, int64_t layer, int32_t seq
 Evaluator::Evaluator(ModelOp model, WeightSource weights, Accumulate accumulate)
     : model_(model), source_(std::move(weights)), accumulate_(accumulate) {}
 
-const std::vector<float>& Evaluator::weight(FlatSymbolRefAttr symbol, int64_t layer) {
+const Evaluator::Weight& Evaluator::load(FlatSymbolRefAttr symbol, int64_t layer) {
   auto op = dyn_cast_or_null<WeightOp>(SymbolTable::lookupSymbolIn(model_, symbol.getAttr()));
   if (!op) throw std::invalid_argument("no weight @" + symbol.getValue().str());
   layer = weightLayer(op, layer);
@@ -55,15 +55,28 @@ const std::vector<float>& Evaluator::weight(FlatSymbolRefAttr symbol, int64_t la
     throw std::invalid_argument("@" + symbol.getValue().str() + " needs a layer");
   auto [it, isNew] = weights_.try_emplace({symbol.getValue().str(), layer});
   if (isNew) {
-    it->second = source_(op, layer);
+    std::vector<float>& values = it->second.values;
+    values = source_(op, layer);
     int64_t elements = std::max<int64_t>(1, op.getNumExperts());
     for (int64_t d : op.getLayerShape()) elements *= d;
-    if (static_cast<int64_t>(it->second.size()) != elements)
+    if (static_cast<int64_t>(values.size()) != elements)
       throw std::invalid_argument("@" + symbol.getValue().str() + " has " +
                                   std::to_string(elements) + " elements, not " +
-                                  std::to_string(it->second.size()));
+                                  std::to_string(values.size()));
+    const llmrt::WeightFormat& format = weightFormatOf(op.getTensorType().getElementType());
+    if (!format.isPlain()) {
+      it->second.quants = StoredQuants::encode(format, values, op.getLayerShape()[1]);
+      values = it->second.quants.decode();
+    }
   }
   return it->second;
+}
+
+const std::vector<float>& Evaluator::weight(FlatSymbolRefAttr symbol, int64_t layer) {
+  return load(symbol, layer).values;
+}
+const StoredQuants& Evaluator::quants(FlatSymbolRefAttr symbol, int64_t layer) {
+  return load(symbol, layer).quants;
 }
 
 Matrix Evaluator::run(StringRef entry, const std::vector<Row>& rows, KvState& kv,

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ir/LLM.h"
+#include "tests/ir/StoredQuants.h"
 
 namespace llmc::test {
 
@@ -74,7 +75,8 @@ enum class Accumulate { kFloat, kDouble };
 
 /// The values of a weight, row-major: of layer `layer` (counted from the model's first), or of the
 /// one tensor there is
-/// (`layer` -1). Each is asked for once.
+/// (`layer` -1). Each is asked for once. Of a weight of quants the evaluator sees what storing them
+/// once leaves.
 using WeightSource = std::function<std::vector<float>(llm::WeightOp weight, int64_t layer)>;
 
 /// Told every result: the op, its layer (-1 outside layers), the value.
@@ -103,8 +105,16 @@ class Evaluator {
 
   /// The values of a weight as evaluateOp sees them.
   const std::vector<float>& weight(mlir::FlatSymbolRefAttr symbol, int64_t layer);
+  /// The quants of a weight, experts one after another; without a format where it has none.
+  const StoredQuants& quants(mlir::FlatSymbolRefAttr symbol, int64_t layer);
 
  private:
+  struct Weight {
+    std::vector<float> values;
+    StoredQuants quants;
+  };
+  const Weight& load(mlir::FlatSymbolRefAttr symbol, int64_t layer);
+
   Matrix runEntry(llm::EntryOp entry, const std::vector<Row>& rows, KvState& kv,
                   const Trace& trace);
   Matrix runSchedule(llm::ScheduleOp schedule, const std::vector<Row>& rows, KvState& kv,
@@ -113,7 +123,7 @@ class Evaluator {
   llm::ModelOp model_;
   WeightSource source_;
   Accumulate accumulate_;
-  std::map<std::pair<std::string, int64_t>, std::vector<float>> weights_;
+  std::map<std::pair<std::string, int64_t>, Weight> weights_;
 };
 
 /// A WeightSource of reproducible noise for tests without a checkpoint: matrices uniform in [-b, b)
