@@ -77,12 +77,26 @@ Status readTokenizer(const std::string& named, Checkpoint& out) {
   return {};
 }
 
-Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, Checkpoint& out) {
+/// Which matrices a plan keeps as they are stored: quantised ones, and with `plain` the others.
+Status readStoredFormats(ModelSpec& spec, const llmrt::TensorSource& weights, bool plain) {
+  for (const TensorNeed& need : requiredTensors(spec)) {
+    if (need.shape.size() < 2) continue;
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* tensor, weights.find(need.name));
+    if (tensor->blocks || plain) spec.stored_formats.emplace(need.name, &tensor->format());
+  }
+  return {};
+}
+
+/// `keep_plain`: of the weights' dtypes. A config says what its model's weights are; a GGUF file
+/// has a type for each tensor.
+Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, bool keep_plain, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.weights, tieEmbeddings(std::move(weights), out.spec));
   LLMRT_RETURN_IF_ERROR(checkTensors(out.spec, *out.weights));
+  LLMRT_RETURN_IF_ERROR(readStoredFormats(out.spec, *out.weights, keep_plain));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* embeddings,
                          out.weights->find(std::string(out.spec.form.names.embed) + ".weight"));
-  out.spec.stored_dtype = embeddings->dtype;
+  // What is computed with quantised weights is f32.
+  out.spec.stored_dtype = out.spec.isQuantized() ? llmrt::DType::kF32 : embeddings->dtype;
   return {};
 }
 
@@ -93,13 +107,13 @@ Status openGguf(const std::string& path, const CheckpointOptions& options, Check
   if (options.no_weights) return {};
   if (!options.weights.empty()) {
     LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(options.weights));
-    return useWeights(std::move(weights), out);
+    return useWeights(std::move(weights), /*keep_plain=*/true, out);
   }
   if (gguf->tensors().empty())
     return invalidData(path +
                        ": holds a vocabulary only, no weights; give --weights or --no-weights");
   LLMRT_ASSIGN_OR_RETURN(auto weights, llmrt::ggufTensors(gguf));
-  return useWeights(std::move(weights), out);
+  return useWeights(std::move(weights), /*keep_plain=*/true, out);
 }
 
 // peft's: an adapter lies in adapter_model.safetensors beside its config, which Transformers
@@ -152,7 +166,7 @@ Status openHf(const fs::path& directory, const fs::path& config, bool needs_weig
                        out.spec.unread_dtype +
                        ", which is not supported: use --no-weights, or a checkpoint in bf16");
   LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(weights_path));
-  return useWeights(std::move(weights), out);
+  return useWeights(std::move(weights), /*keep_plain=*/false, out);
 }
 
 // What a file that is no GGUF can be: JSON, or a mistake worth naming.

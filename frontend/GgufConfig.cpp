@@ -48,11 +48,13 @@ class GgufConfigParser {
     LLMRT_RETURN_IF_ERROR(parseSizes());
     LLMRT_RETURN_IF_ERROR(parseScales());
     LLMRT_RETURN_IF_ERROR(parseRope(*entry));
+    if (*architecture == "gemma3") LLMRT_RETURN_IF_ERROR(finishGemma3(*entry));
     LLMRT_RETURN_IF_ERROR(parseSpecialTokens());
     LLMRT_RETURN_IF_ERROR(readGgufSampling(file_, spec_));
     readTensorFacts();
     LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
     computeInvFreq(spec_.rope, spec_.head_dim);
+    if (spec_.local_rope) computeInvFreq(*spec_.local_rope, spec_.head_dim);
     return applyRopeFreqs();
   }
 
@@ -99,7 +101,7 @@ class GgufConfigParser {
 
   // Granite's; Gemma's files leave theirs out.
   Status parseScales() {
-    if (spec_.architecture == "gemma") {
+    if (spec_.architecture.starts_with("gemma")) {
       spec_.embedding_scale =
           std::sqrt(static_cast<double>(std::max<int64_t>(0, spec_.hidden_size)));
       spec_.rounds_embedding_scale = true;
@@ -184,6 +186,25 @@ class GgufConfigParser {
     if (factor.value_or(0.0) == 0.0 || *factor == 1.0) return {};
     spec_.rope.scaling = RopeScaling::kLinear;
     spec_.rope.factor = *factor;
+    return {};
+  }
+
+  // What the file leaves to its reader (llama.cpp's load_hparams() of gemma3): which layers have
+  // the window, what rotates there, and the scale of the scores, which is another in the model of
+  // 27B.
+  Status finishGemma3(const Architecture& architecture) {
+    constexpr int64_t kGlobalEvery = 6, kLayersOf27B = 62;
+    LLMRT_ASSIGN_OR_RETURN(auto softcap, file_.getFloat(prefix_ + "final_logit_softcapping"));
+    spec_.logit_softcap = softcap.value_or(0.0);
+    const bool wide = spec_.num_layers == kLayersOf27B && spec_.num_heads > 0;
+    spec_.attention_scale =
+        1 /
+        std::sqrt(static_cast<double>(wide ? spec_.hidden_size / spec_.num_heads : spec_.head_dim));
+    if (spec_.sliding_window == 0) return {};
+    spec_.local_rope.emplace().theta = architecture.default_local_rope_theta;
+    spec_.local_rope->dim = spec_.head_dim;
+    for (int64_t layer = 0; layer < std::min(spec_.num_layers, kMaxLayers); ++layer)
+      spec_.windowed_layers.push_back((layer + 1) % kGlobalEvery != 0);
     return {};
   }
 

@@ -7,6 +7,7 @@
 #include "runtime/io/model_file.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/safetensors.h"
+#include "runtime/io/weight_format.h"
 
 namespace llmc {
 namespace {
@@ -29,7 +30,7 @@ std::string lmHead(const ModelSpec& spec) {
 class LmHeadAsEmbedding : public TensorSource {
  public:
   LmHeadAsEmbedding(std::unique_ptr<TensorSource> inner, const Tensor& lm_head, std::string name)
-      : inner_(std::move(inner)), embedding_(lm_head) {
+      : inner_(std::move(inner)), lm_head_name_(lm_head.name), embedding_(lm_head) {
     embedding_.name = std::move(name);
   }
 
@@ -40,9 +41,13 @@ class LmHeadAsEmbedding : public TensorSource {
   std::vector<std::string> names() const override { return inner_->names(); }
   const std::string& path() const override { return inner_->path(); }
   std::string placeOf(std::string_view name) const override { return inner_->placeOf(name); }
+  std::string storedName(std::string_view name) const override {
+    return inner_->storedName(name == embedding_.name ? lm_head_name_ : name);
+  }
 
  private:
   std::unique_ptr<TensorSource> inner_;
+  std::string lm_head_name_;
   Tensor embedding_;
 };
 
@@ -60,6 +65,9 @@ class WithPrefix : public TensorSource {
   std::string placeOf(std::string_view name) const override {
     return inner_->placeOf(withoutPrefix(name));
   }
+  std::string storedName(std::string_view name) const override {
+    return inner_->storedName(withoutPrefix(name));
+  }
 
  private:
   std::string_view withoutPrefix(std::string_view name) const {
@@ -72,7 +80,7 @@ class WithPrefix : public TensorSource {
 };
 
 bool sameValues(const Tensor& a, const Tensor& b) {
-  if (a.dtype != b.dtype || a.shape != b.shape || a.bytes != b.bytes) return false;
+  if (&a.format() != &b.format() || a.shape != b.shape || a.bytes != b.bytes) return false;
   return a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0;
 }
 
@@ -118,10 +126,14 @@ Status checkTensors(const ModelSpec& spec, const TensorSource& weights) {
       return llmrt::notFound(missing.message() +
                              "; a model that shares it with embed_tokens says tie_word_embeddings");
     }
+    const std::string name = ": tensor " + quotedName(weights.storedName(need.name));
     if (tensor->shape != need.shape)
-      return llmrt::invalidData(weights.path() + ": tensor " + quotedName(need.name) +
-                                " has shape " + shapeText(tensor->shape) + ", the config needs " +
-                                shapeText(need.shape));
+      return llmrt::invalidData(weights.path() + name + " has shape " + shapeText(tensor->shape) +
+                                ", the config needs " + shapeText(need.shape));
+    if (tensor->blocks && need.shape.size() < 2)
+      return llmrt::unsupported(weights.path() + name + " is a vector of type " +
+                                std::string(tensor->format().name) +
+                                ", which is not supported (f32, f16 and bf16 are)");
   }
   return {};
 }

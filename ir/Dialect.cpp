@@ -90,6 +90,9 @@ const llmrt::WeightFormat* llmc::llm::findWeightFormat(Type type) {
   return nullptr;
 }
 
+bool llmc::llm::hasInt8Activations(ModelOp model) {
+  return model->getAttr(kActivationsAttr) == StringAttr::get(model.getContext(), "int8");
+}
 const llmrt::WeightFormat& llmc::llm::weightFormatOf(Type type) {
   const llmrt::WeightFormat* format = findWeightFormat(type);
   if (format) return *format;

@@ -37,6 +37,11 @@ const llmrt::WeightFormat& weightFormatOf(mlir::Type elementType);
 /// Bytes of an element of activations or of a cache.
 int64_t elementBytes(mlir::Type type);
 
+/// An attribute of a model: "float", as without it, or "int8" where products with weights of quants
+/// round their left operands (codegen/cpu/Int8Rows.h says how).
+constexpr llvm::StringLiteral kActivationsAttr = "llm.activations";
+bool hasInt8Activations(ModelOp model);
+
 /// The weight that `symbol` names in the model around `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation* from, mlir::FlatSymbolRefAttr symbol);
 /// The state that `symbol` names in the model around `from`; null when there is none.

@@ -26,6 +26,12 @@ LogicalResult ModelOp::verify() {
   if (getNumHeads() % getNumKvHeads() != 0)
     return emitOpError() << "num_heads " << getNumHeads() << " is not a multiple of num_kv_heads "
                          << getNumKvHeads();
+  if (Attribute activations = (*this)->getAttr(kActivationsAttr)) {
+    auto name = dyn_cast<StringAttr>(activations);
+    if (!name || (name != "int8" && name != "float"))
+      return emitOpError() << kActivationsAttr << " is " << activations
+                           << ": it must be \"int8\" or \"float\"";
+  }
   return success();
 }
 

@@ -1,5 +1,7 @@
 #include "models/ModelSpec.h"
 
+#include <algorithm>
+
 #include "runtime/io/float_convert.h"
 
 namespace llmc {
@@ -38,6 +40,11 @@ const char* ropeScalingName(RopeScaling scaling) {
       return "dynamic";
   }
   return "unknown scaling";
+}
+
+bool ModelSpec::isQuantized() const {
+  return std::ranges::any_of(stored_formats,
+                             [](const auto& stored) { return !stored.second->isPlain(); });
 }
 
 double ModelSpec::embeddingScale() const {

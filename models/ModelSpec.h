@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "runtime/io/weight_format.h"
 #include "runtime/io/weight_layout.h"
 
 namespace llmc {
@@ -187,6 +189,9 @@ struct ModelSpec {
   Latent latent;
   std::optional<llmrt::DType> dtype;         // what the config says the weights are in
   std::optional<llmrt::DType> stored_dtype;  // what the embeddings are in, once weights are opened
+  // Of matrices that a plan keeps as the checkpoint has them, by the tensor's name; others become
+  // what the plan is told.
+  std::map<std::string, const llmrt::WeightFormat*, std::less<>> stored_formats;
   std::string unread_dtype;  // the stored dtype where it is none of ours: code only. Empty: none
   std::optional<int64_t> bos_token_id;
   std::vector<int64_t> eos_token_ids;
@@ -195,6 +200,8 @@ struct ModelSpec {
 
   /// What a plan keeps the weights in unless it is told otherwise.
   llmrt::DType defaultDtype() const { return dtype.value_or(llmrt::DType::kBF16); }
+  /// Some weights are stored in blocks.
+  bool isQuantized() const;
   /// embedding_scale as the model was trained with it.
   double embeddingScale() const;
   int64_t qSize() const { return num_heads * head_dim; }
@@ -224,7 +231,8 @@ struct TensorNeed {
 /// says what the members mean.
 struct ModelWeight {
   enum class Kind { kMatrix, kNorm, kBias };
-  std::string symbol;
+  std::string role;    // "up_proj", "up_proj_bias": what it is to a layer
+  std::string symbol;  // the role, and "_N" where other layers than the first begin at layer N
   Kind kind = Kind::kMatrix;
   std::string source;  // HF name with {layer} and {expert}
   int64_t rows = 0, cols = 1;
@@ -232,6 +240,7 @@ struct ModelWeight {
   int64_t num_experts = 0;
   std::optional<llmrt::WeightView> view;
   double plus = 0;
+  const llmrt::WeightFormat* format = nullptr;  // of ModelSpec::stored_formats; null: the plan's
 
   /// The stored tensor's.
   std::vector<int64_t> storedShape() const;
@@ -240,7 +249,9 @@ struct ModelWeight {
 /// What the bias of a weight is called.
 std::string biasSymbol(const std::string& weight);
 
-/// In the order of execution. With tied embeddings there is no lm_head.
+/// In the order of execution. With tied embeddings there is no lm_head. A weight has one format:
+/// where one changes from layer to layer, the weights of all roles are cut, so that those of a
+/// layer can still be packed together.
 std::vector<ModelWeight> modelWeights(const ModelSpec& spec);
 
 /// The tensors that hold modelWeights(), each once, in the order of execution.

@@ -21,6 +21,13 @@ struct RowsAt {
   int64_t pairs = 0;
 };
 
+/// A bias is called for its weight: "up_proj_4_bias".
+std::string withSuffix(std::string role, const std::string& suffix) {
+  const size_t bias = role.ends_with(kBiasSuffix) ? kBiasSuffix.size() : 0;
+  return role.insert(role.size() - bias, suffix);
+}
+std::string suffixOf(int64_t layer) { return std::string("_").append(std::to_string(layer)); }
+
 class Lister {
  public:
   explicit Lister(const ModelSpec& spec) : spec_(spec), form_(spec.form), names_(spec.form.names) {}
@@ -56,10 +63,8 @@ class Lister {
  private:
   ModelWeight& add(std::string symbol, Kind kind, std::string source, int64_t rows, int64_t cols) {
     ModelWeight w;
-    w.symbol = std::move(symbol);
-    // A bias is called for its weight.
-    const bool bias = w.symbol.ends_with(kBiasSuffix);
-    w.symbol.insert(w.symbol.size() - (bias ? kBiasSuffix.size() : 0), suffix_);
+    w.role = std::move(symbol);
+    w.symbol = withSuffix(w.role, suffix_);
     w.kind = kind;
     w.source = count_ > 0 ? std::string(names_.layer) + source : std::move(source);
     w.rows = rows;
@@ -323,6 +328,38 @@ class Lister {
   std::string suffix_;             // of symbols
 };
 
+/// What the checkpoint stores the matrix of a layer in, where the plan keeps that.
+const llmrt::WeightFormat* storedFormat(const ModelSpec& spec, const ModelWeight& w,
+                                        int64_t layer) {
+  if (w.kind != Kind::kMatrix) return nullptr;
+  const auto found = spec.stored_formats.find(llmrt::tensorName(w.source, layer, 0));
+  return found == spec.stored_formats.end() ? nullptr : found->second;
+}
+
+/// Gives weights their formats, cut where one changes.
+std::vector<ModelWeight> withFormats(const ModelSpec& spec, std::vector<ModelWeight> weights) {
+  std::set<int64_t> cuts;  // layers
+  for (const ModelWeight& w : weights)
+    for (int64_t layer = w.first_layer + 1; layer < w.first_layer + w.num_layers; ++layer)
+      if (storedFormat(spec, w, layer) != storedFormat(spec, w, layer - 1)) cuts.insert(layer);
+  std::vector<ModelWeight> out;
+  for (const ModelWeight& w : weights) {
+    ModelWeight part = w;
+    part.format = storedFormat(spec, w, w.first_layer);
+    const int64_t end = w.first_layer + w.num_layers;
+    for (auto cut = cuts.upper_bound(w.first_layer); cut != cuts.end() && *cut < end; ++cut) {
+      part.num_layers = *cut - part.first_layer;
+      out.push_back(part);
+      part.first_layer = *cut;
+      part.symbol = withSuffix(w.role, suffixOf(*cut));
+      part.format = storedFormat(spec, w, *cut);
+    }
+    if (w.num_layers > 0) part.num_layers = end - part.first_layer;
+    out.push_back(std::move(part));
+  }
+  return out;
+}
+
 /// Far above what any checkpoint holds, and its sums stay within 62 bits.
 constexpr double kManyElements = 0x1p56;
 
@@ -358,16 +395,17 @@ std::vector<MlpRun> mlpRuns(const ModelSpec& spec) {
     const bool experts = spec.layerForm(layer).experts;
     if (runs.empty() || runs.back().experts != experts) {
       const bool again = std::exchange(seen[experts], true);
-      runs.push_back({.first_layer = layer,
-                      .experts = experts,
-                      .suffix = again ? std::string("_").append(std::to_string(layer)) : ""});
+      runs.push_back(
+          {.first_layer = layer, .experts = experts, .suffix = again ? suffixOf(layer) : ""});
     }
     ++runs.back().num_layers;
   }
   return runs;
 }
 
-std::vector<ModelWeight> modelWeights(const ModelSpec& spec) { return Lister(spec).list(); }
+std::vector<ModelWeight> modelWeights(const ModelSpec& spec) {
+  return withFormats(spec, Lister(spec).list());
+}
 
 std::vector<TensorNeed> requiredTensors(const ModelSpec& spec) {
   std::vector<ModelWeight> weights;

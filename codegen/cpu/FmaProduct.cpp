@@ -1,8 +1,10 @@
 // Products as chains of FMAs, to which weights are brought as floats in registers as they are read,
-// or of dot products of pairs, where weights and left operand are bf16. Few rows use a weight once,
+// of dot products of pairs, where weights and left operand are bf16, or of sums of integers, where
+// the left operand is rounded to int8. Few rows use a weight once,
 // when it is read; of more rows, a piece of the weights stays in the cache for all of them.
 #include <set>
 
+#include "codegen/cpu/Int8Rows.h"
 #include "codegen/cpu/Product.h"
 
 using namespace mlir;
@@ -11,69 +13,85 @@ namespace llmc::cpu {
 
 namespace {
 
+/// Accumulators of an output: of int8, a float and the integers of the group in work.
+int64_t accumulatorsOf(LeftKind left) { return left == LeftKind::i8 ? 2 : 1; }
+/// Rows of a register tile of the target's gemmPanels.
+int64_t gemmRows(const CpuTarget& target, LeftKind left) {
+  return target.gemmRows / accumulatorsOf(left);
+}
 /// Rows that are multiplied while weights stream by: as many as leave registers for two panels, so
 /// that there are two streams. From pieces in the second-level cache, on Zen 5, 8 rows took 2 %
 /// (f16) and 9 % (bf16) longer, 12 rows 1 % (both).
-int64_t streamedRows(const CpuTarget& target) {
+int64_t streamedRows(const CpuTarget& target, LeftKind left) {
   int64_t rows = 1;
-  while (rows < target.gemmRows && panelsFor(target, rows + 1, 2) == 2) ++rows;
+  while (rows < gemmRows(target, left) &&
+         panelsFor(target, (rows + 1) * accumulatorsOf(left), 2) == 2)
+    ++rows;
   return rows;
 }
 
 /// Rows of a block in steps of few rows: all that one has (ir: StepKind), which then reads every
 /// weight once.
 constexpr int64_t kFewRows = 64;
+/// Values of k that a piece is a multiple of: of int8 it has whole groups.
+int64_t pieceUnit(LeftKind left) {
+  return left == LeftKind::i8 ? llmrt::WeightFormat::kMaxBlock : 64;
+}
 /// k values of a piece for few rows: 64 KB of 16-bit weights and, with 16 rows, 128 KB of them
 /// leave half of the smallest second-level cache to the piece that comes next. 512 measured 5 %
 /// slower. More rows take no more of the cache.
-int64_t fewRowsPieceCols(int64_t maxRows) {
+int64_t fewRowsPieceCols(int64_t maxRows, LeftKind left) {
   constexpr int64_t kRows = 16, kCols = 2048;
-  return kCols * kRows / std::clamp(maxRows, kRows, kFewRows) / 64 * 64;
+  return kCols * kRows / std::clamp(maxRows, kRows, kFewRows) / pieceUnit(left) * pieceUnit(left);
 }
 
 /// Bytes of one value of the left operand.
-int64_t leftBytes(const CpuTarget& target, const ProductSpec& spec) {
-  return spec.roundsLeft(target) ? 2 : 4;
+int64_t leftBytes(LeftKind left) {
+  return left == LeftKind::i8 ? 1 : left == LeftKind::bf16 ? 2 : 4;
 }
 /// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
 /// outputs, fill the first-level cache.
-int64_t manyRowsPieceCols(const CpuTarget& target, const ProductSpec& spec) {
+int64_t manyRowsPieceCols(const CpuTarget& target, const llmrt::WeightFormat& format,
+                          LeftKind left) {
   const int64_t bytes =
-      target.gemmRows * leftBytes(target, spec) + target.gemmPanels * bytesPerK(*spec.format);
-  return target.l1Bytes * 7 / 8 / bytes / 64 * 64;
+      gemmRows(target, left) * leftBytes(left) + target.gemmPanels * bytesPerK(format);
+  return target.l1Bytes * 7 / 8 / bytes / pieceUnit(left) * pieceUnit(left);
 }
 /// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache, and
 /// the panels of a tile, one at a time, the rest. More than 256 rows gain nothing: the weights are
 /// read seldom enough.
-int64_t blockRows(const CpuTarget& target, const ProductSpec& spec, int64_t pieceCols) {
-  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * leftBytes(target, spec)), 256);
+int64_t blockRows(const CpuTarget& target, int64_t pieceCols, LeftKind left) {
+  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * leftBytes(left)), 256);
 }
 
 class FmaProduct final : public ProductFrame {
  public:
-  FmaProduct(KernelBuilder& k, const ProductSpec& spec)
-      : FmaProduct(k, spec,
-                   k.shape().fewRows() ? fewRowsPieceCols(k.shape().maxRows)
-                                       : manyRowsPieceCols(k.target(), spec)) {}
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec) : FmaProduct(k, spec, spec.leftKind(k)) {}
 
  private:
-  FmaProduct(KernelBuilder& k, const ProductSpec& spec, int64_t pieceCols)
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec, LeftKind left)
+      : FmaProduct(k, spec, left,
+                   k.shape().fewRows() ? fewRowsPieceCols(k.shape().maxRows, left)
+                                       : manyRowsPieceCols(k.target(), *spec.format, left)) {}
+  FmaProduct(KernelBuilder& k, const ProductSpec& spec, LeftKind left, int64_t pieceCols)
       : ProductFrame(
             k, spec,
             std::min(k.shape().maxRows,
-                     k.shape().fewRows() ? kFewRows : blockRows(k.target(), spec, pieceCols)),
-            k.shape().fewRows() ? 1 : k.target().gemmRows),
+                     k.shape().fewRows() ? kFewRows : blockRows(k.target(), pieceCols, left)),
+            k.shape().fewRows() ? 1 : gemmRows(k.target(), left)),
         fewRows_(k.shape().fewRows()),
-        streamedRows_(fewRows_ ? streamedRows(k.target()) : 0),
-        rounds_(spec.roundsLeft(k.target())),
-        copyRows_(rounds_ || spec.norm || spec.gather || spec.sourceRow),
-        pieceCols_(pieceCols),
-        // A stride that is no power of two keeps the rows of a register tile in different sets of
-        // the first-level cache.
-        rowBytes_(copyRows_ ? roundUp(spec.cols * leftBytes(k.target(), spec), 64) + 64
-                            : spec.xStride * 4) {
+        left_(left),
+        gemmRows_(gemmRows(k.target(), left)),
+        streamedRows_(fewRows_ ? streamedRows(k.target(), left) : 0),
+        copyRows_(left != LeftKind::f32 || spec.norm || spec.gather || spec.sourceRow),
+        pieceCols_(pieceCols) {
+    if (left == LeftKind::i8) int8_ = Int8Layout(k.target(), *spec.format, spec.cols);
+    const int64_t bytes = left == LeftKind::i8 ? int8_.bytes : spec.cols * leftBytes(left);
+    // A stride that is no power of two keeps the rows of a register tile in different sets of the
+    // first-level cache.
+    rowBytes_ = copyRows_ ? roundUp(bytes, 64) + 64 : spec.xStride * 4;
     if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowBytes_);
-    if (rounds_ && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
+    if (left != LeftKind::f32 && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
   }
 
   void prepareBlock(Value first, Value rows) override {
@@ -81,22 +99,23 @@ class FmaProduct final : public ProductFrame {
       block_ = {k_.rowPtr(spec_.x, first, spec_.xStride), rowBytes_};
       return;
     }
-    block_ = {rows_, rowBytes_, rounds_};
+    block_ = {rows_, rowBytes_, left_ == LeftKind::bf16};
     k_.loop(k_.ci(0), rows, 1, [&](Value r) {
       Value from = sourceRow(k_.add(first, r)), to = k_.offset(rows_, k_.mul(r, rowBytes_));
-      if (rounds_) return roundRow(from, to);
+      if (left_ != LeftKind::f32) return roundRow(from, to);
       if (spec_.norm) return normRow(k_, spec_.norm, from, to, spec_.cols);
       k_.loop(k_.ci(0), k_.ci(roundUp(spec_.cols, kLanes) * 4), kLanes * 4,
               [&](Value at) { k_.store(k_.loadF32(k_.offset(from, at)), k_.offset(to, at), 4); });
     });
   }
 
-  /// One row of x, after its norm, as bf16.
+  /// One row of x, after its norm, as what the product takes.
   void roundRow(Value from, Value to) {
     if (spec_.norm) {
       normRow(k_, spec_.norm, from, normed_, spec_.cols);
       from = normed_;
     }
+    if (left_ == LeftKind::i8) return int8_.roundRow(k_, from, to, spec_.cols);
     auto round = [&](Value column, int64_t columns) {
       Value v = k_.loadF32(k_.offset(from, k_.mul(column, 4)));
       // Beyond the last column lies what belongs to nobody.
@@ -130,7 +149,8 @@ class FmaProduct final : public ProductFrame {
     for (int64_t rows = streamedRows_; rows > 0; --rows) sizes.push_back(rows);
     forBlocks(k_, tile.rows, sizes, [&](Value m, int64_t rows) {
       forPanels(
-          tile, panelsFor(k_.target(), rows, k_.target().gemvPanels), [&](Value p, int64_t panels) {
+          tile, panelsFor(k_.target(), rows * accumulatorsOf(left_), k_.target().gemvPanels),
+          [&](Value p, int64_t panels) {
             const Panels from = b.from(k_, p);
             const int64_t ahead = k_.target().streamAheadBytes / panels / bytesPerK(*spec_.format);
             auto prefetch = [&](Value k) {
@@ -139,11 +159,11 @@ class FmaProduct final : public ProductFrame {
                 Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(s.panelBytes));
                 at = k_.add(at, k_.select(over, k_.ci((panels - 1) * s.panelBytes), k_.ci(0)));
                 prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels,
-                               kPerIteration(b) * s.bytesPerK, PrefetchTo::firstLevelOnce);
+                               iteration(b) * s.bytesPerK, PrefetchTo::firstLevelOnce);
               }
             };
             Values acc(rows * panels, k_.zero());
-            acc = cpu::multiply(k_, rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
+            acc = multiplyTile(rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
             storeTile(tile, m, p, rows, panels, acc);
           });
     });
@@ -162,12 +182,12 @@ class FmaProduct final : public ProductFrame {
     zeroOutputs(tile);
     const int64_t bytesPerK = b.bytesPerK();
     // Of every iteration: one block's share may be all; of many blocks' it is within a line.
-    const int64_t bytes = fewRows_ ? kPerIteration(b) * bytesPerK : 64;
+    const int64_t bytes = fewRows_ ? iteration(b) * bytesPerK : 64;
     // Of few rows, whose pieces overflow the first level anyway, lines pass through it to the
     // second: asked for there alone, on Zen 5, 16 rows took 1 % (f16) and 3 to 7 % (bf16) longer, 4
     // to 16 rows of x86-64-v3 1 to 4 %.
     const PrefetchTo to = fewRows_ ? PrefetchTo::firstLevel : PrefetchTo::secondLevel;
-    const int64_t most = k_.target().gemmRows;
+    const int64_t most = gemmRows_;
     Value numBlocks = k_.ceilDiv(tile.rows, most);
     Value blockRows = k_.div(k_.add(tile.rows, k_.add(numBlocks, -1)), numBlocks);
     forPieces([&](Value k0, int64_t count) {
@@ -195,7 +215,7 @@ class FmaProduct final : public ProductFrame {
   /// Row counts with a register tile of their own in multiplyPieces(), largest first. Of few rows
   /// all that occur, in prefill few enough for the code and enough to cut most counts evenly.
   SmallVector<int64_t> pieceRowTiles() const {
-    const int64_t most = k_.target().gemmRows;
+    const int64_t most = gemmRows_;
     std::set<int64_t, std::greater<>> sizes = {1};  // forBlocks() wants it
     if (fewRows_) {
       for (int64_t rows = streamedRows_ + 1; rows <= maxBlockRows_; ++rows) {
@@ -227,13 +247,25 @@ class FmaProduct final : public ProductFrame {
                     const Panels& weights, Value k0, int64_t count,
                     const std::function<void(Value)>& each) {
     Rows a = rowsFrom(m);
-    a.base = k_.offset(a.base, k_.mul(k0, a.bytesPerK()));
+    // Rows of int8 are read where weights.firstK says.
+    if (left_ != LeftKind::i8) a.base = k_.offset(a.base, k_.mul(k0, a.bytesPerK()));
     Values acc;
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t q = 0; q < panels; ++q)
         acc.push_back(k_.loadF32(tile.at(k_, k_.add(m, i), k_.add(p, q))));
-    acc = cpu::multiply(k_, a, weights, rows, panels, count, acc, each);
+    acc = multiplyTile(a, weights, rows, panels, count, acc, each);
     storeTile(tile, m, p, rows, panels, acc);
+  }
+
+  /// Values of k between two calls of multiplyTile()'s `each`.
+  int64_t iteration(const Panels& b) const {
+    return left_ == LeftKind::i8 ? int8_.period : kPerIteration(b);
+  }
+  Values multiplyTile(const Rows& a, const Panels& b, int64_t rows, int64_t panels, int64_t kCount,
+                      Values acc, const std::function<void(Value)>& each) {
+    if (left_ == LeftKind::i8)
+      return multiplyInt8(k_, a, int8_, b, rows, panels, kCount, acc, each);
+    return cpu::multiply(k_, a, b, rows, panels, kCount, acc, each);
   }
 
   void storeTile(const OutputTile& tile, Value m, Value p, int64_t rows, int64_t panels,
@@ -244,9 +276,12 @@ class FmaProduct final : public ProductFrame {
   }
 
   const bool fewRows_;
-  const int64_t streamedRows_;
-  const bool rounds_, copyRows_;
-  const int64_t pieceCols_, rowBytes_;
+  const LeftKind left_;
+  const int64_t gemmRows_, streamedRows_;
+  const bool copyRows_;
+  const int64_t pieceCols_;
+  Int8Layout int8_;  // of rows of int8
+  int64_t rowBytes_ = 0;
   Value rows_, normed_;
   Rows block_;
 };

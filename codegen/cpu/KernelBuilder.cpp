@@ -53,7 +53,8 @@ KernelBuilder::KernelBuilder(ModuleOp module, llm::KernelOp kernel, const CpuTar
       loc_(UnknownLoc::get(module.getContext())),
       target_(target),
       shape_{kernel.getKind(), static_cast<int64_t>(kernel.getMaxRows())},
-      op_(kernel.getComputeOp()) {
+      op_(kernel.getComputeOp()),
+      int8Activations_(llm::hasInt8Activations(kernel->getParentOfType<llm::ModelOp>())) {
   b_.setInsertionPointToEnd(module.getBody());
   auto type = b_.getFunctionType({ptr(), ptr(), i64(), i64(), ptr()}, {b_.getI32Type()});
   auto fn = func::FuncOp::create(b_, loc_, kernel.getSymName(), type);
@@ -380,11 +381,22 @@ Value KernelBuilder::byteAsFloat(Value words, int64_t i, bool isSigned) {
     byte = i == 3 ? shiftRight(words, 24) : andBits(shiftRight(words, 8 * i), 255);
   return arith::SIToFPOp::create(b_, loc_, vec(), byte);
 }
-Value KernelBuilder::addBytes(Value bytes, int32_t v) {
-  return add(bytes, splatLike(b_, bytes, static_cast<int8_t>(v)));
+/// The bytes of words, and back.
+static Value bytesOf(KernelBuilder& k, Value words) {
+  return k.bitcast(k.vecI(kLanes * 4, 8), words);
+}
+static Value wordsOf(KernelBuilder& k, Value bytes) { return k.bitcast(k.vecI(kLanes, 32), bytes); }
+
+Value KernelBuilder::addBytes(Value words, int32_t v) {
+  Value bytes = bytesOf(*this, words);
+  return wordsOf(*this, add(bytes, splatLike(b_, bytes, static_cast<int8_t>(v))));
 }
 
-Value KernelBuilder::lookUpBytes(ArrayRef<int8_t> table, Value bytes) {
+Value KernelBuilder::lookUpBytes(ArrayRef<int8_t> table, Value words) {
+  return wordsOf(*this, lookUp(table, bytesOf(*this, words)));
+}
+
+Value KernelBuilder::lookUp(ArrayRef<int8_t> table, Value bytes) {
   assert(table.size() == 16);
   struct Shuffle {
     const char* name;
@@ -423,8 +435,57 @@ Value KernelBuilder::lookUpWords(ArrayRef<int8_t> table, Value words) {
   Value bytes = arith::TruncIOp::create(b_, loc_, vecI(lanes, 8), words);
   SmallVector<int64_t> padded;
   for (int64_t i = 0; i < 16; ++i) padded.push_back(i % lanes);
-  bytes = lookUpBytes(table, vector::ShuffleOp::create(b_, loc_, bytes, bytes, padded));
+  bytes = lookUp(table, vector::ShuffleOp::create(b_, loc_, bytes, bytes, padded));
   return arith::ExtSIOp::create(b_, loc_, vecI(lanes, 32), slice(b_, bytes, 0, lanes));
+}
+
+/// vpmaddubsw and vpmaddwd: a[i] and b[i] are `bytes` bytes. Gives the sums of fours.
+static Value dotByPairs(KernelBuilder& k, Value a, Value b, int64_t bytes, bool isSigned) {
+  OpBuilder& builder = k.builder();
+  const bool wide = bytes == 64;
+  if (isSigned) {
+    // |a| and b with the sign of a: neither saturates, as b is no -128.
+    if (wide) {
+      Value zero = splatLike(builder, a, 0);
+      Value below = k.cmp(arith::CmpIPredicate::slt, a, zero);
+      b = k.select(below, k.sub(zero, b), b);
+    } else {
+      b = intrinsic(k, "llvm.x86.avx2.psign.b", b.getType(), {b, a});
+    }
+    a = LLVM::AbsOp::create(builder, a.getLoc(), a.getType(), a, /*is_int_min_poison=*/false);
+  }
+  Type i16 = k.vecI(bytes / 2, 16), i32 = k.vecI(bytes / 4, 32);
+  Value pairs = intrinsic(k, wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
+                          i16, {a, b});
+  return intrinsic(k, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", i32,
+                   {pairs, splatLike(builder, pairs, 1)});
+}
+
+Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
+  switch (target_.bytes) {
+    case ByteInstructions::avx512Vnni:
+      assert(!isSigned);
+      return intrinsic(*this, "llvm.x86.avx512.vpdpbusd.512", sums.getType(),
+                       {sums, bytesOf(*this, a), bytesOf(*this, b)});
+    case ByteInstructions::avx512:
+      return add(sums, dotByPairs(*this, bytesOf(*this, a), bytesOf(*this, b), 64, isSigned));
+    case ByteInstructions::avx2: {
+      Values halves;
+      for (int64_t i : {0, 32})
+        halves.push_back(dotByPairs(*this, slice(b_, bytesOf(*this, a), i, 32),
+                                    slice(b_, bytesOf(*this, b), i, 32), 32, isSigned));
+      return add(sums, vector::ShuffleOp::create(b_, loc_, halves[0], halves[1],
+                                                 llvm::to_vector(llvm::seq<int64_t>(0, kLanes))));
+    }
+    case ByteInstructions::neon:
+      break;
+  }
+  for (int64_t i = 0; i < 4; ++i) {
+    auto byteOf = [&](Value words) { return signOfByte(shiftRight(words, 8 * i)); };
+    Value left = isSigned ? byteOf(a) : andBits(shiftRight(a, 8 * i), 255);
+    sums = add(sums, mul(left, byteOf(b)));
+  }
+  return sums;
 }
 
 bool KernelBuilder::hasFloatTable() const {

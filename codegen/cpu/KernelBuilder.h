@@ -65,6 +65,8 @@ class KernelBuilder {
   /// Reserves `bytes` of the thread's scratch and gives a pointer to it (64-byte aligned).
   Value scratch(int64_t bytes);
   int64_t scratchBytes() const { return scratchBytes_; }
+  /// Left operands of products with quants are rounded to int8 (Int8Rows.h).
+  bool int8Activations() const { return int8Activations_; }
 
   // Operands, by their names in the op's getKernelOperands(). Asking for one that the op lacks is
   // a bug of the emitter, and ends the compiler with a line that names both.
@@ -155,6 +157,7 @@ class KernelBuilder {
   // Words (vectors of i32) and the bytes in them.
   Value constant(llvm::ArrayRef<float> values);
   Value constant(llvm::ArrayRef<int32_t> values);
+  Value splatWord(int32_t v) { return constant(llvm::SmallVector<int32_t>(kLanes, v)); }
   Value andBits(Value words, int32_t mask);
   Value orBits(Value a, Value b);
   Value addWords(Value words, int32_t v);
@@ -167,12 +170,16 @@ class KernelBuilder {
   Value signOfByte(Value words);
   /// Byte `i` of each word, counted from the lowest, as a float.
   Value byteAsFloat(Value words, int64_t i, bool isSigned);
-  /// v + bytes, modulo 256.
-  Value addBytes(Value bytes, int32_t v);
-  /// table[i] for each of 16, or a multiple of 64, bytes i, which are below 16.
-  Value lookUpBytes(llvm::ArrayRef<int8_t> table, Value bytes);
-  /// The same for words, with sign-extended results.
+  /// v + each byte, modulo 256.
+  Value addBytes(Value words, int32_t v);
+  /// table[i] in place of each byte i, which is below 16, of kLanes words.
+  Value lookUpBytes(llvm::ArrayRef<int8_t> table, Value words);
+  /// The same in place of each of up to kLanes words, sign-extended.
   Value lookUpWords(llvm::ArrayRef<int8_t> table, Value words);
+  /// sums + the four products of bytes of each word, exactly: of b with a sign and within +-127, of
+  /// a with one where `isSigned`, otherwise without. Without vpdpbusd, a byte of a without a sign
+  /// is below 64; with it there are no signed ones.
+  Value dotBytes(Value a, Value b, Value sums, bool isSigned);
   /// table[i % 16] for the kLanes words i: where the target has an instruction for it.
   bool hasFloatTable() const;
   Value lookUpFloats(Value table, Value words);
@@ -206,6 +213,10 @@ class KernelBuilder {
   const Argument& get(llvm::StringRef name) const;
   llvm::SmallVector<Argument> arguments_;
 
+  /// Looks up bytes, of which there are 16 or 64.
+  Value lookUp(llvm::ArrayRef<int8_t> table, Value bytes);
+
+  const bool int8Activations_;
   Value scratch_, tileBegin_, tileEnd_;
   StepArgs step_;
   int64_t scratchBytes_ = 0;

@@ -67,7 +67,7 @@ int64_t kPerIteration(const Panels& b);
 Values multiply(KernelBuilder& k, const Rows& a, const Panels& b, int64_t rows, int64_t panels,
                 int64_t kCount, Values acc, const std::function<void(Value)>& each = {});
 /// Panels that `rows` rows leave registers for: rows * panels accumulators, the panels of one k, a
-/// broadcast.
+/// broadcast. Where an output has several accumulators, count its row as often.
 int64_t panelsFor(const CpuTarget& target, int64_t rows, int64_t most);
 
 /// Row counts that have a register tile of their own, largest first.

@@ -14,10 +14,12 @@ ProductFrame::ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t ma
   outputs_ = k.scratch(roundUp(maxBlockRows, rowUnit) * tileStride_ * 4);
 }
 
-bool ProductSpec::roundsLeft(const CpuTarget& target) const {
+LeftKind ProductSpec::leftKind(const KernelBuilder& k) const {
   // It is rounded once for all tiles: it must be the same for all.
-  return target.bf16Product != Bf16Product::fma && !tileCols &&
-         format == llmrt::plainFormat(llmrt::DType::kBF16);
+  if (tileCols) return LeftKind::f32;
+  if (format == llmrt::plainFormat(llmrt::DType::kBF16))
+    return k.target().bf16Product == Bf16Product::fma ? LeftKind::f32 : LeftKind::bf16;
+  return !format->isPlain() && k.int8Activations() ? LeftKind::i8 : LeftKind::f32;
 }
 
 ProductSpec productOf(KernelBuilder& k, Operation* op, FlatSymbolRefAttr matrix) {
@@ -92,7 +94,7 @@ void ProductFrame::zeroOutputs(const OutputTile& tile) {
 }
 
 void emitProduct(KernelBuilder& k, const ProductSpec& spec) {
-  if (spec.roundsLeft(k.target()) && k.target().bf16Product == Bf16Product::amx)
+  if (spec.leftKind(k) == LeftKind::bf16 && k.target().bf16Product == Bf16Product::amx)
     emitAmxProduct(k, spec);
   else
     emitFmaProduct(k, spec);

@@ -28,6 +28,9 @@ struct OutputTile {
   }
 };
 
+/// What the rows of a left operand are rounded to, once for all tiles.
+enum class LeftKind { f32, bf16, i8 };
+
 /// productOf() makes one, and the op that has more to say adds it.
 struct ProductSpec {
   Value x;
@@ -47,8 +50,8 @@ struct ProductSpec {
   Value expertRows;
   std::function<void(const OutputTile&)> epilogue;
 
-  /// The left operand is rounded to bf16, and multiplied in the order of the target's bf16Product.
-  bool roundsLeft(const CpuTarget& target) const;
+  /// bf16: multiplied in the order of the target's bf16Product; i8: as Int8Rows.h says.
+  LeftKind leftKind(const KernelBuilder& k) const;
 };
 
 /// The product of the operands "x" and "weight"; `matrix` is what the weight is, or its first part.

@@ -28,26 +28,31 @@ QuantPlanes QuantPlanes::from(KernelBuilder& k, Value panel) const {
   return moved;
 }
 
-/// A word of each output's quants in a plane, shifted so that value `at` is in its lowest bits.
-Value QuantPlanes::word(KernelBuilder& k, int plane, Value at, int64_t aligned,
+/// A word of each output's quants in a plane, shifted so that value `at` + j is in its lowest bits;
+/// `at` is a multiple of `aligned`.
+Value QuantPlanes::word(KernelBuilder& k, int plane, Value at, int64_t aligned, int64_t j,
                         int64_t panel) const {
-  const int64_t bits = bitsOf(plane), perWord = 32 / bits;
+  const int64_t bits = bitsOf(plane), perWord = 32 / bits, bytes = kLanes * kWordBytes;
   Value from = k.offset(base[plane], panel * panelBytes[plane]);
-  Value words = k.load(k.vecI(kLanes, 32),
-                       k.offset(from, k.mul(k.div(at, perWord), kLanes * kWordBytes)), kWordBytes);
-  if (aligned % perWord == 0) return words;
+  auto load = [&](Value index) {
+    return k.load(k.vecI(kLanes, 32), k.offset(from, k.mul(index, bytes)), kWordBytes);
+  };
   // Four values of k are a shift.
-  return k.shiftRight(words, k.mul(k.div(k.rem(at, perWord), 4), bits));
+  if (aligned % perWord == 0)
+    return k.shiftRight(load(k.add(k.div(at, perWord), j / perWord)), j % perWord / 4 * bits);
+  at = k.add(at, j);
+  return k.shiftRight(load(k.div(at, perWord)), k.mul(k.div(k.rem(at, perWord), 4), bits));
 }
 
-/// The bits of the kPerStep quants from `at` on, unsigned: a word of each output has four of them
-/// in its bytes.
-Values QuantPlanes::rawBytes(KernelBuilder& k, Value at, int64_t aligned, int64_t panel) const {
+/// The bits of the perStep() quants from `at` + j on, unsigned: a word of each output has four of
+/// them in its bytes.
+Values QuantPlanes::rawBytes(KernelBuilder& k, Value at, int64_t aligned, int64_t j,
+                             int64_t panel) const {
   const int64_t low = lowBits();
-  Value lows = word(k, 0, at, aligned, panel);
+  Value lows = word(k, 0, at, aligned, j, panel);
   if (low == 8) return {lows};
   const int highPlane = format->plane(PlaneRole::kHighBits);
-  Value highs = highPlane < 0 ? Value() : word(k, highPlane, at, aligned, panel);
+  Value highs = highPlane < 0 ? Value() : word(k, highPlane, at, aligned, j, panel);
   Values out;
   for (int64_t g = 0; g < perStep() / 4; ++g) {
     Value bytes = k.andBits(k.shiftRight(lows, g * low), inEachByte(maskOf(low)));
@@ -71,18 +76,17 @@ QuantPlanes::Floats QuantPlanes::floats(KernelBuilder& k, Value at, int64_t alig
     float table[kLanes];
     for (int32_t i = 0; i < kLanes; ++i)
       table[i] = static_cast<float>(quant.codebook ? quant.codebook[i] : i - quant.offset);
-    Value words = word(k, 0, at, aligned, panel), values = k.constant(table);
+    Value words = word(k, 0, at, aligned, 0, panel), values = k.constant(table);
     return [&k, words, values](int64_t j) {
       return k.lookUpFloats(values, k.shiftRight(words, j / 4 * 4 + j % 4 * 8));
     };
   }
-  Values bytes = rawBytes(k, at, aligned, panel);
+  Values bytes = rawBytes(k, at, aligned, 0, panel);
   const bool isSigned = lowBits() == 8 || quant.codebook || quant.offset;
   if (quant.codebook || quant.offset) {
     for (Value& word : bytes) {
-      Value of = k.bitcast(k.vecI(kLanes * kWordBytes, 8), word);
-      of = quant.codebook ? k.lookUpBytes({quant.codebook, 16}, of) : k.addBytes(of, -quant.offset);
-      word = k.bitcast(k.vecI(kLanes, 32), of);
+      word = quant.codebook ? k.lookUpBytes({quant.codebook, 16}, word)
+                            : k.addBytes(word, -quant.offset);
     }
   }
   return [&k, bytes, isSigned](int64_t j) { return k.byteAsFloat(bytes[j / 4], j % 4, isSigned); };
@@ -94,24 +98,62 @@ Value QuantPlanes::element(KernelBuilder& k, int plane, Value index, int64_t pan
   return k.offset(k.offset(base[plane], panel * panelBytes[plane]), k.mul(index, outputs * bytes));
 }
 
-ScaleAndMin QuantPlanes::scaleAndMin(KernelBuilder& k, Value at, int64_t panel) const {
-  Value block = k.div(at, format->block);
-  Value sub = format->quant.sub_block ? k.div(at, format->quant.sub_block) : Value();
-  auto load = [&](PlaneRole role, Value index) -> Value {
+Value QuantPlanes::load(KernelBuilder& k, PlaneRole role, Value index, int64_t panel) const {
+  const int p = format->plane(role);
+  if (p < 0) return {};
+  return k.loadAs(storageOf(format->planes[p].dtype), element(k, p, index, panel), lanes);
+}
+
+ScaleAndMin QuantPlanes::subScaleAndMin(KernelBuilder& k, Value sub, int64_t panel) const {
+  auto load = [&](PlaneRole role) -> Value {
     const int p = format->plane(role);
     if (p < 0) return {};
-    return k.loadAs(storageOf(format->planes[p].dtype), element(k, p, index, panel), lanes);
+    Value bytes = k.load(k.vecI(lanes, 8), element(k, p, sub, panel), 1);
+    if (role == PlaneRole::kSubPairs)
+      return arith::ExtUIOp::create(k.builder(), bytes.getLoc(), k.vecI(lanes, 32), bytes);
+    return arith::ExtSIOp::create(k.builder(), bytes.getLoc(), k.vecI(lanes, 32), bytes);
   };
-  ScaleAndMin out{load(PlaneRole::kScales, block), load(PlaneRole::kMins, block)};
-  if (const int p = format->plane(PlaneRole::kSubPairs); p >= 0) {
-    Value pairs = k.load(k.vecI(lanes, 8), element(k, p, sub, panel), 1);
-    pairs = arith::ExtUIOp::create(k.builder(), pairs.getLoc(), k.vecI(lanes, 32), pairs);
-    out.scale = k.mulf(out.scale, toFloat(k, k.andBits(pairs, 15)));
-    out.min = k.mulf(out.min, toFloat(k, k.shiftRight(pairs, 4)));
-  }
-  if (Value scales = load(PlaneRole::kSubScales, sub)) out.scale = k.mulf(out.scale, scales);
-  if (Value mins = load(PlaneRole::kSubMins, sub)) out.min = k.mulf(out.min, mins);
+  if (Value pairs = load(PlaneRole::kSubPairs))
+    return {k.andBits(pairs, 15), k.shiftRight(pairs, 4)};
+  return {load(PlaneRole::kSubScales), load(PlaneRole::kSubMins)};
+}
+
+ScaleAndMin QuantPlanes::scaleAndMin(KernelBuilder& k, Value at, int64_t panel) const {
+  Value block = k.div(at, format->block);
+  ScaleAndMin out{load(k, PlaneRole::kScales, block, panel),
+                  load(k, PlaneRole::kMins, block, panel)};
+  if (!format->quant.sub_block) return out;
+  const ScaleAndMin sub = subScaleAndMin(k, k.div(at, format->quant.sub_block), panel);
+  out.scale = k.mulf(out.scale, toFloat(k, sub.scale));
+  if (sub.min) out.min = k.mulf(out.min, toFloat(k, sub.min));
   return out;
+}
+
+/// vpdpbusd takes bytes of weights without a sign. Others take bytes of eight bits with it:
+/// vpmaddubsw takes magnitudes, as sums of two products of larger bytes would saturate.
+bool QuantPlanes::areSigned(const CpuTarget& target, const llmrt::WeightFormat& format) {
+  return target.bytes != ByteInstructions::avx512Vnni &&
+         (!format.planes[0].bits || format.quant.codebook);
+}
+int32_t QuantPlanes::byteOffset(const CpuTarget& target, const llmrt::WeightFormat& format) {
+  if (format.planes[0].bits && !format.quant.codebook) return format.quant.offset;
+  return areSigned(target, format) ? 0 : 128;
+}
+
+Values QuantPlanes::bytes(KernelBuilder& k, Value at, int64_t j, int64_t panel) const {
+  Values words = rawBytes(k, at, period(), j, panel);
+  const bool isSigned = bytesAreSigned(k.target());
+  for (Value& word : words) {
+    if (lowBits() == 8) {
+      if (!isSigned) word = k.addBytes(word, 128);
+    } else if (format->quant.codebook) {
+      int8_t table[16];
+      for (int i = 0; i < 16; ++i)
+        table[i] = static_cast<int8_t>(format->quant.codebook[i] + (isSigned ? 0 : 128));
+      word = k.lookUpBytes(table, word);
+    }
+  }
+  return words;
 }
 
 Value QuantPlanes::valuesOfOutput(KernelBuilder& k, Value i, int64_t count) const {

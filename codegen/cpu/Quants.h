@@ -46,6 +46,19 @@ struct QuantPlanes {
   /// Of the (sub-)block that value `at` is in.
   ScaleAndMin scaleAndMin(KernelBuilder& k, Value at, int64_t panel) const;
 
+  /// A plane's element `index` of each output, as floats; null: the format has no such plane.
+  Value load(KernelBuilder& k, llmrt::PlaneRole role, Value index, int64_t panel) const;
+
+  // For products of integers.
+
+  /// Words of the perStep() quants from `at` + j on, `at` being a multiple of the period: four of
+  /// each output in the bytes of a word. A byte less byteOffset() is a quant.
+  Values bytes(KernelBuilder& k, Value at, int64_t j, int64_t panel) const;
+  bool bytesAreSigned(const CpuTarget& target) const { return areSigned(target, *format); }
+  static int32_t byteOffset(const CpuTarget& target, const llmrt::WeightFormat& format);
+  /// Of sub-block `sub`, as words; `min` is null where the format has none.
+  ScaleAndMin subScaleAndMin(KernelBuilder& k, Value sub, int64_t panel) const;
+
   /// Values [i, i + count) of the one output; in panels count is 1.
   Value valuesOfOutput(KernelBuilder& k, Value i, int64_t count) const;
 
@@ -53,8 +66,10 @@ struct QuantPlanes {
   int64_t bitsOf(int plane) const {
     return format->planes[plane].bits ? format->planes[plane].bits : 8;
   }
-  Value word(KernelBuilder& k, int plane, Value at, int64_t aligned, int64_t panel) const;
-  Values rawBytes(KernelBuilder& k, Value at, int64_t aligned, int64_t panel) const;
+  static bool areSigned(const CpuTarget& target, const llmrt::WeightFormat& format);
+  Value word(KernelBuilder& k, int plane, Value at, int64_t aligned, int64_t j,
+             int64_t panel) const;
+  Values rawBytes(KernelBuilder& k, Value at, int64_t aligned, int64_t j, int64_t panel) const;
   Value element(KernelBuilder& k, int plane, Value index, int64_t panel) const;
 };
 

@@ -1,12 +1,13 @@
 #include "codegen/plan/PanelPacking.h"
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <cstring>
 
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/Support/ErrorHandling.h"
 #include "runtime/io/float_convert.h"
+#include "runtime/io/stored_blocks.h"
 
 namespace llmc {
 namespace {
@@ -20,24 +21,31 @@ using llmrt::Tensor;
 // L1.
 constexpr int64_t kTileCols = 64;
 
-/// One row of a source: `step` elements lie from one column to the next.
+/// One row of a source: `step` elements lie from one column to the next, or blocks.
 struct RowData {
   const uint8_t* data = nullptr;
   DType dtype = DType::kF32;
   int64_t step = 1;
   float plus = 0;
+  const llmrt::StoredBlocks* blocks = nullptr;
+
+  uint64_t bytes(int64_t cols) const {
+    return static_cast<uint64_t>(blocks ? blocks->rowBytes(cols)
+                                        : ((cols - 1) * step + 1) * llmrt::dtypeBytes(dtype));
+  }
 };
 
 RowData rowData(const PackedTensor& t, PanelRow row) {
   const PackedSource& source = t.sources[static_cast<size_t>(row.source)];
   const Tensor& tensor = *source.tensor;
-  RowData out{tensor.data, tensor.dtype, 1, source.plus};
+  RowData out{tensor.data, tensor.dtype, 1, source.plus, tensor.blocks};
   int64_t first = tensor.storedRow(row.row) * t.cols;
   if (source.view) {
     first = source.view->element(source.expert, row.row);
     out.step = t.cols == 1 ? 1 : source.view->col;
   }
-  out.data += first * llmrt::dtypeBytes(tensor.dtype);
+  out.data += tensor.blocks ? first / tensor.blocks->format->block * tensor.blocks->bytes
+                            : first * llmrt::dtypeBytes(tensor.dtype);
   return out;
 }
 
@@ -113,12 +121,14 @@ void storeLane(DType dtype, const uint8_t* from, int64_t lane, int64_t col, int6
   }
 }
 
+bool hasEmptyLanes(const PanelRow* lanes) {
+  return std::any_of(lanes, lanes + kPanelLanes, [](PanelRow r) { return r.source < 0; });
+}
+
 /// Plain values of `dtype`.
 void packPanel(const PackedTensor& t, DType dtype, int64_t panel, uint8_t* out) {
   const PanelRow* lanes = t.lanes->data() + panel * kPanelLanes;
-  const bool padded =
-      std::any_of(lanes, lanes + kPanelLanes, [](PanelRow r) { return r.source < 0; }) ||
-      (dtype == DType::kBF16 && t.cols % 2);
+  const bool padded = hasEmptyLanes(lanes) || (dtype == DType::kBF16 && t.cols % 2);
   if (padded) std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
   RowData rows[kPanelLanes];
   for (int64_t lane = 0; lane < kPanelLanes; ++lane)
@@ -134,38 +144,49 @@ void packPanel(const PackedTensor& t, DType dtype, int64_t panel, uint8_t* out) 
   }
 }
 
-/// body(number of a block, its elements of the tensor's plane) along a row.
-void forBlocks(const PackedTensor& t, PanelRow row,
+/// body(number of a block, its elements of the tensor's plane) along a row. False where a scale or
+/// a minimum is not finite.
+bool forBlocks(const PackedTensor& t, PanelRow row,
                llvm::function_ref<void(int64_t, const uint8_t*)> body) {
-  const llmrt::WeightFormat& format = *t.format;
   const RowData from = rowData(t, row);
-  std::array<float, llmrt::WeightFormat::kMaxBlock> values;
-  llmrt::StoredBlock stored;
-  for (int64_t b = 0; b < format.blocks(t.cols); ++b) {
-    const int64_t col = b * format.block, count = std::min(format.block, t.cols - col);
-    values.fill(0);
-    auto* const to = reinterpret_cast<uint8_t*>(values.data());
-    const uint8_t* data = elements(from, DType::kF32, col, count, to);
-    if (data != to) std::memcpy(to, data, static_cast<size_t>(count) * sizeof(float));
-    llmrt::encodeBlock(format, values.data(), stored.planes);
-    body(b, stored.planes[t.plane]);
+  const llmrt::PlaneRole role = t.format->planes[t.plane].role;
+  const bool is_float = role == llmrt::PlaneRole::kScales || role == llmrt::PlaneRole::kMins;
+  alignas(64) uint8_t elements[llmrt::WeightFormat::kMaxBlock];
+  bool finite = true;
+  for (int64_t b = 0; b < t.format->blocks(t.cols); ++b) {
+    from.blocks->readPlane(from.data + b * from.blocks->bytes, t.plane, elements);
+    if (is_float) finite &= std::isfinite(llmrt::loadAsF32(DType::kF16, elements, 0));
+    body(b, elements);
   }
+  return finite;
 }
 
-/// A panel of a plane whose values come in blocks.
-void packBlocks(const PackedTensor& t, int64_t panel, uint8_t* out) {
-  std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
+/// A panel of a plane of a format of blocks.
+const PackedSource* packBlocks(const PackedTensor& t, int64_t panel, uint8_t* out) {
+  const PanelRow* lanes = t.lanes->data() + panel * kPanelLanes;
+  if (hasEmptyLanes(lanes)) std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
   const llmrt::FormatPlane& plane = t.format->planes[t.plane];
-  const int64_t bytes = llmrt::dtypeBytes(plane.dtype);
+  const int64_t bytes = llmrt::dtypeBytes(plane.dtype), word = plane.group * bytes;
+  const int64_t words = plane.per_block / plane.group;
+  const PackedSource* corrupt = nullptr;
   for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
-    const PanelRow row = (*t.lanes)[static_cast<size_t>(panel * kPanelLanes + lane)];
-    if (row.source < 0) continue;
-    forBlocks(t, row, [&](int64_t block, const uint8_t* elements) {
-      for (int64_t i = 0; i < plane.per_block; ++i)
-        std::memcpy(out + t.format->panelOffset(t.plane, lane, block * plane.per_block + i) * bytes,
-                    elements + i * bytes, static_cast<size_t>(bytes));
+    if (lanes[lane].source < 0) continue;
+    const bool finite = forBlocks(t, lanes[lane], [&](int64_t block, const uint8_t* from) {
+      uint8_t* to = out + t.format->panelOffset(t.plane, lane, block * plane.per_block) * bytes;
+      switch (word) {
+        case 1:
+          return scatter<uint8_t>(from, words, to);
+        case 2:
+          return scatter<uint16_t>(from, words, to);
+        case 4:
+          return scatter<uint32_t>(from, words, to);
+        default:
+          llvm_unreachable("elements that lie side by side have up to four bytes");
+      }
     });
+    if (!finite) corrupt = &t.sources[static_cast<size_t>(lanes[lane].source)];
   }
+  return corrupt;
 }
 
 /// The source and row of row `row` of all sources after one another.
@@ -187,24 +208,25 @@ int64_t PackedTensor::units() const {
 
 int64_t PackedTensor::unitBytes() const { return format->unitBytes(plane, lanes != nullptr, cols); }
 
-void packUnits(const PackedTensor& t, int64_t begin, int64_t end, uint8_t* out) {
+const PackedSource* packUnits(const PackedTensor& t, int64_t begin, int64_t end, uint8_t* out) {
   const llmrt::FormatPlane& plane = t.format->planes[t.plane];
+  const int64_t block_bytes = plane.per_block * llmrt::dtypeBytes(plane.dtype);
+  const PackedSource* corrupt = nullptr;
   for (int64_t unit = begin; unit < end; ++unit, out += t.unitBytes()) {
-    if (t.lanes) {
-      t.format->isPlain() ? packPanel(t, plane.dtype, unit, out) : packBlocks(t, unit, out);
-      continue;
+    if (t.lanes && t.format->isPlain()) {
+      packPanel(t, plane.dtype, unit, out);
+    } else if (t.lanes) {
+      if (const PackedSource* found = packBlocks(t, unit, out)) corrupt = found;
+    } else if (const PanelRow row = concatRow(t, unit); t.format->isPlain()) {
+      const uint8_t* data = elements(rowData(t, row), plane.dtype, 0, t.cols, out);
+      if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
+    } else if (!forBlocks(t, row, [&](int64_t block, const uint8_t* from) {
+                 std::memcpy(out + block * block_bytes, from, static_cast<size_t>(block_bytes));
+               })) {
+      corrupt = &t.sources[static_cast<size_t>(row.source)];
     }
-    const PanelRow row = concatRow(t, unit);
-    if (!t.format->isPlain()) {
-      const int64_t bytes = plane.per_block * llmrt::dtypeBytes(plane.dtype);
-      forBlocks(t, row, [&](int64_t block, const uint8_t* elements) {
-        std::memcpy(out + block * bytes, elements, static_cast<size_t>(bytes));
-      });
-      continue;
-    }
-    const uint8_t* data = elements(rowData(t, row), plane.dtype, 0, t.cols, out);
-    if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
   }
+  return corrupt;
 }
 
 void bytesRead(const PackedTensor& t, int64_t begin, int64_t end,
@@ -214,7 +236,7 @@ void bytesRead(const PackedTensor& t, int64_t begin, int64_t end,
     if (row.source < 0) return;
     const RowData from = rowData(t, row);
     const uint8_t* data = from.data;
-    const uint8_t* data_end = data + ((t.cols - 1) * from.step + 1) * llmrt::dtypeBytes(from.dtype);
+    const uint8_t* data_end = data + from.bytes(t.cols);
     std::span<const uint8_t>& range = ranges[static_cast<size_t>(row.source)];
     if (!range.empty()) {
       data = std::min(data, range.data());

@@ -1,4 +1,5 @@
-// Copies rows of checkpoint tensors into packed weights, converting and transposing on the way.
+// Copies rows of checkpoint tensors into packed weights, converting plain values, taking blocks of
+// quantised ones apart, and transposing on the way.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ struct PackedSource {
   float plus = 0;                           // added to every element
 };
 
-/// One plane of one layer (and expert) of one packed weight.
+/// One plane of one layer (and expert) of one packed weight. Sources of a format of blocks are
+/// stored in that format, and begin at a block.
 struct PackedTensor {
   const llmrt::WeightFormat* format = llmrt::plainFormat(llmrt::DType::kF32);  // of the result
   int plane = 0;
@@ -34,8 +36,8 @@ struct PackedTensor {
 };
 
 /// Packs units [begin, end) to `out`, which holds (end - begin) * unitBytes(). Padding becomes
-/// zero.
-void packUnits(const PackedTensor& tensor, int64_t begin, int64_t end, uint8_t* out);
+/// zero. A source with a block whose scale or minimum is not finite is returned; null: all are.
+const PackedSource* packUnits(const PackedTensor& tensor, int64_t begin, int64_t end, uint8_t* out);
 
 /// The bytes that packUnits() would read: one range of each source, in `ranges` ([sources]).
 void bytesRead(const PackedTensor& tensor, int64_t begin, int64_t end,

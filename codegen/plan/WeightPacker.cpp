@@ -63,20 +63,45 @@ Status checkView(const schema::WeightSourceT& s, const llmrt::WeightView& view, 
                             " has a view that leaves its tensor");
 }
 
+std::string tensorText(const llmrt::TensorSource& source, std::string_view name) {
+  return source.path() + ": tensor " + llmrt::quotedName(source.storedName(name));
+}
+
+/// Quantised values are packed as they are stored, in whole blocks.
+Status checkFormat(const std::string& what, const Tensor& tensor, const llmrt::WeightFormat& format,
+                   const llmrt::WeightView* view) {
+  const llmrt::WeightFormat& stored = tensor.format();
+  if (stored.isPlain() && format.isPlain()) return {};
+  if (&stored != &format)
+    return llmrt::invalidData(
+        fmt::format("{} is stored in {}, the plan is for {}: compile it again with these weights",
+                    what, stored.name, format.name));
+  if (!view) return {};
+  bool whole = view->col == 1;
+  for (const int64_t step : {view->begin, view->outer, view->inner, view->expert})
+    whole &= step % stored.block == 0;
+  if (whole) return {};
+  return llmrt::unsupported(fmt::format(
+      "{} is stored in {}, in blocks of {} values, and the model would need it cut inside of them",
+      what, stored.name, stored.block));
+}
+
 Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
                                  const schema::WeightSourceT& wanted, uint32_t layer,
-                                 uint32_t expert, const llmrt::WeightView* view) {
+                                 uint32_t expert, const llmrt::WeightFormat& format,
+                                 const llmrt::WeightView* view) {
   const std::string name = llmrt::tensorName(wanted.name, layer, expert);
   LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, source.find(name));
   std::vector<int64_t> shape = {static_cast<int64_t>(wanted.rows)};
   if (wanted.kind == 0) shape.push_back(static_cast<int64_t>(wanted.cols));
   if (view) shape = view->stored;
   if (!tensor) return llmrt::missingTensor(source, name, shape);
+  const std::string what = tensorText(source, name);
   if (tensor->shape != shape) {
-    return llmrt::invalidData(fmt::format("{}: tensor {} has shape [{}], the plan needs [{}]",
-                                          source.path(), llmrt::quotedName(name),
+    return llmrt::invalidData(fmt::format("{} has shape [{}], the plan needs [{}]", what,
                                           fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")));
   }
+  LLMRT_RETURN_IF_ERROR(checkFormat(what, *tensor, format, view));
   return tensor;
 }
 
@@ -107,8 +132,8 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
         PackedTensor tensor{format, 0, static_cast<int64_t>(w.cols), {}, nullptr};
         for (size_t i = 0; i < w.sources.size(); ++i) {
           const schema::WeightSourceT& s = *w.sources[i];
-          LLMRT_ASSIGN_OR_RETURN(const Tensor* stored,
-                                 findTensor(source, s, w.first_layer + l, e, weight_views[i]));
+          LLMRT_ASSIGN_OR_RETURN(const Tensor* stored, findTensor(source, s, w.first_layer + l, e,
+                                                                  *format, weight_views[i]));
           const bool sliced = !llmrt::namesExpert(s.name);
           tensor.sources.push_back({stored, static_cast<int64_t>(s.rows), weight_views[i],
                                     sliced ? e : 0, static_cast<float>(s.plus)});
@@ -190,8 +215,8 @@ class PackingTeam {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  /// The next block's bytes, valid until the call after.
-  std::span<const uint8_t> next() {
+  /// The next block's bytes, valid until the call after. `corrupt`: as packUnits() says.
+  std::span<const uint8_t> next(const PackedSource*& corrupt) {
     std::unique_lock lock(mutex_);
     if (written_ > 0) slotOf(written_ - 1).ready = false;
     const size_t index = written_++;
@@ -202,6 +227,7 @@ class PackingTeam {
     } else {
       ready_.wait(lock, [&] { return slot.ready; });
     }
+    corrupt = slot.corrupt;
     return {slot.data.data(), blocks_[index].bytes()};
   }
 
@@ -209,6 +235,7 @@ class PackingTeam {
   struct Slot {
     std::vector<uint8_t> data;
     std::vector<std::span<const uint8_t>> ranges;  // what was read for it
+    const PackedSource* corrupt = nullptr;
     bool ready = false;
   };
 
@@ -221,7 +248,7 @@ class PackingTeam {
     bytesRead(tensor, block.begin, block.end, ranges);
     // One call maps what otherwise 16 rows at a time would fault in page by page.
     for (auto range : ranges) advise(range, MADV_POPULATE_READ);
-    packUnits(tensor, block.begin, block.end, slot.data.data());
+    slot.corrupt = packUnits(tensor, block.begin, block.end, slot.data.data());
     // Mapped pages count as ours: give them back (the page cache keeps them), or a large checkpoint
     // fills the memory.
     for (size_t i = 0; i < ranges.size(); ++i)
@@ -308,7 +335,12 @@ Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSo
   Hashes hashes(plan);
   PackingTeam team(blocks);
   for (const Block& block : blocks) {
-    const std::span<const uint8_t> bytes = team.next();
+    const PackedSource* corrupt = nullptr;
+    const std::span<const uint8_t> bytes = team.next(corrupt);
+    if (corrupt)
+      return llmrt::invalidData(tensorText(source, corrupt->tensor->name) +
+                                " is corrupt: a block of it has a scale or minimum that is not "
+                                "finite");
     if (block.begin == 0) LLMRT_RETURN_IF_ERROR(file.padTo(block.item->offset));
     LLMRT_RETURN_IF_ERROR(file.write(bytes.data(), bytes.size()));
     hashes.update(block.item->weight, bytes);

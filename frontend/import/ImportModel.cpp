@@ -1,6 +1,7 @@
 #include "frontend/import/ImportModel.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cctype>
 #include <cmath>
 #include <string>
@@ -8,7 +9,6 @@
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSet.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Verifier.h"
 #include "models/Rope.h"
@@ -76,12 +76,10 @@ class Importer {
         options_(options),
         builder_(&context),
         loc_(NameLoc::get(builder_.getStringAttr(spec.name))),
-        mlpRuns_(mlpRuns(spec)),
-        weightType_(elementType(context, options.dtype)),
         kvType_(KvCacheType::get(
             &context, spec.num_kv_heads, spec.head_dim,
             spec.latent.kv_rank ? spec.latent.kv_rank : spec.head_dim,
-            elementType(context, options.kvDtype.value_or(defaultKvDtype(options.dtype))))) {}
+            elementType(context, options.kvDtype.value_or(defaultKvDtype(spec, options.dtype))))) {}
 
   OwningOpRef<ModuleOp> run() {
     OwningOpRef<ModuleOp> module = ModuleOp::create(loc_);
@@ -112,13 +110,23 @@ class Importer {
   FlatSymbolRefAttr symbol(const Twine& name) {
     return FlatSymbolRefAttr::get(builder_.getContext(), name.str());
   }
-  /// Null where the model has no such weight.
-  FlatSymbolRefAttr optional(const std::string& name) {
-    return names_.contains(name) ? symbol(name) : FlatSymbolRefAttr();
+
+  /// The weight of this role in the layers that are being built; null where they have none.
+  FlatSymbolRefAttr optional(StringRef role) {
+    for (const ModelWeight& w : weights_)
+      if (w.role == role &&
+          (w.num_layers == 0 || (w.first_layer <= layer_ && layer_ < w.first_layer + w.num_layers)))
+        return symbol(w.symbol);
+    return {};
+  }
+  FlatSymbolRefAttr weight(StringRef role) {
+    FlatSymbolRefAttr found = optional(role);
+    assert(found && "a layer without a weight that its form needs");
+    return found;
   }
 
   void weights() {
-    for (const ModelWeight& w : modelWeights(spec_)) {
+    for (const ModelWeight& w : weights_) {
       SmallVector<int64_t> shape;
       if (w.num_layers > 0) shape.push_back(w.num_layers);
       if (w.num_experts > 0) shape.push_back(w.num_experts);
@@ -131,12 +139,17 @@ class Importer {
                              w.view->pair_begin, w.view->pair_size);
       WeightOp::create(builder_, loc_, w.symbol, weightKind(w.kind), w.source, w.first_layer,
                        w.num_experts, view, APFloat(w.plus),
-                       RankedTensorType::get(shape, weightType_));
-      names_.insert(w.symbol);
+                       RankedTensorType::get(shape, typeOf(w)));
     }
     if (spec_.learned_positions) return;
     ropeTable("rope", spec_.rope);
     if (spec_.local_rope) ropeTable("local_rope", *spec_.local_rope);
+  }
+
+  Type typeOf(const ModelWeight& w) {
+    if (!w.format) return elementType(*builder_.getContext(), options_.dtype);
+    if (w.format->isPlain()) return elementType(*builder_.getContext(), w.format->planes[0].dtype);
+    return QuantizedType::get(builder_.getContext(), w.format->name);
   }
 
   /// The state of layers of this form: layers of one window share one.
@@ -184,11 +197,11 @@ class Importer {
   }
   Value rmsNorm(Value x, const std::string& name) { return rmsNorm(x, name, spec_.rms_norm_eps); }
   Value rmsNorm(Value x, const std::string& name, double eps) {
-    return RmsNormOp::create(builder_, loc_, x.getType(), x, symbol(name), number(eps));
+    return RmsNormOp::create(builder_, loc_, x.getType(), x, weight(name), number(eps));
   }
   /// As wide as the weight has rows; with its bias, where it has one.
   Value linear(Value x, const std::string& name, int64_t n) {
-    Value y = LinearOp::create(builder_, loc_, rowsOf(n), x, symbol(name));
+    Value y = LinearOp::create(builder_, loc_, rowsOf(n), x, weight(name));
     if (FlatSymbolRefAttr bias = optional(biasSymbol(name)))
       y = BiasOp::create(builder_, loc_, y.getType(), y, bias);
     return y;
@@ -214,7 +227,7 @@ class Importer {
       case QkNorm::kHead:
       case QkNorm::kHeadLayer:
         return QkNormOp::create(
-            builder_, loc_, x.getType(), x, symbol(name),
+            builder_, loc_, x.getType(), x, weight(name),
             spec_.form.qk_norm == QkNorm::kHeadLayer ? builder_.getUnitAttr() : UnitAttr(),
             number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(spec_.head_dim));
     }
@@ -255,13 +268,13 @@ class Importer {
     if (l.q_rank > 0) qIn = rmsNorm(linear(x, "q_a", l.q_rank), "q_a_norm", kEps);
     Value qNope = linear(qIn, "q_nope", heads * l.nope_dim);
     Value qLatent = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.kv_rank), qNope,
-                                         symbol("k_up"), perHead);
+                                         weight("k_up"), perHead);
     Value qRope = rope(linear(qIn, "q_rope", heads * l.rope_dim), rows, form, l.rope_dim);
     Value latent = rmsNorm(linear(x, "kv_a", l.kv_rank), "kv_a_norm", kEps);
     Value kRope = rope(linear(x, "k_rope", l.rope_dim), rows, form, l.rope_dim);
     KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, state(form));
     Value a = attend(concat(qRope, qLatent, heads), rows, form, heads * l.kv_rank);
-    Value o = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.value_dim), a, symbol("v_up"),
+    Value o = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.value_dim), a, weight("v_up"),
                                    perHead);
     return linear(o, "o_proj", spec_.hidden_size);
   }
@@ -272,42 +285,37 @@ class Importer {
     return linear(mul(activation(g, activationKind(spec_.activation)), u), down, spec_.hidden_size);
   }
 
-  Value mlp(Value x, const std::string& suffix) {
+  Value mlp(Value x) {
     const int64_t n = spec_.intermediate_size;
-    if (spec_.form.gated)
-      return glu(x, "gate_proj" + suffix, "up_proj" + suffix, "down_proj" + suffix, n);
-    Value up = activation(linear(x, "up_proj" + suffix, n), activationKind(spec_.activation));
-    return linear(up, "down_proj" + suffix, spec_.hidden_size);
+    if (spec_.form.gated) return glu(x, "gate_proj", "up_proj", "down_proj", n);
+    Value up = activation(linear(x, "up_proj", n), activationKind(spec_.activation));
+    return linear(up, "down_proj", spec_.hidden_size);
   }
 
-  Value expertMlp(Value x, const std::string& suffix) {
+  Value expertMlp(Value x) {
     const Experts& e = spec_.experts;
     auto integer = [&](int64_t value) { return builder_.getI64IntegerAttr(value); };
-    auto bias = [&](const std::string& name) { return optional(biasSymbol(name + suffix)); };
-    auto named = [&](const char* name) { return name + suffix; };
-    Value scores =
-        LinearOp::create(builder_, loc_, rowsOf(e.num_experts), x, symbol(named("router")));
+    auto bias = [&](const std::string& role) { return optional(biasSymbol(role)); };
+    Value scores = LinearOp::create(builder_, loc_, rowsOf(e.num_experts), x, weight("router"));
     if (FlatSymbolRefAttr b = bias("router"))
       scores = BiasOp::create(builder_, loc_, scores.getType(), scores, b);
-    Value route =
-        RouteOp::create(builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
-                        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
-                        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale),
-                        optional(named("choice")), integer(e.num_groups), integer(e.keep_groups),
-                        integer(e.group_top));
+    Value route = RouteOp::create(
+        builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
+        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
+        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale), optional("choice"),
+        integer(e.num_groups), integer(e.keep_groups), integer(e.group_top));
     const ActivationKind kind = activationKind(e.activation.value_or(spec_.activation));
     Value hidden = ExpertGluOp::create(
-        builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route,
-        symbol(named("expert_gate")), symbol(named("expert_up")), bias("expert_gate"),
-        bias("expert_up"), ActivationKindAttr::get(builder_.getContext(), kind), number(e.limit));
+        builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route, weight("expert_gate"),
+        weight("expert_up"), bias("expert_gate"), bias("expert_up"),
+        ActivationKindAttr::get(builder_.getContext(), kind), number(e.limit));
     Value y = ExpertDownOp::create(builder_, loc_, rowsOf(spec_.hidden_size), hidden, route,
-                                   symbol(named("expert_down")), bias("expert_down"));
+                                   weight("expert_down"), bias("expert_down"));
     if (e.shared_intermediate_size == 0) return y;
-    Value shared = glu(x, named("shared_gate"), named("shared_up"), named("shared_down"),
-                       e.shared_intermediate_size);
+    Value shared = glu(x, "shared_gate", "shared_up", "shared_down", e.shared_intermediate_size);
     if (e.shared_gate) {
-      Value weight = activation(linear(x, named("shared_weight"), 1), ActivationKind::sigmoid);
-      shared = ScaleRowsOp::create(builder_, loc_, shared.getType(), shared, weight);
+      Value share = activation(linear(x, "shared_weight", 1), ActivationKind::sigmoid);
+      shared = ScaleRowsOp::create(builder_, loc_, shared.getType(), shared, share);
     }
     return add(y, shared);
   }
@@ -320,8 +328,8 @@ class Importer {
     return add(h, y);
   }
 
-  /// One decoder layer over the residual stream `h`. `suffix`: of its MLP's weights.
-  Value layer(Value h, Value rows, const LayerForm& form, const std::string& suffix) {
+  /// One decoder layer over the residual stream `h`.
+  Value layer(Value h, Value rows, const LayerForm& form) {
     const Form& model = spec_.form;
     auto input = [&](Value x, const char* name) { return model.pre_norm ? norm(x, name) : x; };
     Value x = input(h, "input_norm");
@@ -330,16 +338,14 @@ class Importer {
     // Each half has a norm of its own even where they share the weights: so both can be fused.
     Value n =
         input(model.parallel ? h : r, model.shared_norm ? "input_norm" : "post_attention_norm");
-    Value m = form.experts ? expertMlp(n, suffix) : mlp(n, suffix);
+    Value m = form.experts ? expertMlp(n) : mlp(n);
     return joined(r, m, "mlp_out_norm");
   }
 
-  /// Of the run of MLPs that `layer` is in.
-  const std::string& mlpSuffix(int64_t layer) {
-    return std::prev(
-               llvm::upper_bound(mlpRuns_, layer,
-                                 [](int64_t l, const MlpRun& run) { return l < run.first_layer; }))
-        ->suffix;
+  /// Whether weights of layers begin at `layer`.
+  bool beginsWeights(int64_t layer) const {
+    return llvm::any_of(
+        weights_, [&](const ModelWeight& w) { return w.num_layers > 0 && w.first_layer == layer; });
   }
 
   void entry(StringRef name, StepKind kind, int64_t maxRows) {
@@ -350,24 +356,25 @@ class Importer {
     builder_.setInsertionPointToEnd(&block);
 
     RankedTensorType residual = rowsOf(spec_.hidden_size);
-    Value x = EmbedOp::create(builder_, loc_, residual, rows, symbol("embed_tokens"),
+    Value x = EmbedOp::create(builder_, loc_, residual, rows, weight("embed_tokens"),
                               optional("positions"), number(spec_.embeddingScale()));
     for (int64_t first = 0; first < spec_.num_layers;) {
       const LayerForm form = layerForm(first);
       int64_t end = first + 1;
-      while (end < spec_.num_layers && layerForm(end) == form) ++end;
+      while (end < spec_.num_layers && layerForm(end) == form && !beginsWeights(end)) ++end;
+      layer_ = first;
       auto layers = LayersOp::create(builder_, loc_, residual, x, first, end - first);
       OpBuilder::InsertionGuard bodyGuard(builder_);
       Block& body = layers.getBody().emplaceBlock();
       Value h = body.addArgument(residual, loc_);
       builder_.setInsertionPointToEnd(&body);
-      YieldOp::create(builder_, loc_, layer(h, rows, form, mlpSuffix(first)));
+      YieldOp::create(builder_, loc_, layer(h, rows, form));
       x = layers.getResult();
       first = end;
     }
     Value n = norm(x, "norm");
     Value logits = LogitsOp::create(builder_, loc_, rowsOf(spec_.vocab_size), n, rows,
-                                    symbol(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head"),
+                                    weight(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head"),
                                     optional(biasSymbol("lm_head")), number(spec_.logit_scale),
                                     number(spec_.logit_softcap));
     ReturnOp::create(builder_, loc_, logits);
@@ -406,15 +413,16 @@ class Importer {
   const ImportOptions& options_;
   OpBuilder builder_;
   Location loc_;
-  const std::vector<MlpRun> mlpRuns_;
-  Type weightType_;
   KvCacheType kvType_;
-  llvm::StringSet<> names_;  // of the weights
+  const std::vector<ModelWeight> weights_ = modelWeights(spec_);
+  int64_t layer_ = 0;  // first of those that are being built
 };
 
 }  // namespace
 
-llmrt::DType defaultKvDtype(llmrt::DType weights) { return weights; }
+llmrt::DType defaultKvDtype(const ModelSpec& spec, llmrt::DType dtype) {
+  return spec.isQuantized() ? llmrt::DType::kF16 : dtype;
+}
 
 Type elementType(MLIRContext& context, llmrt::DType dtype) {
   switch (dtype) {

@@ -16,12 +16,13 @@ struct ImportOptions {
   int64_t maxBatch = 1;                      // sequences that may be alive at once
   int64_t prefillChunk = 512;                // rows of a step of @prefill; clipped to maxSeqLen
   int64_t verifyRows = 0;                    // of @verify and @commit, clipped too; 0: neither
-  llmrt::DType dtype = llmrt::DType::kBF16;  // of the weights
-  std::optional<llmrt::DType> kvDtype;       // default: defaultKvDtype(dtype)
+  llmrt::DType dtype = llmrt::DType::kBF16;  // of weights that are not in spec.stored_formats
+  std::optional<llmrt::DType> kvDtype;       // default: defaultKvDtype(spec, dtype)
 };
 
-/// f32 with f32 weights, bf16 with bf16, otherwise f16.
-llmrt::DType defaultKvDtype(llmrt::DType weights);
+/// f32 with f32 weights, bf16 with bf16, otherwise f16: with f16 ones, and with quantised ones,
+/// whatever the others are.
+llmrt::DType defaultKvDtype(const ModelSpec& spec, llmrt::DType dtype);
 
 /// The f32, f16 or bf16 type of MLIR.
 mlir::Type elementType(mlir::MLIRContext& context, llmrt::DType dtype);

@@ -7,11 +7,14 @@
 #include <utility>
 
 #include "runtime/io/printable.h"
+#include "runtime/io/stored_blocks.h"
 
 namespace llmrt {
 namespace {
 
 using NamePair = std::pair<std::string_view, std::string_view>;
+
+constexpr std::string_view kGgufLayer = "blk.", kHfLayer = "model.layers.";
 
 // gguf-py/gguf/tensor_mapping.py, the columns of llama-hf and those like it. Without ".weight" or
 // ".bias".
@@ -36,21 +39,35 @@ constexpr NamePair kLayerNames[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
 };
-// phi3 has gate and up in one.
-constexpr NamePair kPhi3Names[] = {{"ffn_up", "mlp.gate_up_proj"}};
+// Of single architectures, before those above.
+struct OwnName {
+  std::string_view architecture;
+  NamePair names;
+};
+constexpr OwnName kOwnNames[] = {
+    {"phi3", {"ffn_up", "mlp.gate_up_proj"}},  // gate and up in one
+    {"olmo2", {"post_attention_norm", "post_attention_layernorm"}},
+    {"gemma3", {"post_attention_norm", "post_attention_layernorm"}},
+    {"gemma3", {"ffn_norm", "pre_feedforward_layernorm"}},
+};
 
 // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
 constexpr std::string_view kInterleaved[] = {"llama", "granite"};
 
 template <size_t N>
-std::string_view lookUp(const NamePair (&names)[N], std::string_view stem) {
-  for (const auto& [gguf, hf] : names) {
+std::string_view hfOf(const NamePair (&names)[N], std::string_view stem) {
+  for (const auto& [gguf, hf] : names)
     if (gguf == stem) return hf;
-  }
+  return {};
+}
+template <size_t N>
+std::string_view ggufOf(const NamePair (&names)[N], std::string_view stem) {
+  for (const auto& [gguf, hf] : names)
+    if (hf == stem) return gguf;
   return {};
 }
 
-std::optional<DType> usableType(uint32_t ggml_type) {
+std::optional<DType> plainType(uint32_t ggml_type) {
   switch (ggml_type) {
     case 0:
       return DType::kF32;
@@ -74,21 +91,24 @@ class GgufTensorSource : public TensorSource {
                                        architecture_) != std::end(kInterleaved);
     for (const GgufTensor& stored : file_->tensors()) {
       Entry entry;
+      entry.stored_name = stored.name;
       Tensor& tensor = entry.tensor;
       tensor.name = hfTensorName(stored.name, architecture_);
       tensor.shape = stored.shape;
       tensor.data = stored.data;
       tensor.bytes = stored.bytes;
       tensor.file_backed = true;
-      if (auto dtype = usableType(stored.type)) {
+      tensor.blocks = ggmlBlocks(stored.type);
+      if (auto dtype = plainType(stored.type)) {
         tensor.dtype = *dtype;
-      } else {
+      } else if (!tensor.blocks) {
         entry.unusable_type = ggmlTypeName(stored.type);
       }
-      if (interleaved) LLMRT_RETURN_IF_ERROR(setInterleavedHeads(tensor));
+      if (interleaved) LLMRT_RETURN_IF_ERROR(setInterleavedHeads(entry));
       auto [it, inserted] = tensors_.emplace(tensor.name, std::move(entry));
       if (!inserted)
-        return invalidData(path() + ": two tensors map to the name " + quotedName(it->first));
+        return invalidData(path() + ": tensors " + quotedName(it->second.stored_name) + " and " +
+                           quotedName(stored.name) + " are both " + quotedName(it->first));
     }
     return {};
   }
@@ -98,8 +118,9 @@ class GgufTensorSource : public TensorSource {
     if (it == tensors_.end()) return static_cast<const Tensor*>(nullptr);
     const Entry& entry = it->second;
     if (!entry.unusable_type.empty())
-      return unsupported(path() + ": tensor " + quotedName(name) + " has type " +
-                         entry.unusable_type + ", which is not supported (f32, f16 and bf16 are)");
+      return unsupported(path() + ": tensor " + quotedName(entry.stored_name) + " has type " +
+                         entry.unusable_type + ", which is not supported (" + weightFormatNames() +
+                         " are)");
     return &entry.tensor;
   }
 
@@ -111,13 +132,20 @@ class GgufTensorSource : public TensorSource {
 
   const std::string& path() const override { return file_->path(); }
 
+  std::string storedName(std::string_view name) const override {
+    auto it = tensors_.find(name);
+    return it == tensors_.end() ? ggufTensorName(name, architecture_) : it->second.stored_name;
+  }
+
  private:
   struct Entry {
     Tensor tensor;
+    std::string stored_name;
     std::string unusable_type;  // empty: usable
   };
 
-  Status setInterleavedHeads(Tensor& tensor) const {
+  Status setInterleavedHeads(Entry& entry) const {
+    Tensor& tensor = entry.tensor;
     const bool is_q = tensor.name.find(".self_attn.q_proj.") != std::string::npos;
     const bool is_k = tensor.name.find(".self_attn.k_proj.") != std::string::npos;
     if (!is_q && !is_k) return {};
@@ -129,7 +157,7 @@ class GgufTensorSource : public TensorSource {
     }
     if (!heads) return invalidData(path() + ": metadata " + quotedName(key) + " is missing");
     if (*heads <= 0 || tensor.shape[0] % *heads != 0 || tensor.shape[0] / *heads % 2 != 0)
-      return invalidData(path() + ": tensor " + quotedName(tensor.name) + " has " +
+      return invalidData(path() + ": tensor " + quotedName(entry.stored_name) + " has " +
                          std::to_string(tensor.shape[0]) + " rows, which are not " +
                          std::to_string(*heads) + " heads of an even size");
     tensor.interleaved_heads = *heads;
@@ -149,19 +177,41 @@ std::string hfTensorName(std::string_view gguf_name, std::string_view architectu
   const std::string_view suffix = gguf_name.substr(dot);
   std::string_view stem = gguf_name.substr(0, dot);
   if (suffix != ".weight" && suffix != ".bias") return std::string(gguf_name);
-  if (std::string_view hf = lookUp(kModelNames, stem); !hf.empty())
+  if (std::string_view hf = hfOf(kModelNames, stem); !hf.empty())
     return std::string(hf).append(suffix);
-  if (!stem.starts_with("blk.")) return std::string(gguf_name);
-  stem.remove_prefix(4);
+  if (!stem.starts_with(kGgufLayer)) return std::string(gguf_name);
+  stem.remove_prefix(kGgufLayer.size());
   const size_t end = stem.find('.');
   if (end == std::string_view::npos) return std::string(gguf_name);
   const std::string_view layer = stem.substr(0, end);
   stem.remove_prefix(end + 1);
   std::string_view hf;
-  if (architecture == "phi3") hf = lookUp(kPhi3Names, stem);
-  if (hf.empty()) hf = lookUp(kLayerNames, stem);
+  for (const OwnName& own : kOwnNames)
+    if (own.architecture == architecture && own.names.first == stem) hf = own.names.second;
+  if (hf.empty()) hf = hfOf(kLayerNames, stem);
   if (hf.empty()) return std::string(gguf_name);
-  return std::string("model.layers.").append(layer).append(".").append(hf).append(suffix);
+  return std::string(kHfLayer).append(layer).append(".").append(hf).append(suffix);
+}
+
+std::string ggufTensorName(std::string_view hf_name, std::string_view architecture) {
+  const size_t dot = hf_name.rfind('.');
+  if (dot == std::string_view::npos) return std::string(hf_name);
+  const std::string_view suffix = hf_name.substr(dot);
+  std::string_view stem = hf_name.substr(0, dot);
+  if (std::string_view gguf = ggufOf(kModelNames, stem); !gguf.empty())
+    return std::string(gguf).append(suffix);
+  if (!stem.starts_with(kHfLayer)) return std::string(hf_name);
+  stem.remove_prefix(kHfLayer.size());
+  const size_t end = stem.find('.');
+  if (end == std::string_view::npos) return std::string(hf_name);
+  const std::string_view layer = stem.substr(0, end);
+  stem.remove_prefix(end + 1);
+  std::string_view gguf;
+  for (const OwnName& own : kOwnNames)
+    if (own.architecture == architecture && own.names.second == stem) gguf = own.names.first;
+  if (gguf.empty()) gguf = ggufOf(kLayerNames, stem);
+  if (gguf.empty()) return std::string(hf_name);
+  return std::string(kGgufLayer).append(layer).append(".").append(gguf).append(suffix);
 }
 
 Result<std::unique_ptr<TensorSource>> ggufTensors(std::shared_ptr<const GgufFile> file) {

@@ -1,6 +1,7 @@
 #include "runtime/io/tensor_source.h"
 
 #include "runtime/io/printable.h"
+#include "runtime/io/stored_blocks.h"
 
 namespace llmrt {
 
@@ -14,13 +15,20 @@ int64_t Tensor::storedRow(int64_t row) const {
   return head * head_dim + pair * 2 + half;
 }
 
+const WeightFormat& Tensor::format() const {
+  return blocks ? *blocks->format : *plainFormat(dtype);
+}
+
 std::string TensorSource::placeOf(std::string_view) const { return ""; }
+
+std::string TensorSource::storedName(std::string_view name) const { return std::string(name); }
 
 Status missingTensor(const TensorSource& source, std::string_view name,
                      const std::vector<int64_t>& shape) {
   const std::string place = source.placeOf(name);
-  return notFound(source.path() + ": tensor " + quotedName(name) + " " + shapeText(shape) +
-                  " is missing" + (place.empty() ? "" : ": it should be in " + place));
+  return notFound(source.path() + ": tensor " + quotedName(source.storedName(name)) + " " +
+                  shapeText(shape) + " is missing" +
+                  (place.empty() ? "" : ": it should be in " + place));
 }
 
 std::string shapeText(const std::vector<int64_t>& shape) {

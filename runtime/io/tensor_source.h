@@ -11,10 +11,14 @@
 
 namespace llmrt {
 
+struct StoredBlocks;  // runtime/io/stored_blocks.h
+struct WeightFormat;
+
 /// One tensor, mapped. `data` lives as long as its TensorSource.
 struct Tensor {
   std::string name;                    // HF name
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;           // of plain values
+  const StoredBlocks* blocks = nullptr;  // not null: rows are blocks of quantised values, not of `dtype`
   std::vector<int64_t> shape;          // outermost first
   const uint8_t* data = nullptr;       // row-major, any alignment
   uint64_t bytes = 0;
@@ -25,6 +29,8 @@ struct Tensor {
 
   /// The stored row that holds HF's row `row` (identity unless interleaved_heads).
   int64_t storedRow(int64_t row) const;
+  /// Of the stored values.
+  const WeightFormat& format() const;
 };
 
 /// Thread-safe once constructed.
@@ -39,6 +45,8 @@ class TensorSource {
   virtual const std::string& path() const = 0;
   /// In which of several files a tensor that find() does not have was said to be; "" where nobody said.
   virtual std::string placeOf(std::string_view name) const;
+  /// What the checkpoint calls the tensor that find() finds, or would, as `name`: for messages.
+  virtual std::string storedName(std::string_view name) const;
 };
 
 /// "PATH: tensor 'NAME' [2, 3] is missing", and where it should be.

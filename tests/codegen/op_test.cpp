@@ -33,6 +33,7 @@ struct OpCase {
   double most = 1;
   int64_t experts = 0;  // above 0: %r is a route to so many
   bool full = false;    // not of the short form
+  bool int8 = false;    // activations
 
   /// Decode has a kernel of its own; what goes row by row is one code for any number of rows.
   bool isProduct() const { return weights.find(" matrix ") != std::string::npos; }
@@ -62,8 +63,8 @@ int64_t strideOf(int64_t width) { return (width + 15) / 16 * 16 + 16; }
 std::string modelOf(const OpCase& c) {
   std::string text =
       "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 "
-      "num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 50 max_seq_len 256 max_batch 1 {\n" +
-      c.weights;
+      "num_kv_heads 2 head_dim 16 num_layers 1 vocab_size 50 max_seq_len 256 max_batch 1 " +
+      std::string(c.int8 ? "attributes {llm.activations = \"int8\"} " : "") + "{\n" + c.weights;
   std::string arguments, strides;
   const char* names[] = {"%x", "%r"};
   for (size_t i = 0; i < c.inputs.size(); ++i) {
@@ -242,7 +243,9 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
       ASSERT_EQ(all.size(), expected.values.size());
       // Where the left operand is rounded to bf16, each product is off by 2^-9 of itself.
       const double rounding = order == cpu::Bf16Product::fma ? 0 : 0x1p-9;
-      const double tolerance = (static_cast<double>(c.terms) * 0x1p-24 + rounding) * c.most;
+      // A norm's last bits may bring values to the next int8: of 127 for the largest.
+      const double flips = c.int8 && c.op.find("norm") != std::string::npos ? 1.0 / 127 : 0;
+      const double tolerance = (static_cast<double>(c.terms) * 0x1p-24 + rounding + flips) * c.most;
       for (size_t i = 0; i < all.size(); ++i)
         ASSERT_LE(std::abs(all[i] - expected.values[i]), tolerance)
             << "row " << i / static_cast<size_t>(c.width) << ", "
@@ -362,11 +365,19 @@ std::vector<OpCase> cases() {
                    16,
                    4});
   // Products: K terms; an activation between them has a slope below 1.2.
-  size_t turn = 0;
-  for (const llmrt::WeightFormat& format : llmrt::kWeightFormats) {
-    if (format.name == "f16") continue;  // f32's loops
-    const std::string t(format.name);
-    const char* const type = t.c_str();
+  struct Variant {
+    std::string type;
+    bool int8 = false;
+  };
+  std::vector<Variant> variants;
+  for (const llmrt::WeightFormat& format : llmrt::kWeightFormats)
+    if (format.name != "f16") variants.push_back({std::string(format.name)});  // f32's loops
+  const size_t floats = variants.size();
+  // With and without minimums and sub-blocks.
+  for (const char* type : {"q8_0", "q4_1", "q6_k", "q4_k"}) variants.push_back({type, true});
+  for (size_t turn = 0; turn < variants.size(); ++turn) {
+    const char* const type = variants[turn].type.c_str();
+    const std::string t = type + std::string(variants[turn].int8 ? "_int8" : "");
     const size_t first = out.size();
     out.push_back({"head_linear_" + t,
                    matrix("w", 3 * 33, 21, type),
@@ -466,10 +477,13 @@ std::vector<OpCase> cases() {
                    20 + 6,
                    2 * sum(20) + 1,
                    5});
-    // In the short form each type has one of the ops, and each op one of the types.
-    for (size_t i = first; i < out.size(); ++i)
-      out[i].full = i - first != turn % (out.size() - first);
-    ++turn;
+    // In the short form each type of weights has one of the ops, and each op one of the types; with
+    // int8, each op has one of those too.
+    for (size_t i = first; i < out.size(); ++i) {
+      out[i].int8 = variants[turn].int8;
+      out[i].full = out[i].int8 ? (i - first) % (variants.size() - floats) != turn - floats
+                                : i - first != turn % (out.size() - first);
+    }
   }
   // Routes: ids are exact; weights are exp of differences up to 4, over a sum of all.
   for (int64_t e : {7, 24, 70}) {

@@ -8,6 +8,7 @@
 #include "kernel_harness.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/weight_format.h"
+#include "tests/ir/Int8Product.h"
 #include "tests/sampling.h"
 
 namespace llmc::test {
@@ -47,13 +48,14 @@ std::unique_ptr<Buffer> packOne(const StoredQuants& w, bool panels) {
   return packStored({w}, {w.rows}, lanes, panels);
 }
 
-std::string modelOf(const WeightFormat& format, Shape s, const std::string& kernels) {
+std::string modelOf(const WeightFormat& format, Shape s, const std::string& kernels,
+                    bool int8 = false) {
   return "llm.model @m architecture \"llama\" hidden_size 64 intermediate_size 64 num_heads 4 "
          "num_kv_heads 2 head_dim 16 num_layers 1 vocab_size " +
-         std::to_string(s.n) +
-         " max_seq_len 256 max_batch 1 {\n  llm.weight @w matrix \"w\" : tensor<" +
-         std::to_string(s.n) + "x" + std::to_string(s.k) + "x!llm.q<" + std::string(format.name) +
-         ">>\n" + kernels + "}\n";
+         std::to_string(s.n) + " max_seq_len 256 max_batch 1 " +
+         (int8 ? "attributes {llm.activations = \"int8\"} " : "") +
+         "{\n  llm.weight @w matrix \"w\" : tensor<" + std::to_string(s.n) + "x" +
+         std::to_string(s.k) + "x!llm.q<" + std::string(format.name) + ">>\n" + kernels + "}\n";
 }
 std::string tensor(int64_t width) { return "tensor<?x" + std::to_string(width) + "xf32>"; }
 std::string strides(std::initializer_list<int64_t> of) {
@@ -64,10 +66,15 @@ std::string strides(std::initializer_list<int64_t> of) {
 
 class QuantsTest : public testing::TestWithParam<std::tuple<const WeightFormat*, Shape>> {};
 
-TEST_P(QuantsTest, ProductsAreChainsOfFmasOverTheDecodedValues) {
-  const auto [format, s] = GetParam();
+constexpr int64_t kRows = 37;
+
+/// The product of `stored` with [kRows, k] values gives `expected`, to the bit: in prefill, decode
+/// and verify, on every target of the test.
+void expectProducts(const StoredQuants& stored, const std::vector<float>& values,
+                    const std::vector<float>& expected, bool int8) {
+  const Shape s{stored.rows, stored.cols};
   const int64_t xStride = (s.k + 15) / 16 * 16 + 16, yStride = (s.n + 15) / 16 * 16;
-  const int64_t maxRows = 37;
+  // A register tile for each number of rows takes long to compile.
   const bool verify = s.n == 131;
   std::string kernels;
   std::vector<std::string> kinds = {"decode max_rows 16", "prefill max_rows 512"};
@@ -77,31 +84,18 @@ TEST_P(QuantsTest, ProductsAreChainsOfFmasOverTheDecodedValues) {
                strides({xStride, yStride}) + "  ^bb0(%x: " + tensor(s.k) +
                "):\n    %y = llm.linear %x, @w : " + tensor(s.k) + " -> " + tensor(s.n) +
                "\n    llm.yield %y : " + tensor(s.n) + "\n  }\n";
-  std::mt19937 rng(20260101);
-  const StoredQuants stored = randomQuants(*format, s, rng);
-  const std::vector<float> w = stored.decode();
   const std::unique_ptr<Buffer> packed = packOne(stored, /*panels=*/true);
-  const std::vector<float> values = randomFloats(static_cast<size_t>(maxRows * s.k), rng);
-  Buffer x(static_cast<size_t>(maxRows * xStride * 4));
-  std::fill_n(x.floats(), maxRows * xStride, std::nanf(""));
-  for (int64_t m = 0; m < maxRows; ++m)
+  Buffer x(static_cast<size_t>(kRows * xStride * 4));
+  std::fill_n(x.floats(), kRows * xStride, std::nanf(""));
+  for (int64_t m = 0; m < kRows; ++m)
     std::copy_n(values.data() + m * s.k, s.k, x.floats() + m * xStride);
-  std::vector<float> expected;
-  for (int64_t m = 0; m < maxRows; ++m)
-    for (int64_t n = 0; n < s.n; ++n) {
-      float sum = 0;
-      for (int64_t k = 0; k < s.k; ++k)
-        sum = std::fma(w[static_cast<size_t>(n * s.k + k)],
-                       values[static_cast<size_t>(m * s.k + k)], sum);
-      expected.push_back(sum);
-    }
   for (const cpu::CpuTarget& target : targetsOfTest(false)) {
     SCOPED_TRACE(target.name);
-    auto loaded = LoadedKernels::compile(modelOf(*format, s, kernels), target);
+    auto loaded = LoadedKernels::compile(modelOf(*stored.format, s, kernels, int8), target);
     ASSERT_TRUE(loaded);
     const int64_t tiles = ((s.n + 15) / 16 + 3) / 4;
     auto run = [&](const char* symbol, int64_t rows) {
-      Buffer y(static_cast<size_t>(maxRows * yStride * 4));
+      Buffer y(static_cast<size_t>(kRows * yStride * 4));
       LlmcStep step{};
       step.num_rows = rows;
       for (int64_t p = 0; p < 2; ++p)
@@ -115,14 +109,51 @@ TEST_P(QuantsTest, ProductsAreChainsOfFmasOverTheDecodedValues) {
     auto firstRows = [&](int64_t rows) {
       return std::vector<float>(expected.begin(), expected.begin() + rows * s.n);
     };
-    EXPECT_EQ(run("prefill", maxRows), expected) << "prefill";
+    EXPECT_EQ(run("prefill", kRows), expected) << "prefill";
     EXPECT_EQ(run("prefill", 5), firstRows(5)) << "prefill of 5 rows";
     for (int64_t rows : {1, 2, 3, 8, 13, 16})
       EXPECT_EQ(run("decode", rows), firstRows(rows)) << "decode of " << rows << " rows";
     if (verify) {
-      EXPECT_EQ(run("verify", maxRows), expected) << "verify";
+      EXPECT_EQ(run("verify", kRows), expected) << "verify";
     }
   }
+}
+
+TEST_P(QuantsTest, ProductsAreChainsOfFmasOverTheDecodedValues) {
+  const auto [format, s] = GetParam();
+  std::mt19937 rng(20260101);
+  const StoredQuants stored = randomQuants(*format, s, rng);
+  const std::vector<float> w = stored.decode();
+  const std::vector<float> values = randomFloats(static_cast<size_t>(kRows * s.k), rng);
+  std::vector<float> expected;
+  for (int64_t m = 0; m < kRows; ++m)
+    for (int64_t n = 0; n < s.n; ++n) {
+      float sum = 0;
+      for (int64_t k = 0; k < s.k; ++k)
+        sum = std::fma(w[static_cast<size_t>(n * s.k + k)],
+                       values[static_cast<size_t>(m * s.k + k)], sum);
+      expected.push_back(sum);
+    }
+  expectProducts(stored, values, expected, /*int8=*/false);
+}
+
+TEST_P(QuantsTest, ProductsOfInt8AreTheirSumsOfIntegers) {
+  const auto [format, s] = GetParam();
+  std::mt19937 rng(20260103);
+  const StoredQuants stored = randomQuants(*format, s, rng);
+  std::vector<float> values = randomFloats(static_cast<size_t>(kRows * s.k), rng);
+  // Rows whose every value is the largest, of one sign and of both; zeros; what is too small.
+  for (int64_t k = 0; k < s.k; ++k) {
+    const float extremes[] = {3.7f, -3.7f, k % 2 ? 1.0f : -1.0f, 0.0f, k < 40 ? 1e-37f : 1e-33f};
+    for (size_t m = 0; m < std::size(extremes); ++m)
+      values[m * static_cast<size_t>(s.k) + static_cast<size_t>(k)] = extremes[m];
+  }
+  std::vector<float> expected;
+  for (int64_t m = 0; m < kRows; ++m) {
+    const Int8Row x({values.data() + m * s.k, static_cast<size_t>(s.k)}, format->block);
+    for (int64_t n = 0; n < s.n; ++n) expected.push_back(int8Product(stored, n, x));
+  }
+  expectProducts(stored, values, expected, /*int8=*/true);
 }
 
 TEST_P(QuantsTest, EmbeddingsAreTheDecodedValuesInRowsAndPanels) {

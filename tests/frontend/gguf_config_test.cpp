@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "frontend/GgufConfig.h"
@@ -147,6 +148,53 @@ TEST(GgufConfig, RefusesWhatOtherArchitecturesHave) {
   EXPECT_THAT(refusal(longrope), HasSubstr("short_factor has 0 factors"));
 }
 
+// What differs from layer to layer is not in the file.
+TEST(GgufConfig, Gemma3HasAGlobalLayerEverySix) {
+  const auto gemma = [](uint32_t layers) {
+    GgufWriter writer;
+    writer.addString("general.architecture", "gemma3");
+    for (const auto& [key, value] : {std::pair{"embedding_length", 640u},
+                                     {"feed_forward_length", 172},
+                                     {"block_count", layers},
+                                     {"attention.head_count", 4},
+                                     {"attention.head_count_kv", 1},
+                                     {"attention.key_length", 256},
+                                     {"attention.value_length", 256},
+                                     {"context_length", 99},
+                                     {"vocab_size", 3}})
+      writer.addUint(std::string("gemma3.") + key, value);
+    return writer.addFloat("gemma3.attention.layer_norm_rms_epsilon", 1e-6f)
+        .addFloat("gemma3.rope.freq_base", 1e6f);
+  };
+  auto parsed = parse(gemma(13)
+                          .addUint("gemma3.attention.sliding_window", 24)
+                          .addString("gemma3.rope.scaling.type", "linear")
+                          .addFloat("gemma3.rope.scaling.factor", 8.0f)
+                          .addFloat("gemma3.final_logit_softcapping", 30.0f));
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_EQ(parsed->architecture, "gemma3_text");
+  EXPECT_EQ(parsed->form.norm_plus, 0);
+  EXPECT_EQ(parsed->attention_scale, 1.0 / 16);
+  EXPECT_EQ(parsed->logit_softcap, 30.0);
+  EXPECT_EQ(parsed->embedding_scale, std::sqrt(640.0));
+  EXPECT_EQ(parsed->rope.inv_freq[0], 0.125);  // scaled, in global layers alone
+  ASSERT_TRUE(parsed->local_rope);
+  EXPECT_EQ(parsed->local_rope->theta, 10000.0);
+  EXPECT_EQ(parsed->local_rope->inv_freq.size(), 128u);
+  EXPECT_EQ(parsed->local_rope->inv_freq[0], 1.0);
+  for (int64_t layer = 0; layer < 13; ++layer) {
+    const LayerForm form = parsed->layerForm(layer);
+    EXPECT_EQ(form.window, layer % 6 == 5 ? 0 : 24) << layer;
+    EXPECT_EQ(form.rope, layer % 6 == 5 ? 0 : 1) << layer;
+  }
+  // Of 27B: by the hidden size, not by the heads'.
+  auto large = parse(gemma(62));
+  ASSERT_TRUE(large.ok()) << large.status().message();
+  EXPECT_EQ(large->attention_scale, 1 / std::sqrt(160.0));
+  EXPECT_EQ(large->layerForm(0).window, 0);
+  EXPECT_EQ(large->layerForm(0).rope, 0);
+}
+
 TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
   EXPECT_THAT(
@@ -180,10 +228,9 @@ TEST(GgufConfig, EveryArchitectureIsReadOrHasItsHint) {
   for (const Architecture& entry : architectures()) {
     if (!entry.gguf_architecture.empty()) continue;
     bool hinted = entry.model_type == "mixtral" || entry.model_type == "deepseek_v2";
-    for (const char* gguf :
-         {"arcee", "chatglm",  "command-r", "deepseek2", "falcon",    "gemma2",    "gemma3",
-          "glm4",  "gpt-oss",  "gpt2",      "gptneox",   "internlm2", "minicpm",   "olmo",
-          "phi2",  "qwen2moe", "qwen3moe",  "smollm3",   "stablelm",  "starcoder2"})
+    for (const char* gguf : {"arcee", "chatglm", "command-r", "deepseek2", "falcon", "gemma2",
+                             "glm4", "gpt-oss", "gpt2", "gptneox", "internlm2", "minicpm", "olmo",
+                             "phi2", "qwen2moe", "qwen3moe", "smollm3", "stablelm", "starcoder2"})
       hinted |= findHfArchitectureOfGguf(gguf) == &entry;
     EXPECT_TRUE(hinted) << entry.model_type;
   }

@@ -9,6 +9,7 @@
 
 #include "runtime/io/float_convert.h"
 #include "runtime/io/gguf_tensors.h"
+#include "runtime/io/stored_blocks.h"
 #include "tests/io/checkpoint_files.h"
 
 namespace llmrt {
@@ -25,6 +26,7 @@ GgufWriter goodFile(uint32_t version = 3) {
   GgufWriter writer(version);
   writer.addString("general.architecture", "llama")
       .addUint("llama.attention.head_count", 2)
+      .addUint("llama.attention.head_count_kv", 1)
       .addFloat("f", 0.5f)
       .value("b", 7, std::string(1, '\1'))
       .value("i8", 1, std::string(1, '\xfe'))
@@ -37,7 +39,8 @@ GgufWriter goodFile(uint32_t version = 3) {
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
   writer.tensor("blk.0.attn_q.weight", 0, {8, 3}, rawBytes(values));
   writer.tensor("output_norm.weight", 0, {3}, rawBytes(std::vector<float>{1, 2, 3}));
-  writer.tensor("quantised", 2, {1, 32}, std::string(18, 'q'));
+  writer.tensor("blk.0.attn_k.weight", 8, {4, 32}, std::string(4 * 34, 'q'));
+  writer.tensor("blk.0.attn_v.weight", 16, {1, 256}, std::string(66, 'q'));
   return writer;
 }
 
@@ -80,11 +83,13 @@ TEST(Gguf, PresentsTensorsUnderHfNames) {
   TemporaryDirectory dir;
   auto file = GgufFile::open(dir.write("x", goodFile().bytes()));
   ASSERT_TRUE(file.ok()) << file.status().message();
-  EXPECT_EQ((*file)->tensors().size(), 3u);
+  EXPECT_EQ((*file)->tensors().size(), 4u);
   auto source = ggufTensors(*std::move(file));
   ASSERT_TRUE(source.ok()) << source.status().message();
-  EXPECT_THAT((*source)->names(), ElementsAre("model.layers.0.self_attn.q_proj.weight",
-                                              "model.norm.weight", "quantised"));
+  EXPECT_THAT((*source)->names(),
+              ElementsAre("model.layers.0.self_attn.k_proj.weight",
+                          "model.layers.0.self_attn.q_proj.weight",
+                          "model.layers.0.self_attn.v_proj.weight", "model.norm.weight"));
   auto q = (*source)->find("model.layers.0.self_attn.q_proj.weight");
   ASSERT_TRUE(q.ok() && *q);
   EXPECT_THAT((*q)->shape, ElementsAre(8, 3));
@@ -96,8 +101,18 @@ TEST(Gguf, PresentsTensorsUnderHfNames) {
   ASSERT_TRUE(norm.ok() && *norm);
   EXPECT_EQ((*norm)->interleaved_heads, 0);
   EXPECT_EQ(loadAsF32(DType::kF32, (*norm)->data, 2), 3.0f);
-  EXPECT_THAT((*source)->find("quantised").status().message(),
-              HasSubstr("tensor 'quantised' has type q4_0"));
+  EXPECT_EQ((*norm)->format().name, "f32");
+  auto k = (*source)->find("model.layers.0.self_attn.k_proj.weight");
+  ASSERT_TRUE(k.ok() && *k);
+  EXPECT_EQ((*k)->blocks, ggmlBlocks(8));
+  EXPECT_EQ((*k)->format().name, "q8_0");
+  EXPECT_EQ((*k)->interleaved_heads, 1);
+  // Messages call tensors what the file does, those that it lacks too.
+  EXPECT_THAT((*source)->find("model.layers.0.self_attn.v_proj.weight").status().message(),
+              HasSubstr("tensor 'blk.0.attn_v.weight' has type iq2_xxs, which is not supported "
+                        "(f32, f16, bf16, q8_0, "));
+  EXPECT_THAT(missingTensor(**source, "model.layers.1.mlp.up_proj.weight", {2, 3}).message(),
+              HasSubstr("tensor 'blk.1.ffn_up.weight' [2, 3] is missing"));
 }
 
 TEST(Gguf, NamesMapBothWeightsAndBiases) {
@@ -110,6 +125,12 @@ TEST(Gguf, NamesMapBothWeightsAndBiases) {
   EXPECT_EQ(hfTensorName("blk.3.ffn_up.weight"), "model.layers.3.mlp.up_proj.weight");
   EXPECT_EQ(hfTensorName("blk.3.ffn_up.weight", "phi3"), "model.layers.3.mlp.gate_up_proj.weight");
   EXPECT_EQ(hfTensorName("rope_freqs.weight"), "rope_freqs.weight");
+  for (const auto& [architecture, name] : {std::pair{"llama", "token_embd.weight"},
+                                           {"llama", "blk.12.ffn_norm.weight"},
+                                           {"qwen2", "blk.0.attn_k.bias"},
+                                           {"phi3", "blk.3.ffn_up.weight"},
+                                           {"olmo2", "blk.3.post_attention_norm.weight"}})
+    EXPECT_EQ(ggufTensorName(hfTensorName(name, architecture), architecture), name);
   EXPECT_EQ(hfTensorName("blk."), "blk.");
   EXPECT_EQ(hfTensorName("blk.x"), "blk.x");
 }
@@ -170,7 +191,7 @@ TEST(Gguf, EveryTruncationIsAnError) {
   const std::string good = goodFile().bytes();
   EXPECT_EQ(openError(dir.write("x", good)), "");
   // The padding after the last tensor belongs to nobody.
-  for (size_t size = 0; size < good.size() - 14; ++size)
+  for (size_t size = 0; size < good.size() - 30; ++size)
     EXPECT_NE(openError(dir.write("x", good.substr(0, size))), "") << size;
 }
 

@@ -8,6 +8,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 #include "runtime/io/float_convert.h"
 #include "tests/ir/Evaluator.h"
+#include "tests/ir/Int8Product.h"
 
 using namespace mlir;
 using namespace llmc::llm;
@@ -286,17 +287,30 @@ class OpEvaluator {
     return best;
   }
 
-  /// y[0..n) = x W_e^T + b_e
-  void expertRow(const float* x, int64_t k, FlatSymbolRefAttr symbol, FlatSymbolRefAttr biasSymbol,
-                 int64_t expert, int64_t n, float* y) {
-    const float* w = weight(symbol).data() + expert * n * k;
+  /// y[0..n) = x times rows [first, first + n) of a weight.
+  void product(const float* x, int64_t k, FlatSymbolRefAttr symbol, int64_t first, int64_t n,
+               float* y) {
+    const StoredQuants& quants = evaluator_.quants(actual(symbol), layer_);
+    if (quants.format && hasInt8Activations(model_)) {
+      const Int8Row row({x, static_cast<size_t>(k)}, quants.format->block);
+      for (int64_t j = 0; j < n; ++j) y[j] = int8Product(quants, first + j, row);
+      return;
+    }
+    const float* w = weight(symbol).data() + first * k;
     for (int64_t j = 0; j < n; ++j) {
       Acc sum = 0;
       for (int64_t c = 0; c < k; ++c) sum += Acc(x[c]) * Acc(w[j * k + c]);
       y[j] = static_cast<float>(sum);
-      if (biasSymbol)
-        y[j] = static_cast<float>(Acc(y[j]) + Acc(weight(biasSymbol)[expert * n + j]));
     }
+  }
+
+  /// y[0..n) = x W_e^T + b_e
+  void expertRow(const float* x, int64_t k, FlatSymbolRefAttr symbol, FlatSymbolRefAttr biasSymbol,
+                 int64_t expert, int64_t n, float* y) {
+    product(x, k, symbol, expert * n, n, y);
+    if (!biasSymbol) return;
+    for (int64_t j = 0; j < n; ++j)
+      y[j] = static_cast<float>(Acc(y[j]) + Acc(weight(biasSymbol)[expert * n + j]));
   }
 
   Matrix expertGlu(const Matrix& x, const Matrix& route, ExpertGluOp op) {
@@ -363,14 +377,8 @@ class OpEvaluator {
   /// y = x W^T (+ b), W [n, x.cols].
   Matrix linear(const Matrix& x, FlatSymbolRefAttr symbol, int64_t n,
                 FlatSymbolRefAttr biasSymbol = {}) {
-    const std::vector<float>& w = weight(symbol);
     Matrix y(x.rows, n);
-    for (int64_t i = 0; i < x.rows; ++i)
-      for (int64_t j = 0; j < n; ++j) {
-        Acc sum = 0;
-        for (int64_t k = 0; k < x.cols; ++k) sum += Acc(x.row(i)[k]) * Acc(w[j * x.cols + k]);
-        y.row(i)[j] = static_cast<float>(sum);
-      }
+    for (int64_t i = 0; i < x.rows; ++i) product(x.row(i), x.cols, symbol, 0, n, y.row(i));
     return biasSymbol ? bias(std::move(y), biasSymbol) : y;
   }
 

@@ -17,6 +17,7 @@
 #include "models/Rope.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/tensor_source.h"
+#include "tests/ir/Int8Product.h"
 
 namespace llmc::test {
 namespace {
@@ -268,6 +269,45 @@ TEST_F(EvaluatorTest, ActivationsByHand) {
   EXPECT_FLOAT_EQ(value(ActivationKind::gelu, 1), 0.8413447f);
   EXPECT_FLOAT_EQ(value(ActivationKind::gelu_tanh, 1), 0.8411920f);
   EXPECT_FLOAT_EQ(value(ActivationKind::relu, -1), 0);
+}
+
+/// Stores a scale or a minimum.
+void storeHalf(StoredQuants& w, llmrt::PlaneRole role, float v) {
+  const int p = w.format->plane(role);
+  llmrt::storeFromF32(w.format->planes[p].dtype, w.at(p, 0, 0), 0, v);
+}
+
+TEST(Int8ProductTest, ByHand) {
+  // The largest becomes 127, a half of it 63.5 and so 64, the even one; x_scale is 2 / 127.
+  std::vector<float> x(256, 0.0f);
+  x[0] = 2;
+  x[1] = -1;
+  const Int8Row row({x.data(), 2}, 32);
+  EXPECT_EQ(row.q[0], 127);
+  EXPECT_EQ(row.q[1], -64);
+  EXPECT_EQ(row.scales, std::vector<float>{2.0f / 127});
+
+  // Quants 3 and 5 at 0.5, minimum -0.25: 0.5 (3 * 127 - 5 * 64) - 0.25 (127 - 64), times 2 / 127.
+  StoredQuants plain(*llmrt::findWeightFormat("q4_1"), 1, 2);
+  plain.at(0, 0, 0)[0] = 3;
+  plain.at(0, 0, 0)[1] = 5;
+  storeHalf(plain, llmrt::PlaneRole::kScales, 0.5f);
+  storeHalf(plain, llmrt::PlaneRole::kMins, -0.25f);
+  EXPECT_NEAR(int8Product(plain, 0, row), (61 - 31.5) / 127, 1e-6);
+
+  // The second value in a sub-block of its own, sub-scales 3 and 2, sub-minimums 4 and 1:
+  // 0.5 (3 * 3 * 127 - 2 * 5 * 64) - 0.25 (4 * 127 - 64), times 2 / 127.
+  std::swap(x[1], x[32]);
+  StoredQuants nested(*llmrt::findWeightFormat("q4_k"), 1, 256);
+  nested.at(0, 0, 0)[0] = 3;
+  nested.at(0, 0, 0)[16] = 5;
+  nested.at(1, 0, 0)[0] = 3;
+  nested.at(1, 0, 0)[1] = 2;
+  nested.at(2, 0, 0)[0] = 4;
+  nested.at(2, 0, 0)[1] = 1;
+  storeHalf(nested, llmrt::PlaneRole::kScales, 0.5f);
+  storeHalf(nested, llmrt::PlaneRole::kMins, -0.25f);
+  EXPECT_NEAR(int8Product(nested, 0, Int8Row(x, 256)), (503 - 222) / 127.0, 1e-6);
 }
 
 TEST_F(EvaluatorTest, MisuseIsAnException) {

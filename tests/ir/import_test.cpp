@@ -165,6 +165,55 @@ TEST(ImportModel, KvTypeFollowsTheWeights) {
       HasSubstr("!llm.kv<2x6xbf16>"));
 }
 
+// Layers 0, 1, 2 and 3 of a file whose v_proj and down_proj take turns, as llama.cpp's Q4_K_M.
+ModelSpec mixedSpec() {
+  ModelSpec spec = tinySpec();
+  spec.num_layers = 4;
+  spec.tie_word_embeddings = true;
+  const auto stored = [&](const std::string& name, const char* format) {
+    spec.stored_formats.emplace(name + ".weight", llmrt::findWeightFormat(format));
+  };
+  stored("model.embed_tokens", "q8_0");
+  for (int64_t layer = 0; layer < 4; ++layer) {
+    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    const bool more = layer == 0 || layer == 3;
+    for (const char* name : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.o_proj"})
+      stored(prefix + name, "q4_k");
+    stored(prefix + "self_attn.v_proj", more ? "q6_k" : "q4_k");
+    stored(prefix + "mlp.gate_proj", "f16");
+    stored(prefix + "mlp.down_proj", more ? "q6_k" : "q4_k");
+  }
+  return spec;
+}
+
+TEST(ImportModel, QuantisedWeightsKeepTheirFormatsAndLayersOfOthersAreTakenApart) {
+  const std::string text = importedText(mixedSpec(), {.dtype = llmrt::DType::kBF16});
+  const auto weight = [](const char* symbol, const char* kind, const char* source,
+                         const char* rest) {
+    return HasSubstr(std::string("llm.weight @") + symbol + " " + kind +
+                     " \"model.layers.{layer}." + source + ".weight\" " + rest);
+  };
+  EXPECT_THAT(text, HasSubstr("@embed_tokens matrix \"model.embed_tokens.weight\" : "
+                              "tensor<50x32x!llm.q<q8_0>>"));
+  EXPECT_THAT(text, weight("v_proj", "matrix", "self_attn.v_proj",
+                           ": tensor<1x12x32x!llm.q<q6_k>>"));
+  EXPECT_THAT(text, weight("v_proj_1", "matrix", "self_attn.v_proj",
+                           "first_layer 1 : tensor<2x12x32x!llm.q<q4_k>>"));
+  EXPECT_THAT(text, weight("v_proj_3", "matrix", "self_attn.v_proj",
+                           "first_layer 3 : tensor<1x12x32x!llm.q<q6_k>>"));
+  // What does not change is cut with it, so that the weights of a layer can be packed together.
+  EXPECT_THAT(text, weight("q_proj_1", "matrix", "self_attn.q_proj",
+                           "first_layer 1 : tensor<2x24x32x!llm.q<q4_k>>"));
+  // Plain weights: as they are stored where that is said, else as asked for.
+  EXPECT_THAT(text, weight("gate_proj_3", "matrix", "mlp.gate_proj",
+                           "first_layer 3 : tensor<1x48x32xf16>"));
+  EXPECT_THAT(text, weight("up_proj", "matrix", "mlp.up_proj", ": tensor<1x48x32xbf16>"));
+  EXPECT_THAT(text, weight("input_norm_3", "norm", "input_layernorm",
+                           "first_layer 3 : tensor<1x32xbf16>"));
+  EXPECT_THAT(text, HasSubstr("llm.linear %rms_norm, @v_proj_3 "));
+  EXPECT_THAT(text, HasSubstr("llm.state @kv : !llm.kv<2x6xf16> layers 0:4"));
+}
+
 TEST(ImportModel, BoundsMustBePositive) {
   mlir::MLIRContext context;
   std::string message;

@@ -54,6 +54,13 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 
 // -----
 
+// expected-error@+1 {{'llm.model' op llm.activations is "int4": it must be "int8" or "float"}}
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 attributes {llm.activations = "int4"} {
+  
+}
+
+// -----
+
 //===-- weight --===//
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {

@@ -3,10 +3,12 @@
 
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "runtime/io/float_convert.h"
+#include "runtime/io/stored_blocks.h"
 #include "runtime/io/tensor_source.h"
 #include "runtime/schema/plan_generated.h"
 
@@ -65,6 +67,26 @@ class MemoryTensors : public llmrt::TensorSource {
     t.bytes = bytes.size();
     return t;
   }
+
+  /// Blocks of random bits with scales that are finite.
+  llmrt::Tensor& addBlocks(const std::string& name, const llmrt::StoredBlocks& blocks,
+                           std::vector<int64_t> shape) {
+    auto& bytes = data_[name];
+    bytes.resize(static_cast<size_t>(shape[0] * blocks.rowBytes(shape[1])));
+    std::mt19937 rng(static_cast<uint32_t>(seedOf(name)));
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(rng());
+    for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(blocks.bytes))
+      for (const int64_t value : {blocks.scale_at, blocks.min_at})
+        if (value >= 0) bytes[at + static_cast<size_t>(value) + 1] &= 0xbf;  // below 2
+    llmrt::Tensor& t = tensors_[name];
+    t.name = name;
+    t.blocks = &blocks;
+    t.shape = std::move(shape);
+    t.data = bytes.data();
+    t.bytes = bytes.size();
+    return t;
+  }
+  uint8_t* bytesOf(const std::string& name) { return data_.at(name).data(); }
 
   llmrt::Result<const llmrt::Tensor*> find(std::string_view name) const override {
     const auto found = tensors_.find(std::string(name));

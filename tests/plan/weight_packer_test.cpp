@@ -128,8 +128,22 @@ TEST(WeightPacker, EveryPanelOrderAndSourcesOfDifferentDTypes) {
   expectPanels(file, *plan.weights[2], 0, {"gate", "up"});
 }
 
-/// Every output of a weight of blocks is what the format makes of its row, and padding is zero.
-void expectBlocks(const std::string& file, const schema::WeightT& w,
+/// One row of a tensor of blocks, as its planes have it.
+std::vector<float> storedRow(const llmrt::Tensor& tensor, int64_t row) {
+  const llmrt::WeightFormat& format = tensor.format();
+  const int64_t cols = tensor.shape[1];
+  std::vector<float> values(static_cast<size_t>(cols));
+  const uint8_t* data = tensor.data + row * tensor.blocks->rowBytes(cols);
+  for (int64_t b = 0; b < cols / format.block; ++b, data += tensor.blocks->bytes) {
+    llmrt::StoredBlock stored;
+    for (int p = 0; p < format.num_planes; ++p) tensor.blocks->readPlane(data, p, stored.planes[p]);
+    llmrt::decodeBlock(format, stored.planes, values.data() + b * format.block);
+  }
+  return values;
+}
+
+/// Every output of a weight of blocks has the values of its row, and padding is zero.
+void expectBlocks(const std::string& file, const schema::WeightT& w, const MemoryTensors& tensors,
                   const std::function<std::string(size_t source, uint32_t expert)>& nameOf) {
   const llmrt::WeightFormat& format = *llmrt::findWeightFormat(w.format);
   const auto cols = static_cast<int64_t>(w.cols);
@@ -146,12 +160,12 @@ void expectBlocks(const std::string& file, const schema::WeightT& w,
   const uint32_t experts = std::max(1u, w.num_experts);
   for (uint32_t e = 0; e < experts; ++e) {
     for (size_t n = 0; n < outputs.size(); ++n) {
-      std::vector<float> expected(static_cast<size_t>(format.blocks(cols) * format.block));
-      if (outputs[n].source >= 0)
-        for (int64_t k = 0; k < cols; ++k)
-          expected[static_cast<size_t>(k)] = MemoryTensors::value(
-              nameOf(static_cast<size_t>(outputs[n].source), e), outputs[n].row, k);
-      llmrt::roundToFormat(format, expected, static_cast<int64_t>(expected.size()));
+      std::vector<float> expected(static_cast<size_t>(cols));
+      if (outputs[n].source >= 0) {
+        const llmrt::Tensor& tensor =
+            **tensors.find(nameOf(static_cast<size_t>(outputs[n].source), e));
+        expected = storedRow(tensor, tensor.storedRow(outputs[n].row));
+      }
       for (int64_t b = 0; b < format.blocks(cols); ++b) {
         llmrt::StoredBlock stored;
         for (int p = 0; p < format.num_planes; ++p) {
@@ -175,44 +189,173 @@ void expectBlocks(const std::string& file, const schema::WeightT& w,
         for (int64_t i = 0; i < format.block; ++i)
           ASSERT_EQ(values[static_cast<size_t>(i)],
                     expected[static_cast<size_t>(b * format.block + i)])
-              << w.name << " expert " << e << " output " << n << " block " << b << " value " << i;
+              << w.name << " " << w.format << " expert " << e << " output " << n << " block " << b
+              << " value " << i;
       }
     }
   }
 }
 
+schema::WeightT& addBlocks(schema::PlanT& plan, const char* name, std::string_view format,
+                           schema::Layout layout,
+                           schema::PanelOrder order = schema::PanelOrder::concat) {
+  schema::WeightT& w = addWeight(plan, name, DType::kI8, layout, order);
+  w.format = format;
+  return w;
+}
+
 TEST(WeightPacker, BlocksAndScalesLieInPlanesOfTheirOwn) {
-  TemporaryDirectory dir;
   schema::PlanT plan;
-  const auto add = [&](const char* name, schema::Layout layout, schema::PanelOrder order) -> auto& {
-    schema::WeightT& w = addWeight(plan, name, DType::kI8, layout, order);
-    w.format = "q8_0";
-    return w;
-  };
-  schema::WeightT& glu = add("glu", schema::Layout::panels, schema::PanelOrder::interleave);
-  addSource(glu, "gate", 24, 70);
-  addSource(glu, "up", 24, 70);
-  addSource(add("rows", schema::Layout::rows, schema::PanelOrder::concat), "embed", 11, 33);
-  schema::WeightT& experts = add("down", schema::Layout::panels, schema::PanelOrder::concat);
-  experts.num_experts = 3;
-  addSource(experts, "{expert}.down", 17, 32);
+  schema::WeightT& glu = addBlocks(plan, "glu", "q8_0", schema::Layout::panels);
+  addSource(glu, "t", 40, 96);
   layOutWeights(plan);
   ASSERT_EQ(glu.planes.size(), 2u);
   EXPECT_EQ(glu.planes[0]->name, "quants");
-  EXPECT_EQ(glu.planes[1]->offset_bytes, 4u * 16 * 96);
-  EXPECT_EQ(glu.bytes, 4u * 16 * (96 + 3 * 2));
+  EXPECT_EQ(glu.planes[1]->offset_bytes, 3u * 16 * 96);
+  EXPECT_EQ(glu.bytes, 3u * 16 * (96 + 3 * 2));
+}
 
+TEST(WeightPacker, QuantisedWeightsKeepTheirValuesInEveryFormatAndLayout) {
+  int formats = 0;
+  for (uint32_t type = 0; type < 64; ++type) {
+    const llmrt::StoredBlocks* blocks = llmrt::ggmlBlocks(type);
+    if (!blocks) continue;
+    ++formats;
+    TemporaryDirectory dir;
+    schema::PlanT plan;
+    const std::string_view format = blocks->format->name;
+    const auto panels = schema::Layout::panels;
+    const auto cols = static_cast<uint64_t>(2 * blocks->format->block);
+    schema::WeightT& glu = addBlocks(plan, "glu", format, panels, schema::PanelOrder::interleave);
+    addSource(glu, "gate", 24, cols);
+    addSource(glu, "up", 24, cols);
+    schema::WeightT& heads = addBlocks(plan, "qkv", format, panels, schema::PanelOrder::heads);
+    heads.head_rows = 20;
+    addSource(heads, "q", 40, cols);
+    addSource(heads, "k", 20, cols);
+    addSource(addBlocks(plan, "rows", format, schema::Layout::rows), "embed", 11, cols);
+    schema::WeightT& experts = addBlocks(plan, "down", format, panels);
+    experts.num_experts = 3;
+    addSource(experts, "{expert}.down", 17, cols);
+    layOutWeights(plan);
+
+    MemoryTensors tensors;
+    const auto add = [&](const char* name, int64_t rows) -> llmrt::Tensor& {
+      return tensors.addBlocks(name, *blocks, {rows, static_cast<int64_t>(cols)});
+    };
+    add("gate", 24);
+    add("up", 24);
+    add("q", 40).interleaved_heads = 2;
+    add("k", 20).interleaved_heads = 1;
+    add("embed", 11);
+    for (const char* name : {"0.down", "1.down", "2.down"}) add(name, 17);
+    const std::string file = packed(plan, tensors, dir);
+    ASSERT_EQ(file.size(), plan.weights_bytes);
+    expectBlocks(file, *plan.weights[0], tensors,
+                 [](size_t s, uint32_t) { return s ? "up" : "gate"; });
+    expectBlocks(file, *plan.weights[1], tensors, [](size_t s, uint32_t) { return s ? "k" : "q"; });
+    expectBlocks(file, *plan.weights[2], tensors, [](size_t, uint32_t) { return "embed"; });
+    expectBlocks(file, *plan.weights[3], tensors,
+                 [](size_t, uint32_t e) { return std::to_string(e) + ".down"; });
+  }
+  EXPECT_EQ(formats, 12);
+}
+
+// Rows 6 to 11 and 18 to 23 of 24: whole rows are whole blocks.
+TEST(WeightPacker, AViewOfRowsTakesWholeBlocksAndOneThatCutsThemIsRefused) {
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  schema::WeightT& w = addBlocks(plan, "w", "q4_k", schema::Layout::rows);
+  addSource(w, "t", 12, 512);
+  schema::WeightViewT& view = *(w.sources[0]->view = std::make_unique<schema::WeightViewT>());
+  view.stored = {24, 512};
+  view.begin = 6 * 512;
+  view.run = 6;
+  view.outer = 12 * 512;
+  view.inner = 512;
+  view.col = 1;
+  layOutWeights(plan);
   MemoryTensors tensors;
-  tensors.add("gate", DType::kF32, {24, 70});
-  tensors.add("up", DType::kBF16, {24, 70});
-  tensors.add("embed", DType::kF16, {11, 33});
-  for (const char* name : {"0.down", "1.down", "2.down"}) tensors.add(name, DType::kF32, {17, 32});
+  const llmrt::Tensor& stored = tensors.addBlocks("t", *llmrt::ggmlBlocks(12), {24, 512});
   const std::string file = packed(plan, tensors, dir);
-  ASSERT_EQ(file.size(), plan.weights_bytes);
-  expectBlocks(file, *plan.weights[0], [](size_t s, uint32_t) { return s ? "up" : "gate"; });
-  expectBlocks(file, *plan.weights[1], [](size_t, uint32_t) { return "embed"; });
-  expectBlocks(file, *plan.weights[2],
-               [](size_t, uint32_t e) { return std::to_string(e) + ".down"; });
+  MemoryTensors rows;  // as the view names them
+  llmrt::Tensor& part = rows.addBlocks("part", *llmrt::ggmlBlocks(12), {12, 512});
+  for (int64_t row = 0; row < 12; ++row)
+    std::memcpy(rows.bytesOf("part") + row * 2 * 144,
+                stored.data + (row + (row < 6 ? 6 : 12)) * 2 * 144, 2 * 144);
+  ASSERT_EQ(storedRow(part, 6), storedRow(stored, 18));
+  expectBlocks(file, w, rows, [](size_t, uint32_t) { return "part"; });
+
+  const auto refusal = [&] {
+    const auto packedFile = packWeights(plan, tensors, dir.path("w"));
+    return packedFile.status().message();
+  };
+  view.begin = 6 * 512 + 32;  // of columns
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("tensor 't' is stored in q4_k, in blocks of 256"),
+                               HasSubstr("cut inside")));
+  view.begin = 0;
+  view.inner = 1;
+  view.outer = 0;
+  view.run = 12;
+  view.col = 24;  // transposed
+  EXPECT_THAT(refusal(), HasSubstr("tensor 't' is stored in q4_k, in blocks of 256"));
+}
+
+TEST(WeightPacker, WeightsOfAnotherFormatThanThePlansAreRefused) {
+  TemporaryDirectory dir;
+  MemoryTensors tensors;
+  tensors.addBlocks("quantised", *llmrt::ggmlBlocks(2), {16, 256});
+  tensors.add("plain", DType::kF16, {16, 256});
+  const auto refusal = [&](const char* format, const char* tensor) {
+    schema::PlanT plan;
+    const bool plain = std::string_view(format) == "f16";
+    schema::WeightT& w =
+        addWeight(plan, "w", plain ? DType::kF16 : DType::kI8, schema::Layout::panels);
+    if (!plain) w.format = format;
+    addSource(w, tensor, 16, 256);
+    layOutWeights(plan);
+    return packWeights(plan, tensors, dir.path("w")).status().message();
+  };
+  EXPECT_THAT(refusal("q4_k", "quantised"),
+              HasSubstr("tensor 'quantised' is stored in q4_0, the plan is for q4_k: compile it"));
+  EXPECT_THAT(refusal("f16", "quantised"), HasSubstr("is stored in q4_0, the plan is for f16"));
+  EXPECT_THAT(refusal("q4_k", "plain"), HasSubstr("is stored in f16, the plan is for q4_k"));
+  EXPECT_EQ(refusal("q4_0", "quantised"), "");
+  EXPECT_EQ(dir.entries(), 0u);
+}
+
+TEST(WeightPacker, AScaleThatIsNotFiniteIsRefusedByItsTensor) {
+  for (uint32_t type = 0; type < 64; ++type) {
+    const llmrt::StoredBlocks* blocks = llmrt::ggmlBlocks(type);
+    if (!blocks) continue;
+    for (const auto layout : {schema::Layout::panels, schema::Layout::rows}) {
+      for (const int64_t at : {blocks->scale_at, blocks->min_at}) {
+        for (const uint16_t bits : {0x7c00, 0xfc00, 0x7e01, 0x7bff}) {
+          if (at < 0) continue;
+          TemporaryDirectory dir;
+          schema::PlanT plan;
+          schema::WeightT& w = addBlocks(plan, "w", blocks->format->name, layout);
+          addSource(w, "fine", 16, 512);
+          addSource(w, "bad", 16, 512);
+          layOutWeights(plan);
+          MemoryTensors tensors;
+          tensors.addBlocks("fine", *blocks, {16, 512});
+          tensors.addBlocks("bad", *blocks, {16, 512});
+          // The last block of row 3.
+          std::memcpy(tensors.bytesOf("bad") + 4 * blocks->rowBytes(512) - blocks->bytes + at,
+                      &bits, 2);
+          const auto file = packWeights(plan, tensors, dir.path("w"));
+          if (bits == 0x7bff) {  // the largest there is
+            EXPECT_TRUE(file.ok()) << file.status().message();
+            continue;
+          }
+          EXPECT_THAT(file.status().message(),
+                      AllOf(HasSubstr("tensor 'bad' is corrupt"), HasSubstr("not finite")));
+          EXPECT_EQ(dir.entries(), 0u);
+        }
+      }
+    }
+  }
 }
 
 TEST(WeightPacker, RowsAreConcatenatedAndVectorsBecomeF32) {

@@ -184,8 +184,12 @@ class Compilation {
   }
 
   Status import() {
-    const ModelSpec& spec = checkpoint_.spec;
+    ModelSpec& spec = checkpoint_.spec;
     ImportOptions import;
+    if (options_.dtype) {
+      std::erase_if(spec.stored_formats,
+                    [](const auto& stored) { return stored.second->isPlain(); });
+    }
     if (!spec.generation.unused.empty()) {
       result_.warnings.push_back(
           fmt::format("the model recommends for generation what is not supported and not used: {}",

@@ -24,9 +24,10 @@ struct CompileOptions {
   std::string tokenizer;  // empty: beside the config; "none": without one
   bool noWeights = false;
   std::vector<std::string> targets = {"host"};  // of cpuTargetNames(), cudaTargetNames(), "host"
-  std::optional<llmrt::DType> dtype;            // default: the config's, otherwise bf16
-  std::optional<llmrt::DType> kvDtype;          // default: follows from dtype
-  std::optional<int64_t> maxSeqLen;  // default: the smaller of the config's maximum and 4096
+  // Of weights that are not quantised; default: the config's, otherwise bf16; as a GGUF stores each
+  std::optional<llmrt::DType> dtype;
+  std::optional<llmrt::DType> kvDtype;  // default: follows from dtype
+  std::optional<int64_t> maxSeqLen;     // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
   int64_t verifyRows = 0;                   // most rows of a tree of tokens; 0: code for none

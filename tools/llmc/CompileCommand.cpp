@@ -207,11 +207,12 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       });
   const CLI::IsMember dtypes({"f32", "f16", "bf16"});
   sub->add_option("--dtype", f->dtype,
-                  "bf16, f16 or f32: weights kept as (default: the config's, else bf16)")
+                  "bf16, f16 or f32: weights that are not quantised are kept as (default: the "
+                  "config's, else bf16; of a GGUF each as it is stored)")
       ->check(dtypes);
   sub->add_option("--kv-dtype", f->kv_dtype,
                   "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
-                  "bf16, else f16)")
+                  "bf16, else f16; f16 with quantised ones)")
       ->check(dtypes);
   f->max_seq_len_option =
       sub->add_option(

@@ -8,6 +8,7 @@
 #include "runtime/schema/plan_generated.h"
 #include "tools/llmc/Kernels.h"
 #include "tools/llmc/Units.h"
+#include "tools/llmc/WeightTypes.h"
 
 namespace llmc {
 
@@ -165,8 +166,7 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
            "{} layers, hidden {}, intermediate {}, {} heads of {}, {} KV heads, vocabulary {}",
            m.num_layers(), m.hidden_size(), m.intermediate_size(), m.num_heads(), m.head_dim(),
            m.num_kv_heads(), m.vocab_size()));
-  line("types",
-       fmt::format("weights {}, KV cache {}", schema::EnumNameDType(m.dtype()), stateTypes(plan)));
+  line("types", fmt::format("weights {}; KV cache {}", weightTypesText(plan), stateTypes(plan)));
   line("bounds", fmt::format("{} tokens x {} sequences", m.max_seq_len(), m.max_batch()));
   line("weights", plan.has_weights() ? text(plan.weights_bytes())
                                      : text(plan.weights_bytes()) + ", not packed yet (code only)");
@@ -241,6 +241,7 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
 
 Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   const schema::Model& m = *plan.model();
+  const std::vector<WeightType> types = weightTypes(plan);
   Json json;
   json["model"] = {{"name", str(m.name())},
                    {"architecture", str(m.architecture())},
@@ -254,7 +255,14 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
                    {"vocab_size", m.vocab_size()},
                    {"max_seq_len", m.max_seq_len()},
                    {"max_batch", m.max_batch()},
-                   {"dtype", schema::EnumNameDType(m.dtype())}};
+                   {"dtype", types.empty() ? "none" : types.front().format}};
+  json["weight_formats"] = Json::array();
+  for (const WeightType& type : types)
+    json["weight_formats"].push_back({{"format", type.format},
+                                      {"values", type.values},
+                                      {"bytes", type.bytes},
+                                      {"bits_per_weight", type.bitsPerWeight()}});
+  if (!types.empty()) json["bits_per_weight"] = sumOf(types).bitsPerWeight();
   json["producer"] = str(plan.producer());
   json["command"] = str(plan.command());
   json["has_weights"] = plan.has_weights();

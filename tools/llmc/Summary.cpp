@@ -11,6 +11,7 @@
 #include "runtime/schema/plan_generated.h"
 #include "runtime/session/session.h"
 #include "tools/llmc/Units.h"
+#include "tools/llmc/WeightTypes.h"
 
 namespace llmc {
 
@@ -47,11 +48,10 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
   std::string kv;
   for (uint32_t i = 0; kv.empty() && plan.states() && i < plan.states()->size(); ++i)
     if (const schema::State& state = *plan.states()->Get(i); state.kind() == schema::StateKind::kv)
-      kv = fmt::format(", {} KV cache", schema::EnumNameDType(state.dtype()));
-  fmt::print("{}: {}, {} parameters, {} weights{}\n", llmrt::printableLine(m.name()->str()),
+      kv = fmt::format("; KV cache {}", schema::EnumNameDType(state.dtype()));
+  fmt::print("{}: {}, {} parameters; weights {}{}\n", llmrt::printableLine(m.name()->str()),
              llmrt::printableLine(m.architecture()->str()),
-             countText(static_cast<double>(m.num_parameters())), schema::EnumNameDType(m.dtype()),
-             kv);
+             countText(static_cast<double>(m.num_parameters())), weightTypesText(plan), kv);
 
   const int decode = llmrt::selectEntryPoint(plan, 1, 1);
   if (decode >= 0) {

@@ -1,0 +1,207 @@
+#include "codegen/cpu/Int8Rows.h"
+
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+
+namespace llmc::cpu {
+
+using llmrt::PlaneRole;
+
+Int8Layout::Int8Layout(const CpuTarget& target, const llmrt::WeightFormat& format, int64_t cols)
+    : group(format.block), offset(QuantPlanes::byteOffset(target, format)) {
+  const int64_t groups = format.blocks(cols);
+  period = format.quant.sub_block ? format.quant.sub_block : group;
+  if (format.plane(PlaneRole::kMins) >= 0)
+    sums = format.quant.sub_block ? Sums::plain : Sums::scaled;
+  else if (offset)
+    sums = Sums::offsets;
+  scalesAt = groups * group;
+  sumsAt = scalesAt + groups * 4;
+  bytes = sumsAt + (sums == Sums::none ? 0 : groups * (group / period) * 4);
+}
+
+/// f32's sum with this has an integer below 2^22 in its lowest bits, rounded to nearest, ties to
+/// even.
+static constexpr float kRounding = 0x1.8p23f;
+
+void Int8Layout::roundGroup(KernelBuilder& k, Value index, int64_t count, Value from,
+                            Value to) const {
+  OpBuilder& b = k.builder();
+  Location loc = from.getLoc();
+  Value first = k.mul(index, group);
+  Values x;
+  Value most = k.zero();
+  for (int64_t i = 0; i < group; i += kLanes) {
+    const int64_t columns = std::min(kLanes, count - i);
+    Value v = k.zero();
+    if (columns > 0) {
+      v = k.loadF32(k.offset(from, k.mul(k.add(first, i), 4)));
+      // Beyond the last column lies what belongs to nobody.
+      if (columns < kLanes) v = k.keepLanes(v, columns);
+    }
+    x.push_back(v);
+    Value bits = k.andBits(k.bitcast(k.vecI(kLanes, 32), v), 0x7fffffff);
+    most = k.maxf(most, k.bitcast(k.vec(), bits));
+  }
+  most = k.reduceMax(most);
+  Value some = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, most, k.cf(0x1p-110f));
+  Value scale = k.select(some, k.divf(most, k.cf(127.0f)), k.cf(0.0f));
+  Value inverse = k.broadcast(k.select(some, k.divf(k.cf(127.0f), most), k.cf(0.0f)));
+  k.store(scale, k.offset(to, k.add(k.mul(index, 4), scalesAt)), 4);
+
+  Value total;
+  for (int64_t i = 0; i < group; i += kLanes) {
+    Value shifted = k.addf(k.mulf(x[i / kLanes], inverse), k.splat(kRounding));
+    Value q =
+        k.addWords(k.bitcast(k.vecI(kLanes, 32), shifted), -llvm::bit_cast<int32_t>(kRounding));
+    k.store(arith::TruncIOp::create(b, loc, k.vecI(kLanes, 8), q), k.offset(to, k.add(first, i)),
+            kLanes);
+    if (sums == Sums::none) continue;
+    total = i % period ? k.add(total, q) : q;
+    if ((i + kLanes) % period) continue;
+    Value sum = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD, total);
+    Value at =
+        k.offset(to, k.add(k.mul(k.add(k.mul(index, group / period), i / period), 4), sumsAt));
+    switch (sums) {
+      case Sums::none:
+      case Sums::plain:
+        break;
+      case Sums::offsets: {
+        Value factor = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(-offset));
+        sum = k.mul(sum, factor);
+        break;
+      }
+      case Sums::scaled:
+        sum = k.mulf(scale, arith::SIToFPOp::create(b, loc, k.f32(), sum));
+        break;
+    }
+    k.store(sum, at, 4);
+  }
+}
+
+void Int8Layout::roundRow(KernelBuilder& k, Value from, Value to, int64_t cols) const {
+  const int64_t whole = cols / group;
+  k.loop(k.ci(0), k.ci(whole), 1, [&](Value index) { roundGroup(k, index, group, from, to); });
+  if (cols % group) roundGroup(k, k.ci(whole), cols % group, from, to);
+}
+
+namespace {
+
+/// The sums of one group, of the rows and panels of a tile.
+class Int8Tile {
+ public:
+  Int8Tile(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const QuantPlanes& w,
+           int64_t rows, int64_t panels)
+      : k_(k), a_(a), layout_(layout), w_(w), rows_(rows), panels_(panels) {}
+
+  /// acc + what the group from `at` on adds; `each` before each of its sub-blocks.
+  Values addGroup(Value at, Values acc, const std::function<void(Value)>& each) {
+    Values sums, mins;
+    if (w_.period() == layout_.group) {
+      each(k_.ci(0));
+      sums = dots(at);
+    } else {
+      std::tie(sums, mins) = sumSubBlocks(at, each);
+    }
+    Value group = k_.div(at, layout_.group);
+    for (int64_t q = 0; q < panels_; ++q) {
+      Value scale = w_.load(k_, PlaneRole::kScales, group, q);
+      Value min = w_.load(k_, PlaneRole::kMins, group, q);
+      for (int64_t i = 0; i < rows_; ++i) {
+        Value& c = acc[i * panels_ + q];
+        Value xScale = number(k_.f32(), layout_.scalesAt, group, i);
+        c = k_.fma(toFloat(sums[i * panels_ + q]), k_.mulf(scale, xScale), c);
+        if (!mins.empty())
+          c = k_.fma(toFloat(mins[i * panels_ + q]), k_.mulf(min, xScale), c);
+        else if (min)
+          c = k_.fma(min, number(k_.f32(), layout_.sumsAt, group, i), c);
+      }
+    }
+    return acc;
+  }
+
+ private:
+  Value toFloat(Value v) { return arith::SIToFPOp::create(k_.builder(), v.getLoc(), k_.vec(), v); }
+  /// Number `index` of row `row`, to all lanes.
+  Value number(Type type, int64_t at, Value index, int64_t row) {
+    Value from = k_.offset(a_.base, row * a_.strideBytes + at);
+    return k_.broadcast(k_.load(type, k_.offset(from, k_.mul(index, 4)), 4));
+  }
+  Type i32() { return k_.builder().getI32Type(); }
+
+  /// Of the (sub-)block from `at` on: sums of the weights' quants times q.
+  Values dots(Value at) {
+    Values sums;
+    for (int64_t i = 0; i < rows_; ++i) {
+      Value begin = layout_.sums == Int8Layout::Sums::offsets
+                        ? number(i32(), layout_.sumsAt, k_.div(at, layout_.period), i)
+                        : k_.splatWord(0);
+      sums.append(panels_, begin);
+    }
+    for (int64_t j = 0; j < layout_.period; j += w_.perStep()) {
+      SmallVector<Values> weights;
+      for (int64_t q = 0; q < panels_; ++q) weights.push_back(w_.bytes(k_, at, j, q));
+      for (int64_t g = 0; g < w_.perStep() / 4; ++g)
+        for (int64_t i = 0; i < rows_; ++i) {
+          Value from = k_.offset(k_.offset(a_.base, at), i * a_.strideBytes + j + 4 * g);
+          Value x = k_.broadcast(k_.load(i32(), from, 4));
+          for (int64_t q = 0; q < panels_; ++q) {
+            Value& sum = sums[i * panels_ + q];
+            sum = k_.dotBytes(weights[q][g], x, sum, w_.bytesAreSigned(k_.target()));
+          }
+        }
+    }
+    return sums;
+  }
+
+  /// Of a group in sub-blocks: its sums, and those of its minimums where it has any.
+  std::pair<Values, Values> sumSubBlocks(Value at, const std::function<void(Value)>& each) {
+    const int64_t outputs = rows_ * panels_;
+    const bool hasMins = layout_.sums == Int8Layout::Sums::plain;
+    Values state(hasMins ? 2 * outputs : outputs, k_.splatWord(0));
+    state = k_.loop(k_.ci(0), k_.ci(layout_.group), layout_.period, state,
+                    [&](Value k0, ValueRange carried) {
+                      each(k0);
+                      Values next(carried);
+                      Value from = k_.add(at, k0), sub = k_.div(from, layout_.period);
+                      const Values parts = dots(from);
+                      for (int64_t q = 0; q < panels_; ++q) {
+                        auto [scale, min] = w_.subScaleAndMin(k_, sub, q);
+                        for (int64_t i = 0; i < rows_; ++i) {
+                          Value& sum = next[i * panels_ + q];
+                          sum = k_.add(sum, k_.mul(parts[i * panels_ + q], scale));
+                          if (!hasMins) continue;
+                          Value& minSum = next[outputs + i * panels_ + q];
+                          Value qs = number(i32(), layout_.sumsAt, sub, i);
+                          minSum = k_.add(minSum, k_.mul(qs, min));
+                        }
+                      }
+                      return next;
+                    });
+    return {Values(state.begin(), state.begin() + outputs),
+            Values(state.begin() + outputs, state.end())};
+  }
+
+  KernelBuilder& k_;
+  const Rows& a_;
+  const Int8Layout& layout_;
+  const QuantPlanes& w_;
+  const int64_t rows_, panels_;
+};
+
+}  // namespace
+
+Values multiplyInt8(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const Panels& b,
+                    int64_t rows, int64_t panels, int64_t kCount, Values acc,
+                    const std::function<void(Value)>& each) {
+  Int8Tile tile(k, a, layout, b.quants, rows, panels);
+  return k.loop(k.ci(0), k.ci(kCount), layout.group, acc, [&](Value k0, ValueRange state) {
+    Value at = b.firstK ? k.add(b.firstK, k0) : k0;
+    return tile.addGroup(at, Values(state), [&](Value sub) {
+      if (each) each(k.add(k0, sub));
+    });
+  });
+}
+
+}  // namespace llmc::cpu
