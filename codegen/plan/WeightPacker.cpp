@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "codegen/plan/PanelPacking.h"
+#include "codegen/plan/QuantizeTensors.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
@@ -311,8 +312,16 @@ class Hashes {
 
 }  // namespace
 
-Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSource& source,
+Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSource& checkpoint,
                                       const std::string& path, const PackProgress& progress) {
+  LLMRT_ASSIGN_OR_RETURN(
+      const auto quantized,
+      quantizeTensors(plan, checkpoint, path, [&](uint64_t done, uint64_t total) {
+        const double part = static_cast<double>(done) / static_cast<double>(total);
+        const auto bytes = static_cast<double>(plan.weights_bytes) * part;
+        return !progress || progress(static_cast<uint64_t>(bytes), plan.weights_bytes);
+      }));
+  const llmrt::TensorSource& source = quantized ? *quantized : checkpoint;
   std::deque<std::vector<PanelRow>> lanes;
   std::deque<llmrt::WeightView> views;
   LLMRT_ASSIGN_OR_RETURN(const std::vector<Item> items, collect(plan, source, lanes, views));

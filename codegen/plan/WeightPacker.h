@@ -19,9 +19,11 @@ using PackProgress = std::function<bool(uint64_t done_bytes, uint64_t total_byte
 /// plan and sets has_weights. The file is whole but has not got its name yet: the caller commits
 /// it, together with the plan; dropped without that, nothing is left of it.
 ///
-/// Values are rounded from the checkpoint's dtype to the weight's, once. Several threads pack while
-/// one writes, in blocks of rows, so memory stays below 100 MiB whatever the model. A tensor that
-/// is missing or has another shape is found before anything is written.
+/// Plain values that a weight wants quantised are quantised first, all of them (QuantizeTensors.h):
+/// then progress begins twice. Values are rounded from the checkpoint's dtype to the weight's,
+/// once. Several threads pack while one writes, in blocks of rows, so memory stays below 100 MiB
+/// whatever the model. A tensor that is missing or has another shape is found before anything is
+/// written.
 llmrt::Result<llmrt::AtomicFile> packWeights(llmrt::schema::PlanT& plan,
                                              const llmrt::TensorSource& source,
                                              const std::string& path,

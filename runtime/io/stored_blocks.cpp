@@ -167,6 +167,12 @@ constexpr GgmlBlocks kGgmlBlocks[] = {
 
 void StoredBlocks::readPlane(const uint8_t* block, int plane, uint8_t* out) const {
   const FormatPlane& to = format->planes[plane];
+  if (in_planes) {
+    for (int p = 0; p < plane; ++p)
+      block += format->rowElements(p, format->block) * dtypeBytes(format->planes[p].dtype);
+    std::copy_n(block, to.per_block * dtypeBytes(to.dtype), out);
+    return;
+  }
   switch (to.role) {
     case PlaneRole::kValues:
       break;
@@ -190,6 +196,18 @@ void StoredBlocks::readPlane(const uint8_t* block, int plane, uint8_t* out) cons
     case PlaneRole::kSubPairs:
       return read_subs(block, to.role, out);
   }
+}
+
+const StoredBlocks& planeBlocks(const WeightFormat& format) {
+  static const auto all = [] {
+    std::array<StoredBlocks, std::size(kWeightFormats)> blocks;
+    for (size_t i = 0; i < blocks.size(); ++i)
+      blocks[i] = {.format = &kWeightFormats[i],
+                   .bytes = kWeightFormats[i].rowBytes(kWeightFormats[i].block),
+                   .in_planes = true};
+    return blocks;
+  }();
+  return all[static_cast<size_t>(&format - kWeightFormats)];
 }
 
 const StoredBlocks* ggmlBlocks(uint32_t type) {

@@ -186,6 +186,10 @@ class Compilation {
   Status import() {
     ModelSpec& spec = checkpoint_.spec;
     ImportOptions import;
+    if (options_.quantize) {
+      if (Status s = quantizeModel(spec, *options_.quantize); !s.ok())
+        return std::move(s).withContext("--quantize");
+    }
     if (options_.dtype) {
       std::erase_if(spec.stored_formats,
                     [](const auto& stored) { return stored.second->isPlain(); });

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "models/QuantizeRecipe.h"
 #include "runtime/io/status.h"
 #include "runtime/io/tensor_source.h"
 #include "runtime/io/weight_layout.h"
@@ -26,6 +27,7 @@ struct CompileOptions {
   std::vector<std::string> targets = {"host"};  // of cpuTargetNames(), cudaTargetNames(), "host"
   // Of weights that are not quantised; default: the config's, otherwise bf16; as a GGUF stores each
   std::optional<llmrt::DType> dtype;
+  std::optional<QuantizeOptions> quantize;  // plain weights become quantised ones
   std::optional<llmrt::DType> kvDtype;  // default: follows from dtype
   std::optional<int64_t> maxSeqLen;     // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;

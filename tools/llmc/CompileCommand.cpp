@@ -54,7 +54,7 @@ struct Flags {
   CompileOptions options;
   std::string output;
   std::string disable_passes;
-  std::string dtype, kv_dtype, emit;
+  std::string dtype, kv_dtype, quantize, emit;
   int64_t max_seq_len = 0;
   bool force = false;
   CLI::Option* max_seq_len_option = nullptr;
@@ -73,6 +73,7 @@ std::string commandText(const Flags& f) {
   for (const std::string& t : o.targets) targets += (targets.empty() ? "" : ",") + t;
   flag("--target", targets);
   if (o.dtype) flag("--dtype", llmrt::dtypeName(*o.dtype));
+  if (o.quantize) flag("--quantize", f.quantize);
   if (o.kvDtype) flag("--kv-dtype", llmrt::dtypeName(*o.kvDtype));
   if (o.maxSeqLen) flag("--max-seq-len", std::to_string(*o.maxSeqLen));
   flag("--max-batch", std::to_string(o.maxBatch));
@@ -210,6 +211,16 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
                   "bf16, f16 or f32: weights that are not quantised are kept as (default: the "
                   "config's, else bf16; of a GGUF each as it is stored)")
       ->check(dtypes);
+  sub->add_option(
+         "--quantize", f->quantize,
+         fmt::format("Quantise weights: {}; attention, embeddings and logits are kept finer. "
+                     "q4,lm_head=q8,down_proj=q6_k: others for some, by the names that "
+                     "llmc inspect --ir has for them; also plain",
+                     quantizeSchemeNames()))
+      ->check([](const std::string& text) {
+        const auto parsed = parseQuantize(text);
+        return parsed.ok() ? std::string() : parsed.status().message();
+      });
   sub->add_option("--kv-dtype", f->kv_dtype,
                   "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
                   "bf16, else f16; f16 with quantised ones)")
@@ -258,6 +269,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
     if (!options.kernel.empty() && !emitsCode(options.emit))
       throw CLI::ValidationError("--kernel", "is of --emit llvm, asm, cuda or ptx");
     if (!f->dtype.empty()) options.dtype = kDTypes.at(f->dtype);
+    if (!f->quantize.empty()) options.quantize = *parseQuantize(f->quantize);
     if (!f->kv_dtype.empty()) options.kvDtype = kDTypes.at(f->kv_dtype);
     if (f->max_seq_len_option->count()) options.maxSeqLen = f->max_seq_len;
     if (auto passes = parseDisabledPasses(f->disable_passes); passes.ok())
