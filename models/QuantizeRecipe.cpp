@@ -105,7 +105,7 @@ Result<QuantizeOptions> parseQuantize(std::string_view text) {
     if (is_override)
       options.overrides.push_back({std::string(part.substr(0, equals)), std::string(scheme)});
     else
-      options.scheme = scheme;
+      options.scheme = std::string(scheme);
   }
   return options;
 }

@@ -88,6 +88,8 @@ class Importer {
                                  spec_.hidden_size, spec_.intermediate_size, spec_.num_heads,
                                  spec_.num_kv_heads, spec_.head_dim, spec_.num_layers,
                                  spec_.vocab_size, options_.maxSeqLen, options_.maxBatch);
+    if (options_.int8Activations && spec_.isQuantized())
+      model->setAttr(kActivationsAttr, builder_.getStringAttr("int8"));
     builder_.setInsertionPointToEnd(&model.getBody().emplaceBlock());
     weights();
     states();

@@ -18,6 +18,7 @@ struct ImportOptions {
   int64_t verifyRows = 0;                    // of @verify and @commit, clipped too; 0: neither
   llmrt::DType dtype = llmrt::DType::kBF16;  // of weights that are not in spec.stored_formats
   std::optional<llmrt::DType> kvDtype;       // default: defaultKvDtype(spec, dtype)
+  bool int8Activations = false;              // left operands of quantised weights become int8
 };
 
 /// f32 with f32 weights, bf16 with bf16, otherwise f16: with f16 ones, and with quantised ones,

@@ -223,6 +223,7 @@ class Compilation {
     import.verifyRows = options_.verifyRows;
     import.dtype = options_.dtype.value_or(spec.defaultDtype());
     import.kvDtype = options_.kvDtype;
+    import.int8Activations = !options_.floatActivations;
     module_ = importModel(context_, spec, import);
     return module_ ? Status() : errors_.status("importing the model");
   }

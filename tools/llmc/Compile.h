@@ -28,6 +28,7 @@ struct CompileOptions {
   // Of weights that are not quantised; default: the config's, otherwise bf16; as a GGUF stores each
   std::optional<llmrt::DType> dtype;
   std::optional<QuantizeOptions> quantize;  // plain weights become quantised ones
+  bool floatActivations = false;  // quantised weights are multiplied by floats, not by int8
   std::optional<llmrt::DType> kvDtype;  // default: follows from dtype
   std::optional<int64_t> maxSeqLen;     // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;

@@ -54,7 +54,7 @@ struct Flags {
   CompileOptions options;
   std::string output;
   std::string disable_passes;
-  std::string dtype, kv_dtype, quantize, emit;
+  std::string dtype, kv_dtype, quantize, activations, emit;
   int64_t max_seq_len = 0;
   bool force = false;
   CLI::Option* max_seq_len_option = nullptr;
@@ -74,6 +74,7 @@ std::string commandText(const Flags& f) {
   flag("--target", targets);
   if (o.dtype) flag("--dtype", llmrt::dtypeName(*o.dtype));
   if (o.quantize) flag("--quantize", f.quantize);
+  if (o.floatActivations) flag("--activations", "float");
   if (o.kvDtype) flag("--kv-dtype", llmrt::dtypeName(*o.kvDtype));
   if (o.maxSeqLen) flag("--max-seq-len", std::to_string(*o.maxSeqLen));
   flag("--max-batch", std::to_string(o.maxBatch));
@@ -221,6 +222,11 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
         const auto parsed = parseQuantize(text);
         return parsed.ok() ? std::string() : parsed.status().message();
       });
+  sub->add_option(
+         "--activations", f->activations,
+         "int8 or float: what quantised weights are multiplied by. int8 (default) is faster, "
+         "and gives the same bits on every CPU")
+      ->check(CLI::IsMember({"int8", "float"}));
   sub->add_option("--kv-dtype", f->kv_dtype,
                   "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
                   "bf16, else f16; f16 with quantised ones)")
@@ -270,6 +276,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       throw CLI::ValidationError("--kernel", "is of --emit llvm, asm, cuda or ptx");
     if (!f->dtype.empty()) options.dtype = kDTypes.at(f->dtype);
     if (!f->quantize.empty()) options.quantize = *parseQuantize(f->quantize);
+    options.floatActivations = f->activations == "float";
     if (!f->kv_dtype.empty()) options.kvDtype = kDTypes.at(f->kv_dtype);
     if (f->max_seq_len_option->count()) options.maxSeqLen = f->max_seq_len;
     if (auto passes = parseDisabledPasses(f->disable_passes); passes.ok())
