@@ -93,6 +93,16 @@ Status CallersOptions::read(const llmrt_plan* plan, const llmrt_generate_options
 
 }  // namespace llmrt::c_api
 
+void llmrt_session::note(int32_t seq, std::span<const int32_t> more) {
+  if (seq < 0 || static_cast<size_t>(seq) >= tokens.size()) return;
+  std::vector<int32_t>& of = tokens[static_cast<size_t>(seq)];
+  const auto now = static_cast<size_t>(session->kvLen(seq));
+  if (of.capacity() == 0) of.reserve(static_cast<size_t>(session->options().max_seq_len));
+  if (now < of.size()) of.resize(now);
+  const auto taken = more.first(std::min(more.size(), now - of.size()));
+  of.insert(of.end(), taken.begin(), taken.end());
+}
+
 using llmrt::invalidArgument;
 using llmrt::Result;
 using llmrt::Status;
@@ -213,7 +223,9 @@ llmrt_status llmrt_session_create(const llmrt_plan* plan, const llmrt_weights* w
                                                    .max_batch = o.max_batch,
                                                    .prefill_chunk = o.prefill_chunk}));
     const auto rows = static_cast<size_t>(session->maxRows());
-    *out = new llmrt_session{plan, std::move(session), std::vector<llmrt::StepToken>(rows)};
+    const auto sequences = static_cast<size_t>(session->options().max_batch);
+    *out = new llmrt_session{plan, std::move(session), std::vector<llmrt::StepToken>(rows),
+                             std::vector<std::vector<int32_t>>(sequences)};
     return {};
   });
 }
@@ -224,14 +236,18 @@ llmrt_status llmrt_prefill(llmrt_session* session, int32_t seq, const int32_t* t
                            size_t count) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{session, "session"}, {tokens, "tokens"}}));
-    return session->session->prefill(seq, {tokens, count});
+    Status status = session->session->prefill(seq, {tokens, count});
+    session->note(seq, {tokens, count});
+    return status;
   });
 }
 
 llmrt_status llmrt_decode(llmrt_session* session, int32_t seq, int32_t token) {
   return guarded([&]() -> Status {
     LLMRT_RETURN_IF_ERROR(notNull({{session, "session"}}));
-    return session->session->decode(seq, token);
+    Status status = session->session->decode(seq, token);
+    session->note(seq, {&token, 1});
+    return status;
   });
 }
 
@@ -246,7 +262,9 @@ llmrt_status llmrt_step(llmrt_session* session, const llmrt_step_token* tokens, 
     for (size_t i = 0; i < count; ++i) {
       session->step[i] = {tokens[i].seq, tokens[i].token, tokens[i].want_logits != 0};
     }
-    return session->session->step({session->step.data(), count});
+    Status status = session->session->step({session->step.data(), count});
+    for (size_t i = 0; i < count; ++i) session->note(tokens[i].seq, {&tokens[i].token, 1});
+    return status;
   });
 }
 
@@ -261,7 +279,9 @@ int64_t llmrt_kv_len(const llmrt_session* session, int32_t seq) {
 }
 
 void llmrt_reset(llmrt_session* session, int32_t seq) {
-  if (session) session->session->reset(seq);
+  if (!session) return;
+  session->session->reset(seq);
+  session->note(seq, {});
 }
 
 void llmrt_sampler_options_init(llmrt_sampler_options* options, const llmrt_plan* plan) {
@@ -313,9 +333,18 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
     LLMRT_RETURN_IF_ERROR(
         o.read(session->plan, options, llmrt::defaultSamplerOptions(*session->plan->plan)));
     if (!o.ignore_eos) o.generate.eos_ids = llmrt::defaultEosIds(*session->plan->plan, tokenizer);
-    LLMRT_ASSIGN_OR_RETURN(
-        const llmrt::GenerateResult result,
-        llmrt::generate(*session->session, tokenizer, {prompt, prompt_count}, o.generate, seq));
+    if (prompt_count == 0) return invalidArgument("a prompt needs at least one token");
+    std::vector<int32_t> text;
+    if (seq >= 0 && static_cast<size_t>(seq) < session->tokens.size())
+      text = session->tokens[static_cast<size_t>(seq)];
+    o.generate.present = static_cast<int64_t>(text.size());
+    text.insert(text.end(), prompt, prompt + prompt_count);
+    llmrt::Result<llmrt::GenerateResult> generated =
+        llmrt::generate(*session->session, tokenizer, text, o.generate, seq);
+    session->note(seq, {prompt, prompt_count});
+    if (!generated.ok()) return std::move(generated).status();
+    const llmrt::GenerateResult& result = *generated;
+    session->note(seq, result.ids);
     copyOut(result.ids.data(), result.ids.size(), ids, capacity, count);
     if (reason) *reason = static_cast<llmrt_finish_reason>(result.finish_reason);
     return {};

@@ -123,10 +123,13 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
     LLMRT_ASSIGN_OR_RETURN(
         llmrt::Conversation::Answer answer,
         conversation->conversation.answer(std::move(message), std::move(o.generate)));
+    conversation->session->tokens[0].clear();
+    conversation->session->note(0, answer.prompt_ids);
+    conversation->session->note(0, answer.result.ids);
     conversation->text = std::move(answer.result.text);
     llmrt_answer full{};
     full.reason = static_cast<llmrt_finish_reason>(answer.result.finish_reason);
-    full.cached_tokens = answer.cached_tokens;
+    full.cached_tokens = answer.result.cached_tokens;
     full.prompt_tokens = answer.result.prompt_tokens;
     full.answer_tokens = static_cast<int64_t>(answer.result.ids.size());
     full.text = conversation->text.data();

@@ -10,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,7 +33,11 @@ struct llmrt_weights {
 struct llmrt_session {
   const llmrt_plan* plan;
   std::unique_ptr<llmrt::Session> session;
-  std::vector<llmrt::StepToken> step;  // room for llmrt_step
+  std::vector<llmrt::StepToken> step;        // room for llmrt_step
+  std::vector<std::vector<int32_t>> tokens;  // of each sequence, those that it has
+
+  /// Behind a call that gave sequence `seq` these tokens: notes as many as it has taken.
+  void note(int32_t seq, std::span<const int32_t> more);
 };
 
 namespace llmrt::c_api {

@@ -154,7 +154,6 @@ Conversation::Conversation(Session& session, const Tokenizer& tokenizer,
     : session_(session), tokenizer_(tokenizer), template_(chat_template), tokens_(tokenizer) {
   if (!system.empty()) messages_.push_back({"system", std::move(system)});
   num_system_ = messages_.size();
-  session_.reset(kSeq);
 }
 
 void Conversation::reset() {
@@ -191,33 +190,10 @@ Result<Conversation::Answer> Conversation::generateAnswer(const std::vector<int3
         "the conversation no longer fits: it has {} tokens, the context holds {} (`max_seq_len`)",
         prompt.size(), max_seq_len));
   }
-  Answer answer;
-  answer.prompt_ids = prompt;
-  // Somebody else changed the sequence, or an answer threw.
-  if (session_.numChanges(kSeq) != num_changes_) cached_.clear();
-  // At least one token must be run for its logits.
-  const size_t most = std::min(cached_.size(), prompt.size() - 1);
-  const auto common =
-      std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(most), cached_.begin())
-          .first -
-      prompt.begin();
-  // Fewer than those where the session no longer has them all: the rest is prefilled again.
-  const auto kept = static_cast<size_t>(session_.truncate(kSeq, common));
-  answer.cached_tokens = static_cast<int64_t>(kept);
-  const std::span<const int32_t> all(prompt);
-  options.before = all.first(kept);
   options.own_text = true;
-  Result<GenerateResult> result = generate(session_, &tokenizer_, all.subspan(kept), options, kSeq);
-
-  // What the cache holds now: the last sampled token is not in it, nor what was not reached.
-  cached_ = prompt;
-  if (result.ok()) cached_.insert(cached_.end(), result->ids.begin(), result->ids.end());
-  cached_.resize(
-      static_cast<size_t>(session_.truncate(kSeq, static_cast<int64_t>(cached_.size()))));
-  num_changes_ = session_.numChanges(kSeq);
-  if (!result.ok()) return std::move(result).status();
-  answer.result = *std::move(result);
-  return answer;
+  LLMRT_ASSIGN_OR_RETURN(GenerateResult result,
+                         generate(session_, &tokenizer_, prompt, options, kSeq));
+  return Answer{prompt, std::move(result)};
 }
 
 Result<Conversation::Answer> Conversation::answer(std::string user, GenerateOptions options) {

@@ -53,9 +53,8 @@ Result<std::string> renderChat(const jinja::Template& chat_template,
 std::vector<int32_t> chatEosIds(const Plan& plan, const Tokenizer& tokenizer,
                                 const jinja::Template* chat_template);
 
-/// Uses sequence 0 of a session, which it clears at first. Who else uses that sequence, a reset or
-/// another conversation, only makes the next answer prefill all its tokens. Answers stay in it as
-/// the tokens they were generated as (prompt_tokens.h). All arguments must outlive it.
+/// Uses sequence 0 of a session. Answers stay in it as the tokens they were generated as
+/// (prompt_tokens.h). All arguments must outlive it.
 class Conversation {
  public:
   /// `system`: what the conversation begins with; empty: no such message.
@@ -64,14 +63,11 @@ class Conversation {
 
   struct Answer {
     std::vector<int32_t> prompt_ids;  // the whole conversation, with the head of the answer
-    int64_t cached_tokens = 0;        // of these, how many were in the KV cache
-    GenerateResult result;            // its prompt_tokens: those that were not
+    GenerateResult result;
   };
 
-  /// The model's answer to `user`. Only tokens that differ from what the cache holds are prefilled;
-  /// all of them where the session can no longer go back to the first that does
-  /// (Session::truncate).
-  /// `options.before` and `own_text` are set here. What failed, threw (options.on_text, memory), or
+  /// The model's answer to `user`. What the session still has of the conversation is not computed
+  /// again. `options.own_text` is set here. What failed, threw (options.on_text, memory), or
   /// was cancelled before its first token leaves the conversation as it was; a part of an answer
   /// stays in it.
   Result<Answer> answer(std::string user, GenerateOptions options);
@@ -96,9 +92,6 @@ class Conversation {
   std::vector<ChatMessage> messages_;
   size_t num_system_;  // messages that reset() keeps
   PromptTokens tokens_;
-  // The tokens of sequence 0, as long as nobody else changed it.
-  std::vector<int32_t> cached_;
-  uint64_t num_changes_ = 0;  // the session's, when cached_ was right
 };
 
 }  // namespace llmrt

@@ -35,7 +35,7 @@ Status Engine::check(const Request& request) const {
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length > session_.options().max_seq_len) {
     return invalidArgument(
-        fmt::format("the prompt has {} tokens, the context holds {} (max_seq_len)", length,
+        fmt::format("the prompt has {} tokens, the context holds {} (`max_seq_len`)", length,
                     session_.options().max_seq_len));
   }
   const int64_t vocab_size = session_.plan().vocabSize();
@@ -49,7 +49,7 @@ Status Engine::check(const Request& request) const {
   for (const std::string& stop : request.stops) {
     // Half a character would leave the other half in the text.
     if (const size_t at = findInvalidUtf8(stop); at != stop.size())
-      return invalidArgument(fmt::format("stops: one is not UTF-8 at byte {}", at));
+      return invalidArgument(fmt::format("a stop text (`stop`) is not UTF-8 at byte {}", at));
   }
   return Sampler::check(vocab_size, request.sampler);
 }
@@ -64,17 +64,20 @@ void Engine::add(uint64_t id, Request request) {
   scheduler_.add(std::make_unique<Sequence>(id, std::move(request), std::move(sampler), tokenizer_,
                                             session_.options().max_seq_len, EngineClock::now()));
   ++stats_.submitted;
+  can_go_on_ = false;
 }
 
 bool Engine::cancel(uint64_t request) {
   const std::unique_ptr<Sequence> sequence = scheduler_.remove(request);
   if (!sequence) return false;
+  can_go_on_ = false;
   sequence->finish(cancelled_.emplace_back(), EngineClock::now(), FinishReason::kCancelled);
   end(request, cancelled_.back());
   return true;
 }
 
 void Engine::end(uint64_t id, const Event& event) {
+  can_go_on_ = false;
   (void)scheduler_.remove(id);
   ++(event.kind == Event::Kind::kFailed ? stats_.failed : stats_.finished);
   stats_.prompt_tokens += static_cast<uint64_t>(event.stats.prompt_tokens);
@@ -111,18 +114,25 @@ bool Engine::step(std::vector<Event>& events) {
   cancelled_.clear();
   const EngineClock::time_point now = EngineClock::now();
   expire(now, events);
-  const std::span<const Part> next = scheduler_.next(now);
-  if (next.empty()) {
-    // One sequence alone always has room: session and scheduler would disagree.
-    failAll(internalError("no request has room in the KV cache"), events);
-    return false;
+  const bool follows = goesOn();
+  if (follows) {
+    for (Part& part : parts_) part = {part.sequence, part.sequence->numTokens() - 1, 1};
+  } else {
+    (void)session_.finish();  // what ran ahead with sequences that have ended since
+    const std::span<const Part> next = scheduler_.next(now);
+    if (next.empty()) {
+      // One sequence alone always has room: session and scheduler would disagree.
+      failAll(internalError("no request has room in the KV cache"), events);
+      return false;
+    }
+    parts_.assign(next.begin(), next.end());
   }
-  parts_.assign(next.begin(), next.end());
   ++stats_.steps;
-  if (runParts(parts_).ok()) {
+  if (runParts(parts_, follows).ok()) {
     appendTokens(parts_, events);
     return true;
   }
+  can_go_on_ = false;
   // One of them may have made it fail: the others go on without it.
   for (const Part& part : parts_) {
     if (part.sequence->slot < 0) continue;  // it gave up its place, and comes again
@@ -154,7 +164,25 @@ Status Engine::runAlone(const Part& part, std::vector<Event>& events) {
   return {};
 }
 
-Status Engine::runParts(std::span<const Part> parts) {
+bool Engine::goesOn() {
+  return can_go_on_ && scheduler_.numWaiting() == 0 &&
+         (session_.numInFlight() > 0 || session_.canQueueNext());
+}
+
+Status Engine::runParts(std::span<const Part> parts, bool follows) {
+  if (!follows) LLMRT_RETURN_IF_ERROR(queueParts(parts));
+  // Of all that run, as long as each has tokens left.
+  can_go_on_ = scheduler_.numRunning() == static_cast<int64_t>(parts.size()) &&
+               std::all_of(parts.begin(), parts.end(), [](const Part& p) { return p.isLast(); });
+  int64_t left = can_go_on_ && scheduler_.numWaiting() == 0 ? INT64_MAX : 0;
+  for (const Part& part : parts) left = std::min(left, part.sequence->numLeft());
+  while (session_.numInFlight() < left && session_.canQueueNext())
+    LLMRT_RETURN_IF_ERROR(session_.queueNext());
+  LLMRT_ASSIGN_OR_RETURN(chosen_, session_.take());
+  return {};
+}
+
+Status Engine::queueParts(std::span<const Part> parts) {
   rows_.clear();
   choosers_.clear();
   bool wants_logits = false;
@@ -168,9 +196,7 @@ Status Engine::runParts(std::span<const Part> parts) {
                        i + 1 == part.sequence->numTokens()});
     }
   }
-  LLMRT_RETURN_IF_ERROR(session_.queue(rows_, choosers_, wants_logits));
-  LLMRT_ASSIGN_OR_RETURN(chosen_, session_.take());
-  return {};
+  return session_.queue(rows_, choosers_, wants_logits);
 }
 
 void Engine::appendTokens(std::span<const Part> parts, std::vector<Event>& events) {

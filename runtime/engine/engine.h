@@ -55,7 +55,12 @@ class Engine {
  private:
   using Part = Scheduler::Part;
   void expire(EngineClock::time_point now, std::vector<Event>& events);
-  Status runParts(std::span<const Part> parts);
+  /// Whether the next step is one more token of each sequence of the one before, and nothing else.
+  bool goesOn();
+  /// Runs them, or, where `follows`, waits for the step that goes on from the one before; and
+  /// starts more of these, as far as the session runs ahead.
+  Status runParts(std::span<const Part> parts, bool follows = false);
+  Status queueParts(std::span<const Part> parts);
   /// What remains to do of a part after a step that failed.
   Status runAlone(const Part& part, std::vector<Event>& events);
   /// Gives sequences what the last step chose for them.
@@ -70,6 +75,7 @@ class Engine {
   std::vector<TokenChooser*> choosers_;  // of rows that want logits
   std::span<const int32_t> chosen_;      // by them
   std::vector<Part> parts_;
+  bool can_go_on_ = false;  // the session's last step chose a token for all that run, and all go on
   std::vector<uint64_t> ids_;  // of requests that end
   std::vector<Event> cancelled_;
   uint64_t next_id_ = 1;

@@ -17,11 +17,12 @@ int64_t commonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
 Scheduler::Scheduler(Session& session, const SchedulerOptions& options)
     : session_(session),
       options_(options),
-      slots_(static_cast<size_t>(session.options().max_batch)) {
+      slots_(options.sequence < 0 ? static_cast<size_t>(session.options().max_batch) : 1) {
   if (options_.prefill_rows_beside_decodes == 0)
     options_.prefill_rows_beside_decodes =
         std::max<int64_t>(session.options().prefill_chunk / 4, 1);
   parts_.reserve(slots_.size());
+  if (options_.sequence >= 0) return;
   for (size_t i = 0; i < slots_.size(); ++i) session_.reset(static_cast<int32_t>(i));
 }
 
@@ -37,14 +38,17 @@ std::unique_ptr<Sequence> Scheduler::remove(uint64_t id) {
   sequences_.erase(found);
   if (sequence->slot >= 0) {
     session_.keepAll(sequence->slot, computed(*sequence));
-    leave(*sequence);
+    if (options_.sequence < 0)
+      leave(*sequence);
+    else
+      ownerOf(sequence->slot) = nullptr;
   }
   return sequence;
 }
 
 void Scheduler::leave(Sequence& s) {
   session_.reset(s.slot);
-  slots_[static_cast<size_t>(s.slot)] = nullptr;
+  ownerOf(s.slot) = nullptr;
   s.slot = -1;
 }
 
@@ -98,8 +102,10 @@ void Scheduler::addStop(Sequence& s, int64_t tokens) const {
 Session::Shared Scheduler::place(Sequence& s) {
   const auto slot = std::find(slots_.begin(), slots_.end(), nullptr);
   *slot = &s;
-  s.slot = static_cast<int32_t>(slot - slots_.begin());
-  const Session::Shared shared = session_.share(s.slot, s.tokens());
+  s.slot = static_cast<int32_t>(slot - slots_.begin()) + std::max(options_.sequence, 0);
+  const int64_t present = std::exchange(options_.present, 0);
+  const Session::Shared shared =
+      present > 0 ? Session::Shared{present, present} : session_.share(s.slot, s.tokens());
   // Where another text has gone on otherwise, a third may do so too. The last token is left out:
   // who asks the same again computes that one.
   s.stops.clear();

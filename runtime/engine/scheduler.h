@@ -2,6 +2,7 @@
 // KV cache. Knows tokens by their number alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -19,6 +20,11 @@ struct SchedulerOptions {
   /// Steps that a request waits for until it counts as of one priority more, so that none waits for
   /// ever.
   int64_t steps_per_priority = 256;
+  /// The only sequence of the session that is used, one request after another; -1: all are. It
+  /// stays as the last request leaves it.
+  int32_t sequence = -1;
+  /// Tokens that this sequence has at first: those that the first request begins with.
+  int64_t present = 0;
 };
 
 /// Every sequence that decodes has a row in each step; what rows are left go to prompts, in chunks.
@@ -29,7 +35,7 @@ struct SchedulerOptions {
 /// waits for blocks.
 class Scheduler {
  public:
-  /// Nobody else may use the session, which must outlive it.
+  /// Nobody else may use these sequences of the session, which must outlive it.
   Scheduler(Session& session, const SchedulerOptions& options);
 
   void add(std::unique_ptr<Sequence> sequence);
@@ -59,6 +65,9 @@ class Scheduler {
 
  private:
   bool isBefore(const Sequence& a, const Sequence& b) const;
+  Sequence*& ownerOf(int32_t slot) {
+    return slots_[static_cast<size_t>(slot - std::max(options_.sequence, 0))];
+  }
   /// Those of its tokens that the session has.
   std::span<const int32_t> computed(const Sequence& s) const;
   int64_t pendingOf(const Sequence& s) const { return s.numTokens() - session_.kvLen(s.slot); }
@@ -87,7 +96,7 @@ class Scheduler {
   Session& session_;
   SchedulerOptions options_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order, as of the last next()
-  std::vector<Sequence*> slots_;                      // who has each sequence of the session
+  std::vector<Sequence*> slots_;                      // who has each sequence that is used
   std::vector<Part> parts_;
   int64_t rows_left_ = 0;
 };

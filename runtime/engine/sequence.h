@@ -25,6 +25,9 @@ class Sequence {
   std::span<const int32_t> tokens() const { return tokens_; }
   int64_t numTokens() const { return static_cast<int64_t>(tokens_.size()); }
 
+  /// Most tokens that are still to come.
+  int64_t numLeft() const { return most_generated_ - stats.tokens; }
+
   /// It runs for the first time.
   void begin(EngineClock::time_point now, int64_t cached_tokens);
   /// What chooses the next token.

@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
+#include <utility>
 
-#include "runtime/engine/text_output.h"
+#include "runtime/engine/engine.h"
 #include "runtime/schema/plan_generated.h"
-#include "runtime/text/utf8.h"
 
 namespace llmrt {
 namespace {
@@ -75,107 +74,71 @@ std::vector<int32_t> defaultEosIds(const Plan& plan, const Tokenizer* tokenizer)
   return {};
 }
 
+namespace {
+
+Request requestOf(std::span<const int32_t> prompt, const GenerateOptions& o) {
+  Request request;
+  request.prompt.assign(prompt.begin(), prompt.end());
+  // One is chosen in any case, of which nobody hears where none is wanted.
+  request.max_tokens = std::max<int64_t>(o.max_tokens, 1);
+  request.sampler = o.sampler;
+  request.eos_ids = o.eos_ids;
+  request.stops = o.stops;
+  request.own_text = o.own_text;
+  request.top_logits = o.top_logits;
+  return request;
+}
+
+}  // namespace
+
 Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
                                 std::span<const int32_t> prompt, const GenerateOptions& options,
                                 int32_t seq) {
   const Clock::time_point start = Clock::now();
   const schema::Plan& plan = session.plan().schema();
-  for (const std::string& stop : options.stops) {
-    // Half a character would leave the other half in the text.
-    if (const size_t at = findInvalidUtf8(stop); at != stop.size())
-      return invalidArgument(fmt::format("a stop text (`stop`) is not UTF-8 at byte {}", at));
-  }
-  LLMRT_ASSIGN_OR_RETURN(Sampler sampler,
-                         Sampler::create(session.plan().vocabSize(), options.sampler));
+  const auto length = static_cast<int64_t>(prompt.size());
+  if (seq < 0 || seq >= session.options().max_batch)
+    return invalidArgument(fmt::format("sequence {} of {}", seq, session.options().max_batch));
+  Engine engine(session, tokenizer, {.scheduler = {.sequence = seq, .present = options.present}});
+  LLMRT_ASSIGN_OR_RETURN(const uint64_t id, engine.submit(requestOf(prompt, options)));
+
   GenerateResult result;
-  result.prompt_tokens = static_cast<int64_t>(prompt.size());
-  const bool seq_exists =
-      seq >= 0 && seq < session.options().max_batch;  // prefill says so where not
-  const int64_t first_pos = seq_exists ? session.kvLen(seq) : 0;
-
-  if (Status s = session.prefill(seq, prompt, options.cancel); s.code() == StatusCode::kCancelled) {
-    result.finish_reason = FinishReason::kCancelled;
-    return result;
-  } else if (!s.ok()) {
-    return s;
-  }
-  result.prefill_seconds = secondsSince(start);
-  result.prefill_cost =
-      prefillCost(plan, first_pos, result.prompt_tokens, session.options().prefill_chunk);
-  for (int32_t id : options.before) sampler.accept(id);
-  for (int32_t id : prompt) sampler.accept(id);
-  TextOutput output(tokenizer, options.own_text ? std::span<const int32_t>() : prompt,
-                    options.stops);
-  const auto show = [&](const std::string& text) {
-    if (text.empty()) return;
-    result.text += text;
-    if (options.on_text) options.on_text(text);
-  };
-
-  const int64_t room =
-      session.options().max_seq_len - session.kvLen(seq) + 1;  // the last token needs no step
-  const int64_t most = std::min(options.max_tokens, room);
-  result.ids.reserve(static_cast<size_t>(std::max<int64_t>(most, 0)));
-  const auto cancelled = [&] {
-    if (!options.cancel || !options.cancel->load(std::memory_order_relaxed)) return false;
-    result.finish_reason = FinishReason::kCancelled;
-    return true;
-  };
-  const auto countStep = [&] {
-    ++result.decode_steps;
-    const SequenceRows row{1, session.kvLen(seq) - 1, 1};
-    result.decode_cost += stepCost(plan, {&row, 1});
-  };
-  // Whether the text goes on after `token`.
-  const auto accept = [&](int32_t token) {
-    sampler.accept(token);
-    result.ids.push_back(token);
-    if (result.ids.size() == 1) result.ttft_seconds = secondsSince(start);
-    if (std::find(options.eos_ids.begin(), options.eos_ids.end(), token) != options.eos_ids.end()) {
-      result.finish_reason = FinishReason::kEos;
-      return false;
+  std::vector<Event> events;
+  for (bool ended = false; !ended;) {
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) engine.cancel(id);
+    const Clock::time_point step = Clock::now();
+    events.clear();
+    engine.step(events);
+    const double seconds = secondsSince(step);
+    const bool is_prompt = result.ids.empty();
+    if (is_prompt) result.prefill_seconds += seconds;
+    for (Event& event : events) {
+      if (event.kind == Event::Kind::kFailed) return std::move(event.status);
+      if (event.kind == Event::Kind::kToken) {
+        result.ids.push_back(event.token);
+        if (options.top_logits > 0) result.top_logits.push_back(std::move(event.top_logits));
+        if (is_prompt) {
+          result.ttft_seconds = secondsSince(start);
+        } else {
+          ++result.decode_steps;
+          result.decode_seconds += seconds;
+          const SequenceRows row{1, session.kvLen(seq) - 1, 1};
+          result.decode_cost += stepCost(plan, {&row, 1});
+        }
+      } else {
+        ended = true;
+        result.finish_reason = event.reason;
+        result.cached_tokens = event.stats.cached_tokens;
+      }
+      if (options.max_tokens == 0) continue;
+      result.text += event.text;
+      if (!event.text.empty() && options.on_text) options.on_text(event.text);
     }
-    show(output.push(token));
-    return !output.stopped();
-  };
-  // Behind the prompt every token has a step. One step may run while the host looks at the token
-  // before: then time counts from token to token, else that of the steps alone.
-  TokenChooser* const chooser = &sampler;
-  Clock::time_point since;
-  int64_t queued = 0;
-  const auto queueSteps = [&]() -> Status {
-    // The first, or one that has no room yet: then this says so.
-    if (session.numInFlight() == 0 && (queued == 0 || !session.canQueueNext())) {
-      const StepToken first{seq, result.ids.back(), true};
-      LLMRT_RETURN_IF_ERROR(session.queue({&first, 1}, {&chooser, 1}, options.top_logits > 0));
-      ++queued;
-    }
-    for (; queued < most - 1 && session.canQueueNext(); ++queued)
-      LLMRT_RETURN_IF_ERROR(session.queueNext());
-    return {};
-  };
-  const auto nextToken = [&]() -> Result<int32_t> {
-    if (result.ids.empty()) return sampler.sample(session.logits());
-    if (queued == 0 || session.hostChooses()) since = Clock::now();
-    LLMRT_RETURN_IF_ERROR(queueSteps());
-    const Clock::time_point queued_at = Clock::now();
-    const bool host_chooses = session.hostChooses();
-    LLMRT_ASSIGN_OR_RETURN(const std::span<const int32_t> chosen, session.take());
-    const Clock::time_point end = host_chooses ? queued_at : Clock::now();
-    result.decode_seconds += std::chrono::duration<double>(end - since).count();
-    since = end;
-    countStep();
-    return chosen[0];
-  };
-  while (static_cast<int64_t>(result.ids.size()) < most && !cancelled()) {
-    LLMRT_ASSIGN_OR_RETURN(const int32_t token, nextToken());
-    if (options.top_logits > 0)
-      result.top_logits.push_back(largestLogits(session.logits(), options.top_logits));
-    if (!accept(token)) break;
   }
-  LLMRT_RETURN_IF_ERROR(session.finish());
-  show(output.finish());
-  if (output.stopped()) result.finish_reason = FinishReason::kStop;
+  if (options.max_tokens == 0) result.ids.clear(), result.top_logits.clear();
+  result.prompt_tokens = length - result.cached_tokens;
+  result.prefill_cost = prefillCost(plan, result.cached_tokens, result.prompt_tokens,
+                                    session.options().prefill_chunk);
   return result;
 }
 

@@ -230,13 +230,12 @@ llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message*
  * special token that the chat template writes behind an answer. Capacity and count as above. */
 llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity, size_t* count);
 
-/* A conversation that uses sequence 0 of a session and keeps its KV cache between turns: the tokens
- * that a turn shares with what is in it are not run again, unless a window has passed them or the
- * model's states cannot go back to them. Whatever else uses that sequence, another conversation
- * too, costs the next answer its cached tokens. */
+/* A conversation that uses sequence 0 of a session: tokens that a turn shares with what the session
+ * still has of earlier texts are not run again. Several conversations may use one session in
+ * turn. */
 typedef struct llmrt_conversation llmrt_conversation;
 
-/* Clears sequence 0. system: what it begins with; NULL or "": no such message. LLMRT_UNSUPPORTED
+/* system: what it begins with; NULL or "": no such message. LLMRT_UNSUPPORTED
  * where the plan has no tokenizer or no chat template. */
 llmrt_status llmrt_conversation_create(llmrt_session* session, const char* system,
                                        llmrt_conversation** out);

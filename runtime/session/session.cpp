@@ -137,7 +137,6 @@ Status Session::initialize(const Weights& weights) {
     max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
   }
   kv_len_.resize(static_cast<size_t>(options_.max_batch));
-  num_changes_.resize(kv_len_.size());
   seen_.resize(kv_len_.size());
   pos_.resize(static_cast<size_t>(mostRows(p)));
   chunk_.resize(pos_.size());
@@ -203,7 +202,6 @@ void Session::reset(int32_t seq) {
   forgetTrees();
   states_.reset(seq);
   kv_len_[static_cast<size_t>(seq)] = 0;
-  ++num_changes_[static_cast<size_t>(seq)];
   for (auto& [id, snapshot] : snapshots_)
     if (snapshot.seq == seq) snapshot.is_past = false;
 }
@@ -219,7 +217,6 @@ int64_t Session::truncate(int32_t seq, int64_t tokens) {
     return 0;
   }
   kv_len_[static_cast<size_t>(seq)] = tokens;
-  ++num_changes_[static_cast<size_t>(seq)];
   states_.truncate(seq, tokens);
   for (auto& [id, snapshot] : snapshots_)
     if (snapshot.seq == seq && snapshot.tokens > tokens) snapshot.is_past = false;
@@ -232,7 +229,6 @@ Session::Shared Session::share(int32_t seq, std::span<const int32_t> text) {
   const Result<Shared> shared = states_.share(seq, text, static_cast<int64_t>(text.size()) - 1);
   if (!shared.ok()) return {};  // a device that fails says so of the next step
   kv_len_[static_cast<size_t>(seq)] = shared->tokens;
-  num_changes_[static_cast<size_t>(seq)] += static_cast<uint64_t>(shared->tokens);
   return *shared;
 }
 
@@ -271,7 +267,6 @@ Status Session::restore(uint32_t id) {
   forgetTrees();
   LLMRT_RETURN_IF_ERROR(states_.writeSlots(snapshot.seq, snapshot.slots));
   kv_len_[seq] = snapshot.tokens;
-  ++num_changes_[seq];
   states_.truncate(snapshot.seq, snapshot.tokens);
   for (auto& [other_id, other] : snapshots_)
     if (other.seq == snapshot.seq && other.tokens > snapshot.tokens) other.is_past = false;

@@ -172,8 +172,6 @@ class Session {
   void dropSnapshot(uint32_t snapshot) { snapshots_.erase(snapshot); }
 
   int64_t kvLen(int32_t seq) const { return kv_len_[static_cast<size_t>(seq)]; }
-  /// Counts what changes a sequence's tokens: who knows them sees whether they are still the same.
-  uint64_t numChanges(int32_t seq) const { return num_changes_[static_cast<size_t>(seq)]; }
 
   const StateCache& states() const { return states_; }
   const Plan& plan() const { return plan_; }
@@ -238,7 +236,6 @@ class Session {
   int64_t max_rows_ = 0, max_logits_rows_ = 0;
 
   std::vector<int64_t> kv_len_;  // per sequence
-  std::vector<uint64_t> num_changes_;
   std::map<uint32_t, Snapshot> snapshots_;
   uint32_t next_snapshot_ = 0;
   // The step in progress.

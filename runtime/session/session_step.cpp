@@ -100,7 +100,6 @@ Result<uint32_t> Session::setRows(std::span<const StepToken> tokens, int64_t max
 void Session::keepRows() {
   forSequences([&](int32_t seq, int64_t n) {
     kv_len_[static_cast<size_t>(seq)] += n;
-    num_changes_[static_cast<size_t>(seq)] += static_cast<uint64_t>(n);
     states_.pass(seq, kvLen(seq));
   });
 }

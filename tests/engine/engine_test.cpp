@@ -9,8 +9,8 @@
 #include <map>
 #include <random>
 
-#include "runtime/generate/generate.h"
 #include "runtime/schema/plan_generated.h"
+#include "tests/engine/plain_loop.h"
 #include "tests/runtime/allocation_counter.h"
 #include "tests/runtime/example_plan.h"
 
@@ -67,17 +67,6 @@ class Outcomes {
   std::map<uint64_t, Outcome> outcomes_;
 };
 
-GenerateOptions optionsOf(const Request& r) {
-  GenerateOptions o;
-  o.max_tokens = r.max_tokens;
-  o.sampler = r.sampler;
-  o.eos_ids = r.eos_ids;
-  o.stops = r.stops;
-  o.own_text = r.own_text;
-  o.top_logits = r.top_logits;
-  return o;
-}
-
 struct Fixture {
   explicit Fixture(SessionOptions options, const std::function<void(schema::PlanT&)>& change = {})
       : model(change), session(model.session(options)) {}
@@ -88,7 +77,7 @@ struct Fixture {
 
   Result<GenerateResult> alone(const Request& r) const {
     const auto one = model.session();
-    return generate(*one, &tokenizer, r.prompt, optionsOf(r));
+    return plainLoop(*one, &tokenizer, r);
   }
 };
 

@@ -9,7 +9,7 @@
 #include <random>
 #include <thread>
 
-#include "runtime/generate/generate.h"
+#include "tests/engine/plain_loop.h"
 #include "tests/runtime/example_plan.h"
 
 extern char** environ;
@@ -60,8 +60,7 @@ TEST(EngineThread, ServesSeveralThreadsAtOnce) {
   const auto alone = model.session();
   for (const auto& [id, request] : requests) {
     alone->reset(0);
-    const auto whole =
-        generate(*alone, nullptr, request.prompt, {.max_tokens = request.max_tokens});
+    const auto whole = plainLoop(*alone, nullptr, request);
     ASSERT_TRUE(whole.ok());
     if (request.priority == 0) {
       EXPECT_EQ(ids[id], whole->ids);

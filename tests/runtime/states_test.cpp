@@ -131,10 +131,8 @@ TEST(Windows, TruncatingGoesBackAsFarAsBlocksAreThere) {
   }
   session->reset(0);
   ASSERT_TRUE(session->prefill(0, tokens).ok());
-  const uint64_t changes = session->numChanges(0);
   EXPECT_EQ(session->truncate(0, 400), 0);
   EXPECT_EQ(session->kvLen(0), 0);
-  EXPECT_GT(session->numChanges(0), changes);
 }
 
 // Within the toy's alphabet.
@@ -142,7 +140,7 @@ constexpr char kTemplate[] =
     "{% for m in messages %}{{ m.role[0] }} {{ m.content }}!{% endfor %}a ";
 
 // A chat that has left its beginning behind: what the next turn shares with the cache is used where
-// it is still all there, else all is prefilled again, and the answers are the same.
+// it is still there, and the answers are the same.
 TEST(Windows, AConversationBehindAWindowSaysTheSame) {
   const Model model(kWindow), keeps_all(kKeepsAll);
   const Tokenizer tokenizer = *Tokenizer::create(model.plan->schema().tokenizer());
@@ -158,7 +156,7 @@ TEST(Windows, AConversationBehindAWindowSaysTheSame) {
   for (int turn = 0; turn < 4; ++turn) {
     const auto a = ask(chat, "and then what"), b = ask(right, "and then what");
     EXPECT_EQ(a.result.text, b.result.text);
-    EXPECT_EQ(a.cached_tokens, b.cached_tokens) << "nothing was taken back";
+    EXPECT_EQ(a.result.cached_tokens, b.result.cached_tokens) << "nothing was taken back";
   }
   // The same conversation with its last turn anew: that goes back behind the window.
   std::vector<ChatMessage> messages = chat.messages();
@@ -167,13 +165,13 @@ TEST(Windows, AConversationBehindAWindowSaysTheSame) {
   right.setMessages(messages);
   const auto a = ask(chat, "or else"), b = ask(right, "or else");
   EXPECT_EQ(a.result.text, b.result.text);
-  EXPECT_EQ(a.cached_tokens, 0);
-  EXPECT_GT(b.cached_tokens, 100);
-  EXPECT_EQ(a.result.prompt_tokens, static_cast<int64_t>(a.prompt_ids.size()));
+  EXPECT_GT(b.result.cached_tokens, 100);
+  EXPECT_EQ(a.result.cached_tokens + a.result.prompt_tokens,
+            static_cast<int64_t>(a.prompt_ids.size()));
   // And from there on as ever.
   const auto next = ask(chat, "more"), right_next = ask(right, "more");
   EXPECT_EQ(next.result.text, right_next.result.text);
-  EXPECT_EQ(next.cached_tokens, right_next.cached_tokens);
+  EXPECT_EQ(next.result.cached_tokens, right_next.result.cached_tokens);
 }
 
 TEST(Recurrent, SequencesHaveEachTheirOwn) {

@@ -278,7 +278,7 @@ class Chat {
     if (json_) {
       nlohmann::json json =
           resultJson(answer.prompt_ids, answer.result, settings_.options.top_logits > 0);
-      json["cached_tokens"] = answer.cached_tokens;
+      json["cached_tokens"] = answer.result.cached_tokens;
       json["prefilled_tokens"] = answer.result.prompt_tokens;
       printJson(json);
     } else if (view) {
@@ -298,7 +298,7 @@ class Chat {
     fmt::print("{}\n", dimmed(fmt::format(
                            "[prompt {} tokens, {} of them cached, {:.1f} tok/s; answer {} tokens, "
                            "{:.1f} tok/s; context {} of {}]",
-                           answer.prompt_ids.size(), answer.cached_tokens, s.prefill_tok_s,
+                           answer.prompt_ids.size(), answer.result.cached_tokens, s.prefill_tok_s,
                            r.ids.size(), s.decode_tok_s, model_.session->kvLen(0),
                            model_.session->options().max_seq_len)));
   }
