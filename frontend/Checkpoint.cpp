@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <iterator>
+#include <set>
 
 #include "frontend/GgufConfig.h"
 #include "frontend/HfConfig.h"
 #include "frontend/tokenizer/TokenizerFile.h"
+#include "models/CheckSpec.h"
 #include "runtime/io/gguf_tensors.h"
 #include "runtime/io/json.h"
 #include "runtime/io/model_file.h"
@@ -82,8 +85,18 @@ Status readStoredFormats(ModelSpec& spec, const llmrt::TensorSource& weights, bo
   for (const TensorNeed& need : requiredTensors(spec)) {
     if (need.shape.size() < 2) continue;
     LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* tensor, weights.find(need.name));
-    if (tensor->blocks || plain) spec.stored_formats.emplace(need.name, &tensor->format());
+    if (tensor && (tensor->blocks || plain))
+      spec.stored_formats.emplace(need.name, &tensor->format());
   }
+  // A GGUF file says of no dtype that it is the model's; what is computed is f32.
+  if (plain && spec.isQuantized()) spec.dtype = llmrt::DType::kF32;
+  std::set<int64_t> begins;  // of runs of layers
+  for (const ModelWeight& w : modelWeights(spec))
+    if (w.num_layers > 0) begins.insert(w.first_layer);
+  if (std::ssize(begins) > kMaxLayerRuns)
+    return unsupported(weights.path() + ": the types of tensors change from layer to layer " +
+                       std::to_string(begins.size() - 1) + " times, at most " +
+                       std::to_string(kMaxLayerRuns - 1) + " are supported");
   return {};
 }
 
@@ -95,8 +108,7 @@ Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, bool keep_plain,
   LLMRT_RETURN_IF_ERROR(readStoredFormats(out.spec, *out.weights, keep_plain));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* embeddings,
                          out.weights->find(std::string(out.spec.form.names.embed) + ".weight"));
-  // What is computed with quantised weights is f32.
-  out.spec.stored_dtype = out.spec.isQuantized() ? llmrt::DType::kF32 : embeddings->dtype;
+  out.spec.stored_dtype = embeddings->blocks ? llmrt::DType::kF32 : embeddings->dtype;
   return {};
 }
 
@@ -104,7 +116,11 @@ Status openGguf(const std::string& path, const CheckpointOptions& options, Check
   LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
   LLMRT_ASSIGN_OR_RETURN(out.spec, parseGgufConfig(*gguf, modelName(path)));
   if (options.tokenizer.empty()) LLMRT_RETURN_IF_ERROR(readTokenizerOfGguf(gguf, out));
-  if (options.no_weights) return {};
+  if (options.no_weights) {
+    // Code for these weights, which llmc pack brings.
+    LLMRT_ASSIGN_OR_RETURN(const auto weights, llmrt::ggufTensors(gguf));
+    return readStoredFormats(out.spec, *weights, /*plain=*/true);
+  }
   if (!options.weights.empty()) {
     LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(options.weights));
     return useWeights(std::move(weights), /*keep_plain=*/true, out);

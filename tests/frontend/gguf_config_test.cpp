@@ -200,10 +200,11 @@ TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(
       refusal(GgufWriter().addString("general.architecture", "mamba")),
       HasSubstr("general.architecture 'mamba' is not supported in GGUF files (supported: llama, "
-                "mistral, qwen2, qwen3, phi3, granite, gemma, olmo2)"));
-  EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "gemma3")),
-              HasSubstr("gemma, olmo2); the model's Hugging Face directory is (Gemma3ForCausalLM, "
-                        "config.json and safetensors): give that"));
+                "mistral, qwen2, qwen3, phi3, granite, gemma, gemma3, olmo2)"));
+  EXPECT_THAT(
+      refusal(GgufWriter().addString("general.architecture", "gemma2")),
+      HasSubstr("gemma, gemma3, olmo2); the model's Hugging Face directory is (Gemma2ForCausalLM, "
+                "config.json and safetensors): give that"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.type", "adapter")),
               HasSubstr("a LoRA adapter, not a model"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.type", "mmproj")),
