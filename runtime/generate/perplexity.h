@@ -24,4 +24,17 @@ Result<Perplexity> measurePerplexity(Session& session, std::span<const int32_t> 
                                      const std::atomic<bool>* cancel = nullptr,
                                      const std::function<void(int64_t done)>& progress = {});
 
+/// How far one model's predictions of a text are from another's, its base.
+struct Divergence {
+  Perplexity perplexity, base;
+  double kl_mean = 0;   // Kullback-Leibler divergence from the base, in nats: of all predictions
+  double kl_p99 = 0;    // and what 99 % of them are at most
+  double same_top = 0;  // share of predictions with the base's most probable token
+};
+
+/// The same of two sessions over models of one vocabulary, in windows that both can hold.
+Result<Divergence> measureDivergence(Session& session, Session& base, std::span<const int32_t> ids,
+                                     const std::atomic<bool>* cancel = nullptr,
+                                     const std::function<void(int64_t done)>& progress = {});
+
 }  // namespace llmrt

@@ -2,12 +2,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
 
+#include "runtime/executor/cpu_features.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/stored_blocks.h"
+#include "tests/e2e/emulated_aarch64.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"
@@ -162,7 +166,7 @@ TEST(QuantisedGguf, EveryTypeInOneFileComputesWhatItsValuesInF32Do) {
   for (const bool f32 : {true, false}) {
     const std::string file = dir / (f32 ? "f32.gguf" : "mixed.gguf");
     writeFile(file, MixedModel(f32).bytes());
-    const RunningModel model(compiledPlan(file, {"--kv-dtype", "f32"}));
+    const RunningModel model(compiledPlan(file, {"--kv-dtype", "f32", "--activations", "float"}));
     ASSERT_TRUE(model.ok());
     const auto session = model.session({.threads = 2});
     ASSERT_TRUE(session);
@@ -174,6 +178,92 @@ TEST(QuantisedGguf, EveryTypeInOneFileComputesWhatItsValuesInF32Do) {
     EXPECT_GT(*most - *least, 0.1f);  // they say something
     EXPECT_EQ(logits[0][step], logits[1][step]) << "step " << step;
   }
+}
+
+/// Of two models' logits: the root of the mean square of their difference, as a share of the
+/// second's.
+double relativeError(const Logits& got, const Logits& want) {
+  double errors = 0, squares = 0;
+  for (size_t v = 0; v < want.size(); ++v) {
+    errors += std::pow(double(got[v]) - want[v], 2);
+    squares += double(want[v]) * want[v];
+  }
+  return std::sqrt(errors / squares);
+}
+
+// Sums of integers have no order, and what follows them has one.
+TEST(QuantisedGguf, Int8ActivationsGiveTheSameBitsOnEveryCpuAndInAnyChunks) {
+  const ScratchDir dir;
+  const std::string file = dir / "mixed.gguf";
+  writeFile(file, MixedModel(false).bytes());
+  const std::string plan =
+      compiledPlan(file, {"--kv-dtype", "f32", "--target", "x86-64-v3,x86-64-v4,aarch64"});
+  const RunningModel v3(plan, "x86-64-v3");
+  ASSERT_TRUE(v3.ok());
+  const Ids prompt = somePrompt(40, MixedModel::kVocab);
+  const Continuation expected = continueGreedily(*v3.session({.threads = 1}), prompt, 8);
+  expectSameBits(continueGreedily(*v3.session({.threads = 2, .prefill_chunk = 1}), prompt, 8),
+                 expected);
+  const auto here = llmrt::supportedCpuTargets();
+  if (std::find(here.begin(), here.end(), "x86-64-v4") != here.end()) {
+    const RunningModel v4(plan, "x86-64-v4");
+    ASSERT_TRUE(v4.ok());
+    expectSameBits(continueGreedily(*v4.session({.threads = 2, .prefill_chunk = 7}), prompt, 8),
+                   expected);
+  }
+  // Near what floats give: 127 steps to each side, in groups of blocks.
+  const RunningModel floats(compiledPlan(file, {"--kv-dtype", "f32", "--activations", "float"}));
+  ASSERT_TRUE(floats.ok());
+  const double error = relativeError(prefill(*v3.session({.threads = 1}), prompt),
+                                     prefill(*floats.session({.threads = 1}), prompt));
+  EXPECT_GT(error, 0);
+  EXPECT_LT(error, 0.03);
+  E2E_NEED_QEMU();
+  expectTheSameBitsOnAarch64(plan, *v3.session({.threads = 1}), prompt, 3);
+}
+
+// Eight bits are nearly the model, and more bits are nearer to it than fewer.
+TEST(Quantize, LogitsAreNearTheModels) {
+  const std::string model = goldenModel("llama_mha");
+  const auto logitsOf = [&](std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--dtype", "f32", "--activations", "float"});
+    const RunningModel running(compiledPlan(model, flags));
+    EXPECT_TRUE(running.ok());
+    const auto session = running.session({.threads = 1});
+    return prefill(*session, somePrompt(40, running.plan->vocabSize()));
+  };
+  const Logits plain = logitsOf({});
+  double before = 0;
+  for (const auto& [scheme, most] :
+       {std::pair{"q8", 0.02}, {"q6", 0.05}, {"q5", 0.1}, {"q4", 0.2}}) {
+    const double error = relativeError(logitsOf({"--quantize", scheme}), plain);
+    EXPECT_GE(error, before) << scheme;
+    EXPECT_LT(error, most) << scheme;
+    before = error;
+  }
+  EXPECT_LT(relativeError(logitsOf({"--quantize", "q4,down_proj=plain,lm_head=q8"}), plain),
+            before);
+}
+
+TEST(Quantize, WhatIsAskedForIsNamedWhereItCannotBe) {
+  const ScratchDir dir;
+  const auto refusal = [&](const std::string& model, const std::string& scheme) {
+    return run({LLMC, "compile", model, "--quantize", scheme, "-o", dir / "p.fb"});
+  };
+  for (const char* wrong :
+       {"q9", "", "q4,", "q4,lm_head", "lm_head=q4", "q4,lm_head=f17", "q4,q8"}) {
+    const Output output = refusal(goldenModel("llama_mha"), wrong);
+    EXPECT_EQ(output.status, 2) << wrong;
+    EXPECT_THAT(output.err, HasSubstr("--quantize")) << wrong;
+  }
+  const Output nothing = refusal(goldenModel("llama_mha"), "q4,no_proj=q8");
+  EXPECT_EQ(nothing.status, 1);
+  EXPECT_THAT(nothing.err, HasSubstr("--quantize: 'no_proj' is no matrix of this model"));
+  writeFile(dir / "mixed.gguf", MixedModel(false).bytes());
+  const Output again = refusal(dir / "mixed.gguf", "q8");
+  EXPECT_EQ(again.status, 1);
+  EXPECT_THAT(again.err, HasSubstr("--quantize: the model is quantised already"));
+  EXPECT_FALSE(std::filesystem::exists(dir / "p.fb"));
 }
 
 std::string weightsOf(const std::string& plan) {
@@ -314,7 +404,8 @@ TEST_P(RealModel, GivesTransformersGreedyIds) {
     GTEST_SKIP() << file << " is absent: tests/real/get_models installs it";
   const auto golden = nlohmann::json::parse(
       readFile(std::string(LLMC_SOURCE_DIR) + "/tests/golden/real_models.json"));
-  const std::string plan = compiledPlan(file, {"--kv-dtype", "f32", "--max-seq-len", "256"});
+  const std::string plan =
+      compiledPlan(file, {"--activations", "float", "--kv-dtype", "f32", "--max-seq-len", "256"});
   ASSERT_FALSE(plan.empty());
   for (const nlohmann::json& one : golden["models"][GetParam() + ".gguf"]) {
     const auto json = llmrunJson(plan, {"--prompt", one["prompt"], "-n",

@@ -328,6 +328,51 @@ TEST(Perplexity, OfLogitsThatAreNotFiniteIsAnError) {
               ::testing::HasSubstr("not finite"));
 }
 
+// Against itself nothing is lost; against another model as much as plain sums say.
+TEST(Perplexity, DivergesFromABaseByTheirDistributions) {
+  const Model model;
+  const auto session = model.session({.threads = 1}), same = model.session({.threads = 2});
+  const std::vector<int32_t> ids = {3, 14, 15, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3};
+  const Result<Divergence> none = measureDivergence(*session, *same, ids);
+  ASSERT_TRUE(none.ok()) << none.status().message();
+  EXPECT_EQ(none->kl_mean, 0);
+  EXPECT_EQ(none->kl_p99, 0);
+  EXPECT_EQ(none->same_top, 1);
+  EXPECT_EQ(none->perplexity.nll_mean, measurePerplexity(*session, ids)->nll_mean);
+  EXPECT_EQ(none->base.tokens, static_cast<int64_t>(ids.size()) - 1);
+
+  const Model other([](schema::PlanT& p) { example::addWindow(p); });
+  const auto a = other.session({.threads = 1});
+  std::vector<int32_t> longer;
+  for (int32_t i = 0; i < 150; ++i) longer.push_back((7 * i + i / 9) % example::kVocab);
+  const Result<Divergence> got = measureDivergence(*a, *session, longer);
+  ASSERT_TRUE(got.ok()) << got.status().message();
+  std::vector<double> divergences;
+  int same_top = 0;
+  for (size_t i = 0; i + 1 < longer.size(); ++i) {
+    ASSERT_TRUE(a->decode(0, longer[i]).ok() && session->decode(0, longer[i]).ok());
+    const auto shares = [](std::span<const float> logits) {
+      std::vector<double> p;
+      double sum = 0;
+      for (const float logit : logits) sum += p.emplace_back(std::exp(double{logit}));
+      for (double& v : p) v /= sum;
+      return p;
+    };
+    const std::vector<double> p = shares(session->logits()), q = shares(a->logits());
+    double& divergence = divergences.emplace_back();
+    for (size_t v = 0; v < p.size(); ++v) divergence += p[v] * std::log(p[v] / q[v]);
+    same_top += std::ranges::max_element(p) - p.begin() == std::ranges::max_element(q) - q.begin();
+  }
+  double sum = 0;
+  for (const double d : divergences) sum += d;
+  const auto count = static_cast<double>(divergences.size());
+  std::ranges::sort(divergences);
+  EXPECT_GT(sum, 0);
+  EXPECT_NEAR(got->kl_mean, sum / count, 1e-9);
+  EXPECT_NEAR(got->kl_p99, divergences[147], 1e-9);  // of 149
+  EXPECT_EQ(got->same_top, same_top / count);
+}
+
 TEST(Perplexity, NeedsAContextOfTwoTokens) {
   Fixture run;
   run.session = run.model.session({.threads = 1, .max_seq_len = 1});

@@ -92,6 +92,21 @@ std::string printed(mlir::Operation* op) {
   return text + "\n";
 }
 
+/// A remark without the layers that names of weights end with where others begin: "@v_proj_4" is
+/// "@v_proj".
+std::string withoutLayers(const std::string& remark) {
+  std::string text;
+  for (size_t at = 0; at < remark.size(); ++at) {
+    size_t end = remark[at] == '_' ? remark.find_first_not_of("0123456789", at + 1) : at + 1;
+    end = std::min(end, remark.size());
+    if (end > at + 1 && (end == remark.size() || remark[end] == ' '))
+      at = end - 1;
+    else
+      text += remark[at];
+  }
+  return text;
+}
+
 class Compilation {
  public:
   explicit Compilation(const CompileOptions& options)
@@ -231,11 +246,12 @@ class Compilation {
   Status fuse() {
     const RemarkCollector remarks(&context_);
     LLMRT_RETURN_IF_ERROR(runPasses(buildFusionPipeline, "fusing"));
-    // Each entry point says so of its own copy of a layer: once is enough.
+    // Each entry point says so of its own copy of each run of layers ("@v_proj_4"): once is enough.
     for (const std::string& remark : remarks.remarks()) {
-      if (remark.find(" not fused: ") != std::string::npos &&
-          std::find(result_.notes.begin(), result_.notes.end(), remark) == result_.notes.end())
-        result_.notes.push_back(remark);
+      if (remark.find(" not fused: ") == std::string::npos) continue;
+      std::string note = withoutLayers(remark);
+      if (std::find(result_.notes.begin(), result_.notes.end(), note) == result_.notes.end())
+        result_.notes.push_back(std::move(note));
     }
     return {};
   }

@@ -40,6 +40,10 @@ void RunOptions::addTo(CLI::App& app) {
       input->add_option("--perplexity", perplexity,
                         "File whose perplexity to measure, over its first --max-tokens tokens");
   input->require_option(0, 1);
+  app.add_option("--against", against,
+                 "With --perplexity: another plan of the model, whose predictions this one's are "
+                 "compared with (KL divergence, same most probable token)")
+      ->needs(measured);
   auto* chat_flag =
       app.add_flag("--chat", is_chat,
                    "A conversation: in a terminal with line editing and commands, which /help "

@@ -37,6 +37,7 @@ struct RunOptions {
   ModelOptions model;
   PromptOptions prompt;
   std::optional<std::string> perplexity;  // a file to measure, in place of a prompt
+  std::string against;                    // the plan that its predictions are compared with
   bool is_chat = false;
   ChatOptions chat;
   GenerationOptions generation;

@@ -104,27 +104,57 @@ Result<int> runPrompt(const LoadedModel& model, const PromptOptions& from,
   return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
 }
 
-Result<int> runPerplexity(const LoadedModel& model, const std::string& path,
-                          std::optional<int64_t> max_tokens, bool json) {
+nlohmann::json perplexityJson(const Perplexity& p) {
+  return {{"tokens", p.tokens}, {"nll_mean", p.nll_mean}, {"ppl", p.ppl}};
+}
+
+Result<int> runPerplexity(const LoadedModel& model, const std::string& path, const RunOptions& o) {
   LLMRT_ASSIGN_OR_RETURN(const std::string text, readInput(path));
   LLMRT_ASSIGN_OR_RETURN(std::vector<int32_t> ids, encode(model, text, path));
-  if (max_tokens && *max_tokens < static_cast<int64_t>(ids.size()))
-    ids.resize(static_cast<size_t>(*max_tokens));
+  const std::optional<int64_t> most = o.generation.max_tokens;
+  if (most && *most < static_cast<int64_t>(ids.size())) ids.resize(static_cast<size_t>(*most));
+  LoadedModel base;
+  if (!o.against.empty()) {
+    ModelOptions options = o.model;
+    options.plan_path = o.against;
+    options.weights_path.clear();
+    LLMRT_ASSIGN_OR_RETURN(base, loadModel(options));
+  }
   const bool terminal = isatty(STDERR_FILENO);
   const auto progress = [&](int64_t done) {
     if (terminal) fmt::print(stderr, "\r{} / {} tokens", done, ids.size());
   };
   catchInterrupts(SecondInterrupt::kEndsProcess);
-  Result<Perplexity> result = measurePerplexity(*model.session, ids, &interrupted, progress);
+  Result<Divergence> result = Divergence{};
+  if (base.session) {
+    result = measureDivergence(*model.session, *base.session, ids, &interrupted, progress);
+  } else if (auto p = measurePerplexity(*model.session, ids, &interrupted, progress); p.ok()) {
+    result->perplexity = *p;
+  } else {
+    result = std::move(p).status();
+  }
   if (terminal) fmt::print(stderr, "\n");
   if (!result.ok() && result.status().code() == StatusCode::kCancelled) return kExitInterrupted;
   if (!result.ok()) return std::move(result).status().withContext(path);
-  if (json) {
-    printJson({{"tokens", result->tokens}, {"nll_mean", result->nll_mean}, {"ppl", result->ppl}});
-  } else {
-    fmt::print("tokens {}  nll_mean {:.6f}  ppl {:.4f}\n", result->tokens, result->nll_mean,
-               result->ppl);
+  const Perplexity& p = result->perplexity;
+  if (o.json) {
+    nlohmann::json json = perplexityJson(p);
+    if (base.session) {
+      json["base"] = perplexityJson(result->base);
+      json["kl_mean"] = result->kl_mean;
+      json["kl_p99"] = result->kl_p99;
+      json["same_top"] = result->same_top;
+    }
+    printJson(json);
+    return 0;
   }
+  fmt::print("tokens {}  nll_mean {:.6f}  ppl {:.4f}\n", p.tokens, p.nll_mean, p.ppl);
+  if (base.session)
+    fmt::print(
+        "base            nll_mean {:.6f}  ppl {:.4f}\n"
+        "KL divergence   mean {:.6f}  p99 {:.6f}; the same most probable token {:.2f} %\n",
+        result->base.nll_mean, result->base.ppl, result->kl_mean, result->kl_p99,
+        100 * result->same_top);
   return 0;
 }
 
@@ -136,10 +166,9 @@ Result<int> run(const RunOptions& o) {
   LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(model_options));
   if (o.profile) LLMRT_RETURN_IF_ERROR(warmUpProfile(*model.session));
   LLMRT_ASSIGN_OR_RETURN(const int status,
-                         o.perplexity
-                             ? runPerplexity(model, *o.perplexity, o.generation.max_tokens, o.json)
-                         : o.is_chat ? runChat(model, o.chat, o.prompt, o.generation, o.json)
-                                     : runPrompt(model, o.prompt, o.generation, o.json));
+                         o.perplexity ? runPerplexity(model, *o.perplexity, o)
+                         : o.is_chat  ? runChat(model, o.chat, o.prompt, o.generation, o.json)
+                                      : runPrompt(model, o.prompt, o.generation, o.json));
   if (o.profile) {
     beginLine();
     LLMRT_RETURN_IF_ERROR(printProfile(*model.session, stderr));
