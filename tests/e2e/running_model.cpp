@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "tests/e2e/process.h"
 
@@ -93,6 +94,17 @@ Ids somePrompt(int count, int64_t vocab_size) {
     ids.push_back(static_cast<int32_t>(3 + (state >> 8) % static_cast<uint32_t>(vocab_size - 3)));
   }
   return ids;
+}
+
+void expectSameBits(const Continuation& actual, const Continuation& expected) {
+  EXPECT_EQ(actual.ids, expected.ids);
+  ASSERT_EQ(actual.logits.size(), expected.logits.size());
+  for (size_t s = 0; s < actual.logits.size(); ++s) {
+    EXPECT_EQ(std::memcmp(actual.logits[s].data(), expected.logits[s].data(),
+                          actual.logits[s].size() * sizeof(float)),
+              0)
+        << "step " << s;
+  }
 }
 
 }  // namespace e2e

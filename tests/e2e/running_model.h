@@ -43,6 +43,8 @@ struct Continuation {
   std::vector<Logits> logits;
 };
 Continuation continueGreedily(llmrt::Session& session, std::span<const int32_t> prompt, int count);
+/// Fails the test where an id or a bit of a logit differs.
+void expectSameBits(const Continuation& actual, const Continuation& expected);
 
 /// `llmrun PLAN --json FLAGS`; null after a test failure.
 nlohmann::json llmrunJson(const std::string& plan, const std::vector<std::string>& flags);

@@ -31,17 +31,6 @@ bool runsHere(const std::string& target) {
   return std::find(supported.begin(), supported.end(), target) != supported.end();
 }
 
-void expectSameBits(const Continuation& actual, const Continuation& expected) {
-  EXPECT_EQ(actual.ids, expected.ids);
-  ASSERT_EQ(actual.logits.size(), expected.logits.size());
-  for (size_t s = 0; s < actual.logits.size(); ++s) {
-    EXPECT_EQ(std::memcmp(actual.logits[s].data(), expected.logits[s].data(),
-                          actual.logits[s].size() * sizeof(float)),
-              0)
-        << "step " << s;
-  }
-}
-
 TEST(Target, IsTheBestOfThePlanThatThisMachineRuns) {
   const RunningModel model(planOfAllTargets());
   ASSERT_TRUE(model.ok());
