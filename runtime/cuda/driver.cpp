@@ -42,6 +42,7 @@ Result<const Driver*> loadOnce() {
   find(driver.host_free, "cuMemFreeHost");
   find(driver.copy_to_device, "cuMemcpyHtoDAsync_v2");
   find(driver.copy_to_host, "cuMemcpyDtoHAsync_v2");
+  find(driver.copy_on_device, "cuMemcpyDtoDAsync_v2");
   find(driver.fill, "cuMemsetD8Async");
   find(driver.stream_create, "cuStreamCreate");
   find(driver.stream_synchronize, "cuStreamSynchronize");

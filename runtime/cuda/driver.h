@@ -116,6 +116,7 @@ struct Driver {
   CuResult (*host_free)(void*) = nullptr;
   CuResult (*copy_to_device)(CuDevicePtr, const void*, size_t, CuStream) = nullptr;
   CuResult (*copy_to_host)(void*, CuDevicePtr, size_t, CuStream) = nullptr;
+  CuResult (*copy_on_device)(CuDevicePtr, CuDevicePtr, size_t, CuStream) = nullptr;
   CuResult (*fill)(CuDevicePtr, unsigned char, size_t, CuStream) = nullptr;
   CuResult (*stream_create)(CuStream*, unsigned) = nullptr;
   CuResult (*stream_synchronize)(CuStream) = nullptr;

@@ -125,12 +125,14 @@ void CudaSession::place() {
       state.slot_bytes = of_plan.elements() * element;
       state.key_layer_bytes = deviceAlignUp(max_batch * state.slot_bytes);
     } else {
-      const uint64_t tokens = static_cast<uint64_t>(options_.num_blocks[i]) * LLMC_KV_BLOCK_TOKENS *
-                              of_plan.num_kv_heads();
+      const uint64_t tokens = uint64_t{LLMC_KV_BLOCK_TOKENS} * of_plan.num_kv_heads();
+      const auto blocks = static_cast<uint64_t>(options_.num_blocks[i]);
       const uint32_t value_dim =
           of_plan.value_dim_padded() ? of_plan.value_dim_padded() : of_plan.head_dim_padded();
-      state.key_layer_bytes = deviceAlignUp(tokens * of_plan.head_dim_padded() * element);
-      state.value_layer_bytes = deviceAlignUp(tokens * value_dim * element);
+      state.key_block_bytes = tokens * of_plan.head_dim_padded() * element;
+      state.value_block_bytes = tokens * value_dim * element;
+      state.key_layer_bytes = deviceAlignUp(blocks * state.key_block_bytes);
+      state.value_layer_bytes = deviceAlignUp(blocks * state.value_block_bytes);
     }
     state.keys = take(state.key_layer_bytes * state.num_layers);
     state.values = take(state.value_layer_bytes * state.num_layers);
@@ -297,6 +299,24 @@ Status CudaSession::execute(uint32_t entry_point, const Step& step) {
 
 const uint8_t* CudaSession::outputData(uint32_t index) const {
   return outputs_.data() + output_offsets_[running()][index];
+}
+
+Status CudaSession::copyBlock(uint32_t state, int32_t from, int32_t to) {
+  LLMRT_RETURN_IF_ERROR(device_.use());
+  const Places::State& s = places_.states[state];
+  // Behind what is queued, which may still write the one or read the other.
+  const auto copy = [&](uint64_t pool, uint64_t block_bytes) {
+    return driver_.check(driver_.copy_on_device(pool + static_cast<uint64_t>(to) * block_bytes,
+                                                pool + static_cast<uint64_t>(from) * block_bytes,
+                                                block_bytes, stream_.get()),
+                         "copying a block of the KV cache");
+  };
+  for (uint32_t l = 0; l < s.num_layers; ++l) {
+    const uint64_t base = session_memory_.address();
+    LLMRT_RETURN_IF_ERROR(copy(base + s.keys + l * s.key_layer_bytes, s.key_block_bytes));
+    LLMRT_RETURN_IF_ERROR(copy(base + s.values + l * s.value_layer_bytes, s.value_block_bytes));
+  }
+  return {};
 }
 
 template <typename Body>

@@ -27,6 +27,7 @@ class CudaSession : public Executor {
   ~CudaSession() override;
 
   void clearBlock(uint32_t, int32_t, int64_t) override {}  // kernels read only what was written
+  Status copyBlock(uint32_t state, int32_t from, int32_t to) override;
   Status readSlots(int32_t seq, std::span<uint8_t> out) override;
   Status writeSlots(int32_t seq, std::span<const uint8_t> from) override;
   Status clearSlots(int32_t seq) override;
@@ -76,7 +77,8 @@ class CudaSession : public Executor {
     struct State {
       uint64_t table = 0, table_bytes = 0;
       uint64_t keys = 0, values = 0, key_layer_bytes = 0, value_layer_bytes = 0;
-      uint64_t slot_bytes = 0;  // 0: no recurrent state
+      uint64_t key_block_bytes = 0, value_block_bytes = 0;  // 0: no blocks
+      uint64_t slot_bytes = 0;                              // 0: no recurrent state
       uint32_t num_layers = 0;
     };
     uint64_t step = 0, inputs = 0, arena = 0, scratch = 0, end = 0;

@@ -97,6 +97,11 @@ void CpuExecutor::clearBlock(uint32_t state, int32_t block, int64_t first_token)
   states_->kvPool(state).clear(static_cast<uint64_t>(block), static_cast<uint64_t>(first_token));
 }
 
+Status CpuExecutor::copyBlock(uint32_t state, int32_t from, int32_t to) {
+  states_->kvPool(state).copy(static_cast<uint64_t>(from), static_cast<uint64_t>(to));
+  return {};
+}
+
 Status CpuExecutor::readSlots(int32_t seq, std::span<uint8_t> out) {
   states_->readSlots(seq, out);
   return {};

@@ -102,6 +102,9 @@ class Executor {
   /// kernels never read keys and values that the sequence at hand has not written.
   virtual void clearBlock(uint32_t state, int32_t block, int64_t first_token) = 0;
 
+  /// Fills a block of a state with what another holds, in all layers.
+  virtual Status copyBlock(uint32_t state, int32_t from, int32_t to) = 0;
+
   /// A sequence's slots of all recurrent states and layers, one after another.
   virtual Status readSlots(int32_t seq, std::span<uint8_t> out) = 0;
   virtual Status writeSlots(int32_t seq, std::span<const uint8_t> from) = 0;

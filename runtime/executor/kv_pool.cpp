@@ -52,6 +52,15 @@ void KvPool::clear(uint64_t block, uint64_t first_token) const {
   }
 }
 
+void KvPool::copy(uint64_t from, uint64_t to) const {
+  for (uint32_t l = 0; l < num_layers; ++l) {
+    uint8_t* const k = keys + l * key_layer_bytes;
+    uint8_t* const v = values + l * value_layer_bytes;
+    std::memcpy(k + to * key_block_bytes, k + from * key_block_bytes, key_block_bytes);
+    std::memcpy(v + to * value_block_bytes, v + from * value_block_bytes, value_block_bytes);
+  }
+}
+
 SlotPool::SlotPool(const schema::State& state, int64_t num_slots)
     : slot_bytes(state.elements() *
                  static_cast<uint64_t>(dtypeBytes(sameCase<DType>(state.dtype())))),

@@ -26,6 +26,8 @@ struct KvPool {
   uint64_t bytes() const { return num_layers * (key_layer_bytes + value_layer_bytes); }
   /// Zeroes tokens [first_token, LLMC_KV_BLOCK_TOKENS) of `block` in all layers.
   void clear(uint64_t block, uint64_t first_token) const;
+  /// Fills block `to` with what `from` holds, in all layers.
+  void copy(uint64_t from, uint64_t to) const;
 };
 
 /// The slots of a recurrent state: of each layer, those of all sequences. Or kept rows, one a slot.

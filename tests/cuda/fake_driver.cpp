@@ -365,6 +365,15 @@ int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
     return 0;
   });
 }
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
+  LLMC_MAY_FAIL;
+  if (!inside(reinterpret_cast<void*>(to), bytes) || !inside(reinterpret_cast<void*>(from), bytes))
+    return kInvalidValue;
+  return tellStream([=] {
+    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+    return 0;
+  });
+}
 int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
   LLMC_MAY_FAIL;
   if (!inside(reinterpret_cast<void*>(to), bytes)) return kInvalidValue;

@@ -64,6 +64,36 @@ TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
   }
 }
 
+TEST_P(KvPoolTest, CopiesOneBlockOfEachLayer) {
+  schema::StateT state;
+  state.dtype = GetParam();
+  state.layers = {1, 4};
+  state.num_kv_heads = kHeads;
+  state.head_dim = kHeadDim;
+  state.head_dim_padded = 48;
+  state.value_dim_padded = kValueDim;
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(schema::State::Pack(builder, &state));
+  KvPool pool(*flatbuffers::GetRoot<schema::State>(builder.GetBufferPointer()), 3);
+  std::vector<uint8_t> keys(pool.key_layer_bytes * 2), values(pool.value_layer_bytes * 2);
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<uint8_t>(i * 7 + i / 251);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint8_t>(i * 5 + i / 241);
+  std::vector<uint8_t> expected_keys = keys, expected_values = values;
+  pool.keys = keys.data();
+  pool.values = values.data();
+  pool.copy(2, 0);
+  for (size_t layer = 0; layer < 2; ++layer) {
+    std::memcpy(&expected_keys[layer * pool.key_layer_bytes],
+                &expected_keys[layer * pool.key_layer_bytes + 2 * pool.key_block_bytes],
+                pool.key_block_bytes);
+    std::memcpy(&expected_values[layer * pool.value_layer_bytes],
+                &expected_values[layer * pool.value_layer_bytes + 2 * pool.value_block_bytes],
+                pool.value_block_bytes);
+  }
+  EXPECT_EQ(keys, expected_keys);
+  EXPECT_EQ(values, expected_values);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, KvPoolTest,
                          testing::Values(schema::DType::f32, schema::DType::f16,
                                          schema::DType::bf16),

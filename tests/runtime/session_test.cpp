@@ -294,6 +294,7 @@ class SevenDevice : public Device {
       return {};
     }
     void clearBlock(uint32_t, int32_t, int64_t) override {}
+    Status copyBlock(uint32_t, int32_t, int32_t) override { return {}; }
     Status readSlots(int32_t, std::span<uint8_t>) override { return {}; }
     Status writeSlots(int32_t, std::span<const uint8_t>) override { return {}; }
     Status clearSlots(int32_t) override { return {}; }
