@@ -125,7 +125,13 @@ bool Engine::step(std::vector<Event>& events) {
   }
   // One of them may have made it fail: the others go on without it.
   for (const Part& part : parts_) {
+    if (part.sequence->slot < 0) continue;  // it gave up its place, and comes again
     Status s = runAlone(part, events);
+    if (s.code() == StatusCode::kOutOfMemory) {
+      // What it shared with others is no longer there.
+      scheduler_.preemptOthers(*part.sequence);
+      s = runAlone(part, events);
+    }
     if (s.ok()) continue;
     part.sequence->fail(events.emplace_back(), EngineClock::now(), std::move(s));
     end(part.sequence->id(), events.back());
@@ -135,7 +141,9 @@ bool Engine::step(std::vector<Event>& events) {
 
 Status Engine::runAlone(const Part& part, std::vector<Event>& events) {
   const int64_t end = part.first + part.rows;
-  // From the beginning where the failed step has taken recurrent states with it.
+  // The failed step has taken recurrent states with it.
+  if (session_.kvLen(part.sequence->slot) < part.first)
+    (void)session_.share(part.sequence->slot, part.sequence->tokens());
   for (int64_t first; (first = session_.kvLen(part.sequence->slot)) < end;) {
     const Part next{part.sequence, first, std::min(end - first, session_.options().prefill_chunk)};
     LLMRT_RETURN_IF_ERROR(runParts({&next, 1}));

@@ -35,14 +35,29 @@ std::unique_ptr<Sequence> Scheduler::remove(uint64_t id) {
   if (found == sequences_.end()) return nullptr;
   std::unique_ptr<Sequence> sequence = std::move(*found);
   sequences_.erase(found);
-  if (sequence->slot >= 0) leave(*sequence);
+  if (sequence->slot >= 0) {
+    session_.keepAll(sequence->slot, computed(*sequence));
+    leave(*sequence);
+  }
   return sequence;
 }
 
 void Scheduler::leave(Sequence& s) {
-  const auto known = s.tokens().first(static_cast<size_t>(session_.kvLen(s.slot)));
-  slots_[static_cast<size_t>(s.slot)] = {nullptr, {known.begin(), known.end()}, ++clock_};
+  session_.reset(s.slot);
+  slots_[static_cast<size_t>(s.slot)] = nullptr;
   s.slot = -1;
+}
+
+void Scheduler::keepTokens() {
+  for (const Sequence* s : slots_) {
+    if (!s) continue;
+    const std::span<const int32_t> tokens = computed(*s);
+    const auto& stops = s->stops;
+    if (std::find(stops.begin(), stops.end(), session_.kvLen(s->slot)) != stops.end())
+      session_.keepAll(s->slot, tokens);
+    else
+      session_.keep(s->slot, tokens);
+  }
 }
 
 Sequence* Scheduler::lastRunning() const {
@@ -52,7 +67,7 @@ Sequence* Scheduler::lastRunning() const {
 }
 
 int64_t Scheduler::numRunning() const {
-  return std::count_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.owner; });
+  return std::count_if(slots_.begin(), slots_.end(), [](const Sequence* s) { return s; });
 }
 
 bool Scheduler::isBefore(const Sequence& a, const Sequence& b) const {
@@ -63,63 +78,71 @@ bool Scheduler::isBefore(const Sequence& a, const Sequence& b) const {
   return x != y ? x > y : a.id() < b.id();
 }
 
-int32_t Scheduler::chooseSlot(const Sequence& s, int64_t& cached) const {
-  int32_t best = -1;
-  cached = 0;
-  for (int32_t i = 0; i < static_cast<int32_t>(slots_.size()); ++i) {
-    const Slot& slot = slots_[static_cast<size_t>(i)];
-    if (slot.owner) continue;
-    // At least one token is computed: the next one is chosen from its logits.
-    int64_t shared = std::min(commonPrefix(slot.tokens, s.tokens()), s.numTokens() - 1);
-    if (2 * shared < static_cast<int64_t>(slot.tokens.size()) || !session_.wouldKeep(i, shared))
-      shared = 0;
-    const bool better =
-        best < 0 || shared > cached ||
-        (shared == cached && slot.last_used < slots_[static_cast<size_t>(best)].last_used);
-    if (!better) continue;
-    best = i;
-    cached = shared;
-  }
-  return best;
+std::span<const int32_t> Scheduler::computed(const Sequence& s) const {
+  return s.tokens().first(static_cast<size_t>(session_.kvLen(s.slot)));
 }
 
-int64_t Scheduler::place(Sequence& s) {
-  int64_t cached = 0;
-  s.slot = chooseSlot(s, cached);
-  Slot& slot = slots_[static_cast<size_t>(s.slot)];
-  if (cached > 0)
-    cached = session_.truncate(s.slot, cached);
-  else
-    session_.reset(s.slot);
-  slot.owner = &s;
-  slot.tokens.clear();
-  return cached;
+int64_t Scheduler::nextStop(const Sequence& s) const {
+  int64_t next = s.numTokens();
+  for (const int64_t stop : s.stops)
+    if (stop > session_.kvLen(s.slot)) next = std::min(next, stop);
+  return next;
+}
+
+void Scheduler::addStop(Sequence& s, int64_t tokens) const {
+  if (tokens > session_.kvLen(s.slot) && session_.snapshotPays(tokens) &&
+      std::find(s.stops.begin(), s.stops.end(), tokens) == s.stops.end())
+    s.stops.push_back(tokens);
+}
+
+Session::Shared Scheduler::place(Sequence& s) {
+  const auto slot = std::find(slots_.begin(), slots_.end(), nullptr);
+  *slot = &s;
+  s.slot = static_cast<int32_t>(slot - slots_.begin());
+  const Session::Shared shared = session_.share(s.slot, s.tokens());
+  // Where another text has gone on otherwise, a third may do so too. The last token is left out:
+  // who asks the same again computes that one.
+  s.stops.clear();
+  addStop(s, shared.known);
+  addStop(s, s.numTokens() - 1);
+  return shared;
+}
+
+bool Scheduler::findLeader(Sequence& s, const Session::Shared& shared) {
+  for (Sequence* leader : slots_) {
+    if (!leader || leader == &s) continue;
+    // At least one token is computed: the next one is chosen from its logits.
+    const int64_t common = std::min(commonPrefix(leader->tokens(), s.tokens()), s.numTokens() - 1);
+    // Behind a snapshot, or else behind whole blocks.
+    const bool recurrent = session_.states().hasRecurrent();
+    if (recurrent && !session_.snapshotPays(common)) continue;
+    const int64_t until = recurrent ? common : common / LLMC_KV_BLOCK_TOKENS * LLMC_KV_BLOCK_TOKENS;
+    if (until <= session_.kvLen(leader->slot) ||
+        until - (recurrent ? shared.tokens : shared.known) < LLMC_KV_BLOCK_TOKENS)
+      continue;
+    addStop(*leader, until);
+    s.leader = leader->id();
+    s.leader_tokens = until;
+    return true;
+  }
+  return false;
+}
+
+bool Scheduler::waitsForLeader(const Sequence& s) const {
+  return std::any_of(slots_.begin(), slots_.end(), [&](const Sequence* leader) {
+    return leader && leader->id() == s.leader && session_.kvLen(leader->slot) < s.leader_tokens;
+  });
 }
 
 void Scheduler::preempt(Sequence& s) {
-  session_.reset(s.slot);
-  slots_[static_cast<size_t>(s.slot)] = {};
-  s.slot = -1;
+  session_.keep(s.slot, computed(s));
+  leave(s);
   ++s.stats.preemptions;
 }
 
-bool Scheduler::dropEnded() {
-  Slot* oldest = nullptr;
-  for (Slot& slot : slots_)
-    if (!slot.owner && !slot.tokens.empty() && (!oldest || slot.last_used < oldest->last_used))
-      oldest = &slot;
-  if (!oldest) return false;
-  session_.reset(static_cast<int32_t>(oldest - slots_.data()));
-  *oldest = {};
-  return true;
-}
-
-template <typename Plan>
-bool Scheduler::makeRoom(Plan&& plan) {
-  do {
-    if (plan()) return true;
-  } while (dropEnded());
-  return false;
+void Scheduler::preemptOthers(const Sequence& sequence) {
+  for (Sequence* const s : std::vector<Sequence*>(slots_))
+    if (s && s != &sequence) preempt(*s);
 }
 
 // Whoever gets a place has room for its whole prompt beside what the others have left to compute:
@@ -127,7 +150,7 @@ bool Scheduler::makeRoom(Plan&& plan) {
 void Scheduler::admit(EngineClock::time_point now) {
   const auto fits = [&](const Sequence& s, int64_t tokens) {
     tokens = std::min(tokens, session_.options().max_seq_len - session_.kvLen(s.slot));
-    return makeRoom([&] { return session_.planSequence(s.slot, tokens); });
+    return session_.planSequence(s.slot, tokens);
   };
   int64_t running = numRunning();
   session_.planStep();
@@ -135,13 +158,15 @@ void Scheduler::admit(EngineClock::time_point now) {
     if (s->slot >= 0 && !fits(*s, pendingOf(*s))) return;
   for (const auto& s : sequences_) {
     if (running == static_cast<int64_t>(slots_.size())) break;
-    if (s->slot >= 0) continue;
-    const int64_t cached = place(*s);
-    if (!fits(*s, pendingOf(*s) + 1) && running > 0) {
+    if (s->slot >= 0 || waitsForLeader(*s)) continue;
+    const Session::Shared shared = place(*s);
+    const bool waits = findLeader(*s, shared);
+    if (waits || (!fits(*s, pendingOf(*s) + 1) && running > 0)) {
       leave(*s);  // what it would have shared stays for it
+      if (waits) continue;
       break;
     }
-    s->begin(now, cached);
+    s->begin(now, shared.tokens);
     ++running;
   }
 }
@@ -149,7 +174,7 @@ void Scheduler::admit(EngineClock::time_point now) {
 void Scheduler::addDecodes() {
   for (const auto& s : sequences_) {
     if (s->slot < 0 || pendingOf(*s) != 1 || rows_left_ == 0) continue;
-    while (!makeRoom([&] { return session_.planRows(s->slot, 1); })) {
+    while (!session_.planRows(s->slot, 1)) {
       // The last in order that has a place: those before `s` have their rows already.
       Sequence* const last = lastRunning();
       preempt(*last);
@@ -168,8 +193,8 @@ void Scheduler::addPrompts() {
     if (s->slot < 0 || left == 0) continue;
     const int64_t pending = pendingOf(*s);
     if (pending <= 1) continue;
-    int64_t rows = std::min(pending, left);
-    while (rows > 0 && !makeRoom([&] { return session_.planRows(s->slot, rows); })) rows /= 2;
+    int64_t rows = std::min({pending, left, nextStop(*s) - session_.kvLen(s->slot)});
+    while (rows > 0 && !session_.planRows(s->slot, rows)) rows /= 2;
     if (rows == 0) continue;
     parts_.push_back({s.get(), s->numTokens() - pending, rows});
     left -= rows;
@@ -179,6 +204,7 @@ void Scheduler::addPrompts() {
 std::span<const Scheduler::Part> Scheduler::next(EngineClock::time_point now) {
   parts_.clear();
   if (sequences_.empty()) return {};
+  keepTokens();
   std::sort(sequences_.begin(), sequences_.end(),
             [this](const auto& a, const auto& b) { return isBefore(*a, *b); });
   admit(now);

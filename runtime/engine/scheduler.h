@@ -22,18 +22,21 @@ struct SchedulerOptions {
 };
 
 /// Every sequence that decodes has a row in each step; what rows are left go to prompts, in chunks.
-/// Sequences come in the order of their priority, then of their submission. Where no block is free,
-/// tokens of texts that have ended go first; then, for one that decodes, the last sequence in that
-/// order gives up its place, to be computed again later. A prompt waits for blocks.
+/// Sequences come in the order of their priority, then of their submission. What one has computed
+/// stays in the session for all that begin alike, while it runs and until the place is needed; who
+/// would compute what another is just computing waits for it. Where no block is left, for one that
+/// decodes the last sequence in that order gives up its place, to be computed again later. A prompt
+/// waits for blocks.
 class Scheduler {
  public:
   /// Nobody else may use the session, which must outlive it.
   Scheduler(Session& session, const SchedulerOptions& options);
 
   void add(std::unique_ptr<Sequence> sequence);
-  /// Takes a sequence out. Its tokens stay in the session for those that begin with the same, until
-  /// their place is needed. Null where there is none of this id.
+  /// Takes a sequence out. Null where there is none of this id.
   std::unique_ptr<Sequence> remove(uint64_t id);
+  /// All others give up their places.
+  void preemptOthers(const Sequence& sequence);
   /// body(sequence) of all.
   template <typename Body>
   void forEach(Body&& body) const {
@@ -55,41 +58,38 @@ class Scheduler {
   std::span<const Part> next(EngineClock::time_point now);
 
  private:
-  /// A sequence of the session.
-  struct Slot {
-    Sequence* owner = nullptr;
-    std::vector<int32_t> tokens;  // without an owner: what the session has there
-    uint64_t last_used = 0;
-  };
   bool isBefore(const Sequence& a, const Sequence& b) const;
+  /// Those of its tokens that the session has.
+  std::span<const int32_t> computed(const Sequence& s) const;
   int64_t pendingOf(const Sequence& s) const { return s.numTokens() - session_.kvLen(s.slot); }
   void admit(EngineClock::time_point now);
-  /// The free slot whose tokens a sequence shares most of, and not a small part of, as the others
-  /// are lost; how many in `cached`. Else an empty one, or that of the oldest text. -1: none is
-  /// free.
-  int32_t chooseSlot(const Sequence& s, int64_t& cached) const;
-  /// Gives a sequence a slot; how many of its tokens are there already.
-  int64_t place(Sequence& s);
-  /// It has no slot any more; its tokens stay there.
+  /// Tells the session what sequences have computed since.
+  void keepTokens();
+  /// Gives a sequence an empty slot, and what the session has of its tokens: how many, and how many
+  /// are known.
+  Session::Shared place(Sequence& s);
+  /// Whether a sequence that runs will compute a block or more of what `s` begins with beyond what
+  /// is there: then `s` is to wait for it.
+  bool findLeader(Sequence& s, const Session::Shared& shared);
+  /// Whether the sequence that `s` waits for is still at it.
+  bool waitsForLeader(const Sequence& s) const;
+  /// The next place where a prompt's chunk ends, so that the state there can be kept.
+  int64_t nextStop(const Sequence& s) const;
+  void addStop(Sequence& s, int64_t tokens) const;
+  /// It has no slot any more; what was kept of its tokens stays.
   void leave(Sequence& s);
   void preempt(Sequence& s);
   /// The last in order that has a slot; null: none has one.
   Sequence* lastRunning() const;
-  /// Drops the tokens of the text that ended longest ago; false: there are none.
-  bool dropEnded();
-  /// plan() until it is true, or there is no text that has ended and could make room.
-  template <typename Plan>
-  bool makeRoom(Plan&& plan);
   void addDecodes();
   void addPrompts();
 
   Session& session_;
   SchedulerOptions options_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order, as of the last next()
-  std::vector<Slot> slots_;
+  std::vector<Sequence*> slots_;                      // who has each sequence of the session
   std::vector<Part> parts_;
   int64_t rows_left_ = 0;
-  uint64_t clock_ = 0;
 };
 
 }  // namespace llmrt

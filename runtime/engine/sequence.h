@@ -40,8 +40,11 @@ class Sequence {
 
   RequestStats stats;
   // The scheduler's.
-  int32_t slot = -1;         // the session's sequence; -1: it waits
-  int64_t steps_waited = 0;  // that others ran in
+  int32_t slot = -1;           // the session's sequence; -1: it waits
+  int64_t steps_waited = 0;    // that others ran in
+  std::vector<int64_t> stops;  // numbers of its tokens behind which recurrent states are kept
+  uint64_t leader = 0;         // the sequence that computes what this one begins with, 0: none;
+  int64_t leader_tokens = 0;   // once it has so many tokens
 
  private:
   const uint64_t id_;

@@ -1,6 +1,7 @@
 #include "runtime/session/kv_blocks.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace llmrt {
 namespace {
@@ -33,8 +34,8 @@ KvBlocks::KvBlocks(int64_t max_batch, int64_t max_seq_len, int64_t window, int64
       blocks_per_seq_(ceilDiv(max_seq_len, kTokens)),
       tables_(static_cast<size_t>(max_batch * blocks_per_seq_)),
       held_(static_cast<size_t>(max_batch)),
-      used_before_(static_cast<size_t>(num_blocks)) {
-  free_.reserve(used_before_.size());
+      blocks_(static_cast<size_t>(num_blocks)) {
+  free_.reserve(blocks_.size());
   for (int64_t block = numBlocks() - 1; block >= 0; --block)
     free_.push_back(static_cast<int32_t>(block));
 }
@@ -43,16 +44,56 @@ int64_t KvBlocks::firstRead(int64_t pos) const {
   return window_ == 0 ? 0 : std::max<int64_t>(0, pos - window_ + 1) / kTokens;
 }
 
+void KvBlocks::setIdle(int32_t block) {
+  at(block).earlier = last_idle_;
+  at(block).later = -1;
+  (last_idle_ < 0 ? longest_idle_ : at(last_idle_).later) = block;
+  last_idle_ = block;
+  ++num_idle_;
+}
+
+void KvBlocks::unsetIdle(int32_t block) {
+  const Block& b = at(block);
+  (b.earlier < 0 ? longest_idle_ : at(b.earlier).later) = b.later;
+  (b.later < 0 ? last_idle_ : at(b.later).earlier) = b.earlier;
+  --num_idle_;
+}
+
+void KvBlocks::hold(int32_t block) {
+  if (at(block).holders++ == 0) unsetIdle(block);
+}
+
 void KvBlocks::giveBack(int32_t& block) {
-  free_.push_back(block);
+  if (--at(block).holders == 0) {
+    if (at(block).claimed > 0)
+      setIdle(block);
+    else
+      free_.push_back(block);
+  }
   block = 0;
 }
 
-void KvBlocks::shrink(int64_t seq, int64_t tokens) {
+void KvBlocks::claim(int32_t block, int64_t tokens) {
+  const bool was_claimed = std::exchange(at(block).claimed, static_cast<int8_t>(tokens)) > 0;
+  if (at(block).holders > 0 || !was_claimed || tokens > 0) return;
+  unsetIdle(block);
+  free_.push_back(block);
+}
+
+bool KvBlocks::undo(int64_t seq, int64_t tokens) {
   Held& held = held_[static_cast<size_t>(seq)];
+  // From the last on: of what becomes idle, ends of texts go before what they begin with.
   const int64_t wanted = std::max(ceilDiv(tokens, kTokens), held.begin);
   for (; held.end > wanted; --held.end) giveBack(tables_[entry(seq, held.end - 1)]);
   if (tokens == 0) held = {};
+  if (tokens % kTokens == 0) held.is_foreign = false;
+  return tokens % kTokens != 0 && !held.is_foreign;
+}
+
+bool KvBlocks::shrink(int64_t seq, int64_t tokens) {
+  if (!undo(seq, tokens)) return false;
+  return !(held_[static_cast<size_t>(seq)].is_foreign =
+               isWanted(block(seq, tokens), tokens % kTokens));
 }
 
 void KvBlocks::pass(int64_t seq, int64_t tokens) {
@@ -62,8 +103,8 @@ void KvBlocks::pass(int64_t seq, int64_t tokens) {
     giveBack(tables_[entry(seq, held.begin)]);
 }
 
-int64_t KvBlocks::missingAtOnce(int64_t seq, int64_t tokens, int64_t rows) const {
-  const int64_t all = missing(seq, tokens);
+int64_t KvBlocks::missingAtOnce(int64_t seq, int64_t now, int64_t tokens, int64_t rows) const {
+  const int64_t all = missing(seq, now, tokens);
   if (window_ == 0) return all;
   // What blocksNeeded() counts of one sequence.
   const Held& held = held_[static_cast<size_t>(seq)];

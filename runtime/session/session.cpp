@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "runtime/schema/plan_generated.h"
@@ -219,10 +220,31 @@ int64_t Session::truncate(int32_t seq, int64_t tokens) {
   }
   kv_len_[static_cast<size_t>(seq)] = tokens;
   ++num_changes_[static_cast<size_t>(seq)];
-  states_.drop(seq, tokens);
+  states_.truncate(seq, tokens);
   for (auto& [id, snapshot] : snapshots_)
     if (snapshot.seq == seq && snapshot.tokens > tokens) snapshot.is_past = false;
   return tokens;
+}
+
+Session::Shared Session::share(int32_t seq, std::span<const int32_t> text) {
+  if (seq < 0 || seq >= options_.max_batch || text.empty()) return {};
+  reset(seq);
+  const Result<Shared> shared = states_.share(seq, text, static_cast<int64_t>(text.size()) - 1);
+  if (!shared.ok()) return {};  // a device that fails says so of the next step
+  kv_len_[static_cast<size_t>(seq)] = shared->tokens;
+  num_changes_[static_cast<size_t>(seq)] += static_cast<uint64_t>(shared->tokens);
+  return *shared;
+}
+
+void Session::keep(int32_t seq, std::span<const int32_t> tokens) {
+  assert(static_cast<int64_t>(tokens.size()) == kvLen(seq));
+  states_.keep(seq, tokens);
+}
+
+void Session::keepAll(int32_t seq, std::span<const int32_t> tokens) {
+  assert(static_cast<int64_t>(tokens.size()) == kvLen(seq));
+  // Without a snapshot its tokens are computed again; a device that fails says so of the next step.
+  (void)states_.keepAll(seq, tokens);
 }
 
 Result<uint32_t> Session::snapshot(int32_t seq) {
@@ -250,7 +272,7 @@ Status Session::restore(uint32_t id) {
   LLMRT_RETURN_IF_ERROR(states_.writeSlots(snapshot.seq, snapshot.slots));
   kv_len_[seq] = snapshot.tokens;
   ++num_changes_[seq];
-  states_.drop(snapshot.seq, snapshot.tokens);
+  states_.truncate(snapshot.seq, snapshot.tokens);
   for (auto& [other_id, other] : snapshots_)
     if (other.seq == snapshot.seq && other.tokens > snapshot.tokens) other.is_past = false;
   return {};

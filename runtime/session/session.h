@@ -85,14 +85,12 @@ class Session {
   void planStep() { states_.planStep(); }
   /// Whether a step has room for `rows` more tokens of a sequence, beside those that planRows()
   /// said so of since planStep().
-  bool planRows(int32_t seq, int64_t rows) { return states_.planRows(seq, kvLen(seq) + rows); }
+  bool planRows(int32_t seq, int64_t rows) {
+    return states_.planRows(seq, kvLen(seq), kvLen(seq) + rows);
+  }
   /// The same of all the steps that `tokens` more tokens take: of what the sequence holds at once.
   bool planSequence(int32_t seq, int64_t tokens) {
-    return states_.planSequence(seq, kvLen(seq) + tokens, options_.prefill_chunk);
-  }
-  /// Whether truncate() would keep a sequence's first `tokens` tokens.
-  bool wouldKeep(int32_t seq, int64_t tokens) const {
-    return states_.holds(seq, tokens, kvLen(seq));
+    return states_.planSequence(seq, kvLen(seq), kvLen(seq) + tokens, options_.prefill_chunk);
   }
   /// Starts such a step, and the choice of the tokens that follow: `choosers` has one for each
   /// token that wants logits, in order; null where none is to be chosen. take() waits for it.
@@ -147,6 +145,25 @@ class Session {
   /// on. Then who wants them prefills them again.
   [[nodiscard]] int64_t truncate(int32_t seq, int64_t tokens);
 
+  using Shared = StateCache::Shared;
+  /// Begins a sequence anew with as many of a text's tokens as are still there of other sequences,
+  /// all but the last at most, whose logits are wanted: those that keep() and keepAll() were told
+  /// of, as long as their place was not needed. Those longest unused go first. To the bit what
+  /// prefill() would make of them on CPUs.
+  Shared share(int32_t seq, std::span<const int32_t> text);
+  /// Says which tokens a sequence has, all kvLen(seq) of them: others can share whole blocks of
+  /// them from now on, also after it has gone. Not for a sequence that depends on more than its
+  /// tokens (setInput).
+  void keep(int32_t seq, std::span<const int32_t> tokens);
+  /// The same of its last, unfilled block; and where the plan has recurrent states, a snapshot is
+  /// taken of them, if they take no more memory than the keys and values of `tokens`. Sequences go
+  /// on behind a snapshot alone.
+  void keepAll(int32_t seq, std::span<const int32_t> tokens);
+  /// Whether keepAll() would take one behind so many tokens.
+  bool snapshotPays(int64_t tokens) const { return states_.snapshotPays(tokens); }
+  /// Forgets all that was kept.
+  void forgetKept() { states_.forgetKept(); }
+
   /// A copy of what a sequence's recurrent states are now, to go back to. Allocates. Its number.
   Result<uint32_t> snapshot(int32_t seq);
   /// Back to where the sequence was at a snapshot, with the tokens it had; an error that changes
@@ -158,6 +175,7 @@ class Session {
   /// Counts what changes a sequence's tokens: who knows them sees whether they are still the same.
   uint64_t numChanges(int32_t seq) const { return num_changes_[static_cast<size_t>(seq)]; }
 
+  const StateCache& states() const { return states_; }
   const Plan& plan() const { return plan_; }
   const SessionOptions& options() const { return options_; }  // with the defaults filled in
   int64_t maxRows() const { return max_rows_; }

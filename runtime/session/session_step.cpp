@@ -135,7 +135,7 @@ void Session::undoStep(int32_t seq) {
   if (states_.hasRecurrent()) {
     reset(seq);
   } else {
-    states_.drop(seq, kvLen(seq));
+    states_.undo(seq, kvLen(seq));
   }
 }
 

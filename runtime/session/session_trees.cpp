@@ -116,7 +116,7 @@ void Session::forgetTrees() {
   tree_.clear();
   for (int32_t seq = 0; seq < options_.max_batch; ++seq) {
     if (std::exchange(in_tree_[static_cast<size_t>(seq)], uint8_t{0}))
-      states_.drop(seq, kvLen(seq));
+      states_.undo(seq, kvLen(seq));
   }
 }
 

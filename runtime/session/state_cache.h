@@ -8,6 +8,7 @@
 
 #include "runtime/io/status.h"
 #include "runtime/session/kv_blocks.h"
+#include "runtime/session/prefix_index.h"
 
 namespace llmrt {
 
@@ -23,8 +24,9 @@ struct StateCacheOptions {
   int64_t kv_tokens = 0;  // most tokens of all sequences together; 0: any mix of sequences fits
 };
 
-/// Knows of sequences how many tokens they have, and nothing of what those are. Allocates only when
-/// constructed, but for snapshots. The memory is an executor's.
+/// Which blocks and slots are whose, and which of them hold tokens that sequences to come may begin
+/// with: those that keep() was told of, until their place is wanted. Allocates only when
+/// constructed, but for snapshots and share(). The memory is an executor's.
 class StateCache {
  public:
   /// Of each state; 0 where it has none.
@@ -32,6 +34,8 @@ class StateCache {
                                            const StateCacheOptions& options);
 
   StateCache(const schema::Plan& plan, const StateCacheOptions& options);
+  StateCache(const StateCache&) = delete;
+  StateCache& operator=(const StateCache&) = delete;
 
   /// Whose memory it is: made for tables() and blocksNeeded(). Before all that follows.
   void setExecutor(Executor* executor) { executor_ = executor; }
@@ -43,26 +47,54 @@ class StateCache {
 
   /// Forgets what planRows() has counted.
   void planStep();
-  /// Whether there are blocks for a sequence's tokens up to `tokens` beside what was planned since
-  /// planStep(); then they count as planned too.
-  bool planRows(int32_t seq, int64_t tokens);
+  /// Whether there are blocks for a sequence of `now` tokens to have `tokens` beside what was
+  /// planned since planStep(); then they count as planned too.
+  bool planRows(int32_t seq, int64_t now, int64_t tokens);
   /// The same of the blocks that the sequence will hold at once, on its way there in steps of at
   /// most `rows` rows.
-  bool planSequence(int32_t seq, int64_t tokens, int64_t rows);
+  bool planSequence(int32_t seq, int64_t now, int64_t tokens, int64_t rows);
 
-  /// Before rows of a sequence of `now` tokens run: room for its tokens up to `tokens`; zero slots
-  /// before its first. Out of memory, and nothing changed, where no block is free.
+  /// Before rows of a sequence of `now` tokens run: room for its tokens up to `tokens`, in blocks
+  /// that are its own to write; zero slots before its first. Out of memory, and nothing changed,
+  /// where no block is free.
   Status begin(int32_t seq, int64_t now, int64_t tokens);
   /// After a step that has succeeded: gives back the blocks that a sequence of `tokens` has passed.
   void pass(int32_t seq, int64_t tokens);
-  /// Undoes what lies behind a sequence's first `tokens` tokens: blocks, and what may have been
-  /// written (an infinity, say) behind the tokens that stay. Slots cannot go back.
-  void drop(int32_t seq, int64_t tokens);
+  /// After a step that has failed: undoes what lies behind a sequence's `tokens` tokens, blocks and
+  /// what may have been written (an infinity, say) in the last of those that stay. Slots cannot go
+  /// back.
+  void undo(int32_t seq, int64_t tokens);
+  /// Takes a sequence back to its first `tokens` tokens. Slots cannot go back.
+  void truncate(int32_t seq, int64_t tokens);
   /// Whether a sequence that has `now` tokens could go on behind its first `tokens`.
   bool holds(int32_t seq, int64_t tokens, int64_t now) const;
   /// The same, but for slots, which a snapshot may bring back.
   bool holdsKeys(int32_t seq, int64_t tokens) const;
   void reset(int32_t seq);
+
+  struct Shared {
+    int64_t tokens = 0;  // of a text's first ones, those that a sequence has been given
+    int64_t known = 0;   // those that some sequence has had: not fewer
+  };
+  /// Gives a sequence without tokens as many of a text's first ones as the cache still holds, at
+  /// most `most`: blocks of others, and a snapshot's slots. It copies a block when it appends to
+  /// what others want.
+  Result<Shared> share(int32_t seq, std::span<const int32_t> text, int64_t most);
+  /// What a sequence has are these tokens: whole blocks can be shared from now on, and stay there
+  /// after it has gone.
+  void keep(int32_t seq, std::span<const int32_t> tokens) { index_.add(seq, tokens); }
+  /// The same with the last, unfilled block, and a snapshot of its slots as they are now, where one
+  /// pays.
+  Status keepAll(int32_t seq, std::span<const int32_t> tokens);
+  /// Whether a snapshot behind so many tokens would be kept: it takes no more bytes than they do.
+  bool snapshotPays(int64_t tokens) const {
+    return hasRecurrent() && static_cast<double>(slots_bytes_) <= kvBytes(tokens);
+  }
+  /// Forgets what was kept.
+  void forgetKept() { index_.clear(); }
+  /// Of all states, blocks that sequences hold or that are kept.
+  int64_t numUsedBlocks() const;
+  const PrefixIndex& index() const { return index_; }
 
   /// The slots of one sequence, all states and layers one after another.
   uint64_t slotsBytes() const { return slots_bytes_; }
@@ -72,15 +104,25 @@ class StateCache {
  private:
   template <typename Missing>
   bool plan(Missing&& missing);
+  /// Of the blocks that a sequence would go on in, those that only the index wants besides: the
+  /// index gives them up. Whether there were any.
+  bool giveUpClaims(int32_t seq, int64_t now);
+  /// Whether all that a row at pos `tokens` reads is there.
+  bool isThere(const PrefixIndex::Match& match, int64_t tokens) const;
+  /// Of a sequence's keys and values.
+  double kvBytes(int64_t tokens) const;
 
   int64_t blocks_per_seq_;
   std::vector<std::optional<KvBlocks>> blocks_;  // of each state that has them
+  std::vector<double> block_bytes_;              // of each state, all layers
   std::vector<int32_t> slots_;  // [max_batch] of every recurrent state; a sequence's is its own
   std::vector<const int32_t*> tables_;
   std::vector<int64_t> planned_;  // blocks of each state
   std::vector<uint8_t> is_used_;  // per sequence: slots may not be zero
   uint64_t slots_bytes_ = 0;
+  size_t most_snapshots_ = 0;
   Executor* executor_ = nullptr;
+  PrefixIndex index_;  // of blocks_
 };
 
 }  // namespace llmrt

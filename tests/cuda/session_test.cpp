@@ -226,6 +226,33 @@ TEST(CudaSession, SnapshotsOfRecurrentStatesGoBack) {
   expectSameLogits(*gpu, *cpu);
 }
 
+// A sequence that goes on behind another's tokens writes into a copy of its last block.
+TEST(CudaSession, SharedBlocksAreCopiedOnTheDevice) {
+  for (const auto& change : std::initializer_list<std::function<void(PlanT&)>>{
+           nullptr, kWindow, kRecurrent, kAllStates}) {
+    const Models models(change);
+    const auto gpu = models.onGpu({.max_batch = 3}), alone = models.onGpu();
+    const Ids text = prompt(100);
+    ASSERT_TRUE(gpu->prefill(0, text).ok());
+    gpu->keepAll(0, text);
+    for (const int32_t seq : {1, 2}) {
+      Ids next = text;
+      next.push_back(20 + seq);
+      ASSERT_EQ(gpu->share(seq, next).tokens, 100);
+      ASSERT_TRUE(gpu->decode(seq, next.back()).ok());
+      alone->reset(0);
+      ASSERT_TRUE(alone->prefill(0, text).ok());
+      ASSERT_TRUE(alone->decode(0, next.back()).ok());
+      expectSameLogits(*gpu, *alone);
+    }
+    ASSERT_TRUE(gpu->decode(0, 5).ok());
+    alone->reset(0);
+    ASSERT_TRUE(alone->prefill(0, text).ok());
+    ASSERT_TRUE(alone->decode(0, 5).ok());
+    expectSameLogits(*gpu, *alone);
+  }
+}
+
 TEST(CudaSession, AFailedStepLeavesSequencesAsTheyWere) {
   const auto refusing = [](PlanT& p) {
     kWindow(p);

@@ -121,7 +121,7 @@ class EngineCases : public testing::TestWithParam<Case> {};
 
 TEST_P(EngineCases, GivesEachRequestWhatItGetsAlone) {
   int64_t preemptions = 0, cached = 0;
-  for (const unsigned seed : {1u, 2u, 3u}) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937 random(seed);
     Fixture f({.threads = 1, .max_batch = 3, .kv_tokens = GetParam().kv_tokens}, GetParam().change);
@@ -135,7 +135,20 @@ TEST_P(EngineCases, GivesEachRequestWhatItGetsAlone) {
     while (requests.size() < 40) {
       if (requests.size() < 40 && random() % 3 == 0) {
         Request r;
-        if (random() % 2) r.prompt.assign(shared.begin(), shared.begin() + 1 + random() % 89);
+        switch (random() % 3) {
+          case 0:
+            r.prompt.assign(shared.begin(), shared.begin() + 1 + random() % 89);
+            break;
+          case 1:
+            if (!requests.empty()) {  // the next turn of an earlier one, or its last anew
+              const auto& [id, earlier] = *std::next(requests.begin(), random() % requests.size());
+              r.prompt = earlier.prompt;
+              const Ids& answer = outcomes[id].ids;
+              if (random() % 2) r.prompt.insert(r.prompt.end(), answer.begin(), answer.end());
+              std::replace(r.prompt.begin(), r.prompt.end(), kRefused, 14);
+              r.prompt.resize(std::min<size_t>(r.prompt.size(), 1 + random() % 90));
+            }
+        }
         const Ids more = someTokens(1 + random() % 80, random);
         r.prompt.insert(r.prompt.end(), more.begin(), more.end());
         if (random() % 8 == 0) r.prompt.back() = kRefused;
@@ -185,15 +198,16 @@ TEST_P(EngineCases, GivesEachRequestWhatItGetsAlone) {
     }
     EXPECT_EQ(engine.stats().waiting, 0);
     EXPECT_EQ(engine.stats().finished + engine.stats().failed, requests.size());
-    // Nothing has leaked: one sequence can have the whole cache.
-    for (int32_t seq = 0; seq < 3; ++seq) f.session->reset(seq);
+    // Nothing has leaked: one sequence can have the whole cache, and nothing holds what is not
+    // kept.
     f.session->planStep();
     EXPECT_TRUE(f.session->planRows(0, f.session->options().max_seq_len));
+    f.session->forgetKept();
+    EXPECT_EQ(f.session->states().numUsedBlocks(), 0);
+    EXPECT_EQ(f.session->states().index().numNodes(), 0u);
+    EXPECT_EQ(f.session->states().index().numSnapshots(), 0u);
   }
-  // Recurrent states do not go back to where texts part.
-  if (GetParam().change == plain) {
-    EXPECT_GT(cached, 0);
-  }
+  EXPECT_GT(cached, 0);
   if (GetParam().kv_tokens > 0) {
     EXPECT_GT(preemptions, 0);
   }
@@ -292,7 +306,7 @@ TEST(Engine, TextsThatBeginAlikeShareTheirBeginning) {
   runAll(engine, outcomes);
   EXPECT_EQ(outcomes[second].stats.cached_tokens, 74);  // the last token chosen had no step
   EXPECT_EQ(outcomes[second].logits, f.alone(next)->top_logits);
-  EXPECT_EQ(outcomes[again].stats.cached_tokens, 0) << "that slot runs another text by now";
+  EXPECT_EQ(outcomes[again].stats.cached_tokens, 69);  // all but the last, whose logits it needs
 }
 
 // What a window has passed is given back: prompts longer than all its blocks still run side by
@@ -316,21 +330,71 @@ TEST(Engine, LongPromptsBehindAWindowRunAtOnce) {
   EXPECT_EQ(outcomes[second].logits, f.alone(b)->top_logits);
 }
 
-// A long text is not lost to one that shares its beginning alone.
-TEST(Engine, ATextThatHasEndedKeepsItsSlotWhereOthersAreEmpty) {
-  Fixture f({.threads = 1, .max_batch = 2});
+// What one computes is there for all that begin alike while it runs: none computes it again.
+TEST(Engine, RequestsWithOneBeginningComputeItOnce) {
+  for (const auto change : {plain, everyState}) {
+    Fixture f({.threads = 1, .max_batch = 3, .prefill_chunk = 20}, change);
+    Engine engine(*f.session, nullptr);
+    std::mt19937 random(6);
+    const Ids beginning = someTokens(140, random);
+    std::map<uint64_t, Request> requests;
+    for (int i = 0; i < 6; ++i) {
+      Request r{.prompt = beginning, .max_tokens = 8, .top_logits = 2};
+      const Ids own = someTokens(10 + i, random);
+      if (i > 1) r.prompt.insert(r.prompt.end(), own.begin(), own.end());  // two are the same
+      requests[*engine.submit(r)] = r;
+    }
+    Outcomes outcomes;
+    runAll(engine, outcomes);
+    for (const auto& [id, request] : requests) {
+      SCOPED_TRACE(id);
+      EXPECT_EQ(outcomes[id].logits, f.alone(request)->top_logits);
+      if (id > 1) {
+        EXPECT_GE(outcomes[id].stats.cached_tokens, 128);
+      }
+    }
+    EXPECT_EQ(outcomes[1].stats.cached_tokens, 0);
+  }
+}
+
+// A recurrent state goes back to where two texts were seen to part, also where neither ends.
+TEST(Engine, AThirdTextSharesTheStateWhereTwoHavePartedWays) {
+  Fixture f({.threads = 1, .max_batch = 2}, everyState);
+  Engine engine(*f.session, nullptr);
+  std::mt19937 random(8);
+  const Ids beginning = someTokens(75, random);
+  Outcomes outcomes;
+  for (const int64_t cached : {0, 0, 75, 75}) {
+    Request r{.prompt = beginning, .max_tokens = 4, .top_logits = 2};
+    r.prompt.push_back(20 + static_cast<int32_t>(random() % 30));
+    const Ids own = someTokens(30, random);
+    r.prompt.insert(r.prompt.end(), own.begin(), own.end());
+    const uint64_t id = *engine.submit(r);
+    runAll(engine, outcomes);
+    EXPECT_EQ(outcomes[id].stats.cached_tokens, cached);
+    EXPECT_EQ(outcomes[id].logits, f.alone(r)->top_logits);
+  }
+}
+
+// What was used last is kept longest.
+TEST(Engine, TheTextsLongestUnusedMakeRoom) {
+  Fixture f({.threads = 1, .max_batch = 1, .kv_tokens = 256}, plain);  // four blocks
   Engine engine(*f.session, nullptr);
   std::mt19937 random(5);
-  Ids text = someTokens(70, random);
-  Outcomes outcomes;
-  (void)engine.submit({.prompt = text, .max_tokens = 2});
-  runAll(engine, outcomes);
-  const uint64_t other = *engine.submit({.prompt = {text[0], 3, 4}, .max_tokens = 2});
-  runAll(engine, outcomes);
-  const uint64_t again = *engine.submit({.prompt = text, .max_tokens = 2});
-  runAll(engine, outcomes);
-  EXPECT_EQ(outcomes[other].stats.cached_tokens, 0);
-  EXPECT_EQ(outcomes[again].stats.cached_tokens, 69);
+  const Ids a = someTokens(70, random), b = someTokens(70, random), c = someTokens(70, random);
+  const auto cached = [&](const Ids& text) {
+    Outcomes outcomes;
+    const uint64_t id = *engine.submit({.prompt = text, .max_tokens = 1});
+    runAll(engine, outcomes);
+    return outcomes[id].stats.cached_tokens;
+  };
+  EXPECT_EQ(cached(a), 0);
+  EXPECT_EQ(cached(b), 0);
+  EXPECT_EQ(cached(a), 69);  // goes on in a copy of its last block: the end of b is gone
+  EXPECT_EQ(cached(b), 64);
+  EXPECT_EQ(cached(c), 0);
+  EXPECT_EQ(cached(b), 69);
+  EXPECT_EQ(cached(a), 0);
 }
 
 TEST(Engine, EndsAtDeadlines) {
