@@ -216,12 +216,16 @@ llmrt_status llmrt_session_create(const llmrt_plan* plan, const llmrt_weights* w
     llmrt_session_options o;
     llmrt_session_options_init(&o);
     LLMRT_RETURN_IF_ERROR(readOptions(options, o));
-    LLMRT_ASSIGN_OR_RETURN(auto session,
-                           llmrt::Session::create(*plan->plan, *weights->weights,
-                                                  {.threads = o.threads,
-                                                   .max_seq_len = o.max_seq_len,
-                                                   .max_batch = o.max_batch,
-                                                   .prefill_chunk = o.prefill_chunk}));
+    uint64_t memory_bytes = 0;
+    if (o.max_seq_len == 0) {
+      LLMRT_ASSIGN_OR_RETURN(memory_bytes, llmrt::Session::defaultMemory(*plan->plan, nullptr));
+    }
+    LLMRT_ASSIGN_OR_RETURN(auto session, llmrt::Session::create(*plan->plan, *weights->weights,
+                                                                {.threads = o.threads,
+                                                                 .max_seq_len = o.max_seq_len,
+                                                                 .max_batch = o.max_batch,
+                                                                 .prefill_chunk = o.prefill_chunk,
+                                                                 .memory_bytes = memory_bytes}));
     const auto rows = static_cast<size_t>(session->maxRows());
     const auto sequences = static_cast<size_t>(session->options().max_batch);
     *out = new llmrt_session{plan, std::move(session), std::vector<llmrt::StepToken>(rows),

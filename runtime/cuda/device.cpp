@@ -162,6 +162,10 @@ Result<uint32_t> CudaDevice::chooseTarget(const schema::Plan& plan) const {
   return chosen;
 }
 
+Result<Device::Room> CudaDevice::room(const Plan& plan, const ExecutorOptions& options) const {
+  return CudaSession::room(*this, plan, options);
+}
+
 Result<std::unique_ptr<Executor>> CudaDevice::createExecutor(const Plan& plan,
                                                              const Weights& weights,
                                                              const ExecutorOptions& options) {

@@ -28,6 +28,7 @@ class CudaDevice : public Device {
 
   std::string name() const override { return name_; }
   Result<uint32_t> chooseTarget(const schema::Plan& plan) const override;
+  Result<Room> room(const Plan& plan, const ExecutorOptions& options) const override;
   Result<std::unique_ptr<Executor>> createExecutor(const Plan& plan, const Weights& weights,
                                                    const ExecutorOptions& options) override;
 

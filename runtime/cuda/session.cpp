@@ -140,6 +140,21 @@ void CudaSession::place() {
   places_.end = at;
 }
 
+Result<Device::Room> CudaSession::room(const CudaDevice& device, const Plan& plan,
+                                       const ExecutorOptions& options) {
+  LLMRT_RETURN_IF_ERROR(device.use());
+  CudaSession session(device, plan, options);
+  session.place();
+  return session.room();
+}
+
+Result<Device::Room> CudaSession::room() const {
+  size_t free = 0, total = 0;
+  LLMRT_CUDA_CHECK(driver_, driver_.memory_info(&free, &total), "cuMemGetInfo");
+  const uint64_t others = weights_layout_.bytes + 2 * uploadBufferBytes(plan_.schema());
+  return Device::Room{places_.end, free > others ? free - others : 0};
+}
+
 Status CudaSession::checkMemory() const {
   size_t free = 0, total = 0;
   LLMRT_CUDA_CHECK(driver_, driver_.memory_info(&free, &total), "cuMemGetInfo");

@@ -24,6 +24,8 @@ class CudaSession : public Executor {
   static Result<std::unique_ptr<Executor>> create(const CudaDevice& device, const Plan& plan,
                                                   const Weights& weights,
                                                   const ExecutorOptions& options);
+  static Result<Device::Room> room(const CudaDevice& device, const Plan& plan,
+                                   const ExecutorOptions& options);
   ~CudaSession() override;
 
   void clearBlock(uint32_t, int32_t, int64_t) override {}  // kernels read only what was written
@@ -105,6 +107,8 @@ class CudaSession : public Executor {
   const uint8_t* outputData(uint32_t index) const override;
   Status loadKernels();
   void place();
+  /// Of the places.
+  Result<Device::Room> room() const;
   Status checkMemory() const;
   Status uploadRopeTables();
   Status bindSchedules();

@@ -26,6 +26,12 @@ class Device {
   /// The index in plan.targets() of the code to run here; an error that begins as Plan::open's do
   /// ("holds code for").
   virtual Result<uint32_t> chooseTarget(const schema::Plan& plan) const = 0;
+  struct Room {
+    uint64_t needed = 0;  // what createExecutor() takes beside the weights
+    uint64_t free = 0;    // what the device has beside them
+  };
+  /// `options` need no row table.
+  virtual Result<Room> room(const Plan& plan, const ExecutorOptions& options) const = 0;
   /// Allocates all memory and brings the weights over. Checks that they fit before the first byte
   /// moves.
   virtual Result<std::unique_ptr<Executor>> createExecutor(const Plan& plan, const Weights& weights,

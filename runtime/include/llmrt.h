@@ -108,7 +108,7 @@ void llmrt_weights_close(llmrt_weights* weights);
 typedef struct llmrt_session_options {
   size_t struct_size;
   int32_t threads;       /* 0: the CPUs this process may use */
-  int64_t max_seq_len;   /* 0: the plan's */
+  int64_t max_seq_len;   /* 0: the plan's, or as many as fit in nine tenths of the free memory */
   int64_t max_batch;     /* sequences at once, numbered from 0; 1 */
   int64_t prefill_chunk; /* most tokens of a prompt in one step; 0: as many as the plan allows */
 } llmrt_session_options;
@@ -263,17 +263,18 @@ void llmrt_conversation_reset(llmrt_conversation* conversation);
  */
 
 /* Runs many requests at once, on a thread of its own: their tokens share its steps, prompts in
- * chunks beside those that decode. Each gets the tokens that it would get alone. A text that begins
- * like one that has ended takes over what is in the KV cache of it. */
+ * chunks beside those that decode. Each gets the tokens that it would get alone. Texts that begin
+ * alike share what is in the KV cache of their beginning. */
 typedef struct llmrt_engine llmrt_engine;
 
 typedef struct llmrt_engine_options {
   size_t struct_size;
   int32_t threads;       /* 0: the CPUs this process may use */
-  int64_t max_seq_len;   /* 0: the plan's, or kv_tokens where that is less */
+  int64_t max_seq_len;   /* 0: the plan's, or kv_tokens where that is less; as kv_tokens 0 */
   int64_t max_batch;     /* requests that run at once; 0: the plan's. More wait */
   int64_t prefill_chunk; /* most tokens of prompts in one step; 0: as many as the plan allows */
-  int64_t kv_tokens;     /* most tokens in the KV cache, of all requests; 0: max_batch * max_seq_len */
+  int64_t kv_tokens;     /* most tokens in the KV cache, of all requests; 0: max_batch * max_seq_len, or where
+                          * max_seq_len is 0 as many as fit in nine tenths of the free memory */
   int64_t max_waiting;   /* more requests are refused; 0: any number waits */
 } llmrt_engine_options;
 void llmrt_engine_options_init(llmrt_engine_options* options);

@@ -85,15 +85,9 @@ ExecutorOptions executorOptions(const schema::Plan& plan, const SessionOptions& 
   return executor;
 }
 
-}  // namespace
-
-Result<SessionMemory> Session::memory(const Plan& plan, const SessionOptions& options) {
-  return memory(plan.schema(), plan.target().scratch_bytes(), options);
-}
-
-Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_bytes,
-                                      const SessionOptions& options) {
-  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(p, options));
+/// On this machine, with all options filled in.
+Result<SessionMemory> memoryOf(const schema::Plan& p, uint64_t scratch_bytes,
+                               const SessionOptions& o) {
   // Verified sizes are far from 64 bits, but not so their products for many sequences.
   const double inputs = StepInputs::bytesNeeded(p, o.max_batch);
   if (inputs > 0x1p50)
@@ -107,15 +101,104 @@ Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_by
   return memory;
 }
 
+/// With the defaults filled in, and within memory_bytes: `bytesOf` says what options take.
+template <typename BytesOf>
+Result<SessionOptions> fit(const schema::Plan& plan, const SessionOptions& asked,
+                           BytesOf&& bytesOf) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions all, withDefaults(plan, asked));
+  if (asked.memory_bytes == 0) return all;
+  const auto fits = [&](const SessionOptions& o) {
+    const Result<uint64_t> bytes = bytesOf(o);
+    return bytes.ok() && *bytes <= asked.memory_bytes;
+  };
+  if (fits(all)) return all;
+  const auto with = [&](int64_t tokens) {
+    SessionOptions o = all;
+    o.max_seq_len = std::min(all.max_seq_len, tokens);
+    o.kv_tokens = tokens;
+    return o;
+  };
+  constexpr int64_t kTokens = LLMC_KV_BLOCK_TOKENS;
+  int64_t low = asked.max_seq_len > 0 ? all.max_seq_len : std::min(all.max_seq_len, kTokens);
+  if (!fits(with(low))) {
+    LLMRT_ASSIGN_OR_RETURN(const uint64_t needed, bytesOf(with(low)));
+    return outOfMemory(fmt::format(
+        "{} tokens of context (`max_seq_len`) need {:.2f} GiB beside the weights, there "
+        "may be {:.2f} "
+        "GiB (`memory_bytes`)",
+        low, static_cast<double>(needed) / 0x1p30,
+        static_cast<double>(asked.memory_bytes) / 0x1p30));
+  }
+  // So many do not fit.
+  int64_t high = all.kv_tokens > 0 ? all.kv_tokens : all.max_batch * all.max_seq_len;
+  while (high - low > kTokens) {
+    const int64_t middle = low + std::max<int64_t>((high - low) / (2 * kTokens), 1) * kTokens;
+    (fits(with(middle)) ? low : high) = middle;
+  }
+  return with(low);
+}
+
+Result<SessionOptions> fit(const schema::Plan& plan, uint64_t scratch_bytes,
+                           const SessionOptions& options) {
+  return fit(plan, options, [&](const SessionOptions& o) -> Result<uint64_t> {
+    LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, memoryOf(plan, scratch_bytes, o));
+    // Snapshots of recurrent states may take as much as keys and values (StateCache).
+    return memory.total() + (memory.recurrent_bytes > 0 ? memory.kv_bytes : 0);
+  });
+}
+
+Result<SessionOptions> fit(const Plan& plan, const SessionOptions& options) {
+  if (!options.device) return fit(plan.schema(), plan.target().scratch_bytes(), options);
+  return fit(plan.schema(), options, [&](const SessionOptions& o) -> Result<uint64_t> {
+    LLMRT_ASSIGN_OR_RETURN(const Device::Room room,
+                           o.device->room(plan, executorOptions(plan.schema(), o)));
+    return room.needed;
+  });
+}
+
+}  // namespace
+
+Result<SessionMemory> Session::memory(const Plan& plan, const SessionOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, fit(plan, options));
+  return memoryOf(plan.schema(), plan.target().scratch_bytes(), o);
+}
+
+Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_bytes,
+                                      const SessionOptions& options) {
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, fit(p, scratch_bytes, options));
+  return memoryOf(p, scratch_bytes, o);
+}
+
+Result<uint64_t> Session::defaultMemory(const Plan& plan, Device* device) {
+  uint64_t free = availableMemoryBytes();
+  if (device) {
+    LLMRT_ASSIGN_OR_RETURN(
+        const SessionOptions least,
+        withDefaults(plan.schema(), {.max_seq_len = 1, .max_batch = 1, .device = device}));
+    LLMRT_ASSIGN_OR_RETURN(const Device::Room room,
+                           device->room(plan, executorOptions(plan.schema(), least)));
+    free = room.free;
+  } else if (free == UINT64_MAX) {
+    return uint64_t{0};
+  } else {
+    // Where the weights are more than there is they are read from their file over and over.
+    const uint64_t weights = plan.schema().weights_bytes();
+    free = std::max(free > weights ? free - weights : 0, free / 8);
+  }
+  return free / 10 * 9;
+}
+
 Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights& weights,
                                                  const SessionOptions& options) {
-  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory, Session::memory(plan, options));
-  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, withDefaults(plan.schema(), options));
+  LLMRT_ASSIGN_OR_RETURN(const SessionOptions o, fit(plan, options));
+  LLMRT_ASSIGN_OR_RETURN(const SessionMemory memory,
+                         memoryOf(plan.schema(), plan.target().scratch_bytes(), o));
   if (Status s = StepInputs::check(plan.schema(), o.inputs); !s.ok())
     return std::move(s).withContext(plan.path());
   const std::string what =
       fmt::format("{} tokens of context ({:.2f} GiB of KV cache; `max_seq_len` lowers it)",
-                  o.max_batch * o.max_seq_len, static_cast<double>(memory.kv_bytes) / 0x1p30);
+                  o.kv_tokens > 0 ? o.kv_tokens : o.max_batch * o.max_seq_len,
+                  static_cast<double>(memory.kv_bytes) / 0x1p30);
   LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(memory.total(), what));
   std::unique_ptr<Session> session(new Session(plan, o));
   LLMRT_RETURN_IF_ERROR(session->initialize(weights));

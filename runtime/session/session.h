@@ -37,6 +37,8 @@ struct SessionOptions {
   int64_t prefill_chunk = 0;         // most rows of a prefill step; 0: as many as the plan allows
   int64_t kv_tokens = 0;             // most tokens of all sequences together, not fewer than
                                      // max_seq_len; 0: max_batch * max_seq_len
+  uint64_t memory_bytes = 0;         // most memory beside the weights: max_seq_len (where it is 0)
+                                     // and kv_tokens become what it holds; 0: no bound
   bool profile = false;              // measure every phase; read with profile()
   Device* device = nullptr;          // null: this machine's CPUs. Must outlive the session
   std::vector<CallersInput> inputs;  // those of the plan's that setInput() will hand over
@@ -63,6 +65,10 @@ class Session {
   /// `scratch_bytes`: the target's.
   static Result<SessionMemory> memory(const schema::Plan& plan, uint64_t scratch_bytes,
                                       const SessionOptions& options);
+
+  /// For memory_bytes: nine tenths of what is free now beside the plan's weights, on this machine
+  /// or on `device`; the rest is for what else runs there. 0 where nobody knows.
+  static Result<uint64_t> defaultMemory(const Plan& plan, Device* device);
 
   /// Appends `tokens` to a sequence, in chunks. Logits of the last one are wanted. `cancel` (may be
   /// null) is looked at before each chunk; kCancelled leaves the chunks done so far in the cache,

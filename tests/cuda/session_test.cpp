@@ -253,6 +253,17 @@ TEST(CudaSession, SharedBlocksAreCopiedOnTheDevice) {
   }
 }
 
+TEST(CudaSession, TakesAsManyTokensAsItsMemoryHolds) {
+  const Models models([](PlanT& p) { p.model->max_seq_len = 1 << 20; });
+  const auto session = models.onGpu({.memory_bytes = 32 << 20});
+  ASSERT_TRUE(session);
+  const int64_t tokens = session->options().max_seq_len;
+  EXPECT_GT(tokens, 1 << 14);
+  EXPECT_LT(tokens, 1 << 16);
+  EXPECT_EQ(models.onGpu({.max_seq_len = tokens})->options().max_seq_len, tokens);
+  EXPECT_GT(*Session::defaultMemory(*models.gpu, models.device.get()), uint64_t{1} << 30);
+}
+
 TEST(CudaSession, AFailedStepLeavesSequencesAsTheyWere) {
   const auto refusing = [](PlanT& p) {
     kWindow(p);

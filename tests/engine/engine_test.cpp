@@ -405,12 +405,12 @@ TEST(Engine, AllocatesNothingWhileItDecodes) {
   Fixture f({.threads = 1, .max_batch = 3});
   Engine engine(*f.session, nullptr);
   for (int i = 0; i < 3; ++i)
-    ASSERT_TRUE(engine.submit({.prompt = {1, 2, 3}, .max_tokens = 100}).ok());
+    ASSERT_TRUE(engine.submit({.prompt = Ids(50, 1), .max_tokens = 100}).ok());
   std::vector<Event> events;
   for (int i = 0; i < 5; ++i) engine.step(events);
   events.clear();
   example::startCountingAllocations();
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 90; ++i) {  // into two blocks more
     engine.step(events);
     events.clear();
   }

@@ -166,6 +166,31 @@ TEST_F(Llmrun, OutOfMemoryIsAnError) {
   EXPECT_THAT(o.err, HasSubstr("out of memory"));
 }
 
+// A context is what fits, said before it is missed; text beyond it is refused with both numbers.
+TEST_F(Llmrun, SaysHowMuchContextFitsInItsMemory) {
+  const Model big([](schema::PlanT& p) { p.model->max_seq_len = 1 << 20; });
+  const auto llmrun = [&](const std::string& flags) {
+    return shell(std::string(LLMRUN) + " " + big.path + " --synthetic-weights --threads 1 " +
+                 flags);
+  };
+  const Output fits = llmrun("--memory 4194304 --prompt a -n 3 --json");
+  ASSERT_EQ(fits.status, 0) << fits.err;
+  EXPECT_THAT(fits.err,
+              testing::MatchesRegex("The context has [0-9]+ tokens of the plan's 1048576: "
+                                    "so many fit in 0.00 GiB beside the weights "
+                                    "\\(--memory\\)\n"));
+  const std::string tokens = fits.err.substr(16, fits.err.find(" tokens") - 16);
+  EXPECT_EQ(std::stoi(tokens) % 64, 0);
+  example::writeFile(big.dir / "long", std::vector<uint8_t>(20'000, 'a'));
+  const Output refused = llmrun("--memory 4194304 --prompt-file " + (big.dir / "long"));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.err, HasSubstr("the prompt has 20001 tokens, the context holds " + tokens));
+  const Output asked = llmrun("--memory 4194304 --max-seq-len 100000 --prompt a");
+  EXPECT_EQ(asked.status, 1);
+  EXPECT_THAT(asked.err, HasSubstr("100000 tokens of context"));
+  EXPECT_EQ(llmrun("--max-seq-len 1000 --prompt a -n 3").err, "") << "it was asked for";
+}
+
 TEST_F(Llmrun, FullOutputIsAnError) {
   const Output o = run("--synthetic-weights --prompt a -n 3 --ignore-eos >/dev/full");
   EXPECT_EQ(o.status, 1);

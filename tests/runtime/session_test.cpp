@@ -258,6 +258,44 @@ TEST(Session, StopsBetweenChunksWhenCancelled) {
   EXPECT_EQ(session->kvLen(0), 0);
 }
 
+TEST(Session, TakesAsManyTokensAsItsMemoryHolds) {
+  for (const bool recurrent : {false, true}) {
+    const Model model([&](schema::PlanT& p) {
+      p.model->max_seq_len = 1 << 20;
+      if (recurrent) example::addRecurrent(p);
+    });
+    // Snapshots may take as much as the keys and values.
+    const auto bytes = [&](int64_t max_seq_len, int64_t batch, int64_t kv_tokens) {
+      const SessionMemory m = *Session::memory(
+          *model.plan,
+          {.threads = 1, .max_seq_len = max_seq_len, .max_batch = batch, .kv_tokens = kv_tokens});
+      return m.total() + (recurrent ? m.kv_bytes : 0);
+    };
+    for (const uint64_t memory : {1u << 20, 20u << 20}) {
+      for (const int64_t batch : {1, 3}) {
+        SessionOptions o{.threads = 1, .max_batch = batch, .memory_bytes = memory};
+        const auto session = model.session(o);
+        ASSERT_TRUE(session);
+        const SessionOptions& got = session->options();
+        EXPECT_EQ(got.max_seq_len, got.kv_tokens);
+        EXPECT_LE(bytes(got.max_seq_len, batch, got.kv_tokens), memory);
+        EXPECT_GT(bytes(got.max_seq_len + 64, batch, got.kv_tokens + 64), memory);
+        o.max_seq_len = 300;  // asked for: the others have what is left
+        const auto shorter = model.session(o);
+        EXPECT_EQ(shorter->options().max_seq_len, 300);
+        o.max_seq_len = 1 << 19;
+        EXPECT_THAT(
+            Session::memory(*model.plan, o).status().message(),
+            testing::AllOf(HasSubstr("524288 tokens of context"), HasSubstr("there may be")));
+      }
+    }
+    const auto whole = Session::memory(*model.plan, {.threads = 1, .memory_bytes = 1ull << 40});
+    EXPECT_EQ(whole->total() + (recurrent ? whole->kv_bytes : 0), bytes(1 << 20, 1, 0));
+    EXPECT_THAT(Session::memory(*model.plan, {.memory_bytes = 100}).status().message(),
+                HasSubstr("64 tokens of context"));
+  }
+}
+
 TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
   const Model model([](schema::PlanT& p) {
     p.model->max_seq_len = 1 << 28;
@@ -301,6 +339,7 @@ class SevenDevice : public Device {
   };
   std::string name() const override { return "seven"; }
   Result<uint32_t> chooseTarget(const schema::Plan&) const override { return uint32_t{0}; }
+  Result<Room> room(const Plan&, const ExecutorOptions&) const override { return Room{}; }
   Result<std::unique_ptr<Executor>> createExecutor(const Plan& plan, const Weights&,
                                                    const ExecutorOptions& options) override {
     return std::unique_ptr<Executor>(std::make_unique<Seven>(plan, options.max_choices));

@@ -45,6 +45,23 @@ Status checkMemory(const Plan& plan, const SessionOptions& options, uint64_t wei
                                   : "the tokens of the context (--max-seq-len)");
 }
 
+// A context that was asked for by number is taken as it is, or refused.
+Status setMemory(const Plan& plan, SessionOptions& options) {
+  if (options.memory_bytes > 0 || options.max_seq_len > 0) return {};
+  LLMRT_ASSIGN_OR_RETURN(options.memory_bytes, Session::defaultMemory(plan, options.device));
+  return {};
+}
+
+// Text beyond the context is refused, so nobody should learn of a short one by that.
+void sayWhatFits(const Session& session) {
+  const int64_t taken = session.options().max_seq_len, whole = session.plan().maxSeqLen();
+  if (taken == whole) return;
+  fmt::print(stderr,
+             "The context has {} tokens of the plan's {}: so many fit in {:.2f} GiB beside the "
+             "weights (--memory)\n",
+             taken, whole, static_cast<double>(session.options().memory_bytes) / 0x1p30);
+}
+
 }  // namespace
 
 void ModelOptions::addTo(CLI::App& app) {
@@ -70,7 +87,11 @@ void ModelOptions::addWithoutThreads(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--cpu-target", cpu_target,
                  "Run this target's code, not the best of plan and machine");
-  app.add_option("-c,--max-seq-len", session.max_seq_len, "Context in tokens; default: the plan's")
+  app.add_option("-c,--max-seq-len", session.max_seq_len,
+                 "Context in tokens; default: the plan's, or what fits in --memory")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--memory", session.memory_bytes,
+                 "Most bytes of memory beside the weights; default: nine tenths of what is free")
       ->check(CLI::PositiveNumber);
   app.add_option("--prefill-chunk", session.prefill_chunk,
                  "Most tokens of a prompt in one step; default: the plan's")
@@ -95,6 +116,7 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(o.plan_path);
     model.tokenizer.emplace(*std::move(tokenizer));
   }
+  LLMRT_RETURN_IF_ERROR(setMemory(*model.plan, session));
   LLMRT_RETURN_IF_ERROR(checkMemory(*model.plan, session,
                                     o.synthetic_seed ? model.plan->schema().weights_bytes() : 0));
   if (o.synthetic_seed) {
@@ -107,6 +129,7 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     if (o.verify_weights) LLMRT_RETURN_IF_ERROR(model.weights->verifyHashes());
   }
   LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, session));
+  if (o.session.max_seq_len == 0) sayWhatFits(*model.session);
   return model;
 }
 
@@ -114,6 +137,7 @@ Status replaceSession(LoadedModel& model, const SessionOptions& options) {
   SessionOptions session = options;
   session.device = model.device.get();
   model.session.reset();
+  LLMRT_RETURN_IF_ERROR(setMemory(*model.plan, session));
   LLMRT_RETURN_IF_ERROR(checkMemory(*model.plan, session, 0));
   LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, session));
   return {};
