@@ -26,6 +26,7 @@ struct CompileOptions {
   std::vector<std::string> targets = {"host"};  // of cpuTargetNames(), cudaTargetNames(), "host"
   std::optional<llmrt::DType> dtype;            // default: the config's, otherwise bf16
   std::optional<llmrt::DType> kvDtype;          // default: follows from dtype
+  bool int8Activations = false;                 // llm.activations (ir/LLM.h)
   std::optional<int64_t> maxSeqLen;  // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
