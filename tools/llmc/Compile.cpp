@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <regex>
+#include <set>
 
 #include "codegen/cpu/Codegen.h"
 #include "codegen/cuda/Codegen.h"
@@ -226,10 +228,13 @@ class Compilation {
   Status fuse() {
     const RemarkCollector remarks(&context_);
     LLMRT_RETURN_IF_ERROR(runPasses(buildFusionPipeline, "fusing"));
-    // Each entry point says so of its own copy of a layer: once is enough.
+    // Each entry point says so of its own copy of a layer, and each run of layers of its weights,
+    // "@v_proj_4": once is enough.
+    const std::regex layer("_[0-9]+\\b");
+    std::set<std::string> said;
     for (const std::string& remark : remarks.remarks()) {
       if (remark.find(" not fused: ") != std::string::npos &&
-          std::find(result_.notes.begin(), result_.notes.end(), remark) == result_.notes.end())
+          said.insert(std::regex_replace(remark, layer, "")).second)
         result_.notes.push_back(remark);
     }
     return {};
