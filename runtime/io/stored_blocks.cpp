@@ -2,23 +2,28 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace llmrt {
 namespace {
 
-/// Bits [shift, shift + kBits) of each quant, as weight_format.h has them lie in bytes.
+static_assert(std::endian::native == std::endian::little, "four bytes are taken as a word");
+
+/// Bits [shift, shift + kBits) of each quant, as weight_format.h has them lie in bytes: four quants
+/// at a time.
 template <int kBits>
 void packBits(const uint8_t* quants, int64_t count, int shift, uint8_t* out) {
-  constexpr int kValues = 32 / kBits;  // of four bytes
-  constexpr unsigned kMask = (1U << kBits) - 1;
-  for (int64_t at = 0; at < count; at += kValues, out += 4) {
-    for (int byte = 0; byte < 4; ++byte) {
-      unsigned bits = 0;
-      for (int i = 0; i < kValues / 4; ++i)
-        bits |= (quants[at + 4 * i + byte] >> shift & kMask) << (i * kBits);
-      out[byte] = static_cast<uint8_t>(bits);
+  constexpr int kWords = 8 / kBits;
+  constexpr uint32_t kMask = 0x01010101 * ((1U << kBits) - 1);
+  for (int64_t at = 0; at < count; at += 4 * kWords, out += 4) {
+    uint32_t packed = 0;
+    for (int i = 0; i < kWords; ++i) {
+      uint32_t word = 0;
+      std::memcpy(&word, quants + at + 4 * i, sizeof word);
+      packed |= (word >> shift & kMask) << (i * kBits);
     }
+    std::memcpy(out, &packed, sizeof packed);
   }
 }
 
