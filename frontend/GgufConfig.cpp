@@ -201,7 +201,9 @@ class GgufConfigParser {
         1 /
         std::sqrt(static_cast<double>(wide ? spec_.hidden_size / spec_.num_heads : spec_.head_dim));
     if (spec_.sliding_window == 0) return {};
-    spec_.local_rope.emplace().theta = architecture.default_local_rope_theta;
+    LLMRT_ASSIGN_OR_RETURN(auto local_theta, file_.getFloat(prefix_ + "rope.freq_base_swa"));
+    spec_.local_rope.emplace().theta =
+        local_theta.value_or(architecture.default_local_rope_theta);
     spec_.local_rope->dim = spec_.head_dim;
     for (int64_t layer = 0; layer < std::min(spec_.num_layers, kMaxLayers); ++layer)
       spec_.windowed_layers.push_back((layer + 1) % kGlobalEvery != 0);

@@ -11,7 +11,7 @@ using llmrt::PlaneRole;
 Int8Layout::Int8Layout(const CpuTarget& target, const llmrt::WeightFormat& format, int64_t cols)
     : group(format.block), offset(QuantPlanes::byteOffset(target, format)) {
   const int64_t groups = format.blocks(cols);
-  period = format.quant.sub_block ? format.quant.sub_block : group;
+  period = format.subBlock();
   if (format.plane(PlaneRole::kMins) >= 0)
     sums = format.quant.sub_block ? Sums::plain : Sums::scaled;
   else if (offset)

@@ -55,6 +55,7 @@ float bestScale(const WeightFormat& format, const SubBlock& b) {
     for (int tenth = -kTenths; tenth <= kTenths; ++tenth) {
       // A negative end with a positive largest value, or the reverse, is a negative scale.
       const float scale = largest / (end + std::copysign(unit, end) * static_cast<float>(tenth));
+      if (scale == 0) continue;  // less than the least float
       for (const float sign : {1.0f, -1.0f}) {
         float xq = 0, qq = 0;
         for (size_t i = 0; i < b.values.size(); ++i) {

@@ -18,12 +18,14 @@
 #include <utility>
 #include <vector>
 
+#include "codegen/plan/MappedPages.h"
 #include "codegen/plan/Quantize.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/stored_blocks.h"
 #include "runtime/io/tensor_name.h"
 #include "runtime/schema/stored_weights.h"
+#include "runtime/schema/weight_view.h"
 
 namespace llmc {
 namespace {
@@ -84,13 +86,13 @@ class QuantizedTensors final : public llmrt::TensorSource {
  public:
   explicit QuantizedTensors(const llmrt::TensorSource& source) : source_(source) {}
 
-  /// Plans to quantise `tensor`, once.
-  Status add(const Tensor& tensor, const WeightFormat& format) {
-    const auto [it, is_new] = tensors_.try_emplace(tensor.name, Item{&tensor, &format, tensor});
+  /// Plans to quantise the tensor that the plan calls `name`, once.
+  Status add(const std::string& name, const Tensor& tensor, const WeightFormat& format) {
+    const auto [it, is_new] = tensors_.try_emplace(name, Item{&tensor, &format, tensor});
     if (is_new) return {};
     if (it->second.format == &format) return {};
     return llmrt::invalidData(fmt::format("{}: tensor {} is wanted in {} and in {}", path(),
-                                          llmrt::quotedName(storedName(tensor.name)),
+                                          llmrt::quotedName(storedName(name)),
                                           it->second.format->name, format.name));
   }
   bool empty() const { return tensors_.empty(); }
@@ -181,6 +183,13 @@ class QuantizedTensors final : public llmrt::TensorSource {
           uint8_t* to = file_->data() + item.offset + row * row_bytes;
           if (!quantizeRow(item, row, to)) finite = goes_on = false;
         }
+        // Mapped pages count as ours: give them back (the files keep them).
+        const int64_t from_bytes = item.cols() * llmrt::dtypeBytes(item.from->dtype);
+        const auto part = [&](const uint8_t* data, int64_t bytes) {
+          return std::span(data + first * bytes, static_cast<size_t>((end - first) * bytes));
+        };
+        if (item.from->file_backed) advise(part(item.from->data, from_bytes), MADV_DONTNEED);
+        advise(part(item.tensor.data, row_bytes), MADV_DONTNEED);
         const std::lock_guard lock(counting);
         if (!count((end - first) * item.cols())) goes_on = false;
       }
@@ -208,6 +217,12 @@ class QuantizedTensors final : public llmrt::TensorSource {
   std::optional<ScratchFile> file_;
 };
 
+/// Of the stored tensor that a matrix comes from.
+std::vector<int64_t> shapeOf(const llmrt::schema::WeightSourceT& source) {
+  if (source.view) return llmrt::viewOf(*source.view).stored;
+  return {static_cast<int64_t>(source.rows), static_cast<int64_t>(source.cols)};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<llmrt::TensorSource>> quantizeTensors(
@@ -222,13 +237,13 @@ Result<std::unique_ptr<llmrt::TensorSource>> quantizeTensors(
       const uint32_t experts = llmrt::namesExpert(s->name) ? std::max(1u, w->num_experts) : 1;
       for (uint32_t l = 0; l < std::max(1u, w->num_layers); ++l) {
         for (uint32_t e = 0; e < experts; ++e) {
-          LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor,
-                                 source.find(llmrt::tensorName(s->name, w->first_layer + l, e)));
+          const std::string name = llmrt::tensorName(s->name, w->first_layer + l, e);
+          LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, source.find(name));
           // What is missing or has another shape is said when it is packed.
-          if (!tensor || tensor->blocks || tensor->shape.empty() ||
+          if (!tensor || tensor->blocks || tensor->shape != shapeOf(*s) ||
               tensor->shape.back() % format->block != 0)
             continue;
-          LLMRT_RETURN_IF_ERROR(quantized->add(*tensor, *format));
+          LLMRT_RETURN_IF_ERROR(quantized->add(name, *tensor, *format));
         }
       }
     }

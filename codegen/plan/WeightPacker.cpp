@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -18,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "codegen/plan/MappedPages.h"
 #include "codegen/plan/PanelPacking.h"
 #include "codegen/plan/QuantizeTensors.h"
 #include "runtime/io/printable.h"
@@ -70,18 +69,14 @@ std::string tensorText(const llmrt::TensorSource& source, std::string_view name)
 
 /// Quantised values are packed as they are stored, in whole blocks.
 Status checkFormat(const std::string& what, const Tensor& tensor, const llmrt::WeightFormat& format,
-                   const llmrt::WeightView* view) {
+                   int64_t cols, const llmrt::WeightView* view) {
   const llmrt::WeightFormat& stored = tensor.format();
   if (stored.isPlain() && format.isPlain()) return {};
   if (&stored != &format)
     return llmrt::invalidData(
         fmt::format("{} is stored in {}, the plan is for {}: compile it again with these weights",
                     what, stored.name, format.name));
-  if (!view) return {};
-  bool whole = view->col == 1;
-  for (const int64_t step : {view->begin, view->outer, view->inner, view->expert})
-    whole &= step % stored.block == 0;
-  if (whole) return {};
+  if (!view || view->takesWholeBlocks(cols, stored.block)) return {};
   return llmrt::unsupported(fmt::format(
       "{} is stored in {}, in blocks of {} values, and the model would need it cut inside of them",
       what, stored.name, stored.block));
@@ -102,7 +97,7 @@ Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
     return llmrt::invalidData(fmt::format("{} has shape [{}], the plan needs [{}]", what,
                                           fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")));
   }
-  LLMRT_RETURN_IF_ERROR(checkFormat(what, *tensor, format, view));
+  LLMRT_RETURN_IF_ERROR(checkFormat(what, *tensor, format, static_cast<int64_t>(wanted.cols), view));
   return tensor;
 }
 
@@ -170,15 +165,6 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
   std::stable_sort(items.begin(), items.end(),
                    [](const Item& a, const Item& b) { return a.offset < b.offset; });
   return items;
-}
-
-/// Advises the kernel about whole pages of `bytes`.
-void advise(std::span<const uint8_t> bytes, int advice) {
-  if (bytes.empty()) return;
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
-  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 /// Packs blocks on several threads; next() hands them out in order. Its threads allocate nothing.

@@ -93,14 +93,21 @@ Status CallersOptions::read(const llmrt_plan* plan, const llmrt_generate_options
 
 }  // namespace llmrt::c_api
 
-void llmrt_session::note(int32_t seq, std::span<const int32_t> more) {
+void llmrt_session::note(int32_t seq, std::span<const int32_t> more) noexcept {
   if (seq < 0 || static_cast<size_t>(seq) >= tokens.size()) return;
-  std::vector<int32_t>& of = tokens[static_cast<size_t>(seq)];
+  std::vector<int32_t>& of = tokens[static_cast<size_t>(seq)];  // has room for a whole context
   const auto now = static_cast<size_t>(session->kvLen(seq));
-  if (of.capacity() == 0) of.reserve(static_cast<size_t>(session->options().max_seq_len));
   if (now < of.size()) of.resize(now);
   const auto taken = more.first(std::min(more.size(), now - of.size()));
   of.insert(of.end(), taken.begin(), taken.end());
+}
+
+void llmrt_session::settle(int32_t seq) noexcept {
+  if (seq < 0 || static_cast<size_t>(seq) >= tokens.size()) return;
+  std::vector<int32_t>& of = tokens[static_cast<size_t>(seq)];
+  if (of.size() == static_cast<size_t>(session->kvLen(seq))) return;
+  session->reset(seq);
+  of.clear();
 }
 
 using llmrt::invalidArgument;
@@ -227,9 +234,10 @@ llmrt_status llmrt_session_create(const llmrt_plan* plan, const llmrt_weights* w
                                                                  .prefill_chunk = o.prefill_chunk,
                                                                  .memory_bytes = memory_bytes}));
     const auto rows = static_cast<size_t>(session->maxRows());
-    const auto sequences = static_cast<size_t>(session->options().max_batch);
+    std::vector<std::vector<int32_t>> tokens(static_cast<size_t>(session->options().max_batch));
+    for (auto& of : tokens) of.reserve(static_cast<size_t>(session->options().max_seq_len));
     *out = new llmrt_session{plan, std::move(session), std::vector<llmrt::StepToken>(rows),
-                             std::vector<std::vector<int32_t>>(sequences)};
+                             std::move(tokens)};
     return {};
   });
 }
@@ -343,11 +351,11 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
       text = session->tokens[static_cast<size_t>(seq)];
     o.generate.present = static_cast<int64_t>(text.size());
     text.insert(text.end(), prompt, prompt + prompt_count);
-    llmrt::Result<llmrt::GenerateResult> generated =
-        llmrt::generate(*session->session, tokenizer, text, o.generate, seq);
+    const Settled settled{*session, seq};
+    LLMRT_ASSIGN_OR_RETURN(
+        const llmrt::GenerateResult result,
+        llmrt::generate(*session->session, tokenizer, text, o.generate, seq));
     session->note(seq, {prompt, prompt_count});
-    if (!generated.ok()) return std::move(generated).status();
-    const llmrt::GenerateResult& result = *generated;
     session->note(seq, result.ids);
     copyOut(result.ids.data(), result.ids.size(), ids, capacity, count);
     if (reason) *reason = static_cast<llmrt_finish_reason>(result.finish_reason);

@@ -120,10 +120,11 @@ llmrt_status llmrt_conversation_answer(llmrt_conversation* conversation, const c
     if (!o.ignore_eos)
       o.generate.eos_ids =
           llmrt::chatEosIds(*plan->plan, *plan->tokenizer, &conversation->chat_template);
+    const Settled settled{*conversation->session, 0};
+    conversation->session->tokens[0].clear();
     LLMRT_ASSIGN_OR_RETURN(
         llmrt::Conversation::Answer answer,
         conversation->conversation.answer(std::move(message), std::move(o.generate)));
-    conversation->session->tokens[0].clear();
     conversation->session->note(0, answer.prompt_ids);
     conversation->session->note(0, answer.result.ids);
     conversation->text = std::move(answer.result.text);

@@ -37,10 +37,20 @@ struct llmrt_session {
   std::vector<std::vector<int32_t>> tokens;  // of each sequence, those that it has
 
   /// Behind a call that gave sequence `seq` these tokens: notes as many as it has taken.
-  void note(int32_t seq, std::span<const int32_t> more);
+  void note(int32_t seq, std::span<const int32_t> more) noexcept;
+  /// Behind all that a call has done, however it ended: a sequence of whose tokens not all are known
+  /// begins anew.
+  void settle(int32_t seq) noexcept;
 };
 
 namespace llmrt::c_api {
+
+/// Settles a sequence at the end of a call, also where it throws.
+struct Settled {
+  llmrt_session& session;
+  int32_t seq;
+  ~Settled() { session.settle(seq); }
+};
 
 /// Keeps a failure's message for llmrt_last_error().
 llmrt_status report(const Status& status) noexcept;

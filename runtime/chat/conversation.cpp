@@ -206,7 +206,7 @@ Result<Conversation::Answer> Conversation::answer(std::string user, GenerateOpti
     return answer;
   const GenerateResult& result = answer->result;
   std::vector<int32_t> ids = result.ids;
-  if (result.finish_reason == FinishReason::kEos) ids.pop_back();  // the template writes its own
+  if (result.finish_reason == FinishReason::kEos && !ids.empty()) ids.pop_back();  // the template writes its own
   messages_.push_back({"assistant", result.text});
   tokens_.answered(std::move(prompt), std::move(ids), result.text);
   rollback.size = messages_.size();

@@ -20,6 +20,8 @@ Engine::Engine(Session& session, const Tokenizer* tokenizer, const EngineOptions
   ids_.reserve(parts_.capacity());
 }
 
+Engine::~Engine() { (void)session_.finish(); }
+
 Result<uint64_t> Engine::submit(Request request) {
   LLMRT_RETURN_IF_ERROR(check(request));
   LLMRT_RETURN_IF_ERROR(checkWaiting(scheduler_.numWaiting()));
@@ -121,8 +123,11 @@ bool Engine::step(std::vector<Event>& events) {
     (void)session_.finish();  // what ran ahead with sequences that have ended since
     const std::span<const Part> next = scheduler_.next(now);
     if (next.empty()) {
-      // One sequence alone always has room: session and scheduler would disagree.
-      failAll(internalError("no request has room in the KV cache"), events);
+      // One sequence alone has room where the session is the engine's alone.
+      failAll(options_.scheduler.sequence < 0
+                  ? internalError("no request has room in the KV cache")
+                  : outOfMemory("no block of the KV cache is free: other sequences hold them"),
+              events);
       return false;
     }
     parts_.assign(next.begin(), next.end());
@@ -146,6 +151,7 @@ bool Engine::step(std::vector<Event>& events) {
     part.sequence->fail(events.emplace_back(), EngineClock::now(), std::move(s));
     end(part.sequence->id(), events.back());
   }
+  can_go_on_ = false;  // parts_ may be gone
   return true;
 }
 

@@ -31,6 +31,11 @@ class Engine {
   /// the engine.
   Engine(Session& session, const Tokenizer* tokenizer, const EngineOptions& options = {});
 
+  /// Forgets what runs ahead.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
   /// The request's number, ascending; or why it can never run: a prompt that does not fit is
   /// refused, never cut.
   Result<uint64_t> submit(Request request);

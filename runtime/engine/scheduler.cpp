@@ -180,7 +180,9 @@ void Scheduler::admit(EngineClock::time_point now) {
 void Scheduler::addDecodes() {
   for (const auto& s : sequences_) {
     if (s->slot < 0 || pendingOf(*s) != 1 || rows_left_ == 0) continue;
-    while (!session_.planRows(s->slot, 1)) {
+    // Of one sequence alone nobody can be asked to give up a place.
+    if (options_.sequence >= 0 && !session_.planRows(s->slot, 1)) continue;
+    while (options_.sequence < 0 && !session_.planRows(s->slot, 1)) {
       // The last in order that has a place: those before `s` have their rows already.
       Sequence* const last = lastRunning();
       preempt(*last);
@@ -221,6 +223,7 @@ std::span<const Scheduler::Part> Scheduler::next(EngineClock::time_point now) {
     rows_left_ = session_.maxRows() - static_cast<int64_t>(parts_.size());
     addPrompts();
     if (!parts_.empty()) break;
+    if (options_.sequence >= 0) break;
     // Prompts hold all blocks among them, and none can go on.
     if (Sequence* const last = lastRunning())
       preempt(*last);

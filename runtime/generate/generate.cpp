@@ -99,6 +99,12 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
   const auto length = static_cast<int64_t>(prompt.size());
   if (seq < 0 || seq >= session.options().max_batch)
     return invalidArgument(fmt::format("sequence {} of {}", seq, session.options().max_batch));
+  if (options.present != 0 &&
+      (options.present != session.kvLen(seq) || options.present >= length)) {
+    return invalidArgument(fmt::format("present {}: the sequence has {} tokens, the prompt {}",
+                                       options.present, session.kvLen(seq), length));
+  }
+  const bool wants_tokens = options.max_tokens > 0;
   Engine engine(session, tokenizer, {.scheduler = {.sequence = seq, .present = options.present}});
   LLMRT_ASSIGN_OR_RETURN(const uint64_t id, engine.submit(requestOf(prompt, options)));
 
@@ -130,12 +136,18 @@ Result<GenerateResult> generate(Session& session, const Tokenizer* tokenizer,
         result.finish_reason = event.reason;
         result.cached_tokens = event.stats.cached_tokens;
       }
-      if (options.max_tokens == 0) continue;
+      if (!wants_tokens) continue;
       result.text += event.text;
       if (!event.text.empty() && options.on_text) options.on_text(event.text);
     }
   }
-  if (options.max_tokens == 0) result.ids.clear(), result.top_logits.clear();
+  if (!wants_tokens) {
+    result.ids.clear();
+    result.top_logits.clear();
+    if (result.finish_reason != FinishReason::kCancelled)
+      result.finish_reason = FinishReason::kLength;
+  }
+  LLMRT_RETURN_IF_ERROR(session.finish());
   result.prompt_tokens = length - result.cached_tokens;
   result.prefill_cost = prefillCost(plan, result.cached_tokens, result.prompt_tokens,
                                     session.options().prefill_chunk);

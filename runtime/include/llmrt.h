@@ -199,7 +199,7 @@ void llmrt_generate_options_init(llmrt_generate_options* options);
 
 /* Appends a prompt to sequence seq and generates. Writes at most `capacity` of the generated ids to
  * `ids` (may be NULL when that is 0), the number of all to *count, and why it ended to *reason (may
- * be NULL). */
+ * be NULL). Where it fails behind the prompt, the sequence begins anew. */
 llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* prompt,
                             size_t prompt_count, const llmrt_generate_options* options,
                             int32_t* ids, size_t capacity, size_t* count,
@@ -230,7 +230,7 @@ llmrt_status llmrt_render_chat(const llmrt_plan* plan, const llmrt_chat_message*
  * special token that the chat template writes behind an answer. Capacity and count as above. */
 llmrt_status llmrt_eos_ids(const llmrt_plan* plan, int32_t* ids, size_t capacity, size_t* count);
 
-/* A conversation that uses sequence 0 of a session: tokens that a turn shares with what the session
+/* A conversation that uses sequence 0 of a session, whatever that held: tokens that a turn shares with what the session
  * still has of earlier texts are not run again. Several conversations may use one session in
  * turn. */
 typedef struct llmrt_conversation llmrt_conversation;

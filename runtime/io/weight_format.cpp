@@ -154,7 +154,8 @@ class StoredScales {
   float storeWhole(PlaneRole role, float value) const {
     const int p = b_.format.plane(role);
     const DType type = b_.format.planes[p].dtype;
-    storeFromF32(type, b_.planes[p], 0, value);
+    constexpr float kMostF16 = 65504;
+    storeFromF32(type, b_.planes[p], 0, std::clamp(value, -kMostF16, kMostF16));
     return loadAsF32(type, b_.planes[p], 0);
   }
 

@@ -269,7 +269,8 @@ void decodeBlock(const WeightFormat& format, const uint8_t* const* planes, float
 /// scales chosen by the values' range.
 void encodeBlock(const WeightFormat& format, const float* values, uint8_t* const* planes);
 /// The same with scales and minimums wanted by sub-blocks, which are stored as near as the format
-/// has them; quants are the nearest for what is stored. Minimums are 0 at most.
+/// has them; quants are the nearest for what is stored. Minimums of
+/// sub-blocks are 0 at most.
 void encodeBlock(const WeightFormat& format, const float* values,
                  std::span<const ScaleAndMin> wanted, uint8_t* const* planes);
 /// Makes `values`, rows of `cols`, what they are once they are stored.

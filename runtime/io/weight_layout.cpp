@@ -105,4 +105,11 @@ bool WeightView::isInside(int64_t rows, int64_t cols, int64_t experts) const {
   return last < elements;
 }
 
+bool WeightView::takesWholeBlocks(int64_t cols, int64_t block) const {
+  if (col != 1 || cols % block != 0 || stored.empty() || stored.back() % block != 0) return false;
+  for (const int64_t step : {begin, outer, inner, expert})
+    if (step % block != 0) return false;
+  return true;
+}
+
 }  // namespace llmrt

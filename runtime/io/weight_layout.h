@@ -48,6 +48,8 @@ struct WeightView {
   /// Every element of `experts` weights of [rows, cols] lies in the stored tensor, and no sum on
   /// the way to it overflows. Any values are allowed.
   bool isInside(int64_t rows, int64_t cols, int64_t experts) const;
+  /// Rows of `cols` are whole blocks of `block` values of the stored rows.
+  bool takesWholeBlocks(int64_t cols, int64_t block) const;
 };
 
 }  // namespace llmrt

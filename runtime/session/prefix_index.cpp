@@ -258,23 +258,32 @@ void PrefixIndex::dropSnapshot(size_t i) {
   prune(node);
 }
 
-std::vector<uint8_t>* PrefixIndex::addSnapshot(int32_t node, int64_t tokens, size_t most_on_path,
-                                               size_t most) {
-  if (most_on_path == 0 || most == 0) return nullptr;
+std::vector<size_t> PrefixIndex::snapshotsBefore(int32_t node, int64_t tokens) const {
   std::vector<size_t> path;
   for (size_t i = 0; i < snapshots_.size(); ++i) {
     if (snapshots_[i].tokens > tokens) continue;
     int32_t there = node;
     while (at(there).depth > at(snapshots_[i].node).depth) there = at(there).parent;
-    if (!isBehind(snapshots_[i], there)) continue;
-    if (snapshots_[i].tokens == tokens) {
-      snapshots_[i].last_used = ++clock_;
-      return nullptr;
-    }
-    path.push_back(i);
+    if (isBehind(snapshots_[i], there)) path.push_back(i);
   }
   std::sort(path.begin(), path.end(),
             [&](size_t a, size_t b) { return snapshots_[a].tokens < snapshots_[b].tokens; });
+  return path;
+}
+
+bool PrefixIndex::hasSnapshot(int32_t node, int64_t tokens) {
+  const std::vector<size_t> path = snapshotsBefore(node, tokens);
+  if (path.empty() || snapshots_[path.back()].tokens != tokens) return false;
+  snapshots_[path.back()].last_used = ++clock_;
+  return true;
+}
+
+void PrefixIndex::addSnapshot(int32_t node, int64_t tokens, std::vector<uint8_t> slots,
+                              size_t most_on_path, size_t most) {
+  if (most_on_path == 0 || most == 0) return;
+  const std::vector<size_t> path = snapshotsBefore(node, tokens);
+  // It is there before others go, so that its node stays.
+  snapshots_.push_back({node, tokens, ++clock_, std::move(slots)});
   if (path.size() + 1 > most_on_path) {
     // Seen from the end, each lies some times as far back as the one behind it. The one goes
     // without which that leaves the least gap.
@@ -294,14 +303,12 @@ std::vector<uint8_t>* PrefixIndex::addSnapshot(int32_t node, int64_t tokens, siz
     }
     dropSnapshot(path[least]);
   }
-  snapshots_.push_back({node, tokens, ++clock_, {}});
   while (snapshots_.size() > most) {
     const auto oldest =
         std::min_element(snapshots_.begin(), snapshots_.end(),
                          [](const auto& a, const auto& b) { return a.last_used < b.last_used; });
     dropSnapshot(static_cast<size_t>(oldest - snapshots_.begin()));
   }
-  return &snapshots_.back().slots;
 }
 
 }  // namespace llmrt

@@ -63,12 +63,13 @@ class PrefixIndex {
   /// Its node need not be the match's, which has those tokens too. It counts as used now. Valid
   /// until the tree changes.
   const Snapshot* findSnapshot(const Match& match, int64_t most);
-  /// Adds one behind `tokens` tokens, which end in `node`, for the caller to fill in: drops one on
-  /// its path where there would be more than `most_on_path`, then those that were not used for
-  /// longest until all are at most `most`. Null: there is one already (it counts as used now), or
-  /// none may be.
-  std::vector<uint8_t>* addSnapshot(int32_t node, int64_t tokens, size_t most_on_path, size_t most);
-  void dropLastSnapshot() { dropSnapshot(snapshots_.size() - 1); }
+  /// Whether there is one behind the `tokens` tokens that end in `node`; then it counts as used now.
+  bool hasSnapshot(int32_t node, int64_t tokens);
+  /// Adds one, of which there is none: drops another on its path where there would be more than
+  /// `most_on_path`, then those that were not used for longest until all are at most `most`. Nothing
+  /// where either is 0.
+  void addSnapshot(int32_t node, int64_t tokens, std::vector<uint8_t> slots, size_t most_on_path,
+                   size_t most);
   size_t numSnapshots() const { return snapshots_.size(); }
   size_t numNodes() const { return nodes_.size() - free_nodes_.size() - 1; }
 
@@ -105,6 +106,9 @@ class PrefixIndex {
   /// Whether the text of a snapshot is the beginning of that of a node of its depth.
   bool isBehind(const Snapshot& snapshot, int32_t node) const;
   void dropSnapshot(size_t i);
+  /// Snapshots of the text of `tokens` tokens that ends in `node` and of its beginnings, shortest
+  /// first.
+  std::vector<size_t> snapshotsBefore(int32_t node, int64_t tokens) const;
 
   std::vector<std::optional<KvBlocks>>& pools_;
   std::vector<Node> nodes_;                  // by number; the root first

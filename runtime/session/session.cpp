@@ -309,6 +309,7 @@ int64_t Session::truncate(int32_t seq, int64_t tokens) {
 Session::Shared Session::share(int32_t seq, std::span<const int32_t> text) {
   if (seq < 0 || seq >= options_.max_batch || text.empty()) return {};
   reset(seq);
+  if (!options_.inputs.empty()) return {};
   const Result<Shared> shared = states_.share(seq, text, static_cast<int64_t>(text.size()) - 1);
   if (!shared.ok()) return {};  // a device that fails says so of the next step
   kv_len_[static_cast<size_t>(seq)] = shared->tokens;
@@ -317,11 +318,12 @@ Session::Shared Session::share(int32_t seq, std::span<const int32_t> text) {
 
 void Session::keep(int32_t seq, std::span<const int32_t> tokens) {
   assert(static_cast<int64_t>(tokens.size()) == kvLen(seq));
-  states_.keep(seq, tokens);
+  if (options_.inputs.empty()) states_.keep(seq, tokens);
 }
 
 void Session::keepAll(int32_t seq, std::span<const int32_t> tokens) {
   assert(static_cast<int64_t>(tokens.size()) == kvLen(seq));
+  if (!options_.inputs.empty()) return;
   // Without a snapshot its tokens are computed again; a device that fails says so of the next step.
   (void)states_.keepAll(seq, tokens);
 }

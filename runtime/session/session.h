@@ -120,8 +120,6 @@ class Session {
   int64_t numInFlight() const { return in_flight_; }
   /// Forgets what is in flight.
   Status finish();
-  /// Whether the host makes the choices of the step queued last, in take().
-  bool hostChooses() const { return executor_->isHosts(choices_, wants_logits_); }
 
   /// Looks at trees of drafted tokens in one step: logits(i) are those of tokens[i], as if the
   /// tokens on its branch, and no others, had been appended before it; to the bit. Appends nothing:
@@ -158,8 +156,8 @@ class Session {
   /// prefill() would make of them on CPUs.
   Shared share(int32_t seq, std::span<const int32_t> text);
   /// Says which tokens a sequence has, all kvLen(seq) of them: others can share whole blocks of
-  /// them from now on, also after it has gone. Not for a sequence that depends on more than its
-  /// tokens (setInput).
+  /// them from now on, also after it has gone. Nothing is kept of sequences that depend on more than
+  /// their tokens (SessionOptions.inputs).
   void keep(int32_t seq, std::span<const int32_t> tokens);
   /// The same of its last, unfilled block; and where the plan has recurrent states, a snapshot is
   /// taken of them, if they take no more memory than the keys and values of `tokens`. Sequences go

@@ -205,8 +205,8 @@ Result<StateCache::Shared> StateCache::share(int32_t seq, std::span<const int32_
   }
   if (shared.tokens == 0) return shared;
   if (hasRecurrent()) {
-    LLMRT_RETURN_IF_ERROR(executor_->writeSlots(seq, snapshot->slots));
     is_used_[static_cast<size_t>(seq)] = 1;
+    LLMRT_RETURN_IF_ERROR(executor_->writeSlots(seq, snapshot->slots));
   }
   for (size_t state = 0; state < blocks_.size(); ++state) {
     if (!blocks_[state]) continue;
@@ -224,13 +224,11 @@ Status StateCache::keepAll(int32_t seq, std::span<const int32_t> tokens) {
   const auto count = static_cast<int64_t>(tokens.size());
   if (!snapshotPays(count)) return {};
   const auto most_on_path = static_cast<size_t>(kvBytes(count) / static_cast<double>(slots_bytes_));
-  std::vector<uint8_t>* const slots =
-      index_.addSnapshot(node, count, most_on_path, most_snapshots_);
-  if (!slots) return {};
-  slots->resize(slots_bytes_);
-  Status status = executor_->readSlots(seq, *slots);
-  if (!status.ok()) index_.dropLastSnapshot();
-  return status;
+  if (index_.hasSnapshot(node, count)) return {};
+  std::vector<uint8_t> slots(slots_bytes_);
+  LLMRT_RETURN_IF_ERROR(executor_->readSlots(seq, slots));
+  index_.addSnapshot(node, count, std::move(slots), most_on_path, most_snapshots_);
+  return {};
 }
 
 Status StateCache::readSlots(int32_t seq, std::span<uint8_t> out) const {

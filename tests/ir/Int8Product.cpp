@@ -55,7 +55,7 @@ static std::vector<float> quantsOf(const StoredQuants& w, int64_t row, int64_t b
 
 float int8Product(const StoredQuants& w, int64_t row, const Int8Row& x) {
   const WeightFormat& f = *w.format;
-  const int64_t sub = f.quant.sub_block ? f.quant.sub_block : f.block;
+  const int64_t sub = f.subBlock();
   const auto plane = [&](PlaneRole role, int64_t block) {
     const int p = f.plane(role);
     return p < 0 ? nullptr : w.at(p, row, block);

@@ -225,7 +225,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   sub->add_option(
          "--activations", f->activations,
          "int8 or float: what quantised weights are multiplied by. int8 (default) is faster, "
-         "and gives the same bits on every CPU")
+         "and sums integers, whose order does not matter")
       ->check(CLI::IsMember({"int8", "float"}));
   sub->add_option("--kv-dtype", f->kv_dtype,
                   "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
