@@ -93,7 +93,7 @@ class FmaProduct final : public ProductFrame {
         fewRows_(k.shape().fewRows()),
         left_(left),
         gemmRows_(gemmRows(k.target(), left)),
-        streamedRows_(fewRows_ ? streamedRows(k.target(), left) : 0),
+        streamedRows_(fewRows_ ? std::min(streamedRows(k.target(), left), k.shape().maxRows) : 0),
         copyRows_(left != LeftKind::f32 || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols) {
     if (left == LeftKind::i8) int8_ = Int8Layout(k.target(), *spec.format, spec.cols);
