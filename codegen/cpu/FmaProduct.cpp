@@ -1,7 +1,7 @@
 // Products as chains of FMAs, to which weights are brought as floats in registers as they are read,
 // of dot products of pairs, where weights and left operand are bf16, or of sums of integers, where
-// the left operand is rounded to int8. Few rows use a weight once,
-// when it is read; of more rows, a piece of the weights stays in the cache for all of them.
+// the left operand is rounded to int8. Few rows use a weight once, when it is read; of more rows, a
+// piece of the weights stays in the cache for all of them.
 #include <set>
 
 #include "codegen/cpu/Int8Rows.h"
@@ -93,7 +93,7 @@ class FmaProduct final : public ProductFrame {
         fewRows_(k.shape().fewRows()),
         left_(left),
         gemmRows_(gemmRows(k.target(), left)),
-        streamedRows_(fewRows_ ? streamedRows(k.target(), left) : 0),
+        streamedRows_(fewRows_ ? std::min(streamedRows(k.target(), left), k.shape().maxRows) : 0),
         copyRows_(left != LeftKind::f32 || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols) {
     if (left == LeftKind::i8) int8_ = Int8Layout(k.target(), *spec.format, spec.cols);

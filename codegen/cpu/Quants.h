@@ -7,11 +7,11 @@
 
 namespace llmc::cpu {
 
-/// Of a (sub-)block of each output, as floats; `min` is null where the format has none.
+/// Of a (sub-)block of each output; `min` is null where the format has none.
 struct ScaleAndMin {
   Value scale, min;
 
-  /// scale * quants + min, each operation rounded.
+  /// Of floats: scale * quants + min, each operation rounded.
   Value apply(KernelBuilder& k, Value quants) const {
     Value product = k.mulf(scale, quants);
     return min ? k.addf(product, min) : product;
@@ -33,14 +33,14 @@ struct QuantPlanes {
   int64_t period() const {
     return format->quant.sub_block ? format->quant.sub_block : format->block;
   }
-  /// Values of k that are read at once: as many as there are low bits of in four bytes of an
-  /// output, which one load brings for 16, at most 8 (more are more code, no fewer instructions).
+  /// Values of k that are read at once: those whose low bits fill four bytes of an output, which
+  /// one load brings for 16 outputs, but at most 8. More were more code and no fewer instructions.
   int64_t perStep() const { return lowBits() == 8 ? 4 : 8; }
   int64_t lowBits() const { return bitsOf(0); }
 
-  // Of panel `panel`. `at`: a value of k, a multiple of `aligned`.
+  // Of panel `panel`, values of k from `at` on, which is a multiple of `aligned`.
 
-  /// What value j of the kPerStep from `at` on is, before its scale.
+  /// Value j of the perStep(), before its scale.
   using Floats = std::function<Value(int64_t j)>;
   Floats floats(KernelBuilder& k, Value at, int64_t aligned, int64_t panel) const;
   /// Of the (sub-)block that value `at` is in.

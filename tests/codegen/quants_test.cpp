@@ -86,7 +86,9 @@ void expectProducts(const StoredQuants& stored, const std::vector<float>& values
   const int64_t xStride = xStrideOf(s), yStride = yStrideOf(s);
   // A register tile for each number of rows takes long to compile.
   const bool verify = s.n == 131;
-  std::string kernels = linear(s, "decode max_rows 16") + linear(s, "prefill max_rows 512");
+  const int64_t decodeRows = s.n == 52 ? 16 : 2;
+  std::string kernels = linear(s, "decode max_rows " + std::to_string(decodeRows)) +
+                        linear(s, "prefill max_rows 512");
   if (verify) kernels += linear(s, "verify max_rows 64");
   const std::unique_ptr<Buffer> packed = packOne(stored, /*panels=*/true);
   Buffer x(static_cast<size_t>(kRows * xStride * 4));
@@ -116,7 +118,9 @@ void expectProducts(const StoredQuants& stored, const std::vector<float>& values
     EXPECT_EQ(run("prefill", kRows), expected) << "prefill";
     EXPECT_EQ(run("prefill", 5), firstRows(5)) << "prefill of 5 rows";
     for (int64_t rows : {1, 2, 3, 8, 13, 16})
-      EXPECT_EQ(run("decode", rows), firstRows(rows)) << "decode of " << rows << " rows";
+      if (rows <= decodeRows) {
+        EXPECT_EQ(run("decode", rows), firstRows(rows)) << "decode of " << rows << " rows";
+      }
     if (verify) {
       EXPECT_EQ(run("verify", kRows), expected) << "verify";
     }
