@@ -21,11 +21,14 @@ Panels Panels::fromK(KernelBuilder& k, Value k0) const {
 }
 
 SmallVector<Panels::Stream> Panels::streams() const {
-  SmallVector<Stream> out = {{base, panelBytes, bytesPerK()}};
-  if (!quants) return out;
-  if (const int p = quants.format->plane(llmrt::PlaneRole::kHighBits); p >= 0)
-    out.push_back(
-        {quants.base[p], quants.panelBytes[p], kLanes * quants.format->planes[p].bits / 8});
+  if (!quants) return {{base, panelBytes, bytesPerK(), 1}};
+  SmallVector<Stream> out;
+  const llmrt::WeightFormat& format = *quants.format;
+  for (int p = 0; p < format.num_planes; ++p) {
+    const llmrt::FormatPlane& plane = format.planes[p];
+    out.push_back({quants.base[p], quants.panelBytes[p],
+                   kLanes * plane.per_block * llmrt::dtypeBytes(plane.dtype), format.block});
+  }
   return out;
 }
 

@@ -21,10 +21,11 @@ struct Panels {
   Panels from(KernelBuilder& k, Value p) const;
   /// The same panels from `k0` on, which begins a step.
   Panels fromK(KernelBuilder& k, Value k0) const;
-  /// Planes that hold most of the bytes, for those who ask for them ahead.
+  /// What is read side by side while k goes on: a plane, of which `bytes` are those of `values`
+  /// values of k.
   struct Stream {
     Value base;
-    int64_t panelBytes, bytesPerK;
+    int64_t panelBytes, bytes, values;
   };
   llvm::SmallVector<Stream> streams() const;
 };

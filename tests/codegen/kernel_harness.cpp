@@ -55,6 +55,11 @@ std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target) {
   return compiled ? compiled->image.text : "";
 }
 
+std::string emitAssembly(const std::string& model, const cpu::CpuTarget& target) {
+  auto compiled = compileText(model, target, cpu::Emit::assembly);
+  return compiled ? compiled->image.text : "";
+}
+
 std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
                                                       const cpu::CpuTarget& target) {
   auto compiled = compileText(text, target, cpu::Emit::none);

@@ -52,8 +52,9 @@ class LoadedKernels {
   int64_t scratchBytes_ = 0;
 };
 
-/// The LLVM IR of the kernels of `model`, optimised.
+/// The LLVM IR of the kernels of `model`, optimised; the assembly.
 std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target);
+std::string emitAssembly(const std::string& model, const cpu::CpuTarget& target);
 
 /// Targets whose code this machine can run: each x86-64 description at the instruction set that is
 /// here. A description for wider vectors than the machine has is lowered to the machine's: its

@@ -64,6 +64,16 @@ std::string strides(std::initializer_list<int64_t> of) {
   return " row_strides [" + text + "] {\n";
 }
 
+int64_t xStrideOf(Shape s) { return (s.k + 15) / 16 * 16 + 16; }
+int64_t yStrideOf(Shape s) { return (s.n + 15) / 16 * 16; }
+/// A kernel of `kind`, say "decode max_rows 16", which its first word is the name of.
+std::string linear(Shape s, const std::string& kind) {
+  return "  llm.kernel @" + kind.substr(0, kind.find(' ')) + " " + kind +
+         strides({xStrideOf(s), yStrideOf(s)}) + "  ^bb0(%x: " + tensor(s.k) +
+         "):\n    %y = llm.linear %x, @w : " + tensor(s.k) + " -> " + tensor(s.n) +
+         "\n    llm.yield %y : " + tensor(s.n) + "\n  }\n";
+}
+
 class QuantsTest : public testing::TestWithParam<std::tuple<const WeightFormat*, Shape>> {};
 
 constexpr int64_t kRows = 37;
@@ -73,17 +83,11 @@ constexpr int64_t kRows = 37;
 void expectProducts(const StoredQuants& stored, const std::vector<float>& values,
                     const std::vector<float>& expected, bool int8) {
   const Shape s{stored.rows, stored.cols};
-  const int64_t xStride = (s.k + 15) / 16 * 16 + 16, yStride = (s.n + 15) / 16 * 16;
+  const int64_t xStride = xStrideOf(s), yStride = yStrideOf(s);
   // A register tile for each number of rows takes long to compile.
   const bool verify = s.n == 131;
-  std::string kernels;
-  std::vector<std::string> kinds = {"decode max_rows 16", "prefill max_rows 512"};
-  if (verify) kinds.push_back("verify max_rows 64");
-  for (const std::string& kind : kinds)
-    kernels += "  llm.kernel @" + kind.substr(0, kind.find(' ')) + " " + kind +
-               strides({xStride, yStride}) + "  ^bb0(%x: " + tensor(s.k) +
-               "):\n    %y = llm.linear %x, @w : " + tensor(s.k) + " -> " + tensor(s.n) +
-               "\n    llm.yield %y : " + tensor(s.n) + "\n  }\n";
+  std::string kernels = linear(s, "decode max_rows 16") + linear(s, "prefill max_rows 512");
+  if (verify) kernels += linear(s, "verify max_rows 64");
   const std::unique_ptr<Buffer> packed = packOne(stored, /*panels=*/true);
   Buffer x(static_cast<size_t>(kRows * xStride * 4));
   std::fill_n(x.floats(), kRows * xStride, std::nanf(""));
@@ -194,6 +198,19 @@ TEST_P(QuantsTest, EmbeddingsAreTheDecodedValuesInRowsAndPanels) {
               << "row " << n << ", " << k;
     }
   }
+}
+
+TEST_P(QuantsTest, OtherCpusHaveCodeForThem) {
+  const auto [format, s] = GetParam();
+  auto has = [&, format = format, s = s](const char* target, bool int8, const char* instruction) {
+    SCOPED_TRACE(target);
+    const std::string text = emitAssembly(
+        modelOf(*format, s, linear(s, "prefill max_rows 4"), int8), *cpu::findCpuTarget(target));
+    EXPECT_NE(text.find(instruction), std::string::npos) << text;
+  };
+  has("aarch64", false, format->quant.codebook ? "tbl" : "fmla");
+  has("aarch64", true, format->quant.codebook ? "tbl" : "mla");
+  has("sapphirerapids", true, "vpdpbusd");
 }
 
 llmc_tests::Sweep<std::tuple<const WeightFormat*, Shape>> formatsAndShapes() {

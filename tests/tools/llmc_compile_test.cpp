@@ -171,6 +171,16 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
     EXPECT_EQ(entry->max_rows(), entry->name()->str() == "prefill" ? 7u : 16u);
 }
 
+TEST_F(LlmcCompile, ActivationsAreInTheModelThatKernelsAreMadeOf) {
+  const auto scheduled = [&](const std::string& activations) {
+    return llmc({"compile", tinyModel(), "--target", "x86-64-v3", "--emit", "scheduled",
+                 "--activations", activations})
+        .out;
+  };
+  EXPECT_THAT(scheduled("int8"), testing::HasSubstr("llm.activations = \"int8\""));
+  EXPECT_THAT(scheduled("float"), testing::Not(testing::HasSubstr("llm.activations")));
+}
+
 TEST_F(LlmcCompile, TreesOfTokensHaveEntryPointsWhereAskedFor) {
   const auto scheduled = [&](const std::vector<std::string>& flags) {
     std::vector<std::string> command = {"compile",   tinyModel(), "--target",

@@ -55,6 +55,7 @@ TEST_F(LlmcUpToDate, NothingIsDoneTwiceUnlessForced) {
 TEST_F(LlmcUpToDate, OtherFlagsAreAnotherPlan) {
   const std::vector<std::vector<std::string>> all = {{"--max-seq-len", "48"},
                                                      {"--kv-dtype", "f16"},
+                                                     {"--activations", "int8"},
                                                      {"--disable-pass", "llm-fuse-norm-glu"},
                                                      {"--no-weights"}};
   for (const auto& flags : all) EXPECT_FALSE(upToDate(flags)) << flags[0];

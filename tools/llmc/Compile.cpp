@@ -222,7 +222,11 @@ class Compilation {
     import.dtype = options_.dtype.value_or(spec.defaultDtype());
     import.kvDtype = options_.kvDtype;
     module_ = importModel(context_, spec, import);
-    return module_ ? Status() : errors_.status("importing the model");
+    if (!module_) return errors_.status("importing the model");
+    if (options_.int8Activations)
+      for (llm::ModelOp model : module_->getOps<llm::ModelOp>())
+        model->setAttr(llm::kActivationsAttr, mlir::StringAttr::get(&context_, "int8"));
+    return {};
   }
 
   Status fuse() {

@@ -27,6 +27,7 @@ struct CompileOptions {
   // Of weights that are not quantised; default: the config's, otherwise bf16; as a GGUF stores each
   std::optional<llmrt::DType> dtype;
   std::optional<llmrt::DType> kvDtype;  // default: follows from dtype
+  bool int8Activations = false;         // llm.activations (ir/LLM.h)
   std::optional<int64_t> maxSeqLen;     // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;

@@ -54,7 +54,7 @@ struct Flags {
   CompileOptions options;
   std::string output;
   std::string disable_passes;
-  std::string dtype, kv_dtype, emit;
+  std::string dtype, kv_dtype, activations, emit;
   int64_t max_seq_len = 0;
   bool force = false;
   CLI::Option* max_seq_len_option = nullptr;
@@ -74,6 +74,7 @@ std::string commandText(const Flags& f) {
   flag("--target", targets);
   if (o.dtype) flag("--dtype", llmrt::dtypeName(*o.dtype));
   if (o.kvDtype) flag("--kv-dtype", llmrt::dtypeName(*o.kvDtype));
+  if (o.int8Activations) flag("--activations", "int8");
   if (o.maxSeqLen) flag("--max-seq-len", std::to_string(*o.maxSeqLen));
   flag("--max-batch", std::to_string(o.maxBatch));
   flag("--prefill-chunk", std::to_string(o.prefillChunk));
@@ -214,6 +215,11 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
                   "f32, f16 or bf16: KV cache (default: f32 with f32 weights, bf16 with "
                   "bf16, else f16; f16 with quantised ones)")
       ->check(dtypes);
+  sub->add_option(
+         "--activations", f->activations,
+         "int8 or float: what products with quantised weights round their left operands to, "
+         "on CPUs (default: float)")
+      ->check(CLI::IsMember({"int8", "float"}));
   f->max_seq_len_option =
       sub->add_option(
              "--max-seq-len", f->max_seq_len,
@@ -259,6 +265,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       throw CLI::ValidationError("--kernel", "is of --emit llvm, asm, cuda or ptx");
     if (!f->dtype.empty()) options.dtype = kDTypes.at(f->dtype);
     if (!f->kv_dtype.empty()) options.kvDtype = kDTypes.at(f->kv_dtype);
+    options.int8Activations = f->activations == "int8";
     if (f->max_seq_len_option->count()) options.maxSeqLen = f->max_seq_len;
     if (auto passes = parseDisabledPasses(f->disable_passes); passes.ok())
       options.disabledPasses = *std::move(passes);
