@@ -210,7 +210,9 @@ TEST(ImportModel, QuantisedWeightsKeepTheirFormatsAndLayersOfOthersAreTakenApart
   EXPECT_THAT(text, weight("up_proj", "matrix", "mlp.up_proj", ": tensor<1x48x32xbf16>"));
   EXPECT_THAT(text, weight("input_norm_3", "norm", "input_layernorm",
                            "first_layer 3 : tensor<1x32xbf16>"));
-  EXPECT_THAT(text, HasSubstr("llm.linear %rms_norm, @v_proj_3 "));
+  EXPECT_THAT(text, HasSubstr("llm.layers %h = %y first 1 count 2 : "));
+  EXPECT_THAT(text, HasSubstr("llm.layers %h = %y_0 first 3 count 1 : "));
+  EXPECT_THAT(text, HasSubstr("%v_proj_3 = llm.linear %norm_2, @v_proj_3 : "));
   EXPECT_THAT(text, HasSubstr("llm.state @kv : !llm.kv<2x6xf16> layers 0:4"));
 }
 

@@ -30,6 +30,7 @@ struct CompileOptions {
   std::optional<QuantizeOptions> quantize;  // plain weights become quantised ones
   bool floatActivations = false;  // quantised weights are multiplied by floats, not by int8
   std::optional<llmrt::DType> kvDtype;  // default: follows from dtype
+  bool int8Activations = false;         // llm.activations (ir/LLM.h)
   std::optional<int64_t> maxSeqLen;     // default: the smaller of the config's maximum and 4096
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
