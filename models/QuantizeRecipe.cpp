@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 
 #include "runtime/io/printable.h"
@@ -52,29 +53,35 @@ Part partOf(std::string_view role) {
 
 /// Whether a weight's rows are whole blocks, side by side in their tensor.
 bool fits(const WeightFormat& format, const ModelWeight& w) {
-  if (w.cols % format.block != 0) return false;
-  if (!w.view) return true;
-  for (const int64_t step : {w.view->begin, w.view->outer, w.view->inner, w.view->expert})
-    if (step % format.block != 0) return false;
-  return w.view->col == 1 && w.view->stored.back() % format.block == 0;
+  return w.cols % format.block == 0 && (!w.view || w.view->takesWholeBlocks(w.cols, format.block));
 }
 
-/// Null: the weight stays plain.
-const WeightFormat* formatFor(std::string_view scheme_name, const ModelWeight& w) {
-  if (const WeightFormat* format = findQuantFormat(scheme_name))
-    return fits(*format, w) ? format : nullptr;
-  const Scheme* scheme = findScheme(scheme_name);
-  if (!scheme) return nullptr;
-  const Part part = partOf(w.role);
+/// A stored tensor, and the weights that come from it: one, or parts of it as a fused projection's.
+struct StoredMatrix {
+  std::vector<const ModelWeight*> weights;
+  std::string_view scheme;
+};
+
+/// Null: the tensor stays plain.
+const WeightFormat* formatFor(const StoredMatrix& m) {
+  const auto fitsAll = [&](std::string_view name) -> const WeightFormat* {
+    const WeightFormat* format = findQuantFormat(name);
+    const bool good =
+        format && std::ranges::all_of(m.weights, [&](const auto* w) { return fits(*format, *w); });
+    return good ? format : nullptr;
+  };
+  const Scheme* scheme = findScheme(m.scheme);
+  if (!scheme) return fitsAll(m.scheme);
+  const Part part = partOf(m.weights[0]->role);
   if (part == Part::kPlain) return nullptr;
-  const auto& names = part == Part::kAttention ? scheme->attention
-                      : part == Part::kEnds    ? scheme->ends
-                                               : scheme->rest;
-  for (const std::string_view name : names)
-    if (const WeightFormat* format = findQuantFormat(name); format && fits(*format, w))
-      return format;
+  for (const std::string_view name : part == Part::kAttention ? scheme->attention
+                                     : part == Part::kEnds    ? scheme->ends
+                                                              : scheme->rest)
+    if (const WeightFormat* format = fitsAll(name)) return format;
   return nullptr;
 }
+
+bool isMatrix(const ModelWeight& w) { return w.kind == ModelWeight::Kind::kMatrix && w.cols > 1; }
 
 }  // namespace
 
@@ -114,27 +121,44 @@ Status quantizeModel(ModelSpec& spec, const QuantizeOptions& options) {
   if (spec.isQuantized())
     return llmrt::invalidArgument("the model is quantised already: it is kept as it is stored");
   const std::vector<ModelWeight> weights = modelWeights(spec);
-  for (const QuantizeOptions::Override& o : options.overrides) {
-    const bool tied_head = o.role == "lm_head" && spec.tie_word_embeddings;
-    const auto is_it = [&](const ModelWeight& w) {
-      return w.kind == ModelWeight::Kind::kMatrix &&
-             (w.role == o.role || (tied_head && w.role == "embed_tokens"));
-    };
-    if (std::ranges::none_of(weights, is_it))
-      return llmrt::invalidArgument(llmrt::quotedName(o.role) + " is no matrix of this model");
-  }
+  const auto isNamed = [&](const QuantizeOptions::Override& o, const ModelWeight& w) {
+    const bool tied = spec.tie_word_embeddings && o.role == "lm_head" && w.role == "embed_tokens";
+    return isMatrix(w) && (w.role == o.role || tied);
+  };
+  for (const QuantizeOptions::Override& o : options.overrides)
+    if (std::ranges::none_of(weights, [&](const ModelWeight& w) { return isNamed(o, w); }))
+      return llmrt::invalidArgument(
+          llmrt::quotedName(o.role).append(" is no matrix of this model"));
+  // What is stored as one tensor, or multiplied as one matrix, has one format.
+  std::map<std::string, StoredMatrix> matrices;
   for (const ModelWeight& w : weights) {
-    if (w.kind != ModelWeight::Kind::kMatrix || w.cols < 2) continue;
+    if (!isMatrix(w)) continue;
     std::string_view scheme = options.scheme;
     for (const QuantizeOptions::Override& o : options.overrides)
-      if (w.role == o.role ||
-          (o.role == "lm_head" && spec.tie_word_embeddings && w.role == "embed_tokens"))
-        scheme = o.scheme;
-    const WeightFormat* format = formatFor(scheme, w);
+      if (isNamed(o, w)) scheme = o.scheme;
+    StoredMatrix& m = matrices[w.source];
+    if (m.weights.empty()) m.scheme = scheme;
+    m.weights.push_back(&w);
+    if (m.scheme != scheme)
+      return llmrt::invalidArgument(llmrt::quotedName(m.weights[0]->role)
+                                        .append(" and ")
+                                        .append(llmrt::quotedName(w.role))
+                                        .append(" are one tensor: give both the same scheme"));
+  }
+  const auto schemeOf = [&](std::string_view role) {
+    for (const auto& [source, m] : matrices)
+      if (m.weights[0]->role == role) return m.scheme;
+    return std::string_view();
+  };
+  if (schemeOf("expert_gate") != schemeOf("expert_up") && !schemeOf("expert_up").empty())
+    return llmrt::invalidArgument(
+        "'expert_gate' and 'expert_up' are multiplied as one: give both the same scheme");
+  for (const auto& [source, m] : matrices) {
+    const WeightFormat* format = formatFor(m);
     if (!format) continue;
-    for (int64_t layer = w.first_layer; layer < w.first_layer + std::max<int64_t>(w.num_layers, 1);
-         ++layer)
-      spec.stored_formats[llmrt::tensorName(w.source, layer, 0)] = format;
+    for (const ModelWeight* w : m.weights)
+      for (int64_t i = 0; i < std::max<int64_t>(w->num_layers, 1); ++i)
+        spec.stored_formats[llmrt::tensorName(source, w->first_layer + i, 0)] = format;
   }
   return {};
 }

@@ -26,11 +26,11 @@ std::string quantizeSchemeNames();
 /// Reads the value of --quantize; an error names the part that is wrong.
 llmrt::Result<QuantizeOptions> parseQuantize(std::string_view text);
 
-/// Sets spec.stored_formats: every matrix gets the format that its scheme has for it, the finest of
+/// Sets spec.stored_formats: a tensor gets the format that its scheme has for it, the finest of
 /// which are those of attention, of shared experts, and of embeddings and logits, as errors there
-/// reach all that follows. Matrices whose rows are no whole blocks get a format of smaller blocks,
-/// or stay plain; so do routers, and what a model cuts from larger tensors along the rows. An error
-/// where the model is quantised already, or an override names no weight of it.
+/// reach all that follows. Tensors whose rows are no whole blocks get a format of smaller blocks, or
+/// stay plain; so do routers, and what a model cuts along the rows. An error where the model is
+/// quantised already, an override names no weight of it, or weights of one tensor get two schemes.
 llmrt::Status quantizeModel(ModelSpec& spec, const QuantizeOptions& options);
 
 }  // namespace llmc

@@ -31,7 +31,8 @@ void Int8Layout::roundGroup(KernelBuilder& k, Value index, int64_t count, Value 
   Location loc = from.getLoc();
   Value first = k.mul(index, group);
   Values x;
-  Value most = k.zero();
+  // As unsigned numbers the bits of |x| are in the order of the values, NaN above all.
+  Value most = k.splatWord(0);
   for (int64_t i = 0; i < group; i += kLanes) {
     const int64_t columns = std::min(kLanes, count - i);
     Value v = k.zero();
@@ -42,10 +43,13 @@ void Int8Layout::roundGroup(KernelBuilder& k, Value index, int64_t count, Value 
     }
     x.push_back(v);
     Value bits = k.andBits(k.bitcast(k.vecI(kLanes, 32), v), 0x7fffffff);
-    most = k.maxf(most, k.bitcast(k.vec(), bits));
+    most = arith::MaxUIOp::create(b, loc, most, bits);
   }
-  most = k.reduceMax(most);
-  Value some = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGE, most, k.cf(0x1p-110f));
+  most = vector::ReductionOp::create(b, loc, vector::CombiningKind::MAXUI, most);
+  Value least =
+      arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(llvm::bit_cast<int32_t>(0x1p-110f)));
+  Value some = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, most, least);
+  most = arith::BitcastOp::create(b, loc, k.f32(), most);
   Value scale = k.select(some, k.divf(most, k.cf(127.0f)), k.cf(0.0f));
   Value inverse = k.broadcast(k.select(some, k.divf(k.cf(127.0f), most), k.cf(0.0f)));
   k.store(scale, k.offset(to, k.add(k.mul(index, 4), scalesAt)), 4);

@@ -2,6 +2,7 @@
 //
 // A row of x is rounded in groups of A values, A being the block of the format (the last group of a
 // row may be partial). With m the largest |x| of the group, each operation rounded to f32:
+//   (of a NaN m is NaN, and so is all that follows from its group)
 //   m at least 2^-110:   x_scale = m / 127,  q = x * (127 / m) to the nearest integer, ties to even
 //   otherwise:           x_scale = 0,        q = 0
 // A group of weights adds to an output, in ascending order of groups:

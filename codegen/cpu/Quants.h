@@ -30,9 +30,7 @@ struct QuantPlanes {
   QuantPlanes from(KernelBuilder& k, Value panel) const;
 
   /// Values of k that share a scale.
-  int64_t period() const {
-    return format->quant.sub_block ? format->quant.sub_block : format->block;
-  }
+  int64_t period() const { return format->subBlock(); }
   /// Values of k that are read at once: those whose low bits fill four bytes of an output, which
   /// one load brings for 16 outputs, but at most 8. More were more code and no fewer instructions.
   int64_t perStep() const { return lowBits() == 8 ? 4 : 8; }

@@ -97,7 +97,8 @@ Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
     return llmrt::invalidData(fmt::format("{} has shape [{}], the plan needs [{}]", what,
                                           fmt::join(tensor->shape, ", "), fmt::join(shape, ", ")));
   }
-  LLMRT_RETURN_IF_ERROR(checkFormat(what, *tensor, format, static_cast<int64_t>(wanted.cols), view));
+  LLMRT_RETURN_IF_ERROR(
+      checkFormat(what, *tensor, format, static_cast<int64_t>(wanted.cols), view));
   return tensor;
 }
 

@@ -352,9 +352,8 @@ llmrt_status llmrt_generate(llmrt_session* session, int32_t seq, const int32_t* 
     o.generate.present = static_cast<int64_t>(text.size());
     text.insert(text.end(), prompt, prompt + prompt_count);
     const Settled settled{*session, seq};
-    LLMRT_ASSIGN_OR_RETURN(
-        const llmrt::GenerateResult result,
-        llmrt::generate(*session->session, tokenizer, text, o.generate, seq));
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::GenerateResult result,
+                           llmrt::generate(*session->session, tokenizer, text, o.generate, seq));
     session->note(seq, {prompt, prompt_count});
     session->note(seq, result.ids);
     copyOut(result.ids.data(), result.ids.size(), ids, capacity, count);

@@ -227,7 +227,7 @@ Status CudaSession::uploadRopeTables() {
   for (uint32_t i = 0; i < places_.rope.size(); ++i) {
     table.resize(static_cast<size_t>(options_.max_seq_len) * 2 *
                  plan_.schema().rope_tables()->Get(i)->inv_freq()->size());
-    fillRopeTable(plan_.schema(), i, options_.max_seq_len, table.data());
+    fillRopeTable(plan_.schema(), i, options_.max_seq_len, 0, options_.max_seq_len, table.data());
     LLMRT_CUDA_CHECK(
         driver_,
         driver_.copy_to_device(session_memory_.address() + places_.rope[i], table.data(),

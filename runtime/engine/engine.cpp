@@ -133,7 +133,8 @@ bool Engine::step(std::vector<Event>& events) {
     parts_.assign(next.begin(), next.end());
   }
   ++stats_.steps;
-  if (runParts(parts_, follows).ok()) {
+  const Status status = runParts(parts_, follows);
+  if (status.ok()) {
     appendTokens(parts_, events);
     return true;
   }
@@ -141,7 +142,7 @@ bool Engine::step(std::vector<Event>& events) {
   // One of them may have made it fail: the others go on without it.
   for (const Part& part : parts_) {
     if (part.sequence->slot < 0) continue;  // it gave up its place, and comes again
-    Status s = runAlone(part, events);
+    Status s = parts_.size() == 1 ? status : runAlone(part, events);
     if (s.code() == StatusCode::kOutOfMemory) {
       // What it shared with others is no longer there.
       scheduler_.preemptOthers(*part.sequence);

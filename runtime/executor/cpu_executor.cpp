@@ -80,13 +80,24 @@ void CpuExecutor::bind(const Weights& weights) {
   for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i) {
     uint8_t* const table =
         take(alignUp(ropeTableBytes(*p.rope_tables()->Get(i), options_.max_seq_len)));
-    fillRopeTable(p, i, options_.max_seq_len, reinterpret_cast<float*>(table));
     places.rope.push_back(table);
   }
+  rope_tables_ = places.rope;
+  fillRopeTables(options_.rope_positions);
   states_ = std::make_unique<StateMemory>(p, options_.max_batch, options_.num_blocks, next);
   places.states = states_->places(options_.tables);
   for (uint32_t e = 0; e < p.entry_points()->size(); ++e)
     schedules_.emplace_back(plan_, e, places, weights);
+}
+
+void CpuExecutor::fillRopeTables(int64_t positions) {
+  constexpr int64_t kAtOnce = 256;  // less than a millisecond
+  if (positions <= rope_positions_) return;
+  const int64_t end = std::min((positions + kAtOnce - 1) / kAtOnce * kAtOnce, options_.max_seq_len);
+  for (uint32_t i = 0; i < rope_tables_.size(); ++i)
+    fillRopeTable(plan_.schema(), i, options_.max_seq_len, rope_positions_, end,
+                  reinterpret_cast<float*>(rope_tables_[i]));
+  rope_positions_ = end;
 }
 
 const uint8_t* CpuExecutor::outputData(uint32_t index) const {

@@ -54,6 +54,9 @@ class CpuExecutor : public Executor {
   CpuExecutor(const Plan& plan, const ExecutorOptions& options)
       : Executor(plan), options_(options), tile_shares_(options.threads) {}
   void bind(const Weights& weights);
+  /// What steps of so many positions rotate by: filled in as texts grow, since all that a long
+  /// context may need takes a while.
+  void fillRopeTables(int64_t positions);
   Status execute(uint32_t entry_point, const Step& step) override;
   const uint8_t* outputData(uint32_t index) const override;
   void runPhases(int worker);
@@ -73,6 +76,8 @@ class CpuExecutor : public Executor {
   TileShares tile_shares_;
   std::vector<Schedule> schedules_;  // one per entry point
   std::unique_ptr<StateMemory> states_;
+  std::vector<uint8_t*> rope_tables_;
+  int64_t rope_positions_ = 0;  // that are filled in
   uint8_t* arena_ = nullptr;
   uint8_t* scratch_ = nullptr;
   uint64_t scratch_stride_ = 0;

@@ -11,7 +11,8 @@
 
 namespace llmrt {
 
-Status CpuExecutor::execute(uint32_t entry_point, const Step&) {
+Status CpuExecutor::execute(uint32_t entry_point, const Step& step) {
+  fillRopeTables(step.kv_len);
   failure_.store(0, std::memory_order_relaxed);
   finite_.store(true, std::memory_order_relaxed);
   team_->run([](void* self, int worker) { static_cast<CpuExecutor*>(self)->runPhases(worker); },

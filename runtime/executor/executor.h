@@ -32,6 +32,9 @@ struct ExecutorOptions {
   /// steps, and it outlives the executor.
   std::vector<const uint8_t*> inputs;  // of each entry point, as InputLayout says
   std::vector<const int32_t*> tables;  // of each state: its block table, or its slots
+  /// Positions whose rotations are there from the beginning: of all that an input may say which is
+  /// not a step's kv_len.
+  int64_t rope_positions = 0;
   /// Where every kernel's time goes, null: nowhere. On a device measured steps run their kernels
   /// one after the other, with nothing queued ahead.
   Profile* profile = nullptr;

@@ -1,4 +1,4 @@
-// Tables of cos and sin, made when an executor is.
+// Tables of cos and sin.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@ struct RopeTable;
 
 uint64_t ropeTableBytes(const schema::RopeTable& table, int64_t max_seq_len);
 
-/// Fills [max_seq_len, 2, half] with cos and sin of a RopeTable, computed in double, rounded to
-/// f32.
-void fillRopeTable(const schema::Plan& plan, uint32_t table, int64_t max_seq_len, float* out);
+/// Fills positions [first, end) of a RopeTable's [max_seq_len, 2, half] at `out`, with cos and sin
+/// computed in double, rounded to f32.
+void fillRopeTable(const schema::Plan& plan, uint32_t table, int64_t max_seq_len, int64_t first,
+                   int64_t end, float* out);
 
 }  // namespace llmrt

@@ -9,11 +9,11 @@ namespace llmrt {
 /// All that a choice depends on but the logits, for a device that goes on where a sampler stands.
 struct SamplerState {
   float repetition_penalty = 1, temperature = 0;
-  uint32_t top_k = 0;       // 0: off
-  uint64_t top_p = 0;       // in units of 2^-64; 0: off
-  uint64_t min_weight = 0;  // of LLMC_SAMPLE_ONE
+  uint32_t top_k = 0;               // 0: off
+  uint64_t top_p = 0;               // in units of 2^-64; 0: off
+  uint64_t min_weight = 0;          // of LLMC_SAMPLE_ONE
   uint64_t seed = 0, position = 0;  // of llmcRandomAt(): of the token that is chosen next
-  std::span<const uint8_t> seen;  // [vocab_size], the sampler's own
+  std::span<const uint8_t> seen;    // [vocab_size], the sampler's own
 };
 
 class TokenChooser {

@@ -63,11 +63,12 @@ class PrefixIndex {
   /// Its node need not be the match's, which has those tokens too. It counts as used now. Valid
   /// until the tree changes.
   const Snapshot* findSnapshot(const Match& match, int64_t most);
-  /// Whether there is one behind the `tokens` tokens that end in `node`; then it counts as used now.
+  /// Whether there is one behind the `tokens` tokens that end in `node`; then it counts as used
+  /// now.
   bool hasSnapshot(int32_t node, int64_t tokens);
   /// Adds one, of which there is none: drops another on its path where there would be more than
-  /// `most_on_path`, then those that were not used for longest until all are at most `most`. Nothing
-  /// where either is 0.
+  /// `most_on_path`, then those that were not used for longest until all are at most `most`.
+  /// Nothing where either is 0.
   void addSnapshot(int32_t node, int64_t tokens, std::vector<uint8_t> slots, size_t most_on_path,
                    size_t most);
   size_t numSnapshots() const { return snapshots_.size(); }

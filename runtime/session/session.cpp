@@ -81,6 +81,7 @@ ExecutorOptions executorOptions(const schema::Plan& plan, const SessionOptions& 
   executor.max_seq_len = options.max_seq_len;
   executor.max_batch = options.max_batch;
   executor.max_choices = options.max_batch;
+  if (!options.inputs.empty()) executor.rope_positions = options.max_seq_len;
   executor.num_blocks = StateCache::blocksNeeded(plan, cacheOptions(plan, options));
   return executor;
 }
@@ -124,8 +125,7 @@ Result<SessionOptions> fit(const schema::Plan& plan, const SessionOptions& asked
     LLMRT_ASSIGN_OR_RETURN(const uint64_t needed, bytesOf(with(low)));
     return outOfMemory(fmt::format(
         "{} tokens of context (`max_seq_len`) need {:.2f} GiB beside the weights, there "
-        "may be {:.2f} "
-        "GiB (`memory_bytes`)",
+        "may be {:.2f} GiB (`memory`)",
         low, static_cast<double>(needed) / 0x1p30,
         static_cast<double>(asked.memory_bytes) / 0x1p30));
   }

@@ -156,8 +156,8 @@ class Session {
   /// prefill() would make of them on CPUs.
   Shared share(int32_t seq, std::span<const int32_t> text);
   /// Says which tokens a sequence has, all kvLen(seq) of them: others can share whole blocks of
-  /// them from now on, also after it has gone. Nothing is kept of sequences that depend on more than
-  /// their tokens (SessionOptions.inputs).
+  /// them from now on, also after it has gone. Nothing is kept of sequences that depend on more
+  /// than their tokens (SessionOptions.inputs).
   void keep(int32_t seq, std::span<const int32_t> tokens);
   /// The same of its last, unfilled block; and where the plan has recurrent states, a snapshot is
   /// taken of them, if they take no more memory than the keys and values of `tokens`. Sequences go

@@ -33,7 +33,7 @@ constexpr char kThinFunction[] =
 
 TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
-                                       "cuda", "--target", "cuda:sm_80"});
+                                       "cuda", "--max-seq-len", "4096", "--target", "cuda:sm_80"});
   ASSERT_EQ(output.status, 0) << output.err;
   EXPECT_THAT(output.out, HasSubstr("// %q = llm.norm_qkv %x, %rows, @kv norm @input_norm"));
   // Every kernel: its op, on how many rows, then functions that do no more than to name a body.
@@ -45,8 +45,9 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   EXPECT_THAT(
       output.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 1>(args"));
-  const e2e::Output four = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
-                                     "cuda", "--target", "cuda:sm_80", "--cuda-panels", "4"});
+  const e2e::Output four =
+      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit", "cuda",
+                "--max-seq-len", "4096", "--target", "cuda:sm_80", "--cuda-panels", "4"});
   EXPECT_THAT(
       four.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 4>(args"));
@@ -57,8 +58,9 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
       AllOf(HasSubstr("#ifdef LLMC_WGMMA\nextern \"C\" __global__ void __launch_bounds__(384, 1)"),
             HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args"),
             testing::Not(HasSubstr("__cluster_dims__"))));
-  const e2e::Output two = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
-                                    "cuda", "--target", "cuda:sm_90a", "--cuda-clusters", "2"});
+  const e2e::Output two =
+      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit", "cuda",
+                "--max-seq-len", "4096", "--target", "cuda:sm_90a", "--cuda-clusters", "2"});
   EXPECT_THAT(
       two.out,
       AllOf(HasSubstr("__launch_bounds__(384, 1) __cluster_dims__(2, 1, 1) norm_qkv_"),

@@ -162,6 +162,7 @@ class Comparison {
     num_blocks_ = StateCache::blocksNeeded(p, cache);
     ExecutorOptions executor{
         .max_seq_len = max_seq_len_, .max_batch = batch_, .num_blocks = num_blocks_};
+    executor.rope_positions = executor.max_seq_len;  // phases are run one by one
     executor.tables.assign(states_->tables().begin(), states_->tables().end());
     for (uint32_t e = 0; e < p.entry_points()->size(); ++e)
       executor.inputs.push_back(inputs_.data(e));

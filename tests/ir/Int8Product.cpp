@@ -15,11 +15,11 @@ Int8Row::Int8Row(std::span<const float> x, int64_t group) {
   for (size_t first = 0; first < x.size(); first += size) {
     const std::span<const float> part = x.subspan(first, std::min(size, x.size() - first));
     float most = 0;
-    for (float v : part) most = std::max(most, std::abs(v));
-    const bool some = most >= 0x1p-110f;
+    for (float v : part) most = std::isnan(v) || std::isnan(most) ? NAN : std::max(most, std::abs(v));
+    const bool some = !(most < 0x1p-110f);
     const float inverse = some ? 127.0f / most : 0.0f;
     scales.push_back(some ? most / 127.0f : 0.0f);
-    for (float v : part) q.push_back(static_cast<int32_t>(std::nearbyint(v * inverse)));
+    for (float v : part) q.push_back(std::isnan(most) ? 0 : static_cast<int32_t>(std::nearbyint(v * inverse)));
     q.resize(first + size);
   }
 }

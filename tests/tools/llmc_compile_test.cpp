@@ -174,11 +174,14 @@ TEST_F(LlmcCompile, DTypesAndBoundsAreAsAsked) {
 TEST_F(LlmcCompile, ActivationsAreInTheModelThatKernelsAreMadeOf) {
   const auto scheduled = [&](const std::string& activations) {
     return llmc({"compile", tinyModel(), "--target", "x86-64-v3", "--emit", "scheduled",
-                 "--activations", activations})
+                 "--quantize", "q8", "--activations", activations})
         .out;
   };
   EXPECT_THAT(scheduled("int8"), testing::HasSubstr("llm.activations = \"int8\""));
   EXPECT_THAT(scheduled("float"), testing::Not(testing::HasSubstr("llm.activations")));
+  // Of a model that is not quantised there is nothing to say.
+  EXPECT_THAT(succeed({"compile", tinyModel(), "--target", "x86-64-v3", "--emit", "scheduled"}),
+              testing::Not(testing::HasSubstr("llm.activations")));
 }
 
 TEST_F(LlmcCompile, TreesOfTokensHaveEntryPointsWhereAskedFor) {

@@ -45,8 +45,10 @@ Status checkMemory(const Plan& plan, const SessionOptions& options, uint64_t wei
                                   : "the tokens of the context (--max-seq-len)");
 }
 
-// A context that was asked for by number is taken as it is, or refused.
-Status setMemory(const Plan& plan, SessionOptions& options) {
+// A context that was asked for by number, or bounded, is taken as it is, or refused.
+Status setMemory(const Plan& plan, int64_t most_context, SessionOptions& options) {
+  if (options.max_seq_len == 0 && most_context > 0 && plan.maxSeqLen() > most_context)
+    options.max_seq_len = most_context;
   if (options.memory_bytes > 0 || options.max_seq_len > 0) return {};
   LLMRT_ASSIGN_OR_RETURN(options.memory_bytes, Session::defaultMemory(plan, options.device));
   return {};
@@ -116,7 +118,7 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     if (!tokenizer.ok()) return std::move(tokenizer).status().withContext(o.plan_path);
     model.tokenizer.emplace(*std::move(tokenizer));
   }
-  LLMRT_RETURN_IF_ERROR(setMemory(*model.plan, session));
+  LLMRT_RETURN_IF_ERROR(setMemory(*model.plan, o.most_context, session));
   LLMRT_RETURN_IF_ERROR(checkMemory(*model.plan, session,
                                     o.synthetic_seed ? model.plan->schema().weights_bytes() : 0));
   if (o.synthetic_seed) {
@@ -129,7 +131,7 @@ Result<LoadedModel> loadModel(const ModelOptions& o) {
     if (o.verify_weights) LLMRT_RETURN_IF_ERROR(model.weights->verifyHashes());
   }
   LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, session));
-  if (o.session.max_seq_len == 0) sayWhatFits(*model.session);
+  if (session.max_seq_len == 0) sayWhatFits(*model.session);
   return model;
 }
 
@@ -137,7 +139,7 @@ Status replaceSession(LoadedModel& model, const SessionOptions& options) {
   SessionOptions session = options;
   session.device = model.device.get();
   model.session.reset();
-  LLMRT_RETURN_IF_ERROR(setMemory(*model.plan, session));
+  LLMRT_RETURN_IF_ERROR(setMemory(*model.plan, 0, session));
   LLMRT_RETURN_IF_ERROR(checkMemory(*model.plan, session, 0));
   LLMRT_ASSIGN_OR_RETURN(model.session, Session::create(*model.plan, *model.weights, session));
   return {};

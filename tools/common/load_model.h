@@ -25,7 +25,8 @@ struct ModelOptions {
   bool verify_weights = false;
   std::string device = "cpu";
   std::string cpu_target;
-  SessionOptions session;  // memory_bytes 0: what is free, unless session.max_seq_len says it all
+  int64_t most_context = 0;  // tokens, where session.max_seq_len says nothing; 0: the plan's
+  SessionOptions session;    // memory_bytes 0: what is free, unless session.max_seq_len says it all
 
   /// Declares the positional PLAN and the flags for the fields above.
   void addTo(CLI::App& app);

@@ -27,7 +27,6 @@ namespace {
 using llmrt::Result;
 using llmrt::Status;
 
-constexpr int64_t kDefaultMaxSeqLen = 4096;
 // LLVM does not survive an allocation that fails, so what compiling takes (143 MB for a 7B model
 // and three targets) must be there before it begins.
 constexpr uint64_t kWorkingBytes = uint64_t{256} << 20;
@@ -90,6 +89,16 @@ std::string printed(mlir::Operation* op) {
   llvm::raw_string_ostream os(text);
   op->print(os);
   return text + "\n";
+}
+
+/// The model's own maximum; of models whose frequencies follow the length of a session, the length
+/// that the plain ones are for: with more, short texts would have those of long ones.
+int64_t defaultMaxSeqLen(const ModelSpec& spec) {
+  const bool follows =
+      spec.rope.scaling == RopeScaling::kLongrope || spec.rope.scaling == RopeScaling::kDynamic;
+  const int64_t original = spec.rope.original_max_position_embeddings;
+  const int64_t most = std::min(spec.max_position_embeddings, kMaxSeqLen);
+  return follows && original > 0 ? std::min(most, original) : most;
 }
 
 /// A remark without the layers that names of weights end with where others begin: "@v_proj_4" is
@@ -220,8 +229,7 @@ class Compilation {
                       "for bf16, without weights",
                       spec.unread_dtype));
     }
-    import.maxSeqLen =
-        options_.maxSeqLen.value_or(std::min(spec.max_position_embeddings, kDefaultMaxSeqLen));
+    import.maxSeqLen = options_.maxSeqLen.value_or(defaultMaxSeqLen(spec));
     if (import.maxSeqLen > spec.max_position_embeddings) {
       result_.warnings.push_back(fmt::format(
           "--max-seq-len {}: the model was trained for {} positions, text beyond them may be poor",

@@ -19,6 +19,9 @@ namespace llmc {
 /// What `llmc compile` gives: a plan, or the text of what lies on the way to it.
 enum class Emit { kPlan, kIr, kFused, kScheduled, kLlvm, kAsm, kCuda, kPtx };
 
+/// Most positions of a plan.
+constexpr int64_t kMaxSeqLen = int64_t{1} << 28;
+
 struct CompileOptions {
   std::string model;      // config.json, HF directory or .gguf
   std::string weights;    // empty: beside the config
@@ -28,10 +31,10 @@ struct CompileOptions {
   // Of weights that are not quantised; default: the config's, otherwise bf16; as a GGUF stores each
   std::optional<llmrt::DType> dtype;
   std::optional<QuantizeOptions> quantize;  // plain weights become quantised ones
-  bool floatActivations = false;  // quantised weights are multiplied by floats, not by int8
+  bool floatActivations = false;        // quantised weights are multiplied by floats, not by int8
   std::optional<llmrt::DType> kvDtype;  // default: follows from dtype
   bool int8Activations = false;         // llm.activations (ir/LLM.h)
-  std::optional<int64_t> maxSeqLen;     // default: the smaller of the config's maximum and 4096
+  std::optional<int64_t> maxSeqLen;     // default: the model's own maximum
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
   int64_t verifyRows = 0;                   // most rows of a tree of tokens; 0: code for none

@@ -35,7 +35,6 @@ using llmrt::Result;
 using llmrt::Status;
 
 // Bounds of the plan format (runtime/executor/plan_verify.cpp).
-constexpr int64_t kMaxSeqLen = int64_t{1} << 28;
 constexpr int64_t kMaxBatch = 1 << 16;
 constexpr int64_t kMaxRows = 1 << 20;
 
@@ -234,7 +233,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   f->max_seq_len_option =
       sub->add_option(
              "--max-seq-len", f->max_seq_len,
-             "Most tokens in a sequence (default: the smaller of the config's maximum and 4096)")
+             "Most tokens in a sequence (default: the model's own maximum; llmrun takes what fits)")
           ->check(CLI::Range(int64_t{1}, kMaxSeqLen));
   sub->add_option("--max-batch", o.maxBatch, "Most sequences in flight (default: 1)")
       ->check(CLI::Range(int64_t{1}, kMaxBatch));

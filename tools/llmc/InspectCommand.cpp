@@ -44,8 +44,10 @@ llmrt::Status inspect(const Flags& f) {
                            llmrt::BandwidthMeter::create(threads));
     LLMRT_ASSIGN_OR_RETURN(bandwidth, meter.measureBest());
   }
-  LLMRT_ASSIGN_OR_RETURN(const InspectReport report,
-                         makeReport(*open.plan, f.kv_len ? f.kv_len : max_seq_len, bandwidth));
+  LLMRT_ASSIGN_OR_RETURN(
+      const InspectReport report,
+      makeReport(*open.plan, f.kv_len ? f.kv_len : std::min(max_seq_len, kReportedContext),
+                 bandwidth));
   std::string text;
   if (f.json) {
     nlohmann::ordered_json json = reportJson(*open.plan, report);
@@ -74,7 +76,8 @@ void addInspectCommand(CLI::App& app, Command& chosen) {
   sub->add_option("--bandwidth", f->bandwidth_gb_s,
                   "GB/s to hold the ops against (default: measured now)")
       ->check(CLI::PositiveNumber);
-  sub->add_option("--kv-len", f->kv_len, "Tokens of context (default: the most the plan holds)")
+  sub->add_option("--kv-len", f->kv_len,
+                  "Tokens of context (default: the most the plan holds, but 4096 at most)")
       ->check(CLI::PositiveNumber);
   sub->callback([f, &chosen] { chosen = [f] { return inspect(*f); }; });
 }

@@ -14,6 +14,10 @@ struct Plan;
 
 namespace llmc {
 
+/// Tokens of context that a token's cost is told at, where a plan holds more and nobody says how
+/// many.
+constexpr int64_t kReportedContext = 4096;
+
 /// One phase of a decode step, over all the layers that it runs in.
 struct OpCost {
   std::string op, kernel, description;

@@ -10,6 +10,7 @@
 #include "runtime/io/printable.h"
 #include "runtime/schema/plan_generated.h"
 #include "runtime/session/session.h"
+#include "tools/llmc/InspectReport.h"
 #include "tools/llmc/Units.h"
 #include "tools/llmc/WeightTypes.h"
 
@@ -64,10 +65,11 @@ llmrt::Status printSummary(const schema::Plan& plan, const SummaryFacts& facts) 
       break;
     }
     fmt::print("  a layer    {}\n", ops);
-    const llmrt::SequenceRows row{1, m.max_seq_len() - 1, 1};
+    const int64_t context = std::min<int64_t>(m.max_seq_len(), kReportedContext);
+    const llmrt::SequenceRows row{1, context - 1, 1};
     const llmrt::Cost cost = llmrt::stepCost(plan, {&row, 1});
     fmt::print("  a token    {} of weights + {} of KV cache at {} tokens\n",
-               bytesText(cost.weight_bytes), bytesText(cost.kv_bytes), m.max_seq_len());
+               bytesText(cost.weight_bytes), bytesText(cost.kv_bytes), context);
   }
   fmt::print("  context    {}\n", contextText(m.max_seq_len(), m.trained_seq_len()));
   LLMRT_ASSIGN_OR_RETURN(const MemoryBound memory, memoryBound(plan));

@@ -36,9 +36,10 @@ void RunOptions::addTo(CLI::App& app) {
   auto* ids = input->add_option_function<std::string>(
       "--prompt-ids", [this](const std::string& text) { prompt.ids = parseIds(text); },
       "Token ids to continue: 1,2,3; no BOS is added");
-  auto* measured =
-      input->add_option("--perplexity", perplexity,
-                        "File whose perplexity to measure, over its first --max-tokens tokens");
+  auto* measured = input->add_option(
+      "--perplexity", perplexity,
+      "File whose perplexity to measure, over its first --max-tokens tokens, in windows of "
+      "--max-seq-len (default: the plan's, 4096 at most)");
   input->require_option(0, 1);
   app.add_option("--against", against,
                  "With --perplexity: another plan of the model, whose predictions this one's are "

@@ -116,6 +116,7 @@ Result<int> runPerplexity(const LoadedModel& model, const std::string& path, con
   LoadedModel base;
   if (!o.against.empty()) {
     ModelOptions options = o.model;
+    options.session.max_seq_len = model.session->options().max_seq_len;
     options.plan_path = o.against;
     options.weights_path.clear();
     LLMRT_ASSIGN_OR_RETURN(base, loadModel(options));
@@ -163,6 +164,9 @@ Result<int> runPerplexity(const LoadedModel& model, const std::string& path, con
 Result<int> run(const RunOptions& o) {
   ModelOptions model_options = o.model;
   model_options.session.profile = o.profile;
+  // Windows of a text are the same on any machine.
+  constexpr int64_t kMostWindow = 4096;
+  if (o.perplexity) model_options.most_context = kMostWindow;
   LLMRT_ASSIGN_OR_RETURN(const LoadedModel model, loadModel(model_options));
   if (o.profile) LLMRT_RETURN_IF_ERROR(warmUpProfile(*model.session));
   LLMRT_ASSIGN_OR_RETURN(const int status,
