@@ -81,7 +81,16 @@ SamplerState Sampler::state() const {
   return s;
 }
 
+/// Of equals the first; NaN only where all are. Two passes that a compiler makes vectors of.
+static int32_t largest(std::span<const float> logits) {
+  float most = -std::numeric_limits<float>::infinity();
+  for (const float logit : logits) most = logit > most ? logit : most;
+  const auto found = std::find(logits.begin(), logits.end(), most);
+  return found == logits.end() ? 0 : static_cast<int32_t>(found - logits.begin());
+}
+
 int32_t Sampler::greedy(std::span<const float> logits) const {
+  if (options_.repetition_penalty == 1.0f && !bans_.any()) return largest(logits);
   size_t best = 0;
   float best_logit = penalized(logits, 0);
   for (size_t id = 1; id < seen_.size(); ++id) {

@@ -31,6 +31,8 @@ class TokenBans {
   void accept(int32_t token);
   /// Before each choice: which tokens are banned now.
   void update(bool first);
+  /// Whether there are rules.
+  bool any() const { return !banned_.empty(); }
   bool has(size_t token) const { return !banned_.empty() && banned_[token]; }
 
  private:

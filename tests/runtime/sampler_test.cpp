@@ -50,8 +50,15 @@ std::vector<float> logs(std::vector<float> probabilities) {
 
 TEST(Sampler, GreedyTakesTheLargestAndTheFirstOfEquals) {
   EXPECT_EQ(sampler({}).sample(std::vector<float>{1, 3, 3, 2}), 1);
-  const float nan = std::nanf("");
-  EXPECT_EQ(sampler({}).sample(std::vector<float>{nan, -5, nan, -7}), 1);
+  const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
+  for (const float penalty : {1.0f, 1.5f}) {  // the plain search, and the one that knows penalties
+    const SamplerOptions options{.repetition_penalty = penalty};
+    EXPECT_EQ(sampler(options).sample(std::vector<float>{nan, -5, nan, -7}), 1);
+    EXPECT_EQ(sampler(options).sample(std::vector<float>{nan, -inf, -inf, nan}), 1);
+    EXPECT_EQ(sampler(options).sample(std::vector<float>(4, nan)), 0);
+    EXPECT_EQ(sampler(options).sample(std::vector<float>{-1, inf, inf, nan}), 1);
+    EXPECT_EQ(sampler(options).sample(std::vector<float>{-0.0f, 0.0f, -1, -1}), 0);
+  }
 }
 
 TEST(Sampler, DrawsInProportion) {
