@@ -138,7 +138,6 @@ bool Engine::step(std::vector<Event>& events) {
     appendTokens(parts_, events);
     return true;
   }
-  can_go_on_ = false;
   // One of them may have made it fail: the others go on without it.
   for (const Part& part : parts_) {
     if (part.sequence->slot < 0) continue;  // it gave up its place, and comes again

@@ -3,16 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/session/common_prefix.h"
+
 namespace llmrt {
-namespace {
-
-int64_t commonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
-  const size_t n = std::min(a.size(), b.size());
-  return std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin()).first -
-         a.begin();
-}
-
-}  // namespace
 
 Scheduler::Scheduler(Session& session, const SchedulerOptions& options)
     : session_(session),

@@ -5,16 +5,9 @@
 #include <cassert>
 #include <utility>
 
+#include "runtime/session/common_prefix.h"
+
 namespace llmrt {
-namespace {
-
-int64_t commonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
-  const size_t n = std::min(a.size(), b.size());
-  return std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin()).first -
-         a.begin();
-}
-
-}  // namespace
 
 uint64_t PrefixIndex::hashBehind(uint64_t hash, std::span<const int32_t> tokens) {
   for (const int32_t token : tokens) {

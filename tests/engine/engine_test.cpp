@@ -13,24 +13,19 @@
 #include "tests/engine/plain_loop.h"
 #include "tests/runtime/allocation_counter.h"
 #include "tests/runtime/example_plan.h"
+#include "tests/runtime/shared_texts.h"
 
 namespace llmrt {
 namespace {
 
+using example::Case;
+using example::everyState;
+using example::Ids;
+using example::kRefused;
 using example::Model;
+using example::plain;
+using example::someTokens;
 using testing::HasSubstr;
-using Ids = std::vector<int32_t>;
-
-constexpr int32_t kRefused = 13;  // the toy model's kernels fail at this token
-
-Ids someTokens(size_t count, std::mt19937& random) {
-  Ids ids(count);
-  for (int32_t& id : ids) {
-    id = static_cast<int32_t>(random() % example::kVocab);
-    if (id == kRefused) id = 14;
-  }
-  return ids;
-}
 
 /// What became of a request.
 struct Outcome {
@@ -90,20 +85,6 @@ void runAll(Engine& engine, Outcomes& outcomes) {
     if (!more) return;
   }
   FAIL() << "the engine never comes to an end";
-}
-
-struct Case {
-  const char* name;
-  void (*change)(schema::PlanT&);
-  int64_t kv_tokens;
-};
-void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
-
-void plain(schema::PlanT& plan) { example::addRefusing(plan); }
-void everyState(schema::PlanT& plan) {
-  example::addWindow(plan);
-  example::addRecurrent(plan);
-  example::addRefusing(plan);
 }
 
 class EngineCases : public testing::TestWithParam<Case> {};

@@ -14,22 +14,30 @@ namespace {
 
 constexpr uint64_t kTokens = LLMC_KV_BLOCK_TOKENS, kHeads = 3, kHeadDim = 39, kValueDim = 16;
 
-class KvPoolTest : public testing::TestWithParam<schema::DType> {};
+class KvPoolTest : public testing::TestWithParam<schema::DType> {
+ protected:
+  /// Of two layers.
+  KvPool poolOf(uint64_t blocks) {
+    schema::StateT state;
+    state.dtype = GetParam();
+    state.layers = {1, 4};
+    state.num_kv_heads = kHeads;
+    state.head_dim = kHeadDim;
+    state.head_dim_padded = 48;
+    state.value_dim_padded = kValueDim;
+    builder_.Finish(schema::State::Pack(builder_, &state));
+    return KvPool(*flatbuffers::GetRoot<schema::State>(builder_.GetBufferPointer()), blocks);
+  }
+
+ private:
+  flatbuffers::FlatBufferBuilder builder_;
+};
 
 TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
-  schema::StateT state;
-  state.dtype = GetParam();
-  state.layers = {1, 4};
-  state.num_kv_heads = kHeads;
-  state.head_dim = kHeadDim;
-  state.head_dim_padded = 48;
-  state.value_dim_padded = kValueDim;
-  flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(schema::State::Pack(builder, &state));
   constexpr uint64_t kBlocks = 3, kBlock = 1;
-  KvPool pool(*flatbuffers::GetRoot<schema::State>(builder.GetBufferPointer()), kBlocks);
-  const bool pairs = state.dtype == schema::DType::bf16;
-  const uint64_t bytes = state.dtype == schema::DType::f32 ? 4 : 2;
+  KvPool pool = poolOf(kBlocks);
+  const bool pairs = GetParam() == schema::DType::bf16;
+  const uint64_t bytes = GetParam() == schema::DType::f32 ? 4 : 2;
   const uint64_t key_dim = pairs ? kHeadDim + 1 : kHeadDim;
   ASSERT_EQ(pool.key_block_bytes, kHeads * key_dim * kTokens * bytes);
   ASSERT_EQ(pool.value_block_bytes, kHeads * kValueDim * kTokens * bytes);
@@ -65,16 +73,7 @@ TEST_P(KvPoolTest, ClearsTheLastTokensOfOneBlock) {
 }
 
 TEST_P(KvPoolTest, CopiesOneBlockOfEachLayer) {
-  schema::StateT state;
-  state.dtype = GetParam();
-  state.layers = {1, 4};
-  state.num_kv_heads = kHeads;
-  state.head_dim = kHeadDim;
-  state.head_dim_padded = 48;
-  state.value_dim_padded = kValueDim;
-  flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(schema::State::Pack(builder, &state));
-  KvPool pool(*flatbuffers::GetRoot<schema::State>(builder.GetBufferPointer()), 3);
+  KvPool pool = poolOf(3);
   std::vector<uint8_t> keys(pool.key_layer_bytes * 2), values(pool.value_layer_bytes * 2);
   for (size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<uint8_t>(i * 7 + i / 251);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint8_t>(i * 5 + i / 241);

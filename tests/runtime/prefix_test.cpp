@@ -8,23 +8,18 @@
 
 #include "runtime/session/prefix_index.h"
 #include "tests/runtime/example_plan.h"
+#include "tests/runtime/shared_texts.h"
 
 namespace llmrt {
 namespace {
 
+using example::Case;
+using example::everyState;
+using example::Ids;
+using example::kRefused;
 using example::Model;
-using Ids = std::vector<int32_t>;
-
-constexpr int32_t kRefused = 13;
-
-Ids someTokens(size_t count, std::mt19937& random) {
-  Ids ids(count);
-  for (int32_t& id : ids) {
-    id = static_cast<int32_t>(random() % example::kVocab);
-    if (id == kRefused) id = 14;
-  }
-  return ids;
-}
+using example::plain;
+using example::someTokens;
 
 std::vector<float> logitsOf(const Session& session) {
   return {session.logits().begin(), session.logits().end()};
@@ -35,14 +30,6 @@ std::vector<float> logitsAlone(const Model& model, const Ids& text) {
   return logitsOf(*session);
 }
 
-struct Case {
-  const char* name;
-  void (*change)(schema::PlanT&);
-  int64_t kv_tokens;
-};
-void PrintTo(const Case& c, std::ostream* os) { *os << c.name; }
-
-void plain(schema::PlanT& plan) { example::addRefusing(plan); }
 void window(schema::PlanT& plan) {
   example::addWindow(plan);
   example::addRefusing(plan);
@@ -54,10 +41,6 @@ void windowAlone(schema::PlanT& plan) {
 void recurrent(schema::PlanT& plan) {
   example::addRecurrent(plan);
   example::addRefusing(plan);
-}
-void everyState(schema::PlanT& plan) {
-  example::addWindow(plan);
-  recurrent(plan);
 }
 
 class Prefixes : public testing::TestWithParam<Case> {};
