@@ -49,9 +49,7 @@ Status checkMemory(const Plan& plan, const SessionOptions& options, uint64_t wei
 Status setMemory(const Plan& plan, int64_t most_context, SessionOptions& options) {
   if (options.max_seq_len == 0 && most_context > 0 && plan.maxSeqLen() > most_context)
     options.max_seq_len = most_context;
-  if (options.memory_bytes > 0 || options.max_seq_len > 0) return {};
-  LLMRT_ASSIGN_OR_RETURN(options.memory_bytes, Session::defaultMemory(plan, options.device));
-  return {};
+  return Session::boundMemory(plan, options);
 }
 
 // Text beyond the context is refused, so nobody should learn of a short one by that.
