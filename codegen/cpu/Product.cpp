@@ -58,6 +58,8 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
   blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, rowUnit_), rowUnit_), k_.ci(maxBlockRows_));
   const Panels weight = weightPanels(k_, spec_.weight, *spec_.format, spec_.cols, spec_.numPanels,
                                      spec_.numExperts, expert);
+  Value firstTile = spec_.firstTile ? k_.add(begin_, -spec_.firstTile) : begin_;
+  prefetchFirst(weight.from(k_, k_.mul(firstTile, spec_.tilePanels)));
   // Rounding up may need one block less, rounding down to the bound one more.
   k_.whileLess(begin, end, [&](Value first) {
     Value rows = k_.min(blockRows, k_.sub(end, first));

@@ -89,6 +89,8 @@ class ProductFrame {
   /// `maxBlockRows`: rows of a block; its rows are a multiple of `rowUnit` where there are enough.
   ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t maxBlockRows, int64_t rowUnit);
 
+  /// Asks for the weights that a call begins with, of which `weights` is the first panel.
+  virtual void prefetchFirst(const Panels& weights) {}
   /// Brings rows [first, first + rows) of the left operand to where multiply() reads them.
   virtual void prepareBlock(Value first, Value rows) = 0;
   /// Writes the products of the block and the tile's panels, of which `weights` is the first, to
