@@ -105,6 +105,19 @@ class FmaProduct final : public ProductFrame {
     if (left != LeftKind::f32 && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
   }
 
+  /// The memory is at work while the left operand is brought. Experts have no rows, often.
+  void prefetchFirst(const Panels& b) override {
+    if (!fewRows_ || spec_.numExperts) return;
+    const int64_t panels = std::min(spec_.tilePanels, k_.target().gemvPanels);
+    const int64_t ahead = streamAhead(k_.target(), *spec_.format) / panels;
+    for (const Panels::Stream& s : b.streams()) {
+      const int64_t bytes = std::min(ahead * s.bytes / s.values, s.panelBytes);
+      k_.loop(k_.ci(0), k_.ci(bytes), 64, [&](Value at) {
+        prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, 64, prefetchTo(b));
+      });
+    }
+  }
+
   void prepareBlock(Value first, Value rows) override {
     if (!copyRows_) {
       block_ = {k_.rowPtr(spec_.x, first, spec_.xStride), rowBytes_};
@@ -164,7 +177,7 @@ class FmaProduct final : public ProductFrame {
           [&](Value p, int64_t panels) {
             const Panels from = b.from(k_, p);
             const int64_t ahead = streamAhead(k_.target(), *spec_.format) / panels;
-            const PrefetchTo to = b.quants ? PrefetchTo::secondLevel : PrefetchTo::firstLevelOnce;
+            const PrefetchTo to = prefetchTo(b);
             auto prefetch = [&](Value k) {
               for (const Panels::Stream& s : from.streams()) {
                 Value at = k_.div(k_.mul(k_.add(k, ahead), s.bytes), s.values);
@@ -181,6 +194,10 @@ class FmaProduct final : public ProductFrame {
     });
   }
 
+  /// Where streamed weights are asked for to.
+  static PrefetchTo prefetchTo(const Panels& b) {
+    return b.quants ? PrefetchTo::secondLevel : PrefetchTo::firstLevelOnce;
+  }
   /// `bytes` of each panel from `at` on.
   void prefetchPanels(Value at, int64_t panelBytes, int64_t panels, int64_t bytes, PrefetchTo to) {
     for (int64_t q = 0; q < panels; ++q)

@@ -222,6 +222,29 @@ TEST(QuantisedGguf, Int8ActivationsGiveTheSameBitsOnEveryCpuAndInAnyChunks) {
   expectTheSameBitsOnAarch64(plan, *v3.session({.threads = 1}), prompt, 3);
 }
 
+// v has another type than q and k in half of the layers: each is multiplied as it is alone.
+TEST(QuantisedGguf, ProjectionsOfSeveralTypesAreFusedToTheSameBits) {
+  const ScratchDir dir;
+  const std::string file = dir / "mixed.gguf";
+  writeFile(file, MixedModel(false).bytes());
+  const Ids prompt = somePrompt(40, MixedModel::kVocab);
+  std::vector<Continuation> said;
+  for (const std::string pass : {"", "llm-fuse-norm-qkv"}) {
+    std::vector<std::string> flags = {"--kv-dtype", "f32"};
+    if (!pass.empty()) flags.insert(flags.end(), {"--disable-pass", pass});
+    const std::string plan = compiledPlan(file, flags);
+    const std::string ir = run({LLMC, "inspect", plan, "--ir"}).out;
+    EXPECT_EQ(ir.find("llm.norm_qkv") != std::string::npos, pass.empty());
+    EXPECT_EQ(ir.find("llm.kv_write") != std::string::npos, !pass.empty());
+    const RunningModel model(plan);
+    ASSERT_TRUE(model.ok());
+    const auto session = model.session({.threads = 2, .prefill_chunk = 29});
+    ASSERT_TRUE(session);
+    said.push_back(continueGreedily(*session, prompt, 8));
+  }
+  expectSameBits(said[0], said[1]);
+}
+
 // Eight bits are nearly the model, and more bits are nearer to it than fewer.
 TEST(Quantize, LogitsAreNearTheModels) {
   const std::string model = goldenModel("llama_mha");
@@ -313,6 +336,35 @@ TEST(QuantisedGguf, InspectNamesFormatsAndBytes) {
   const double row_bytes = MixedModel::kHidden * bits["q6_k"] / 8;
   EXPECT_DOUBLE_EQ(json["decode"]["weight_bytes"].get<double>(),
                    bytes + kNorms - (MixedModel::kVocab - 1) * row_bytes);
+}
+
+// Products of integers go faster than the peak of floats: each is held against its format's loop.
+TEST(QuantisedGguf, LlmbenchHoldsPrefillAgainstTheInnerLoopsOfItsFormats) {
+  const ScratchDir dir;
+  writeFile(dir / "mixed.gguf", MixedModel(false).bytes());
+  std::map<std::string, nlohmann::json> report;
+  for (const std::string activations : {"int8", "float"}) {
+    const Output output =
+        run({LLMBENCH, compiledPlan(dir / "mixed.gguf", {"--activations", activations}),
+             "--prefill", "30", "--decode", "0", "--repeat", "1", "--threads", "1", "--json"});
+    ASSERT_EQ(output.status, 0) << output.err;
+    report[activations] = nlohmann::json::parse(output.out);
+  }
+  EXPECT_FALSE(report["float"].contains("peak_gflop_s"));
+  const nlohmann::json& json = report["int8"];
+  if (json["target"] == "aarch64") GTEST_SKIP() << "aarch64 has no inner loops yet";
+  // The limit is between the rates it is made of.
+  double least = json["peak_gflop_s"], most = least;
+  int formats = 0;
+  for (const auto& [key, rate] : json.items()) {
+    if (!key.starts_with("inner_loop_")) continue;
+    ++formats;
+    least = std::min(least, rate.get<double>());
+    most = std::max(most, rate.get<double>());
+  }
+  EXPECT_EQ(formats, 12);
+  EXPECT_GE(json["prefill_limit_gflop_s"].get<double>(), least);
+  EXPECT_LE(json["prefill_limit_gflop_s"].get<double>(), most);
 }
 
 TEST(QuantisedGguf, CudaRefusesItByName) {
