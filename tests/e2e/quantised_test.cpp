@@ -197,7 +197,8 @@ TEST(QuantisedGguf, Int8ActivationsGiveTheSameBitsOnEveryCpuAndInAnyChunks) {
   const std::string file = dir / "mixed.gguf";
   writeFile(file, MixedModel(false).bytes());
   const std::string plan =
-      compiledPlan(file, {"--kv-dtype", "f32", "--target", "x86-64-v3,x86-64-v4,aarch64"});
+      compiledPlan(file, {"--kv-dtype", "f32", "--target",
+                          "x86-64-v3,x86-64-v4,aarch64,aarch64-dotprod,aarch64-i8mm"});
   const RunningModel v3(plan, "x86-64-v3");
   ASSERT_TRUE(v3.ok());
   const Ids prompt = somePrompt(40, MixedModel::kVocab);
@@ -219,7 +220,8 @@ TEST(QuantisedGguf, Int8ActivationsGiveTheSameBitsOnEveryCpuAndInAnyChunks) {
   EXPECT_GT(error, 0);
   EXPECT_LT(error, 0.03);
   E2E_NEED_QEMU();
-  expectTheSameBitsOnAarch64(plan, *v3.session({.threads = 1}), prompt, 3);
+  for (const char* target : {"aarch64", "aarch64-dotprod", "aarch64-i8mm"})
+    expectTheSameBitsOnAarch64(plan, *v3.session({.threads = 1}), prompt, 3, target);
 }
 
 // v has another type than q and k in half of the layers: each is multiplied as it is alone.
