@@ -51,8 +51,7 @@ Stored storedBlocks(const llmrt::StoredBlocks& blocks, int64_t values, std::mt19
       std::memcpy(block.data() + place, &bits, 2);
     }
     llmrt::StoredBlock planes;
-    for (int p = 0; p < format.num_planes; ++p)
-      blocks.readPlane(reinterpret_cast<const uint8_t*>(block.data()), p, planes.planes[p]);
+    blocks.readPlanes(reinterpret_cast<const uint8_t*>(block.data()), planes.planes);
     llmrt::decodeBlock(format, planes.planes, out.values.data() + at);
     out.bytes += block;
   }
