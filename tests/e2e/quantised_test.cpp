@@ -73,31 +73,35 @@ Stored storedPlain(uint32_t type, int64_t values, std::mt19937& rng) {
 }
 
 /// A random llama whose matrices have all types there are, v_proj and down_proj other ones in every
-/// layer; or the same values in F32.
+/// layer; or the same values in F32. With `experts` it is a Mixtral.
 class MixedModel {
  public:
-  explicit MixedModel(bool f32) : f32_(f32) {
-    matrix("token_embd", 14, kVocab, kHidden);
+  explicit MixedModel(bool f32, uint64_t experts = 0) : f32_(f32), experts_(experts) {
+    matrix("token_embd", 14, {kVocab, kHidden});
     vector("output_norm");
-    matrix("output", 23, kVocab, kHidden);
+    matrix("output", 23, {kVocab, kHidden});
     const uint32_t v_types[] = {14, 12, 12, 8}, down_types[] = {kF16, 13, 20, kBF16};
     for (int layer = 0; layer < kLayers; ++layer) {
       prefix_ = "blk." + std::to_string(layer) + ".";
       vector("attn_norm");
       vector("ffn_norm");
-      matrix("attn_q", 12, kHidden, kHidden);
-      matrix("attn_k", 12, kHidden / 2, kHidden);
-      matrix("attn_v", v_types[layer], kHidden / 2, kHidden);
-      matrix("attn_output", layer < 2 ? 10 : 11, kHidden, kHidden);
-      matrix("ffn_gate", layer < 2 ? 2 : 6, kHidden, kHidden);
-      matrix("ffn_up", layer < 2 ? 3 : 7, kHidden, kHidden);
-      matrix("ffn_down", down_types[layer], kHidden, kHidden);
+      matrix("attn_q", 12, {kHidden, kHidden});
+      matrix("attn_k", 12, {kHidden / 2, kHidden});
+      matrix("attn_v", v_types[layer], {kHidden / 2, kHidden});
+      matrix("attn_output", layer < 2 ? 10 : 11, {kHidden, kHidden});
+      if (experts_ > 0) matrix("ffn_gate_inp", kF32, {experts_, kHidden});
+      mlp("ffn_gate", layer < 2 ? 2 : 6);
+      mlp("ffn_up", layer < 2 ? 3 : 7);
+      mlp("ffn_down", down_types[layer]);
     }
   }
   std::string bytes() const { return part(0, 1); }
   /// Part `number` of `count`, with as many tensors each.
   std::string part(uint32_t number, uint32_t count) const {
     GgufWriter writer = metadata();
+    if (experts_ > 0)
+      writer.addUint("llama.expert_count", static_cast<uint32_t>(experts_))
+          .addUint("llama.expert_used_count", 2);
     if (count > 1)
       writer.addUint("split.no", number)
           .addUint("split.count", count)
@@ -127,14 +131,19 @@ class MixedModel {
   }
 
  private:
-  void matrix(const std::string& name, uint32_t type, uint64_t rows, uint64_t cols) {
-    const auto values = static_cast<int64_t>(rows * cols);
+  void mlp(const std::string& name, uint32_t type) {
+    if (experts_ > 0)
+      matrix(name + "_exps", type, {experts_, kHidden, kHidden});
+    else
+      matrix(name, type, {kHidden, kHidden});
+  }
+  void matrix(const std::string& name, uint32_t type, const std::vector<uint64_t>& shape) {
+    int64_t values = 1;
+    for (const uint64_t size : shape) values *= static_cast<int64_t>(size);
     const llmrt::StoredBlocks* blocks = llmrt::ggmlBlocks(type);
     const Stored stored =
         blocks ? storedBlocks(*blocks, values, rng_) : storedPlain(type, values, rng_);
-    tensors_.push_back({prefix_ + name + ".weight",
-                        f32_ ? kF32 : type,
-                        {rows, cols},
+    tensors_.push_back({prefix_ + name + ".weight", f32_ ? kF32 : type, shape,
                         f32_ ? rawBytes(stored.values) : stored.bytes});
   }
   void vector(const std::string& name) {
@@ -152,6 +161,7 @@ class MixedModel {
   };
 
   const bool f32_;
+  const uint64_t experts_;
   std::mt19937 rng_{7};
   std::string prefix_;
   std::vector<TensorData> tensors_;
@@ -159,12 +169,12 @@ class MixedModel {
 
 // Every value is what the block says, to the bit, and products sum in one order whatever the type:
 // so all logits have the same bits.
-TEST(QuantisedGguf, EveryTypeInOneFileComputesWhatItsValuesInF32Do) {
+void expectBitsOfF32(uint64_t experts) {
   const ScratchDir dir;
   std::vector<std::vector<Logits>> logits;
   for (const bool f32 : {true, false}) {
     const std::string file = dir / (f32 ? "f32.gguf" : "mixed.gguf");
-    writeFile(file, MixedModel(f32).bytes());
+    writeFile(file, MixedModel(f32, experts).bytes());
     const RunningModel model(compiledPlan(file, {"--kv-dtype", "f32", "--activations", "float"}));
     ASSERT_TRUE(model.ok());
     const auto session = model.session({.threads = 2});
@@ -178,6 +188,11 @@ TEST(QuantisedGguf, EveryTypeInOneFileComputesWhatItsValuesInF32Do) {
     EXPECT_EQ(logits[0][step], logits[1][step]) << "step " << step;
   }
 }
+
+TEST(QuantisedGguf, EveryTypeInOneFileComputesWhatItsValuesInF32Do) { expectBitsOfF32(0); }
+
+// A tensor holds all experts of a layer.
+TEST(QuantisedGguf, ExpertsComputeWhatTheirValuesInF32Do) { expectBitsOfF32(3); }
 
 /// Of two models' logits: the root of the mean square of their difference, as a share of the
 /// second's.
