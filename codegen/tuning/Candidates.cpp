@@ -79,18 +79,23 @@ std::vector<ProductTuning> pieceCandidates(const TunedShape& shape, const Produc
   // Accumulators in three quarters and in seven eighths of the registers.
   const int64_t registers =
       shape.target.registers * shape.target.vectorFloats / cpu::kLanes / (shape.key.int8 ? 2 : 1);
-  for (int64_t accumulators : {registers * 3 / 4, registers * 7 / 8})
-    for (int64_t panels : {1, 2, 4})
-      if (accumulators >= panels && panels <= panelsOf(shape))
-        with([&](ProductTuning& t) {
-          t.tileRows = accumulators / panels;
-          t.tilePanels = panels;
-        });
-  for (int64_t cols : {256, 512, 1024, 2048, 4096})
+  const auto addTile = [&](int64_t accumulators, int64_t panels) {
+    const int64_t rows = accumulators / panels;
+    const bool isDefault = panels == shape.target.gemmPanels &&
+                           rows == shape.target.gemmRows / (shape.key.int8 ? 2 : 1);
+    if (rows == 0 || panels > panelsOf(shape) || isDefault) return;
+    with([&](ProductTuning& t) {
+      t.tileRows = rows;
+      t.tilePanels = panels;
+    });
+  };
+  for (int64_t panels : {1, 2, 4}) addTile(registers * 3 / 4, panels);
+  addTile(registers * 7 / 8, shape.target.gemmPanels);
+  for (int64_t cols : {512, 1024, 2048})
     if (cols <= std::max<int64_t>(shape.key.inputs, 256))
       with([&](ProductTuning& t) { t.pieceCols = cols; });
   if (many)
-    for (int64_t rows : {64, 128, 512}) with([&](ProductTuning& t) { t.blockRows = rows; });
+    for (int64_t rows : {128, 512}) with([&](ProductTuning& t) { t.blockRows = rows; });
   return all;
 }
 

@@ -269,7 +269,11 @@ class Tuner {
                              return better.empty() ? std::vector<ProductTuning>()
                                                    : aheadCandidates(shape, better.front());
                            }));
-    if (llm::KernelOp(product.kernel).getMaxRows() < kPieceRows) return tuned;
+    // Decode of one sequence has one row, and no trees have more.
+    llm::KernelOp kernel = product.kernel;
+    const bool rowsOccur = kernel.getKind() == llm::StepKind::verify ||
+                           kernel->getParentOfType<llm::ModelOp>().getMaxBatch() > 1;
+    if (!rowsOccur || kernel.getMaxRows() < kPieceRows) return tuned;
     // Of more rows, beside what is known of one; people want to know of that one.
     LLMRT_ASSIGN_OR_RETURN(const cpu::TunedProduct pieces,
                            tunePieces(product, shape, tuned.tuning));

@@ -89,7 +89,7 @@ std::string TuneReport::text() const {
     for (const cpu::TunedProduct& product : tuning.products) {
       const std::string choices = product.text();
       out += fmt::format(
-          "  {:<52}{:>6.2f}x{:>12}  {}\n", product.key.text(), product.gain,
+          "  {:<52}{:>6.2f}x{:>16}  {}\n", product.key.text(), product.gain,
           product.ofLimit > 0 ? fmt::format("{:.0f} % of limit", product.ofLimit * 100) : "",
           choices.empty() ? "as it was" : choices);
     }
