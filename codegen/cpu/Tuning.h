@@ -33,7 +33,7 @@ struct ProductTuning {
 /// bounds keep code and scratch small.
 struct TuningField {
   const char* name;
-  std::optional<int64_t> ProductTuning::* value;
+  std::optional<int64_t> ProductTuning::*value;
   int64_t least, most, multiple;
   bool powerOfTwo = false;
 
@@ -48,10 +48,10 @@ enum class ProductRows { few, many };
 
 /// The product that a tuning is for.
 struct ProductKey {
-  std::string op;                     // "norm_glu"
-  int64_t outputs = 0, inputs = 0;    // of its matrices, side by side
-  std::string weights;                // the format's name
-  bool int8 = false;                  // the left operand is rounded to int8
+  std::string op;                   // "norm_glu"
+  int64_t outputs = 0, inputs = 0;  // of its matrices, side by side
+  std::string weights;              // the format's name
+  bool int8 = false;                // the left operand is rounded to int8
   ProductRows rows = ProductRows::few;
 
   auto operator<=>(const ProductKey&) const = default;

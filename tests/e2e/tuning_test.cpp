@@ -65,7 +65,7 @@ TEST_P(Tuning, ChangesNoBit) {
   const TunedModel& tested = GetParam();
   const ScratchDir folder;
   std::vector<std::string> formats;
-  for (const llmrt::WeightFormat& format : llmrt::kWeightFormats) formats.push_back(format.name);
+  for (const llmrt::WeightFormat& format : llmrt::kWeightFormats) formats.emplace_back(format.name);
   std::mt19937 rng(20261130);
   std::vector<std::string> targets = llmrt::supportedCpuTargets();
   // Of the short form the best: the instructions of its own have the most ways to go wrong.

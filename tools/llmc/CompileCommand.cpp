@@ -288,7 +288,7 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
                   "scheduled IR or in llmc inspect");
   sub->add_flag(
       "--tune", f->tune,
-      "Measure on this machine, in a minute or so, how kernels of this model are fastest, "
+      "Measure on this machine, in a minute or two, how kernels of this model are fastest, "
       "keep it in the file of --tuning, and compile with it. Bits do not change");
   sub->add_option(
       "--tuning", o.tuning,
