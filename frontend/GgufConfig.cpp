@@ -7,6 +7,8 @@
 
 #include "frontend/GenerationConfig.h"
 #include "frontend/GgufEndTokens.h"
+#include "frontend/GgufFamilies.h"
+#include "frontend/GgufFields.h"
 #include "frontend/HfConfig.h"
 #include "models/Architectures.h"
 #include "models/CheckSpec.h"
@@ -27,31 +29,25 @@ using llmrt::unsupported;
 
 constexpr uint32_t kGgmlF32 = 0, kGgmlF16 = 1, kGgmlBF16 = 30;
 
-// Keys below "<architecture>.".
 class GgufConfigParser {
  public:
-  GgufConfigParser(const GgufFile& file, ModelSpec& spec) : file_(file), spec_(spec) {}
+  GgufConfigParser(const GgufFile& file, std::string_view architecture, ModelSpec& spec)
+      : file_(file), fields_(file, architecture), spec_(spec) {}
 
   Status parse() {
-    LLMRT_RETURN_IF_ERROR(refuseOtherTypes());
-    LLMRT_ASSIGN_OR_RETURN(auto architecture, file_.getString("general.architecture"));
-    if (!architecture)
-      return invalidData("metadata 'general.architecture' is missing: not a model");
-    const Architecture* entry = findGgufArchitecture(*architecture);
-    if (!entry) return unknownArchitecture(*architecture);
-    prefix_ = std::string(*architecture) + ".";
+    LLMRT_ASSIGN_OR_RETURN(const Architecture* entry, architectureOfGguf(fields_));
+    if (!entry) return unknownArchitecture(fields_.architecture());
     spec_.architecture = entry->model_type;
-    spec_.form = entry->form;
-    spec_.form.norm_plus = 0;  // convert_hf_to_gguf.py adds it
+    spec_.form = formOfGguf(*entry, fields_);
+    spec_.learned_positions = !spec_.form.names.positions.empty();
     LLMRT_ASSIGN_OR_RETURN(spec_.activation, parseActivation(entry->default_activation));
-    LLMRT_RETURN_IF_ERROR(refuseUnsupported());
+    LLMRT_RETURN_IF_ERROR(refuseForeignGgufFields(*entry, fields_));
     LLMRT_RETURN_IF_ERROR(parseSizes());
-    LLMRT_RETURN_IF_ERROR(parseScales());
-    LLMRT_RETURN_IF_ERROR(parseRope(*entry));
-    if (*architecture == "gemma3") LLMRT_RETURN_IF_ERROR(finishGemma3(*entry));
+    if (!spec_.learned_positions) LLMRT_RETURN_IF_ERROR(parseRope(*entry));
     LLMRT_RETURN_IF_ERROR(parseSpecialTokens());
     LLMRT_RETURN_IF_ERROR(readGgufSampling(file_, spec_));
-    readTensorFacts();
+    readTensorFacts(*entry);
+    LLMRT_RETURN_IF_ERROR(readGgufFamily(*entry, fields_, spec_));
     LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
     computeInvFreq(spec_.rope, spec_.head_dim);
     if (spec_.local_rope) computeInvFreq(*spec_.local_rope, spec_.head_dim);
@@ -59,23 +55,6 @@ class GgufConfigParser {
   }
 
  private:
-  Result<int64_t> needInt(const char* key) const {
-    LLMRT_ASSIGN_OR_RETURN(auto value, file_.getInt(prefix_ + key));
-    if (!value) return invalidData("metadata " + quotedName(prefix_ + key) + " is missing");
-    return *value;
-  }
-
-  // gguf-py's GGUFType: files of other things than models name an architecture, too.
-  Status refuseOtherTypes() const {
-    LLMRT_ASSIGN_OR_RETURN(auto type, file_.getString("general.type"));
-    if (!type || *type == "model") return {};
-    if (*type == "adapter")
-      return unsupported(
-          "general.type 'adapter': a LoRA adapter, not a model: merge it into its base model first "
-          "(llama.cpp's llama-export-lora)");
-    return unsupported("general.type " + quotedName(*type) + ": not a model");
-  }
-
   static Status unknownArchitecture(std::string_view architecture) {
     std::string message =
         "general.architecture " + quotedName(architecture) +
@@ -86,127 +65,87 @@ class GgufConfigParser {
     return unsupported(std::move(message));
   }
 
-  Status refuseUnsupported() const {
-    LLMRT_ASSIGN_OR_RETURN(auto experts, file_.getInt(prefix_ + "expert_count"));
-    if (experts.value_or(0) > 0)
-      return unsupported("metadata " + quotedName(prefix_ + "expert_count") + " " +
-                         std::to_string(*experts) +
-                         ": mixtures of experts are not supported in GGUF files; Mixtral's Hugging "
-                         "Face directory (config.json and safetensors) is: give that");
-    // Of Olmo 3, which says olmo2.
-    if (const std::string key = prefix_ + "attention.sliding_window_pattern"; file_.has(key))
-      return unsupported("metadata " + quotedName(key) + " is not supported");
-    return {};
-  }
-
-  // Granite's; Gemma's files leave theirs out.
-  Status parseScales() {
-    if (spec_.architecture.starts_with("gemma")) {
-      spec_.embedding_scale =
-          std::sqrt(static_cast<double>(std::max<int64_t>(0, spec_.hidden_size)));
-      spec_.rounds_embedding_scale = true;
-    }
-    double logits = 1;
-    const std::pair<const char*, double*> scales[] = {{"embedding_scale", &spec_.embedding_scale},
-                                                      {"residual_scale", &spec_.residual_scale},
-                                                      {"attention.scale", &spec_.attention_scale},
-                                                      {"logit_scale", &logits}};
-    for (const auto& [key, scale] : scales) {
-      LLMRT_ASSIGN_OR_RETURN(auto value, file_.getFloat(prefix_ + key));
-      if (!value) continue;
-      if (spec_.architecture != "granite")
-        return unsupported("metadata " + quotedName(prefix_ + key) + " is not supported");
-      LLMRT_RETURN_IF_ERROR(checkPositive("metadata " + quotedName(prefix_ + key), *value));
-      *scale = *value;
-    }
-    spec_.logit_scale = 1 / logits;
-    return {};
-  }
-
   Status parseSizes() {
-    LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, needInt("embedding_length"));
-    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, needInt("feed_forward_length"));
-    LLMRT_ASSIGN_OR_RETURN(spec_.num_layers, needInt("block_count"));
-    LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, needInt("attention.head_count"));
-    LLMRT_ASSIGN_OR_RETURN(auto kv_heads, file_.getInt(prefix_ + "attention.head_count_kv"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, fields_.needInt("embedding_length"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, fields_.needInt("feed_forward_length"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.num_layers, fields_.needInt("block_count"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, fields_.needInt("attention.head_count"));
+    LLMRT_ASSIGN_OR_RETURN(auto kv_heads, fields_.getInt("attention.head_count_kv"));
     spec_.num_kv_heads = kv_heads.value_or(spec_.num_heads);
-    LLMRT_ASSIGN_OR_RETURN(spec_.max_position_embeddings, needInt("context_length"));
-    LLMRT_ASSIGN_OR_RETURN(auto window, file_.getInt(prefix_ + "attention.sliding_window"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.max_position_embeddings, fields_.needInt("context_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto window, fields_.getInt("attention.sliding_window"));
     spec_.sliding_window = window.value_or(0);
-    LLMRT_ASSIGN_OR_RETURN(auto eps, file_.getFloat(prefix_ + "attention.layer_norm_rms_epsilon"));
-    if (!eps)
-      return invalidData("metadata " + quotedName(prefix_ + "attention.layer_norm_rms_epsilon") +
-                         " is missing");
-    spec_.rms_norm_eps = *eps;
+    LLMRT_ASSIGN_OR_RETURN(spec_.rms_norm_eps,
+                           fields_.needFloat(spec_.form.norm == NormKind::kLayer
+                                                 ? "attention.layer_norm_epsilon"
+                                                 : "attention.layer_norm_rms_epsilon"));
 
-    LLMRT_ASSIGN_OR_RETURN(auto key_length, file_.getInt(prefix_ + "attention.key_length"));
-    LLMRT_ASSIGN_OR_RETURN(auto value_length, file_.getInt(prefix_ + "attention.value_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto key_length, fields_.getInt("attention.key_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto value_length, fields_.getInt("attention.value_length"));
     if (!key_length && (spec_.num_heads < 1 || spec_.hidden_size % spec_.num_heads != 0))
-      return invalidData("metadata " + quotedName(prefix_ + "embedding_length") + " " +
+      return invalidData(fields_.nameOf("embedding_length") + " " +
                          std::to_string(spec_.hidden_size) + " is not a multiple of head_count " +
                          std::to_string(spec_.num_heads) + " and there is no key_length");
     spec_.head_dim = key_length ? *key_length : spec_.hidden_size / spec_.num_heads;
     if (value_length.value_or(spec_.head_dim) != spec_.head_dim)
-      return unsupported("metadata " + quotedName(prefix_ + "attention.value_length") + " " +
+      return unsupported(fields_.nameOf("attention.value_length") + " " +
                          std::to_string(*value_length) + " is not supported: keys have " +
                          std::to_string(spec_.head_dim));
 
-    LLMRT_ASSIGN_OR_RETURN(auto vocab_size, file_.getInt(prefix_ + "vocab_size"));
+    LLMRT_ASSIGN_OR_RETURN(auto vocab_size, fields_.getInt("vocab_size"));
     if (auto tokens = file_.arraySize("tokenizer.ggml.tokens")) {
       spec_.vocab_size = static_cast<int64_t>(*tokens);
     } else if (vocab_size) {
       spec_.vocab_size = *vocab_size;
     } else {
-      return invalidData("metadata 'tokenizer.ggml.tokens' and " +
-                         quotedName(prefix_ + "vocab_size") + " are both missing");
+      return invalidData("metadata 'tokenizer.ggml.tokens' and " + fields_.nameOf("vocab_size") +
+                         " are both missing");
     }
     return {};
   }
 
   Status parseRope(const Architecture& architecture) {
-    LLMRT_ASSIGN_OR_RETURN(auto dimensions, file_.getInt(prefix_ + "rope.dimension_count"));
+    LLMRT_ASSIGN_OR_RETURN(auto dimensions, fields_.getInt("rope.dimension_count"));
     spec_.rope.dim = dimensions.value_or(spec_.head_dim);
     if (dimensions &&
         (*dimensions < 1 || (*dimensions != spec_.head_dim && !architecture.has_partial_rotary)))
-      return unsupported("metadata " + quotedName(prefix_ + "rope.dimension_count") + " " +
+      return unsupported(fields_.nameOf("rope.dimension_count") + " " +
                          std::to_string(*dimensions) + " is not supported: heads have " +
                          std::to_string(spec_.head_dim));
-    LLMRT_ASSIGN_OR_RETURN(auto theta, file_.getFloat(prefix_ + "rope.freq_base"));
+    LLMRT_ASSIGN_OR_RETURN(auto theta, fields_.getFloat("rope.freq_base"));
     spec_.rope.theta = theta.value_or(10000.0);
 
     if (file_.findTensor("rope_factors_long.weight")) return parseLongrope();
-    LLMRT_ASSIGN_OR_RETURN(auto type, file_.getString(prefix_ + "rope.scaling.type"));
-    LLMRT_ASSIGN_OR_RETURN(auto factor, file_.getFloat(prefix_ + "rope.scaling.factor"));
-    LLMRT_ASSIGN_OR_RETURN(auto old_factor, file_.getFloat(prefix_ + "rope.scale_linear"));
-    if (type && *type != "none" && *type != "linear")
-      return unsupported("metadata " + quotedName(prefix_ + "rope.scaling.type") + " " +
-                         quotedName(*type) + " is not supported (none and linear are)");
+    LLMRT_ASSIGN_OR_RETURN(auto type, fields_.getString("rope.scaling.type"));
+    LLMRT_ASSIGN_OR_RETURN(auto factor, fields_.getFloat("rope.scaling.factor"));
+    LLMRT_ASSIGN_OR_RETURN(auto old_factor, fields_.getFloat("rope.scale_linear"));
+    if (type && *type != "none" && *type != "linear" && *type != "yarn")
+      return unsupported(fields_.nameOf("rope.scaling.type") + " " + quotedName(*type) +
+                         " is not supported (none, linear and yarn are)");
     if (type == "none") return {};
     if (!factor) factor = old_factor;  // the key of older files; llama.cpp takes 0 as absent
     if (factor.value_or(0.0) == 0.0 || *factor == 1.0) return {};
-    spec_.rope.scaling = RopeScaling::kLinear;
+    spec_.rope.scaling = type == "yarn" ? RopeScaling::kYarn : RopeScaling::kLinear;
     spec_.rope.factor = *factor;
-    return {};
+    return type == "yarn" ? parseYarn() : Status();
   }
 
-  // What the file leaves to its reader (llama.cpp's load_hparams() of gemma3): which layers have
-  // the window, what rotates there, and the scale of the scores, which is another in the model of
-  // 27B.
-  Status finishGemma3(const Architecture& architecture) {
-    constexpr int64_t kGlobalEvery = 6, kLayersOf27B = 62;
-    LLMRT_ASSIGN_OR_RETURN(auto softcap, file_.getFloat(prefix_ + "final_logit_softcapping"));
-    spec_.logit_softcap = softcap.value_or(0.0);
-    const bool wide = spec_.num_layers == kLayersOf27B && spec_.num_heads > 0;
-    spec_.attention_scale =
-        1 /
-        std::sqrt(static_cast<double>(wide ? spec_.hidden_size / spec_.num_heads : spec_.head_dim));
-    if (spec_.sliding_window == 0) return {};
-    LLMRT_ASSIGN_OR_RETURN(auto local_theta, file_.getFloat(prefix_ + "rope.freq_base_swa"));
-    spec_.local_rope.emplace().theta =
-        local_theta.value_or(architecture.default_local_rope_theta);
-    spec_.local_rope->dim = spec_.head_dim;
-    for (int64_t layer = 0; layer < std::min(spec_.num_layers, kMaxLayers); ++layer)
-      spec_.windowed_layers.push_back((layer + 1) % kGlobalEvery != 0);
+  // The scale of cos and sin follows from the factor, as in Transformers; the file may have one
+  // more.
+  Status parseYarn() {
+    Rope& rope = spec_.rope;
+    LLMRT_RETURN_IF_ERROR(checkPositive(fields_.nameOf("rope.scaling.factor"), rope.factor));
+    LLMRT_ASSIGN_OR_RETURN(auto original, fields_.getInt("rope.scaling.original_context_length"));
+    rope.original_max_position_embeddings = original.value_or(spec_.max_position_embeddings);
+    LLMRT_ASSIGN_OR_RETURN(auto fast, fields_.getFloat("rope.scaling.yarn_beta_fast"));
+    LLMRT_ASSIGN_OR_RETURN(auto slow, fields_.getFloat("rope.scaling.yarn_beta_slow"));
+    rope.beta_fast = fast.value_or(rope.beta_fast);
+    rope.beta_slow = slow.value_or(rope.beta_slow);
+    LLMRT_ASSIGN_OR_RETURN(auto attention, fields_.getFloat("rope.scaling.attn_factor"));
+    rope.attention_factor = attention.value_or(1.0) * yarnScale(rope.factor, 1.0);
+    for (const char* key : {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor",
+                            "rope.scaling.yarn_log_multiplier"})
+      if (fields_.has(key)) return fields_.refuse(key);
     return {};
   }
 
@@ -215,8 +154,8 @@ class GgufConfigParser {
     Rope& rope = spec_.rope;
     rope.scaling = RopeScaling::kLongrope;
     LLMRT_ASSIGN_OR_RETURN(rope.original_max_position_embeddings,
-                           needInt("rope.scaling.original_context_length"));
-    LLMRT_ASSIGN_OR_RETURN(auto attention, file_.getFloat(prefix_ + "rope.scaling.attn_factor"));
+                           fields_.needInt("rope.scaling.original_context_length"));
+    LLMRT_ASSIGN_OR_RETURN(auto attention, fields_.getFloat("rope.scaling.attn_factor"));
     rope.attention_factor = attention.value_or(1.0);
     LLMRT_ASSIGN_OR_RETURN(rope.short_factor, ropeFactors("rope_factors_short.weight"));
     LLMRT_ASSIGN_OR_RETURN(rope.long_factor, ropeFactors("rope_factors_long.weight"));
@@ -267,13 +206,21 @@ class GgufConfigParser {
     return {};
   }
 
-  void readTensorFacts() {
-    const auto holds = [this](const char* name) { return file_.findTensor(name) != nullptr; };
+  void readTensorFacts(const Architecture& architecture) {
+    // A vocabulary-only file says nothing about its embeddings, and of biases what all of the
+    // architecture have.
+    if (!fields_.hasTensors()) {
+      spec_.qkv_bias = architecture.qkv_bias;
+      spec_.o_bias = architecture.o_bias;
+      spec_.mlp_bias = architecture.mlp_bias;
+      return;
+    }
+    const auto holds = [this](const char* name) { return fields_.hasTensor(name); };
     spec_.qkv_bias = holds("blk.0.attn_q.bias") || holds("blk.0.attn_qkv.bias");
     spec_.o_bias = holds("blk.0.attn_output.bias");
     spec_.mlp_bias = holds("blk.0.ffn_gate.bias") || holds("blk.0.ffn_up.bias");
-    // A vocabulary-only file says nothing about its embeddings.
-    spec_.tie_word_embeddings = !file_.tensors().empty() && !file_.findTensor("output.weight");
+    spec_.lm_head_bias = holds("output.bias");
+    spec_.tie_word_embeddings = !holds("output.weight");
     const GgufTensor* weight = file_.findTensor("blk.0.attn_q.weight");
     if (!weight) weight = file_.findTensor("blk.0.attn_qkv.weight");
     if (weight) {
@@ -295,16 +242,34 @@ class GgufConfigParser {
   }
 
   const GgufFile& file_;
+  const GgufFields fields_;
   ModelSpec& spec_;
-  std::string prefix_;
 };
+
+// gguf-py's GGUFType: files of other things than models name an architecture, too.
+Status refuseOtherTypes(const GgufFile& file) {
+  LLMRT_ASSIGN_OR_RETURN(auto type, file.getString("general.type"));
+  if (!type || *type == "model") return {};
+  if (*type == "adapter")
+    return unsupported(
+        "general.type 'adapter': a LoRA adapter, not a model: merge it into its base model first "
+        "(llama.cpp's llama-export-lora)");
+  return unsupported("general.type " + quotedName(*type) + ": not a model");
+}
+
+Status parse(const GgufFile& file, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(refuseOtherTypes(file));
+  LLMRT_ASSIGN_OR_RETURN(auto architecture, file.getString("general.architecture"));
+  if (!architecture) return invalidData("metadata 'general.architecture' is missing: not a model");
+  return GgufConfigParser(file, *architecture, spec).parse();
+}
 
 }  // namespace
 
 Result<ModelSpec> parseGgufConfig(const GgufFile& file, std::string name) {
   ModelSpec spec;
   spec.name = std::move(name);
-  LLMRT_RETURN_IF_ERROR(GgufConfigParser(file, spec).parse().withContext(file.path()));
+  LLMRT_RETURN_IF_ERROR(parse(file, spec).withContext(file.path()));
   return spec;
 }
 

@@ -2,6 +2,7 @@
 // and every report read these. An op's operand order is written here and nowhere else: who needs an
 // operand asks for its name.
 #include "ir/LLM.h"
+#include "ir/QkvWeights.h"
 
 using namespace mlir;
 using namespace llmc::llm;
@@ -454,13 +455,32 @@ Cost LogitsOp::getCost() {
 }
 bool LogitsOp::onLogitsRows() { return true; }
 
+SmallVector<QkvWeight, 3> llmc::llm::qkvWeightsOf(NormQkvOp op) {
+  const KvCacheType kv = kvTypeOf(op, op.getStateAttr());
+  const int64_t heads[] = {widthOf(op.getQ()) / kv.getHeadDim(), kv.getNumKvHeads(),
+                           kv.getNumKvHeads()};
+  const FlatSymbolRefAttr projections[] = {op.getQProjAttr(), op.getKProjAttr(), op.getVProjAttr()};
+  const StringRef names[] = {"weight", "k_weight", "v_weight"};
+  SmallVector<QkvWeight, 3> weights;
+  Type typeBefore;
+  for (int i = 0; i < 3; ++i) {
+    WeightOp w = lookupWeight(op, projections[i]);
+    const Type type = w ? w.getTensorType().getElementType() : Type();
+    if (weights.empty() || type != typeBefore) weights.push_back({.operand = names[i]});
+    typeBefore = type;
+    weights.back().projections.push_back(projections[i]);
+    weights.back().heads += heads[i];
+  }
+  return weights;
+}
+
 // A tile is one head of q, k or v.
 Operands NormQkvOp::getKernelOperands() {
   int64_t headDim = kvTypeOf(*this, getStateAttr()).getHeadDim();
   Operands operands = {input("x", getX())};
   addNorm(operands, *this);
-  operands.push_back(panelsOf("weight", {getQProjAttr(), getKProjAttr(), getVProjAttr()},
-                              PanelOrder::heads, headDim));
+  for (const QkvWeight& weight : qkvWeightsOf(*this))
+    operands.push_back(panelsOf(weight.operand, weight.projections, PanelOrder::heads, headDim));
   if (getQBiasAttr())
     operands.push_back(vectorOf("bias", {getQBiasAttr(), getKBiasAttr(), getVBiasAttr()}));
   if (getQNormAttr()) {

@@ -150,6 +150,7 @@ constexpr Architecture kArchitectures[] = {
      .has_sliding_window = true},
     {.model_type = "mixtral",
      .class_name = "MixtralForCausalLM",
+     .gguf_architecture = "llama",  // and expert_count
      .default_num_kv_heads = 8,
      .default_max_position_embeddings = 131072,
      .default_rms_norm_eps = 1e-5,
@@ -166,6 +167,7 @@ constexpr Architecture kArchitectures[] = {
      .qkv_bias = true},
     {.model_type = "qwen2_moe",
      .class_name = "Qwen2MoeForCausalLM",
+     .gguf_architecture = "qwen2moe",
      .default_num_kv_heads = 16,
      .default_max_position_embeddings = 32768,
      .qkv_bias = true},
@@ -179,6 +181,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.qk_norm = QkNorm::kHead}},
     {.model_type = "qwen3_moe",
      .class_name = "Qwen3MoeForCausalLM",
+     .gguf_architecture = "qwen3moe",
      .default_num_kv_heads = 4,
      .default_max_position_embeddings = 32768,
      .has_biases = true,
@@ -195,6 +198,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.qkv = QkvLayout::kConcat, .fused_gate_up = true}},
     {.model_type = "smollm3",
      .class_name = "SmolLM3ForCausalLM",
+     .gguf_architecture = "smollm3",
      .default_num_kv_heads = 4,
      .default_max_position_embeddings = 32768,
      .default_rope_theta = 2e6,
@@ -204,11 +208,13 @@ constexpr Architecture kArchitectures[] = {
      .has_biases = true},
     {.model_type = "internlm2",
      .class_name = "InternLM2ForCausalLM",
+     .gguf_architecture = "internlm2",
      .default_bos = 1,
      .default_eos = 2,
      .form = {.qkv = QkvLayout::kByGroup, .names = internlm2Names()}},
     {.model_type = "arcee",
      .class_name = "ArceeForCausalLM",
+     .gguf_architecture = "arcee",
      .default_max_position_embeddings = 4096,
      .default_rms_norm_eps = 1e-5,
      .default_activation = "relu2",
@@ -218,6 +224,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.gated = false}},
     {.model_type = "minicpm",
      .class_name = "MiniCPMForCausalLM",
+     .gguf_architecture = "minicpm",
      .default_tied = true,
      .default_bos = 1,
      .default_eos = 2,
@@ -242,6 +249,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.norm_plus = 1.0}},
     {.model_type = "gemma2",
      .class_name = "Gemma2ForCausalLM",
+     .gguf_architecture = "gemma2",
      .default_num_kv_heads = 4,
      .default_head_dim = 256,
      .default_max_position_embeddings = 8192,
@@ -276,6 +284,7 @@ constexpr Architecture kArchitectures[] = {
          }()},
     {.model_type = "glm",
      .class_name = "GlmForCausalLM",
+     .gguf_architecture = "chatglm",
      .default_num_kv_heads = 2,
      .default_head_dim = 128,
      .default_max_position_embeddings = 131072,
@@ -285,6 +294,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.rope_pairs = true, .fused_gate_up = true}},
     {.model_type = "glm4",
      .class_name = "Glm4ForCausalLM",
+     .gguf_architecture = "glm4",
      .default_num_kv_heads = 2,
      .default_head_dim = 128,
      .default_max_position_embeddings = 131072,
@@ -294,6 +304,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.post_norm = true, .rope_pairs = true, .fused_gate_up = true, .names = glm4Names()}},
     {.model_type = "olmo",
      .class_name = "OlmoForCausalLM",
+     .gguf_architecture = "olmo",
      .default_rms_norm_eps = 1e-5,
      .default_eos = 50279,
      .form = {.norm = NormKind::kLayer, .norm_weight = false}},
@@ -306,6 +317,7 @@ constexpr Architecture kArchitectures[] = {
          {.pre_norm = false, .post_norm = true, .qk_norm = QkNorm::kWhole, .names = olmo2Names()}},
     {.model_type = "cohere",
      .class_name = "CohereForCausalLM",
+     .gguf_architecture = "command-r",
      .default_max_position_embeddings = 8192,
      .default_rms_norm_eps = 1e-5,
      .default_rope_theta = 500000.0,
@@ -316,6 +328,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.norm = NormKind::kLayer, .parallel = true, .shared_norm = true, .rope_pairs = true}},
     {.model_type = "gpt2",
      .class_name = "GPT2LMHeadModel",
+     .gguf_architecture = "gpt2",
      .default_intermediate_size = -1,
      .default_max_position_embeddings = 1024,
      .default_rms_norm_eps = 1e-5,
@@ -338,6 +351,7 @@ constexpr Architecture kArchitectures[] = {
          {.gated = false, .qkv = QkvLayout::kConcat, .transposed = true, .names = gpt2Names()})},
     {.model_type = "gpt_neox",
      .class_name = "GPTNeoXForCausalLM",
+     .gguf_architecture = "gptneox",
      .default_rms_norm_eps = 1e-5,
      .default_partial_rotary_factor = 0.25,
      .default_activation = "gelu",
@@ -350,6 +364,7 @@ constexpr Architecture kArchitectures[] = {
          {.parallel = true, .gated = false, .qkv = QkvLayout::kByHead, .names = neoxNames()})},
     {.model_type = "phi",
      .class_name = "PhiForCausalLM",
+     .gguf_architecture = "phi2",
      .default_rms_norm_eps = 1e-5,
      .default_partial_rotary_factor = 0.5,
      .default_activation = "gelu_new",
@@ -364,6 +379,7 @@ constexpr Architecture kArchitectures[] = {
          layerNorms({.parallel = true, .shared_norm = true, .gated = false, .names = phiNames()})},
     {.model_type = "starcoder2",
      .class_name = "Starcoder2ForCausalLM",
+     .gguf_architecture = "starcoder2",
      .default_num_kv_heads = 2,
      .default_max_position_embeddings = 4096,
      .default_rms_norm_eps = 1e-5,
@@ -376,6 +392,7 @@ constexpr Architecture kArchitectures[] = {
      .form = layerNorms({.gated = false, .names = starcoder2Names()})},
     {.model_type = "falcon",
      .class_name = "FalconForCausalLM",
+     .gguf_architecture = "falcon",
      .default_intermediate_size = -1,
      .default_rms_norm_eps = 1e-5,
      .default_activation = "gelu",
@@ -389,6 +406,7 @@ constexpr Architecture kArchitectures[] = {
      .form = layerNorms({.gated = false, .qkv = QkvLayout::kConcat, .names = falconNames()})},
     {.model_type = "stablelm",
      .class_name = "StableLmForCausalLM",
+     .gguf_architecture = "stablelm",
      .default_num_kv_heads = 32,
      .default_max_position_embeddings = 4096,
      .default_rms_norm_eps = 1e-5,
@@ -427,16 +445,8 @@ constexpr Architecture kArchitectures[] = {
 /// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
-    {"arcee", "arcee"},        {"chatglm", "glm"},
-    {"command-r", "cohere"},   {"deepseek2", "deepseek_v3"},
-    {"falcon", "falcon"},      {"gemma2", "gemma2"},
-    {"glm4", "glm4"},
-    {"gpt-oss", "gpt_oss"},    {"gpt2", "gpt2"},
-    {"gptneox", "gpt_neox"},   {"internlm2", "internlm2"},
-    {"minicpm", "minicpm"},    {"olmo", "olmo"},
-    {"phi2", "phi"},           {"qwen2moe", "qwen2_moe"},
-    {"qwen3moe", "qwen3_moe"}, {"smollm3", "smollm3"},
-    {"stablelm", "stablelm"},  {"starcoder2", "starcoder2"},
+    {"deepseek2", "deepseek_v3"},
+    {"gpt-oss", "gpt_oss"},
 };
 
 }  // namespace
@@ -486,6 +496,7 @@ std::string knownGgufArchitectures() {
   std::string out;
   for (const Architecture& entry : kArchitectures) {
     if (entry.gguf_architecture.empty()) continue;
+    if (findGgufArchitecture(entry.gguf_architecture) != &entry) continue;  // named already
     if (!out.empty()) out += ", ";
     out += entry.gguf_architecture;
   }

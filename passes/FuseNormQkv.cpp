@@ -85,8 +85,8 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
     return fail(spelled(m.q) + " gives " + Twine(qWidth) + " columns, not whole heads of " +
                 Twine(kv.getHeadDim()));
 
-  if (why = whyNotPackable(write, {m.q.weight(), m.k.weight(), m.v.weight()}); !why.empty())
-    return failure();
+  why = whyNotPackableApart(write, {m.q.weight(), m.k.weight(), m.v.weight()});
+  if (!why.empty()) return failure();
   if (biased) {
     why = whyNotPackable(write, {m.q.biasOrNull(), m.k.biasOrNull(), m.v.biasOrNull()});
     if (!why.empty()) return failure();

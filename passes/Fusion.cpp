@@ -73,7 +73,8 @@ void eraseProjection(RewriterBase& rewriter, const Projection& p) {
   rewriter.eraseOp(p.linear);
 }
 
-std::string whyNotPackable(Operation* from, ArrayRef<FlatSymbolRefAttr> weights) {
+static std::string whyNotTogether(Operation* from, ArrayRef<FlatSymbolRefAttr> weights,
+                                  llvm::function_ref<bool(Type, Type)> mayMeet) {
   llm::WeightOp first = llm::lookupWeight(from, weights.front());
   if (!first) return spelled(weights.front()) + " is not a weight";
   for (FlatSymbolRefAttr symbol : weights.drop_front()) {
@@ -82,13 +83,23 @@ std::string whyNotPackable(Operation* from, ArrayRef<FlatSymbolRefAttr> weights)
     if (w.getNumExperts() != first.getNumExperts())
       return spelled(symbol) + " and " + spelled(weights.front()) + " have different experts";
     std::string both = spelled(symbol) + " and " + spelled(weights.front());
-    if (w.getTensorType().getElementType() != first.getTensorType().getElementType())
+    if (!mayMeet(w.getTensorType().getElementType(), first.getTensorType().getElementType()))
       return both + " have different types";
     if (w.isPerLayer() != first.isPerLayer() || w.getFirstLayer() != first.getFirstLayer() ||
         (w.isPerLayer() && w.getTensorType().getDimSize(0) != first.getTensorType().getDimSize(0)))
       return both + " are of different layers";
   }
   return {};
+}
+
+std::string whyNotPackable(Operation* from, ArrayRef<FlatSymbolRefAttr> weights) {
+  return whyNotTogether(from, weights, [](Type a, Type b) { return a == b; });
+}
+
+std::string whyNotPackableApart(Operation* from, ArrayRef<FlatSymbolRefAttr> weights) {
+  return whyNotTogether(from, weights, [](Type a, Type b) {
+    return a == b || !llm::weightFormatOf(a).isPlain() || !llm::weightFormatOf(b).isPlain();
+  });
 }
 
 LogicalResult notFused(PatternRewriter& rewriter, Operation* op, StringRef name, StringRef why) {

@@ -57,6 +57,11 @@ void eraseProjection(mlir::RewriterBase& rewriter, const Projection& projection)
 /// Empty when the weights may be packed together: all present, of one element type and for the same
 /// layers; else one clause that names the two that differ.
 std::string whyNotPackable(mlir::Operation* from, llvm::ArrayRef<mlir::FlatSymbolRefAttr> weights);
+/// The same for kernels that take weights of several types, each packed with its like: one of two
+/// that differ must be quantised. Kernels for GPUs, which take no quantised weights, need no such
+/// form then.
+std::string whyNotPackableApart(mlir::Operation* from,
+                                llvm::ArrayRef<mlir::FlatSymbolRefAttr> weights);
 
 /// Reports a near miss: notifyMatchFailure, and a remark "NAME not fused: WHY".
 mlir::LogicalResult notFused(mlir::PatternRewriter& rewriter, mlir::Operation* op,

@@ -69,6 +69,7 @@ std::string contentOf(llm::KernelOpInterface op, llm::StepKind kind, int64_t max
 std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
   std::string name = op->getName().stripDialect().str();
   int64_t outputs = 0, inputs = 0;
+  std::string formats;
   Type weightType;
   llm::StateOp state;
   for (const llm::KernelOperand& operand : op.getKernelOperands()) {
@@ -79,7 +80,9 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
       if (!weight || weight.getKind() != llm::WeightKind::matrix) continue;
       outputs += weight.getLayerShape()[0];
       inputs = weight.getLayerShape()[1];
-      weightType = weight.getTensorType().getElementType();
+      const Type type = weight.getTensorType().getElementType();
+      if (type != weightType) formats.append("_").append(llm::weightFormatOf(type).name);
+      weightType = type;
     }
   }
 
@@ -99,7 +102,7 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
            Twine(heads.valueDim));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));
-    append(llm::weightFormatOf(weightType).name);
+    name += formats;
   } else {
     append(Twine(llm::widthOf(op->getNumResults() ? Value(op->getResult(0)) : op->getOperand(0))));
   }

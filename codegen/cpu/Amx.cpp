@@ -50,6 +50,20 @@ static Value emulatedDot(KernelBuilder& k, Value c, Value a, Value b) {
   return c;
 }
 
+static Value emulatedDotBytes(KernelBuilder& k, Value c, Value a, Value b) {
+  k.loop(k.ci(0), k.ci(kTileRows), 1, [&](Value m) {
+    Value row = k.offset(a, k.mul(m, kTileRowBytes)), out = k.offset(c, k.mul(m, kTileRowBytes));
+    Value sums = k.load(k.vecI(kLanes, 32), out, 4);
+    for (int64_t at = 0; at < kTileRowBytes; at += 4) {
+      Value left = k.broadcast(k.load(k.builder().getI32Type(), k.offset(row, at), 4));
+      Value right = k.load(k.vecI(kLanes, 32), k.offset(b, at / 4 * kTileRowBytes), 4);
+      sums = k.dotBytes(right, left, sums, /*isSigned=*/true);
+    }
+    k.store(sums, out, 4);
+  });
+  return c;
+}
+
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
@@ -82,6 +96,12 @@ void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes) {
 Value tileDot(KernelBuilder& k, Value c, Value a, Value b) {
   if (k.target().emulateBf16Product) return emulatedDot(k, c, a, b);
   return tile(k, "tdpbf16ps",
+              {i16(k, kTileRows), i16(k, kTileRowBytes), i16(k, kTileRowBytes), c, a, b});
+}
+
+Value tileDotBytes(KernelBuilder& k, Value c, Value a, Value b) {
+  if (k.target().emulateBf16Product) return emulatedDotBytes(k, c, a, b);
+  return tile(k, "tdpbssd",
               {i16(k, kTileRows), i16(k, kTileRowBytes), i16(k, kTileRowBytes), c, a, b});
 }
 

@@ -111,12 +111,13 @@ class AttentionFrame {
   }
 
   void emitRun(Value head, Value first, Value rows) {
-    emitStart(head, first, rows);
     Value kvHead = k_.div(head, partsPerKvHead_);
     Value seq = k_.inputOf("seq", first), firstPos = k_.inputOf("pos", first);
     Value lastPos = k_.inputOf("pos", k_.add(first, k_.add(rows, -1)));
     Value firstBlock = k_.ci(0), lastBlock = k_.div(lastPos, kBlock);
     if (window_) firstBlock = k_.div(k_.max(k_.add(firstPos, 1 - window_), k_.ci(0)), kBlock);
+    if (prefetches() && !branch_) prefetchBlock(kv_.blockOf(k_, seq, firstBlock, kvHead));
+    emitStart(head, first, rows);
     if (branch_) branch_->gather(first, seq, kvHead, firstBlock);
     k_.loop(firstBlock, k_.add(lastBlock, 1), 1, [&](Value block) {
       auto at = [&](Value block) {
@@ -301,6 +302,13 @@ class AttentionFrame {
   void prefetchInSoftmax(Value next, int64_t bytes, Value state) {
     const int64_t share = (bytes - askedInProduct(bytes)) / groupHeads_;
     prefetchLines(k_.offset(k_.offset(next, k_.mul(state, share)), askedInProduct(bytes)), share);
+  }
+  /// The first block, for which no block before it asked.
+  void prefetchBlock(const KvBlock& block) {
+    k_.loop(k_.ci(0), k_.ci(kv_.keyBlockBytes()), 64,
+            [&](Value at) { prefetchLines(k_.offset(block.keys, at), 64); });
+    k_.loop(k_.ci(0), k_.ci(kv_.valueBlockBytes()), 64,
+            [&](Value at) { prefetchLines(k_.offset(block.values, at), 64); });
   }
   void prefetchLines(Value from, int64_t bytes) {
     for (int64_t line = 0; line < bytes; line += 64)

@@ -2,8 +2,10 @@
 // of dot products of pairs, where weights and left operand are bf16, or of sums of integers, where
 // the left operand is rounded to int8. Few rows use a weight once, when it is read; of more rows, a
 // piece of the weights stays in the cache for all of them.
+#include <optional>
 #include <set>
 
+#include "codegen/cpu/AmxInt8.h"
 #include "codegen/cpu/Int8Rows.h"
 #include "codegen/cpu/Product.h"
 
@@ -17,6 +19,7 @@ namespace {
 int64_t accumulatorsOf(LeftKind left) { return left == LeftKind::i8 ? 2 : 1; }
 /// Rows of a register tile of the target's gemmPanels.
 int64_t gemmRows(const CpuTarget& target, LeftKind left) {
+  if (left == LeftKind::i8 && target.int8Rows) return target.int8Rows;
   return target.gemmRows / accumulatorsOf(left);
 }
 /// Rows and panels of the register tile, and panels that stream by at once, as tuned.
@@ -54,6 +57,10 @@ int64_t fewRowsPieceCols(int64_t maxRows, LeftKind left) {
   constexpr int64_t kRows = 16, kCols = 2048;
   return kCols * kRows / std::clamp(maxRows, kRows, kFewRows) / pieceUnit(left) * pieceUnit(left);
 }
+
+/// Rows that are multiplied by VNNI where there are tiles of int8: so many take as long as a tile
+/// of them and the bytes that it is filled with.
+constexpr int64_t kRowsWithoutTiles = 8;
 
 /// Bytes of one value of the left operand.
 int64_t leftBytes(LeftKind left) {
@@ -108,7 +115,9 @@ class FmaProduct final : public ProductFrame {
       : ProductFrame(k, spec,
                      std::min(k.shape().maxRows,
                               k.shape().fewRows() ? kFewRows : blockRows(k, pieceCols, left)),
-                     k.shape().fewRows() ? 1 : tileRows(k, left)),
+                     k.shape().fewRows()       ? 1
+                     : hasTiles(k, spec, left) ? kTileRows
+                                               : tileRows(k, left)),
         fewRows_(k.shape().fewRows()),
         left_(left),
         tileRows_(tileRows(k, left)),
@@ -121,8 +130,29 @@ class FmaProduct final : public ProductFrame {
     // A stride that is no power of two keeps the rows of a register tile in different sets of the
     // first-level cache.
     rowBytes_ = copyRows_ ? roundUp(bytes, 64) + 64 : spec.xStride * 4;
-    if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowBytes_);
+    const int64_t mostRows = roundUp(maxBlockRows_, rowUnit_);
+    if (copyRows_) rows_ = k.scratch(mostRows * rowBytes_);
+    if (hasTiles(k, spec, left)) tiles_.emplace(k, int8_, *spec.format, mostRows);
     if (left != LeftKind::f32 && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
+  }
+
+  /// The memory is at work while the left operand is brought. Experts have no rows, often.
+  void prefetchFirst(const Panels& b) override {
+    if (!fewRows_ || spec_.numExperts) return;
+    const int64_t panels = std::min(spec_.tilePanels, mostStreamedPanels(k_));
+    const int64_t ahead = streamAhead(k_, *spec_.format) / panels;
+    for (const Panels::Stream& s : b.streams()) {
+      const int64_t bytes = std::min(ahead * s.bytes / s.values, s.panelBytes);
+      k_.loop(k_.ci(0), k_.ci(bytes), 64, [&](Value at) {
+        prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, 64,
+                       streamTo(k_, *spec_.format));
+      });
+    }
+  }
+
+  static bool hasTiles(const KernelBuilder& k, const ProductSpec& spec, LeftKind left) {
+    return left == LeftKind::i8 && Int8Tiles::serve(k.target(), *spec.format) &&
+           !k.shape().fewRows() && k.shape().maxRows > kRowsWithoutTiles;
   }
 
   void prepareBlock(Value first, Value rows) override {
@@ -133,7 +163,11 @@ class FmaProduct final : public ProductFrame {
     block_ = {rows_, rowBytes_, left_ == LeftKind::bf16};
     k_.loop(k_.ci(0), rows, 1, [&](Value r) {
       Value from = sourceRow(k_.add(first, r)), to = k_.offset(rows_, k_.mul(r, rowBytes_));
-      if (left_ != LeftKind::f32) return roundRow(from, to);
+      if (left_ != LeftKind::f32) {
+        roundRow(from, to);
+        if (tiles_) tiles_->takeRow(r, to);
+        return;
+      }
       if (spec_.norm) return normRow(k_, spec_.norm, from, to, spec_.cols);
       k_.loop(k_.ci(0), k_.ci(roundUp(spec_.cols, kLanes) * 4), kLanes * 4,
               [&](Value at) { k_.store(k_.loadF32(k_.offset(from, at)), k_.offset(to, at), 4); });
@@ -166,6 +200,14 @@ class FmaProduct final : public ProductFrame {
       auto rows = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, most); };
       k_.ifThen(rows(arith::CmpIPredicate::sle), [&] { multiplyStreams(weights, tile); });
       k_.ifThen(rows(arith::CmpIPredicate::sgt), [&] { multiplyPieces(weights, tile); });
+    } else if (tiles_) {
+      Value most = k_.ci(kRowsWithoutTiles);
+      auto rows = [&](arith::CmpIPredicate p) { return k_.cmp(p, tile.rows, most); };
+      k_.ifThen(rows(arith::CmpIPredicate::sle), [&] { multiplyPieces(weights, tile); });
+      k_.ifThen(rows(arith::CmpIPredicate::sgt), [&] {
+        zeroOutputs(tile);
+        tiles_->multiply(block_, weights, tile);
+      });
     } else {
       multiplyPieces(weights, tile);
     }
@@ -315,6 +357,7 @@ class FmaProduct final : public ProductFrame {
   const bool copyRows_;
   const int64_t pieceCols_;
   Int8Layout int8_;  // of rows of int8
+  std::optional<Int8Tiles> tiles_;
   int64_t rowBytes_ = 0;
   Value rows_, normed_;
   Rows block_;

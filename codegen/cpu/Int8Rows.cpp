@@ -1,5 +1,6 @@
 #include "codegen/cpu/Int8Rows.h"
 
+#include "codegen/cpu/Int8Neon.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -199,6 +200,8 @@ class Int8Tile {
 Values multiplyInt8(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const Panels& b,
                     int64_t rows, int64_t panels, int64_t kCount, Values acc,
                     const std::function<void(Value)>& each) {
+  if (hasSdot(k.target()))
+    return multiplyInt8Neon(k, a, layout, b, rows, panels, kCount, acc, each);
   Int8Tile tile(k, a, layout, b.quants, rows, panels);
   return k.loop(k.ci(0), k.ci(kCount), layout.group, acc, [&](Value k0, ValueRange state) {
     Value at = b.firstK ? k.add(b.firstK, k0) : k0;

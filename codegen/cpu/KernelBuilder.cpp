@@ -408,6 +408,8 @@ Value KernelBuilder::lookUp(ArrayRef<int8_t> table, Value bytes) {
     const bool one = cast<VectorType>(bytes.getType()).getDimSize(0) == 16;
     switch (target_.bytes) {
       case ByteInstructions::neon:
+      case ByteInstructions::neonDot:
+      case ByteInstructions::neonMatrix:
         return {"llvm.aarch64.neon.tbl1.v16i8", 16};
       case ByteInstructions::avx2:
         if (!one) return {"llvm.x86.avx2.pshuf.b", 32};
@@ -480,6 +482,8 @@ Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
                                                  llvm::to_vector(llvm::seq<int64_t>(0, kLanes))));
     }
     case ByteInstructions::neon:
+    case ByteInstructions::neonDot:
+    case ByteInstructions::neonMatrix:
       break;
   }
   for (int64_t i = 0; i < 4; ++i) {

@@ -1,7 +1,8 @@
-// norm_qkv: one product whose tiles are heads of q, k and v. Each finishes where its head goes: q
+// norm_qkv: a product whose tiles are heads of q, k and v. Each finishes where its head goes: q
 // to the arena, k and v to the cache.
 #include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Product.h"
+#include "ir/QkvWeights.h"
 
 using namespace mlir;
 
@@ -22,10 +23,13 @@ class QkvEpilogue {
         kNorm_(k.operandIf(op.getKNormAttr(), "k_norm")),
         rope_(k.operandIf(op.getRopeAttr(), "rope")) {}
 
-  /// Cuts the product so that a tile is one head.
-  void setTiles(ProductSpec& spec) const {
+  /// Cuts the product of a weight of `heads` heads so that a tile is one head.
+  void setTiles(ProductSpec& spec, int64_t firstHead, int64_t heads) const {
     spec.tilePanels = kv_.headDimPadded / kLanes;
-    spec.numPanels = (numHeads_ + 2 * kv_.numKvHeads) * spec.tilePanels;
+    spec.numPanels = heads * spec.tilePanels;
+    if (heads == numHeads_ + 2 * kv_.numKvHeads) return;
+    spec.firstTile = firstHead;
+    spec.numTiles = heads;
   }
 
   void emit(const OutputTile& tile) {
@@ -131,12 +135,17 @@ class QkvEpilogue {
 
 }  // namespace
 
+// Each weight is a product of its own, over the tiles that are its heads.
 void emitNormQkv(KernelBuilder& k, llm::NormQkvOp op) {
-  ProductSpec spec = normProductOf(k, op, op.getQProjAttr());
   QkvEpilogue epilogue(k, op);
-  epilogue.setTiles(spec);
-  spec.epilogue = [&](const OutputTile& tile) { epilogue.emit(tile); };
-  emitProduct(k, spec);
+  int64_t firstHead = 0;
+  for (const llm::QkvWeight& weight : llm::qkvWeightsOf(op)) {
+    ProductSpec spec = normProductOf(k, op, weight.projections.front(), weight.operand);
+    epilogue.setTiles(spec, firstHead, weight.heads);
+    firstHead += weight.heads;
+    spec.epilogue = [&](const OutputTile& tile) { epilogue.emit(tile); };
+    emitProduct(k, spec);
+  }
 }
 
 }  // namespace llmc::cpu

@@ -24,18 +24,24 @@ LeftKind ProductSpec::leftKind(const KernelBuilder& k) const {
   return !format->isPlain() && k.int8Activations() ? LeftKind::i8 : LeftKind::f32;
 }
 
-ProductSpec productOf(KernelBuilder& k, Operation* op, FlatSymbolRefAttr matrix) {
+ProductSpec productOf(KernelBuilder& k, Operation* op, FlatSymbolRefAttr matrix, StringRef weight) {
   const llm::Matrix m = llm::matrixOf(op, matrix);
   return {.x = k.operand("x"),
           .xStride = k.rowStride("x"),
           .cols = m.cols,
-          .weight = k.operand("weight"),
+          .weight = k.operand(weight),
           .format = &llm::weightFormatOf(m.type),
           .numPanels = (m.rows + kLanes - 1) / kLanes};
 }
 
 void ProductFrame::emit() {
-  k_.ifThen(k_.cmp(arith::CmpIPredicate::slt, k_.tileBegin(), k_.tileEnd()), [&] {
+  begin_ = k_.tileBegin();
+  end_ = k_.tileEnd();
+  if (spec_.numTiles) {
+    begin_ = k_.max(begin_, k_.ci(spec_.firstTile));
+    end_ = k_.min(end_, k_.ci(spec_.firstTile + spec_.numTiles));
+  }
+  k_.ifThen(k_.cmp(arith::CmpIPredicate::slt, begin_, end_), [&] {
     if (!spec_.numExperts)
       return emitRows(k_.ci(0), spec_.gather ? k_.step().numLogitsRows : k_.step().numRows, {});
     k_.loop(k_.ci(0), k_.ci(spec_.numExperts), 1, [&](Value expert) {
@@ -54,15 +60,22 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
   blockRows = k_.min(k_.mul(k_.ceilDiv(blockRows, rowUnit_), rowUnit_), k_.ci(maxBlockRows_));
   const Panels weight = weightPanels(k_, spec_.weight, *spec_.format, spec_.cols, spec_.numPanels,
                                      spec_.numExperts, expert);
+  Value firstTile = spec_.firstTile ? k_.add(begin_, -spec_.firstTile) : begin_;
+  prefetchFirst(weight.from(k_, k_.mul(firstTile, spec_.tilePanels)));
   // Rounding up may need one block less, rounding down to the bound one more.
   k_.whileLess(begin, end, [&](Value first) {
     Value rows = k_.min(blockRows, k_.sub(end, first));
     prepareBlock(first, rows);
-    k_.loop(k_.tileBegin(), k_.tileEnd(), joinTiles_, [&](Value index) {
-      OutputTile tile{
-          index, k_.mul(index, spec_.tilePanels), {}, first, rows, outputs_, tileStride_, expert};
-      Value tiles =
-          joinTiles_ == 1 ? k_.ci(1) : k_.min(k_.ci(joinTiles_), k_.sub(k_.tileEnd(), index));
+    k_.loop(begin_, end_, joinTiles_, [&](Value index) {
+      Value ofWeight = spec_.firstTile ? k_.add(index, -spec_.firstTile) : index;
+      OutputTile tile{.index = index,
+                      .firstPanel = k_.mul(ofWeight, spec_.tilePanels),
+                      .firstRow = first,
+                      .rows = rows,
+                      .outputs = outputs_,
+                      .stride = tileStride_,
+                      .expert = expert};
+      Value tiles = joinTiles_ == 1 ? k_.ci(1) : k_.min(k_.ci(joinTiles_), k_.sub(end_, index));
       tile.panels = panelsFrom(tile.firstPanel, tiles);
       multiply(weight.from(k_, tile.firstPanel), tile);
       finishTiles(tile, tiles);

@@ -17,7 +17,7 @@ namespace llmc::cpu {
 /// A finished tile of outputs, in floats, for the epilogue.
 struct OutputTile {
   Value index;               // tile number
-  Value firstPanel, panels;  // panels it covers
+  Value firstPanel, panels;  // panels it covers, of the weight's
   Value firstRow, rows;      // rows of the step it covers
   Value outputs;             // [rows, stride] floats
   int64_t stride = 0;
@@ -40,6 +40,8 @@ struct ProductSpec {
   const llmrt::WeightFormat* format = nullptr;
   int64_t numPanels = 0;
   int64_t tilePanels = llm::kTilePanels;
+  // Of the kernel's tiles, those that are of this weight; 0 of them: all.
+  int64_t firstTile = 0, numTiles = 0;
   NormArgs norm;         // of the rows of x, before the product
   bool gather = false;   // the rows whose logits are wanted
   int64_t tileCols = 0;  // floats by which the x of a tile lies after that of the tile before
@@ -54,13 +56,15 @@ struct ProductSpec {
   LeftKind leftKind(const KernelBuilder& k) const;
 };
 
-/// The product of the operands "x" and "weight"; `matrix` is what the weight is, or its first part.
-ProductSpec productOf(KernelBuilder& k, mlir::Operation* op, mlir::FlatSymbolRefAttr matrix);
+/// The product of the operands "x" and `weight`; `matrix` is what the weight is, or its first part.
+ProductSpec productOf(KernelBuilder& k, mlir::Operation* op, mlir::FlatSymbolRefAttr matrix,
+                      llvm::StringRef weight = "weight");
 
 /// The same after the norm of a fused op.
 template <typename Op>
-ProductSpec normProductOf(KernelBuilder& k, Op op, mlir::FlatSymbolRefAttr matrix) {
-  ProductSpec spec = productOf(k, op, matrix);
+ProductSpec normProductOf(KernelBuilder& k, Op op, mlir::FlatSymbolRefAttr matrix,
+                          llvm::StringRef weight = "weight") {
+  ProductSpec spec = productOf(k, op, matrix, weight);
   spec.norm = {.weight = k.operand("norm"),
                .bias = k.operandIf(op.getNormBiasAttr(), "norm_bias"),
                .layer = op.getLayer(),
@@ -85,6 +89,8 @@ class ProductFrame {
   /// `maxBlockRows`: rows of a block; its rows are a multiple of `rowUnit` where there are enough.
   ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t maxBlockRows, int64_t rowUnit);
 
+  /// Asks for the weights that a call begins with, of which `weights` is the first panel.
+  virtual void prefetchFirst(const Panels& weights) {}
   /// Brings rows [first, first + rows) of the left operand to where multiply() reads them.
   virtual void prepareBlock(Value first, Value rows) = 0;
   /// Writes the products of the block and the tile's panels, of which `weights` is the first, to
@@ -106,6 +112,7 @@ class ProductFrame {
   Value outputs_;
 
  private:
+  Value begin_, end_;  // tiles of the call
   /// Rows [begin, end) of the step, or of `expert`.
   void emitRows(Value begin, Value end, Value expert);
   /// Panels of `tiles` tiles from panel `first` on.

@@ -9,6 +9,13 @@ namespace llmc::cpu {
 // a latency of 6. x86-64-v3 has 16 registers of 8: 6 rows x 16 outputs are 12 accumulators. NEON
 // has 32 registers of 4: 6 rows x 16 outputs are 24.
 //
+// Of sapphirerapids' AVX512_FP16 kernels would have conversions alone, which F16C does as well, and
+// that nothing emulates (tests/emulated).
+//
+// aarch64-i8mm is for cores from Neoverse V1 and N2 on, which have first-level caches of 64 KB and
+// second-level ones of 1 MB; aarch64-dotprod for those from Cortex-A76 and Neoverse N1 on. Of int8
+// their tiles have 8 rows: README.md counts why.
+//
 // Streams: on Zen 5, four panels with 1.5 KB ahead in each read f16 at 93 % of the fastest plain
 // reads and bf16 at 92 %; 2 KB in each 96 and 90 %, two panels with 3 KB in each 92 and 92 %, 512
 // bytes in each of four 78 % (medians, one thread or two). On Zen 3, 256 to 512 bytes in each of
@@ -21,7 +28,7 @@ static const CpuTarget kTargets[] = {
     {.name = std::string(llmrt::kSapphireRapids),
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "sapphirerapids",
-     .features = "-prefer-256-bit",
+     .features = "-prefer-256-bit,-avx512fp16",
      .vectorFloats = 16,
      .registers = 32,
      .l1Bytes = 48 << 10,
@@ -30,7 +37,8 @@ static const CpuTarget kTargets[] = {
      .gemmPanels = 2,
      .gemvPanels = 4,
      .bytes = ByteInstructions::avx512Vnni,
-     .bf16Product = Bf16Product::amx},
+     .bf16Product = Bf16Product::amx,
+     .int8Tiles = true},
     {.name = std::string(llmrt::kZnver4),
      .triple = "x86_64-unknown-linux-gnu",
      .cpu = "x86-64-v4",
@@ -69,6 +77,32 @@ static const CpuTarget kTargets[] = {
      .gemmRows = 6,
      .gemmPanels = 1,
      .gemvPanels = 4},
+    {.name = std::string(llmrt::kAarch64I8mm),
+     .triple = "aarch64-unknown-linux-gnu",
+     .cpu = "generic",
+     .features = "+neon,+dotprod,+i8mm",
+     .vectorFloats = 4,
+     .registers = 32,
+     .l1Bytes = 64 << 10,
+     .l2Bytes = 1 << 20,
+     .gemmRows = 6,
+     .gemmPanels = 1,
+     .int8Rows = 8,
+     .gemvPanels = 4,
+     .bytes = ByteInstructions::neonMatrix},
+    {.name = std::string(llmrt::kAarch64Dotprod),
+     .triple = "aarch64-unknown-linux-gnu",
+     .cpu = "generic",
+     .features = "+neon,+dotprod",
+     .vectorFloats = 4,
+     .registers = 32,
+     .l1Bytes = 64 << 10,
+     .l2Bytes = 512 << 10,
+     .gemmRows = 6,
+     .gemmPanels = 1,
+     .int8Rows = 8,
+     .gemvPanels = 4,
+     .bytes = ByteInstructions::neonDot},
     {.name = std::string(llmrt::kAarch64),
      .triple = "aarch64-unknown-linux-gnu",
      .cpu = "generic",

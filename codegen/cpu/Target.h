@@ -21,6 +21,8 @@ enum class Bf16Product {
 /// What a target has for vectors of bytes.
 enum class ByteInstructions {
   neon,        // lookups in 16 bytes
+  neonDot,     // sdot too
+  neonMatrix,  // smmla too
   avx2,        // the same, and vpmaddubsw, of 32 bytes
   avx512,      // of 64 bytes; lookups in 16 floats
   avx512Vnni,  // vpdpbusd too
@@ -43,6 +45,8 @@ struct CpuTarget {
   /// accumulators.
   int64_t gemmRows = 6;
   int64_t gemmPanels = 1;
+  /// The same of sums of integers; 0: half of gemmRows.
+  int64_t int8Rows = 0;
   /// Panels whose weights are streamed at once, if the rows leave registers for them.
   int64_t gemvPanels = 4;
   /// Bytes a thread asks for ahead of their use when it streams weights, over all of its streams.
@@ -50,8 +54,9 @@ struct CpuTarget {
 
   ByteInstructions bytes = ByteInstructions::avx2;
   Bf16Product bf16Product = Bf16Product::fma;
-  /// For tests on machines without the instructions of bf16Product: they become others of the same
-  /// order. Slow.
+  bool int8Tiles = false;  // tdpbssd
+  /// For tests on machines without the instructions of bf16Product and int8Tiles: they become
+  /// others of the same order. Slow.
   bool emulateBf16Product = false;
 };
 

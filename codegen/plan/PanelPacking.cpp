@@ -1,10 +1,11 @@
 #include "codegen/plan/PanelPacking.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
-#include "llvm/ADT/STLFunctionalExtras.h"
+#include "codegen/plan/Quantize.h"
 #include "llvm/Support/ErrorHandling.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/stored_blocks.h"
@@ -144,49 +145,126 @@ void packPanel(const PackedTensor& t, DType dtype, int64_t panel, uint8_t* out) 
   }
 }
 
-/// body(number of a block, its elements of the tensor's plane) along a row. False where a scale or
-/// a minimum is not finite.
-bool forBlocks(const PackedTensor& t, PanelRow row,
-               llvm::function_ref<void(int64_t, const uint8_t*)> body) {
-  const RowData from = rowData(t, row);
-  const llmrt::PlaneRole role = t.format->planes[t.plane].role;
-  const bool is_float = role == llmrt::PlaneRole::kScales || role == llmrt::PlaneRole::kMins;
-  alignas(64) uint8_t elements[llmrt::WeightFormat::kMaxBlock];
+bool isFiniteF16(const uint8_t* element) {
+  constexpr uint8_t kExponent = 0x7c;
+  return (element[1] & kExponent) != kExponent;
+}
+
+/// Block `b` of a row as the planes of a format of blocks. False where a scale, a minimum, or a
+/// value that is quantised, is not finite.
+bool readBlock(const llmrt::WeightFormat& format, const RowData& from, int64_t b,
+               uint8_t* const* planes) {
   bool finite = true;
-  for (int64_t b = 0; b < t.format->blocks(t.cols); ++b) {
-    from.blocks->readPlane(from.data + b * from.blocks->bytes, t.plane, elements);
-    if (is_float) finite &= std::isfinite(llmrt::loadAsF32(DType::kF16, elements, 0));
-    body(b, elements);
+  if (!from.blocks) {
+    alignas(64) float values[llmrt::WeightFormat::kMaxBlock];
+    convertTo<DType::kF32>(from, b * format.block, format.block,
+                           reinterpret_cast<uint8_t*>(values));
+    for (int64_t i = 0; i < format.block; ++i) finite &= std::isfinite(values[i]);
+    if (finite) quantizeBlock(format, values, planes);
+    return finite;
   }
+  from.blocks->readPlanes(from.data + b * from.blocks->bytes, planes);
+  for (const llmrt::PlaneRole role : {llmrt::PlaneRole::kScales, llmrt::PlaneRole::kMins})
+    if (const int p = format.plane(role); p >= 0) finite &= isFiniteF16(planes[p]);
   return finite;
 }
 
-/// A panel of a plane of a format of blocks.
-const PackedSource* packBlocks(const PackedTensor& t, int64_t panel, uint8_t* out) {
+/// Elements of one block of each lane of a panel, of one plane.
+using LaneElements = std::array<uint8_t[llmrt::WeightFormat::kMaxBlock], kPanelLanes>;
+
+/// Writes `count` words of each lane, those of one number side by side.
+template <typename Word>
+void interleave(const LaneElements& lanes, int64_t count, uint8_t* to) {
+  for (int64_t i = 0; i < count; ++i)
+    for (const uint8_t* lane : lanes) {
+      std::memcpy(to, lane + i * static_cast<int64_t>(sizeof(Word)), sizeof(Word));
+      to += sizeof(Word);
+    }
+}
+
+/// The same of words of four bytes, four of four lanes at a time.
+void interleaveQuads(const LaneElements& lanes, int64_t count, uint8_t* to) {
+  using Quad [[gnu::vector_size(16)]] = uint32_t;
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    for (size_t lane = 0; lane < lanes.size(); lane += 4) {
+      Quad rows[4];
+      for (size_t r = 0; r < 4; ++r) std::memcpy(&rows[r], lanes[lane + r] + 4 * i, sizeof(Quad));
+      const Quad a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+      const Quad b = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+      const Quad c = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+      const Quad d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+      const Quad columns[4] = {
+          __builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+          __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
+      for (size_t w = 0; w < 4; ++w)
+        std::memcpy(to + (w * kPanelLanes + lane) * 4, &columns[w], sizeof(Quad));
+    }
+    to += 4 * kPanelLanes * 4;
+  }
+  for (; i < count; ++i)
+    for (const uint8_t* lane : lanes) {
+      std::memcpy(to, lane + 4 * i, 4);
+      to += 4;
+    }
+}
+
+/// A panel of a format of blocks; out[p] is its part of plane p. Block by block, the lanes of one
+/// are taken apart, then put side by side.
+const PackedSource* packBlocks(const PackedTensor& t, int64_t panel, uint8_t* const* out) {
+  const llmrt::WeightFormat& format = *t.format;
   const PanelRow* lanes = t.lanes->data() + panel * kPanelLanes;
-  if (hasEmptyLanes(lanes)) std::memset(out, 0, static_cast<size_t>(t.unitBytes()));
-  const llmrt::FormatPlane& plane = t.format->planes[t.plane];
-  const int64_t bytes = llmrt::dtypeBytes(plane.dtype), word = plane.group * bytes;
-  const int64_t words = plane.per_block / plane.group;
+  RowData rows[kPanelLanes];
+  for (int64_t lane = 0; lane < kPanelLanes; ++lane)
+    if (lanes[lane].source >= 0) rows[lane] = rowData(t, lanes[lane]);
   const PackedSource* corrupt = nullptr;
-  for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
-    if (lanes[lane].source < 0) continue;
-    const bool finite = forBlocks(t, lanes[lane], [&](int64_t block, const uint8_t* from) {
-      uint8_t* to = out + t.format->panelOffset(t.plane, lane, block * plane.per_block) * bytes;
-      switch (word) {
+  // Of lanes without a source they stay zero.
+  std::array<LaneElements, llmrt::WeightFormat::kMaxPlanes> elements = {};
+  for (int64_t b = 0; b < format.blocks(t.cols); ++b) {
+    for (int64_t lane = 0; lane < kPanelLanes; ++lane) {
+      if (!rows[lane].data) continue;
+      uint8_t* planes[llmrt::WeightFormat::kMaxPlanes];
+      for (size_t p = 0; p < elements.size(); ++p) planes[p] = elements[p][lane];
+      if (!readBlock(format, rows[lane], b, planes))
+        corrupt = &t.sources[static_cast<size_t>(lanes[lane].source)];
+    }
+    for (int p = 0; p < format.num_planes; ++p) {
+      const llmrt::FormatPlane& plane = format.planes[p];
+      const int64_t bytes = llmrt::dtypeBytes(plane.dtype), words = plane.per_block / plane.group;
+      const LaneElements& from = elements[static_cast<size_t>(p)];
+      uint8_t* to = out[p] + format.panelOffset(p, 0, b * plane.per_block) * bytes;
+      switch (plane.group * bytes) {
         case 1:
-          return scatter<uint8_t>(from, words, to);
+          interleave<uint8_t>(from, words, to);
+          break;
         case 2:
-          return scatter<uint16_t>(from, words, to);
+          interleave<uint16_t>(from, words, to);
+          break;
         case 4:
-          return scatter<uint32_t>(from, words, to);
+          interleaveQuads(from, words, to);
+          break;
         default:
           llvm_unreachable("elements that lie side by side have up to four bytes");
       }
-    });
-    if (!finite) corrupt = &t.sources[static_cast<size_t>(lanes[lane].source)];
+    }
   }
   return corrupt;
+}
+
+/// A row of a format of blocks; out[p] is its part of plane p.
+const PackedSource* packRowOfBlocks(const PackedTensor& t, PanelRow row, uint8_t* const* out) {
+  const llmrt::WeightFormat& format = *t.format;
+  const RowData from = rowData(t, row);
+  bool finite = true;
+  llmrt::StoredBlock block;
+  for (int64_t b = 0; b < format.blocks(t.cols); ++b) {
+    finite &= readBlock(format, from, b, block.planes);
+    for (int p = 0; p < format.num_planes; ++p) {
+      const int64_t bytes = format.planes[p].per_block * llmrt::dtypeBytes(format.planes[p].dtype);
+      std::memcpy(out[p] + b * bytes, block.planes[p], static_cast<size_t>(bytes));
+    }
+  }
+  return finite ? nullptr : &t.sources[static_cast<size_t>(row.source)];
 }
 
 /// The source and row of row `row` of all sources after one another.
@@ -195,6 +273,14 @@ PanelRow concatRow(const PackedTensor& t, int64_t row) {
   while (row >= t.sources[static_cast<size_t>(source)].rows)
     row -= t.sources[static_cast<size_t>(source++)].rows;
   return {source, row};
+}
+
+/// A panel, or a row, of plain values.
+void packPlain(const PackedTensor& t, int64_t unit, uint8_t* out) {
+  const DType dtype = t.format->planes[0].dtype;
+  if (t.lanes) return packPanel(t, dtype, unit, out);
+  const uint8_t* data = elements(rowData(t, concatRow(t, unit)), dtype, 0, t.cols, out);
+  if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
 }
 
 }  // namespace
@@ -206,24 +292,28 @@ int64_t PackedTensor::units() const {
   return rows;
 }
 
-int64_t PackedTensor::unitBytes() const { return format->unitBytes(plane, lanes != nullptr, cols); }
+int64_t PackedTensor::unitBytes(int plane) const {
+  return format->unitBytes(plane, lanes != nullptr, cols);
+}
 
-const PackedSource* packUnits(const PackedTensor& t, int64_t begin, int64_t end, uint8_t* out) {
-  const llmrt::FormatPlane& plane = t.format->planes[t.plane];
-  const int64_t block_bytes = plane.per_block * llmrt::dtypeBytes(plane.dtype);
+int64_t PackedTensor::unitBytes() const {
+  int64_t bytes = 0;
+  for (int p = 0; p < format->num_planes; ++p) bytes += unitBytes(p);
+  return bytes;
+}
+
+const PackedSource* packUnits(const PackedTensor& t, int64_t begin, int64_t end,
+                              uint8_t* const* planes) {
   const PackedSource* corrupt = nullptr;
-  for (int64_t unit = begin; unit < end; ++unit, out += t.unitBytes()) {
-    if (t.lanes && t.format->isPlain()) {
-      packPanel(t, plane.dtype, unit, out);
-    } else if (t.lanes) {
-      if (const PackedSource* found = packBlocks(t, unit, out)) corrupt = found;
-    } else if (const PanelRow row = concatRow(t, unit); t.format->isPlain()) {
-      const uint8_t* data = elements(rowData(t, row), plane.dtype, 0, t.cols, out);
-      if (data != out) std::memcpy(out, data, static_cast<size_t>(t.unitBytes()));
-    } else if (!forBlocks(t, row, [&](int64_t block, const uint8_t* from) {
-                 std::memcpy(out + block * block_bytes, from, static_cast<size_t>(block_bytes));
-               })) {
-      corrupt = &t.sources[static_cast<size_t>(row.source)];
+  uint8_t* out[llmrt::WeightFormat::kMaxPlanes];
+  for (int64_t unit = begin; unit < end; ++unit) {
+    for (int p = 0; p < t.format->num_planes; ++p)
+      out[p] = planes[p] + (unit - begin) * t.unitBytes(p);
+    if (t.format->isPlain()) {
+      packPlain(t, unit, out[0]);
+    } else if (const PackedSource* found = t.lanes ? packBlocks(t, unit, out)
+                                                   : packRowOfBlocks(t, concatRow(t, unit), out)) {
+      corrupt = found;
     }
   }
   return corrupt;

@@ -1,5 +1,5 @@
-// Copies rows of checkpoint tensors into packed weights, converting plain values, taking blocks of
-// quantised ones apart, and transposing on the way.
+// Copies rows of checkpoint tensors into packed weights, converting or quantising plain values,
+// taking blocks of quantised ones apart, and transposing on the way.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,10 @@ struct PackedSource {
   float plus = 0;                           // added to every element
 };
 
-/// One plane of one layer (and expert) of one packed weight. Sources of a format of blocks are
-/// stored in that format, and begin at a block.
+/// One layer (and expert) of one packed weight. Sources of a format of blocks are stored in that
+/// format, or plain, and then quantised; either way they begin at a block.
 struct PackedTensor {
   const llmrt::WeightFormat* format = llmrt::plainFormat(llmrt::DType::kF32);  // of the result
-  int plane = 0;
   int64_t cols = 0;
   std::vector<PackedSource> sources;
   // Where each lane of each panel comes from ([panels * 16]); null for layout rows.
@@ -32,12 +31,16 @@ struct PackedTensor {
 
   /// Panels, or rows for layout rows: the unit that packing is cut in.
   int64_t units() const;
+  /// Of one plane, and of all.
+  int64_t unitBytes(int plane) const;
   int64_t unitBytes() const;
 };
 
-/// Packs units [begin, end) to `out`, which holds (end - begin) * unitBytes(). Padding becomes
-/// zero. A source with a block whose scale or minimum is not finite is returned; null: all are.
-const PackedSource* packUnits(const PackedTensor& tensor, int64_t begin, int64_t end, uint8_t* out);
+/// Packs units [begin, end) of every plane p to planes[p], which holds (end - begin) *
+/// unitBytes(p). Padding becomes zero. A source with a block whose scale or minimum is not finite,
+/// or a value that is to be quantised and is not, is returned; null: all are.
+const PackedSource* packUnits(const PackedTensor& tensor, int64_t begin, int64_t end,
+                              uint8_t* const* planes);
 
 /// The bytes that packUnits() would read: one range of each source, in `ranges` ([sources]).
 void bytesRead(const PackedTensor& tensor, int64_t begin, int64_t end,

@@ -154,7 +154,10 @@ class PlanBuilder {
         rows += weight.getLayerShape()[0];
         cols = weight.getLayerShape()[1];
         experts = static_cast<int64_t>(weight.getNumExperts());
-        dtype = llm::weightFormatOf(weight.getTensorType().getElementType()).name;
+        const std::string_view format =
+            llm::weightFormatOf(weight.getTensorType().getElementType()).name;
+        if (!dtype.ends_with(format))
+          dtype += fmt::format("{}{}", dtype.empty() ? "" : "+", format);
       }
     }
     std::string text;

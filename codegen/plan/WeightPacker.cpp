@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -18,7 +19,6 @@
 
 #include "codegen/plan/MappedPages.h"
 #include "codegen/plan/PanelPacking.h"
-#include "codegen/plan/QuantizeTensors.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/tensor_name.h"
 #include "runtime/io/weight_layout.h"
@@ -42,12 +42,16 @@ using llmrt::Tensor;
 constexpr int64_t kBlockBytes = 4 << 20;
 constexpr int kMaxThreads = 8;
 
-/// One plane of one layer of one weight.
+/// One layer of one weight; of a weight of experts, one of them.
 struct Item {
   schema::WeightT* weight = nullptr;
-  uint64_t offset = 0;  // in the file
-  uint64_t bytes = 0;
+  uint64_t offset = 0;  // in the file, of the layer
+  uint32_t expert = 0;
   PackedTensor tensor;
+
+  uint64_t planeAt(size_t plane) const {
+    return offset + (weight->planes.empty() ? 0 : weight->planes[plane]->offset_bytes);
+  }
 };
 
 /// Units [begin, end) of an item: what a thread packs at once.
@@ -55,6 +59,14 @@ struct Block {
   const Item* item = nullptr;
   int64_t begin = 0, end = 0;
   uint64_t bytes() const { return static_cast<uint64_t>((end - begin) * item->tensor.unitBytes()); }
+  uint64_t bytes(int plane) const {
+    return static_cast<uint64_t>((end - begin) * item->tensor.unitBytes(plane));
+  }
+  bool beginsLayer() const { return begin == 0 && item->expert == 0; }
+  bool endsLayer() const {
+    return end == item->tensor.units() &&
+           item->expert + 1 == std::max(1u, item->weight->num_experts);
+  }
 };
 
 Status checkView(const schema::WeightSourceT& s, const llmrt::WeightView& view, uint32_t experts) {
@@ -67,19 +79,20 @@ std::string tensorText(const llmrt::TensorSource& source, std::string_view name)
   return source.path() + ": tensor " + llmrt::quotedName(source.storedName(name));
 }
 
-/// Quantised values are packed as they are stored, in whole blocks.
+/// Quantised values are packed as they are stored, in whole blocks; plain ones become quants where
+/// the plan wants those.
 Status checkFormat(const std::string& what, const Tensor& tensor, const llmrt::WeightFormat& format,
                    int64_t cols, const llmrt::WeightView* view) {
   const llmrt::WeightFormat& stored = tensor.format();
   if (stored.isPlain() && format.isPlain()) return {};
-  if (&stored != &format)
+  if (&stored != &format && !(stored.isPlain() && cols % format.block == 0))
     return llmrt::invalidData(
         fmt::format("{} is stored in {}, the plan is for {}: compile it again with these weights",
                     what, stored.name, format.name));
-  if (!view || view->takesWholeBlocks(cols, stored.block)) return {};
+  if (!view || view->takesWholeBlocks(cols, format.block)) return {};
   return llmrt::unsupported(fmt::format(
       "{} is stored in {}, in blocks of {} values, and the model would need it cut inside of them",
-      what, stored.name, stored.block));
+      what, format.name, format.block));
 }
 
 Result<const Tensor*> findTensor(const llmrt::TensorSource& source,
@@ -126,7 +139,7 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     }
     for (uint32_t l = 0; l < std::max(1u, w.num_layers); ++l) {
       for (uint32_t e = 0; e < experts; ++e) {
-        PackedTensor tensor{format, 0, static_cast<int64_t>(w.cols), {}, nullptr};
+        PackedTensor tensor{format, static_cast<int64_t>(w.cols), {}, nullptr};
         for (size_t i = 0; i < w.sources.size(); ++i) {
           const schema::WeightSourceT& s = *w.sources[i];
           LLMRT_ASSIGN_OR_RETURN(const Tensor* stored, findTensor(source, s, w.first_layer + l, e,
@@ -135,16 +148,7 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
           tensor.sources.push_back({stored, static_cast<int64_t>(s.rows), weight_views[i],
                                     sliced ? e : 0, static_cast<float>(s.plus)});
         }
-        for (int p = 0; p < format->num_planes; ++p) {
-          tensor.plane = p;
-          const uint64_t begin =
-              w.planes.empty() ? 0 : w.planes[static_cast<size_t>(p)]->offset_bytes;
-          const uint64_t bytes =
-              w.planes.empty() ? w.bytes : w.planes[static_cast<size_t>(p)]->bytes;
-          items.push_back(
-              {&w, w.offset_bytes + l * w.layer_stride_bytes + begin + e * (bytes / experts),
-               bytes / experts, tensor});
-        }
+        items.push_back({&w, w.offset_bytes + l * w.layer_stride_bytes, e, std::move(tensor)});
       }
     }
     // Only now are the plan's sizes known to be those of real tensors: a row map takes memory by
@@ -158,9 +162,14 @@ Result<std::vector<Item>> collect(schema::PlanT& plan, const llmrt::TensorSource
     }
     for (Item& item : std::span(items).subspan(first_item)) {
       item.tensor.lanes = weight_lanes;
-      if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes()) != item.bytes)
-        return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
-                                  " has a size that its shape does not give");
+      for (int p = 0; p < format->num_planes; ++p) {
+        const uint64_t planned =
+            w.planes.empty() ? w.bytes : w.planes[static_cast<size_t>(p)]->bytes;
+        if (static_cast<uint64_t>(item.tensor.units() * item.tensor.unitBytes(p)) * experts !=
+            planned)
+          return llmrt::invalidData("the plan's weight " + llmrt::quotedName(w.name) +
+                                    " has a size that its shape does not give");
+      }
     }
   }
   std::stable_sort(items.begin(), items.end(),
@@ -203,7 +212,8 @@ class PackingTeam {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  /// The next block's bytes, valid until the call after. `corrupt`: as packUnits() says.
+  /// The next block's planes, one behind another, valid until the call after. `corrupt`: as
+  /// packUnits() says.
   std::span<const uint8_t> next(const PackedSource*& corrupt) {
     std::unique_lock lock(mutex_);
     if (written_ > 0) slotOf(written_ - 1).ready = false;
@@ -236,7 +246,11 @@ class PackingTeam {
     bytesRead(tensor, block.begin, block.end, ranges);
     // One call maps what otherwise 16 rows at a time would fault in page by page.
     for (auto range : ranges) advise(range, MADV_POPULATE_READ);
-    slot.corrupt = packUnits(tensor, block.begin, block.end, slot.data.data());
+    std::array<uint8_t*, llmrt::WeightFormat::kMaxPlanes> planes;
+    uint8_t* to = slot.data.data();
+    for (int p = 0; p < tensor.format->num_planes; to += block.bytes(p++))
+      planes[static_cast<size_t>(p)] = to;
+    slot.corrupt = packUnits(tensor, block.begin, block.end, planes.data());
     // Mapped pages count as ours: give them back (the page cache keeps them), or a large checkpoint
     // fills the memory.
     for (size_t i = 0; i < ranges.size(); ++i)
@@ -297,18 +311,66 @@ class Hashes {
   std::vector<std::pair<const schema::WeightT*, size_t>> index_;
 };
 
+/// Writes packed blocks in the order of the file, hashed. The first plane of a layer is written as
+/// it comes; its other planes, which follow all of that, are kept until the layer's last block: an
+/// eighth of the layer's bytes in q4_k, two fifths in q6_k.
+class LayerWriter {
+ public:
+  LayerWriter(llmrt::AtomicFile& file, const schema::PlanT& plan) : file_(file), hashes_(plan) {}
+
+  Status write(const Block& block, std::span<const uint8_t> bytes) {
+    const Item& item = *block.item;
+    const int planes = item.tensor.format->num_planes;
+    for (int p = 0; p < planes; ++p) {
+      const std::span<const uint8_t> plane = bytes.first(block.bytes(p));
+      bytes = bytes.subspan(plane.size());
+      if (p > 0) {
+        kept_[static_cast<size_t>(p)].insert(kept_[static_cast<size_t>(p)].end(), plane.begin(),
+                                             plane.end());
+      } else {
+        if (block.beginsLayer()) LLMRT_RETURN_IF_ERROR(file_.padTo(item.planeAt(0)));
+        LLMRT_RETURN_IF_ERROR(write(item, plane));
+      }
+    }
+    if (!block.endsLayer()) return {};
+    for (size_t p = 1; p < static_cast<size_t>(planes); ++p) {
+      LLMRT_RETURN_IF_ERROR(file_.padTo(item.planeAt(p)));
+      LLMRT_RETURN_IF_ERROR(write(item, kept_[p]));
+      kept_[p].clear();
+    }
+    return {};
+  }
+  /// Bytes of the file that were written, or are kept for it.
+  uint64_t done() const {
+    uint64_t bytes = file_.position();
+    for (const std::vector<uint8_t>& plane : kept_) bytes += plane.size();
+    return bytes;
+  }
+  /// Of all weights, into the plan.
+  uint64_t storeHashes(schema::PlanT& plan) { return hashes_.store(plan); }
+
+ private:
+  Status write(const Item& item, std::span<const uint8_t> bytes) {
+    hashes_.update(item.weight, bytes);
+    return file_.write(bytes.data(), bytes.size());
+  }
+
+  llmrt::AtomicFile& file_;
+  Hashes hashes_;
+  std::array<std::vector<uint8_t>, llmrt::WeightFormat::kMaxPlanes> kept_;
+};
+
+Status unusableTensor(const llmrt::TensorSource& source, const Tensor& tensor) {
+  return llmrt::invalidData(
+      tensorText(source, tensor.name) +
+      (tensor.blocks ? " is corrupt: a block of it has a scale or minimum that is not finite"
+                     : " has a value that is not finite"));
+}
+
 }  // namespace
 
-Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSource& checkpoint,
+Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSource& source,
                                       const std::string& path, const PackProgress& progress) {
-  LLMRT_ASSIGN_OR_RETURN(
-      const auto quantized,
-      quantizeTensors(plan, checkpoint, path, [&](uint64_t done, uint64_t total) {
-        const double part = static_cast<double>(done) / static_cast<double>(total);
-        const auto bytes = static_cast<double>(plan.weights_bytes) * part;
-        return !progress || progress(static_cast<uint64_t>(bytes), plan.weights_bytes);
-      }));
-  const llmrt::TensorSource& source = quantized ? *quantized : checkpoint;
   std::deque<std::vector<PanelRow>> lanes;
   std::deque<llmrt::WeightView> views;
   LLMRT_ASSIGN_OR_RETURN(const std::vector<Item> items, collect(plan, source, lanes, views));
@@ -328,23 +390,18 @@ Result<llmrt::AtomicFile> packWeights(schema::PlanT& plan, const llmrt::TensorSo
   header.bytes = plan.weights_bytes;
   LLMRT_RETURN_IF_ERROR(file.write(&header, sizeof header));
 
-  Hashes hashes(plan);
+  LayerWriter writer(file, plan);
   PackingTeam team(blocks);
   for (const Block& block : blocks) {
     const PackedSource* corrupt = nullptr;
     const std::span<const uint8_t> bytes = team.next(corrupt);
-    if (corrupt)
-      return llmrt::invalidData(tensorText(source, corrupt->tensor->name) +
-                                " is corrupt: a block of it has a scale or minimum that is not "
-                                "finite");
-    if (block.begin == 0) LLMRT_RETURN_IF_ERROR(file.padTo(block.item->offset));
-    LLMRT_RETURN_IF_ERROR(file.write(bytes.data(), bytes.size()));
-    hashes.update(block.item->weight, bytes);
-    if (progress && !progress(file.position(), plan.weights_bytes))
+    if (corrupt) return unusableTensor(source, *corrupt->tensor);
+    LLMRT_RETURN_IF_ERROR(writer.write(block, bytes));
+    if (progress && !progress(writer.done(), plan.weights_bytes))
       return Status(llmrt::StatusCode::kCancelled, path + ": interrupted, nothing was written");
   }
   LLMRT_RETURN_IF_ERROR(file.padTo(plan.weights_bytes));
-  header.content = hashes.store(plan);
+  header.content = writer.storeHashes(plan);
   LLMRT_RETURN_IF_ERROR(file.overwrite(0, &header, sizeof header));
   plan.has_weights = true;
   return file;

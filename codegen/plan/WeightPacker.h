@@ -12,17 +12,16 @@
 
 namespace llmc {
 
-/// Told the bytes of the file that are written, of so many; false stops with kCancelled.
+/// Told the bytes of the file that are packed, of so many; false stops with kCancelled.
 using PackProgress = std::function<bool(uint64_t done_bytes, uint64_t total_bytes)>;
 
 /// Writes every weight of `plan` to a file that will be called `path`, stores their hashes in the
 /// plan and sets has_weights. The file is whole but has not got its name yet: the caller commits
 /// it, together with the plan; dropped without that, nothing is left of it.
 ///
-/// Plain values that a weight wants quantised are quantised first, all of them (QuantizeTensors.h):
-/// then progress begins twice. Values are rounded from the checkpoint's dtype to the weight's,
-/// once. Several threads pack while one writes, in blocks of rows, so memory stays below 100 MiB
-/// whatever the model. A tensor that is missing or has another shape is found before anything is
+/// Values are rounded from the checkpoint's dtype to the weight's, or quantised (Quantize.h), once.
+/// Several threads pack while one writes, in blocks of rows: memory stays below 100 MiB and, of
+/// quantised weights, the scales, minimums and high bits of the largest layer of a weight. A tensor that is missing or has another shape is found before anything is
 /// written.
 llmrt::Result<llmrt::AtomicFile> packWeights(llmrt::schema::PlanT& plan,
                                              const llmrt::TensorSource& source,

@@ -223,16 +223,13 @@ llmrt_status llmrt_session_create(const llmrt_plan* plan, const llmrt_weights* w
     llmrt_session_options o;
     llmrt_session_options_init(&o);
     LLMRT_RETURN_IF_ERROR(readOptions(options, o));
-    uint64_t memory_bytes = 0;
-    if (o.max_seq_len == 0) {
-      LLMRT_ASSIGN_OR_RETURN(memory_bytes, llmrt::Session::defaultMemory(*plan->plan, nullptr));
-    }
-    LLMRT_ASSIGN_OR_RETURN(auto session, llmrt::Session::create(*plan->plan, *weights->weights,
-                                                                {.threads = o.threads,
-                                                                 .max_seq_len = o.max_seq_len,
-                                                                 .max_batch = o.max_batch,
-                                                                 .prefill_chunk = o.prefill_chunk,
-                                                                 .memory_bytes = memory_bytes}));
+    llmrt::SessionOptions session_options{.threads = o.threads,
+                                          .max_seq_len = o.max_seq_len,
+                                          .max_batch = o.max_batch,
+                                          .prefill_chunk = o.prefill_chunk};
+    LLMRT_RETURN_IF_ERROR(llmrt::Session::boundMemory(*plan->plan, session_options));
+    LLMRT_ASSIGN_OR_RETURN(auto session,
+                           llmrt::Session::create(*plan->plan, *weights->weights, session_options));
     const auto rows = static_cast<size_t>(session->maxRows());
     std::vector<std::vector<int32_t>> tokens(static_cast<size_t>(session->options().max_batch));
     for (auto& of : tokens) of.reserve(static_cast<size_t>(session->options().max_seq_len));

@@ -78,18 +78,14 @@ llmrt_status llmrt_engine_create(const llmrt_plan* plan, const llmrt_weights* we
     if (o.max_waiting < 0) return invalidArgument("max_waiting is negative");
     auto engine = std::make_unique<llmrt_engine>();
     engine->plan = plan;
-    uint64_t memory_bytes = 0;
-    if (o.max_seq_len == 0 && o.kv_tokens == 0) {
-      LLMRT_ASSIGN_OR_RETURN(memory_bytes, llmrt::Session::defaultMemory(*plan->plan, nullptr));
-    }
+    llmrt::SessionOptions session_options{.threads = o.threads,
+                                          .max_seq_len = o.max_seq_len,
+                                          .max_batch = o.max_batch,
+                                          .prefill_chunk = o.prefill_chunk,
+                                          .kv_tokens = o.kv_tokens};
+    LLMRT_RETURN_IF_ERROR(llmrt::Session::boundMemory(*plan->plan, session_options));
     LLMRT_ASSIGN_OR_RETURN(engine->session,
-                           llmrt::Session::create(*plan->plan, *weights->weights,
-                                                  {.threads = o.threads,
-                                                   .max_seq_len = o.max_seq_len,
-                                                   .max_batch = o.max_batch,
-                                                   .prefill_chunk = o.prefill_chunk,
-                                                   .kv_tokens = o.kv_tokens,
-                                                   .memory_bytes = memory_bytes}));
+                           llmrt::Session::create(*plan->plan, *weights->weights, session_options));
     engine->engine.emplace(*engine->session, tokenizerOrNull(plan),
                            llmrt::EngineOptions{.max_waiting = o.max_waiting});
     *out = engine.release();

@@ -62,7 +62,11 @@ Cost phaseCost(const schema::Phase& phase, std::span<const SequenceRows> step) {
   return cost;
 }
 
-Cost stepCost(const schema::Plan& plan, std::span<const SequenceRows> step) {
+namespace {
+
+/// body(phase, layers) of the entry point that runs the step.
+template <typename Body>
+void forPhases(const schema::Plan& plan, std::span<const SequenceRows> step, const Body& body) {
   int64_t rows = 0, logits_rows = 0;
   for (const SequenceRows& s : step) {
     rows += s.rows;
@@ -70,26 +74,77 @@ Cost stepCost(const schema::Plan& plan, std::span<const SequenceRows> step) {
   }
   const int entry_point = selectEntryPoint(plan, rows, logits_rows);
   assert(entry_point >= 0);
-  Cost total;
   const schema::EntryPoint* entry = plan.entry_points()->Get(static_cast<uint32_t>(entry_point));
-  if (!entry->sections()) return total;
+  if (!entry->sections()) return;
   for (const schema::Section* section : *entry->sections()) {
     if (!section->phases()) continue;
-    for (const schema::Phase* phase : *section->phases())
-      total += phaseCost(*phase, step) * section->num_layers();
+    for (const schema::Phase* phase : *section->phases()) body(*phase, section->num_layers());
   }
+}
+
+/// body(step) of a prompt, chunk by chunk.
+template <typename Body>
+void forChunks(int64_t first_pos, int64_t tokens, int64_t chunk, const Body& body) {
+  for (int64_t done = 0; done < tokens;) {
+    const int64_t rows = std::min(tokens - done, chunk);
+    body(SequenceRows{rows, first_pos + done, done + rows == tokens});
+    done += rows;
+  }
+}
+
+/// The weights that a phase multiplies, in panels: body(format, values).
+template <typename Body>
+void forMatrices(const schema::Plan& plan, const schema::Phase& phase, const Body& body) {
+  if (!phase.operands()) return;
+  for (const schema::Operand* operand : *phase.operands()) {
+    if (operand->space() != schema::Space::weights) continue;
+    const schema::Weight& weight = *plan.weights()->Get(operand->index());
+    if (weight.layout() != schema::Layout::panels) continue;
+    const bool plain = !weight.format() || weight.format()->size() == 0;
+    body(plain ? std::string(schema::EnumNameDType(weight.dtype())) : weight.format()->str(),
+         static_cast<double>(weight.panels()) * static_cast<double>(weight.cols()));
+  }
+}
+
+}  // namespace
+
+Cost stepCost(const schema::Plan& plan, std::span<const SequenceRows> step) {
+  Cost total;
+  forPhases(plan, step, [&](const schema::Phase& phase, uint32_t layers) {
+    total += phaseCost(phase, step) * layers;
+  });
   return total;
 }
 
 Cost prefillCost(const schema::Plan& plan, int64_t first_pos, int64_t tokens, int64_t chunk) {
   Cost total;
-  for (int64_t done = 0; done < tokens;) {
-    const int64_t rows = std::min(tokens - done, chunk);
-    const SequenceRows step{rows, first_pos + done, done + rows == tokens};
+  forChunks(first_pos, tokens, chunk, [&](const SequenceRows& step) {
     total += stepCost(plan, {&step, 1});
-    done += rows;
-  }
+  });
   return total;
+}
+
+FlopsByFormat stepFlops(const schema::Plan& plan, std::span<const SequenceRows> step) {
+  FlopsByFormat flops;
+  forPhases(plan, step, [&](const schema::Phase& phase, uint32_t layers) {
+    const double all = phaseCost(phase, step).flops * layers;
+    double values = 0;
+    forMatrices(plan, phase, [&](const std::string&, double of_one) { values += of_one; });
+    if (values == 0) flops[""] += all;
+    forMatrices(plan, phase, [&](const std::string& format, double of_one) {
+      flops[format] += all * of_one / values;
+    });
+  });
+  return flops;
+}
+
+FlopsByFormat prefillFlops(const schema::Plan& plan, int64_t first_pos, int64_t tokens,
+                           int64_t chunk) {
+  FlopsByFormat flops;
+  forChunks(first_pos, tokens, chunk, [&](const SequenceRows& step) {
+    for (const auto& [format, some] : stepFlops(plan, {&step, 1})) flops[format] += some;
+  });
+  return flops;
 }
 
 int selectEntryPoint(const schema::Plan& plan, int64_t rows, int64_t logits_rows,

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <span>
+#include <string>
 
 namespace llmrt {
 
@@ -47,6 +49,14 @@ Cost stepCost(const schema::Plan& plan, std::span<const SequenceRows> step);
 /// All steps of a prompt of `tokens` that go in behind `first_pos` tokens, `chunk` at a time, and
 /// of which the last wants logits.
 Cost prefillCost(const schema::Plan& plan, int64_t first_pos, int64_t tokens, int64_t chunk);
+
+/// FLOPs by the format of the weights they multiply (runtime/io/weight_format.h's names; of a
+/// phase with several, by their sizes); under "" those of attention, norms and the like.
+using FlopsByFormat = std::map<std::string, double>;
+FlopsByFormat stepFlops(const schema::Plan& plan, std::span<const SequenceRows> step);
+/// Of prefillCost()'s steps.
+FlopsByFormat prefillFlops(const schema::Plan& plan, int64_t first_pos, int64_t tokens,
+                           int64_t chunk);
 
 /// The entry point of one of `kinds` that runs a step: the one of fewest max_rows that takes it; -1
 /// when none does.

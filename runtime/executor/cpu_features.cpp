@@ -126,9 +126,17 @@ Status enableCpuTarget(std::string_view target) {
 #elif defined(__aarch64__)
 
 std::vector<std::string> supportedCpuTargets() {
-  constexpr unsigned long kHwcapAsimd = 1ul << 1;
-  if (getauxval(AT_HWCAP) & kHwcapAsimd) return {std::string(kAarch64)};
-  return {};
+  constexpr unsigned long kHwcapAsimd = 1ul << 1, kHwcapAsimdDp = 1ul << 20,
+                          kHwcap2I8mm = 1ul << 13;
+  const unsigned long hwcap = getauxval(AT_HWCAP), hwcap2 = getauxval(AT_HWCAP2);
+  std::vector<std::string> names;
+  if (!(hwcap & kHwcapAsimd)) return names;
+  if (hwcap & kHwcapAsimdDp) {
+    if (hwcap2 & kHwcap2I8mm) names.emplace_back(kAarch64I8mm);
+    names.emplace_back(kAarch64Dotprod);
+  }
+  names.emplace_back(kAarch64);
+  return names;
 }
 
 Status enableCpuTarget(std::string_view) { return {}; }

@@ -95,8 +95,6 @@ class Executor {
   int64_t depth(std::span<const Choice> choices, bool wants_outputs) const {
     return isHosts(choices, wants_outputs) ? 1 : kAhead;
   }
-  /// Whether the host makes the choices, in take().
-  bool isHosts(std::span<const Choice> choices, bool wants_outputs) const;
   /// Waits for all that is in flight, and drops it.
   Status finish();
 
@@ -138,6 +136,8 @@ class Executor {
   const Plan& plan_;
 
  private:
+  /// Whether the host makes the choices, in take().
+  bool isHosts(std::span<const Choice> choices, bool wants_outputs) const;
   static constexpr int64_t kAhead = 2;
   void begin(uint32_t entry_point, const Step& step);
 

@@ -8,6 +8,7 @@
 
 #include "runtime/io/printable.h"
 #include "runtime/io/stored_blocks.h"
+#include "runtime/io/tensor_name.h"
 
 namespace llmrt {
 namespace {
@@ -16,10 +17,12 @@ using NamePair = std::pair<std::string_view, std::string_view>;
 
 constexpr std::string_view kGgufLayer = "blk.", kHfLayer = "model.layers.";
 
-// gguf-py/gguf/tensor_mapping.py, the columns of llama-hf and those like it. Without ".weight" or
-// ".bias".
+constexpr int64_t kMostExperts = 1024;  // as models/CheckSpec.h: each gets an entry of its own
+
+// gguf-py/gguf/tensor_mapping.py. Without ".weight" or ".bias".
 constexpr NamePair kModelNames[] = {
     {"token_embd", "model.embed_tokens"},
+    {"position_embd", "model.embed_positions"},
     {"output_norm", "model.norm"},
     {"output", "lm_head"},
 };
@@ -38,7 +41,20 @@ constexpr NamePair kLayerNames[] = {
     {"attn_k_norm", "self_attn.k_norm"},
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
+    {"attn_norm_2", "attention_layernorm"},  // Falcon's
+    {"ffn_gate_inp", "mlp.gate"},
+    {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
+    {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
+    {"ffn_down_shexp", "mlp.shared_expert.down_proj"},
+    {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
 };
+// Of all experts of a layer, [experts, rows, cols]; and of each.
+constexpr NamePair kExpertNames[] = {
+    {"ffn_gate_exps", "gate_proj"},
+    {"ffn_up_exps", "up_proj"},
+    {"ffn_down_exps", "down_proj"},
+};
+constexpr std::string_view kHfExperts = "mlp.experts.", kHfEachExpert = "mlp.experts.{expert}.";
 // Of single architectures, before those above.
 struct OwnName {
   std::string_view architecture;
@@ -46,13 +62,20 @@ struct OwnName {
 };
 constexpr OwnName kOwnNames[] = {
     {"phi3", {"ffn_up", "mlp.gate_up_proj"}},  // gate and up in one
+    {"chatglm", {"ffn_up", "mlp.gate_up_proj"}},
+    {"glm4", {"ffn_up", "mlp.gate_up_proj"}},
+    {"glm4", {"post_attention_norm", "post_self_attn_layernorm"}},
+    {"glm4", {"post_ffw_norm", "post_mlp_layernorm"}},
     {"olmo2", {"post_attention_norm", "post_attention_layernorm"}},
+    {"gemma2", {"post_attention_norm", "post_attention_layernorm"}},
+    {"gemma2", {"ffn_norm", "pre_feedforward_layernorm"}},
     {"gemma3", {"post_attention_norm", "post_attention_layernorm"}},
     {"gemma3", {"ffn_norm", "pre_feedforward_layernorm"}},
 };
 
 // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
-constexpr std::string_view kInterleaved[] = {"llama", "granite"};
+constexpr std::string_view kInterleaved[] = {"llama",   "granite", "smollm3",  "arcee",
+                                             "minicpm", "olmo",    "internlm2"};
 
 template <size_t N>
 std::string_view hfOf(const NamePair (&names)[N], std::string_view stem) {
@@ -95,6 +118,9 @@ class GgufTensorSource : public TensorSource {
       Tensor& tensor = entry.tensor;
       tensor.name = hfTensorName(stored.name, architecture_);
       tensor.shape = stored.shape;
+      // A matrix of one row, which converters squeeze.
+      if (tensor.name.ends_with(".shared_expert_gate.weight") && tensor.shape.size() == 1)
+        tensor.shape.insert(tensor.shape.begin(), 1);
       tensor.data = stored.data;
       tensor.bytes = stored.bytes;
       tensor.file_backed = true;
@@ -105,10 +131,8 @@ class GgufTensorSource : public TensorSource {
         entry.unusable_type = ggmlTypeName(stored.type);
       }
       if (interleaved) LLMRT_RETURN_IF_ERROR(setInterleavedHeads(entry));
-      auto [it, inserted] = tensors_.emplace(tensor.name, std::move(entry));
-      if (!inserted)
-        return invalidData(path() + ": tensors " + quotedName(it->second.stored_name) + " and " +
-                           quotedName(stored.name) + " are both " + quotedName(it->first));
+      const bool experts = tensor.name.find(kHfEachExpert) != std::string::npos;
+      LLMRT_RETURN_IF_ERROR(experts ? addExperts(entry) : add(std::move(entry)));
     }
     return {};
   }
@@ -143,6 +167,39 @@ class GgufTensorSource : public TensorSource {
     std::string stored_name;
     std::string unusable_type;  // empty: usable
   };
+
+  Status add(Entry entry) {
+    const std::string stored_name = entry.stored_name, name = entry.tensor.name;
+    auto [it, inserted] = tensors_.emplace(name, std::move(entry));
+    if (inserted) return {};
+    return invalidData(path() + ": tensors " + quotedName(it->second.stored_name) + " and " +
+                       quotedName(stored_name) + " are both " + quotedName(name));
+  }
+
+  // A view of each expert: the first dimension is theirs, and what follows it is contiguous, in
+  // blocks too.
+  Status addExperts(const Entry& stacked) {
+    const std::vector<int64_t>& shape = stacked.tensor.shape;
+    const int64_t experts = shape[0];
+    if (shape.size() < 2)
+      return invalidData(path() + ": tensor " + quotedName(stacked.stored_name) + " has shape " +
+                         shapeText(shape) + ", expected one of each expert");
+    if (experts > kMostExperts)
+      return invalidData(path() + ": tensor " + quotedName(stacked.stored_name) + " is of " +
+                         std::to_string(experts) + " experts, at most " +
+                         std::to_string(kMostExperts) + " are supported");
+    const uint64_t bytes = stacked.tensor.bytes / static_cast<uint64_t>(experts);
+    for (int64_t expert = 0; expert < experts; ++expert) {
+      Entry one = stacked;
+      Tensor& tensor = one.tensor;
+      tensor.name = tensorName(stacked.tensor.name, 0, expert);
+      tensor.shape.erase(tensor.shape.begin());
+      tensor.data += static_cast<uint64_t>(expert) * bytes;
+      tensor.bytes = bytes;
+      LLMRT_RETURN_IF_ERROR(add(std::move(one)));
+    }
+    return {};
+  }
 
   Status setInterleavedHeads(Entry& entry) const {
     Tensor& tensor = entry.tensor;
@@ -185,6 +242,13 @@ std::string hfTensorName(std::string_view gguf_name, std::string_view architectu
   if (end == std::string_view::npos) return std::string(gguf_name);
   const std::string_view layer = stem.substr(0, end);
   stem.remove_prefix(end + 1);
+  if (std::string_view hf = hfOf(kExpertNames, stem); !hf.empty())
+    return std::string(kHfLayer)
+        .append(layer)
+        .append(".")
+        .append(kHfEachExpert)
+        .append(hf)
+        .append(suffix);
   std::string_view hf;
   for (const OwnName& own : kOwnNames)
     if (own.architecture == architecture && own.names.first == stem) hf = own.names.second;
@@ -207,6 +271,7 @@ std::string ggufTensorName(std::string_view hf_name, std::string_view architectu
   const std::string_view layer = stem.substr(0, end);
   stem.remove_prefix(end + 1);
   std::string_view gguf;
+  if (stem.starts_with(kHfExperts)) gguf = ggufOf(kExpertNames, stem.substr(stem.rfind('.') + 1));
   for (const OwnName& own : kOwnNames)
     if (own.architecture == architecture && own.names.second == stem) gguf = own.names.first;
   if (gguf.empty()) gguf = ggufOf(kLayerNames, stem);

@@ -170,49 +170,35 @@ constexpr GgmlBlocks kGgmlBlocks[] = {
 
 }  // namespace
 
-void StoredBlocks::readPlane(const uint8_t* block, int plane, uint8_t* out) const {
-  const FormatPlane& to = format->planes[plane];
-  if (in_planes) {
-    for (int p = 0; p < plane; ++p)
-      block += format->rowElements(p, format->block) * dtypeBytes(format->planes[p].dtype);
-    std::copy_n(block, to.per_block * dtypeBytes(to.dtype), out);
-    return;
-  }
-  switch (to.role) {
-    case PlaneRole::kValues:
-      break;
-    case PlaneRole::kQuants:
-    case PlaneRole::kHighBits: {
-      if (to.bits == 0) return read_quants(block, out);
-      std::array<uint8_t, WeightFormat::kMaxBlock> quants;
-      read_quants(block, quants.data());
-      const int64_t shift = to.role == PlaneRole::kHighBits ? format->planes[0].bits : 0;
-      return packBits(to.bits, quants.data(), format->block, static_cast<int>(shift), out);
+void StoredBlocks::readPlanes(const uint8_t* block, uint8_t* const* planes) const {
+  std::array<uint8_t, WeightFormat::kMaxBlock> quants;
+  read_quants(block, format->planes[0].bits == 0 ? planes[0] : quants.data());
+  for (int p = 0; p < format->num_planes; ++p) {
+    const FormatPlane& to = format->planes[p];
+    switch (to.role) {
+      case PlaneRole::kValues:
+        break;
+      case PlaneRole::kQuants:
+        if (to.bits) packBits(to.bits, quants.data(), format->block, 0, planes[p]);
+        break;
+      case PlaneRole::kHighBits:
+        packBits(to.bits, quants.data(), format->block, static_cast<int>(format->planes[0].bits),
+                 planes[p]);
+        break;
+      case PlaneRole::kScales:
+        std::memcpy(planes[p], block + scale_at, 2);
+        break;
+      case PlaneRole::kMins:
+        std::memcpy(planes[p], block + min_at, 2);
+        if (subtracts_min) planes[p][1] ^= 0x80;
+        break;
+      case PlaneRole::kSubScales:
+      case PlaneRole::kSubMins:
+      case PlaneRole::kSubPairs:
+        read_subs(block, to.role, planes[p]);
+        break;
     }
-    case PlaneRole::kScales:
-      std::memcpy(out, block + scale_at, 2);
-      return;
-    case PlaneRole::kMins:
-      std::memcpy(out, block + min_at, 2);
-      if (subtracts_min) out[1] ^= 0x80;
-      return;
-    case PlaneRole::kSubScales:
-    case PlaneRole::kSubMins:
-    case PlaneRole::kSubPairs:
-      return read_subs(block, to.role, out);
   }
-}
-
-const StoredBlocks& planeBlocks(const WeightFormat& format) {
-  static const auto all = [] {
-    std::array<StoredBlocks, std::size(kWeightFormats)> blocks;
-    for (size_t i = 0; i < blocks.size(); ++i)
-      blocks[i] = {.format = &kWeightFormats[i],
-                   .bytes = kWeightFormats[i].rowBytes(kWeightFormats[i].block),
-                   .in_planes = true};
-    return blocks;
-  }();
-  return all[static_cast<size_t>(&format - kWeightFormats)];
 }
 
 const StoredBlocks* ggmlBlocks(uint32_t type) {

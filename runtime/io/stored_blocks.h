@@ -20,15 +20,13 @@ struct StoredBlocks {
   bool subtracts_min = false;         // where a format adds it
   ReadQuants read_quants = nullptr;
   ReadSubs read_subs = nullptr;
-  bool in_planes = false;  // a block is its planes, one behind another: nothing above is needed
 
   int64_t rowBytes(int64_t cols) const { return format->blocks(cols) * bytes; }
-  /// The elements of one plane of a block: what decodeBlock() makes the file's values of.
-  void readPlane(const uint8_t* block, int plane, uint8_t* out) const;
+  /// The elements of all planes of a block, planes[p] those of plane p: what decodeBlock() makes
+  /// the file's values of.
+  void readPlanes(const uint8_t* block, uint8_t* const* planes) const;
 };
 
-/// Of rows whose blocks are their planes, one behind another.
-const StoredBlocks& planeBlocks(const WeightFormat& format);
 /// Of the ggml_type `type`; null where its blocks are of no format of ours, or its values plain.
 const StoredBlocks* ggmlBlocks(uint32_t type);
 

@@ -134,7 +134,7 @@ Run runFor(std::string_view cpu_target, bool bf16_weights) {
   if (cpu_target == "x86-64-v3") return runAvx2;
 #elif defined(__aarch64__)
   (void)bf16_weights;
-  if (cpu_target == "aarch64") return runNeon;
+  if (cpu_target.starts_with("aarch64")) return runNeon;
 #endif
   return nullptr;
 }

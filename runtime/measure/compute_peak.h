@@ -8,10 +8,9 @@
 namespace llmrt {
 
 /// FLOP/s (a multiply-add is two) of `threads` threads that keep the units busy for some 20 ms that
-/// `cpu_target` ("x86-64-v3", "x86-64-v4", "znver4", "sapphirerapids", "aarch64") multiplies
-/// weights with: where they are bf16, AMX on random data on sapphirerapids and dot products of
-/// pairs on znver4; f32 FMAs on the widest vectors otherwise. The machine must support the target,
-/// and AMX must be permitted (enableCpuTarget()).
+/// `cpu_target` (of cpu_targets.h) multiplies weights with: where they are bf16, AMX on random data
+/// on sapphirerapids and dot products of pairs on znver4; f32 FMAs on the widest vectors otherwise.
+/// The machine must support the target, and AMX must be permitted (enableCpuTarget()).
 Result<double> measureComputePeak(std::string_view cpu_target, bool bf16_weights, int threads);
 
 }  // namespace llmrt

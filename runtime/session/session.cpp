@@ -169,9 +169,10 @@ Result<SessionMemory> Session::memory(const schema::Plan& p, uint64_t scratch_by
   return memoryOf(p, scratch_bytes, o);
 }
 
-Result<uint64_t> Session::defaultMemory(const Plan& plan, Device* device) {
+Status Session::boundMemory(const Plan& plan, SessionOptions& options) {
+  if (options.max_seq_len > 0 || options.kv_tokens > 0 || options.memory_bytes > 0) return {};
   uint64_t free = availableMemoryBytes();
-  if (device) {
+  if (Device* const device = options.device) {
     LLMRT_ASSIGN_OR_RETURN(
         const SessionOptions least,
         withDefaults(plan.schema(), {.max_seq_len = 1, .max_batch = 1, .device = device}));
@@ -179,13 +180,14 @@ Result<uint64_t> Session::defaultMemory(const Plan& plan, Device* device) {
                            device->room(plan, executorOptions(plan.schema(), least)));
     free = room.free;
   } else if (free == UINT64_MAX) {
-    return uint64_t{0};
+    return {};
   } else {
     // Where the weights are more than there is they are read from their file over and over.
     const uint64_t weights = plan.schema().weights_bytes();
     free = std::max(free > weights ? free - weights : 0, free / 8);
   }
-  return free / 10 * 9;
+  options.memory_bytes = free / 10 * 9;
+  return {};
 }
 
 Result<std::unique_ptr<Session>> Session::create(const Plan& plan, const Weights& weights,

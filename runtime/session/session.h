@@ -66,9 +66,10 @@ class Session {
   static Result<SessionMemory> memory(const schema::Plan& plan, uint64_t scratch_bytes,
                                       const SessionOptions& options);
 
-  /// For memory_bytes: nine tenths of what is free now beside the plan's weights, on this machine
-  /// or on `device`; the rest is for what else runs there. 0 where nobody knows.
-  static Result<uint64_t> defaultMemory(const Plan& plan, Device* device);
+  /// Where `options` bound neither the context nor the KV cache nor the memory: sets memory_bytes to
+  /// nine tenths of what is free now beside the plan's weights, on this machine or on
+  /// options.device; the rest is for what else runs there. Stays 0 where nobody knows.
+  static Status boundMemory(const Plan& plan, SessionOptions& options);
 
   /// Appends `tokens` to a sequence, in chunks. Logits of the last one are wanted. `cancel` (may be
   /// null) is looked at before each chunk; kCancelled leaves the chunks done so far in the cache,

@@ -2,7 +2,9 @@
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <spawn.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,10 +12,14 @@
 #include <cstring>
 #include <optional>
 
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
 #include "mlir/Parser/Parser.h"
 #include "runtime/executor/cpu_features.h"
 #include "runtime/io/float_convert.h"
 #include "runtime/io/weight_format.h"
+#include "tests/aarch64_cpus.h"
+#include "tests/codegen/emulated_call.h"
 #include "tests/sampling.h"
 
 namespace llmc::test {
@@ -48,6 +54,20 @@ std::optional<Compiled> compileText(const std::string& text, const cpu::CpuTarge
   return compiled;
 }
 
+/// Of the running test in its suite.
+int numberOfTest() {
+  const testing::TestSuite& suite = *testing::UnitTest::GetInstance()->current_test_suite();
+  int number = 0;
+  while (suite.GetTestInfo(number) != testing::UnitTest::GetInstance()->current_test_info())
+    ++number;
+  return number;
+}
+
+bool isForAnotherMachine(const cpu::CpuTarget& target) {
+  return llvm::Triple(target.triple).getArch() !=
+         llvm::Triple(llvm::sys::getProcessTriple()).getArch();
+}
+
 }  // namespace
 
 std::string emitLlvm(const std::string& model, const cpu::CpuTarget& target) {
@@ -66,9 +86,19 @@ std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
   auto compiled = compileText(text, target, cpu::Emit::none, tuning);
   if (!compiled) return nullptr;
   const std::vector<uint8_t>& image = compiled->image.image;
+  auto loaded = std::make_unique<LoadedKernels>();
+  if (isForAnotherMachine(target)) {
+    loaded->emulatedBy_ = llmc_tests::emulatedCpu(target.name);
+    loaded->image_ = testing::TempDir() + "/llmc-kernels-XXXXXX";
+    const int fd = mkstemp(loaded->image_.data());
+    EXPECT_EQ(write(fd, image.data(), image.size()), ssize_t(image.size()));
+    close(fd);
+    loaded->operands_ = std::move(compiled->operands);
+    loaded->scratchBytes_ = compiled->image.scratchBytes;
+    return loaded;
+  }
   const int fd = memfd_create("kernels", MFD_CLOEXEC);
   EXPECT_EQ(write(fd, image.data(), image.size()), ssize_t(image.size()));
-  auto loaded = std::make_unique<LoadedKernels>();
   loaded->handle_ = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
   close(fd);
   if (!loaded->handle_) {
@@ -82,6 +112,7 @@ std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
 
 LoadedKernels::~LoadedKernels() {
   if (handle_) dlclose(handle_);
+  if (!image_.empty()) unlink(image_.c_str());
 }
 
 void LoadedKernels::run(const char* symbol, const LlmcStep& step,
@@ -99,6 +130,80 @@ void LoadedKernels::run(const char* symbol, const LlmcStep& step,
   std::memset(scratch.data(), 0xff,
               scratchBytes_);  // NaNs: a kernel that reads before it writes shows
   EXPECT_EQ(kernel(&step, pointers.data(), begin, end, scratch.data()), 0);
+}
+
+void LoadedKernels::runOn(const char* symbol, const LlmcStep& step,
+                          const std::map<std::string, Buffer*>& operands, int64_t begin,
+                          int64_t end) {
+  if (!image_.empty()) return runEmulated(symbol, step, operands, begin, end);
+  std::map<std::string, void*> pointers;
+  for (const auto& [name, buffer] : operands) pointers[name] = buffer->data();
+  run(symbol, step, pointers, begin, end);
+}
+
+// The call is a file that both programs map.
+void LoadedKernels::runEmulated(const char* symbol, const LlmcStep& step,
+                                const std::map<std::string, Buffer*>& operands, int64_t begin,
+                                int64_t end) {
+#ifdef QEMU_AARCH64
+  const std::vector<std::string>& names = operands_[symbol];
+  ASSERT_EQ(operands.size(), names.size()) << symbol;
+  ASSERT_LE(names.size(), size_t(EmulatedCall::kMaxOperands)) << symbol;
+  EmulatedCall call = {.step = step, .begin = begin, .end = end};
+  size_t bytes = sizeof call;
+  auto place = [&bytes](size_t count) {
+    const size_t at = (bytes + 63) / 64 * 64;
+    bytes = at + count + 64;  // a kernel may read beyond the end of a weight
+    return static_cast<int64_t>(at);
+  };
+  for (const std::string& name : names) {
+    ASSERT_TRUE(operands.count(name)) << symbol << " has an operand " << name;
+    call.operands[call.num_operands++] = place(operands.at(name)->size());
+  }
+  call.scratch = place(static_cast<size_t>(scratchBytes_));
+  std::string file = testing::TempDir() + "/llmc-call-XXXXXX";
+  const int fd = mkstemp(file.data());
+  ASSERT_EQ(ftruncate(fd, static_cast<off_t>(bytes)), 0);
+  auto* const mapped =
+      static_cast<uint8_t*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  ASSERT_NE(mapped, MAP_FAILED);
+  close(fd);
+  std::memcpy(mapped, &call, sizeof call);
+  std::memset(mapped + call.scratch, 0xff, static_cast<size_t>(scratchBytes_));
+  for (size_t i = 0; i < names.size(); ++i) {
+    Buffer& buffer = *operands.at(names[i]);
+    std::memcpy(mapped + call.operands[i], buffer.data(), buffer.size());
+  }
+  std::string args[] = {QEMU_AARCH64,          "-cpu", emulatedBy_, "-L", "/usr/aarch64-linux-gnu",
+                        AARCH64_KERNEL_RUNNER, image_, symbol,      file};
+  std::vector<char*> argv;
+  for (std::string& arg : args) argv.push_back(arg.data());
+  argv.push_back(nullptr);
+  pid_t pid = 0;
+  int status = -1;
+  EXPECT_EQ(posix_spawn(&pid, argv[0], nullptr, nullptr, argv.data(), environ), 0);
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0) << symbol << " on " << emulatedBy_;
+  for (size_t i = 0; i < names.size(); ++i) {
+    Buffer& buffer = *operands.at(names[i]);
+    std::memcpy(buffer.data(), mapped + call.operands[i], buffer.size());
+  }
+  munmap(mapped, bytes);
+  unlink(file.c_str());
+#else
+  (void)step, (void)operands, (void)begin, (void)end;
+  FAIL() << symbol << ": there is no emulator";
+#endif
+}
+
+std::vector<cpu::CpuTarget> emulatedTargets() {
+  std::vector<cpu::CpuTarget> targets;
+#if defined(QEMU_AARCH64) && !defined(__aarch64__)
+  for (const char* name : {"aarch64-i8mm", "aarch64-dotprod", "aarch64"})
+    targets.push_back(*cpu::findCpuTarget(name));
+#endif
+  if (llmc_tests::fullTests() || targets.empty()) return targets;
+  return {targets[static_cast<size_t>(numberOfTest()) % targets.size()]};
 }
 
 std::vector<cpu::CpuTarget> runnableTargets() {
@@ -124,7 +229,7 @@ std::vector<cpu::CpuTarget> runnableTargets() {
     targets.push_back(target);
   }
 #elif defined(__aarch64__)
-  targets.push_back(*cpu::findCpuTarget("aarch64"));
+  for (const std::string& name : llvm::reverse(here)) targets.push_back(*cpu::findCpuTarget(name));
 #endif
   return targets;
 }
@@ -133,10 +238,7 @@ std::vector<cpu::CpuTarget> targetsOfTest(bool bf16) {
   const std::vector<cpu::CpuTarget> all = runnableTargets();
   const size_t others = all.size() - 1, chosen = bf16 ? 2 : 1;
   if (llmc_tests::fullTests() || others <= chosen) return all;
-  const testing::TestSuite& suite = *testing::UnitTest::GetInstance()->current_test_suite();
-  int number = 0;
-  while (suite.GetTestInfo(number) != testing::UnitTest::GetInstance()->current_test_info())
-    ++number;
+  const int number = numberOfTest();
   std::vector<cpu::CpuTarget> targets = {all.front()};
   for (size_t i = 0; i < chosen; ++i)
     targets.push_back(all[1 + (static_cast<size_t>(number) + i) % others]);

@@ -19,18 +19,20 @@ namespace llmc::test {
 /// buffers have.
 class Buffer {
  public:
-  explicit Buffer(size_t bytes) : data_((bytes + 191) / 64 * 64), offset_(0) {
+  explicit Buffer(size_t bytes) : data_((bytes + 191) / 64 * 64), offset_(0), size_(bytes) {
     offset_ = (64 - reinterpret_cast<uintptr_t>(data_.data()) % 64) % 64;
   }
   void* data() { return data_.data() + offset_; }
   float* floats() { return static_cast<float*>(data()); }
+  size_t size() const { return size_; }
 
  private:
   std::vector<uint8_t> data_;
-  size_t offset_;
+  size_t offset_, size_;
 };
 
-/// Kernels of one module, compiled for `target` and loaded.
+/// Kernels of one module, compiled for `target` and loaded, or run by an emulator
+/// (emulatedTargets()).
 class LoadedKernels {
  public:
   /// `model` is the text of an llm.model; fails the calling test and returns null when it does not
@@ -46,9 +48,16 @@ class LoadedKernels {
   /// op and no other.
   void run(const char* symbol, const LlmcStep& step, const std::map<std::string, void*>& operands,
            int64_t begin, int64_t end);
+  /// The same on whole buffers, which alone can be brought to an emulated program.
+  void runOn(const char* symbol, const LlmcStep& step,
+             const std::map<std::string, Buffer*>& operands, int64_t begin, int64_t end);
 
  private:
+  void runEmulated(const char* symbol, const LlmcStep& step,
+                   const std::map<std::string, Buffer*>& operands, int64_t begin, int64_t end);
+
   void* handle_ = nullptr;
+  std::string emulatedBy_, image_;  // the CPU; the file in which the code is
   std::map<std::string, std::vector<std::string>> operands_;  // of each kernel, in its order
   int64_t scratchBytes_ = 0;
 };
@@ -68,6 +77,11 @@ std::vector<cpu::CpuTarget> runnableTargets();
 /// the first, which the others are compared with, and of the others one, or two whose bits may be
 /// the same where products of bf16 have instructions; the next test of the suite has the next.
 std::vector<cpu::CpuTarget> targetsOfTest(bool bf16);
+
+/// Targets that another machine runs and an emulator does here, as on a CPU without the
+/// instructions of better ones: aarch64's. None where the emulator or the cross compiler is
+/// missing; in the short form one, another for the next test.
+std::vector<cpu::CpuTarget> emulatedTargets();
 
 /// A packed matrix [N, K] and the values it holds after rounding to `dtype`.
 struct PackedMatrix {

@@ -82,9 +82,10 @@ constexpr int64_t kRows = 37;
 float comparable(float v) { return std::isnan(v) ? -1e30f : v; }
 
 /// The product of `stored` with [kRows, k] values gives `expected`, to the bit: in prefill, decode
-/// and verify, on every target of the test.
+/// and verify, on each of the targets.
 void expectProducts(const StoredQuants& stored, const std::vector<float>& values,
-                    const std::vector<float>& expected, bool int8) {
+                    const std::vector<float>& expected, bool int8,
+                    const std::vector<cpu::CpuTarget>& targets) {
   const Shape s{stored.rows, stored.cols};
   const int64_t xStride = xStrideOf(s), yStride = yStrideOf(s);
   // A register tile for each number of rows takes long to compile.
@@ -98,7 +99,7 @@ void expectProducts(const StoredQuants& stored, const std::vector<float>& values
   std::fill_n(x.floats(), kRows * xStride, std::nanf(""));
   for (int64_t m = 0; m < kRows; ++m)
     std::copy_n(values.data() + m * s.k, s.k, x.floats() + m * xStride);
-  for (const cpu::CpuTarget& target : targetsOfTest(false)) {
+  for (const cpu::CpuTarget& target : targets) {
     SCOPED_TRACE(target.name);
     auto loaded = LoadedKernels::compile(modelOf(*stored.format, s, kernels, int8), target);
     ASSERT_TRUE(loaded);
@@ -108,8 +109,8 @@ void expectProducts(const StoredQuants& stored, const std::vector<float>& values
       LlmcStep step{};
       step.num_rows = rows;
       for (int64_t p = 0; p < 2; ++p)
-        loaded->run(symbol, step, {{"x", x.data()}, {"weight", packed->data()}, {"y", y.data()}},
-                    tiles * p / 2, tiles * (p + 1) / 2);
+        loaded->runOn(symbol, step, {{"x", &x}, {"weight", packed.get()}, {"y", &y}}, tiles * p / 2,
+                      tiles * (p + 1) / 2);
       std::vector<float> out;
       for (int64_t m = 0; m < rows; ++m)
         out.insert(out.end(), y.floats() + m * yStride, y.floats() + m * yStride + s.n);
@@ -146,13 +147,14 @@ TEST_P(QuantsTest, ProductsAreChainsOfFmasOverTheDecodedValues) {
                        values[static_cast<size_t>(m * s.k + k)], sum);
       expected.push_back(sum);
     }
-  expectProducts(stored, values, expected, /*int8=*/false);
+  expectProducts(stored, values, expected, /*int8=*/false, targetsOfTest(false));
 }
 
-TEST_P(QuantsTest, ProductsOfInt8AreTheirSumsOfIntegers) {
-  const auto [format, s] = GetParam();
+/// Products of int8 with a weight of random bits are those of the definition, on each target.
+void expectInt8Products(const WeightFormat& format, Shape s,
+                        const std::vector<cpu::CpuTarget>& targets) {
   std::mt19937 rng(20260103);
-  const StoredQuants stored = randomQuants(*format, s, rng);
+  const StoredQuants stored = randomQuants(format, s, rng);
   std::vector<float> values = randomFloats(static_cast<size_t>(kRows * s.k), rng);
   // Rows whose every value is the largest, of one sign and of both; zeros; what is too small.
   for (int64_t k = 0; k < s.k; ++k) {
@@ -163,10 +165,23 @@ TEST_P(QuantsTest, ProductsOfInt8AreTheirSumsOfIntegers) {
   values[5 * static_cast<size_t>(s.k) + 3] = std::nanf("");
   std::vector<float> expected;
   for (int64_t m = 0; m < kRows; ++m) {
-    const Int8Row x({values.data() + m * s.k, static_cast<size_t>(s.k)}, format->block);
+    const Int8Row x({values.data() + m * s.k, static_cast<size_t>(s.k)}, format.block);
     for (int64_t n = 0; n < s.n; ++n) expected.push_back(comparable(int8Product(stored, n, x)));
   }
-  expectProducts(stored, values, expected, /*int8=*/true);
+  expectProducts(stored, values, expected, /*int8=*/true, targets);
+}
+
+TEST_P(QuantsTest, ProductsOfInt8AreTheirSumsOfIntegers) {
+  const auto [format, s] = GetParam();
+  expectInt8Products(*format, s, targetsOfTest(false));
+}
+
+TEST_P(QuantsTest, ProductsOfInt8AreTheirSumsOfIntegersOnArm) {
+  const auto [format, s] = GetParam();
+  const std::vector<cpu::CpuTarget> targets = emulatedTargets();
+  if (targets.empty())
+    GTEST_SKIP() << "aarch64-linux-gnu-g++ or qemu-aarch64 was missing when this was configured";
+  expectInt8Products(*format, s, targets);
 }
 
 TEST_P(QuantsTest, EmbeddingsAreTheDecodedValuesInRowsAndPanels) {
@@ -214,12 +229,15 @@ TEST_P(QuantsTest, OtherCpusHaveCodeForThem) {
   auto has = [&, format = format, s = s](const char* target, bool int8, const char* instruction) {
     SCOPED_TRACE(target);
     const std::string text = emitAssembly(
-        modelOf(*format, s, linear(s, "prefill max_rows 4"), int8), *cpu::findCpuTarget(target));
+        modelOf(*format, s, linear(s, "prefill max_rows 64"), int8), *cpu::findCpuTarget(target));
     EXPECT_NE(text.find(instruction), std::string::npos) << text;
   };
   has("aarch64", false, format->quant.codebook ? "tbl" : "fmla");
   has("aarch64", true, format->quant.codebook ? "tbl" : "mla");
+  has("aarch64-dotprod", true, "sdot");
+  has("aarch64-i8mm", true, "smmla");
   has("sapphirerapids", true, "vpdpbusd");
+  if (format->quant.sub_block) has("sapphirerapids", true, "tdpbssd");
 }
 
 llmc_tests::Sweep<std::tuple<const WeightFormat*, Shape>> formatsAndShapes() {

@@ -261,7 +261,9 @@ TEST(CudaSession, TakesAsManyTokensAsItsMemoryHolds) {
   EXPECT_GT(tokens, 1 << 14);
   EXPECT_LT(tokens, 1 << 16);
   EXPECT_EQ(models.onGpu({.max_seq_len = tokens})->options().max_seq_len, tokens);
-  EXPECT_GT(*Session::defaultMemory(*models.gpu, models.device.get()), uint64_t{1} << 30);
+  SessionOptions bounded{.device = models.device.get()};
+  ASSERT_TRUE(Session::boundMemory(*models.gpu, bounded).ok());
+  EXPECT_GT(bounded.memory_bytes, uint64_t{1} << 30);
 }
 
 TEST(CudaSession, AFailedStepLeavesSequencesAsTheyWere) {

@@ -20,7 +20,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Written by scripts, of which no line is a command of the reader's.
-GENERATED = {"performance.md", "models.md", "ir.md"}
+GENERATED = {"performance.md", "quality.md", "models.md", "ir.md"}
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"

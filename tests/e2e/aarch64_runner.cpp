@@ -1,5 +1,6 @@
-// aarch64_runner PLAN COUNT ID...: runs a plan's aarch64 code on one thread and prints
-// greedyHashes(). Cross-compiled from the executing part of the runtime, for qemu-user.
+// aarch64_runner PLAN COUNT ID...: runs a plan's code for this CPU on one thread, prints
+// greedyHashes(), and says on standard error which of the plan's targets it took. Cross-compiled
+// from the executing part of the runtime, for qemu-user.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -22,8 +23,9 @@ int main(int argc, char** argv) {
   if (argc < 4) return fail(llmrt::invalidArgument("usage: aarch64_runner PLAN COUNT ID..."));
   std::vector<int32_t> prompt;
   for (int i = 3; i < argc; ++i) prompt.push_back(std::atoi(argv[i]));
-  const auto plan = llmrt::Plan::open(argv[1], {.cpu_target = "aarch64"});
+  const auto plan = llmrt::Plan::open(argv[1], {});
   if (!plan.ok()) return fail(plan.status());
+  std::fprintf(stderr, "%s\n", (*plan)->targetName().c_str());
   const auto weights = llmrt::Weights::map(**plan);
   if (!weights.ok()) return fail(weights.status());
   const auto session = llmrt::Session::create(**plan, **weights, {.threads = 1});

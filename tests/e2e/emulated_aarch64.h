@@ -5,14 +5,20 @@
 #include <string>
 
 #include "runtime/session/session.h"
+#include "tests/e2e/process.h"
 #include "tests/e2e/running_model.h"
 
 namespace e2e {
 
-/// `plan`'s aarch64 code gives the ids and the very bits of `session`, a new one of this machine:
-/// `prompt`, then `count` greedy tokens.
+/// What a CPU that runs `target` and no better one does with `plan`: `prompt`, then `count` greedy
+/// tokens.
+Output runOnAarch64(const std::string& target, const std::string& plan, const Ids& prompt,
+                    int count);
+
+/// `plan`'s code for `target` gives the ids and the very bits of `session`, a new one of this
+/// machine: `prompt`, then `count` greedy tokens.
 void expectTheSameBitsOnAarch64(const std::string& plan, llmrt::Session& session, const Ids& prompt,
-                                int count);
+                                int count, const std::string& target = "aarch64");
 
 }  // namespace e2e
 

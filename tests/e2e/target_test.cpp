@@ -20,7 +20,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const char kTargets[] = "x86-64-v3,x86-64-v4,znver4,aarch64";
+const char kTargets[] = "x86-64-v3,x86-64-v4,znver4,aarch64,aarch64-dotprod,aarch64-i8mm";
 
 std::string planOfAllTargets() {
   return compiledPlan(goldenModel("llama_mha"), {"--dtype", "f32", "--target", kTargets});

@@ -1,9 +1,9 @@
 // Preloaded into a program on a CPU with AVX-512 and AVX512_BF16, it makes that a Sapphire Rapids
-// for code that uses AMX tiles of bf16. The script `amx` beside this file does so.
+// for code that uses AMX tiles of bf16 and int8. The script `amx` beside this file does so.
 //
 // The program's own CPUID and XGETBV become UD2, of the same length, and the system says that tiles
 // are permitted; what the CPU does not know, those and the AMX instructions, ends here as SIGILL.
-// AVX512_FP16 is told of too, but not emulated: code for weights in f16 uses it.
+// AVX512_FP16 is told of too, but not emulated: kernels do without it.
 #include <cpuid.h>
 #include <dlfcn.h>
 #include <immintrin.h>
@@ -117,6 +117,19 @@ void tdpbf16ps(int to, int a, int b) {
   }
 }
 
+void tdpbssd(int to, int a, int b) {
+  for (int m = 0; m < tiles.rows[to]; ++m) {
+    for (int n = 0; n < tiles.row_bytes[to] / 4; ++n) {
+      int32_t sum;
+      std::memcpy(&sum, &tiles.data[to][m][4 * n], sizeof sum);
+      for (int k = 0; k < tiles.row_bytes[a]; ++k)
+        sum += static_cast<int8_t>(tiles.data[a][m][k]) *
+               static_cast<int8_t>(tiles.data[b][k / 4][4 * n + k % 4]);
+      std::memcpy(&tiles.data[to][m][4 * n], &sum, sizeof sum);
+    }
+  }
+}
+
 void configure(const uint8_t* config) {
   if (config[0] != 1) fail("a palette that is not 1", config);
   std::memset(&tiles, 0, sizeof tiles);
@@ -215,6 +228,10 @@ const uint8_t* amx(greg_t* r, const uint8_t* p) {
   }
   if (opcode == 0x5c && prefix == kF3 && in_register) {
     tdpbf16ps(tile, rm, vvvv);
+    return p + 5;
+  }
+  if (opcode == 0x5e && prefix == kF2 && in_register) {
+    tdpbssd(tile, rm, vvvv);
     return p + 5;
   }
   return nullptr;

@@ -30,6 +30,20 @@ GgufWriter smallModel() {
       .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   return writer;
 }
+GgufWriter small(const std::string& architecture,
+                 const char* eps = "attention.layer_norm_rms_epsilon") {
+  GgufWriter writer;
+  writer.addString("general.architecture", architecture);
+  for (const auto& [key, value] : {std::pair{"embedding_length", 64},
+                                   {"feed_forward_length", 172},
+                                   {"block_count", 2},
+                                   {"attention.head_count", 8},
+                                   {"context_length", 99},
+                                   {"vocab_size", 3}})
+    writer.addUint(architecture + "." + key, static_cast<uint32_t>(value));
+  return writer.addFloat(architecture + "." + eps, 1e-5f);
+}
+
 GgufWriter withVocab(GgufWriter writer) {
   return writer.addString("tokenizer.ggml.model", "llama")
       .addStrings("tokenizer.ggml.tokens", {"a", "b", "c"});
@@ -112,25 +126,18 @@ TEST(GgufConfig, TensorsTellBiasesTyingAndDtype) {
   EXPECT_TRUE(tied->qkv_bias);
   EXPECT_FALSE(tied->o_bias || tied->mlp_bias);
   EXPECT_THAT(tied->dtype, Optional(llmrt::DType::kBF16));
+  auto vocabulary = parse(small("gpt2", "attention.layer_norm_epsilon"));
+  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status().message();
+  EXPECT_TRUE(vocabulary->qkv_bias && vocabulary->o_bias && vocabulary->mlp_bias);
+  EXPECT_FALSE(vocabulary->tie_word_embeddings);
   auto untied = parse(withVocab(smallModel()).tensor("output.weight", 0, {1}, "1234"));
   ASSERT_TRUE(untied.ok());
   EXPECT_FALSE(untied->tie_word_embeddings);
 }
 
-// What llama has no use for: a test of each architecture's values is tests/e2e/gguf_test.cpp.
+// What llama has no use for: a test of each architecture's values is tests/e2e/gguf_test.cpp and
+// gguf_families_test.cpp.
 TEST(GgufConfig, RefusesWhatOtherArchitecturesHave) {
-  const auto small = [](const std::string& architecture) {
-    GgufWriter writer;
-    writer.addString("general.architecture", architecture);
-    for (const auto& [key, value] : {std::pair{"embedding_length", 64},
-                                     {"feed_forward_length", 172},
-                                     {"block_count", 2},
-                                     {"attention.head_count", 8},
-                                     {"context_length", 99},
-                                     {"vocab_size", 3}})
-      writer.addUint(architecture + "." + key, static_cast<uint32_t>(value));
-    return writer.addFloat(architecture + ".attention.layer_norm_rms_epsilon", 1e-5f);
-  };
   EXPECT_TRUE(parse(small("qwen3")).ok());
   EXPECT_THAT(refusal(small("qwen3").addFloat("qwen3.logit_scale", 2)),
               HasSubstr("'qwen3.logit_scale' is not supported"));
@@ -138,6 +145,21 @@ TEST(GgufConfig, RefusesWhatOtherArchitecturesHave) {
               HasSubstr("'granite.logit_scale' is 0.0, must be above 0"));
   EXPECT_THAT(refusal(small("olmo2").addUint("olmo2.attention.sliding_window_pattern", 4)),
               HasSubstr("'olmo2.attention.sliding_window_pattern' is not supported"));
+  const char* layer_norm = "attention.layer_norm_epsilon";
+  EXPECT_THAT(refusal(small("olmo", layer_norm).addFloat("olmo.attention.clamp_kqv", 8)),
+              HasSubstr("'olmo.attention.clamp_kqv' is not supported"));
+  EXPECT_TRUE(parse(small("olmo", layer_norm).addFloat("olmo.attention.clamp_kqv", 0)).ok());
+  EXPECT_THAT(refusal(small("falcon", layer_norm).addFloat("falcon.attention.max_alibi_bias", 8)),
+              HasSubstr("'falcon.attention.max_alibi_bias' is not supported"));
+  EXPECT_THAT(refusal(small("qwen3").addUint("qwen3.expert_count", 8)),
+              HasSubstr("'qwen3.expert_count' is not supported"));
+  EXPECT_THAT(refusal(small("starcoder2")),
+              HasSubstr("'starcoder2.attention.layer_norm_epsilon' is missing"));
+  EXPECT_THAT(refusal(small("command-r", layer_norm)),
+              HasSubstr("'command-r.logit_scale' is missing"));
+  EXPECT_THAT(refusal(small("stablelm", layer_norm)
+                          .tensor("blk.0.attn_q_norm.weight", 0, {8, 8}, std::string(256, 'x'))),
+              HasSubstr("tensor 'blk.0.attn_q_norm.weight' is not supported"));
   EXPECT_THAT(refusal(small("phi3").addUint("phi3.rope.dimension_count", 0)),
               HasSubstr("'phi3.rope.dimension_count' 0 is not supported"));
   EXPECT_THAT(refusal(small("phi3").addUint("phi3.rope.dimension_count", 5)),
@@ -195,16 +217,105 @@ TEST(GgufConfig, Gemma3HasAGlobalLayerEverySix) {
   EXPECT_EQ(large->layerForm(0).rope, 0);
 }
 
+TEST(GgufConfig, Gemma2HasAWindowInEverySecondLayer) {
+  const auto gemma = [](uint32_t layers) {
+    GgufWriter writer;
+    writer.addString("general.architecture", "gemma2");
+    for (const auto& [key, value] : {std::pair{"embedding_length", 640u},
+                                     {"feed_forward_length", 172},
+                                     {"block_count", layers},
+                                     {"attention.head_count", 4},
+                                     {"attention.head_count_kv", 1},
+                                     {"attention.key_length", 256},
+                                     {"attention.value_length", 256},
+                                     {"context_length", 99},
+                                     {"vocab_size", 3}})
+      writer.addUint(std::string("gemma2.") + key, value);
+    return writer.addFloat("gemma2.attention.layer_norm_rms_epsilon", 1e-6f);
+  };
+  auto parsed = parse(gemma(4)
+                          .addUint("gemma2.attention.sliding_window", 24)
+                          .addFloat("gemma2.attn_logit_softcapping", 40.0f)
+                          .addFloat("gemma2.final_logit_softcapping", 20.0f));
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_EQ(parsed->attention_scale, 1.0 / 16);
+  EXPECT_EQ(parsed->attention_softcap, 40.0);
+  EXPECT_EQ(parsed->logit_softcap, 20.0);
+  for (int64_t layer = 0; layer < 4; ++layer)
+    EXPECT_EQ(parsed->layerForm(layer).window, layer % 2 == 0 ? 24 : 0) << layer;
+  // What llama.cpp assumes of files that leave it out; and of 27B the scale by the hidden size.
+  auto large = parse(gemma(46));
+  ASSERT_TRUE(large.ok()) << large.status().message();
+  EXPECT_EQ(large->attention_scale, 1 / std::sqrt(160.0));
+  EXPECT_EQ(large->attention_softcap, 50.0);
+  EXPECT_EQ(large->logit_softcap, 30.0);
+  EXPECT_EQ(large->layerForm(0).window, 4096);
+}
+
+TEST(GgufConfig, SizesAndScalesThatOlderFilesLeaveOut) {
+  const auto experts = [](const std::string& architecture) {
+    return small(architecture)
+        .addUint(architecture + ".expert_count", 6)
+        .addUint(architecture + ".expert_used_count", 4);
+  };
+  auto mixtral = parse(experts("llama"));
+  ASSERT_TRUE(mixtral.ok()) << mixtral.status().message();
+  EXPECT_EQ(mixtral->architecture, "mixtral");
+  EXPECT_EQ(mixtral->experts.num_experts, 6);
+  EXPECT_EQ(mixtral->experts.top_k, 4);
+  EXPECT_EQ(mixtral->experts.intermediate_size, 172);
+  EXPECT_TRUE(mixtral->experts.normalize);
+  auto qwen2 = parse(experts("qwen2moe"));
+  ASSERT_TRUE(qwen2.ok()) << qwen2.status().message();
+  EXPECT_EQ(qwen2->experts.intermediate_size, 172 / 4);
+  EXPECT_EQ(qwen2->experts.shared_intermediate_size, 172);
+  EXPECT_TRUE(qwen2->experts.shared_gate);
+  EXPECT_FALSE(qwen2->experts.normalize);
+  // MiniCPM's scales, which llama.cpp knows.
+  auto minicpm = parse(small("minicpm"));
+  ASSERT_TRUE(minicpm.ok()) << minicpm.status().message();
+  EXPECT_EQ(minicpm->embedding_scale, 12);
+  EXPECT_DOUBLE_EQ(minicpm->residual_scale, 1.4 / std::sqrt(2.0));
+  EXPECT_EQ(minicpm->logit_scale, 4);
+}
+
+TEST(GgufConfig, LayersWithARouterAreRouted) {
+  const auto qwen = [](uint32_t experts) {
+    return small("qwen3moe")
+        .addUint("qwen3moe.expert_count", experts)
+        .addUint("qwen3moe.expert_used_count", 1)
+        .addUint("qwen3moe.expert_feed_forward_length", 2)
+        .tensor("blk.1.ffn_gate_inp.weight", 0, {2, 2}, std::string(16, 'x'))
+        .tensor("blk.1.ffn_up_exps.weight", 0, {2, 2, 2}, std::string(32, 'x'));
+  };
+  auto parsed = parse(qwen(2));
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_FALSE(parsed->layerForm(0).experts);
+  EXPECT_TRUE(parsed->layerForm(1).experts);
+  EXPECT_THAT(refusal(qwen(3)),
+              HasSubstr("tensor 'blk.1.ffn_up_exps.weight' is of 2 experts, but metadata "
+                        "'qwen3moe.expert_count' is 3"));
+  EXPECT_THAT(refusal(qwen(2).addUint("qwen3moe.expert_gating_func", 2)),
+              HasSubstr("'qwen3moe.expert_gating_func' is not supported as 2"));
+  EXPECT_THAT(refusal(qwen(2).addUint("qwen3moe.expert_group_count", 4)),
+              HasSubstr("'qwen3moe.expert_group_count' is not supported"));
+  EXPECT_THAT(refusal(qwen(2).addFloat("qwen3moe.expert_weights_scale", -1)),
+              HasSubstr("'qwen3moe.expert_weights_scale' is -1.0, must be above 0"));
+  EXPECT_THAT(refusal(qwen(4000)), HasSubstr("'qwen3moe.expert_count' is 4000, must be 1 to 1024"));
+}
+
 TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
   EXPECT_THAT(
       refusal(GgufWriter().addString("general.architecture", "mamba")),
       HasSubstr("general.architecture 'mamba' is not supported in GGUF files (supported: llama, "
-                "mistral, qwen2, qwen3, phi3, granite, gemma, gemma3, olmo2)"));
+                "mistral, qwen2, qwen2moe, qwen3, qwen3moe, phi3, smollm3, internlm2, arcee, "
+                "minicpm, granite, gemma, gemma2, gemma3, chatglm, glm4, olmo, olmo2, command-r, "
+                "gpt2, gptneox, phi2, starcoder2, falcon, stablelm)"));
   EXPECT_THAT(
-      refusal(GgufWriter().addString("general.architecture", "gemma2")),
-      HasSubstr("gemma, gemma3, olmo2); the model's Hugging Face directory is (Gemma2ForCausalLM, "
-                "config.json and safetensors): give that"));
+      refusal(GgufWriter().addString("general.architecture", "gpt-oss")),
+      HasSubstr("stablelm); the model's Hugging Face directory is (GptOssForCausalLM, config.json "
+                "and safetensors): give that"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.type", "adapter")),
               HasSubstr("a LoRA adapter, not a model"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.type", "mmproj")),
@@ -212,12 +323,19 @@ TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "llama")),
               HasSubstr("'llama.embedding_length' is missing"));
   EXPECT_THAT(refusal(smallModel()), HasSubstr("are both missing"));
-  EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.expert_count", 8)),
-              HasSubstr("'llama.expert_count' 8: mixtures of experts are not supported in GGUF"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.rope.dimension_count", 4)),
               HasSubstr("'llama.rope.dimension_count' 4 is not supported"));
-  EXPECT_THAT(refusal(withVocab(smallModel()).addString("llama.rope.scaling.type", "yarn")),
-              HasSubstr("'yarn' is not supported"));
+  EXPECT_THAT(refusal(withVocab(smallModel()).addString("llama.rope.scaling.type", "longrope")),
+              HasSubstr("'longrope' is not supported (none, linear and yarn are)"));
+  const auto yarn = [](float factor) {
+    return withVocab(smallModel())
+        .addString("llama.rope.scaling.type", "yarn")
+        .addFloat("llama.rope.scaling.factor", factor);
+  };
+  EXPECT_TRUE(parse(yarn(4)).ok());
+  EXPECT_THAT(refusal(yarn(-4)), HasSubstr("'llama.rope.scaling.factor' is -4.0, must be above 0"));
+  EXPECT_THAT(refusal(yarn(4).addFloat("llama.rope.scaling.yarn_log_multiplier", 1)),
+              HasSubstr("'llama.rope.scaling.yarn_log_multiplier' is not supported"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.attention.value_length", 16)),
               HasSubstr("value_length' 16"));
   EXPECT_THAT(refusal(withVocab(smallModel()).addUint("llama.attention.key_length", 3)),
@@ -228,10 +346,8 @@ TEST(GgufConfig, RefusesByKeyAndValue) {
 TEST(GgufConfig, EveryArchitectureIsReadOrHasItsHint) {
   for (const Architecture& entry : architectures()) {
     if (!entry.gguf_architecture.empty()) continue;
-    bool hinted = entry.model_type == "mixtral" || entry.model_type == "deepseek_v2";
-    for (const char* gguf : {"arcee", "chatglm", "command-r", "deepseek2", "falcon", "gemma2",
-                             "glm4", "gpt-oss", "gpt2", "gptneox", "internlm2", "minicpm", "olmo",
-                             "phi2", "qwen2moe", "qwen3moe", "smollm3", "stablelm", "starcoder2"})
+    bool hinted = entry.model_type == "deepseek_v2";  // its files say deepseek2
+    for (const char* gguf : {"deepseek2", "gpt-oss"})
       hinted |= findHfArchitectureOfGguf(gguf) == &entry;
     EXPECT_TRUE(hinted) << entry.model_type;
   }

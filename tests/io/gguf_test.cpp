@@ -115,6 +115,56 @@ TEST(Gguf, PresentsTensorsUnderHfNames) {
               HasSubstr("tensor 'blk.1.ffn_up.weight' [2, 3] is missing"));
 }
 
+// Views: each expert's rows follow the one's before it, in blocks too.
+TEST(Gguf, PresentsEachExpertOfALayer) {
+  std::vector<float> values(2 * 3 * 2);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  GgufWriter writer;
+  writer.addString("general.architecture", "qwen2moe")
+      .tensor("blk.1.ffn_up_exps.weight", 0, {2, 3, 2}, rawBytes(values))
+      .tensor("blk.1.ffn_down_exps.weight", 8, {2, 1, 32},
+              std::string(34, 'a') + std::string(34, 'b'))
+      .tensor("blk.1.ffn_gate_inp_shexp.weight", 0, {2}, std::string(8, 'x'));
+  TemporaryDirectory dir;
+  auto file = GgufFile::open(dir.write("x", writer.bytes()));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  auto source = ggufTensors(*std::move(file));
+  ASSERT_TRUE(source.ok()) << source.status().message();
+  EXPECT_THAT((*source)->names(), ElementsAre("model.layers.1.mlp.experts.0.down_proj.weight",
+                                              "model.layers.1.mlp.experts.0.up_proj.weight",
+                                              "model.layers.1.mlp.experts.1.down_proj.weight",
+                                              "model.layers.1.mlp.experts.1.up_proj.weight",
+                                              "model.layers.1.mlp.shared_expert_gate.weight"));
+  const std::string up = "model.layers.1.mlp.experts.1.up_proj.weight";
+  auto second = (*source)->find(up);
+  ASSERT_TRUE(second.ok() && *second);
+  EXPECT_THAT((*second)->shape, ElementsAre(3, 2));
+  EXPECT_EQ((*second)->bytes, 24u);
+  EXPECT_EQ(loadAsF32(DType::kF32, (*second)->data, 5), 11.0f);
+  EXPECT_EQ((*source)->storedName(up), "blk.1.ffn_up_exps.weight");
+  auto down = (*source)->find("model.layers.1.mlp.experts.1.down_proj.weight");
+  ASSERT_TRUE(down.ok() && *down);
+  EXPECT_EQ((*down)->bytes, 34u);
+  EXPECT_EQ((*down)->data[0], 'b');
+  auto gate = (*source)->find("model.layers.1.mlp.shared_expert_gate.weight");
+  ASSERT_TRUE(gate.ok() && *gate);
+  EXPECT_THAT((*gate)->shape, ElementsAre(1, 2));
+  EXPECT_THAT(
+      missingTensor(**source, "model.layers.0.mlp.experts.3.gate_proj.weight", {2, 3}).message(),
+      HasSubstr("tensor 'blk.0.ffn_gate_exps.weight' [2, 3] is missing"));
+
+  const auto refusal = [&](std::vector<uint64_t> shape, size_t bytes) {
+    GgufWriter bad;
+    bad.addString("general.architecture", "llama")
+        .tensor("blk.0.ffn_up_exps.weight", 0, std::move(shape), std::string(bytes, 'x'));
+    auto opened = GgufFile::open(dir.write("y", bad.bytes()));
+    EXPECT_TRUE(opened.ok());
+    return ggufTensors(*std::move(opened)).status().message();
+  };
+  EXPECT_THAT(refusal({4}, 16), HasSubstr("'blk.0.ffn_up_exps.weight' has shape [4], expected"));
+  EXPECT_THAT(refusal({1025, 1, 1}, 4100), HasSubstr("is of 1025 experts, at most 1024"));
+}
+
 TEST(Gguf, NamesMapBothWeightsAndBiases) {
   EXPECT_EQ(hfTensorName("token_embd.weight"), "model.embed_tokens.weight");
   EXPECT_EQ(hfTensorName("output.weight"), "lm_head.weight");

@@ -28,8 +28,7 @@ TEST(StoredBlocks, HaveTheValuesThatGgmlGivesThem) {
     ++types;
     for (int64_t row = 0; row < stored.shape[0]; ++row) {
       StoredBlock planes;
-      for (int p = 0; p < format.num_planes; ++p)
-        blocks->readPlane(stored.data + row * blocks->bytes, p, planes.planes[p]);
+      blocks->readPlanes(stored.data + row * blocks->bytes, planes.planes);
       float decoded[WeightFormat::kMaxBlock];
       decodeBlock(format, planes.planes, decoded);
       for (int64_t i = 0; i < format.block; ++i) {

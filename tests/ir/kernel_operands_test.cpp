@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ir/LLM.h"
+#include "ir/QkvWeights.h"
 #include "mlir/Parser/Parser.h"
 
 namespace llmc {
@@ -128,6 +129,19 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       llm.yield
     }
     llm.return
+  }
+  llm.weight @quants8 matrix "qs8" : tensor<8x8x!llm.q<q8_0>>
+  llm.weight @quants4 matrix "qs4" : tensor<4x8x!llm.q<q8_0>>
+  llm.entry @types(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 1 : tensor<?x8xf32> {
+      %v = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @quants8, @quants4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %kv = llm.norm_qkv %v, %rows, @kv norm @norm eps 1.0e-5 proj @quants8, @w4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
+      %all = llm.norm_qkv %kv, %rows, @kv norm @norm eps 1.0e-5 proj @w8, @quants4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
+      llm.yield %all : tensor<?x8xf32>
+    }
+    %z = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %z : tensor<?x20xf32>
   }
 }
 )mlir";
@@ -274,6 +288,27 @@ TEST_F(KernelOperands, LieInTheOrderThatPlansHave) {
       const Lists& lists = kTrees.contains(nameOf(op)) ? kTrees : kLeast;
       EXPECT_THAT(described(op), ElementsAreArray(lists.at(nameOf(op)))) << nameOf(op);
     });
+}
+
+// Projections side by side of one type are one weight, and a tile is a head whatever its weight.
+TEST_F(KernelOperands, NormQkvHasAWeightForEachRunOfOneType) {
+  std::vector<std::vector<std::string>> names;
+  std::vector<std::vector<int64_t>> heads;
+  walk("types", [&](KernelOpInterface op) {
+    auto qkv = llvm::dyn_cast<NormQkvOp>(op.getOperation());
+    if (!qkv) return;
+    names.emplace_back();
+    heads.emplace_back();
+    for (const KernelOperand& o : op.getKernelOperands())
+      if (o.layout == Layout::panels) names.back().push_back(o.name.str());
+    for (const QkvWeight& weight : qkvWeightsOf(qkv)) heads.back().push_back(weight.heads);
+    EXPECT_EQ(op.getTiling(StepKind::decode).tiles, 4);
+  });
+  using List = std::vector<std::vector<std::string>>;
+  EXPECT_EQ(
+      names,
+      (List{{"weight", "v_weight"}, {"weight", "k_weight"}, {"weight", "k_weight", "v_weight"}}));
+  EXPECT_EQ(heads, (std::vector<std::vector<int64_t>>{{3, 1}, {2, 2}, {2, 1, 1}}));
 }
 
 TEST_F(KernelOperands, AreListedHereForEveryOpOfTheDialect) {

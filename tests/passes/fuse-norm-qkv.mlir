@@ -273,6 +273,38 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
 
 // -----
 
+// CHECK-LABEL: llm.entry @quants_of_two_types
+// CHECK:       llm.norm_qkv %{{.*}} proj @q_proj, @k_proj, @v_proj
+// CHECK-NOT:   llm.kv_write
+llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xbf16>
+  llm.weight @norm norm "n.{layer}" : tensor<2x64xbf16>
+  llm.weight @q_proj matrix "q.{layer}" : tensor<2x64x64x!llm.q<q4_0>>
+  llm.weight @k_proj matrix "k.{layer}" : tensor<2x32x64x!llm.q<q4_0>>
+  llm.weight @v_proj matrix "v.{layer}" : tensor<2x32x64xbf16>
+  llm.weight @lm_head matrix "lm_head" : tensor<128x64xbf16>
+  llm.rope_table @rope [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125]
+  llm.state @kv : !llm.kv<2x16xbf16> layers 0:2
+  llm.entry @quants_of_two_types(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
+      %q = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %k = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %v = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv: fused @norm, @q_proj, @k_proj, @v_proj, kv_write}}
+      llm.kv_write %k, %v, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      %z = llm.add %h, %a : tensor<?x64xf32>
+      llm.yield %z : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}
+
+// -----
+
 // CHECK-LABEL: llm.entry @q_has_another_norm
 // CHECK-NOT:   llm.norm_qkv
 // CHECK:       llm.kv_write

@@ -6,11 +6,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <iterator>
 
+#include "codegen/plan/Quantize.h"
 #include "codegen/plan/WeightTable.h"
 #include "runtime/io/weight_format.h"
 #include "runtime/schema/version.h"
@@ -128,16 +130,23 @@ TEST(WeightPacker, EveryPanelOrderAndSourcesOfDifferentDTypes) {
   expectPanels(file, *plan.weights[2], 0, {"gate", "up"});
 }
 
-/// One row of a tensor of blocks, as its planes have it.
-std::vector<float> storedRow(const llmrt::Tensor& tensor, int64_t row) {
-  const llmrt::WeightFormat& format = tensor.format();
+/// One row of a tensor as `format` has it: of blocks in that format, or plain and then quantised.
+std::vector<float> storedRow(const llmrt::WeightFormat& format, const llmrt::Tensor& tensor,
+                             int64_t row) {
   const int64_t cols = tensor.shape[1];
   std::vector<float> values(static_cast<size_t>(cols));
-  const uint8_t* data = tensor.data + row * tensor.blocks->rowBytes(cols);
-  for (int64_t b = 0; b < cols / format.block; ++b, data += tensor.blocks->bytes) {
+  for (int64_t begin = 0; begin < cols; begin += format.block) {
+    float* const block = values.data() + begin;
     llmrt::StoredBlock stored;
-    for (int p = 0; p < format.num_planes; ++p) tensor.blocks->readPlane(data, p, stored.planes[p]);
-    llmrt::decodeBlock(format, stored.planes, values.data() + b * format.block);
+    if (tensor.blocks) {
+      const uint8_t* data = tensor.data + row * tensor.blocks->rowBytes(cols);
+      tensor.blocks->readPlanes(data + begin / format.block * tensor.blocks->bytes, stored.planes);
+    } else {
+      for (int64_t i = 0; i < format.block; ++i)
+        block[i] = llmrt::loadAsF32(tensor.dtype, tensor.data, row * cols + begin + i);
+      quantizeBlock(format, block, stored.planes);
+    }
+    llmrt::decodeBlock(format, stored.planes, block);
   }
   return values;
 }
@@ -164,7 +173,7 @@ void expectBlocks(const std::string& file, const schema::WeightT& w, const Memor
       if (outputs[n].source >= 0) {
         const llmrt::Tensor& tensor =
             **tensors.find(nameOf(static_cast<size_t>(outputs[n].source), e));
-        expected = storedRow(tensor, tensor.storedRow(outputs[n].row));
+        expected = storedRow(format, tensor, tensor.storedRow(outputs[n].row));
       }
       for (int64_t b = 0; b < format.blocks(cols); ++b) {
         llmrt::StoredBlock stored;
@@ -262,6 +271,64 @@ TEST(WeightPacker, QuantisedWeightsKeepTheirValuesInEveryFormatAndLayout) {
 }
 
 // Rows 6 to 11 and 18 to 23 of 24: whole rows are whole blocks.
+TEST(WeightPacker, PlainValuesAreQuantisedAsTheyArePacked) {
+  for (const DType dtype : kDTypes) {
+    for (const char* format : {"q8_0", "q4_1", "q4_k", "q6_k"}) {
+      TemporaryDirectory dir;
+      schema::PlanT plan;
+      schema::WeightT& glu =
+          addBlocks(plan, "glu", format, schema::Layout::panels, schema::PanelOrder::interleave);
+      addSource(glu, "gate", 24, 512);
+      addSource(glu, "up", 24, 512);
+      addSource(addBlocks(plan, "rows", format, schema::Layout::rows), "gate", 24, 512);
+      layOutWeights(plan);
+      MemoryTensors tensors;
+      tensors.add("gate", dtype, {24, 512});
+      tensors.add("up", dtype, {24, 512});
+      const std::string file = packed(plan, tensors, dir);
+      expectBlocks(file, *plan.weights[0], tensors,
+                   [](size_t s, uint32_t) { return s ? "up" : "gate"; });
+      expectBlocks(file, *plan.weights[1], tensors, [](size_t, uint32_t) { return "gate"; });
+    }
+  }
+}
+
+TEST(WeightPacker, APlainValueThatIsNotFiniteIsNotQuantised) {
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    TemporaryDirectory dir;
+    schema::PlanT plan;
+    addSource(addBlocks(plan, "w", "q4_k", schema::Layout::panels), "t", 16, 512);
+    layOutWeights(plan);
+    MemoryTensors tensors;
+    tensors.add("t", DType::kF32, {16, 512});
+    std::memcpy(tensors.bytesOf("t") + (5 * 512 + 300) * sizeof bad, &bad, sizeof bad);
+    const auto file = packWeights(plan, tensors, dir.path("w"));
+    EXPECT_THAT(file.status().message(), HasSubstr("tensor 't' has a value that is not finite"));
+    EXPECT_EQ(dir.entries(), 0u);
+  }
+}
+
+TEST(WeightPacker, PlanesOfALayerThatIsPackedInManyPiecesAreWhole) {
+  const llmrt::StoredBlocks& blocks = *llmrt::ggmlBlocks(14);
+  ASSERT_EQ(blocks.format->name, "q6_k");
+  TemporaryDirectory dir;
+  schema::PlanT plan;
+  // 4 MiB a piece: two of each expert.
+  schema::WeightT& w = addBlocks(plan, "w", "q6_k", schema::Layout::panels);
+  w.num_experts = 2;
+  addSource(w, "{expert}.t", 20000, 256);
+  addSource(addBlocks(plan, "after", "q6_k", schema::Layout::rows), "after", 3, 256);
+  layOutWeights(plan);
+  MemoryTensors tensors;
+  tensors.addBlocks("0.t", blocks, {20000, 256});
+  tensors.addBlocks("1.t", blocks, {20000, 256});
+  tensors.addBlocks("after", blocks, {3, 256});
+  const std::string file = packed(plan, tensors, dir);
+  expectBlocks(file, *plan.weights[0], tensors,
+               [](size_t, uint32_t e) { return std::to_string(e) + ".t"; });
+  expectBlocks(file, *plan.weights[1], tensors, [](size_t, uint32_t) { return "after"; });
+}
+
 TEST(WeightPacker, AViewOfRowsTakesWholeBlocksAndOneThatCutsThemIsRefused) {
   TemporaryDirectory dir;
   schema::PlanT plan;
@@ -283,7 +350,7 @@ TEST(WeightPacker, AViewOfRowsTakesWholeBlocksAndOneThatCutsThemIsRefused) {
   for (int64_t row = 0; row < 12; ++row)
     std::memcpy(rows.bytesOf("part") + row * 2 * 144,
                 stored.data + (row + (row < 6 ? 6 : 12)) * 2 * 144, 2 * 144);
-  ASSERT_EQ(storedRow(part, 6), storedRow(stored, 18));
+  ASSERT_EQ(storedRow(part.format(), part, 6), storedRow(stored.format(), stored, 18));
   expectBlocks(file, w, rows, [](size_t, uint32_t) { return "part"; });
 
   const auto refusal = [&] {

@@ -121,16 +121,20 @@ TEST_F(CommandLine, VersionNamesTheProgramAndTheCommit) {
               testing::MatchesRegex("llmbench [0-9.]+ \\(commit ([0-9a-f]+\\+?|unknown)\\)\n"));
 }
 
-TEST_F(CommandLine, AModelInPlaceOfAPlanIsNamedWithTheCommandThatCompilesIt) {
+// For the CPUs it is compiled: llmc_command_test.PlanCache.
+TEST_F(CommandLine, AModelInPlaceOfAPlanForAGpuIsNamedWithTheCommandThatCompilesIt) {
   const std::string config = model_.dir / "mistral.json";
   example::writeFile(config, {'{', '}'});
-  const Ran ran = run(LLMRUN, {config, "-p", "a"});
+  const Ran ran = run(LLMRUN, {config, "-p", "a", "--device", "cuda"});
   EXPECT_EQ(ran.status, 1);
-  EXPECT_EQ(ran.err, "llmrun: error: " + config + ": is a model, not a plan; this compiles it: " +
-                         "llmc compile " + config + " -o mistral.fb; then give mistral.fb\n");
+  EXPECT_EQ(ran.err, "llmrun: error: " + config +
+                         ": is a model, not a plan; this compiles it for a GPU: llmc compile " +
+                         config +
+                         " -o mistral.fb --target host,cuda:sm_90a (llmc targets lists them)\n");
   const std::string gguf = model_.dir / "some.gguf";
   example::writeFile(gguf, {'G', 'G', 'U', 'F', 3, 0, 0, 0});
-  EXPECT_THAT(run(LLMBENCH, {gguf}).err, HasSubstr("llmc compile " + gguf + " -o some.fb"));
+  EXPECT_THAT(run(LLMBENCH, {gguf, "--device", "cuda:1"}).err,
+              HasSubstr("llmc compile " + gguf + " -o some.fb"));
 }
 
 TEST_F(CommandLine, CodeForAnotherMachineIsNoneForThisOne) {

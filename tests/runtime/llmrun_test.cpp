@@ -337,6 +337,8 @@ TEST(Llmbench, DecodesSeveralSequencesAtOnce) {
   EXPECT_EQ(three["batch"], 3);
   EXPECT_GT(three["decode_gflop_s"], 0);
   EXPECT_GT(three["decode_limit_gflop_s"], 0);
+  EXPECT_DOUBLE_EQ(three["decode_limit_ratio"],
+                   three["decode_tok_s"].get<double>() / three["decode_limit_tok_s"].get<double>());
   const auto figure = [](const nlohmann::json& of, const char* key) {
     return of[key].get<double>();
   };

@@ -22,6 +22,9 @@ class StepCost : public ::testing::Test {
     schema::PlanT plan;
     plan.entry_points.push_back(entry(8, 0));
     plan.entry_points.push_back(entry(64, 1000000));
+    addWeight(plan, "q4_0", 3);
+    addWeight(plan, "q8_0", 1);
+    addWeight(plan, "", 2);  // f16
     builder_.Finish(schema::Plan::Pack(builder_, &plan));
     plan_ = schema::GetPlan(builder_.GetBufferPointer());
   }
@@ -47,6 +50,8 @@ class StepCost : public ::testing::Test {
     logits.axis = schema::Axis::logits_row;
     logits.weight_bytes = 300 + mark;
     logits.flops_per_row = 13;
+    for (uint32_t weight : {0u, 1u}) experts.operands.push_back(reads(weight));
+    logits.operands.push_back(reads(2));
     auto layers = std::make_unique<schema::SectionT>();
     layers->num_layers = 3;
     for (const schema::PhaseT& p : {attention, window, experts}) layers->phases.push_back(phase(p));
@@ -56,6 +61,22 @@ class StepCost : public ::testing::Test {
     e->sections.push_back(std::move(layers));
     e->sections.push_back(std::move(last));
     return e;
+  }
+
+  static std::unique_ptr<schema::OperandT> reads(uint32_t weight) {
+    auto operand = std::make_unique<schema::OperandT>();
+    operand->space = schema::Space::weights;
+    operand->index = weight;
+    return operand;
+  }
+  static void addWeight(schema::PlanT& plan, const char* format, uint64_t panels) {
+    auto weight = std::make_unique<schema::WeightT>();
+    weight->format = format;
+    weight->dtype = *format ? schema::DType::i8 : schema::DType::f16;
+    weight->layout = schema::Layout::panels;
+    weight->panels = panels;
+    weight->cols = 32;
+    plan.weights.push_back(std::move(weight));
   }
 
   const schema::Phase& phase(uint32_t section, uint32_t index) const {
@@ -169,6 +190,21 @@ TEST_F(StepCost, APromptIsItsChunks) {
   EXPECT_DOUBLE_EQ(cost.weight_bytes, sum.weight_bytes);
   EXPECT_EQ(cost.kv_bytes, sum.kv_bytes);
   EXPECT_EQ(cost.flops, sum.flops);
+}
+
+TEST_F(StepCost, FlopsAreOfTheFormatsThatTheyMultiplyByTheirSizes) {
+  for (const Step& step : kSteps) {
+    const double of_experts = 3 * phaseCost(phase(0, 2), step).flops;
+    const FlopsByFormat expected = {
+        {"", 3 * (phaseCost(phase(0, 0), step).flops + phaseCost(phase(0, 1), step).flops)},
+        {"q4_0", of_experts * 3 / 4},
+        {"q8_0", of_experts / 4},
+        {"f16", phaseCost(phase(1, 0), step).flops}};
+    EXPECT_EQ(stepFlops(*plan_, step), expected);
+  }
+  double sum = 0;
+  for (const auto& [format, flops] : prefillFlops(*plan_, 3, 37, 16)) sum += flops;
+  EXPECT_DOUBLE_EQ(sum, prefillCost(*plan_, 3, 37, 16).flops);
 }
 
 }  // namespace

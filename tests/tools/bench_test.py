@@ -77,6 +77,15 @@ class Bench(unittest.TestCase):
         lines = [json.loads(l) for l in out.read_text().splitlines()] if out.exists() else []
         return done, lines
 
+    def test_engines_that_are_python_packages(self):
+        program(self.dir / "python", """#!/bin/sh
+echo '{"version": "1.2", "system": "AVX2 = 1", "samples_tok_s": [5.0, 6.0, 7.0]}'
+""")
+        _, (line,) = self.run_cases("1b-f16-t2-decode", "--llama-python", self.dir / "python", "--ik-python", self.dir / "python")
+        self.assertEqual([(p["name"], p["version"]) for p in line["peers"]], [("llama.cpp", "1.2"), ("ik_llama.cpp", "1.2")])
+        self.assertEqual(line["peers"][0]["value"]["median"], 6.0)
+        self.assertIn("ggml_peer.py 1b-f16.gguf --engine ik_llama.cpp --threads 2", line["peers"][1]["commands"][0])
+
     def test_samples_of_all_passes_and_a_peer(self):
         done, (line,) = self.run_cases("1b-f16-t2-decode", "--llama-bench", self.dir / "llama-bench")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -97,6 +97,10 @@ def peers(case, setup, args):
         for program, ik in ((args.llama_bench, False), (args.ik_llama_bench, True)):
             if program:
                 found.append(LlamaBench(case, program, gguf, ik))
+        for python, engine in ((args.llama_python, "llama.cpp"), (args.ik_python, "ik_llama.cpp")):
+            if python:
+                argv = [python, scripts / "ggml_peer.py", gguf, "--engine", engine]
+                found.append(Script(case, engine, argv, case.repeat, case.tokens))
     if args.torch:
         argv = [args.torch, scripts / "torch_peer.py", setup.config(case), "--dtype", case.dtype]
         # Where it has no kernels for a type it takes seconds for a token: fewer rounds and tokens than ours.

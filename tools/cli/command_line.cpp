@@ -38,6 +38,9 @@ bool isHelp(const CLI::App& app, const CLI::Option* option) {
 // Whether its value is the next word: flags take one only behind '='.
 bool takesValue(const CLI::Option& option) { return option.get_items_expected_min() > 0; }
 
+// As many words as a command line can have, for a positional that takes any number of them.
+constexpr int kMostWords = 1 << 20;
+
 // How the upper bound of a range begins that has none.
 constexpr const char* kWithoutEnd = " to 17976931348623157";
 
@@ -75,7 +78,8 @@ class Scan {
   void collect(CLI::App& app) {
     for (CLI::Option* option : app.get_options()) {
       options_.push_back(option);
-      if (option->get_positional()) ++positionals_;
+      if (option->get_positional())
+        positionals_ += std::min(option->get_items_expected_max(), kMostWords);
     }
     for (CLI::App* group :
          app.get_subcommands([](CLI::App* sub) { return sub->get_name().empty(); }))
@@ -214,7 +218,7 @@ class Scan {
   CLI::App* app_ = nullptr;
   std::string program_;
   std::vector<CLI::Option*> options_;  // of app_
-  int positionals_ = 0;                // that it still takes
+  int positionals_ = 0;                // words that it still takes
   bool help_ = false;
 };
 

@@ -7,9 +7,14 @@
 
 namespace llmrt {
 
-/// Fails where nothing is at `path`, or something that is known and not a plan: a model (the
-/// message has the command that compiles it), its weights, a plan's weights. What else is not a
-/// plan is for whoever opens it to say.
+/// The model at `path`, as llmc compile takes it: `path` itself, or the folder of weights that lie
+/// beside their config. Empty where a plan is there, or what is not known: that is for whoever
+/// opens it to say. Fails where nothing is there, or something that is known and neither: weights
+/// alone, a plan's weights.
+Result<std::string> modelAt(const std::string& path);
+
+/// Fails where modelAt() does, and where a model is at `path`: the message has the command that
+/// compiles it.
 Status checkIsPlan(const std::string& path);
 
 }  // namespace llmrt

@@ -17,8 +17,8 @@
 #include "runtime/schema/plan_generated.h"
 #include "tools/cli/command_line.h"
 #include "tools/cli/foreign_flags.h"
-#include "tools/cli/not_a_plan.h"
 #include "tools/cli/version.h"
+#include "tools/common/plan_of_model.h"
 
 namespace llmrt {
 
@@ -49,9 +49,7 @@ Status checkMemory(const Plan& plan, const SessionOptions& options, uint64_t wei
 Status setMemory(const Plan& plan, int64_t most_context, SessionOptions& options) {
   if (options.max_seq_len == 0 && most_context > 0 && plan.maxSeqLen() > most_context)
     options.max_seq_len = most_context;
-  if (options.memory_bytes > 0 || options.max_seq_len > 0) return {};
-  LLMRT_ASSIGN_OR_RETURN(options.memory_bytes, Session::defaultMemory(plan, options.device));
-  return {};
+  return Session::boundMemory(plan, options);
 }
 
 // Text beyond the context is refused, so nobody should learn of a short one by that.
@@ -73,9 +71,15 @@ void ModelOptions::addTo(CLI::App& app) {
 }
 
 void ModelOptions::addWithoutThreads(CLI::App& app) {
-  app.add_option("PLAN", plan_path, "A plan made by llmc (plan.fb)")->required();
-  auto* weights = app.add_option("--weights", weights_path,
-                                 "Weights file; default: the plan's name with .weights");
+  app.add_option(
+         "PLAN|MODEL", plan_path,
+         "A plan made by llmc (plan.fb). Or a model, as llmc compile takes it: the llmc beside "
+         "this program compiles it for this machine, once (llmc cache)")
+      ->required();
+  auto* weights =
+      app.add_option("--weights", weights_path,
+                     "Weights file; default: the plan's name with .weights. Of a model: its "
+                     "safetensors");
   // A flag, so that only --synthetic-weights=SEED takes a value and PLAN may follow.
   auto* synthetic = app.add_flag_function(
       "--synthetic-weights{1}",
@@ -85,6 +89,7 @@ void ModelOptions::addWithoutThreads(CLI::App& app) {
   app.add_flag("--verify-weights", verify_weights,
                "Compare the weights with the plan's hashes before the run")
       ->excludes(synthetic);
+  app.add_flag("--no-cache", no_cache, "Of a model: keep nothing of what is compiled");
   app.add_option("--device", device, "cpu, cuda (the first GPU) or cuda:NUMBER")
       ->capture_default_str();
   app.add_option("--cpu-target", cpu_target,
@@ -100,9 +105,14 @@ void ModelOptions::addWithoutThreads(CLI::App& app) {
       ->check(CLI::PositiveNumber);
 }
 
-Result<LoadedModel> loadModel(const ModelOptions& o) {
-  LLMRT_RETURN_IF_ERROR(checkIsPlan(o.plan_path));
-  LLMRT_RETURN_IF_ERROR(checkCpuTarget(o.cpu_target));
+Result<LoadedModel> loadModel(const ModelOptions& options) {
+  LLMRT_RETURN_IF_ERROR(checkCpuTarget(options.cpu_target));
+  LLMRT_ASSIGN_OR_RETURN(const PlanOfModel source, planOf(options));
+  ModelOptions o = options;
+  if (source.plan() != o.plan_path) {
+    o.plan_path = source.plan();
+    o.weights_path.clear();  // the plan's own, beside it
+  }
   LoadedModel model;
   SessionOptions session = o.session;
   if (o.device != "cpu") {
@@ -149,7 +159,8 @@ int runProgram(const char* name, const char* description, int argc, char** argv,
                void (*declare)(CLI::App&, void*), Result<int> (*body)(void*), void* state) {
   const auto fail = [name](const std::string& message, int status) {
     // Messages quote names of files and what stands in them.
-    fmt::print(stderr, "{}: error: {}\n", name, withFlags(printableLine(message)));
+    if (!message.empty())
+      fmt::print(stderr, "{}: error: {}\n", name, withFlags(printableLine(message)));
     return status;
   };
   explainLostMappings(name);

@@ -19,16 +19,17 @@ class App;
 namespace llmrt {
 
 struct ModelOptions {
-  std::string plan_path;
+  std::string plan_path;                   // or a model's: llmc compiles it, once
   std::string weights_path;                // empty: beside the plan
   std::optional<uint64_t> synthetic_seed;  // instead of a weights file
   bool verify_weights = false;
+  bool no_cache = false;  // of a model: its plan goes when the program ends
   std::string device = "cpu";
   std::string cpu_target;
   int64_t most_context = 0;  // tokens, where session.max_seq_len says nothing; 0: the plan's
   SessionOptions session;    // memory_bytes 0: what is free, unless session.max_seq_len says it all
 
-  /// Declares the positional PLAN and the flags for the fields above.
+  /// Declares the positional PLAN|MODEL and the flags for the fields above.
   void addTo(CLI::App& app);
   /// The same for a program that takes --threads its own way.
   void addWithoutThreads(CLI::App& app);
@@ -51,7 +52,8 @@ Result<LoadedModel> loadModel(const ModelOptions& options);
 Status replaceSession(LoadedModel& model, const SessionOptions& options);
 
 /// Runs a program's body: parses, prints errors as "NAME: error: ...", maps them to exit statuses
-/// 0, 1, 2. `declare` adds flags; `body` returns the exit status.
+/// 0, 1, 2. An error without a message has been printed by another program. `declare` adds flags;
+/// `body` returns the exit status.
 int runProgram(const char* name, const char* description, int argc, char** argv,
                void (*declare)(CLI::App&, void* state), Result<int> (*body)(void* state),
                void* state);

@@ -13,11 +13,11 @@
 #include "runtime/executor/cost.h"
 #include "runtime/io/printable.h"
 #include "runtime/measure/bandwidth.h"
-#include "runtime/measure/compute_peak.h"
 #include "runtime/sampling/sampler.h"
 #include "runtime/schema/plan_generated.h"
 #include "tools/cli/command_line.h"
 #include "tools/llmbench/arrivals.h"
+#include "tools/llmbench/ceiling.h"
 #include "tools/llmbench/report.h"
 
 namespace llmrt {
@@ -167,13 +167,37 @@ Status prepare(Entrant& entrant, const BenchOptions& o, const BenchCase& c) {
   return replaceSession(entrant.model, options);
 }
 
+/// The limits of computing, of this round; its bandwidth is measured.
+Status measureCeilings(Entrant& entrant, const BenchCase& c) {
+  Rounds& rounds = entrant.rounds;
+  const Session& session = *entrant.model.session;
+  const schema::Plan& plan = session.plan().schema();
+  const std::vector<SequenceRows> step(static_cast<size_t>(c.batch), {1, c.depth, 1});
+  const FlopsByFormat of_step = c.batch > 1 ? stepFlops(plan, step) : FlopsByFormat();
+  const FlopsByFormat of_prompt =
+      c.prefill > 0 ? prefillFlops(plan, 0, c.prefill, session.options().prefill_chunk)
+                    : FlopsByFormat();
+  LLMRT_ASSIGN_OR_RETURN(const Ceilings ceilings, Ceilings::measure(session, {of_step, of_prompt}));
+  rounds.peak_gflop_s.values.push_back(ceilings.peak() / 1e9);
+  for (const auto& [format, flop_s] : ceilings.innerLoops())
+    rounds.inner_loop_gflop_s[format].values.push_back(flop_s / 1e9);
+  if (c.batch > 1) {
+    const double reading = stepCost(plan, step).bytes() / rounds.read_gb_s.values.back() / 1e9;
+    rounds.decode_limit_tok_s.values.push_back(static_cast<double>(c.batch) /
+                                               std::max(reading, ceilings.seconds(of_step)));
+  }
+  if (c.prefill > 0 && !ceilings.innerLoops().empty()) {
+    double flops = 0;
+    for (const auto& [format, some] : of_prompt) flops += some;
+    rounds.prefill_ceiling_gflop_s.values.push_back(flops / ceilings.seconds(of_prompt) / 1e9);
+  }
+  return {};
+}
+
 /// One round: the limits, then each plan. The limits of a GPU are not measured here: tests/gpu/run
 /// does it beside.
 Status measureRound(std::vector<Entrant>& entrants, const BandwidthMeter& meter,
                     const BenchCase& c) {
-  const Plan& plan = *entrants[0].model.plan;
-  const bool bf16_weights = plan.schema().model()->dtype() == schema::DType::bf16;
-  const int threads = entrants[0].model.session->options().threads;
   for (Entrant& entrant : entrants) {
     Rounds& rounds = entrant.rounds;
     if (!entrant.model.device) {
@@ -181,11 +205,7 @@ Status measureRound(std::vector<Entrant>& entrants, const BandwidthMeter& meter,
         LLMRT_ASSIGN_OR_RETURN(const double bandwidth, meter.measureBest());
         rounds.read_gb_s.values.push_back(bandwidth / 1e9);
       }
-      if (c.prefill > 0 || c.batch > 1) {
-        LLMRT_ASSIGN_OR_RETURN(const double peak,
-                               measureComputePeak(plan.targetName(), bf16_weights, threads));
-        rounds.peak_gflop_s.values.push_back(peak / 1e9);
-      }
+      if (c.prefill > 0 || c.batch > 1) LLMRT_RETURN_IF_ERROR(measureCeilings(entrant, c));
     }
     if (c.decode > 0) LLMRT_RETURN_IF_ERROR(measureDecode(*entrant.model.session, c, rounds));
     if (c.prefill > 0)

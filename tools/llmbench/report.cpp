@@ -26,6 +26,11 @@ double ratio(const Samples& value, const Samples& limit) {
   return limit.median() > 0 ? value.median() / limit.median() : 0;
 }
 
+/// What prefill is held against.
+const Samples& prefillLimit(const Rounds& r) {
+  return r.prefill_ceiling_gflop_s.values.empty() ? r.peak_gflop_s : r.prefill_ceiling_gflop_s;
+}
+
 nlohmann::json ablationJson(const Entrant& other, const Rounds& first, const BenchCase& c) {
   nlohmann::json json = {{"plan", other.path()}, {"disabled", other.disabledPasses()}};
   const Rounds& r = other.rounds;
@@ -73,16 +78,23 @@ void printJson(const std::vector<Entrant>& entrants, const BenchCase& c, int rep
     }
   }
   const bool has_peak = !r.peak_gflop_s.values.empty();
-  if (c.decode > 0 && c.batch > 1 && has_peak) add("decode_limit_gflop_s", r.peak_gflop_s);
+  if (c.decode > 0 && c.batch > 1 && has_peak) {
+    add("decode_limit_gflop_s", r.peak_gflop_s);
+    add("decode_limit_tok_s", r.decode_limit_tok_s);
+    json["decode_limit_ratio"] = ratio(r.decode_tok_s, r.decode_limit_tok_s);
+  }
   if (c.prefill > 0) {
     json["prefill"] = c.prefill;
     add("prefill_tok_s", r.prefill_tok_s);
     add("prefill_gflop_s", r.prefill_gflop_s);
     if (has_peak) {
-      json["prefill_ratio"] = ratio(r.prefill_gflop_s, r.peak_gflop_s);
-      add("prefill_limit_gflop_s", r.peak_gflop_s);
+      json["prefill_ratio"] = ratio(r.prefill_gflop_s, prefillLimit(r));
+      add("prefill_limit_gflop_s", prefillLimit(r));
+      if (&prefillLimit(r) != &r.peak_gflop_s) add("peak_gflop_s", r.peak_gflop_s);
     }
   }
+  for (const auto& [format, samples] : r.inner_loop_gflop_s)
+    add(("inner_loop_" + format + "_gflop_s").c_str(), samples);
   json["spread"] = spread;  // [least, most] of the rounds
   for (size_t i = 1; i < entrants.size(); ++i)
     json["ablation"].push_back(ablationJson(entrants[i], r, c));
@@ -135,13 +147,21 @@ void printTable(const std::vector<Entrant>& entrants, const BenchCase& c, int re
           r.decode_gb_s, r.read_gb_s, "GB/s");
     if (batched) {
       row("  computing", r.decode_gflop_s, "GFLOP/s");
-      limit("multiply-adds", r.decode_gflop_s, r.peak_gflop_s, "GFLOP/s");
+      if (r.inner_loop_gflop_s.empty())
+        limit("multiply-adds", r.decode_gflop_s, r.peak_gflop_s, "GFLOP/s");
+      limit("the slower of both", r.decode_tok_s, r.decode_limit_tok_s, "tok/s");
     }
   }
   if (c.prefill > 0) {
     row(fmt::format("prefill {} tokens", c.prefill), r.prefill_tok_s, "tok/s");
     row("  computing", r.prefill_gflop_s, "GFLOP/s");
-    limit("multiply-adds", r.prefill_gflop_s, r.peak_gflop_s, "GFLOP/s");
+    const bool quants = &prefillLimit(r) != &r.peak_gflop_s;
+    limit(quants ? "inner loops" : "multiply-adds", r.prefill_gflop_s, prefillLimit(r), "GFLOP/s");
+  }
+  if (!r.inner_loop_gflop_s.empty()) {
+    row("multiply-adds of floats", r.peak_gflop_s, "GFLOP/s");
+    for (const auto& [format, samples] : r.inner_loop_gflop_s)
+      row("inner loop of " + format, samples, "GFLOP/s");
   }
   if (entrants.size() > 1) printAblation(entrants, c);
 }
@@ -153,7 +173,7 @@ void printMarkdown(const std::vector<Entrant>& entrants, const BenchCase& c, boo
   if (first) {
     fmt::print(
         "| plan | target | threads | batch | depth | decode tok/s | GB/s | of the read limit | "
-        "prompt | prefill tok/s | GFLOP/s | of the peak |\n"
+        "prompt | prefill tok/s | GFLOP/s | of its limit |\n"
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
   }
   const auto spread = [](const Samples& s) {
@@ -172,7 +192,7 @@ void printMarkdown(const std::vector<Entrant>& entrants, const BenchCase& c, boo
              session.options().threads, number(decodes, c.batch), number(decodes, c.depth),
              spread(r.decode_tok_s), spread(r.decode_gb_s), share(r.decode_gb_s, r.read_gb_s),
              number(prefills, c.prefill), spread(r.prefill_tok_s), spread(r.prefill_gflop_s),
-             share(r.prefill_gflop_s, r.peak_gflop_s));
+             share(r.prefill_gflop_s, prefillLimit(r)));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,10 @@ struct Samples {
 struct Rounds {
   Samples read_gb_s, peak_gflop_s, prefill_tok_s, prefill_gflop_s;
   Samples decode_tok_s, decode_gb_s, decode_gflop_s;  // tok/s: of all sequences
+  // Of plans that multiply quantised weights as integers, whose FMA peak says nothing:
+  std::map<std::string, Samples> inner_loop_gflop_s;  // of each format
+  Samples prefill_ceiling_gflop_s;  // of the whole prompt, each FLOP at what its format reaches
+  Samples decode_limit_tok_s;       // of several sequences: by reading or computing, the slower one
   double bytes_per_step = 0;
   uint64_t cached_bytes = 0;  // read_gb_s is of so many, which stay in caches; 0: of memory
 };

@@ -20,6 +20,7 @@ void addPackCommand(CLI::App& app, Command& chosen);
 void addInspectCommand(CLI::App& app, Command& chosen);
 void addTokenizeCommand(CLI::App& app, Command& chosen);
 void addRenderCommand(CLI::App& app, Command& chosen);
+void addCacheCommand(CLI::App& app, Command& chosen);
 void addTargetsCommand(CLI::App& app, Command& chosen);
 
 }  // namespace llmc

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +24,7 @@
 #include "tools/llmc/Commands.h"
 #include "tools/llmc/Compile.h"
 #include "tools/llmc/OutputPaths.h"
+#include "tools/llmc/PlanCache.h"
 #include "tools/llmc/Progress.h"
 #include "tools/llmc/SourceId.h"
 #include "tools/llmc/Summary.h"
@@ -57,8 +59,7 @@ struct Flags {
   std::string disable_passes;
   std::string dtype, kv_dtype, quantize, activations, emit;
   int64_t max_seq_len = 0;
-  bool force = false;
-  bool tune = false;
+  bool force = false, cached = false, tune = false;
   CLI::Option* max_seq_len_option = nullptr;
 };
 
@@ -144,12 +145,74 @@ Status tune(CompileOptions& o) {
   return {};
 }
 
+struct Written {
+  std::vector<uint8_t> bytes;
+  const llmrt::schema::Plan* plan;  // in them
+  bool has_weights;
+};
+
+/// Compiles, and writes f.output and its weights.
+Result<Written> compileAndWrite(Flags& f, uint64_t source_id) {
+  LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileAloud(f.options));
+  compiled.plan.source_id = source_id;
+
+  // Weights first: the plan holds their hashes. Both files get their names only when both are
+  // whole.
+  std::optional<llmrt::AtomicFile> weights;
+  if (compiled.weights) {
+    Progress progress("packing");
+    LLMRT_ASSIGN_OR_RETURN(
+        weights,
+        packWeights(compiled.plan, *compiled.weights, llmrt::defaultWeightsPath(f.output),
+                    [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
+  }
+  LLMRT_ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, serializePlan(compiled.plan));
+  Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
+  if (!verified.ok()) return llmrt::internalError("the plan " + verified.status().message());
+  LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile plan, writePlan(bytes, f.output));
+  {
+    StageLine line;
+    line.show("writing to the disk");
+    LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
+  }
+  printNotes(compiled);
+  return Written{std::move(bytes), *verified, weights.has_value()};
+}
+
+/// The same in the user's cache; prints the plan's path.
+Status compileIntoCache(Flags& f) {
+  const CompileOptions& o = f.options;
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<std::string> targets, resolveTargets(o.targets));
+  LLMRT_ASSIGN_OR_RETURN(const PlanCache cache, PlanCache::open());
+  const CacheOrigin origin{std::filesystem::absolute(o.model).lexically_normal().string(),
+                           o.command};
+  const uint64_t source_id = sourceId(o, targets, {});
+  StageLine line;
+  LLMRT_ASSIGN_OR_RETURN(const CachePlace place, cache.take(origin, source_id, [&line] {
+    line.show("waiting for another process that compiles it");
+  }));
+  line.clear();
+  f.output = place.planPath();
+  if (f.force || !isUpToDate(f.output, source_id)) {
+    const auto start = std::chrono::steady_clock::now();
+    LLMRT_RETURN_IF_ERROR(compileAndWrite(f, source_id).status());
+    LLMRT_RETURN_IF_ERROR(cache.removeOlder(place, origin));
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    fmt::print(stderr, "llmc: compiled {} in {:.1f} s, once: kept in {}\n",
+               llmrt::printableLine(o.model), seconds, llmrt::printableLine(place.folder()));
+  }
+  fmt::print("{}\n", f.output);
+  return {};
+}
+
 Status compile(Flags& f) {
   const auto start = std::chrono::steady_clock::now();
   CompileOptions& o = f.options;
   o.command = commandText(f);
   if (f.tune) LLMRT_RETURN_IF_ERROR(tune(o));
   if (o.emit != Emit::kPlan) return emitText(f);
+  if (f.cached) return compileIntoCache(f);
   if (f.output.empty()) {
     LLMRT_ASSIGN_OR_RETURN(f.output, defaultPlanPath(o.model));
   }
@@ -164,36 +227,15 @@ Status compile(Flags& f) {
                llmrt::printableLine(f.output), llmrt::printableLine(o.model));
     return {};
   }
-  LLMRT_ASSIGN_OR_RETURN(CompiledModel compiled, compileAloud(o));
-  compiled.plan.source_id = source_id;
-
-  // Weights first: the plan holds their hashes. Both files get their names only when both are
-  // whole.
-  std::optional<llmrt::AtomicFile> weights;
-  if (compiled.weights) {
-    Progress progress("packing");
-    LLMRT_ASSIGN_OR_RETURN(
-        weights,
-        packWeights(compiled.plan, *compiled.weights, llmrt::defaultWeightsPath(f.output),
-                    [&](uint64_t done, uint64_t total) { return progress.update(done, total); }));
-  }
-  LLMRT_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, serializePlan(compiled.plan));
-  Result<const llmrt::schema::Plan*> verified = llmrt::verifyPlan(bytes);
-  if (!verified.ok()) return llmrt::internalError("the plan " + verified.status().message());
-  LLMRT_ASSIGN_OR_RETURN(llmrt::AtomicFile plan, writePlan(bytes, f.output));
-  {
-    StageLine line;
-    line.show("writing to the disk");
-    LLMRT_RETURN_IF_ERROR(commitPlanAndWeights(plan, weights ? &*weights : nullptr));
-  }
-  printNotes(compiled);
+  LLMRT_ASSIGN_OR_RETURN(const Written written, compileAndWrite(f, source_id));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return printSummary(**verified,
-                      {.plan_path = f.output,
-                       .plan_bytes = bytes.size(),
-                       .weights_path = weights ? llmrt::defaultWeightsPath(f.output) : "",
-                       .seconds = seconds});
+  return printSummary(
+      *written.plan,
+      {.plan_path = f.output,
+       .plan_bytes = written.bytes.size(),
+       .weights_path = written.has_weights ? llmrt::defaultWeightsPath(f.output) : "",
+       .seconds = seconds});
 }
 
 }  // namespace
@@ -294,6 +336,11 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
       "--tuning", o.tuning,
       "File of what --tune measured, here or elsewhere; none: only what follows from the "
       "target (default: ~/.config/llmc/tuning.json, else what llmc knows of the CPU)");
+  sub->add_flag("--cached", f->cached,
+                "Keep the plan in the cache that llmc cache lists, and print its path; nothing is "
+                "compiled twice")
+      ->excludes("--output")
+      ->excludes("--emit");
   sub->add_flag("--force", f->force,
                 "Compile although the plan is there and nothing it was made from has changed");
   sub->footer(llmrt::foreignFlagsHelp("llmc compile"));

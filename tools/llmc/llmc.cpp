@@ -59,6 +59,7 @@ int run(int argc, char** argv) {
   llmc::addInspectCommand(app, command);
   llmc::addTokenizeCommand(app, command);
   llmc::addRenderCommand(app, command);
+  llmc::addCacheCommand(app, command);
   llmc::addTargetsCommand(app, command);
   const llmrt::Result<bool> parsed = llmrt::parseCommandLine(app, argc, argv);
   if (!parsed.ok()) {

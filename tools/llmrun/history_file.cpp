@@ -7,12 +7,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
+
+#include "tools/cli/user_folders.h"
 
 namespace llmrt {
 namespace {
@@ -104,12 +105,8 @@ std::vector<std::string_view> linesOf(std::string_view text) {
 }  // namespace
 
 std::string HistoryFile::defaultPath() {
-  // The XDG specification: a relative path is as good as none.
-  if (const char* state = std::getenv("XDG_STATE_HOME"); state && *state == '/')
-    return std::string(state) + "/llmc/history";
-  if (const char* home = std::getenv("HOME"); home && *home == '/')
-    return std::string(home) + "/.local/state/llmc/history";
-  return "";
+  const std::string folder = userFolder("XDG_STATE_HOME", ".local/state");
+  return folder.empty() ? "" : folder + "/history";
 }
 
 Result<std::vector<std::string>> HistoryFile::load() const {

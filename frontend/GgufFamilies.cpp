@@ -1,0 +1,323 @@
+#include "frontend/GgufFamilies.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "models/CheckSpec.h"
+#include "runtime/io/printable.h"
+
+namespace llmc {
+namespace {
+
+using llmrt::invalidData;
+using llmrt::quotedName;
+using llmrt::Result;
+using llmrt::Status;
+using llmrt::unsupported;
+
+/// layers[i] = f(i); nothing where num_layers is out of range, which checkSpec() will say.
+template <typename F>
+std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
+  std::vector<bool> layers;
+  if (spec.num_layers < 1 || spec.num_layers > kMaxLayers) return layers;
+  for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
+  return layers;
+}
+
+std::string ofLayer(int64_t layer, const char* tensor) {
+  return "blk." + std::to_string(layer) + "." + tensor;
+}
+
+/// A number that is 0 or absent for none.
+Status readCap(const GgufFields& fields, const char* key, double& cap) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, fields.getFloat(key));
+  if (!value) return {};
+  cap = *value;
+  return cap == 0 ? Status() : checkPositive(fields.nameOf(key), cap);
+}
+
+Status readScale(const GgufFields& fields, const char* key, double& scale) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, fields.getFloat(key));
+  if (!value) return {};
+  scale = *value;
+  return checkPositive(fields.nameOf(key), scale);
+}
+
+//===----------------------------------------------------------------------===//
+// Experts
+//===----------------------------------------------------------------------===//
+
+/// Tensors of all experts must be of as many as the metadata says.
+Status checkExpertTensors(const GgufFields& fields, int64_t experts) {
+  for (const llmrt::GgufTensor& tensor : fields.file().tensors()) {
+    if (!tensor.name.ends_with("_exps.weight") || tensor.shape[0] == experts) continue;
+    return invalidData("tensor " + quotedName(tensor.name) + " is of " +
+                       std::to_string(tensor.shape[0]) + " experts, but " +
+                       fields.nameOf("expert_count") + " is " + std::to_string(experts));
+  }
+  return {};
+}
+
+/// What all mixtures of experts have. A layer that has a router is routed.
+Status readExperts(const GgufFields& fields, ModelSpec& spec, int64_t intermediate_size) {
+  Experts& e = spec.experts;
+  LLMRT_ASSIGN_OR_RETURN(e.num_experts, fields.needInt("expert_count"));
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("expert_count"), e.num_experts, 1, kMaxExperts));
+  LLMRT_RETURN_IF_ERROR(checkExpertTensors(fields, e.num_experts));
+  LLMRT_ASSIGN_OR_RETURN(e.top_k, fields.needInt("expert_used_count"));
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("expert_used_count"), e.top_k, 1, e.num_experts));
+  LLMRT_ASSIGN_OR_RETURN(auto size, fields.getInt("expert_feed_forward_length"));
+  e.intermediate_size = size.value_or(intermediate_size);
+  LLMRT_ASSIGN_OR_RETURN(auto normalize, fields.getBool("expert_weights_norm"));
+  e.normalize = normalize.value_or(e.normalize);
+  if (fields.hasTensors())
+    spec.expert_layers = perLayer(
+        spec, [&](int64_t i) { return fields.hasTensor(ofLayer(i, "ffn_gate_inp.weight")); });
+  return {};
+}
+
+/// Refuses the ways of choosing experts that these families do not have.
+Status readSoftmaxExperts(const GgufFields& fields, ModelSpec& spec, int64_t intermediate_size) {
+  LLMRT_RETURN_IF_ERROR(readExperts(fields, spec, intermediate_size));
+  LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
+  if (gating.value_or(1) > 1)
+    return fields.refuse("expert_gating_func",
+                         " as " + std::to_string(*gating) + " (only 1, softmax, is)");
+  // 0 is how some say that there is none.
+  LLMRT_ASSIGN_OR_RETURN(auto scale, fields.getFloat("expert_weights_scale"));
+  if (scale.value_or(0) != 0) {
+    LLMRT_RETURN_IF_ERROR(checkPositive(fields.nameOf("expert_weights_scale"), *scale));
+    spec.experts.scale = *scale;
+  }
+  LLMRT_ASSIGN_OR_RETURN(auto groups, fields.getInt("expert_group_count"));
+  if (groups.value_or(1) > 1) return fields.refuse("expert_group_count");
+  return {};
+}
+
+Status readMixtral(const GgufFields& fields, ModelSpec& spec) {
+  spec.experts.normalize = true;
+  return readSoftmaxExperts(fields, spec, spec.intermediate_size);
+}
+
+// Sizes that older files leave out follow from that of the dense layers, as llama.cpp has it.
+Status readQwen2Moe(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(auto used, fields.getInt("expert_used_count"));
+  LLMRT_RETURN_IF_ERROR(readSoftmaxExperts(
+      fields, spec, spec.intermediate_size / std::max<int64_t>(1, used.value_or(1))));
+  LLMRT_ASSIGN_OR_RETURN(auto shared, fields.getInt("expert_shared_feed_forward_length"));
+  spec.experts.shared_intermediate_size = shared.value_or(spec.intermediate_size);
+  spec.experts.shared_gate = true;
+  return {};
+}
+
+Status readQwen3Moe(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(auto used, fields.getInt("expert_used_count"));
+  spec.experts.normalize = true;
+  return readSoftmaxExperts(fields, spec,
+                            spec.intermediate_size / std::max<int64_t>(1, used.value_or(1)));
+}
+
+//===----------------------------------------------------------------------===//
+// Dense families
+//===----------------------------------------------------------------------===//
+
+Status readGranite(const GgufFields& fields, ModelSpec& spec) {
+  double logits = 1;
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "embedding_scale", spec.embedding_scale));
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "residual_scale", spec.residual_scale));
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "attention.scale", spec.attention_scale));
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "logit_scale", logits));
+  spec.logit_scale = 1 / logits;
+  return {};
+}
+
+// Files without scales are older than their keys: llama.cpp knows them for MiniCPM 2B's.
+Status readMiniCpm(const GgufFields& fields, ModelSpec& spec) {
+  double logits = static_cast<double>(spec.hidden_size) / 256;
+  spec.embedding_scale = 12;
+  spec.residual_scale = 1.4 / std::sqrt(static_cast<double>(std::max<int64_t>(1, spec.num_layers)));
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "embedding_scale", spec.embedding_scale));
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "residual_scale", spec.residual_scale));
+  LLMRT_RETURN_IF_ERROR(readScale(fields, "logit_scale", logits));
+  spec.logit_scale = 1 / logits;
+  return {};
+}
+
+// The scale of scores, which is another in the model of 27B.
+double gemmaAttentionScale(const ModelSpec& spec, int64_t layers_of_27b) {
+  const bool wide = spec.num_layers == layers_of_27b && spec.num_heads > 0;
+  return 1 /
+         std::sqrt(static_cast<double>(wide ? spec.hidden_size / spec.num_heads : spec.head_dim));
+}
+
+Status readGemma(const GgufFields&, ModelSpec& spec) {
+  spec.embedding_scale = std::sqrt(static_cast<double>(std::max<int64_t>(0, spec.hidden_size)));
+  spec.rounds_embedding_scale = true;
+  return {};
+}
+
+// Files leave to their reader which layers have the window, and what they may leave out.
+Status readGemma2(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGemma(fields, spec));
+  spec.attention_softcap = 50;
+  spec.logit_softcap = 30;
+  LLMRT_RETURN_IF_ERROR(readCap(fields, "attn_logit_softcapping", spec.attention_softcap));
+  LLMRT_RETURN_IF_ERROR(readCap(fields, "final_logit_softcapping", spec.logit_softcap));
+  spec.attention_scale = gemmaAttentionScale(spec, /*layers_of_27b=*/46);
+  if (!fields.has("attention.sliding_window")) spec.sliding_window = 4096;
+  spec.windowed_layers = perLayer(spec, [](int64_t i) { return i % 2 == 0; });
+  return {};
+}
+
+// And what rotates in those layers.
+Status readGemma3(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGemma(fields, spec));
+  LLMRT_RETURN_IF_ERROR(readCap(fields, "final_logit_softcapping", spec.logit_softcap));
+  spec.attention_scale = gemmaAttentionScale(spec, /*layers_of_27b=*/62);
+  if (spec.sliding_window == 0) return {};
+  LLMRT_ASSIGN_OR_RETURN(auto theta, fields.getFloat("rope.freq_base_swa"));
+  spec.local_rope.emplace().theta = theta.value_or(10000.0);
+  spec.local_rope->dim = spec.head_dim;
+  spec.windowed_layers = perLayer(spec, [](int64_t i) { return (i + 1) % 6 != 0; });
+  return {};
+}
+
+// Every fourth layer, whatever the config that was converted said.
+Status readSmolLm3(const GgufFields&, ModelSpec& spec) {
+  spec.nope_layers = perLayer(spec, [](int64_t i) { return (i + 1) % 4 == 0; });
+  return {};
+}
+
+Status readCohere(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(spec.logit_scale, fields.needFloat("logit_scale"));
+  if (fields.hasTensor("blk.0.attn_q_norm.weight")) spec.form.qk_norm = QkNorm::kHeadLayer;
+  return checkFinite(fields.nameOf("logit_scale"), spec.logit_scale);
+}
+
+Status readNeox(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(auto parallel, fields.getBool("use_parallel_residual"));
+  spec.form.parallel = parallel.value_or(true);
+  return {};
+}
+
+// Whether attention and MLP are parallel is what the tensors say: converters write
+// use_parallel_residual where the config does not say so.
+Status readStableLm(const GgufFields& fields, ModelSpec& spec) {
+  if (fields.hasTensor("blk.0.attn_q_norm.weight"))
+    return unsupported("tensor 'blk.0.attn_q_norm.weight' is not supported: norms of q and k");
+  spec.form.parallel = fields.hasTensors() && !fields.hasTensor("blk.0.ffn_norm.weight");
+  spec.form.shared_norm = spec.form.parallel;
+  return {};
+}
+
+// With two norms, the second is attention's.
+Status readFalcon(const GgufFields& fields, ModelSpec& spec) {
+  spec.form.parallel = true;
+  spec.form.shared_norm = !fields.hasTensor("blk.0.attn_norm_2.weight");
+  if (spec.form.shared_norm) return {};
+  spec.form.names.input_norm = "attention_layernorm";
+  spec.form.names.mlp_norm = "input_layernorm";
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+
+/// Keys that change what is computed, each of some families alone.
+constexpr const char* kOwnKeys[] = {"expert_count",
+                                    "embedding_scale",
+                                    "residual_scale",
+                                    "attention.scale",
+                                    "logit_scale",
+                                    "attn_logit_softcapping",
+                                    "final_logit_softcapping",
+                                    "attention.clamp_kqv",
+                                    "attention.max_alibi_bias",
+                                    "attention.sliding_window_pattern"};
+
+struct GgufFamily {
+  std::string_view model_type;
+  Status (*read)(const GgufFields&, ModelSpec&) = nullptr;
+  // Of kOwnKeys, those that mean something.
+  std::vector<std::string_view> keys;
+};
+
+const std::vector<GgufFamily>& families() {
+  static const std::vector<GgufFamily> table = {
+      {"mixtral", readMixtral, {"expert_count"}},
+      {"qwen2_moe", readQwen2Moe, {"expert_count"}},
+      {"qwen3_moe", readQwen3Moe, {"expert_count"}},
+      {"granite",
+       readGranite,
+       {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},
+      {"minicpm", readMiniCpm, {"embedding_scale", "residual_scale", "logit_scale"}},
+      {"gemma", readGemma},
+      {"gemma2", readGemma2, {"attn_logit_softcapping", "final_logit_softcapping"}},
+      {"gemma3_text", readGemma3, {"final_logit_softcapping"}},
+      {"smollm3", readSmolLm3},
+      {"cohere", readCohere, {"logit_scale"}},
+      {"gpt_neox", readNeox},
+      {"stablelm", readStableLm},
+      {"falcon", readFalcon},
+  };
+  return table;
+}
+
+const GgufFamily* familyOf(const Architecture& architecture) {
+  for (const GgufFamily& family : families())
+    if (family.model_type == architecture.model_type) return &family;
+  return nullptr;
+}
+
+/// 0 and an empty text are how some files say that there is none.
+Result<bool> saysSomething(const GgufFields& fields, const char* key) {
+  if (!fields.has(key)) return false;
+  if (std::string_view(key) == "attention.sliding_window_pattern") return true;  // often an array
+  LLMRT_ASSIGN_OR_RETURN(auto value, fields.getFloat(key));
+  return *value != 0 || std::string_view(key).ends_with("scale");
+}
+
+}  // namespace
+
+Result<const Architecture*> architectureOfGguf(const GgufFields& fields) {
+  if (fields.architecture() == "llama") {
+    LLMRT_ASSIGN_OR_RETURN(auto experts, fields.getInt("expert_count"));
+    if (experts.value_or(0) > 0) return findArchitecture("mixtral");
+  }
+  return findGgufArchitecture(fields.architecture());
+}
+
+Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
+  Form form = architecture.form;
+  form.norm_plus = 0;  // convert_hf_to_gguf.py adds it
+  form.transposed = false;
+  TensorNames names;
+  names.attention_out_norm = form.names.attention_out_norm;
+  names.mlp_out_norm = form.names.mlp_out_norm;
+  if (form.post_norm) names.mlp_norm = form.names.mlp_norm;
+  if (!form.names.positions.empty()) names.positions = "model.embed_positions";
+  form.names = names;
+  const bool merged = fields.hasTensors()
+                          ? fields.hasTensor("blk.0.attn_qkv.weight")
+                          : form.qkv == QkvLayout::kConcat || form.qkv == QkvLayout::kByHead;
+  form.qkv = merged ? QkvLayout::kConcat : QkvLayout::kSeparate;
+  return form;
+}
+
+Status refuseForeignGgufFields(const Architecture& architecture, const GgufFields& fields) {
+  const GgufFamily* family = familyOf(architecture);
+  for (const char* key : kOwnKeys) {
+    if (family && std::ranges::find(family->keys, key) != family->keys.end()) continue;
+    LLMRT_ASSIGN_OR_RETURN(const bool says, saysSomething(fields, key));
+    if (says) return fields.refuse(key);
+  }
+  return {};
+}
+
+Status readGgufFamily(const Architecture& architecture, const GgufFields& fields, ModelSpec& spec) {
+  const GgufFamily* family = familyOf(architecture);
+  return family && family->read ? family->read(fields, spec) : Status();
+}
+
+}  // namespace llmc

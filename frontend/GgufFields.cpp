@@ -1,0 +1,31 @@
+#include "frontend/GgufFields.h"
+
+#include "runtime/io/printable.h"
+
+namespace llmc {
+
+using llmrt::invalidData;
+using llmrt::Result;
+using llmrt::Status;
+
+std::string GgufFields::nameOf(const char* key) const {
+  return "metadata " + llmrt::quotedName(prefix_ + key);
+}
+
+Result<int64_t> GgufFields::needInt(const char* key) const {
+  LLMRT_ASSIGN_OR_RETURN(auto value, getInt(key));
+  if (!value) return invalidData(nameOf(key) + " is missing");
+  return *value;
+}
+
+Result<double> GgufFields::needFloat(const char* key) const {
+  LLMRT_ASSIGN_OR_RETURN(auto value, getFloat(key));
+  if (!value) return invalidData(nameOf(key) + " is missing");
+  return *value;
+}
+
+Status GgufFields::refuse(const char* key, const std::string& why) const {
+  return llmrt::unsupported(nameOf(key) + " is not supported" + why);
+}
+
+}  // namespace llmc

@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+"""Writes goldens as GGUF, as llama.cpp's convert_hf_to_gguf.py would, and what llama.cpp itself makes of them.
+
+    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install gguf==0.19.0 numpy xllamacpp
+    /tmp/venv/bin/python tests/golden/make_gguf_goldens.py           # all, or the names of some; under a minute
+
+For each case tests/golden/gguf/NAME.gguf: the golden of that name (or CASES' `golden`), its matrices in BF16, vectors,
+routers and positions in F32. Names are gguf-py's tensor_mapping.py's; what converters do to tensors (rows of q and k
+reordered, q, k and v split or merged, experts stacked, norms plus 1) is here.
+
+Some families' files leave to their reader what a config says otherwise in our goldens: `config` has what it must say.
+`layers` are those of the golden that the file has; `merged`: q, k and v are one tensor;
+`unused`: a token that is not among the 20, where EOS is.
+
+cases.json: of each case the golden, `config`, `layers`, and llama_cpp_ids: the 20 tokens that llama.cpp chooses
+greedily behind the golden's prompt, or null and why_not. It reads the same values in F32, with a vocabulary of made-up
+words, since its server turns tokens into text, and an F32 cache. Where the golden's config stands as it is, the
+golden's greedy ids with matrices in bf16 must be the same, or the script fails.
+"""
+import argparse
+import json
+import pathlib
+import re
+import struct
+import tempfile
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType as Type
+
+HERE = pathlib.Path(__file__).parent
+OUT = HERE / "gguf"
+
+# By the name of the file: architecture, and what else there is to say.
+CASES = {
+    "mixtral": {"arch": "llama"},
+    "qwen2_moe": {"arch": "qwen2moe", "layers": [1, 3], "config": {"num_hidden_layers": 2, "decoder_sparse_step": 1}},
+    "qwen2_yarn": {"arch": "qwen2"},
+    "qwen3_moe": {"arch": "qwen3moe"},
+    "gemma2": {"arch": "gemma2", "config": {"query_pre_attn_scalar": 16}},
+    "smollm3": {"arch": "smollm3", "config": {"no_rope_layers": [1, 1, 1, 0], "no_rope_layer_interval": 4},
+                "unused": 0},
+    "cohere": {"arch": "command-r"},
+    "cohere_qk_norm": {"arch": "command-r", "why_not": "llama.cpp looks for norms of q and k from 64 layers up"},
+    "phi": {"arch": "phi2"},
+    "starcoder2": {"arch": "starcoder2", "config": {"sliding_window": None}},
+    "stablelm": {"arch": "stablelm"},
+    "stablelm_parallel": {"arch": "stablelm"},
+    "gpt2": {"arch": "gpt2"},
+    "gpt_neox": {"arch": "gptneox"},
+    "gpt_neox_sequential": {"arch": "gptneox"},
+    "falcon_7b": {"arch": "falcon"},
+    "falcon_40b": {"arch": "falcon"},
+    "olmo": {"arch": "olmo"},
+    "glm": {"arch": "chatglm", "merged": True, "why_not": "llama.cpp wants heads that make the hidden size"},
+    "glm4": {"arch": "glm4"},
+    "arcee": {"arch": "arcee"},
+    "minicpm": {"arch": "minicpm"},
+    "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
+}
+
+# convert_hf_to_gguf.py reorders the rows of q and k of these for a rotation of pairs.
+PERMUTED = {"llama", "smollm3", "olmo", "arcee", "minicpm", "internlm2"}
+
+
+def read_safetensors(path):
+    """{name: float32 array}."""
+    blob = path.read_bytes()
+    size = struct.unpack("<Q", blob[:8])[0]
+    out = {}
+    for name, entry in json.loads(blob[8:8 + size]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + size + x for x in entry["data_offsets"])
+        data = blob[begin:end]
+        if entry["dtype"] == "BF16":
+            values = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        else:
+            values = np.frombuffer(data, {"F32": np.float32, "F16": np.float16}[entry["dtype"]]).astype(np.float32)
+        out[name] = values.reshape(entry["shape"])
+    return out
+
+
+def rounded(values):
+    """To bf16, in float32."""
+    return gguf.dequantize(gguf.quantize(values, Type.BF16), Type.BF16).reshape(values.shape)
+
+
+def permuted(rows, heads):
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+class Model:
+    def __init__(self, name, case):
+        folder = HERE / case.get("golden", name)
+        self.case = case
+        self.arch = case["arch"]
+        self.config = json.loads((folder / "config.json").read_text()) | case.get("config", {})
+        self.golden = json.loads((folder / "golden.json").read_text())
+        self.tensors = read_safetensors(folder / "model.safetensors")
+
+    def get(self, *names, default=None):
+        return next((self.config[n] for n in names if self.config.get(n) is not None), default)
+
+    @property
+    def heads(self):
+        return self.get("num_attention_heads", "n_head")
+
+    @property
+    def kv_heads(self):
+        if self.config["model_type"] == "falcon" and not self.config["new_decoder_architecture"]:
+            return 1 if self.config["multi_query"] else self.heads
+        return self.get("num_key_value_heads", "num_kv_heads", default=self.heads)
+
+    @property
+    def head_dim(self):
+        return self.get("head_dim", default=self.get("hidden_size", "n_embd") // self.heads)
+
+    def metadata(self, w):
+        get, arch = self.get, self.arch
+        hidden = get("hidden_size", "n_embd")
+        w.add_context_length(get("max_position_embeddings", "n_positions"))
+        w.add_embedding_length(hidden)
+        w.add_block_count(get("num_hidden_layers", "n_layer"))
+        w.add_feed_forward_length(get("intermediate_size", "ffn_hidden_size", "n_inner", default=4 * hidden))
+        w.add_head_count(self.heads)
+        w.add_head_count_kv(self.kv_heads)
+        if (eps := get("rms_norm_eps")) is not None and arch != "olmo":
+            w.add_layer_norm_rms_eps(eps)
+        else:
+            w.add_layer_norm_eps(get("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", default=1e-5))
+        if get("head_dim"):
+            w.add_key_length(self.head_dim)
+            w.add_value_length(self.head_dim)
+        if rope := get("rope_parameters"):
+            w.add_rope_freq_base(rope["rope_theta"])
+            w.add_rope_dimension_count(int(self.head_dim * rope.get("partial_rotary_factor", 1.0)))
+            if rope["rope_type"] == "yarn":
+                w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+                w.add_rope_scaling_factor(rope["factor"])
+                w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        if (parallel := get("use_parallel_residual")) is not None:
+            w.add_parallel_residual(parallel)
+        if experts := get("num_local_experts", "num_experts"):
+            w.add_expert_count(experts)
+            w.add_expert_used_count(get("num_experts_per_tok"))
+        if size := get("moe_intermediate_size"):
+            w.add_expert_feed_forward_length(size)
+        if size := get("shared_expert_intermediate_size"):
+            w.add_expert_shared_feed_forward_length(size)
+        if arch == "gemma2":
+            w.add_attn_logit_softcapping(get("attn_logit_softcapping"))
+            w.add_final_logit_softcapping(get("final_logit_softcapping"))
+            w.add_sliding_window(get("sliding_window"))
+        if arch == "command-r":
+            w.add_logit_scale(get("logit_scale"))
+            w.add_rope_scaling_type(gguf.RopeScalingType.NONE)
+        if arch == "minicpm":
+            w.add_embedding_scale(get("scale_emb"))
+            w.add_residual_scale(get("scale_depth") / get("num_hidden_layers")**0.5)
+            w.add_logit_scale(hidden / get("dim_model_base"))
+        w.add_vocab_size(get("vocab_size"))
+
+    def converted(self):
+        """{HF name as tensor_mapping.py has it: array}."""
+        out, experts = {}, {}
+        for name, t in self.tensors.items():
+            if self.case.get("config", {}).get("bias") is False and name.endswith(".bias"):
+                continue
+            if "layers" in self.case and (found := re.search(r"\.layers\.(\d+)\.", name)):
+                if int(found[1]) not in self.case["layers"]:
+                    continue
+                name = name.replace(found[0], f".layers.{self.case['layers'].index(int(found[1]))}.")
+            if self.config["model_type"] == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
+                t = t.T
+            if ".experts." in name:
+                stem, rest = name.split(".experts.")
+                number, part, suffix = rest.split(".")
+                experts.setdefault((stem, part, suffix), {})[int(number)] = t
+                continue
+            if "query_key_value" in name or "wqkv" in name:
+                for part, values in self.split_qkv(name, t).items():
+                    out[part] = values
+                continue
+            if self.arch in PERMUTED and (".q_proj." in name or ".k_proj." in name):
+                t = permuted(t, self.heads if ".q_proj." in name else self.kv_heads)
+            if self.arch == "gemma2" and name.endswith("norm.weight"):
+                t = t + np.float32(1)
+            out[name] = t
+        if self.case.get("merged"):  # as the model's publisher stores it
+            for name in [n for n in out if ".q_proj." in n]:
+                parts = [out.pop(name.replace(".q_proj.", f".{p}_proj.")) for p in "qkv"]
+                out[name.replace(".q_proj.", ".qkv_proj.")] = np.concatenate(parts)
+        for (stem, part, suffix), parts in experts.items():
+            stem = stem.replace("model.layers", "layers").replace("block_sparse_moe", "feed_forward") \
+                if self.arch == "llama" else stem
+            out[f"{stem}.experts.{part}.{suffix}"] = np.stack([parts[i] for i in range(len(parts))])
+        return out
+
+    def split_qkv(self, name, t):
+        """By KV head its queries, k and v -> one behind the other; InternLM2's apart."""
+        groups, head = self.kv_heads, self.head_dim
+        qkv = t.reshape(groups, self.heads // groups + 2, head, *t.shape[1:])
+        flat = [x.reshape(-1, *t.shape[1:]) for x in (qkv[:, :-2], qkv[:, -2], qkv[:, -1])]
+        if self.arch != "internlm2":
+            return {name: np.concatenate(flat)}
+        flat[0], flat[1] = permuted(flat[0], self.heads), permuted(flat[1], self.kv_heads)
+        stem, suffix = name.split(".attention.wqkv.")
+        return {f"{stem}.self_attn.{p}_proj.{suffix}": x for p, x in zip("qkv", flat)}
+
+    def write(self, path, wide):
+        """`wide`: all in F32, and a vocabulary."""
+        w = gguf.GGUFWriter(path, self.arch)
+        self.metadata(w)
+        if wide:
+            vocab = self.get("vocab_size")
+            w.add_tokenizer_model("llama")
+            w.add_tokenizer_pre("default")
+            w.add_token_list(["<unk>"] + [f"w{i}" for i in range(1, vocab)])
+            w.add_token_scores([0.0] * vocab)
+            w.add_token_types([2] + [1] * (vocab - 1))
+            w.add_bos_token_id(1)
+            w.add_eos_token_id(self.case.get("unused", 2))  # which the server keeps from being chosen
+            w.add_add_bos_token(False)
+        arch = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == self.arch)
+        names = gguf.get_tensor_name_map(arch, self.get("num_hidden_layers", "n_layer"))
+        for hf_name, t in self.converted().items():
+            name = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
+            assert name, hf_name
+            norm = name.endswith("_norm.weight")
+            if t.ndim > 1 and not norm:
+                t = rounded(t)
+            if name.endswith("ffn_gate_inp_shexp.weight"):
+                t = t.reshape(-1)
+            t = np.ascontiguousarray(t, np.float32)
+            if wide or t.ndim == 1 or norm or "ffn_gate_inp" in name or name.startswith("position_embd"):
+                w.add_tensor(name, t)
+            else:
+                w.add_tensor(name, gguf.quantize(t, Type.BF16), raw_dtype=Type.BF16)
+        w.write_header_to_file()
+        w.write_kv_data_to_file()
+        w.write_tensors_to_file()
+        w.close()
+
+
+def llama_cpp_ids(path, prompt):
+    import xllamacpp
+
+    p = xllamacpp.CommonParams()
+    p.model.path, p.n_ctx, p.n_parallel, p.warmup = str(path), 128, 1, False
+    p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
+    p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    answer = xllamacpp.Server(p).handle_completions(
+        {"prompt": prompt, "max_tokens": 20, "temperature": 0, "ignore_eos": True, "cache_prompt": False,
+         "logprobs": 1})
+    answer = answer[1] if isinstance(answer, tuple) else answer
+    answer = json.loads(answer) if isinstance(answer, str) else answer
+    if "choices" not in answer:
+        raise SystemExit(f"llama.cpp: {answer}")
+    return [step["id"] for step in answer["choices"][0]["logprobs"]["content"]]
+
+
+def checked(model):
+    """What llama.cpp chooses, held to the golden where that is of the same config."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "wide.gguf"
+        model.write(path, wide=True)
+        ids = llama_cpp_ids(path, model.golden["prompt_ids"])
+    golden = next(run for run in model.golden["runs"] if run["weights_dtype"] == "bf16")["greedy_ids"]
+    if "config" not in model.case and ids != golden:
+        raise SystemExit(f"llama.cpp chooses {ids}, the golden {golden}")
+    return ids
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    arguments = parser.parse_args()
+    OUT.mkdir(exist_ok=True)
+    table = OUT / "cases.json"
+    done = json.loads(table.read_text()) if table.exists() else {}
+    for name in arguments.names or CASES:
+        case = CASES[name]
+        model = Model(name, case)
+        model.write(OUT / f"{name}.gguf", wide=False)
+        entry = {"golden": case.get("golden", name), "config": case.get("config", {}), "layers": case.get("layers")}
+        if "why_not" in case:
+            entry |= {"llama_cpp_ids": None, "why_not": case["why_not"]}
+        else:
+            entry |= {"llama_cpp_ids": checked(model)}
+        done[name] = entry
+        other = "llama.cpp reads it, of another config than the golden's"
+        how = entry.get("why_not") or (other if "config" in case else "llama.cpp chooses the golden's ids")
+        print(f"{name}: {(OUT / f'{name}.gguf').stat().st_size} bytes; {how}", flush=True)
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(done[name])}" for name in CASES if name in done)
+    table.write_text("{" + rows + "}\n")
+
+
+if __name__ == "__main__":
+    main()
