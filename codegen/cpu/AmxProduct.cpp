@@ -13,8 +13,12 @@ namespace {
 /// Rows of a block at most. 128 rows and 4096 columns of bf16 take half of a second-level cache
 /// of 2 MB: the other half holds the two panels in work and the two that come next.
 constexpr int64_t kBlockRows = 128;
-/// Bytes ahead that steps of few rows ask for of each panel.
-constexpr int64_t kFewRowsAhead = 8 << 10;
+/// Bytes ahead that steps of few rows ask for of each of `panels` panels.
+int64_t fewRowsAhead(const KernelBuilder& k, int64_t panels) {
+  constexpr int64_t kAhead = 8 << 10;
+  const auto tuned = k.tuning().aheadBytes;
+  return tuned ? *tuned / panels / kTileBytes * kTileBytes : kAhead;
+}
 
 class AmxProduct final : public ProductFrame {
  public:
@@ -26,7 +30,7 @@ class AmxProduct final : public ProductFrame {
         rowTiles_(roundUp(maxBlockRows_, kTileRows) / kTileRows) {
     if (spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
     left_ = k.scratch(rowTiles_ * steps_ * kTileBytes);
-    if (steps_ != wholeSteps_) tails_ = k.scratch(spec.tilePanels * kTileBytes);
+    if (steps_ != wholeSteps_) tails_ = k.scratch(joinTiles_ * spec.tilePanels * kTileBytes);
   }
 
  private:
@@ -138,7 +142,7 @@ class AmxProduct final : public ProductFrame {
     const int64_t bytes = fewRows_ ? kTileBytes : kTileBytes / 4;
     Value first = fewRows_ ? p : k_.add(p, panels);
     Value at = k_.mul(step, kTileBytes);
-    at = fewRows_ ? k_.add(at, kFewRowsAhead)
+    at = fewRows_ ? k_.add(at, fewRowsAhead(k_, panels))
                   : k_.add(at, k_.mul(k_.rem(k_.div(m, 2), 4), kTileBytes / 4));
     for (int64_t q = 0; q < panels; ++q) {
       Value from = k_.offset(b.from(k_, k_.add(first, q)).base, at);

@@ -46,14 +46,26 @@ static void emitKernel(KernelBuilder& k, Operation* op) {
       .Default([](Operation*) { llvm_unreachable("an op without a CPU kernel"); });
 }
 
-llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& target, Emit emit) {
+/// The tuning of a kernel, with a line about it where there is one.
+static ProductTuning tuningOf(llm::KernelOp kernel, const CpuTuning* tuning,
+                              std::vector<std::string>& lines) {
+  const std::optional<ProductKey> key = tuning ? productKeyOf(kernel) : std::nullopt;
+  const TunedProduct* found = key ? tuning->find(*key) : nullptr;
+  if (!found || found->tuning == ProductTuning()) return {};
+  lines.push_back(kernel.getSymName().str() + ": " + found->text() +
+                  (found->key == *key ? "" : " (measured for " + found->key.text() + ")"));
+  return found->tuning;
+}
+
+llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& target, Emit emit,
+                                           const CpuTuning* tuning) {
   MLIRContext& context = *model.getContext();
   loadKernelDialects(context);
   OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   TargetImage result;
   result.target = target.name;
   for (auto kernel : model.getOps<llm::KernelOp>()) {
-    KernelBuilder builder(*module, kernel, target);
+    KernelBuilder builder(*module, kernel, target, tuningOf(kernel, tuning, result.tuned));
     emitKernel(builder, kernel.getComputeOp());
     builder.finish();
     result.scratchBytes = std::max(result.scratchBytes, builder.scratchBytes());

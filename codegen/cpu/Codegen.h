@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codegen/cpu/Target.h"
+#include "codegen/cpu/Tuning.h"
 #include "ir/LLM.h"
 #include "llvm/Support/Error.h"
 
@@ -18,6 +19,9 @@ struct TargetImage {
       image;  // ELF shared object; exports each llm.kernel's symbol as an LlmcKernelFn
   int64_t scratchBytes = 0;  // the largest scratch any kernel needs, per thread
   std::string text;          // what `Emit` asked for, empty otherwise
+  /// Of the tuning, for people: a line for each kernel that it was used for, the kernel's symbol and
+  /// ": " before what was chosen.
+  std::vector<std::string> tuned;
 };
 
 /// What to return as text beside the image.
@@ -25,8 +29,9 @@ enum class Emit { none, llvm, assembly };
 
 /// Lowers every llm.kernel in `model` through scf, arith, vector and LLVM to a position-independent
 /// shared object. Fails with one line when a kernel cannot be generated or the linker refuses the
-/// object.
+/// object. `tuning`: what was measured for the target; null: all follows from its description.
 llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& target,
-                                           Emit emit = Emit::none);
+                                           Emit emit = Emit::none,
+                                           const CpuTuning* tuning = nullptr);
 
 }  // namespace llmc::cpu

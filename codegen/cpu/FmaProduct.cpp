@@ -22,6 +22,16 @@ int64_t gemmRows(const CpuTarget& target, LeftKind left) {
   if (left == LeftKind::i8 && target.int8Rows) return target.int8Rows;
   return target.gemmRows / accumulatorsOf(left);
 }
+/// Rows and panels of the register tile, and panels that stream by at once, as tuned.
+int64_t tileRows(const KernelBuilder& k, LeftKind left) {
+  return k.tuning().tileRows.value_or(gemmRows(k.target(), left));
+}
+int64_t tilePanels(const KernelBuilder& k) {
+  return k.tuning().tilePanels.value_or(k.target().gemmPanels);
+}
+int64_t mostStreamedPanels(const KernelBuilder& k) {
+  return k.tuning().streamPanels.value_or(k.target().gemvPanels);
+}
 /// Rows that are multiplied while weights stream by: as many as leave registers for two panels, so
 /// that there are two streams. From pieces in the second-level cache, on Zen 5, 8 rows took 2 %
 /// (f16) and 9 % (bf16) longer, 12 rows 1 % (both).
@@ -58,17 +68,24 @@ int64_t leftBytes(LeftKind left) {
 }
 /// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
 /// outputs, fill the first-level cache.
-int64_t manyRowsPieceCols(const CpuTarget& target, const llmrt::WeightFormat& format,
+int64_t manyRowsPieceCols(const KernelBuilder& k, const llmrt::WeightFormat& format,
                           LeftKind left) {
-  const int64_t bytes =
-      gemmRows(target, left) * leftBytes(left) + target.gemmPanels * bytesPerK(format);
-  return target.l1Bytes * 7 / 8 / bytes / pieceUnit(left) * pieceUnit(left);
+  const int64_t bytes = tileRows(k, left) * leftBytes(left) + tilePanels(k) * bytesPerK(format);
+  const int64_t fit = k.target().l1Bytes * 7 / 8 / bytes / pieceUnit(left) * pieceUnit(left);
+  return std::max(fit, pieceUnit(left));
+}
+int64_t pieceCols(const KernelBuilder& k, const llmrt::WeightFormat& format, LeftKind left) {
+  if (k.tuning().pieceCols) return *k.tuning().pieceCols;
+  return k.shape().fewRows() ? fewRowsPieceCols(k.shape().maxRows, left)
+                             : manyRowsPieceCols(k, format, left);
 }
 /// Rows of a block in prefill: a piece of them takes three quarters of the second-level cache, and
 /// the panels of a tile, one at a time, the rest. More than 256 rows gain nothing: the weights are
 /// read seldom enough.
-int64_t blockRows(const CpuTarget& target, int64_t pieceCols, LeftKind left) {
-  return std::min<int64_t>(target.l2Bytes * 3 / 4 / (pieceCols * leftBytes(left)), 256);
+int64_t blockRows(const KernelBuilder& k, int64_t pieceCols, LeftKind left) {
+  if (k.tuning().blockRows) return *k.tuning().blockRows;
+  const int64_t fit = k.target().l2Bytes * 3 / 4 / (pieceCols * leftBytes(left));
+  return std::clamp<int64_t>(fit, 1, 256);
 }
 
 /// Values of k that a thread asks for ahead, over all of its panels. The planes of quants are many
@@ -76,10 +93,15 @@ int64_t blockRows(const CpuTarget& target, int64_t pieceCols, LeftKind left) {
 /// the second level and at 18 brought to the first, q4_k 27 and 17, q8_0 27 and 24; in the code of
 /// x86-64-v3 q4_1 at 30 with 6 KB to the second, 22 with 2 KB to the first, 17 with those to the
 /// second.
-int64_t streamAhead(const CpuTarget& target, const llmrt::WeightFormat& format) {
+int64_t streamAhead(const KernelBuilder& k, const llmrt::WeightFormat& format) {
   constexpr int64_t kQuantsBytes = 6 << 10;
-  const int64_t bytes = format.isPlain() ? target.streamAheadBytes : kQuantsBytes;
-  return bytes / bytesPerK(format);
+  const int64_t bytes = format.isPlain() ? k.target().streamAheadBytes : kQuantsBytes;
+  return k.tuning().aheadBytes.value_or(bytes) / bytesPerK(format);
+}
+/// The cache that they come to.
+PrefetchTo streamTo(const KernelBuilder& k, const llmrt::WeightFormat& format) {
+  const int64_t level = k.tuning().aheadLevel.value_or(format.isPlain() ? 1 : 2);
+  return level == 1 ? PrefetchTo::firstLevelOnce : PrefetchTo::secondLevel;
 }
 
 class FmaProduct final : public ProductFrame {
@@ -88,20 +110,18 @@ class FmaProduct final : public ProductFrame {
 
  private:
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, LeftKind left)
-      : FmaProduct(k, spec, left,
-                   k.shape().fewRows() ? fewRowsPieceCols(k.shape().maxRows, left)
-                                       : manyRowsPieceCols(k.target(), *spec.format, left)) {}
+      : FmaProduct(k, spec, left, cpu::pieceCols(k, *spec.format, left)) {}
   FmaProduct(KernelBuilder& k, const ProductSpec& spec, LeftKind left, int64_t pieceCols)
-      : ProductFrame(
-            k, spec,
-            std::min(k.shape().maxRows,
-                     k.shape().fewRows() ? kFewRows : blockRows(k.target(), pieceCols, left)),
-            k.shape().fewRows()       ? 1
-            : hasTiles(k, spec, left) ? kTileRows
-                                      : gemmRows(k.target(), left)),
+      : ProductFrame(k, spec,
+                     std::min(k.shape().maxRows,
+                              k.shape().fewRows() ? kFewRows : blockRows(k, pieceCols, left)),
+                     k.shape().fewRows()       ? 1
+                     : hasTiles(k, spec, left) ? kTileRows
+                                               : tileRows(k, left)),
         fewRows_(k.shape().fewRows()),
         left_(left),
-        gemmRows_(gemmRows(k.target(), left)),
+        tileRows_(tileRows(k, left)),
+        tilePanels_(tilePanels(k)),
         streamedRows_(fewRows_ ? std::min(streamedRows(k.target(), left), k.shape().maxRows) : 0),
         copyRows_(left != LeftKind::f32 || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols) {
@@ -119,12 +139,13 @@ class FmaProduct final : public ProductFrame {
   /// The memory is at work while the left operand is brought. Experts have no rows, often.
   void prefetchFirst(const Panels& b) override {
     if (!fewRows_ || spec_.numExperts) return;
-    const int64_t panels = std::min(spec_.tilePanels, k_.target().gemvPanels);
-    const int64_t ahead = streamAhead(k_.target(), *spec_.format) / panels;
+    const int64_t panels = std::min(spec_.tilePanels, mostStreamedPanels(k_));
+    const int64_t ahead = streamAhead(k_, *spec_.format) / panels;
     for (const Panels::Stream& s : b.streams()) {
       const int64_t bytes = std::min(ahead * s.bytes / s.values, s.panelBytes);
       k_.loop(k_.ci(0), k_.ci(bytes), 64, [&](Value at) {
-        prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, 64, prefetchTo(b));
+        prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, 64,
+                       streamTo(k_, *spec_.format));
       });
     }
   }
@@ -200,32 +221,29 @@ class FmaProduct final : public ProductFrame {
     SmallVector<int64_t> sizes;
     for (int64_t rows = streamedRows_; rows > 0; --rows) sizes.push_back(rows);
     forBlocks(k_, tile.rows, sizes, [&](Value m, int64_t rows) {
-      forPanels(
-          tile, panelsFor(k_.target(), rows * accumulatorsOf(left_), k_.target().gemvPanels),
-          [&](Value p, int64_t panels) {
-            const Panels from = b.from(k_, p);
-            const int64_t ahead = streamAhead(k_.target(), *spec_.format) / panels;
-            const PrefetchTo to = prefetchTo(b);
-            auto prefetch = [&](Value k) {
-              for (const Panels::Stream& s : from.streams()) {
-                Value at = k_.div(k_.mul(k_.add(k, ahead), s.bytes), s.values);
-                Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(s.panelBytes));
-                at = k_.add(at, k_.select(over, k_.ci((panels - 1) * s.panelBytes), k_.ci(0)));
-                prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels,
-                               iteration(b) * s.bytes / s.values, to);
-              }
-            };
-            Values acc(rows * panels, k_.zero());
-            acc = multiplyTile(rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
-            storeTile(tile, m, p, rows, panels, acc);
-          });
+      forPanels(tile, panelsFor(k_.target(), rows * accumulatorsOf(left_), mostStreamedPanels(k_)),
+                [&](Value p, int64_t panels) {
+                  const Panels from = b.from(k_, p);
+                  const int64_t ahead = streamAhead(k_, *spec_.format) / panels;
+                  const PrefetchTo to = streamTo(k_, *spec_.format);
+                  auto prefetch = [&](Value k) {
+                    if (ahead == 0) return;
+                    for (const Panels::Stream& s : from.streams()) {
+                      Value at = k_.div(k_.mul(k_.add(k, ahead), s.bytes), s.values);
+                      Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(s.panelBytes));
+                      at =
+                          k_.add(at, k_.select(over, k_.ci((panels - 1) * s.panelBytes), k_.ci(0)));
+                      prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels,
+                                     iteration(b) * s.bytes / s.values, to);
+                    }
+                  };
+                  Values acc(rows * panels, k_.zero());
+                  acc = multiplyTile(rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
+                  storeTile(tile, m, p, rows, panels, acc);
+                });
     });
   }
 
-  /// Where streamed weights are asked for to.
-  static PrefetchTo prefetchTo(const Panels& b) {
-    return b.quants ? PrefetchTo::secondLevel : PrefetchTo::firstLevelOnce;
-  }
   /// `bytes` of each panel from `at` on.
   void prefetchPanels(Value at, int64_t panelBytes, int64_t panels, int64_t bytes, PrefetchTo to) {
     for (int64_t q = 0; q < panels; ++q)
@@ -244,7 +262,7 @@ class FmaProduct final : public ProductFrame {
     // second: asked for there alone, on Zen 5, 16 rows took 1 % (f16) and 3 to 7 % (bf16) longer, 4
     // to 16 rows of x86-64-v3 1 to 4 %.
     const PrefetchTo to = fewRows_ ? PrefetchTo::firstLevel : PrefetchTo::secondLevel;
-    const int64_t most = gemmRows_;
+    const int64_t most = tileRows_;
     Value numBlocks = k_.ceilDiv(tile.rows, most);
     Value blockRows = k_.div(k_.add(tile.rows, k_.add(numBlocks, -1)), numBlocks);
     forPieces([&](Value k0, int64_t count) {
@@ -252,7 +270,7 @@ class FmaProduct final : public ProductFrame {
       Value nextPieces =
           k_.offset(b.base, k_.select(k_.cmp(arith::CmpIPredicate::eq, end, k_.ci(spec_.cols)),
                                       k_.mul(tile.panels, b.panelBytes), k_.mul(end, bytesPerK)));
-      forPanels(tile, k_.target().gemmPanels, [&](Value p, int64_t panels) {
+      forPanels(tile, tilePanels_, [&](Value p, int64_t panels) {
         const Panels from = b.from(k_, p).fromK(k_, k0);
         Value after = k_.add(p, panels);
         Value next = k_.select(k_.cmp(arith::CmpIPredicate::slt, after, tile.panels),
@@ -272,7 +290,7 @@ class FmaProduct final : public ProductFrame {
   /// Row counts with a register tile of their own in multiplyPieces(), largest first. Of few rows
   /// all that occur, in prefill few enough for the code and enough to cut most counts evenly.
   SmallVector<int64_t> pieceRowTiles() const {
-    const int64_t most = gemmRows_;
+    const int64_t most = tileRows_;
     std::set<int64_t, std::greater<>> sizes = {1};  // forBlocks() wants it
     if (fewRows_) {
       for (int64_t rows = streamedRows_ + 1; rows <= maxBlockRows_; ++rows) {
@@ -280,6 +298,7 @@ class FmaProduct final : public ProductFrame {
         sizes.insert({size, rows - size * (blocks - 1)});
       }
     } else {
+      sizes.insert(most);
       for (int64_t size : {12, 8, 6, 5, 4, 3, 2})
         if (size <= most) sizes.insert(size);
     }
@@ -334,7 +353,7 @@ class FmaProduct final : public ProductFrame {
 
   const bool fewRows_;
   const LeftKind left_;
-  const int64_t gemmRows_, streamedRows_;
+  const int64_t tileRows_, tilePanels_, streamedRows_;
   const bool copyRows_;
   const int64_t pieceCols_;
   Int8Layout int8_;  // of rows of int8

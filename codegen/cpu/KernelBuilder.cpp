@@ -48,11 +48,13 @@ static llvm::DenseMap<Value, int64_t> stridesOf(llm::KernelOp kernel) {
   return strides;
 }
 
-KernelBuilder::KernelBuilder(ModuleOp module, llm::KernelOp kernel, const CpuTarget& target)
+KernelBuilder::KernelBuilder(ModuleOp module, llm::KernelOp kernel, const CpuTarget& target,
+                             const ProductTuning& tuning)
     : b_(module.getContext()),
       loc_(UnknownLoc::get(module.getContext())),
       target_(target),
       shape_{kernel.getKind(), static_cast<int64_t>(kernel.getMaxRows())},
+      tuning_(tuning),
       op_(kernel.getComputeOp()),
       int8Activations_(llm::hasInt8Activations(kernel->getParentOfType<llm::ModelOp>())) {
   b_.setInsertionPointToEnd(module.getBody());

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "codegen/cpu/Target.h"
+#include "codegen/cpu/Tuning.h"
 #include "ir/LLM.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -53,12 +54,15 @@ struct KernelShape {
 class KernelBuilder {
  public:
   /// Opens `func.func @kernel(step, operands, tile_begin, tile_end, scratch) -> i32` in `module`.
-  KernelBuilder(mlir::ModuleOp module, llm::KernelOp kernel, const CpuTarget& target);
+  KernelBuilder(mlir::ModuleOp module, llm::KernelOp kernel, const CpuTarget& target,
+                const ProductTuning& tuning = {});
   /// Returns 0 from the kernel.
   void finish();
 
   const CpuTarget& target() const { return target_; }
   const KernelShape& shape() const { return shape_; }
+  /// Of the kernel's product with weights, where it has one.
+  const ProductTuning& tuning() const { return tuning_; }
   Value tileBegin() const { return tileBegin_; }
   Value tileEnd() const { return tileEnd_; }
   const StepArgs& step() const { return step_; }
@@ -202,6 +206,7 @@ class KernelBuilder {
   mlir::Location loc_;
   const CpuTarget& target_;
   const KernelShape shape_;
+  const ProductTuning tuning_;
   llm::KernelOpInterface op_;
 
   /// An operand at run time.

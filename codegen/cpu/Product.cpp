@@ -10,7 +10,9 @@ ProductFrame::ProductFrame(KernelBuilder& k, const ProductSpec& spec, int64_t ma
       spec_(spec),
       maxBlockRows_(maxBlockRows),
       rowUnit_(rowUnit),
-      tileStride_(spec.tilePanels * kLanes) {
+      // Tiles that have each a left operand of their own cannot be one.
+      joinTiles_(spec.tileCols ? 1 : k.tuning().joinTiles.value_or(1)),
+      tileStride_(joinTiles_ * spec.tilePanels * kLanes) {
   outputs_ = k.scratch(roundUp(maxBlockRows, rowUnit) * tileStride_ * 4);
 }
 
@@ -64,7 +66,7 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
   k_.whileLess(begin, end, [&](Value first) {
     Value rows = k_.min(blockRows, k_.sub(end, first));
     prepareBlock(first, rows);
-    k_.loop(begin_, end_, 1, [&](Value index) {
+    k_.loop(begin_, end_, joinTiles_, [&](Value index) {
       Value ofWeight = spec_.firstTile ? k_.add(index, -spec_.firstTile) : index;
       OutputTile tile{.index = index,
                       .firstPanel = k_.mul(ofWeight, spec_.tilePanels),
@@ -73,14 +75,30 @@ void ProductFrame::emitRows(Value begin, Value end, Value expert) {
                       .outputs = outputs_,
                       .stride = tileStride_,
                       .expert = expert};
-      tile.panels =
-          spec_.numPanels % spec_.tilePanels
-              ? k_.min(k_.ci(spec_.tilePanels), k_.sub(k_.ci(spec_.numPanels), tile.firstPanel))
-              : k_.ci(spec_.tilePanels);
+      Value tiles = joinTiles_ == 1 ? k_.ci(1) : k_.min(k_.ci(joinTiles_), k_.sub(end_, index));
+      tile.panels = panelsFrom(tile.firstPanel, tiles);
       multiply(weight.from(k_, tile.firstPanel), tile);
-      spec_.epilogue(tile);
+      finishTiles(tile, tiles);
     });
     return k_.add(first, blockRows);
+  });
+}
+
+Value ProductFrame::panelsFrom(Value first, Value tiles) {
+  Value panels = k_.mul(tiles, spec_.tilePanels);
+  if (spec_.numPanels % spec_.tilePanels == 0) return panels;
+  return k_.min(panels, k_.sub(k_.ci(spec_.numPanels), first));
+}
+
+void ProductFrame::finishTiles(const OutputTile& joined, Value tiles) {
+  if (joinTiles_ == 1) return spec_.epilogue(joined);
+  k_.loop(k_.ci(0), tiles, 1, [&](Value i) {
+    OutputTile tile = joined;
+    tile.index = k_.add(joined.index, i);
+    tile.firstPanel = k_.add(joined.firstPanel, k_.mul(i, spec_.tilePanels));
+    tile.panels = panelsFrom(tile.firstPanel, k_.ci(1));
+    tile.outputs = k_.offset(joined.outputs, k_.mul(i, spec_.tilePanels * kLanes * 4));
+    spec_.epilogue(tile);
   });
 }
 
@@ -95,6 +113,8 @@ void ProductFrame::forPanels(const OutputTile& tile, int64_t atOnce,
   if (spec_.numPanels % spec_.tilePanels == 0 && spec_.tilePanels % atOnce == 0)
     return k_.loop(k_.ci(0), tile.panels, atOnce, [&](Value p) { body(p, atOnce); });
   SmallVector<int64_t> sizes = {atOnce};
+  // What is left of joined tiles where a call has fewer.
+  if (atOnce > spec_.tilePanels && spec_.tilePanels > 1) sizes.push_back(spec_.tilePanels);
   if (atOnce > 1) sizes.push_back(1);
   forBlocks(k_, tile.panels, sizes, body);
 }

@@ -106,13 +106,19 @@ class ProductFrame {
 
   KernelBuilder& k_;
   const ProductSpec& spec_;
-  const int64_t maxBlockRows_, rowUnit_, tileStride_;
+  const int64_t maxBlockRows_, rowUnit_;
+  const int64_t joinTiles_;  // tiles that are multiplied as one, where a call has so many
+  const int64_t tileStride_;
   Value outputs_;
 
  private:
   Value begin_, end_;  // tiles of the call
   /// Rows [begin, end) of the step, or of `expert`.
   void emitRows(Value begin, Value end, Value expert);
+  /// Panels of `tiles` tiles from panel `first` on.
+  Value panelsFrom(Value first, Value tiles);
+  /// The epilogue of each of the `tiles` tiles of which `joined` has the outputs.
+  void finishTiles(const OutputTile& joined, Value tiles);
 };
 
 void emitFmaProduct(KernelBuilder& k, const ProductSpec& spec);

@@ -173,6 +173,10 @@ class PlanBuilder {
       text += fmt::format("{} wide, ", type.getDimSize(1));
     }
     k->description = fmt::format("{}at most {} rows", text, kernel.getMaxRows());
+    for (const cpu::TargetImage& image : parts_.images)
+      for (llvm::StringRef line : image.tuned)
+        if (line.consume_front(k->symbol + ": "))
+          k->description += fmt::format("; {}: {}", image.target, line.str());
     plan_.kernels.push_back(std::move(k));
   }
 

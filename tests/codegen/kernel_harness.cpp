@@ -33,7 +33,7 @@ struct Compiled {
 
 /// Parses and compiles; fails the calling test when either is not possible.
 std::optional<Compiled> compileText(const std::string& text, const cpu::CpuTarget& target,
-                                    cpu::Emit emit) {
+                                    cpu::Emit emit, const cpu::CpuTuning* tuning = nullptr) {
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   context.loadDialect<llm::LLMDialect>();
   auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
@@ -42,7 +42,7 @@ std::optional<Compiled> compileText(const std::string& text, const cpu::CpuTarge
     return std::nullopt;
   }
   llm::ModelOp model = *module->getOps<llm::ModelOp>().begin();
-  auto image = cpu::compileKernels(model, target, emit);
+  auto image = cpu::compileKernels(model, target, emit, tuning);
   if (!image) {
     ADD_FAILURE() << llvm::toString(image.takeError());
     return std::nullopt;
@@ -81,8 +81,9 @@ std::string emitAssembly(const std::string& model, const cpu::CpuTarget& target)
 }
 
 std::unique_ptr<LoadedKernels> LoadedKernels::compile(const std::string& text,
-                                                      const cpu::CpuTarget& target) {
-  auto compiled = compileText(text, target, cpu::Emit::none);
+                                                      const cpu::CpuTarget& target,
+                                                      const cpu::CpuTuning* tuning) {
+  auto compiled = compileText(text, target, cpu::Emit::none, tuning);
   if (!compiled) return nullptr;
   const std::vector<uint8_t>& image = compiled->image.image;
   auto loaded = std::make_unique<LoadedKernels>();

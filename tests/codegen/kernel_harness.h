@@ -38,7 +38,8 @@ class LoadedKernels {
   /// `model` is the text of an llm.model; fails the calling test and returns null when it does not
   /// compile.
   static std::unique_ptr<LoadedKernels> compile(const std::string& model,
-                                                const cpu::CpuTarget& target);
+                                                const cpu::CpuTarget& target,
+                                                const cpu::CpuTuning* tuning = nullptr);
   LoadedKernels() = default;
   LoadedKernels(const LoadedKernels&) = delete;
   ~LoadedKernels();

@@ -20,6 +20,7 @@
 #include "runtime/executor/memory.h"
 #include "runtime/io/printable.h"
 #include "tools/cli/version.h"
+#include "tools/llmc/Tunings.h"
 
 namespace llmc {
 namespace {
@@ -122,17 +123,7 @@ class Compilation {
       : options_(options), context_(mlir::MLIRContext::Threading::DISABLED), errors_(&context_) {}
 
   Result<CompiledModel> run() {
-    LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
-    stage("reading the model");
-    LLMRT_ASSIGN_OR_RETURN(
-        checkpoint_,
-        openCheckpoint(options_.model, {.weights = options_.weights,
-                                        .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
-                                        .no_weights = options_.noWeights}));
-    result_.warnings = checkpoint_.warnings;
-    result_.notes = checkpoint_.spec.notes;
-    stage("importing");
-    LLMRT_RETURN_IF_ERROR(import());
+    LLMRT_RETURN_IF_ERROR(open());
     if (options_.emit == Emit::kIr) return text(printed(module()));
     stage("fusing");
     LLMRT_RETURN_IF_ERROR(fuse());
@@ -166,13 +157,21 @@ class Compilation {
     if (parts.tokenizer) addTokenizersTokens(*parts.tokenizer, checkpoint_.chat.special);
     addChat(std::move(checkpoint_.chat), parts);
     parts.fused_ir = std::move(fused);
-    parts.command = options_.command;
+    parts.command = options_.command + tunedBy_;
     parts.producer = "llmc " + llmrt::versionText();
     Result<llmrt::schema::PlanT> plan = buildPlan(model(), checkpoint_.spec, std::move(parts));
     if (!plan.ok()) return std::move(plan).status();
     result_.plan = *std::move(plan);
     result_.weights = std::move(checkpoint_.weights);
     return std::move(result_);
+  }
+
+  Status visitScheduled(const std::function<Status(llm::ModelOp)>& visit) {
+    LLMRT_RETURN_IF_ERROR(open());
+    stage("fusing and scheduling");
+    LLMRT_RETURN_IF_ERROR(fuse());
+    LLMRT_RETURN_IF_ERROR(runPasses(buildSchedulePipeline, "scheduling"));
+    return visit(model());
   }
 
  private:
@@ -205,6 +204,21 @@ class Compilation {
   Result<CompiledModel> text(std::string text) {
     result_.text = std::move(text);
     return std::move(result_);
+  }
+
+  /// Reads the model and imports it.
+  Status open() {
+    LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
+    stage("reading the model");
+    LLMRT_ASSIGN_OR_RETURN(
+        checkpoint_,
+        openCheckpoint(options_.model, {.weights = options_.weights,
+                                        .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
+                                        .no_weights = options_.noWeights}));
+    result_.warnings = checkpoint_.warnings;
+    result_.notes = checkpoint_.spec.notes;
+    stage("importing");
+    return import();
   }
 
   Status import() {
@@ -279,15 +293,19 @@ class Compilation {
                                                          : cpu::Emit::none;
     std::vector<cpu::TargetImage> images;
     if (options_.emit == Emit::kCuda || options_.emit == Emit::kPtx) return images;
+    LLMRT_ASSIGN_OR_RETURN(const Tunings tunings, Tunings::load(options_.tuning, targets_));
     for (const std::string& name : targets_) {
       if (cuda::findCudaTarget(name)) continue;
       stage("compiling the kernels for " + name);
-      auto image = cpu::compileKernels(model(), *cpu::findCpuTarget(name), emit);
+      auto image =
+          cpu::compileKernels(model(), *cpu::findCpuTarget(name), emit, tunings.find(name));
       if (!image) {
         std::string message = llvm::toString(image.takeError());
         std::replace(message.begin(), message.end(), '\n', ' ');
         return llmrt::internalError(fmt::format("generating code for {}: {}", name, message));
       }
+      if (!image->tuned.empty())
+        tunedBy_ += fmt::format(", {} tuned by {}", name, tunings.source(name));
       images.push_back(std::move(*image));
     }
     if (images.empty() && emit != cpu::Emit::none)
@@ -352,6 +370,7 @@ class Compilation {
   mlir::MLIRContext context_;
   ErrorCollector errors_;
   mlir::OwningOpRef<mlir::ModuleOp> module_;
+  std::string tunedBy_;  // where targets' tunings come from, for people
   CompiledModel result_;
 };
 
@@ -361,6 +380,13 @@ Result<CompiledModel> compileModel(const CompileOptions& options) {
   if (auto room = llmrt::AnonymousMemory::allocate(kWorkingBytes, "compiling"); !room.ok())
     return std::move(room).status();
   return Compilation(options).run();
+}
+
+Status withScheduled(const CompileOptions& options,
+                     const std::function<Status(llm::ModelOp)>& visit) {
+  if (auto room = llmrt::AnonymousMemory::allocate(kWorkingBytes, "compiling"); !room.ok())
+    return std::move(room).status();
+  return Compilation(options).visitScheduled(visit);
 }
 
 Result<std::vector<std::string>> resolveTargets(const std::vector<std::string>& names) {

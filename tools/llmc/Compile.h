@@ -16,6 +16,10 @@
 
 namespace llmc {
 
+namespace llm {
+class ModelOp;
+}
+
 /// What `llmc compile` gives: a plan, or the text of what lies on the way to it.
 enum class Emit { kPlan, kIr, kFused, kScheduled, kLlvm, kAsm, kCuda, kPtx };
 
@@ -43,6 +47,7 @@ struct CompileOptions {
   std::string dumpIr;                       // a pass, or "all": IR to stderr after it
   std::vector<std::string> disabledPasses;  // from parseDisabledPasses()
   Emit emit = Emit::kPlan;
+  std::string tuning;   // a file, "none", or empty: the user's or llmc's own (Tunings.h)
   std::string kernel;   // of the code that `emit` asks for, this one's alone; empty: all
   std::string command;  // flags, kept in the plan for people
   std::function<void(const std::string&)> onStage;  // told what takes its time next; may be empty
@@ -58,6 +63,10 @@ struct CompiledModel {
 
 /// Reads, imports, fuses, schedules and generates code. Writes nothing but the dump.
 llmrt::Result<CompiledModel> compileModel(const CompileOptions& options);
+
+/// Shows the scheduled model that compileModel() would generate code for.
+llmrt::Status withScheduled(const CompileOptions& options,
+                            const std::function<llmrt::Status(llm::ModelOp)>& visit);
 
 /// "host" becomes the best target that this machine runs and this compiler knows; duplicates go. A
 /// name nobody knows is an error that lists the names there are.

@@ -28,6 +28,8 @@
 #include "tools/llmc/Progress.h"
 #include "tools/llmc/SourceId.h"
 #include "tools/llmc/Summary.h"
+#include "tools/llmc/TuneModel.h"
+#include "tools/llmc/Tunings.h"
 
 namespace llmc {
 namespace {
@@ -57,7 +59,7 @@ struct Flags {
   std::string disable_passes;
   std::string dtype, kv_dtype, quantize, activations, emit;
   int64_t max_seq_len = 0;
-  bool force = false, cached = false;
+  bool force = false, cached = false, tune = false;
   CLI::Option* max_seq_len_option = nullptr;
 };
 
@@ -84,6 +86,7 @@ std::string commandText(const Flags& f) {
   if (o.cudaPanels) flag("--cuda-panels", std::to_string(o.cudaPanels));
   if (o.cudaClusters > 1) flag("--cuda-clusters", std::to_string(o.cudaClusters));
   if (!f.disable_passes.empty()) flag("--disable-pass", f.disable_passes);
+  if (o.tuning == kNoTuning) flag("--tuning", o.tuning);
   return command;
 }
 
@@ -97,13 +100,20 @@ Status writeText(const std::string& text, const std::string& path) {
   return file.commit();
 }
 
-/// Says what it does on a terminal, and what to beware of on stderr.
-Result<CompiledModel> compileAloud(CompileOptions& o) {
+/// Tells what it does on a terminal while `work` runs.
+template <typename Work>
+auto withStages(CompileOptions& o, const Work& work) {
   StageLine line;
   o.onStage = [&line](const std::string& stage) { line.show(stage); };
-  Result<CompiledModel> compiled = compileModel(o);
+  auto result = work();
   o.onStage = nullptr;
   line.clear();
+  return result;
+}
+
+/// Says what it does on a terminal, and what to beware of on stderr.
+Result<CompiledModel> compileAloud(CompileOptions& o) {
+  Result<CompiledModel> compiled = withStages(o, [&] { return compileModel(o); });
   if (!compiled.ok()) return compiled;
   for (const std::string& warning : compiled->warnings)
     fmt::print(stderr, "llmc: warning: {}\n", llmrt::printableLine(warning));
@@ -123,6 +133,15 @@ Status emitText(Flags& f) {
   LLMRT_ASSIGN_OR_RETURN(const CompiledModel compiled, compileAloud(f.options));
   LLMRT_RETURN_IF_ERROR(writeText(compiled.text, f.output));
   printNotes(compiled);
+  return {};
+}
+
+Status tune(CompileOptions& o) {
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<std::string> targets, resolveTargets(o.targets));
+  LLMRT_ASSIGN_OR_RETURN(const TuneReport report,
+                         withStages(o, [&] { return tuneModel(o, targets); }));
+  const std::string text = llmrt::printableLines(report.text());
+  std::fwrite(text.data(), 1, text.size(), stdout);
   return {};
 }
 
@@ -191,6 +210,7 @@ Status compile(Flags& f) {
   const auto start = std::chrono::steady_clock::now();
   CompileOptions& o = f.options;
   o.command = commandText(f);
+  if (f.tune) LLMRT_RETURN_IF_ERROR(tune(o));
   if (o.emit != Emit::kPlan) return emitText(f);
   if (f.cached) return compileIntoCache(f);
   if (f.output.empty()) {
@@ -308,6 +328,14 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
   sub->add_option("--kernel", o.kernel,
                   "With --emit llvm, asm, cuda or ptx: this kernel alone, by its name in the "
                   "scheduled IR or in llmc inspect");
+  sub->add_flag(
+      "--tune", f->tune,
+      "Measure on this machine, in a minute or two, how kernels of this model are fastest, "
+      "keep it in the file of --tuning, and compile with it. Bits do not change");
+  sub->add_option(
+      "--tuning", o.tuning,
+      "File of what --tune measured, here or elsewhere; none: only what follows from the "
+      "target (default: ~/.config/llmc/tuning.json, else what llmc knows of the CPU)");
   sub->add_flag("--cached", f->cached,
                 "Keep the plan in the cache that llmc cache lists, and print its path; nothing is "
                 "compiled twice")
@@ -321,6 +349,9 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
     if (!f->emit.empty()) options.emit = kEmits.at(f->emit);
     if (!options.kernel.empty() && !emitsCode(options.emit))
       throw CLI::ValidationError("--kernel", "is of --emit llvm, asm, cuda or ptx");
+    if (f->tune && options.tuning == kNoTuning)
+      throw CLI::ValidationError("--tune",
+                                 "keeps what it measures: --tuning none has no place for it");
     if (!f->dtype.empty()) options.dtype = kDTypes.at(f->dtype);
     if (!f->quantize.empty()) options.quantize = *parseQuantize(f->quantize);
     options.floatActivations = f->activations == "float";

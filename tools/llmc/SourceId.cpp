@@ -28,6 +28,7 @@
 #include "runtime/schema/version.h"
 #include "tools/cli/version.h"
 #include "tools/llmc/OpenPlan.h"
+#include "tools/llmc/Tunings.h"
 
 namespace llmc {
 namespace {
@@ -179,6 +180,14 @@ void addOptions(Manifest& manifest, const CompileOptions& o,
   manifest.add("name", llmrt::modelName(o.model));
 }
 
+// What --tuning and the user's file say, not where they lie. A file that cannot be read is for the
+// compilation to complain about.
+void addTunings(Manifest& manifest, const CompileOptions& o,
+                const std::vector<std::string>& targets) {
+  const auto tunings = Tunings::load(o.tuning, targets);
+  manifest.add("tuning", tunings.ok() ? tunings->text() : "unreadable");
+}
+
 }  // namespace
 
 uint64_t sourceId(const CompileOptions& options, const std::vector<std::string>& targets,
@@ -186,6 +195,7 @@ uint64_t sourceId(const CompileOptions& options, const std::vector<std::string>&
   Manifest manifest(outputs);
   addCompiler(manifest, targets);
   addOptions(manifest, options, targets);
+  addTunings(manifest, options, targets);
   manifest.addInput("model", options.model, !options.noWeights);
   if (!options.noWeights) manifest.addInput("--weights", options.weights, true);
   if (options.tokenizer != "none") manifest.addInput("--tokenizer", options.tokenizer, false);
