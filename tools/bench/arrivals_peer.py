@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Replays a trace of requests through llama.cpp's server, as `llmbench --arrivals` does through our engine.
 
-    python3 tools/bench/arrivals_peer.py MODEL.gguf tools/bench/arrivals.jsonl --batch 8 --threads 2 --context 1024
+    cd tools/bench
+    python3 arrivals_peer.py MODEL.gguf arrivals.jsonl --batch 8 --threads 2 --context 1024 --vocab-size 49152
 
 Needs xllamacpp (PyPI), which has the server inside. MODEL has a tokenizer, since the server turns every token into text;
 prompts are ids, the same as ours. One line of JSON, with llmbench's names: seconds, tok_s, tokens, ttft_ms, per_token_ms.

@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -13,6 +12,7 @@
 #include "codegen/cpu/Target.h"
 #include "llvm/TargetParser/Host.h"
 #include "runtime/executor/cpu_features.h"
+#include "tools/cli/user_folders.h"
 
 namespace llmc {
 
@@ -33,12 +33,8 @@ HostCpu hostCpu() {
 }
 
 std::string userTuningPath() {
-  // The XDG specification: a relative path is as good as none.
-  if (const char* config = std::getenv("XDG_CONFIG_HOME"); config && *config == '/')
-    return std::string(config) + "/llmc/tuning.json";
-  if (const char* home = std::getenv("HOME"); home && *home == '/')
-    return std::string(home) + "/.config/llmc/tuning.json";
-  return "";
+  const std::string folder = llmrt::userFolder("XDG_CONFIG_HOME", ".config");
+  return folder.empty() ? "" : folder + "/tuning.json";
 }
 
 namespace {
