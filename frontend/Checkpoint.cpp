@@ -14,7 +14,9 @@
 #include "runtime/io/json.h"
 #include "runtime/io/model_file.h"
 #include "runtime/io/other_weights.h"
+#include "runtime/io/printable.h"
 #include "runtime/io/safetensors.h"
+#include "runtime/io/tensor_name.h"
 
 namespace llmc {
 namespace {
@@ -26,6 +28,7 @@ using llmrt::invalidData;
 using llmrt::MappedFile;
 using llmrt::modelName;
 using llmrt::notFound;
+using llmrt::quotedName;
 using llmrt::Result;
 using llmrt::Status;
 using llmrt::unsupported;
@@ -80,6 +83,27 @@ Status readTokenizer(const std::string& named, Checkpoint& out) {
   return {};
 }
 
+/// One kernel multiplies with the gate and the up projection of experts, which have one type.
+Status checkExpertFormats(const ModelSpec& spec, const llmrt::TensorSource& weights) {
+  const TensorNames& names = spec.form.names;
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    if (!spec.layerForm(layer).experts) continue;
+    const auto tensorOf = [&](std::string_view name) {
+      return llmrt::tensorName(std::string(names.layer).append(name).append(".weight"), layer, 0);
+    };
+    const std::string gate = tensorOf(names.expert_gate), up = tensorOf(names.expert_up);
+    const auto of_gate = spec.stored_formats.find(gate), of_up = spec.stored_formats.find(up);
+    const auto end = spec.stored_formats.end();
+    if (of_gate == end || of_up == end || of_gate->second == of_up->second) continue;
+    return unsupported(weights.path() + ": tensors " + quotedName(weights.storedName(gate)) + " (" +
+                       std::string(of_gate->second->name) + ") and " +
+                       quotedName(weights.storedName(up)) + " (" +
+                       std::string(of_up->second->name) +
+                       ") have different types, which is not supported of experts");
+  }
+  return {};
+}
+
 /// Which matrices a plan keeps as they are stored: quantised ones, and with `plain` the others.
 Status readStoredFormats(ModelSpec& spec, const llmrt::TensorSource& weights, bool plain) {
   for (const TensorNeed& need : requiredTensors(spec)) {
@@ -88,6 +112,7 @@ Status readStoredFormats(ModelSpec& spec, const llmrt::TensorSource& weights, bo
     if (tensor && (tensor->blocks || plain))
       spec.stored_formats.emplace(need.name, &tensor->format());
   }
+  LLMRT_RETURN_IF_ERROR(checkExpertFormats(spec, weights));
   // A GGUF file says of no dtype that it is the model's; what is computed is f32.
   if (plain && spec.isQuantized()) spec.dtype = llmrt::DType::kF32;
   std::set<int64_t> begins;  // of runs of layers

@@ -73,10 +73,12 @@ Stored storedPlain(uint32_t type, int64_t values, std::mt19937& rng) {
 }
 
 /// A random llama whose matrices have all types there are, v_proj and down_proj other ones in every
-/// layer; or the same values in F32. With `experts` it is a Mixtral.
+/// layer; or the same values in F32. With `experts` it is a Mixtral, whose gate and up projections
+/// have one type unless they are `mixed`.
 class MixedModel {
  public:
-  explicit MixedModel(bool f32, uint64_t experts = 0) : f32_(f32), experts_(experts) {
+  explicit MixedModel(bool f32, uint64_t experts = 0, bool mixed = false)
+      : f32_(f32), experts_(experts) {
     matrix("token_embd", 14, {kVocab, kHidden});
     vector("output_norm");
     matrix("output", 23, {kVocab, kHidden});
@@ -91,7 +93,8 @@ class MixedModel {
       matrix("attn_output", layer < 2 ? 10 : 11, {kHidden, kHidden});
       if (experts_ > 0) matrix("ffn_gate_inp", kF32, {experts_, kHidden});
       mlp("ffn_gate", layer < 2 ? 2 : 6);
-      mlp("ffn_up", layer < 2 ? 3 : 7);
+      const bool same = experts_ > 0 && !mixed;
+      mlp("ffn_up", same ? (layer < 2 ? 2 : 6) : (layer < 2 ? 3 : 7));
       mlp("ffn_down", down_types[layer]);
     }
   }
@@ -392,6 +395,16 @@ TEST(QuantisedGguf, CudaRefusesItByName) {
   EXPECT_THAT(output.err, AllOf(HasSubstr("--target cuda: "), HasSubstr("weights of the format q"),
                                 HasSubstr("have no CUDA kernels yet")));
   EXPECT_FALSE(std::filesystem::exists(dir / "p.fb"));
+}
+
+TEST(QuantisedGguf, ExpertsWhoseGateAndUpDifferAreRefusedByName) {
+  const ScratchDir dir;
+  writeFile(dir / "mixed.gguf", MixedModel(false, 3, /*mixed=*/true).bytes());
+  const Output output = run({LLMC, "compile", dir / "mixed.gguf", "-o", dir / "p.fb"});
+  EXPECT_EQ(output.status, 1);
+  EXPECT_THAT(output.err, HasSubstr("tensors 'blk.0.ffn_gate_exps.weight' (q4_0) and "
+                                    "'blk.0.ffn_up_exps.weight' (q4_1) have different types, which "
+                                    "is not supported of experts"));
 }
 
 /// A model of one tensor that is not as it should be: the line that refuses it.
