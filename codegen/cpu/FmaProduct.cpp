@@ -22,12 +22,19 @@ int64_t gemmRows(const CpuTarget& target, LeftKind left) {
   if (left == LeftKind::i8 && target.int8Rows) return target.int8Rows;
   return target.gemmRows / accumulatorsOf(left);
 }
-/// Rows and panels of the register tile, and panels that stream by at once, as tuned.
-int64_t tileRows(const KernelBuilder& k, LeftKind left) {
-  return k.tuning().tileRows.value_or(gemmRows(k.target(), left));
-}
+/// Panels and rows of the register tile, and panels that stream by at once, as tuned.
 int64_t tilePanels(const KernelBuilder& k) {
   return k.tuning().tilePanels.value_or(k.target().gemmPanels);
+}
+int64_t tileRows(const KernelBuilder& k, LeftKind left) {
+  const ProductTuning& tuning = k.tuning();
+  const int64_t rows = tuning.tileRows.value_or(gemmRows(k.target(), left));
+  if (!tuning.tileRows && !tuning.tilePanels) return rows;
+  // Far beyond the registers a tile would be code without end.
+  const int64_t registersOfRow =
+      tilePanels(k) * accumulatorsOf(left) * kLanes / k.target().vectorFloats;
+  return std::clamp(rows, int64_t{1},
+                    std::max<int64_t>(1, 2 * k.target().registers / registersOfRow));
 }
 int64_t mostStreamedPanels(const KernelBuilder& k) {
   return k.tuning().streamPanels.value_or(k.target().gemvPanels);
@@ -58,8 +65,8 @@ int64_t fewRowsPieceCols(int64_t maxRows, LeftKind left) {
   return kCols * kRows / std::clamp(maxRows, kRows, kFewRows) / pieceUnit(left) * pieceUnit(left);
 }
 
-/// Rows that are multiplied by VNNI where there are tiles of int8: so many take as long as a tile
-/// of them and the bytes that it is filled with.
+/// Rows that are multiplied by VNNI where there are tiles of int8: by the counts in README.md, 8
+/// rows take as long by VNNI as a tile of 16 rows and the bytes that it is filled with.
 constexpr int64_t kRowsWithoutTiles = 8;
 
 /// Bytes of one value of the left operand.
@@ -139,7 +146,7 @@ class FmaProduct final : public ProductFrame {
   /// The memory is at work while the left operand is brought. Experts have no rows, often.
   void prefetchFirst(const Panels& b) override {
     if (!fewRows_ || spec_.numExperts) return;
-    const int64_t panels = std::min(spec_.tilePanels, mostStreamedPanels(k_));
+    const int64_t panels = std::min(joinTiles_ * spec_.tilePanels, mostStreamedPanels(k_));
     const int64_t ahead = streamAhead(k_, *spec_.format) / panels;
     for (const Panels::Stream& s : b.streams()) {
       const int64_t bytes = std::min(ahead * s.bytes / s.values, s.panelBytes);

@@ -268,7 +268,7 @@ Values multiplyInt8Neon(KernelBuilder& k, const Rows& a, const Int8Layout& layou
   int64_t atOnce = all;
   while (atOnce > 1 && rows * atOnce > kSums) atOnce /= 2;
   for (int64_t first = 0; first < all; first += atOnce) {
-    NeonTile tile(k, a, layout, b.quants, rows, first, atOnce);
+    NeonTile tile(k, a, layout, b.quants, rows, first, std::min(atOnce, all - first));
     auto body = [&](Value k0, ValueRange state) {
       Value at = b.firstK ? k.add(b.firstK, k0) : k0;
       return tile.addGroup(at, Values(state), [&](Value sub) {

@@ -146,6 +146,7 @@ class PlanBuilder {
     k->op = op->getName().stripDialect().str();
     int64_t rows = 0, cols = 0, experts = 0;
     std::string dtype;
+    std::string_view last;
     for (const llm::KernelOperand& operand : op.getKernelOperands()) {
       if (operand.space != llm::Space::weights) continue;
       for (mlir::FlatSymbolRefAttr symbol : operand.symbols) {
@@ -156,8 +157,9 @@ class PlanBuilder {
         experts = static_cast<int64_t>(weight.getNumExperts());
         const std::string_view format =
             llm::weightFormatOf(weight.getTensorType().getElementType()).name;
-        if (!dtype.ends_with(format))
-          dtype += fmt::format("{}{}", dtype.empty() ? "" : "+", format);
+        if (format == last) continue;
+        dtype += fmt::format("{}{}", dtype.empty() ? "" : "+", format);
+        last = format;
       }
     }
     std::string text;

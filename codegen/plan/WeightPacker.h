@@ -21,8 +21,8 @@ using PackProgress = std::function<bool(uint64_t done_bytes, uint64_t total_byte
 ///
 /// Values are rounded from the checkpoint's dtype to the weight's, or quantised (Quantize.h), once.
 /// Several threads pack while one writes, in blocks of rows: memory stays below 100 MiB and, of
-/// quantised weights, the scales, minimums and high bits of the largest layer of a weight. A tensor that is missing or has another shape is found before anything is
-/// written.
+/// quantised weights, the scales, minimums and high bits of the largest layer of a weight. A tensor
+/// that is missing or has another shape is found before anything is written.
 llmrt::Result<llmrt::AtomicFile> packWeights(llmrt::schema::PlanT& plan,
                                              const llmrt::TensorSource& source,
                                              const std::string& path,

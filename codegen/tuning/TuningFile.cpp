@@ -28,6 +28,7 @@ using llmrt::Status;
 
 constexpr int64_t kVersion = 1;
 /// Of names, and of widths of a matrix: more than there are.
+constexpr double kMostMeasured = 1e6;
 constexpr size_t kMaxNameBytes = 200;
 constexpr int64_t kMaxWidth = int64_t{1} << 40;
 
@@ -60,12 +61,12 @@ class ObjectReader {
     }
     to.*field.value = v->get<int64_t>();
   }
-  /// For people: any number that is none of nan and infinity.
+  /// For people.
   void measure(const char* name, double& to) {
     const Json* v = take(name, /*required=*/false);
     if (!v) return;
-    if (!v->is_number() || !std::isfinite(v->get<double>()))
-      return setError(fail(name, "is no number"));
+    if (!v->is_number() || !(v->get<double>() >= 0 && v->get<double>() <= kMostMeasured))
+      return setError(fail(name, fmt::format("is no number from 0 to {}", kMostMeasured)));
     to = v->get<double>();
   }
   void name(const char* name, std::string& to) {
@@ -74,6 +75,9 @@ class ObjectReader {
     if (!v->is_string() || v->get_ref<const std::string&>().size() > kMaxNameBytes)
       return setError(fail(name, fmt::format("is no text of at most {} bytes", kMaxNameBytes)));
     to = v->get<std::string>();
+    // It is shown to people, in a plan too.
+    if (!std::all_of(to.begin(), to.end(), [](char c) { return c >= ' ' && c <= '~'; }))
+      return setError(fail(name, "has characters that are not printable ASCII"));
   }
   /// The number in `of` of the word that the field has.
   void word(const char* name, std::initializer_list<const char*> of, int& to) {

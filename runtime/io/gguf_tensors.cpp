@@ -17,7 +17,8 @@ using NamePair = std::pair<std::string_view, std::string_view>;
 
 constexpr std::string_view kGgufLayer = "blk.", kHfLayer = "model.layers.";
 
-constexpr int64_t kMostExperts = 1024;  // as models/CheckSpec.h: each gets an entry of its own
+constexpr uint64_t kMostTensors = 1 << 17;  // Kimi K2 has 70,000
+constexpr int64_t kMostExperts = 1024;      // as models/CheckSpec.h: each gets an entry of its own
 
 // gguf-py/gguf/tensor_mapping.py. Without ".weight" or ".bias".
 constexpr NamePair kModelNames[] = {
@@ -188,6 +189,11 @@ class GgufTensorSource : public TensorSource {
       return invalidData(path() + ": tensor " + quotedName(stacked.stored_name) + " is of " +
                          std::to_string(experts) + " experts, at most " +
                          std::to_string(kMostExperts) + " are supported");
+    // Headers of types that are not known take no bytes of the file, so nothing else bounds them.
+    if (tensors_.size() + static_cast<uint64_t>(experts) > kMostTensors)
+      return invalidData(path() + ": tensor " + quotedName(stacked.stored_name) +
+                         " and those before it are more than " + std::to_string(kMostTensors) +
+                         " with their experts apart");
     const uint64_t bytes = stacked.tensor.bytes / static_cast<uint64_t>(experts);
     for (int64_t expert = 0; expert < experts; ++expert) {
       Entry one = stacked;

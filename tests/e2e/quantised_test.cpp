@@ -371,7 +371,8 @@ TEST(QuantisedGguf, LlmbenchHoldsPrefillAgainstTheInnerLoopsOfItsFormats) {
   }
   EXPECT_FALSE(report["float"].contains("peak_gflop_s"));
   const nlohmann::json& json = report["int8"];
-  if (json["target"] == "aarch64") GTEST_SKIP() << "aarch64 has no inner loops yet";
+  if (json["target"].get<std::string>().starts_with("aarch64"))
+    GTEST_SKIP() << "aarch64 has no inner loops yet";
   // The limit is between the rates it is made of.
   double least = json["peak_gflop_s"], most = least;
   int formats = 0;

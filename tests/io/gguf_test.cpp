@@ -163,6 +163,15 @@ TEST(Gguf, PresentsEachExpertOfALayer) {
   };
   EXPECT_THAT(refusal({4}, 16), HasSubstr("'blk.0.ffn_up_exps.weight' has shape [4], expected"));
   EXPECT_THAT(refusal({1025, 1, 1}, 4100), HasSubstr("is of 1025 experts, at most 1024"));
+  // Of a type that nobody knows a tensor takes no bytes of the file, and memory here.
+  GgufWriter many;
+  many.addString("general.architecture", "llama");
+  for (int i = 0; i < 129; ++i)
+    many.tensor("blk." + std::to_string(i) + ".ffn_up_exps.weight", 99, {1024, 1}, "");
+  auto opened = GgufFile::open(dir.write("z", many.bytes()));
+  ASSERT_TRUE(opened.ok()) << opened.status().message();
+  EXPECT_THAT(ggufTensors(*std::move(opened)).status().message(),
+              HasSubstr("'blk.128.ffn_up_exps.weight' and those before it are more than 131072"));
 }
 
 TEST(Gguf, NamesMapBothWeightsAndBiases) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/executor/cpu_features.h"
+#include "tests/sampling.h"
 #include "tests/tools/run_program.h"
 #include "tests/tools/tiny_model.h"
 
@@ -72,9 +73,10 @@ TEST_F(LlmcTuning, AFileIsUsedAndThePlanSaysSo) {
   const std::vector<std::string> flags = {"--target", "x86-64-v3", "--tuning", dir_.path("t.json")};
   Ran ran = compile(flags);
   ASSERT_EQ(ran.status, 0) << ran.err;
-  EXPECT_THAT(inspect().out,
-              AllOf(HasSubstr(", x86-64-v3 tuned by t.json: somecpu (Some CPU), 2 threads\n"),
-                    HasSubstr("; x86-64-v3: stream_panels 8)\n")));
+  EXPECT_THAT(
+      inspect().out,
+      AllOf(HasSubstr(", x86-64-v3 tuned by t.json: somecpu (Some CPU), 2 threads --target "),
+            HasSubstr("; x86-64-v3: stream_panels 8)\n")));
   // The same file is no other plan, another is.
   EXPECT_THAT(compile(flags).out, HasSubstr("up to date"));
   dir_.write("t.json", tuning(2));
@@ -132,6 +134,8 @@ TEST_F(LlmcTuning, TuneIsRefusedWhereItMeansNothing) {
 
 // That it ends, keeps a file which is used, and measures every product; not how fast anything is.
 TEST_F(LlmcTuning, TuneKeepsWhatItMeasuresAndCompilesWithIt) {
+  // Minutes: some two hundred kernels are compiled, and memory is read for each.
+  if (!fullTests()) GTEST_SKIP() << "a test of tools/check --full";
   const std::string target = llmrt::supportedCpuTargets().back();
   const Ran ran = compile({"--tune", "--target", target, "--prefill-chunk", "16"});
   ASSERT_EQ(ran.status, 0) << ran.err;

@@ -105,6 +105,15 @@ TEST_F(PlanCache, AChangedModelTakesThePlaceOfTheOldOne) {
   EXPECT_EQ(run().out, changed.out);
 }
 
+// What is asked for in turn stays beside each other.
+TEST_F(PlanCache, OtherFlagsAreOtherPlans) {
+  EXPECT_EQ(compiled(run()), 1u);
+  EXPECT_EQ(compiled(run({"--synthetic-weights"})), 1u);
+  EXPECT_EQ(compiled(run()), 0u);
+  EXPECT_EQ(compiled(run({"--synthetic-weights"})), 0u);
+  EXPECT_EQ(plans().size(), 2u);
+}
+
 TEST_F(PlanCache, NothingIsKeptWithoutIt) {
   const Ran first = run({"--no-cache"});
   EXPECT_EQ(first.status, 0) << first.err;

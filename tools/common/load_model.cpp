@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -174,7 +175,9 @@ int runProgram(const char* name, const char* description, int argc, char** argv,
     if (!parsed.ok()) return fail(parsed.status().message(), 2);
     if (!*parsed) return 0;
     Result<int> status = body(state);
-    if (!status.ok()) return fail(status.status().message(), 1);
+    if (!status.ok())
+      return fail(status.status().message(),
+                  status.status().code() == StatusCode::kCancelled ? 128 + SIGINT : 1);
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       return fail("stdout: cannot be written", 1);
     return *status;

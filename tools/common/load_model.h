@@ -23,7 +23,8 @@ struct ModelOptions {
   std::string weights_path;                // empty: beside the plan
   std::optional<uint64_t> synthetic_seed;  // instead of a weights file
   bool verify_weights = false;
-  bool no_cache = false;  // of a model: its plan goes when the program ends
+  bool no_cache = false;   // of a model: its plan goes when the program ends
+  int64_t most_batch = 1;  // of a model: sequences at once that its plan is compiled for
   std::string device = "cpu";
   std::string cpu_target;
   int64_t most_context = 0;  // tokens, where session.max_seq_len says nothing; 0: the plan's

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -104,9 +105,12 @@ Result<std::string> outputOf(const std::vector<std::string>& command) {
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   if (error != 0) return cannotRun(command[0], error);
-  if (WIFSIGNALED(status) && WTERMSIG(status) != SIGINT && WTERMSIG(status) != SIGTERM)
+  constexpr int kInterrupted = 128 + SIGINT;
+  if (WIFSIGNALED(status) ? WTERMSIG(status) == SIGINT : WEXITSTATUS(status) == kInterrupted)
+    return Status(StatusCode::kCancelled, "");
+  if (WIFSIGNALED(status))
     return internalError(fmt::format("{}: was ended by signal {}", command[0], WTERMSIG(status)));
-  if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) return Status(StatusCode::kCancelled, "");
+  if (WEXITSTATUS(status) != 0) return invalidArgument("");  // it has said why
   return text;
 }
 
@@ -144,7 +148,8 @@ Result<PlanOfModel> planOf(const ModelOptions& o) {
     command.insert(command.end(), {flag, value});
   };
   if (!o.cpu_target.empty()) add("--target", o.cpu_target);
-  if (o.session.max_batch > 1) add("--max-batch", fmt::to_string(o.session.max_batch));
+  if (const int64_t most = std::max<int64_t>(o.session.max_batch, o.most_batch); most > 1)
+    add("--max-batch", fmt::to_string(most));
   if (o.synthetic_seed) {
     command.push_back("--no-weights");
   } else if (!o.weights_path.empty()) {

@@ -146,6 +146,7 @@ Result<std::vector<Entrant>> loadEntrants(const BenchOptions& o,
     ModelOptions options = o.model;
     options.plan_path = path;
     options.session.threads = cases[0].threads;
+    for (const BenchCase& c : cases) options.most_batch = std::max(options.most_batch, c.batch);
     LLMRT_ASSIGN_OR_RETURN(LoadedModel model, loadModel(options));
     for (const BenchCase& c : cases) {
       LLMRT_RETURN_IF_ERROR(checkBatch(*model.plan, c.batch));

@@ -52,12 +52,18 @@ Status clearPlans(const std::vector<std::string>& names) {
       return !has(names, p.name, [](const std::string& n) { return n; });
     });
   std::vector<CachedPlan> removed;
+  std::string in_use;
   for (CachedPlan& plan : plans) {
     LLMRT_ASSIGN_OR_RETURN(const bool gone, cache.remove(plan.name));
-    if (!gone) return llmrt::ioError(plan.name + ": is being made by another process, and stays");
-    removed.push_back(std::move(plan));
+    if (gone)
+      removed.push_back(std::move(plan));
+    else
+      in_use = plan.name;
   }
+  LLMRT_RETURN_IF_ERROR(cache.sweep());
   fmt::print("removed {}\n", totalText(removed));
+  if (!in_use.empty())
+    return llmrt::ioError(in_use + ": is being made by another process, and stays");
   return {};
 }
 

@@ -157,8 +157,8 @@ class Compilation {
     if (parts.tokenizer) addTokenizersTokens(*parts.tokenizer, checkpoint_.chat.special);
     addChat(std::move(checkpoint_.chat), parts);
     parts.fused_ir = std::move(fused);
-    parts.command = options_.command + tunedBy_;
-    parts.producer = "llmc " + llmrt::versionText();
+    parts.command = options_.command;
+    parts.producer = "llmc " + llmrt::versionText() + tunedBy_;
     Result<llmrt::schema::PlanT> plan = buildPlan(model(), checkpoint_.spec, std::move(parts));
     if (!plan.ok()) return std::move(plan).status();
     result_.plan = *std::move(plan);

@@ -1,5 +1,6 @@
 // llmc compile MODEL -o PLAN
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -179,24 +180,42 @@ Result<Written> compileAndWrite(Flags& f, uint64_t source_id) {
   return Written{std::move(bytes), *verified, weights.has_value()};
 }
 
+std::string absolutePath(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
+/// All flags that tell plans of one model apart, for the cache.
+std::string cacheCommand(const CompileOptions& o, const std::vector<std::string>& targets) {
+  std::string command = fmt::format("{} targets {}", o.command, fmt::join(targets, ","));
+  if (o.noWeights) command += " --no-weights";
+  for (const auto& [flag, path] :
+       {std::pair{"--weights", &o.weights}, {"--tokenizer", &o.tokenizer}, {"--tuning", &o.tuning}})
+    if (!path->empty()) command += fmt::format(" {} {}", flag, absolutePath(*path));
+  return command;
+}
+
 /// The same in the user's cache; prints the plan's path.
 Status compileIntoCache(Flags& f) {
   const CompileOptions& o = f.options;
   LLMRT_ASSIGN_OR_RETURN(const std::vector<std::string> targets, resolveTargets(o.targets));
   LLMRT_ASSIGN_OR_RETURN(const PlanCache cache, PlanCache::open());
-  const CacheOrigin origin{std::filesystem::absolute(o.model).lexically_normal().string(),
-                           o.command};
   const uint64_t source_id = sourceId(o, targets, {});
+  if (source_id == 0)
+    return llmrt::ioError(o.model +
+                          ": a file of it, or one beside it, cannot be read, so nobody could tell "
+                          "whether its plan is up to date: compile it with -o");
+  const CacheOrigin origin{absolutePath(o.model), cacheCommand(o, targets)};
   StageLine line;
   LLMRT_ASSIGN_OR_RETURN(const CachePlace place, cache.take(origin, source_id, [&line] {
     line.show("waiting for another process that compiles it");
   }));
   line.clear();
   f.output = place.planPath();
-  if (f.force || !isUpToDate(f.output, source_id)) {
+  if (f.force || !o.dumpIr.empty() || !isUpToDate(f.output, source_id)) {
     const auto start = std::chrono::steady_clock::now();
     LLMRT_RETURN_IF_ERROR(compileAndWrite(f, source_id).status());
-    LLMRT_RETURN_IF_ERROR(cache.removeOlder(place, origin));
+    if (const Status older = cache.removeOlder(place, origin); !older.ok())
+      fmt::print(stderr, "llmc: warning: {}\n", llmrt::printableLine(older.message()));
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     fmt::print(stderr, "llmc: compiled {} in {:.1f} s, once: kept in {}\n",
@@ -340,7 +359,8 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
                 "Keep the plan in the cache that llmc cache lists, and print its path; nothing is "
                 "compiled twice")
       ->excludes("--output")
-      ->excludes("--emit");
+      ->excludes("--emit")
+      ->excludes("--tune");
   sub->add_flag("--force", f->force,
                 "Compile although the plan is there and nothing it was made from has changed");
   sub->footer(llmrt::foreignFlagsHelp("llmc compile"));

@@ -27,6 +27,7 @@ using llmrt::Result;
 using llmrt::Status;
 
 constexpr const char *kOriginFile = "/origin.json", *kLockFile = "/lock";
+constexpr const char* kRemoved = ".removed-";  // and the number of the process that removes it
 
 Status failed(const std::string& path) {
   return llmrt::ioError(fmt::format("{}: {}", path, std::strerror(errno)));
@@ -103,13 +104,14 @@ Result<PlanCache> PlanCache::open() {
   if (folder.empty())
     return llmrt::invalidArgument(
         "there is no place for the cache of plans: neither XDG_CACHE_HOME nor HOME is the path of "
-        "a folder");
+        "a folder (llmrun --no-cache keeps none)");
   return PlanCache(folder + "/plans");
 }
 
 Result<CachePlace> PlanCache::take(const CacheOrigin& origin, uint64_t source_id,
                                    const std::function<void()>& waiting) const {
-  const std::string name = llmrt::modelName(origin.model);
+  constexpr size_t kMostNameBytes = 100;  // file systems take 255, of which others have a part
+  const std::string name = llmrt::modelName(origin.model).substr(0, kMostNameBytes);
   const std::string folder = fmt::format("{}/{}-{:016x}", folder_, name, source_id);
   for (bool wait = false;; wait = true) {
     std::error_code error;
@@ -131,6 +133,7 @@ Result<std::vector<CachedPlan>> PlanCache::list() const {
   fs::directory_iterator it(folder_, error), end;
   for (; !error && it != end; it.increment(error)) {
     const std::string path = it->path().string();
+    if (path.find(kRemoved) != std::string::npos) continue;
     std::optional<CacheOrigin> origin = readOrigin(path);
     if (!origin) continue;
     CachedPlan plan{it->path().filename().string(), *std::move(origin)};
@@ -146,6 +149,18 @@ Result<std::vector<CachedPlan>> PlanCache::list() const {
   std::sort(plans.begin(), plans.end(),
             [](const CachedPlan& a, const CachedPlan& b) { return a.name < b.name; });
   return plans;
+}
+
+Status PlanCache::sweep() const {
+  std::error_code error;
+  if (!fs::exists(folder_, error)) return {};
+  std::vector<std::string> left;
+  fs::directory_iterator it(folder_, error), end;
+  for (; !error && it != end; it.increment(error))
+    if (it->path().filename().string().find(kRemoved) != std::string::npos)
+      left.push_back(it->path().string());
+  for (const std::string& folder : left) LLMRT_RETURN_IF_ERROR(removeAll(folder));
+  return {};
 }
 
 Status PlanCache::removeOlder(const CachePlace& kept, const CacheOrigin& origin) const {
@@ -164,7 +179,12 @@ Result<bool> PlanCache::remove(const std::string& name) const {
     std::error_code absent;
     return !fs::exists(folder, absent);
   }
-  const Status status = removeAll(folder);
+  // Whoever comes from here on finds no part of it.
+  const std::string doomed = fmt::format("{}{}{}", folder, kRemoved, ::getpid());
+  std::error_code error;
+  fs::rename(folder, doomed, error);
+  const Status status =
+      error ? llmrt::ioError(fmt::format("{}: {}", folder, error.message())) : removeAll(doomed);
   ::close(fd);
   if (!status.ok()) return status;
   return true;

@@ -62,6 +62,8 @@ class PlanCache {
   llmrt::Result<std::vector<CachedPlan>> list() const;
   /// Removes one of list(); programs that run it go on. False while another process makes it.
   llmrt::Result<bool> remove(const std::string& name) const;
+  /// Removes what remove() left where its process was killed.
+  llmrt::Status sweep() const;
 
  private:
   explicit PlanCache(std::string folder) : folder_(std::move(folder)) {}
