@@ -63,8 +63,8 @@ TEST_F(Errors, NoSuchPlan) {
 }
 
 TEST_F(Errors, NotAPlan) {
-  const std::string config = goldenModel("llama_mha") + "/config.json";
-  EXPECT_THAT(error({config, "--prompt-ids", "1"}), HasSubstr(config));
+  const std::string weights = weightsOf(plan);
+  EXPECT_THAT(error({weights, "--prompt-ids", "1"}), HasSubstr(weights));
 }
 
 TEST_F(Errors, WeightsOfAnotherPlan) {

@@ -114,8 +114,11 @@ TEST(TuningFileTest, WhatIsNotMeantIsRefusedByItsPlace) {
   text.replace(text.find("\"target\": \"znver4\""), 18, "\"target\": \"znver9\"");
   EXPECT_EQ(errorOf(text), "t.json: cpus[0]: there is no target 'znver9'");
   text = productText("");
-  text.replace(text.find("f16"), 3, "q9\\n");
-  EXPECT_THAT(errorOf(fileText(text)), HasSubstr("products[0]: weights is 'q9\\x0a', not one of "));
+  text.replace(text.find("f16"), 3, "q9");
+  EXPECT_THAT(errorOf(fileText(text)), HasSubstr("products[0]: weights is 'q9', not one of "));
+  text.replace(text.find("q9"), 2, "q9\\n");
+  EXPECT_EQ(errorOf(fileText(text)),
+            "t.json: cpus[0].products[0]: weights has characters that are not printable ASCII");
   text = productText("");
   text.replace(text.find("few"), 3, "all");
   EXPECT_EQ(errorOf(fileText(text)), "t.json: cpus[0].products[0]: rows is 'all', not few or many");
