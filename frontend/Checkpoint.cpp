@@ -9,6 +9,7 @@
 #include "frontend/GgufConfig.h"
 #include "frontend/HfConfig.h"
 #include "frontend/tokenizer/TokenizerFile.h"
+#include "models/Architectures.h"
 #include "models/CheckSpec.h"
 #include "runtime/io/gguf_tensors.h"
 #include "runtime/io/json.h"
@@ -125,6 +126,17 @@ Status readStoredFormats(ModelSpec& spec, const llmrt::TensorSource& weights, bo
   return {};
 }
 
+/// Norms of some families multiply by 1 + weight. GGUF files hold that sum, others the weight.
+Status checkSameKind(const ModelSpec& spec, bool of_gguf, const llmrt::TensorSource& weights) {
+  const Architecture* architecture = findArchitecture(spec.architecture);
+  if (!architecture || architecture->form.norm_plus == 0) return {};
+  const bool weights_of_gguf = weights.storedName("model.norm.weight") == "output_norm.weight";
+  if (weights_of_gguf == of_gguf) return {};
+  return unsupported(weights.path() + ": norms of " + spec.architecture +
+                     " are stored in another way in GGUF files than in safetensors: config and "
+                     "weights must be of one kind");
+}
+
 /// `keep_plain`: of the weights' dtypes. A config says what its model's weights are; a GGUF file
 /// has a type for each tensor.
 Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, bool keep_plain, Checkpoint& out) {
@@ -148,6 +160,7 @@ Status openGguf(const std::string& path, const CheckpointOptions& options, Check
   }
   if (!options.weights.empty()) {
     LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(options.weights));
+    LLMRT_RETURN_IF_ERROR(checkSameKind(out.spec, /*of_gguf=*/true, *weights));
     return useWeights(std::move(weights), /*keep_plain=*/true, out);
   }
   if (gguf->tensors().empty())
@@ -207,6 +220,7 @@ Status openHf(const fs::path& directory, const fs::path& config, bool needs_weig
                        out.spec.unread_dtype +
                        ", which is not supported: use --no-weights, or a checkpoint in bf16");
   LLMRT_ASSIGN_OR_RETURN(auto weights, openWeights(weights_path));
+  LLMRT_RETURN_IF_ERROR(checkSameKind(out.spec, /*of_gguf=*/false, *weights));
   return useWeights(std::move(weights), /*keep_plain=*/false, out);
 }
 

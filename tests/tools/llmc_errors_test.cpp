@@ -80,6 +80,15 @@ TEST_F(LlmcErrors, ADirectoryWithoutWeightsAsksForThem) {
   expectFailure(model(tinyConfig(), ""), {"--weights", "--no-weights"});
 }
 
+// Both would be read, and mean other numbers.
+TEST_F(LlmcErrors, NormsThatTheWeightsStoreInAnotherWayThanTheConfigSays) {
+  const std::string golden = std::string(LLMC_SOURCE_DIR) + "/tests/golden/";
+  const std::string hf = golden + "gemma2", gguf = golden + "gguf/gemma2.gguf";
+  expectFailure(hf + "/config.json", {gguf, "norms of gemma2"}, {"--weights", gguf});
+  expectFailure(gguf, {hf, "config and weights must be of one kind"},
+                {"--weights", hf, "--tokenizer", "none"});
+}
+
 TEST_F(LlmcErrors, MissingTensor) {
   auto shapes = tinyShapes();
   shapes.erase("model.layers.1.mlp.up_proj.weight");
