@@ -113,9 +113,9 @@ struct FuseKvWrite : OpRewritePattern<llm::KvWriteOp> {
 
     auto fused = llm::NormQkvOp::create(
         rewriter, write.getLoc(), m->q.linear.getY().getType(), m->norm.x, write.getRows(),
-        write.getStateAttr(), m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps, m->q.weight(),
-        m->k.weight(), m->v.weight(), m->q.biasOrNull(), m->k.biasOrNull(), m->v.biasOrNull(),
-        m->q.qkNorm ? m->q.qkNorm.getWeightAttr() : nullptr,
+        write.getStateAttr(), m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps,
+        m->q.weight(), m->k.weight(), m->v.weight(), m->q.biasOrNull(), m->k.biasOrNull(),
+        m->v.biasOrNull(), m->q.qkNorm ? m->q.qkNorm.getWeightAttr() : nullptr,
         m->k.qkNorm ? m->k.qkNorm.getWeightAttr() : nullptr,
         m->q.qkNorm ? m->q.qkNorm.getEpsAttr() : nullptr,
         m->q.rope ? m->q.rope.getTableAttr() : nullptr);

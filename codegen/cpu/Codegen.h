@@ -19,7 +19,8 @@ struct TargetImage {
       image;  // ELF shared object; exports each llm.kernel's symbol as an LlmcKernelFn
   int64_t scratchBytes = 0;  // the largest scratch any kernel needs, per thread
   std::string text;          // what `Emit` asked for, empty otherwise
-  /// Of the tuning, for people: a line for each kernel that it was used for, the kernel's symbol and
+  /// Of the tuning, for people: a line for each kernel that it was used for, the kernel's symbol
+  /// and
   /// ": " before what was chosen.
   std::vector<std::string> tuned;
 };

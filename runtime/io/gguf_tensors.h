@@ -16,10 +16,10 @@ namespace llmrt {
 /// experts is presented as one for each, "model.layers.0.mlp.experts.5.up_proj.weight", which are
 /// views of it. q_proj and k_proj of architectures whose rows converters reorder (llama, granite
 /// and others) carry Tensor::interleaved_heads. Quantised types have Tensor::blocks; one that is
-/// neither plain nor a format of weight_format.h is an error, by name and type, when find() asks for
-/// such a tensor. Messages call tensors what the file calls them. Fails when the head counts that
-/// undoing the reordering needs are missing or do not fit the tensors, and where a tensor of experts
-/// is none.
+/// neither plain nor a format of weight_format.h is an error, by name and type, when find() asks
+/// for such a tensor. Messages call tensors what the file calls them. Fails when the head counts
+/// that undoing the reordering needs are missing or do not fit the tensors, and where a tensor of
+/// experts is none.
 Result<std::unique_ptr<TensorSource>> ggufTensors(std::shared_ptr<const GgufFile> file);
 
 /// "blk.3.ffn_up.weight" -> "model.layers.3.mlp.up_proj.weight"; the name itself when it has no HF

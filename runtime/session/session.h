@@ -66,8 +66,8 @@ class Session {
   static Result<SessionMemory> memory(const schema::Plan& plan, uint64_t scratch_bytes,
                                       const SessionOptions& options);
 
-  /// Where `options` bound neither the context nor the KV cache nor the memory: sets memory_bytes to
-  /// nine tenths of what is free now beside the plan's weights, on this machine or on
+  /// Where `options` bound neither the context nor the KV cache nor the memory: sets memory_bytes
+  /// to nine tenths of what is free now beside the plan's weights, on this machine or on
   /// options.device; the rest is for what else runs there. Stays 0 where nobody knows.
   static Status boundMemory(const Plan& plan, SessionOptions& options);
 
