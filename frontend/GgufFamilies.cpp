@@ -17,15 +17,6 @@ using llmrt::Result;
 using llmrt::Status;
 using llmrt::unsupported;
 
-/// layers[i] = f(i); nothing where num_layers is out of range, which checkSpec() will say.
-template <typename F>
-std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
-  std::vector<bool> layers;
-  if (spec.num_layers < 1 || spec.num_layers > kMaxLayers) return layers;
-  for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
-  return layers;
-}
-
 std::string ofLayer(int64_t layer, const char* tensor) {
   return "blk." + std::to_string(layer) + "." + tensor;
 }

@@ -70,15 +70,6 @@ Status readBool(const JsonFields& config, const char* field, bool& out) {
   return {};
 }
 
-/// layers[i] = f(i); nothing where num_layers is out of range, which checkSpec() will say.
-template <typename F>
-std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
-  std::vector<bool> layers;
-  if (spec.num_layers < 1 || spec.num_layers > kMaxLayers) return layers;
-  for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
-  return layers;
-}
-
 /// A list of numbers of layers.
 Result<std::vector<int64_t>> readLayers(const JsonFields& config, const char* field) {
   std::vector<int64_t> layers;

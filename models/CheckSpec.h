@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "models/ModelSpec.h"
 #include "runtime/io/status.h"
@@ -11,10 +12,20 @@ namespace llmc {
 constexpr int64_t kMaxHiddenSize = 1 << 20, kMaxLayers = 10000, kMaxHeads = 1 << 14;
 constexpr int64_t kMaxExperts = 1024, kMaxExpertSize = 1 << 20, kMaxSharedSize = 4 * kMaxExpertSize;
 
-/// Most runs of equal layers, one after the other (windowed or not, routed or dense, with or without
-/// RoPE): each becomes phases and buffers of its own, up to 32 where nothing is fused, and a plan
-/// holds 4096 (runtime/executor/plan_verify.cpp). Of the models known, Gemma 2 27B has the most, 46.
+/// Most runs of equal layers, one after the other (windowed or not, routed or dense, with or
+/// without RoPE): each becomes phases and buffers of its own, up to 32 where nothing is fused, and
+/// a plan holds 4096 (runtime/executor/plan_verify.cpp). Of the models known, Gemma 2 27B has the
+/// most, 46.
 constexpr int64_t kMaxLayerRuns = 128;
+
+/// layers[i] = f(i); nothing where num_layers is out of range, which checkSpec() will say.
+template <typename F>
+std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
+  std::vector<bool> layers;
+  if (spec.num_layers < 1 || spec.num_layers > kMaxLayers) return layers;
+  for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
+  return layers;
+}
 
 /// As JSON, and Python's NaN, Infinity and -Infinity.
 std::string numberText(double value);

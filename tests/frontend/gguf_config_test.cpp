@@ -170,23 +170,27 @@ TEST(GgufConfig, RefusesWhatOtherArchitecturesHave) {
   EXPECT_THAT(refusal(longrope), HasSubstr("short_factor has 0 factors"));
 }
 
+/// Of heads of 256, four of a hidden size of 640.
+GgufWriter gemmaOf(const std::string& architecture, uint32_t layers) {
+  GgufWriter writer;
+  writer.addString("general.architecture", architecture);
+  for (const auto& [key, value] : {std::pair{"embedding_length", 640u},
+                                   {"feed_forward_length", 172},
+                                   {"block_count", layers},
+                                   {"attention.head_count", 4},
+                                   {"attention.head_count_kv", 1},
+                                   {"attention.key_length", 256},
+                                   {"attention.value_length", 256},
+                                   {"context_length", 99},
+                                   {"vocab_size", 3}})
+    writer.addUint(architecture + '.' + key, value);
+  return writer.addFloat(architecture + ".attention.layer_norm_rms_epsilon", 1e-6f);
+}
+
 // What differs from layer to layer is not in the file.
 TEST(GgufConfig, Gemma3HasAGlobalLayerEverySix) {
   const auto gemma = [](uint32_t layers) {
-    GgufWriter writer;
-    writer.addString("general.architecture", "gemma3");
-    for (const auto& [key, value] : {std::pair{"embedding_length", 640u},
-                                     {"feed_forward_length", 172},
-                                     {"block_count", layers},
-                                     {"attention.head_count", 4},
-                                     {"attention.head_count_kv", 1},
-                                     {"attention.key_length", 256},
-                                     {"attention.value_length", 256},
-                                     {"context_length", 99},
-                                     {"vocab_size", 3}})
-      writer.addUint(std::string("gemma3.") + key, value);
-    return writer.addFloat("gemma3.attention.layer_norm_rms_epsilon", 1e-6f)
-        .addFloat("gemma3.rope.freq_base", 1e6f);
+    return gemmaOf("gemma3", layers).addFloat("gemma3.rope.freq_base", 1e6f);
   };
   auto parsed = parse(gemma(13)
                           .addUint("gemma3.attention.sliding_window", 24)
@@ -218,21 +222,7 @@ TEST(GgufConfig, Gemma3HasAGlobalLayerEverySix) {
 }
 
 TEST(GgufConfig, Gemma2HasAWindowInEverySecondLayer) {
-  const auto gemma = [](uint32_t layers) {
-    GgufWriter writer;
-    writer.addString("general.architecture", "gemma2");
-    for (const auto& [key, value] : {std::pair{"embedding_length", 640u},
-                                     {"feed_forward_length", 172},
-                                     {"block_count", layers},
-                                     {"attention.head_count", 4},
-                                     {"attention.head_count_kv", 1},
-                                     {"attention.key_length", 256},
-                                     {"attention.value_length", 256},
-                                     {"context_length", 99},
-                                     {"vocab_size", 3}})
-      writer.addUint(std::string("gemma2.") + key, value);
-    return writer.addFloat("gemma2.attention.layer_norm_rms_epsilon", 1e-6f);
-  };
+  const auto gemma = [](uint32_t layers) { return gemmaOf("gemma2", layers); };
   auto parsed = parse(gemma(4)
                           .addUint("gemma2.attention.sliding_window", 24)
                           .addFloat("gemma2.attn_logit_softcapping", 40.0f)

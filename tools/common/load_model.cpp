@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -177,7 +176,7 @@ int runProgram(const char* name, const char* description, int argc, char** argv,
     Result<int> status = body(state);
     if (!status.ok())
       return fail(status.status().message(),
-                  status.status().code() == StatusCode::kCancelled ? 128 + SIGINT : 1);
+                  status.status().code() == StatusCode::kCancelled ? kExitInterrupted : 1);
     if (std::fflush(stdout) != 0 || std::ferror(stdout))
       return fail("stdout: cannot be written", 1);
     return *status;

@@ -18,6 +18,8 @@ class App;
 
 namespace llmrt {
 
+inline constexpr int kExitInterrupted = 130;  // as a shell reports SIGINT
+
 struct ModelOptions {
   std::string plan_path;                   // or a model's: llmc compiles it, once
   std::string weights_path;                // empty: beside the plan

@@ -105,8 +105,7 @@ Result<std::string> outputOf(const std::vector<std::string>& command) {
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   if (error != 0) return cannotRun(command[0], error);
-  constexpr int kInterrupted = 128 + SIGINT;
-  if (WIFSIGNALED(status) ? WTERMSIG(status) == SIGINT : WEXITSTATUS(status) == kInterrupted)
+  if (WIFSIGNALED(status) ? WTERMSIG(status) == SIGINT : WEXITSTATUS(status) == kExitInterrupted)
     return Status(StatusCode::kCancelled, "");
   if (WIFSIGNALED(status))
     return internalError(fmt::format("{}: was ended by signal {}", command[0], WTERMSIG(status)));

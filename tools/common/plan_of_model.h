@@ -19,7 +19,6 @@ class PlanOfModel {
   ~PlanOfModel();
 
   const std::string& plan() const { return plan_; }
-  const std::string& folder() const { return folder_; }
 
  private:
   std::string plan_, folder_;  // empty: none

@@ -40,16 +40,13 @@ Status listPlans() {
 Status clearPlans(const std::vector<std::string>& names) {
   LLMRT_ASSIGN_OR_RETURN(const PlanCache cache, PlanCache::open());
   LLMRT_ASSIGN_OR_RETURN(std::vector<CachedPlan> plans, cache.list());
-  const auto has = [](const auto& range, const std::string& name, auto nameOf) {
-    return std::any_of(range.begin(), range.end(),
-                       [&](const auto& x) { return nameOf(x) == name; });
-  };
   for (const std::string& name : names)
-    if (!has(plans, name, [](const CachedPlan& p) { return p.name; }))
+    if (std::none_of(plans.begin(), plans.end(),
+                     [&](const CachedPlan& plan) { return plan.name == name; }))
       return llmrt::notFound(name + ": is not in the cache: llmc cache lists what is");
   if (!names.empty())
-    std::erase_if(plans, [&](const CachedPlan& p) {
-      return !has(names, p.name, [](const std::string& n) { return n; });
+    std::erase_if(plans, [&](const CachedPlan& plan) {
+      return std::find(names.begin(), names.end(), plan.name) == names.end();
     });
   std::vector<CachedPlan> removed;
   std::string in_use;

@@ -6,8 +6,6 @@
 
 namespace llmrt {
 
-inline constexpr int kExitInterrupted = 130;  // as a shell reports SIGINT
-
 /// Whether a Ctrl-C waits to be acted on. Set by the signal alone, cleared by takeInterrupt().
 extern std::atomic<bool> interrupted;
 
