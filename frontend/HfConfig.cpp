@@ -250,6 +250,14 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
                              name + ".sliding_attention.", factor, spec, *spec.local_rope);
 }
 
+// The configuration class's default, where it has one (0: none).
+Result<int64_t> intOr(const JsonFields& config, const char* field, int64_t otherwise) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getInt(field));
+  if (value) return *value;
+  if (otherwise != 0) return otherwise;
+  return config.needInt(field);
+}
+
 Status parseSizes(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
   const ConfigNames& names = architecture.fields;
   LLMRT_ASSIGN_OR_RETURN(spec.hidden_size, config.needInt(names.hidden_size));
@@ -264,9 +272,11 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
     LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt(names.intermediate_size));
   }
   LLMRT_ASSIGN_OR_RETURN(spec.num_layers, config.needInt(names.num_layers));
-  LLMRT_ASSIGN_OR_RETURN(spec.num_heads, config.needInt(names.num_heads));
+  LLMRT_ASSIGN_OR_RETURN(spec.num_heads,
+                         intOr(config, names.num_heads, architecture.default_num_heads));
   LLMRT_RETURN_IF_ERROR(checkRange(names.num_heads, spec.num_heads, 1, kMaxHeads));
-  LLMRT_ASSIGN_OR_RETURN(spec.vocab_size, config.needInt("vocab_size"));
+  LLMRT_ASSIGN_OR_RETURN(spec.vocab_size,
+                         intOr(config, "vocab_size", architecture.default_vocab_size));
   LLMRT_ASSIGN_OR_RETURN(auto max_position, config.getInt(names.max_positions));
   spec.max_position_embeddings =
       max_position.value_or(architecture.default_max_position_embeddings);
@@ -366,11 +376,11 @@ Status parseQuantization(const JsonFields& config, ModelSpec& spec) {
 }
 
 Status refuseUnsupported(const JsonFields& config) {
-  for (const char* part : {"text_config", "vision_config"}) {
+  for (const char* part : {"vision_config", "audio_config"}) {
     if (config.has(part))
       return unsupported(std::string(part) +
-                         ": models that read more than text are not supported; give the config "
-                         "and weights of the language model alone");
+                         ": models that read more than text are not supported where they have no "
+                         "text_config; give the config and weights of the language model alone");
   }
   return {};
 }
@@ -390,8 +400,7 @@ Result<const Architecture*> parseArchitecture(const JsonFields& config) {
                      " is not supported (known: " + knownArchitectures() + ")");
 }
 
-Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
-  if (!json.is_object()) return invalidData("is not a JSON object");
+Result<ModelSpec> parseText(const nlohmann::json& json, std::string name) {
   const JsonFields config(json);
   ModelSpec spec;
   spec.name = std::move(name);
@@ -427,6 +436,41 @@ Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
   computeInvFreq(spec.rope, spec.head_dim);
   if (spec.local_rope) computeInvFreq(*spec.local_rope, spec.head_dim);
   return spec;
+}
+
+// A model of text and more: what is said of the whole stands beside text_config.
+Result<ModelSpec> parseWrapper(const nlohmann::json& json, std::string name) {
+  const JsonFields config(json);
+  LLMRT_ASSIGN_OR_RETURN(const auto model_type, config.getString("model_type"));
+  const Wrapper* wrapper = model_type ? findWrapper(*model_type) : nullptr;
+  if (!wrapper)
+    return unsupported("text_config: the text models of model_type " +
+                       briefJson(model_type ? nlohmann::json(*model_type) : nlohmann::json()) +
+                       " are not supported (known: " + knownWrappers() +
+                       "); give the config and weights of the language model alone");
+  nlohmann::json text = *config.find("text_config");
+  if (!text.is_object())
+    return invalidData("text_config is " + briefJson(text) + ", expected an object");
+  if (!text.contains("model_type")) text["model_type"] = wrapper->text_model_type;
+  for (const char* field :
+       {"dtype", "torch_dtype", "quantization_config", "bos_token_id", "eos_token_id"})
+    if (config.has(field) && !JsonFields(text).has(field)) text[field] = json[field];
+  // Transformers ties what the whole says, and so does this where it says something.
+  if (config.has("tie_word_embeddings")) text["tie_word_embeddings"] = json["tie_word_embeddings"];
+  Result<ModelSpec> spec = parseText(text, std::move(name));
+  if (!spec.ok()) return std::move(spec).status().withContext("text_config");
+  std::string left_out;
+  for (const char* part : {"vision", "audio"})
+    if (config.has((std::string(part) + "_config").c_str()))
+      left_out += std::string(left_out.empty() ? "; left out: " : ", ") + part;
+  spec->notes.push_back("what is compiled is the text model of " + *model_type + left_out);
+  return spec;
+}
+
+Result<ModelSpec> parse(const nlohmann::json& json, std::string name) {
+  if (!json.is_object()) return invalidData("is not a JSON object");
+  return JsonFields(json).has("text_config") ? parseWrapper(json, std::move(name))
+                                             : parseText(json, std::move(name));
 }
 
 Status parseGeneration(const nlohmann::json& json, ModelSpec& spec) {

@@ -51,33 +51,54 @@ class LmHeadAsEmbedding : public TensorSource {
   Tensor embedding_;
 };
 
-// Finds "transformer.wte.weight" in a checkpoint of the decoder alone, which calls it "wte.weight".
-class WithPrefix : public TensorSource {
+// Finds names that begin with `from` where the checkpoint has `to` in its place: the decoder alone
+// calls "transformer.wte.weight" "wte.weight", and a model of text and more has a name for its text
+// model in front.
+class OtherPrefix : public TensorSource {
  public:
-  WithPrefix(std::unique_ptr<TensorSource> inner, std::string prefix)
-      : inner_(std::move(inner)), prefix_(std::move(prefix)) {}
+  OtherPrefix(std::unique_ptr<TensorSource> inner, std::string from, std::string to)
+      : inner_(std::move(inner)), from_(std::move(from)), to_(std::move(to)) {}
 
   Result<const Tensor*> find(std::string_view name) const override {
-    return inner_->find(withoutPrefix(name));
+    return inner_->find(stored(name));
   }
   std::vector<std::string> names() const override { return inner_->names(); }
   const std::string& path() const override { return inner_->path(); }
   std::string placeOf(std::string_view name) const override {
-    return inner_->placeOf(withoutPrefix(name));
+    return inner_->placeOf(stored(name));
   }
   std::string storedName(std::string_view name) const override {
-    return inner_->storedName(withoutPrefix(name));
+    return inner_->storedName(stored(name));
   }
 
  private:
-  std::string_view withoutPrefix(std::string_view name) const {
-    if (name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
-    return name;
+  std::string stored(std::string_view name) const {
+    if (!name.starts_with(from_)) return std::string(name);
+    return to_ + std::string(name.substr(from_.size()));
   }
 
   std::unique_ptr<TensorSource> inner_;
-  std::string prefix_;
+  std::string from_, to_;
 };
+
+/// The same weights under the names that the model's tensors have, if they have a prefix that is
+/// known; `name` is one of those.
+Result<std::unique_ptr<TensorSource>> underOwnNames(std::unique_ptr<TensorSource> weights,
+                                                    const std::string& name) {
+  std::vector<std::pair<std::string, std::string>> prefixes = {{"", "language_model."}};
+  if (const size_t dot = name.find('.'); dot != std::string::npos) {
+    const std::string first = name.substr(0, dot + 1);
+    prefixes.emplace_back(first, "");
+    prefixes.emplace_back(first, first + "language_model.");
+  }
+  for (const auto& [from, to] : prefixes) {
+    LLMRT_ASSIGN_OR_RETURN(const Tensor* found, weights->find(to + name.substr(from.size())));
+    if (found)
+      return std::unique_ptr<TensorSource>(
+          std::make_unique<OtherPrefix>(std::move(weights), from, to));
+  }
+  return weights;
+}
 
 bool sameValues(const Tensor& a, const Tensor& b) {
   if (&a.format() != &b.format() || a.shape != b.shape || a.bytes != b.bytes) return false;
@@ -104,12 +125,11 @@ Result<std::unique_ptr<TensorSource>> tieEmbeddings(std::unique_ptr<TensorSource
                                                     ModelSpec& spec) {
   const std::string embed_name = embedTokens(spec), head_name = lmHead(spec);
   LLMRT_ASSIGN_OR_RETURN(const Tensor* embedding, weights->find(embed_name));
-  LLMRT_ASSIGN_OR_RETURN(const Tensor* lm_head, weights->find(head_name));
-  if (const size_t dot = embed_name.find('.'); !embedding && dot != std::string::npos) {
-    LLMRT_ASSIGN_OR_RETURN(embedding, weights->find(embed_name.substr(dot + 1)));
-    if (embedding)
-      weights = std::make_unique<WithPrefix>(std::move(weights), embed_name.substr(0, dot + 1));
+  if (!embedding) {
+    LLMRT_ASSIGN_OR_RETURN(weights, underOwnNames(std::move(weights), embed_name));
+    LLMRT_ASSIGN_OR_RETURN(embedding, weights->find(embed_name));
   }
+  LLMRT_ASSIGN_OR_RETURN(const Tensor* lm_head, weights->find(head_name));
   if (!spec.tie_word_embeddings) return weights;
   if (embedding && lm_head && !sameValues(*embedding, *lm_head)) spec.tie_word_embeddings = false;
   if (embedding || !lm_head) return weights;

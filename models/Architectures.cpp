@@ -264,6 +264,8 @@ constexpr Architecture kArchitectures[] = {
     {.model_type = "gemma3_text",
      .class_name = "Gemma3ForCausalLM",
      .gguf_architecture = "gemma3",
+     .default_num_heads = 8,
+     .default_vocab_size = 262208,
      .default_num_kv_heads = 4,
      .default_head_dim = 256,
      .default_max_position_embeddings = 131072,
@@ -442,6 +444,11 @@ constexpr Architecture kArchitectures[] = {
      .form = {.sinks = true, .stacked_experts = true, .names = gptOssNames()}},
 };
 
+constexpr Wrapper kWrappers[] = {
+    {"gemma3", "gemma3_text"},
+    {"mistral3", "mistral"},
+};
+
 /// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
@@ -481,6 +488,21 @@ const Architecture* findHfArchitectureOfGguf(std::string_view gguf_architecture)
   for (const auto& [gguf, model_type] : kUnreadGguf)
     if (gguf == gguf_architecture) return findArchitecture(model_type);
   return nullptr;
+}
+
+const Wrapper* findWrapper(std::string_view model_type) {
+  for (const Wrapper& entry : kWrappers)
+    if (entry.model_type == model_type) return &entry;
+  return nullptr;
+}
+
+std::string knownWrappers() {
+  std::string out;
+  for (const Wrapper& entry : kWrappers) {
+    if (!out.empty()) out += ", ";
+    out += entry.model_type;
+  }
+  return out;
 }
 
 std::string knownArchitectures() {

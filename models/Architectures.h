@@ -30,6 +30,8 @@ struct Architecture {
   std::string_view gguf_architecture;  // general.architecture; empty: its GGUF files are not read
 
   // What HF's configuration class assumes for a field that config.json lacks. 0: see the field.
+  int64_t default_num_heads = 0;          // 0: it must be there
+  int64_t default_vocab_size = 0;         // 0: it must be there
   int64_t default_num_kv_heads = 0;       // 0: num_attention_heads
   int64_t default_intermediate_size = 0;  // 0: it must be there; -1: 4 * hidden_size
   int64_t default_head_dim = 0;           // 0: hidden_size / num_attention_heads
@@ -55,6 +57,12 @@ struct Architecture {
   Form form = {};
 };
 
+/// A model of text and more, whose config.json has the text model's in "text_config".
+struct Wrapper {
+  std::string_view model_type;       // of the whole
+  std::string_view text_model_type;  // where text_config does not say one
+};
+
 std::span<const Architecture> architectures();
 
 /// Null when there is none.
@@ -66,8 +74,12 @@ const Architecture* findGgufArchitecture(std::string_view gguf_architecture);
 /// are; null when there is none.
 const Architecture* findHfArchitectureOfGguf(std::string_view gguf_architecture);
 
+/// Null when there is none.
+const Wrapper* findWrapper(std::string_view model_type);
+
 /// "llama, mistral, ...": for error messages.
 std::string knownArchitectures();
 std::string knownGgufArchitectures();
+std::string knownWrappers();
 
 }  // namespace llmc

@@ -133,6 +133,30 @@ Status checkLatent(const Latent& l) {
   return checkRange("v_head_dim", l.value_dim, 1 << 12);
 }
 
+Status checkDelta(const Delta& d) {
+  if (d.num_value_heads == 0) return {};
+  LLMRT_RETURN_IF_ERROR(checkRange("linear_num_key_heads", d.num_key_heads, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(checkRange("linear_num_value_heads", d.num_value_heads, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(checkRange("linear_key_head_dim", d.key_dim, 1 << 12));
+  LLMRT_RETURN_IF_ERROR(checkRange("linear_value_head_dim", d.value_dim, 1 << 12));
+  LLMRT_RETURN_IF_ERROR(llmc::checkRange("linear_conv_kernel_dim", d.conv_size, 2, kMaxConvSize));
+  if (d.num_value_heads % d.num_key_heads != 0)
+    return invalidData("linear_num_value_heads (" + std::to_string(d.num_value_heads) +
+                       ") is not a multiple of linear_num_key_heads (" +
+                       std::to_string(d.num_key_heads) + ")");
+  return {};
+}
+
+/// A layer without a mixer and without an MLP does nothing.
+Status checkMixers(const ModelSpec& spec) {
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    const LayerForm form = spec.layerForm(layer);
+    if (form.mixer == Mixer::kNone && form.mlp == Mlp::kNone)
+      return invalidData("layer " + std::to_string(layer) + " has neither a mixer nor an MLP");
+  }
+  return {};
+}
+
 // Which layers are alike follows from layer_types and what stands in for it in older configs.
 Status checkLayerRuns(const ModelSpec& spec) {
   int64_t runs = 1;
@@ -182,10 +206,14 @@ Status checkSpec(const ModelSpec& spec) {
     LLMRT_RETURN_IF_ERROR(checkPositive("attn_logit_softcapping", spec.attention_softcap));
   if (spec.logit_softcap != 0)
     LLMRT_RETURN_IF_ERROR(checkPositive("final_logit_softcapping", spec.logit_softcap));
-  for (const auto* flags : {&spec.windowed_layers, &spec.nope_layers, &spec.expert_layers})
-    if (!flags->empty() && static_cast<int64_t>(flags->size()) != spec.num_layers)
-      return invalidData("a list of layers has " + std::to_string(flags->size()) +
+  LLMRT_RETURN_IF_ERROR(checkDelta(spec.delta));
+  for (const size_t entries :
+       {spec.windowed_layers.size(), spec.nope_layers.size(), spec.expert_layers.size(),
+        spec.mlp_layers.size(), spec.mixers.size()})
+    if (entries != 0 && static_cast<int64_t>(entries) != spec.num_layers)
+      return invalidData("a list of layers has " + std::to_string(entries) +
                          " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
+  LLMRT_RETURN_IF_ERROR(checkMixers(spec));
   LLMRT_RETURN_IF_ERROR(checkLayerRuns(spec));
   return checkTotal(spec);
 }

@@ -10,6 +10,7 @@
 namespace llmc {
 
 constexpr int64_t kMaxHiddenSize = 1 << 20, kMaxLayers = 10000, kMaxHeads = 1 << 14;
+constexpr int64_t kMaxConvSize = 32;  // tokens that a short convolution reads
 constexpr int64_t kMaxExperts = 1024, kMaxExpertSize = 1 << 20, kMaxSharedSize = 4 * kMaxExpertSize;
 
 /// Most runs of equal layers, one after the other (windowed or not, routed or dense, with or

@@ -65,10 +65,18 @@ LayerForm ModelSpec::layerForm(int64_t layer) const {
     return flags.empty() ? otherwise : flags[static_cast<size_t>(layer)];
   };
   LayerForm layer_form;
+  if (!mixers.empty()) layer_form.mixer = mixers[static_cast<size_t>(layer)];
+  if (!at(mlp_layers, true))
+    layer_form.mlp = Mlp::kNone;
+  else if (experts.num_experts > 0 && at(expert_layers, true))
+    layer_form.mlp = Mlp::kExperts;
+  if (layer_form.mixer != Mixer::kAttention) {
+    layer_form.rope = -1;
+    return layer_form;
+  }
   if (at(windowed_layers, true)) layer_form.window = sliding_window;
   if (local_rope && layer_form.window > 0) layer_form.rope = 1;
   if (learned_positions || at(nope_layers, false)) layer_form.rope = -1;
-  layer_form.experts = experts.num_experts > 0 && at(expert_layers, true);
   return layer_form;
 }
 

@@ -89,6 +89,7 @@ struct TensorNames {
   std::string_view qkv = "self_attn.qkv_proj";  // of a fused layout
   std::string_view o = "self_attn.o_proj";
   std::string_view q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
+  std::string_view delta = "linear_attn.";  // in_proj_qkv, conv1d, ...
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
   std::string_view gate_up = "mlp.gate_up_proj";  // where the two are one
   std::string_view router = "mlp.gate";
@@ -111,8 +112,10 @@ struct Form {
   bool shared_norm = false;  // and its one norm
   bool gated = true;         // the MLP is act(gate) * up, otherwise act(up)
   QkNorm qk_norm = QkNorm::kNone;
-  bool rope_pairs = false;  // checkpoints have the rotated rows of a head as pairs (2i, 2i + 1)
-  bool sinks = false;       // attention sinks
+  bool rope_pairs = false;   // checkpoints have the rotated rows of a head as pairs (2i, 2i + 1)
+  bool sinks = false;        // attention sinks
+  bool output_gate = false;  // what attention gives times sigmoid of a projection, which q_proj
+                             // has the rows of: head by head, the query's, then the gate's
   QkvLayout qkv = QkvLayout::kSeparate;
   bool fused_gate_up = false;
   bool transposed = false;       // stored matrices are [K, N]
@@ -144,15 +147,33 @@ struct Latent {
   int64_t nope_dim = 0, rope_dim = 0, value_dim = 0;  // of a head
 };
 
+/// Linear attention by the gated delta rule (arXiv 2412.06464) behind a short convolution.
+struct Delta {
+  int64_t num_key_heads = 0, num_value_heads = 0;  // 0: no layer has any
+  int64_t key_dim = 0, value_dim = 0;              // of a head
+  int64_t conv_size = 0;                           // tokens that the convolution reads
+  int64_t keySize() const { return num_key_heads * key_dim; }
+  int64_t valueSize() const { return num_value_heads * value_dim; }
+  int64_t qkvSize() const { return 2 * keySize() + valueSize(); }
+};
+
+/// What brings tokens together in a layer. One more is a member here, a struct of its sizes in
+/// ModelSpec, a function in Lister (models/ModelWeights.cpp), and one in Importer
+/// (frontend/import/ImportModel.cpp) with a line in its mixer(), statesOf() and commit().
+enum class Mixer { kNone, kAttention, kDelta };
+
+enum class Mlp { kNone, kDense, kExperts };
+
 /// What differs from layer to layer.
 struct LayerForm {
+  Mixer mixer = Mixer::kAttention;
+  Mlp mlp = Mlp::kDense;
   int64_t window = 0;  // a token attends to this many, itself included; 0: to all
   int rope = 0;        // index in ModelSpec::ropes; -1: positions are not encoded
-  bool experts = false;
   friend bool operator==(const LayerForm&, const LayerForm&) = default;
 };
 
-/// A decoder-only transformer: embed, num_layers x (norm, attention, norm, MLP) in one of several
+/// A decoder-only transformer: embed, num_layers x (norm, mixer, norm, MLP) in one of several
 /// orders, norm, lm_head. A ModelSpec that a parse function returned is consistent: sizes are
 /// positive, num_heads is a multiple of num_kv_heads, head_dim is even where there is RoPE.
 struct ModelSpec {
@@ -187,6 +208,9 @@ struct ModelSpec {
   Experts experts;
   std::vector<bool> expert_layers;  // which layers are routed; empty: all, if there are experts
   Latent latent;
+  Delta delta;
+  std::vector<Mixer> mixers;                 // of each layer; empty: attention in all
+  std::vector<bool> mlp_layers;              // which layers have an MLP; empty: all
   std::optional<llmrt::DType> dtype;         // what the config says the weights are in
   std::optional<llmrt::DType> stored_dtype;  // what the embeddings are in, once weights are opened
   // Of matrices that a plan keeps as the checkpoint has them, by the tensor's name; others become
@@ -209,17 +233,19 @@ struct ModelSpec {
   LayerForm layerForm(int64_t layer) const;
 };
 
-/// Successive layers whose MLPs are of one kind, dense or routed: their MLPs have one set of
-/// weights, [num_layers, ...].
-struct MlpRun {
+/// Successive layers whose mixers, or MLPs, are of one kind: these have one set of weights,
+/// [num_layers, ...].
+template <typename Kind>
+struct LayerRun {
   int64_t first_layer = 0, num_layers = 0;
-  bool experts = false;
+  Kind kind = {};
   /// Of their weights' symbols: "up_proj" + suffix. Empty in the first run of a kind.
   std::string suffix;
 };
 
-/// All layers, in their order.
-std::vector<MlpRun> mlpRuns(const ModelSpec& spec);
+/// All layers, in their order; those of kind kNone too.
+std::vector<LayerRun<Mixer>> mixerRuns(const ModelSpec& spec);
+std::vector<LayerRun<Mlp>> mlpRuns(const ModelSpec& spec);
 
 /// A tensor that a checkpoint of this model must hold.
 struct TensorNeed {

@@ -1,6 +1,7 @@
 // The weights of a model: what the form of its layers needs, and where its checkpoints hold it.
 #include <algorithm>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include "models/ModelSpec.h"
@@ -28,6 +29,23 @@ std::string withSuffix(std::string role, const std::string& suffix) {
 }
 std::string suffixOf(int64_t layer) { return std::string("_").append(std::to_string(layer)); }
 
+/// Runs of layers of which kindOf(layerForm) is the same.
+template <typename F>
+auto layerRuns(const ModelSpec& spec, F&& kindOf) {
+  using Kind = std::invoke_result_t<F, const LayerForm&>;
+  std::vector<LayerRun<Kind>> runs;
+  std::set<Kind> seen;
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    const Kind kind = kindOf(spec.layerForm(layer));
+    if (runs.empty() || runs.back().kind != kind) {
+      const bool again = !seen.insert(kind).second;
+      runs.push_back({.first_layer = layer, .kind = kind, .suffix = again ? suffixOf(layer) : ""});
+    }
+    ++runs.back().num_layers;
+  }
+  return runs;
+}
+
 class Lister {
  public:
   explicit Lister(const ModelSpec& spec) : spec_(spec), form_(spec.form), names_(spec.form.names) {}
@@ -37,20 +55,22 @@ class Lister {
     if (spec_.learned_positions)
       matrix("positions", std::string(names_.positions), spec_.max_position_embeddings,
              spec_.hidden_size);
-    first_ = 0;
-    count_ = spec_.num_layers;
-    if (form_.pre_norm) norm("input_norm", names_.input_norm);
-    if (spec_.latent.kv_rank > 0)
-      latentAttention();
-    else
-      attention();
-    if (form_.post_norm) norm("attention_out_norm", names_.attention_out_norm);
-    if (form_.pre_norm && !form_.shared_norm) norm("post_attention_norm", names_.mlp_norm);
-    mlps();
-    first_ = 0;
-    count_ = spec_.num_layers;
-    if (form_.post_norm) norm("mlp_out_norm", names_.mlp_out_norm);
-    count_ = 0;
+    const auto mixes = [](const LayerForm& form) { return form.mixer != Mixer::kNone; };
+    const auto has_mlp = [](const LayerForm& form) { return form.mlp != Mlp::kNone; };
+    if (form_.pre_norm) layerNorms("input_norm", names_.input_norm, mixes);
+    for (const auto& run : mixerRuns(spec_)) {
+      enter(run);
+      mixer(run.kind);
+    }
+    if (form_.post_norm) layerNorms("attention_out_norm", names_.attention_out_norm, mixes);
+    if (form_.pre_norm && !form_.shared_norm)
+      layerNorms("post_attention_norm", names_.mlp_norm, has_mlp);
+    for (const auto& run : mlpRuns(spec_)) {
+      enter(run);
+      mlp(run.kind);
+    }
+    if (form_.post_norm) layerNorms("mlp_out_norm", names_.mlp_out_norm, has_mlp);
+    leaveLayers();
     norm("norm", names_.norm);
     if (!spec_.tie_word_embeddings)
       matrix("lm_head", std::string(names_.lm_head), spec_.vocab_size, spec_.hidden_size);
@@ -61,6 +81,18 @@ class Lister {
   }
 
  private:
+  /// What is added next is of these layers.
+  template <typename Kind>
+  void enter(const LayerRun<Kind>& run) {
+    first_ = run.first_layer;
+    count_ = run.num_layers;
+    suffix_ = run.suffix;
+  }
+  void leaveLayers() {
+    first_ = count_ = 0;
+    suffix_.clear();
+  }
+
   ModelWeight& add(std::string symbol, Kind kind, std::string source, int64_t rows, int64_t cols) {
     ModelWeight w;
     w.role = std::move(symbol);
@@ -83,6 +115,14 @@ class Lister {
   void norm(std::string symbol, std::string_view name) {
     const std::string source(name);
     normOf(std::move(symbol), source, spec_.hidden_size);
+  }
+  /// Of the layers that have what is normed.
+  void layerNorms(const char* symbol, std::string_view name, bool (*has)(const LayerForm&)) {
+    for (const auto& run : layerRuns(spec_, has)) {
+      if (!run.kind) continue;
+      enter(run);
+      norm(symbol, name);
+    }
   }
   void normOf(const std::string& symbol, const std::string& name, int64_t size) {
     if (!form_.norm_weight) return;
@@ -124,6 +164,17 @@ class Lister {
                 .pair_size = at.pairs};
   }
 
+  void mixer(Mixer kind) {
+    switch (kind) {
+      case Mixer::kNone:
+        return;
+      case Mixer::kAttention:
+        return spec_.latent.kv_rank > 0 ? latentAttention() : attention();
+      case Mixer::kDelta:
+        return delta();
+    }
+  }
+
   void attention() {
     const int64_t hidden = spec_.hidden_size, q = spec_.qSize(), kv = spec_.kvSize();
     const int64_t head = spec_.head_dim, pairs = form_.rope_pairs ? spec_.rope.dim : 0;
@@ -135,6 +186,8 @@ class Lister {
           of_q = {.total = q, .run = head, .stride = head, .pairs = pairs};
           of_k = {.total = kv, .run = head, .stride = head, .pairs = pairs};
         }
+        if (form_.output_gate)
+          of_q = {.total = 2 * q, .run = head, .stride = 2 * head, .pairs = pairs};
         break;
       case QkvLayout::kConcat: {
         // Without pairs, all rows are one run.
@@ -165,6 +218,9 @@ class Lister {
       qkNorm("q_norm", names_.q_norm, q);
       qkNorm("k_norm", names_.k_norm, kv);
     }
+    if (form_.output_gate)
+      projection("output_gate", names_.q, q, hidden, spec_.qkv_bias,
+                 {.total = 2 * q, .begin = head, .run = head, .stride = 2 * head});
     if (form_.sinks) vector("sinks", Kind::kBias, "self_attn.sinks", spec_.num_heads);
     projection("o_proj", names_.o, hidden, q, spec_.o_bias);
   }
@@ -231,20 +287,39 @@ class Lister {
     projection("o_proj", names_.o, hidden, heads * l.value_dim, false);
   }
 
-  void mlps() {
-    for (const MlpRun& run : mlpRuns(spec_)) {
-      first_ = run.first_layer;
-      count_ = run.num_layers;
-      suffix_ = run.suffix;
-      if (run.experts)
-        expertMlp();
-      else
-        mlp();
-    }
-    suffix_.clear();
+  void delta() {
+    const Delta& d = spec_.delta;
+    const std::string prefix(names_.delta);
+    const int64_t hidden = spec_.hidden_size, heads = d.num_value_heads;
+    projection("in_proj_qkv", prefix + "in_proj_qkv", d.qkvSize(), hidden, false);
+    projection("in_proj_z", prefix + "in_proj_z", d.valueSize(), hidden, false);
+    projection("in_proj_a", prefix + "in_proj_a", heads, hidden, false);
+    projection("in_proj_b", prefix + "in_proj_b", heads, hidden, false);
+    conv("conv1d", prefix + "conv1d", d.conv_size, d.qkvSize());
+    vector("a_log", Kind::kBias, prefix + "A_log", heads);
+    vector("dt_bias", Kind::kBias, prefix + "dt_bias", heads);
+    vector("delta_norm", Kind::kNorm, prefix + "norm.weight", d.value_dim);
+    projection("out_proj", prefix + "out_proj", hidden, d.valueSize(), false);
   }
 
-  void mlp() {
+  /// The factors of a convolution over `size` tokens, which are stored column by column.
+  void conv(const std::string& symbol, std::string name, int64_t size, int64_t columns) {
+    matrix(symbol, std::move(name), size, columns).view = {
+        .stored = {columns, 1, size}, .run = size, .inner = 1, .col = size};
+  }
+
+  void mlp(Mlp kind) {
+    switch (kind) {
+      case Mlp::kNone:
+        return;
+      case Mlp::kDense:
+        return denseMlp();
+      case Mlp::kExperts:
+        return expertMlp();
+    }
+  }
+
+  void denseMlp() {
     const int64_t hidden = spec_.hidden_size, n = spec_.intermediate_size;
     const bool bias = spec_.mlp_bias;
     if (form_.fused_gate_up) {
@@ -388,19 +463,11 @@ std::vector<int64_t> ModelWeight::storedShape() const {
 
 std::string biasSymbol(const std::string& weight) { return weight + std::string(kBiasSuffix); }
 
-std::vector<MlpRun> mlpRuns(const ModelSpec& spec) {
-  std::vector<MlpRun> runs;
-  bool seen[2] = {false, false};
-  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    const bool experts = spec.layerForm(layer).experts;
-    if (runs.empty() || runs.back().experts != experts) {
-      const bool again = std::exchange(seen[experts], true);
-      runs.push_back(
-          {.first_layer = layer, .experts = experts, .suffix = again ? suffixOf(layer) : ""});
-    }
-    ++runs.back().num_layers;
-  }
-  return runs;
+std::vector<LayerRun<Mixer>> mixerRuns(const ModelSpec& spec) {
+  return layerRuns(spec, [](const LayerForm& form) { return form.mixer; });
+}
+std::vector<LayerRun<Mlp>> mlpRuns(const ModelSpec& spec) {
+  return layerRuns(spec, [](const LayerForm& form) { return form.mlp; });
 }
 
 std::vector<ModelWeight> modelWeights(const ModelSpec& spec) {

@@ -97,7 +97,7 @@ class Importer {
     // steps.
     entry("decode", StepKind::decode, kDecodeMaxRows);
     entry("prefill", StepKind::prefill, std::min(options_.prefillChunk, options_.maxSeqLen));
-    if (const int64_t rows = std::min(options_.verifyRows, options_.maxSeqLen); rows != 0) {
+    if (const int64_t rows = verifyRows(); rows != 0) {
       entry("verify", StepKind::verify, rows);
       commit(rows);
     }
@@ -154,28 +154,64 @@ class Importer {
     return QuantizedType::get(builder_.getContext(), w.format->name);
   }
 
-  /// The state of layers of this form: layers of one window share one.
-  FlatSymbolRefAttr state(const LayerForm& form) {
+  /// The paged state of layers of this form: layers of one window share one.
+  FlatSymbolRefAttr kvState(const LayerForm& form) {
     const char* base = spec_.latent.kv_rank ? "latent" : "kv";
     return form.window ? symbol(Twine(base) + "_window" + Twine(form.window)) : symbol(base);
   }
 
-  void states() {
-    struct State {
-      int64_t window;
-      SmallVector<int64_t> layers;  // half-open ranges
-    };
-    llvm::MapVector<StringAttr, State> states;
-    for (int64_t layer = 0; layer < spec_.num_layers; ++layer) {
-      const LayerForm form = layerForm(layer);
-      State& s = states.insert({state(form).getAttr(), {form.window, {}}}).first->second;
-      if (!s.layers.empty() && s.layers.back() == layer)
-        ++s.layers.back();
-      else
-        s.layers.append({layer, layer + 1});
+  int64_t verifyRows() const { return std::min(options_.verifyRows, options_.maxSeqLen); }
+
+  struct State {
+    std::string name;
+    Type type;
+    int64_t window = 0;
+    SmallVector<int64_t> layers = {};  // half-open ranges
+  };
+  Type recurrent(ArrayRef<int64_t> shape) {
+    return RecurrentType::get(builder_.getContext(), shape, builder_.getF32Type());
+  }
+  /// What a verify step leaves to the commit: rows of `width`.
+  State kept(std::string name, int64_t width) {
+    return {std::move(name), KeptType::get(builder_.getContext(), verifyRows(), width)};
+  }
+
+  /// What layers of this form carry from step to step.
+  std::vector<State> statesOf(const LayerForm& form) {
+    std::vector<State> states;
+    switch (form.mixer) {
+      case Mixer::kNone:
+        break;
+      case Mixer::kAttention:
+        states.push_back({kvState(form).getValue().str(), kvType_, form.window});
+        break;
+      case Mixer::kDelta: {
+        const Delta& d = spec_.delta;
+        states.push_back({"conv", recurrent({d.conv_size - 1, d.qkvSize()})});
+        states.push_back({"delta", recurrent({d.num_value_heads, d.key_dim, d.value_dim})});
+        if (verifyRows() == 0) break;
+        states.push_back(kept("kept_qkv", d.qkvSize()));
+        states.push_back(kept("kept_a", d.num_value_heads));
+        states.push_back(kept("kept_b", d.num_value_heads));
+        break;
+      }
     }
+    return states;
+  }
+
+  void states() {
+    llvm::MapVector<StringAttr, State> states;
+    for (int64_t layer = 0; layer < spec_.num_layers; ++layer)
+      for (State& needed : statesOf(layerForm(layer))) {
+        const StringAttr name = builder_.getStringAttr(needed.name);
+        State& s = states.insert({name, std::move(needed)}).first->second;
+        if (!s.layers.empty() && s.layers.back() == layer)
+          ++s.layers.back();
+        else
+          s.layers.append({layer, layer + 1});
+      }
     for (auto& [name, s] : states)
-      StateOp::create(builder_, loc_, name.getValue(), kvType_, s.window, s.layers);
+      StateOp::create(builder_, loc_, name.getValue(), s.type, s.window, s.layers);
   }
 
   void ropeTable(StringRef name, const Rope& rope) {
@@ -240,8 +276,20 @@ class Importer {
     const double scale = spec_.attention_scale != 0
                              ? spec_.attention_scale
                              : 1.0 / std::sqrt(static_cast<double>(spec_.head_dim));
-    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, state(form), number(scale),
+    return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, kvState(form), number(scale),
                                number(spec_.attention_softcap), optional("sinks"));
+  }
+
+  Value mixer(Value x, Value rows, const LayerForm& form) {
+    switch (form.mixer) {
+      case Mixer::kNone:
+        break;
+      case Mixer::kAttention:
+        return spec_.latent.kv_rank ? latentAttention(x, rows, form) : attention(x, rows, form);
+      case Mixer::kDelta:
+        return delta(x, rows);
+    }
+    llvm_unreachable("a layer that brings no tokens together");
   }
 
   Value attention(Value x, Value rows, const LayerForm& form) {
@@ -250,8 +298,11 @@ class Importer {
     Value v = linear(x, "v_proj", spec_.kvSize());
     q = rope(qkNorm(q, "q_norm"), rows, form, spec_.head_dim);
     k = rope(qkNorm(k, "k_norm"), rows, form, spec_.head_dim);
-    KvWriteOp::create(builder_, loc_, k, v, rows, state(form));
-    return linear(attend(q, rows, form, spec_.qSize()), "o_proj", spec_.hidden_size);
+    KvWriteOp::create(builder_, loc_, k, v, rows, kvState(form));
+    Value a = attend(q, rows, form, spec_.qSize());
+    if (spec_.form.output_gate)
+      a = mul(a, activation(linear(x, "output_gate", spec_.qSize()), ActivationKind::sigmoid));
+    return linear(a, "o_proj", spec_.hidden_size);
   }
 
   /// The cache holds one head: what is rotated, then the latents, which are the values too.
@@ -274,11 +325,35 @@ class Importer {
     Value qRope = rope(linear(qIn, "q_rope", heads * l.rope_dim), rows, form, l.rope_dim);
     Value latent = rmsNorm(linear(x, "kv_a", l.kv_rank), "kv_a_norm", kEps);
     Value kRope = rope(linear(x, "k_rope", l.rope_dim), rows, form, l.rope_dim);
-    KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, state(form));
+    KvWriteOp::create(builder_, loc_, concat(kRope, latent, 1), latent, rows, kvState(form));
     Value a = attend(concat(qRope, qLatent, heads), rows, form, heads * l.kv_rank);
     Value o = HeadLinearOp::create(builder_, loc_, rowsOf(heads * l.value_dim), a, weight("v_up"),
                                    perHead);
     return linear(o, "o_proj", spec_.hidden_size);
+  }
+
+  Value delta(Value x, Value rows) {
+    const Delta& d = spec_.delta;
+    Value qkv = linear(x, "in_proj_qkv", d.qkvSize());
+    Value a = linear(x, "in_proj_a", d.num_value_heads);
+    Value b = linear(x, "in_proj_b", d.num_value_heads);
+    if (kind_ == StepKind::verify)
+      for (auto [value, name] : {std::pair(qkv, "kept_qkv"), {a, "kept_a"}, {b, "kept_b"}})
+        KeepOp::create(builder_, loc_, value, symbol(name));
+    Value y = deltaRule(qkv, a, b, rows);
+    y = QkNormOp::create(builder_, loc_, y.getType(), y, weight("delta_norm"), UnitAttr(),
+                         number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(d.value_dim));
+    Value z = activation(linear(x, "in_proj_z", d.valueSize()), ActivationKind::silu);
+    return linear(mul(y, z), "out_proj", spec_.hidden_size);
+  }
+  /// What takes the tokens into the states of a layer.
+  Value deltaRule(Value qkv, Value a, Value b, Value rows) {
+    constexpr double kEps = 1e-6;  // of the norms of q and k, which the modelling code gives
+    Value c = CausalConvOp::create(
+        builder_, loc_, qkv.getType(), qkv, rows, symbol("conv"), weight("conv1d"),
+        ActivationKindAttr::get(builder_.getContext(), activationKind(spec_.activation)));
+    return GatedDeltaOp::create(builder_, loc_, rowsOf(spec_.delta.valueSize()), c, a, b, rows,
+                                symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps));
   }
 
   Value glu(Value x, const std::string& gate, const std::string& up, const std::string& down,
@@ -287,7 +362,11 @@ class Importer {
     return linear(mul(activation(g, activationKind(spec_.activation)), u), down, spec_.hidden_size);
   }
 
-  Value mlp(Value x) {
+  Value mlp(Value x, const LayerForm& form) {
+    return form.mlp == Mlp::kExperts ? expertMlp(x) : denseMlp(x);
+  }
+
+  Value denseMlp(Value x) {
     const int64_t n = spec_.intermediate_size;
     if (spec_.form.gated) return glu(x, "gate_proj", "up_proj", "down_proj", n);
     Value up = activation(linear(x, "up_proj", n), activationKind(spec_.activation));
@@ -334,14 +413,14 @@ class Importer {
   Value layer(Value h, Value rows, const LayerForm& form) {
     const Form& model = spec_.form;
     auto input = [&](Value x, const char* name) { return model.pre_norm ? norm(x, name) : x; };
-    Value x = input(h, "input_norm");
-    Value a = spec_.latent.kv_rank ? latentAttention(x, rows, form) : attention(x, rows, form);
-    Value r = joined(h, a, "attention_out_norm");
+    Value r = h;
+    if (form.mixer != Mixer::kNone)
+      r = joined(h, mixer(input(h, "input_norm"), rows, form), "attention_out_norm");
+    if (form.mlp == Mlp::kNone) return r;
     // Each half has a norm of its own even where they share the weights: so both can be fused.
     Value n =
         input(model.parallel ? h : r, model.shared_norm ? "input_norm" : "post_attention_norm");
-    Value m = form.experts ? expertMlp(n) : mlp(n);
-    return joined(r, m, "mlp_out_norm");
+    return joined(r, mlp(n, form), "mlp_out_norm");
   }
 
   /// Whether weights of layers begin at `layer`.
@@ -351,6 +430,7 @@ class Importer {
   }
 
   void entry(StringRef name, StepKind kind, int64_t maxRows) {
+    kind_ = kind;
     auto entry = EntryOp::create(builder_, loc_, name, kind, maxRows);
     OpBuilder::InsertionGuard guard(builder_);
     Block& block = entry.getBody().emplaceBlock();
@@ -382,7 +462,34 @@ class Importer {
     ReturnOp::create(builder_, loc_, logits);
   }
 
-  /// Moves what the accepted rows of a verify step keep, of every layer.
+  /// The accepted rows of a verify step, taken into the states of a layer.
+  void commitRows(Value rows, const LayerForm& form) {
+    const auto kept = [&](const char* name, int64_t width) -> Value {
+      return KeptOp::create(builder_, loc_, rowsOf(width), rows, symbol(name));
+    };
+    switch (form.mixer) {
+      case Mixer::kNone:
+        return;
+      case Mixer::kAttention:
+        KvMoveOp::create(builder_, loc_, rows, kvState(form));
+        return;
+      case Mixer::kDelta: {
+        const Delta& d = spec_.delta;
+        Value qkv = kept("kept_qkv", d.qkvSize());
+        Value a = kept("kept_a", d.num_value_heads), b = kept("kept_b", d.num_value_heads);
+        deltaRule(qkv, a, b, rows);
+        return;
+      }
+    }
+  }
+  /// Whether the two commit alike. Paged states read no weights.
+  bool commitAlike(int64_t first, int64_t layer) {
+    const LayerForm a = layerForm(first), b = layerForm(layer);
+    if (a.mixer != b.mixer) return false;
+    if (a.mixer == Mixer::kAttention) return kvState(a) == kvState(b);
+    return !beginsWeights(layer);
+  }
+
   void commit(int64_t maxRows) {
     auto entry = EntryOp::create(builder_, loc_, "commit", StepKind::commit, maxRows);
     OpBuilder::InsertionGuard guard(builder_);
@@ -390,14 +497,14 @@ class Importer {
     Value rows = block.addArgument(RowsType::get(builder_.getContext()), loc_);
     builder_.setInsertionPointToEnd(&block);
     for (int64_t first = 0; first < spec_.num_layers;) {
-      const FlatSymbolRefAttr kept = state(layerForm(first));
       int64_t end = first + 1;
-      while (end < spec_.num_layers && state(layerForm(end)) == kept) ++end;
+      while (end < spec_.num_layers && commitAlike(first, end)) ++end;
+      layer_ = first;
       auto layers =
           LayersOp::create(builder_, loc_, /*result=*/Type(), /*init=*/Value(), first, end - first);
       OpBuilder::InsertionGuard bodyGuard(builder_);
       builder_.setInsertionPointToEnd(&layers.getBody().emplaceBlock());
-      KvMoveOp::create(builder_, loc_, rows, kept);
+      commitRows(rows, layerForm(first));
       YieldOp::create(builder_, loc_, ValueRange());
       first = end;
     }
@@ -417,7 +524,8 @@ class Importer {
   Location loc_;
   KvCacheType kvType_;
   const std::vector<ModelWeight> weights_ = modelWeights(spec_);
-  int64_t layer_ = 0;  // first of those that are being built
+  int64_t layer_ = 0;                 // first of those that are being built
+  StepKind kind_ = StepKind::decode;  // of the entry that is being built
 };
 
 }  // namespace

@@ -299,6 +299,22 @@ TEST(Checkpoint, TiedEmbeddingsAreFoundWhicheverIsStored) {
   EXPECT_EQ(firstValue(*both, "model.embed_tokens.weight"), 1.0f);
 }
 
+// As models of text and images are stored: by older versions of Transformers, and by newer ones.
+TEST(Checkpoint, TheTensorsOfATextModelMayHaveThatsNameInFront) {
+  for (const std::string prefix : {"language_model.model.", "model.language_model.", ""}) {
+    TemporaryDirectory dir;
+    dir.write("config.json", kConfig);
+    std::map<std::string, std::vector<int64_t>> tensors = {{"vision_tower.probe", {1}}};
+    for (const auto& [name, shape] : smallTensors())
+      tensors[prefix + name.substr(std::string("model.").size())] = shape;
+    dir.write("model.safetensors", safetensorsOf(tensors));
+    auto checkpoint = openCheckpoint(dir.path());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+    EXPECT_EQ(checkpoint->weights->storedName("model.norm.weight"), prefix + "norm.weight");
+    EXPECT_GE(firstValue(*checkpoint, "model.embed_tokens.weight"), 0);
+  }
+}
+
 TEST(Checkpoint, MissingAndMisshapenTensorsAreNamed) {
   TemporaryDirectory dir;
   dir.write("config.json", kConfig);

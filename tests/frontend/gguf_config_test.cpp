@@ -280,8 +280,8 @@ TEST(GgufConfig, LayersWithARouterAreRouted) {
   };
   auto parsed = parse(qwen(2));
   ASSERT_TRUE(parsed.ok()) << parsed.status().message();
-  EXPECT_FALSE(parsed->layerForm(0).experts);
-  EXPECT_TRUE(parsed->layerForm(1).experts);
+  EXPECT_EQ(parsed->layerForm(0).mlp, Mlp::kDense);
+  EXPECT_EQ(parsed->layerForm(1).mlp, Mlp::kExperts);
   EXPECT_THAT(refusal(qwen(3)),
               HasSubstr("tensor 'blk.1.ffn_up_exps.weight' is of 2 experts, but metadata "
                         "'qwen3moe.expert_count' is 3"));

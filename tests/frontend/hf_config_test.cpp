@@ -319,8 +319,8 @@ TEST(HfConfig, EveryRecommendationIsUsedOrNamed) {
   EXPECT_THAT(generationOf(R"({"typical_p": 0.9, "num_beams": 4, "max_time": 5,
                                "guidance_scale": 1.5, "max_length": 50})")
                   .unused,
-              ElementsAre("max_time 5", "num_beams 4", "guidance_scale 1.5",
-                          "typical_p 0.9", "max_length 50"));
+              ElementsAre("max_time 5", "num_beams 4", "guidance_scale 1.5", "typical_p 0.9",
+                          "max_length 50"));
   // At HF's defaults, of no consequence here, or as long as the context.
   EXPECT_THAT(generationOf(R"({"typical_p": 1.0, "num_beams": 1, "min_length": 0, "max_length": 20,
                                "max_new_tokens": null, "length_penalty": 2, "use_cache": false,
@@ -411,6 +411,28 @@ TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsConfig) {
   EXPECT_EQ(scale(""), 34.0) << "what is compiled where neither config nor --dtype says";
 }
 
+// The config of Gemma 3 4B, which leaves to the configuration class what has its default.
+TEST(HfConfig, AModelOfTextAndMoreIsItsTextModel) {
+  const ModelSpec spec = parsed(json::parse(R"({
+      "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+      "eos_token_id": [1, 106], "torch_dtype": "bfloat16", "mm_tokens_per_image": 256,
+      "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+                      "num_hidden_layers": 34, "sliding_window": 1024,
+                      "rope_scaling": {"factor": 8.0, "rope_type": "linear"}},
+      "vision_config": {"hidden_size": 1152, "model_type": "siglip_vision_model"}})"));
+  EXPECT_EQ(spec.architecture, "gemma3_text");
+  EXPECT_EQ(spec.hidden_size, 2560);
+  EXPECT_EQ(spec.num_heads, 8);
+  EXPECT_EQ(spec.num_kv_heads, 4);
+  EXPECT_EQ(spec.vocab_size, 262208);
+  EXPECT_EQ(spec.rope.factor, 8.0);
+  EXPECT_TRUE(spec.tie_word_embeddings);
+  EXPECT_THAT(spec.dtype, Optional(llmrt::DType::kBF16));
+  EXPECT_THAT(spec.eos_token_ids, ElementsAre(1, 106));
+  EXPECT_THAT(spec.notes,
+              ElementsAre("what is compiled is the text model of gemma3; left out: vision"));
+}
+
 TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
   const ModelSpec spec = parsed(with(R"({"model_type": "phi3", "head_dim": 4, "rope_scaling":
       {"type": "longrope", "short_mscale": 1.0, "long_mscale": 1.0, "short_factor": [1, 1],
@@ -423,9 +445,9 @@ TEST(HfConfig, RunsOfMlpsSayWhatTheirWeightsAreCalled) {
       R"({"model_type": "qwen3_moe", "num_hidden_layers": 6, "num_experts": 2, "num_experts_per_tok": 1,
           "moe_intermediate_size": 8, "mlp_only_layers": [0, 3, 4], "num_key_value_heads": 8})"));
   std::vector<std::string> runs;
-  for (const MlpRun& run : mlpRuns(spec))
+  for (const auto& run : mlpRuns(spec))
     runs.push_back(std::to_string(run.first_layer) + '+' + std::to_string(run.num_layers) +
-                   (run.experts ? " routed" : " dense") + run.suffix);
+                   (run.kind == Mlp::kExperts ? " routed" : " dense") + run.suffix);
   EXPECT_THAT(runs, ElementsAre("0+1 dense", "1+2 routed", "3+2 dense_3", "5+1 routed_5"));
   std::set<std::string> symbols;
   for (const ModelWeight& w : modelWeights(spec)) symbols.insert(w.symbol);
@@ -550,7 +572,13 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
        "n_embd is -1, must be 1 to 1048576"},
       {R"({"model_type": "mixtral", "num_key_value_heads": 8, "num_local_experts": 4096})",
        "num_local_experts is 4096, must be 1 to 1024"},
-      {R"({"model_type": "gemma3", "text_config": {}})", "text_config"},
+      {R"({"model_type": "gemma3", "text_config": {}})",
+       "text_config: field hidden_size is missing"},
+      {R"({"model_type": "gemma3", "text_config": 3})", "text_config is 3, expected an object"},
+      {R"({"model_type": "llava", "text_config": {}})",
+       "text_config: the text models of model_type \"llava\" are not supported (known: gemma3, "},
+      {R"({"model_type": "gemma3", "vision_config": {}})",
+       "vision_config: models that read more than text are not supported where they have no"},
       {R"({"model_type": "gemma2", "layer_types": ["chunked_attention", "full_attention"]})",
        "layer_types holds \"chunked_attention\""},
       {R"({"model_type": "gemma2", "layer_types": ["full_attention"]})",

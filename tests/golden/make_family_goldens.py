@@ -34,6 +34,7 @@ multipliers are its scale_emb, scale_depth and dim_model_base.
 """
 
 import argparse
+import copy
 import json
 import math
 import pathlib
@@ -97,8 +98,9 @@ def longrope(dim):
             "long_factor": [1.0 + 0.7 * i for i in range(dim // 2)]}
 
 
-def case(name, why, stored="f32", length=44, **config):
-    return dict(family=name, why=why, stored=stored, length=length, config=config)
+def case(name, why, stored="f32", length=44, wrapper=None, **config):
+    """`wrapper`: the checkpoint is of this family of models of text and more, whose text model is the case's."""
+    return dict(family=name, why=why, stored=stored, length=length, wrapper=wrapper, config=config)
 
 
 # fmt: off
@@ -133,6 +135,9 @@ CASES = {
         rope_parameters={
             "sliding_attention": DEFAULT_ROPE,
             "full_attention": {"rope_type": "linear", "rope_theta": 100000.0, "factor": 2.0}}),
+    "gemma3_wrapper": case("Gemma3Text", "gemma3, a model of text and images; stored bf16", stored="bf16", wrapper="Gemma3",
+        num_hidden_layers=3, head_dim=16, sliding_window=16, query_pre_attn_scalar=16, tie_word_embeddings=True,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
     "glm": case("Glm", "interleaved partial rotary, fused gate_up, QKV bias", head_dim=16, attention_bias=True),
     "glm4": case("Glm4", "the same with post-norms; stored bf16", stored="bf16", head_dim=16, attention_bias=True),
     "olmo": case("Olmo", "norms without weights"),
@@ -190,6 +195,13 @@ CASES = {
         routed_scaling_factor=2.5, rope_parameters=YARN | {"mscale": 1.0, "mscale_all_dim": 1.0}),
 }
 # fmt: on
+
+# What the wrapper's configuration takes beside text_config: the least that its class accepts.
+WRAPPERS = {
+    "Gemma3": dict(mm_tokens_per_image=4, vision_config=dict(
+        model_type="siglip_vision_model", hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=1, image_size=8, patch_size=4, vision_use_head=False)),
+}
 
 MINICPM = dict(scale_emb=3, scale_depth=1.4, dim_model_base=24)
 
@@ -258,21 +270,21 @@ def new_model(case, seed):
 
 def converted(model, dtype, weights_dtype):
     """The model with its matrices rounded to `weights_dtype`, to compute in `dtype`."""
-    copy = AutoModelForCausalLM.from_config(model.config).eval()
+    other = AutoModelForCausalLM.from_config(model.config).eval()
     state = {k: v.to(torch.float32) for k, v in model.state_dict().items()}
     for name, tensor in state.items():
         if is_matrix(name, tensor):
             state[name] = tensor.to(DTYPES[weights_dtype]).to(torch.float32)
-    copy.load_state_dict(state)
-    copy = copy.to(dtype)
+    other.load_state_dict(state)
+    other = other.to(dtype)
     stored_buffers = dict(model.named_buffers())
-    for (name, b), (_, original) in zip(copy.named_buffers(), AutoModelForCausalLM.from_config(model.config).named_buffers()):
+    for (name, b), (_, original) in zip(other.named_buffers(), AutoModelForCausalLM.from_config(model.config).named_buffers()):
         # Inverse frequencies are float32 in Transformers whatever the model is.
         if "inv_freq" in name:
             b.data = original.data.to(torch.float32)
         if name.endswith("embed_scale"):
             b.data = stored_buffers[name].data.to(dtype)
-    return copy
+    return other
 
 
 def logits_of(model, ids, kv_dtype):
@@ -315,9 +327,22 @@ def run_of(stored, prompt, positions, weights_dtype, kv_dtype):
             "greedy_ids": greedy_ids, "steps": steps, "logits": [logits[p].tolist() for p in positions]}
 
 
+def wrapped(model, wrapper):
+    """The text model inside a model of text and more, whose other parts stay at their first random weights."""
+    config = getattr(transformers, wrapper + "Config")(
+        text_config=model.config.to_dict(), tie_word_embeddings=model.config.tie_word_embeddings, **WRAPPERS[wrapper])
+    whole = getattr(transformers, wrapper + "ForConditionalGeneration")(config).to(model.dtype).eval()
+    whole.model.language_model.load_state_dict(model.model.state_dict())
+    whole.lm_head.load_state_dict(model.lm_head.state_dict())
+    with torch.no_grad():
+        both = [copy.deepcopy(m).float()(input_ids=torch.tensor([[BOS, 7, 9, 11]])).logits for m in (whole, model)]
+    assert torch.allclose(*both, atol=1e-4)
+    return whole
+
+
 def save(model, case, folder):
     """As Transformers saves it, but for the two families it does not have."""
-    model.save_pretrained(folder)
+    (wrapped(model, case["wrapper"]) if case["wrapper"] else model).save_pretrained(folder)
     for name in ("generation_config.json",):
         (folder / name).unlink(missing_ok=True)
     path = folder / "config.json"
