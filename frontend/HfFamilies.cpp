@@ -370,7 +370,82 @@ Status readGptOss(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
-Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
+/// What the configuration classes of sigmoid routers with a choice bias (arXiv 2412.19437) assume;
+/// 0 groups: they must be there.
+struct SigmoidDefaults {
+  int64_t experts, shared_experts, dense_layers;
+  double scale;
+  int64_t groups, keep_groups;
+};
+
+/// A null means none.
+Status readRoutedSizes(const JsonFields& config, ModelSpec& spec, int64_t experts, int64_t shared,
+                       int64_t dense_layers) {
+  Experts& e = spec.experts;
+  e.num_experts = config.isNull("n_routed_experts") ? 0 : experts;
+  LLMRT_RETURN_IF_ERROR(readCount(config, "n_routed_experts", 0, kMaxExperts, e.num_experts));
+  if (e.num_experts == 0) return {};
+  LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
+  LLMRT_RETURN_IF_ERROR(
+      needCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  LLMRT_RETURN_IF_ERROR(readPositive(config, "routed_scaling_factor", e.scale));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
+  if (config.isNull("n_shared_experts")) shared = 0;
+  LLMRT_RETURN_IF_ERROR(readCount(config, "n_shared_experts", 0, kMaxExperts, shared));
+  LLMRT_RETURN_IF_ERROR(readInt(config, "first_k_dense_replace", dense_layers));
+  e.shared_intermediate_size = shared * e.intermediate_size;
+  spec.expert_layers = perLayer(spec, [&](int64_t i) { return i >= dense_layers; });
+  return {};
+}
+
+Status refuseOther(const JsonFields& config, const char* field, std::string_view only) {
+  LLMRT_ASSIGN_OR_RETURN(auto value, config.getString(field));
+  if (value.value_or(std::string(only)) == only) return {};
+  return unsupported(std::string(field) + " " + briefJson(*value) + " is not supported (" +
+                     std::string(only) + " is)");
+}
+
+Status readSigmoidExperts(const JsonFields& config, ModelSpec& spec, const SigmoidDefaults& d) {
+  Experts& e = spec.experts;
+  e.normalize = true;
+  e.scale = d.scale;
+  LLMRT_RETURN_IF_ERROR(readRoutedSizes(config, spec, d.experts, d.shared_experts, d.dense_layers));
+  if (e.num_experts == 0) return {};
+  LLMRT_RETURN_IF_ERROR(refuseOther(config, "topk_method", "noaux_tc"));
+  LLMRT_RETURN_IF_ERROR(refuseOther(config, "scoring_func", "sigmoid"));
+  e.scoring = Experts::Scoring::kSigmoid;
+  e.choice_bias = true;
+  e.num_groups = d.groups;
+  e.keep_groups = d.keep_groups;
+  e.group_top = 2;
+  for (const auto& [field, count] :
+       {std::pair{"n_group", &e.num_groups}, {"topk_group", &e.keep_groups}}) {
+    if (*count != 0 && !config.has(field)) continue;
+    LLMRT_ASSIGN_OR_RETURN(*count, config.needInt(field));
+  }
+  return {};
+}
+
+Status readSoftmaxDeepseek(const JsonFields& config, ModelSpec& spec) {
+  Experts& e = spec.experts;
+  LLMRT_RETURN_IF_ERROR(readRoutedSizes(config, spec, 64, 2, 0));
+  if (e.num_experts == 0) return {};
+  LLMRT_ASSIGN_OR_RETURN(auto method, config.getString("topk_method"));
+  const std::string used = method.value_or("greedy");
+  if (used != "greedy" && used != "group_limited_greedy")
+    return unsupported("topk_method " + briefJson(used) +
+                       " is not supported (greedy, group_limited_greedy are)");
+  LLMRT_RETURN_IF_ERROR(refuseOther(config, "scoring_func", "softmax"));
+  if (e.normalize)
+    return unsupported("norm_topk_prob true is not supported for model_type deepseek_v2");
+  if (used == "greedy") return {};
+  LLMRT_ASSIGN_OR_RETURN(e.num_groups, config.needInt("n_group"));
+  LLMRT_ASSIGN_OR_RETURN(e.keep_groups, config.needInt("topk_group"));
+  e.group_top = 1;
+  return {};
+}
+
+Status readLatent(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(refuse(config, "attention_bias"));
   LLMRT_RETURN_IF_ERROR(refuseNumber(config, "moe_layer_freq", 1));
   LLMRT_RETURN_IF_ERROR(readBool(config, "rope_interleave", spec.form.rope_pairs));
@@ -389,53 +464,55 @@ Status readDeepseek(const JsonFields& config, ModelSpec& spec, bool v3) {
   // What the cache holds: one head of rotated elements and latents.
   spec.num_kv_heads = 1;
   spec.head_dim = l.kv_rank + l.rope_dim;
-
-  // Defaults are the configuration classes'; a null means none.
-  Experts& e = spec.experts;
-  e.num_experts = config.isNull("n_routed_experts") ? 0 : v3 ? 256 : 64;
-  LLMRT_RETURN_IF_ERROR(readCount(config, "n_routed_experts", 0, kMaxExperts, e.num_experts));
-  if (e.num_experts == 0) return {};
-  e.normalize = v3;
-  if (v3) e.scale = 2.5;
-  LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
-  LLMRT_RETURN_IF_ERROR(
-      needCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
-  LLMRT_RETURN_IF_ERROR(readPositive(config, "routed_scaling_factor", e.scale));
-  LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
-  int64_t shared = config.isNull("n_shared_experts") ? 0 : v3 ? 1 : 2, first = v3 ? 3 : 0;
-  LLMRT_RETURN_IF_ERROR(readCount(config, "n_shared_experts", 0, kMaxExperts, shared));
-  LLMRT_RETURN_IF_ERROR(readInt(config, "first_k_dense_replace", first));
-  e.shared_intermediate_size = shared * e.intermediate_size;
-  spec.expert_layers = perLayer(spec, [&](int64_t i) { return i >= first; });
-
-  LLMRT_ASSIGN_OR_RETURN(auto method, config.getString("topk_method"));
-  LLMRT_ASSIGN_OR_RETURN(auto scoring, config.getString("scoring_func"));
-  const std::string want_method = v3 ? "noaux_tc" : method.value_or("greedy");
-  const std::string want_scoring = v3 ? "sigmoid" : "softmax";
-  if (method.value_or(want_method) != want_method ||
-      (!v3 && want_method != "greedy" && want_method != "group_limited_greedy"))
-    return unsupported("topk_method " + briefJson(*method) + " is not supported (" +
-                       (v3 ? "noaux_tc is)" : "greedy, group_limited_greedy are)"));
-  if (scoring.value_or(want_scoring) != want_scoring)
-    return unsupported("scoring_func " + briefJson(*scoring) + " is not supported (" +
-                       want_scoring + " is)");
-  if (!v3 && e.normalize)
-    return unsupported("norm_topk_prob true is not supported for model_type deepseek_v2");
-  if (v3) {
-    e.scoring = Experts::Scoring::kSigmoid;
-    e.choice_bias = true;
-  }
-  if (want_method == "greedy") return {};
-  LLMRT_ASSIGN_OR_RETURN(e.num_groups, config.needInt("n_group"));
-  LLMRT_ASSIGN_OR_RETURN(e.keep_groups, config.needInt("topk_group"));
-  e.group_top = v3 ? 2 : 1;
   return {};
 }
+
 Status readDeepseekV2(const JsonFields& config, ModelSpec& spec) {
-  return readDeepseek(config, spec, /*v3=*/false);
+  LLMRT_RETURN_IF_ERROR(readLatent(config, spec));
+  return readSoftmaxDeepseek(config, spec);
 }
 Status readDeepseekV3(const JsonFields& config, ModelSpec& spec) {
-  return readDeepseek(config, spec, /*v3=*/true);
+  LLMRT_RETURN_IF_ERROR(readLatent(config, spec));
+  return readSigmoidExperts(config, spec,
+                            {.experts = 256, .shared_experts = 1, .dense_layers = 3, .scale = 2.5});
+}
+
+Status readGlm4Moe(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", spec.qkv_bias));
+  bool qk_norm = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_qk_norm", qk_norm));
+  if (qk_norm) spec.form.qk_norm = QkNorm::kHead;
+  return readSigmoidExperts(config, spec,
+                            {.experts = 128,
+                             .shared_experts = 1,
+                             .dense_layers = 1,
+                             .scale = 1.0,
+                             .groups = 1,
+                             .keep_groups = 1});
+}
+
+Status readGlm4MoeLite(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readLatent(config, spec));
+  LLMRT_RETURN_IF_ERROR(readSigmoidExperts(config, spec,
+                                           {.experts = 64,
+                                            .shared_experts = 1,
+                                            .dense_layers = 1,
+                                            .scale = 1.8,
+                                            .groups = 1,
+                                            .keep_groups = 1}));
+  const nlohmann::json* types = config.find("mlp_layer_types");
+  if (!types) return {};
+  if (!types->is_array() || types->size() != spec.expert_layers.size())
+    return invalidData("mlp_layer_types is not a list of num_hidden_layers (" +
+                       std::to_string(spec.num_layers) + ") kinds");
+  for (size_t i = 0; i < types->size(); ++i) {
+    const nlohmann::json& type = (*types)[i];
+    if (type != "dense" && type != "sparse")
+      return unsupported("mlp_layer_types holds " + briefJson(type) +
+                         ", which is not supported (dense, sparse are)");
+    spec.expert_layers[i] = type == "sparse";
+  }
+  return {};
 }
 
 // yarn stretches the scores too, by the square of its scale (DeepSeek-V2's modelling code).
@@ -492,6 +569,8 @@ constexpr Family kFamilies[] = {
     {"gpt_oss", readGptOss, nullptr, true},
     {"deepseek_v2", readDeepseekV2, finishDeepseek},
     {"deepseek_v3", readDeepseekV3, finishDeepseek},
+    {"glm4_moe", readGlm4Moe, nullptr, true},
+    {"glm4_moe_lite", readGlm4MoeLite, finishDeepseek},
 };
 
 const Family* familyOf(const Architecture& architecture) {

@@ -43,6 +43,7 @@ DEFAULTS = {
     "cohere": {}, "gpt2": {"n_embd": 512, "n_layer": 6, "n_head": 32}, "gpt_neox": {}, "phi": {}, "starcoder2": {},
     "falcon": {}, "stablelm": {}, "qwen2_moe": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_moe": MOE,
     "gpt_oss": {"num_local_experts": 8}, "deepseek_v2": LATENT, "deepseek_v3": LATENT,
+    "glm4_moe": {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}, "glm4_moe_lite": LATENT,
 }
 # Sizes and these fields.
 VARIANTS = [

@@ -193,6 +193,17 @@ CASES = {
         qk_rope_head_dim=8, v_head_dim=10, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=1,
         moe_intermediate_size=20, first_k_dense_replace=1, n_group=4, topk_group=2, norm_topk_prob=True,
         routed_scaling_factor=2.5, rope_parameters=YARN | {"mscale": 1.0, "mscale_all_dim": 1.0}),
+    "glm4_moe": case("Glm4Moe", "sigmoid scores with a choice bias and groups, qk-norm, partial rotary, QKV bias",
+        num_hidden_layers=3, head_dim=16, attention_bias=True, use_qk_norm=True, n_routed_experts=8,
+        num_experts_per_tok=3, n_shared_experts=1, moe_intermediate_size=20, first_k_dense_replace=1, n_group=2,
+        topk_group=1, routed_scaling_factor=1.5, rope_parameters=DEFAULT_ROPE | {"partial_rotary_factor": 0.5}),
+    "glm4_moe_air": case("Glm4Moe", "one group, no qk-norm, two shared experts; stored bf16", stored="bf16", head_dim=16,
+        attention_bias=True, n_routed_experts=6, num_experts_per_tok=2, n_shared_experts=2, moe_intermediate_size=20,
+        first_k_dense_replace=1, rope_parameters=DEFAULT_ROPE | {"partial_rotary_factor": 0.5}),
+    "glm4_moe_lite": case("Glm4MoeLite", "latent attention beside GLM's experts, mlp_layer_types", num_hidden_layers=3,
+        num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=20, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16,
+        n_routed_experts=8, num_experts_per_tok=2, moe_intermediate_size=20,
+        mlp_layer_types=["sparse", "dense", "sparse"], rope_parameters=DEFAULT_ROPE),
 }
 # fmt: on
 
