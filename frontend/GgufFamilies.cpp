@@ -110,6 +110,47 @@ Status readQwen3Moe(const GgufFields& fields, ModelSpec& spec) {
                             spec.intermediate_size / std::max<int64_t>(1, used.value_or(1)));
 }
 
+/// The layers behind the last are those of multi-token prediction, which are not used.
+Status leaveOutPredictionLayers(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(auto layers, fields.getInt("nextn_predict_layers"));
+  if (layers.value_or(0) == 0) return {};
+  LLMRT_RETURN_IF_ERROR(
+      checkRange(fields.nameOf("nextn_predict_layers"), *layers, 0, spec.num_layers - 1));
+  spec.num_layers -= *layers;
+  return {};
+}
+
+/// Scores by sigmoid, with a bias of the choice, and experts that every row takes.
+Status readSigmoidExperts(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readExperts(fields, spec, spec.intermediate_size));
+  Experts& e = spec.experts;
+  constexpr int64_t kSigmoid = 2;  // llama.cpp: llama_expert_gating_func_type
+  LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
+  if (gating.value_or(kSigmoid) != kSigmoid)
+    return fields.refuse("expert_gating_func",
+                         " as " + std::to_string(*gating) + " (only 2, sigmoid, is)");
+  e.scoring = Experts::Scoring::kSigmoid;
+  e.choice_bias = true;
+  LLMRT_ASSIGN_OR_RETURN(auto scale, fields.getFloat("expert_weights_scale"));
+  if (scale.value_or(0) != 0) {
+    LLMRT_RETURN_IF_ERROR(checkPositive(fields.nameOf("expert_weights_scale"), *scale));
+    e.scale = *scale;
+  }
+  LLMRT_ASSIGN_OR_RETURN(auto groups, fields.getInt("expert_group_count"));
+  if (groups.value_or(1) > 1) return fields.refuse("expert_group_count");
+  LLMRT_ASSIGN_OR_RETURN(auto shared, fields.getInt("expert_shared_count"));
+  LLMRT_RETURN_IF_ERROR(
+      checkRange(fields.nameOf("expert_shared_count"), shared.value_or(0), 0, kMaxExperts));
+  e.shared_intermediate_size = shared.value_or(0) * e.intermediate_size;
+  return {};
+}
+
+Status readGlm4Moe(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
+  if (fields.hasTensor("blk.0.attn_q_norm.weight")) spec.form.qk_norm = QkNorm::kHead;
+  return readSigmoidExperts(fields, spec);
+}
+
 //===----------------------------------------------------------------------===//
 // Dense families
 //===----------------------------------------------------------------------===//
@@ -239,6 +280,7 @@ const std::vector<GgufFamily>& families() {
       {"mixtral", readMixtral, {"expert_count"}},
       {"qwen2_moe", readQwen2Moe, {"expert_count"}},
       {"qwen3_moe", readQwen3Moe, {"expert_count"}},
+      {"glm4_moe", readGlm4Moe, {"expert_count"}},
       {"granite",
        readGranite,
        {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},

@@ -431,6 +431,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.rope_pairs = true, .names = deepseekNames()}},
     {.model_type = "glm4_moe",
      .class_name = "Glm4MoeForCausalLM",
+     .gguf_architecture = "glm4moe",
      .default_num_kv_heads = 8,
      .default_max_position_embeddings = 131072,
      .default_rms_norm_eps = 1e-5,

@@ -49,6 +49,10 @@ constexpr NamePair kLayerNames[] = {
     {"ffn_down_shexp", "mlp.shared_expert.down_proj"},
     {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
 };
+// What does not end alike.
+constexpr NamePair kLayerTensors[] = {
+    {"exp_probs_b.bias", "mlp.gate.e_score_correction_bias"},
+};
 // Of all experts of a layer, [experts, rows, cols]; and of each.
 constexpr NamePair kExpertNames[] = {
     {"ffn_gate_exps", "gate_proj"},
@@ -247,6 +251,9 @@ std::string hfTensorName(std::string_view gguf_name, std::string_view architectu
   const size_t end = stem.find('.');
   if (end == std::string_view::npos) return std::string(gguf_name);
   const std::string_view layer = stem.substr(0, end);
+  if (std::string_view hf = hfOf(kLayerTensors, gguf_name.substr(kGgufLayer.size() + end + 1));
+      !hf.empty())
+    return std::string(kHfLayer).append(layer).append(".").append(hf);
   stem.remove_prefix(end + 1);
   if (std::string_view hf = hfOf(kExpertNames, stem); !hf.empty())
     return std::string(kHfLayer)
@@ -264,6 +271,11 @@ std::string hfTensorName(std::string_view gguf_name, std::string_view architectu
 }
 
 std::string ggufTensorName(std::string_view hf_name, std::string_view architecture) {
+  for (const auto& [gguf, hf] : kLayerTensors)
+    if (hf_name.starts_with(kHfLayer) && hf_name.ends_with(hf))
+      return std::string(kGgufLayer)
+          .append(hf_name.substr(kHfLayer.size(), hf_name.size() - kHfLayer.size() - hf.size()))
+          .append(gguf);
   const size_t dot = hf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(hf_name);
   const std::string_view suffix = hf_name.substr(dot);

@@ -294,18 +294,40 @@ TEST(GgufConfig, LayersWithARouterAreRouted) {
   EXPECT_THAT(refusal(qwen(4000)), HasSubstr("'qwen3moe.expert_count' is 4000, must be 1 to 1024"));
 }
 
+TEST(GgufConfig, ReadsSigmoidExperts) {
+  const auto glm = [] {
+    return small("glm4moe")
+        .addUint("glm4moe.expert_count", 8)
+        .addUint("glm4moe.expert_used_count", 2)
+        .addUint("glm4moe.expert_feed_forward_length", 16)
+        .addUint("glm4moe.expert_shared_count", 2)
+        .addFloat("glm4moe.expert_weights_scale", 1.5f);
+  };
+  auto parsed = parse(glm().addUint("glm4moe.nextn_predict_layers", 1));
+  ASSERT_TRUE(parsed.ok()) << parsed.status().message();
+  EXPECT_EQ(parsed->num_layers, 1);  // of two, the last predicts more tokens
+  EXPECT_EQ(parsed->experts.scoring, Experts::Scoring::kSigmoid);
+  EXPECT_TRUE(parsed->experts.choice_bias);
+  EXPECT_EQ(parsed->experts.shared_intermediate_size, 32);
+  EXPECT_FALSE(parsed->experts.shared_gate);
+  EXPECT_EQ(parsed->experts.scale, 1.5);
+  EXPECT_THAT(refusal(glm().addUint("glm4moe.nextn_predict_layers", 2)),
+              HasSubstr("'glm4moe.nextn_predict_layers' is 2, must be 0 to 1"));
+  EXPECT_THAT(refusal(glm().addUint("glm4moe.expert_gating_func", 1)),
+              HasSubstr("'glm4moe.expert_gating_func' is not supported as 1"));
+  EXPECT_THAT(refusal(glm().addUint("glm4moe.expert_group_count", 4)),
+              HasSubstr("'glm4moe.expert_group_count' is not supported"));
+}
+
 TEST(GgufConfig, RefusesByKeyAndValue) {
   EXPECT_THAT(refusal(GgufWriter()), HasSubstr("'general.architecture' is missing"));
   EXPECT_THAT(
       refusal(GgufWriter().addString("general.architecture", "mamba")),
       HasSubstr("general.architecture 'mamba' is not supported in GGUF files (supported: llama, "
-                "mistral, qwen2, qwen2moe, qwen3, qwen3moe, phi3, smollm3, internlm2, arcee, "
-                "minicpm, granite, gemma, gemma2, gemma3, chatglm, glm4, olmo, olmo2, command-r, "
-                "gpt2, gptneox, phi2, starcoder2, falcon, stablelm)"));
-  EXPECT_THAT(
-      refusal(GgufWriter().addString("general.architecture", "gpt-oss")),
-      HasSubstr("stablelm); the model's Hugging Face directory is (GptOssForCausalLM, config.json "
-                "and safetensors): give that"));
+                "mistral, qwen2, qwen2moe, qwen3, "));
+  EXPECT_THAT(refusal(GgufWriter().addString("general.architecture", "gpt-oss")),
+              HasSubstr("); the model's Hugging Face directory is (GptOssForCausalLM, config.json "
+                        "and safetensors): give that"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.type", "adapter")),
               HasSubstr("a LoRA adapter, not a model"));
   EXPECT_THAT(refusal(GgufWriter().addString("general.type", "mmproj")),
@@ -336,7 +358,8 @@ TEST(GgufConfig, RefusesByKeyAndValue) {
 TEST(GgufConfig, EveryArchitectureIsReadOrHasItsHint) {
   for (const Architecture& entry : architectures()) {
     if (!entry.gguf_architecture.empty()) continue;
-    bool hinted = entry.model_type == "deepseek_v2";  // its files say deepseek2
+    // Their files say deepseek2.
+    bool hinted = entry.model_type == "deepseek_v2" || entry.model_type == "glm4_moe_lite";
     for (const char* gguf : {"deepseek2", "gpt-oss"})
       hinted |= findHfArchitectureOfGguf(gguf) == &entry;
     EXPECT_TRUE(hinted) << entry.model_type;

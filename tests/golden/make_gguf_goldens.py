@@ -54,6 +54,7 @@ CASES = {
     "olmo": {"arch": "olmo"},
     "glm": {"arch": "chatglm", "merged": True, "why_not": "llama.cpp wants heads that make the hidden size"},
     "glm4": {"arch": "glm4"},
+    "glm4_moe_air": {"arch": "glm4moe"},
     "arcee": {"arch": "arcee"},
     "minicpm": {"arch": "minicpm"},
     "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
@@ -141,13 +142,19 @@ class Model:
                 w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
         if (parallel := get("use_parallel_residual")) is not None:
             w.add_parallel_residual(parallel)
-        if experts := get("num_local_experts", "num_experts"):
+        if experts := get("num_local_experts", "num_experts", "n_routed_experts"):
             w.add_expert_count(experts)
             w.add_expert_used_count(get("num_experts_per_tok"))
         if size := get("moe_intermediate_size"):
             w.add_expert_feed_forward_length(size)
         if size := get("shared_expert_intermediate_size"):
             w.add_expert_shared_feed_forward_length(size)
+        if arch == "glm4moe":
+            w.add_expert_shared_count(get("n_shared_experts"))
+            w.add_leading_dense_block_count(get("first_k_dense_replace"))
+            w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+            w.add_expert_weights_scale(get("routed_scaling_factor"))
+            w.add_expert_weights_norm(get("norm_topk_prob"))
         if arch == "gemma2":
             w.add_attn_logit_softcapping(get("attn_logit_softcapping"))
             w.add_final_logit_softcapping(get("final_logit_softcapping"))
@@ -225,6 +232,7 @@ class Model:
         arch = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == self.arch)
         names = gguf.get_tensor_name_map(arch, self.get("num_hidden_layers", "n_layer"))
         for hf_name, t in self.converted().items():
+            hf_name = hf_name.replace(".e_score_correction_bias", ".e_score_correction.bias")
             name = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
             assert name, hf_name
             norm = name.endswith("_norm.weight")
