@@ -65,6 +65,9 @@ class GgufConfigParser {
     return unsupported(std::move(message));
   }
 
+  /// Heads of the cache are not those of the projections: readGgufFamily() says what they are.
+  bool hasLatents() const { return fields_.has("attention.kv_lora_rank"); }
+
   Status parseSizes() {
     LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, fields_.needInt("embedding_length"));
     LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, fields_.needInt("feed_forward_length"));
@@ -87,7 +90,7 @@ class GgufConfigParser {
                          std::to_string(spec_.hidden_size) + " is not a multiple of head_count " +
                          std::to_string(spec_.num_heads) + " and there is no key_length");
     spec_.head_dim = key_length ? *key_length : spec_.hidden_size / spec_.num_heads;
-    if (value_length.value_or(spec_.head_dim) != spec_.head_dim)
+    if (value_length.value_or(spec_.head_dim) != spec_.head_dim && !hasLatents())
       return unsupported(fields_.nameOf("attention.value_length") + " " +
                          std::to_string(*value_length) + " is not supported: keys have " +
                          std::to_string(spec_.head_dim));
@@ -107,8 +110,8 @@ class GgufConfigParser {
   Status parseRope(const Architecture& architecture) {
     LLMRT_ASSIGN_OR_RETURN(auto dimensions, fields_.getInt("rope.dimension_count"));
     spec_.rope.dim = dimensions.value_or(spec_.head_dim);
-    if (dimensions &&
-        (*dimensions < 1 || (*dimensions != spec_.head_dim && !architecture.has_partial_rotary)))
+    if (dimensions && (*dimensions < 1 || (*dimensions != spec_.head_dim &&
+                                           !architecture.has_partial_rotary && !hasLatents())))
       return unsupported(fields_.nameOf("rope.dimension_count") + " " +
                          std::to_string(*dimensions) + " is not supported: heads have " +
                          std::to_string(spec_.head_dim));
@@ -145,7 +148,7 @@ class GgufConfigParser {
     rope.attention_factor = attention.value_or(1.0) * yarnScale(rope.factor, 1.0);
     for (const char* key : {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor",
                             "rope.scaling.yarn_log_multiplier"})
-      if (fields_.has(key)) return fields_.refuse(key);
+      if (fields_.has(key) && !hasLatents()) return fields_.refuse(key);
     return {};
   }
 
@@ -223,6 +226,7 @@ class GgufConfigParser {
     spec_.tie_word_embeddings = !holds("output.weight");
     const GgufTensor* weight = file_.findTensor("blk.0.attn_q.weight");
     if (!weight) weight = file_.findTensor("blk.0.attn_qkv.weight");
+    if (!weight) weight = file_.findTensor("blk.0.attn_output.weight");
     if (weight) {
       if (weight->type == kGgmlF32) spec_.dtype = llmrt::DType::kF32;
       if (weight->type == kGgmlF16) spec_.dtype = llmrt::DType::kF16;

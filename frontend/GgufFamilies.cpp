@@ -69,6 +69,14 @@ Status readExperts(const GgufFields& fields, ModelSpec& spec, int64_t intermedia
   return {};
 }
 
+/// What the experts' weights are multiplied by; 0 is how some say that there is nothing.
+Status readExpertsScale(const GgufFields& fields, Experts& experts) {
+  LLMRT_ASSIGN_OR_RETURN(auto scale, fields.getFloat("expert_weights_scale"));
+  if (scale.value_or(0) == 0) return {};
+  experts.scale = *scale;
+  return checkPositive(fields.nameOf("expert_weights_scale"), experts.scale);
+}
+
 /// Refuses the ways of choosing experts that these families do not have.
 Status readSoftmaxExperts(const GgufFields& fields, ModelSpec& spec, int64_t intermediate_size) {
   LLMRT_RETURN_IF_ERROR(readExperts(fields, spec, intermediate_size));
@@ -76,12 +84,7 @@ Status readSoftmaxExperts(const GgufFields& fields, ModelSpec& spec, int64_t int
   if (gating.value_or(1) > 1)
     return fields.refuse("expert_gating_func",
                          " as " + std::to_string(*gating) + " (only 1, softmax, is)");
-  // 0 is how some say that there is none.
-  LLMRT_ASSIGN_OR_RETURN(auto scale, fields.getFloat("expert_weights_scale"));
-  if (scale.value_or(0) != 0) {
-    LLMRT_RETURN_IF_ERROR(checkPositive(fields.nameOf("expert_weights_scale"), *scale));
-    spec.experts.scale = *scale;
-  }
+  LLMRT_RETURN_IF_ERROR(readExpertsScale(fields, spec.experts));
   LLMRT_ASSIGN_OR_RETURN(auto groups, fields.getInt("expert_group_count"));
   if (groups.value_or(1) > 1) return fields.refuse("expert_group_count");
   return {};
@@ -120,24 +123,9 @@ Status leaveOutPredictionLayers(const GgufFields& fields, ModelSpec& spec) {
   return {};
 }
 
-/// Scores by sigmoid, with a bias of the choice, and experts that every row takes.
-Status readSigmoidExperts(const GgufFields& fields, ModelSpec& spec) {
-  LLMRT_RETURN_IF_ERROR(readExperts(fields, spec, spec.intermediate_size));
+/// Experts that every row takes.
+Status readSharedExperts(const GgufFields& fields, ModelSpec& spec) {
   Experts& e = spec.experts;
-  constexpr int64_t kSigmoid = 2;  // llama.cpp: llama_expert_gating_func_type
-  LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
-  if (gating.value_or(kSigmoid) != kSigmoid)
-    return fields.refuse("expert_gating_func",
-                         " as " + std::to_string(*gating) + " (only 2, sigmoid, is)");
-  e.scoring = Experts::Scoring::kSigmoid;
-  e.choice_bias = true;
-  LLMRT_ASSIGN_OR_RETURN(auto scale, fields.getFloat("expert_weights_scale"));
-  if (scale.value_or(0) != 0) {
-    LLMRT_RETURN_IF_ERROR(checkPositive(fields.nameOf("expert_weights_scale"), *scale));
-    e.scale = *scale;
-  }
-  LLMRT_ASSIGN_OR_RETURN(auto groups, fields.getInt("expert_group_count"));
-  if (groups.value_or(1) > 1) return fields.refuse("expert_group_count");
   LLMRT_ASSIGN_OR_RETURN(auto shared, fields.getInt("expert_shared_count"));
   LLMRT_RETURN_IF_ERROR(
       checkRange(fields.nameOf("expert_shared_count"), shared.value_or(0), 0, kMaxExperts));
@@ -145,9 +133,84 @@ Status readSigmoidExperts(const GgufFields& fields, ModelSpec& spec) {
   return {};
 }
 
+constexpr int64_t kSigmoidGating = 2;  // llama.cpp: llama_expert_gating_func_type
+
+/// Scores by sigmoid, with a bias of the choice, in groups maybe.
+Status readSigmoidExperts(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readExperts(fields, spec, spec.intermediate_size));
+  Experts& e = spec.experts;
+  LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
+  if (gating.value_or(kSigmoidGating) != kSigmoidGating)
+    return fields.refuse("expert_gating_func",
+                         " as " + std::to_string(*gating) + " (only 2, sigmoid, is)");
+  e.scoring = Experts::Scoring::kSigmoid;
+  e.choice_bias = true;
+  LLMRT_RETURN_IF_ERROR(readExpertsScale(fields, e));
+  LLMRT_ASSIGN_OR_RETURN(auto groups, fields.getInt("expert_group_count"));
+  if (groups.value_or(1) > 1) {
+    e.num_groups = *groups;
+    LLMRT_ASSIGN_OR_RETURN(e.keep_groups, fields.needInt("expert_group_used_count"));
+    e.group_top = 2;
+  }
+  return readSharedExperts(fields, spec);
+}
+
 Status readGlm4Moe(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
   if (fields.hasTensor("blk.0.attn_q_norm.weight")) spec.form.qk_norm = QkNorm::kHead;
+  return readSigmoidExperts(fields, spec);
+}
+
+// Keys and values of the cache are latents, of one head.
+Status readLatent(const GgufFields& fields, ModelSpec& spec) {
+  constexpr int64_t kMostHead = 1 << 12;
+  const auto need = [&](const char* key, int64_t& out) -> Status {
+    LLMRT_ASSIGN_OR_RETURN(out, fields.needInt(key));
+    return checkRange(fields.nameOf(key), out, 1, kMostHead);
+  };
+  Latent& l = spec.latent;
+  spec.form.latent_parts = fields.hasTensor("blk.0.attn_k_b.weight");
+  if (fields.has("attention.q_lora_rank")) {
+    LLMRT_ASSIGN_OR_RETURN(l.q_rank, fields.needInt("attention.q_lora_rank"));
+    LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("attention.q_lora_rank"), l.q_rank, 0, 1 << 20));
+  }
+  // Older files, of one tensor for both up-projections, say what the heads have without "_mla".
+  const bool mla = fields.has("attention.key_length_mla");
+  const char* const key_length = mla ? "attention.key_length_mla" : "attention.key_length";
+  int64_t q_head = 0;
+  LLMRT_RETURN_IF_ERROR(need("attention.kv_lora_rank", l.kv_rank));
+  LLMRT_RETURN_IF_ERROR(need("rope.dimension_count", l.rope_dim));
+  LLMRT_RETURN_IF_ERROR(need(key_length, q_head));
+  LLMRT_RETURN_IF_ERROR(
+      need(mla ? "attention.value_length_mla" : "attention.value_length", l.value_dim));
+  l.nope_dim = q_head - l.rope_dim;
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf(key_length) + " less rope.dimension_count",
+                                   l.nope_dim, 1, kMostHead));
+  for (const auto& [key, size] :
+       {std::pair{"rope.dimension_count", l.rope_dim}, {"attention.kv_lora_rank", l.kv_rank}})
+    if (size % 2 != 0)
+      return invalidData(fields.nameOf(key) + " is " + std::to_string(size) +
+                         ", must be even for rotary embeddings");
+  spec.num_kv_heads = 1;
+  spec.head_dim = l.kv_rank + l.rope_dim;
+  spec.attention_scale = 1 / std::sqrt(static_cast<double>(q_head));
+  if (spec.rope.scaling != RopeScaling::kYarn) return {};
+  // yarn stretches the scores by the square of its scale, and leaves cos and sin.
+  LLMRT_ASSIGN_OR_RETURN(auto multiplier, fields.getFloat("rope.scaling.yarn_log_multiplier"));
+  const double scale = 1 + multiplier.value_or(0) * std::log(spec.rope.factor);
+  spec.attention_scale *= scale * scale;
+  spec.rope.attention_factor = 1;
+  return checkPositive(fields.nameOf("rope.scaling.yarn_log_multiplier") + " of the factor", scale);
+}
+
+Status readDeepseekV2(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readLatent(fields, spec));
+  if (!fields.has("expert_count")) return {};
+  LLMRT_RETURN_IF_ERROR(readSoftmaxExperts(fields, spec, spec.intermediate_size));
+  return readSharedExperts(fields, spec);
+}
+Status readDeepseekV3(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readLatent(fields, spec));
   return readSigmoidExperts(fields, spec);
 }
 
@@ -281,6 +344,8 @@ const std::vector<GgufFamily>& families() {
       {"qwen2_moe", readQwen2Moe, {"expert_count"}},
       {"qwen3_moe", readQwen3Moe, {"expert_count"}},
       {"glm4_moe", readGlm4Moe, {"expert_count"}},
+      {"deepseek_v2", readDeepseekV2, {"expert_count"}},
+      {"deepseek_v3", readDeepseekV3, {"expert_count"}},
       {"granite",
        readGranite,
        {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},
@@ -317,6 +382,10 @@ Result<const Architecture*> architectureOfGguf(const GgufFields& fields) {
   if (fields.architecture() == "llama") {
     LLMRT_ASSIGN_OR_RETURN(auto experts, fields.getInt("expert_count"));
     if (experts.value_or(0) > 0) return findArchitecture("mixtral");
+  }
+  if (fields.architecture() == "deepseek2") {
+    LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
+    return findArchitecture(gating == kSigmoidGating ? "deepseek_v3" : "deepseek_v2");
   }
   return findGgufArchitecture(fields.architecture());
 }

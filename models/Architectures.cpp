@@ -420,11 +420,13 @@ constexpr Architecture kArchitectures[] = {
      .form = layerNorms({})},
     {.model_type = "deepseek_v2",
      .class_name = "DeepseekV2ForCausalLM",
+     .gguf_architecture = "deepseek2",
      .default_bos = 1,
      .default_eos = 2,
      .form = {.rope_pairs = true, .names = deepseekNames()}},
     {.model_type = "deepseek_v3",
      .class_name = "DeepseekV3ForCausalLM",
+     .gguf_architecture = "deepseek2",
      .default_max_position_embeddings = 4096,
      .default_bos = 0,
      .default_eos = 1,
@@ -440,6 +442,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.names = deepseekNames()}},
     {.model_type = "glm4_moe_lite",
      .class_name = "Glm4MoeLiteForCausalLM",
+     .gguf_architecture = "deepseek2",
      .default_max_position_embeddings = 202752,
      .default_rms_norm_eps = 1e-5,
      .default_bos = 0,
@@ -468,7 +471,6 @@ constexpr Wrapper kWrappers[] = {
 /// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
-    {"deepseek2", "deepseek_v3"},
     {"gpt-oss", "gpt_oss"},
 };
 

@@ -119,6 +119,7 @@ struct Form {
   QkvLayout qkv = QkvLayout::kSeparate;
   bool fused_gate_up = false;
   bool transposed = false;       // stored matrices are [K, N]
+  bool latent_parts = false;     // latents' up-projections are two tensors, that of keys transposed
   bool stacked_experts = false;  // gpt-oss: experts in one tensor, [K, N], gate and up alternating
   TensorNames names;
 };

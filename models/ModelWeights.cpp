@@ -240,12 +240,29 @@ class Lister {
                 .pair_size = form_.rope_pairs ? spec_.rope.dim : 0};
   }
 
+  // The two in one tensor, head by head.
+  void latentUpProjections() {
+    const Latent& l = spec_.latent;
+    const int64_t heads = spec_.num_heads, rank = l.kv_rank, kv_head = l.nope_dim + l.value_dim;
+    const std::vector<int64_t> kv_b = {heads * kv_head, rank};
+    // k_up is transposed: its rows are the stored columns.
+    matrix("k_up", "self_attn.kv_b_proj", heads * rank, l.nope_dim).view = {
+        .stored = kv_b, .run = rank, .outer = kv_head * rank, .inner = 1, .col = rank};
+    matrix("v_up", "self_attn.kv_b_proj", heads * l.value_dim, rank).view = {
+        .stored = kv_b,
+        .begin = l.nope_dim * rank,
+        .run = l.value_dim,
+        .outer = kv_head * rank,
+        .inner = rank,
+        .col = 1};
+  }
+
   // The up-projection of keys is applied to queries and that of values to what attention gives, so
   // that the cache holds latents (arXiv 2405.04434, 2.1.2).
   void latentAttention() {
     const Latent& l = spec_.latent;
     const int64_t hidden = spec_.hidden_size, heads = spec_.num_heads, rank = l.kv_rank;
-    const int64_t q_head = l.nope_dim + l.rope_dim, kv_head = l.nope_dim + l.value_dim;
+    const int64_t q_head = l.nope_dim + l.rope_dim;
     const int64_t pairs = form_.rope_pairs ? l.rope_dim : 0;
     std::string_view q_name = names_.q;
     int64_t q_cols = hidden;
@@ -273,17 +290,12 @@ class Lister {
                 .run = l.rope_dim,
                 .stride = l.rope_dim,
                 .pairs = pairs});
-    const std::vector<int64_t> kv_b = {heads * kv_head, rank};
-    // k_up is transposed: its rows are the stored columns.
-    matrix("k_up", "self_attn.kv_b_proj", heads * rank, l.nope_dim).view = {
-        .stored = kv_b, .run = rank, .outer = kv_head * rank, .inner = 1, .col = rank};
-    matrix("v_up", "self_attn.kv_b_proj", heads * l.value_dim, rank).view = {
-        .stored = kv_b,
-        .begin = l.nope_dim * rank,
-        .run = l.value_dim,
-        .outer = kv_head * rank,
-        .inner = rank,
-        .col = 1};
+    if (form_.latent_parts) {
+      projection("k_up", "self_attn.k_b_proj", heads * rank, l.nope_dim, false);
+      projection("v_up", "self_attn.v_b_proj", heads * l.value_dim, rank, false);
+    } else {
+      latentUpProjections();
+    }
     projection("o_proj", names_.o, hidden, heads * l.value_dim, false);
   }
 

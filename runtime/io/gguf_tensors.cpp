@@ -43,6 +43,14 @@ constexpr NamePair kLayerNames[] = {
     {"post_attention_norm", "post_attention_layernorm"},
     {"post_ffw_norm", "post_feedforward_layernorm"},
     {"attn_norm_2", "attention_layernorm"},  // Falcon's
+    {"attn_q_a", "self_attn.q_a_proj"},
+    {"attn_q_a_norm", "self_attn.q_a_layernorm"},
+    {"attn_q_b", "self_attn.q_b_proj"},
+    {"attn_kv_a_mqa", "self_attn.kv_a_proj_with_mqa"},
+    {"attn_kv_a_norm", "self_attn.kv_a_layernorm"},
+    {"attn_kv_b", "self_attn.kv_b_proj"},
+    {"attn_k_b", "self_attn.k_b_proj"},
+    {"attn_v_b", "self_attn.v_b_proj"},
     {"ffn_gate_inp", "mlp.gate"},
     {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
     {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
@@ -126,6 +134,11 @@ class GgufTensorSource : public TensorSource {
       // A matrix of one row, which converters squeeze.
       if (tensor.name.ends_with(".shared_expert_gate.weight") && tensor.shape.size() == 1)
         tensor.shape.insert(tensor.shape.begin(), 1);
+      // Of each head, one behind the other.
+      if ((tensor.name.ends_with(".k_b_proj.weight") ||
+           tensor.name.ends_with(".v_b_proj.weight")) &&
+          tensor.shape.size() == 3)
+        tensor.shape = {tensor.shape[0] * tensor.shape[1], tensor.shape[2]};
       tensor.data = stored.data;
       tensor.bytes = stored.bytes;
       tensor.file_backed = true;

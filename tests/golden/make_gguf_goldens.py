@@ -55,6 +55,10 @@ CASES = {
     "glm": {"arch": "chatglm", "merged": True, "why_not": "llama.cpp wants heads that make the hidden size"},
     "glm4": {"arch": "glm4"},
     "glm4_moe_air": {"arch": "glm4moe"},
+    "glm4_moe_lite": {"arch": "deepseek2", "layers": [1, 2],
+                      "config": {"num_hidden_layers": 2, "mlp_layer_types": ["dense", "sparse"], "first_k_dense_replace": 1}},
+    "deepseek_v2_lite": {"arch": "deepseek2", "why_not": "llama.cpp wants q_lora_rank of all that have not 26 or 27 layers"},
+    "deepseek_v3": {"arch": "deepseek2"},
     "arcee": {"arch": "arcee"},
     "minicpm": {"arch": "minicpm"},
     "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
@@ -125,17 +129,17 @@ class Model:
         w.add_block_count(get("num_hidden_layers", "n_layer"))
         w.add_feed_forward_length(get("intermediate_size", "ffn_hidden_size", "n_inner", default=4 * hidden))
         w.add_head_count(self.heads)
-        w.add_head_count_kv(self.kv_heads)
+        w.add_head_count_kv(1 if arch == "deepseek2" else self.kv_heads)
         if (eps := get("rms_norm_eps")) is not None and arch != "olmo":
             w.add_layer_norm_rms_eps(eps)
         else:
             w.add_layer_norm_eps(get("layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", default=1e-5))
-        if get("head_dim"):
+        if get("head_dim") and arch != "deepseek2":
             w.add_key_length(self.head_dim)
             w.add_value_length(self.head_dim)
         if rope := get("rope_parameters"):
             w.add_rope_freq_base(rope["rope_theta"])
-            w.add_rope_dimension_count(int(self.head_dim * rope.get("partial_rotary_factor", 1.0)))
+            w.add_rope_dimension_count(get("qk_rope_head_dim") or int(self.head_dim * rope.get("partial_rotary_factor", 1.0)))
             if rope["rope_type"] == "yarn":
                 w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
                 w.add_rope_scaling_factor(rope["factor"])
@@ -149,12 +153,26 @@ class Model:
             w.add_expert_feed_forward_length(size)
         if size := get("shared_expert_intermediate_size"):
             w.add_expert_shared_feed_forward_length(size)
-        if arch == "glm4moe":
+        if arch in ("glm4moe", "deepseek2"):
+            softmax = self.config["model_type"] == "deepseek_v2"
             w.add_expert_shared_count(get("n_shared_experts"))
-            w.add_leading_dense_block_count(get("first_k_dense_replace"))
-            w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+            w.add_leading_dense_block_count(get("first_k_dense_replace", default=0))
+            w.add_expert_gating_func(gguf.ExpertGatingFuncType[("SIGMOID", "SOFTMAX")[softmax]])
             w.add_expert_weights_scale(get("routed_scaling_factor"))
             w.add_expert_weights_norm(get("norm_topk_prob"))
+        if arch == "deepseek2":
+            if get("q_lora_rank"):
+                w.add_q_lora_rank(get("q_lora_rank"))
+            w.add_kv_lora_rank(get("kv_lora_rank"))
+            w.add_key_length(get("kv_lora_rank") + get("qk_rope_head_dim"))
+            w.add_value_length(get("kv_lora_rank"))
+            w.add_key_length_mla(get("qk_nope_head_dim") + get("qk_rope_head_dim"))
+            w.add_value_length_mla(get("v_head_dim"))
+            if get("n_group", default=1) > 1:
+                w.add_expert_group_count(get("n_group"))
+                w.add_expert_group_used_count(get("topk_group"))
+            if "mscale_all_dim" in rope:
+                w.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
         if arch == "gemma2":
             w.add_attn_logit_softcapping(get("attn_logit_softcapping"))
             w.add_final_logit_softcapping(get("final_logit_softcapping"))
@@ -191,6 +209,12 @@ class Model:
                 continue
             if self.arch in PERMUTED and (".q_proj." in name or ".k_proj." in name):
                 t = permuted(t, self.heads if ".q_proj." in name else self.kv_heads)
+            if "kv_b_proj" in name:
+                parts = t.reshape(self.heads, -1, t.shape[-1])
+                nope = self.get("qk_nope_head_dim")
+                out[name.replace("kv_b_proj", "k_b_proj")] = parts[:, :nope].swapaxes(1, 2)
+                out[name.replace("kv_b_proj", "v_b_proj")] = parts[:, nope:]
+                continue
             if self.arch == "gemma2" and name.endswith("norm.weight"):
                 t = t + np.float32(1)
             out[name] = t
