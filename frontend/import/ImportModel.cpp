@@ -350,8 +350,9 @@ class Importer {
   Value deltaRule(Value qkv, Value a, Value b, Value rows) {
     constexpr double kEps = 1e-6;  // of the norms of q and k, which the modelling code gives
     Value c = CausalConvOp::create(
-        builder_, loc_, qkv.getType(), qkv, rows, symbol("conv"), weight("conv1d"),
-        ActivationKindAttr::get(builder_.getContext(), activationKind(spec_.activation)));
+        builder_, loc_, qkv.getType(), qkv, rows, symbol("conv"), weight("conv1d"), /*bias=*/nullptr,
+        ActivationKindAttr::get(builder_.getContext(), activationKind(spec_.activation)),
+        /*gate=*/Value());
     return GatedDeltaOp::create(builder_, loc_, rowsOf(spec_.delta.valueSize()), c, a, b, rows,
                                 symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps));
   }
