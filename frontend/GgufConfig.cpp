@@ -70,18 +70,28 @@ class GgufConfigParser {
 
   Status parseSizes() {
     LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, fields_.needInt("embedding_length"));
-    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, fields_.needInt("feed_forward_length"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, mostOf("feed_forward_length"));
     LLMRT_ASSIGN_OR_RETURN(spec_.num_layers, fields_.needInt("block_count"));
-    LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, fields_.needInt("attention.head_count"));
-    LLMRT_ASSIGN_OR_RETURN(auto kv_heads, fields_.getInt("attention.head_count_kv"));
-    spec_.num_kv_heads = kv_heads.value_or(spec_.num_heads);
+    LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, mostOf("attention.head_count"));
+    spec_.num_kv_heads = spec_.num_heads;
+    if (fields_.has("attention.head_count_kv")) {
+      LLMRT_ASSIGN_OR_RETURN(spec_.num_kv_heads, mostOf("attention.head_count_kv"));
+    }
+    // Of models without attention or without MLPs, whose sizes nothing uses.
+    if (fields_.has("ssm.conv_kernel") && spec_.num_heads == 0)
+      spec_.num_heads = spec_.num_kv_heads = 1;
+    if (fields_.has("ssm.conv_kernel") && spec_.intermediate_size == 0)
+      spec_.intermediate_size = spec_.hidden_size;
     LLMRT_ASSIGN_OR_RETURN(spec_.max_position_embeddings, fields_.needInt("context_length"));
     LLMRT_ASSIGN_OR_RETURN(auto window, fields_.getInt("attention.sliding_window"));
     spec_.sliding_window = window.value_or(0);
-    LLMRT_ASSIGN_OR_RETURN(spec_.rms_norm_eps,
-                           fields_.needFloat(spec_.form.norm == NormKind::kLayer
-                                                 ? "attention.layer_norm_epsilon"
-                                                 : "attention.layer_norm_rms_epsilon"));
+    // Some files call it by the other norm's name.
+    const char* const rms = "attention.layer_norm_rms_epsilon";
+    const char* const layer = "attention.layer_norm_epsilon";
+    const bool other = fields_.has("ssm.conv_kernel") && !fields_.has(rms);
+    LLMRT_ASSIGN_OR_RETURN(
+        spec_.rms_norm_eps,
+        fields_.needFloat(spec_.form.norm == NormKind::kLayer || other ? layer : rms));
 
     LLMRT_ASSIGN_OR_RETURN(auto key_length, fields_.getInt("attention.key_length"));
     LLMRT_ASSIGN_OR_RETURN(auto value_length, fields_.getInt("attention.value_length"));
@@ -105,6 +115,13 @@ class GgufConfigParser {
                          " are both missing");
     }
     return {};
+  }
+
+  /// A number, or the largest of those of the layers.
+  Result<int64_t> mostOf(const char* key) const {
+    if (!fields_.hasArray(key)) return fields_.needInt(key);
+    LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> values, fields_.ofLayers(key));
+    return values.empty() ? 0 : *std::ranges::max_element(values);
   }
 
   Status parseRope(const Architecture& architecture) {

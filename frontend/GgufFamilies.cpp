@@ -21,6 +21,13 @@ std::string ofLayer(int64_t layer, const char* tensor) {
   return "blk." + std::to_string(layer) + "." + tensor;
 }
 
+bool anyLayerHas(const GgufFields& fields, const ModelSpec& spec, const char* tensor) {
+  if (!fields.hasTensors()) return false;
+  const std::vector<bool> has =
+      perLayer(spec, [&](int64_t i) { return fields.hasTensor(ofLayer(i, tensor)); });
+  return std::ranges::find(has, true) != has.end();
+}
+
 /// A number that is 0 or absent for none.
 Status readCap(const GgufFields& fields, const char* key, double& cap) {
   LLMRT_ASSIGN_OR_RETURN(auto value, fields.getFloat(key));
@@ -215,8 +222,63 @@ Status readDeepseekV3(const GgufFields& fields, ModelSpec& spec) {
 }
 
 //===----------------------------------------------------------------------===//
-// Dense families
+// State spaces and short convolutions
 //===----------------------------------------------------------------------===//
+
+/// The layers whose number of KV heads is 0 have `other` in place of attention.
+Status readMixers(const GgufFields& fields, Mixer other, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> heads,
+                         fields.ofLayers("attention.head_count_kv"));
+  if (heads.empty()) return {};
+  if (static_cast<int64_t>(heads.size()) < spec.num_layers)
+    return invalidData(fields.nameOf("attention.head_count_kv") + " is of " +
+                       std::to_string(heads.size()) + " layers, but there are " +
+                       std::to_string(spec.num_layers));
+  spec.mixers = perLayer(spec, [&](int64_t i) {
+    return heads[static_cast<size_t>(i)] > 0 ? Mixer::kAttention : other;
+  });
+  return {};
+}
+
+Status readLfm2(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(spec.short_conv.size, fields.needInt("shortconv.l_cache"));
+  spec.short_conv.bias = anyLayerHas(fields, spec, "shortconv.in_proj.bias");
+  return readMixers(fields, Mixer::kConv, spec);
+}
+Status readLfm2Moe(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readLfm2(fields, spec));
+  spec.experts.normalize = true;
+  LLMRT_RETURN_IF_ERROR(readSigmoidExperts(fields, spec));
+  spec.experts.choice_bias = !fields.hasTensors() || anyLayerHas(fields, spec, "exp_probs_b.bias");
+  return {};
+}
+
+Status readStateSpace(const GgufFields& fields, ModelSpec& spec) {
+  StateSpace& s = spec.state_space;
+  LLMRT_ASSIGN_OR_RETURN(s.conv_size, fields.needInt("ssm.conv_kernel"));
+  LLMRT_ASSIGN_OR_RETURN(s.state_size, fields.needInt("ssm.state_size"));
+  LLMRT_ASSIGN_OR_RETURN(s.num_groups, fields.needInt("ssm.group_count"));
+  LLMRT_ASSIGN_OR_RETURN(s.num_heads, fields.needInt("ssm.time_step_rank"));
+  LLMRT_ASSIGN_OR_RETURN(const int64_t inner, fields.needInt("ssm.inner_size"));
+  LLMRT_RETURN_IF_ERROR(
+      checkRange(fields.nameOf("ssm.time_step_rank"), s.num_heads, 1, kMaxHeads));
+  if (inner <= 0 || inner % s.num_heads != 0)
+    return invalidData(fields.nameOf("ssm.inner_size") + " is " + std::to_string(inner) +
+                       ", which is not a multiple of ssm.time_step_rank " +
+                       std::to_string(s.num_heads));
+  s.head_dim = inner / s.num_heads;
+  s.stores_rates = true;
+  s.bias = anyLayerHas(fields, spec, "ssm_in.bias");
+  s.conv_bias = !fields.hasTensors() || anyLayerHas(fields, spec, "ssm_conv1d.bias");
+  spec.mixers = perLayer(spec, [](int64_t) { return Mixer::kStateSpace; });
+  return {};
+}
+
+Status readMamba2(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readStateSpace(fields, spec));
+  spec.mlp_layers = perLayer(spec, [](int64_t) { return false; });
+  return {};
+}
 
 Status readGranite(const GgufFields& fields, ModelSpec& spec) {
   double logits = 1;
@@ -227,6 +289,52 @@ Status readGranite(const GgufFields& fields, ModelSpec& spec) {
   spec.logit_scale = 1 / logits;
   return {};
 }
+
+Status readGraniteHybrid(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGranite(fields, spec));
+  LLMRT_RETURN_IF_ERROR(readStateSpace(fields, spec));
+  LLMRT_RETURN_IF_ERROR(readMixers(fields, Mixer::kStateSpace, spec));
+  // Converters say by this whether positions are encoded.
+  LLMRT_ASSIGN_OR_RETURN(auto turns, fields.getBool("rope.scaling.finetuned"));
+  if (turns.value_or(false)) return fields.refuse("rope.scaling.finetuned");
+  spec.nope_layers = perLayer(spec, [](int64_t) { return true; });
+  LLMRT_ASSIGN_OR_RETURN(auto experts, fields.getInt("expert_count"));
+  if (experts.value_or(0) == 0) return {};
+  LLMRT_RETURN_IF_ERROR(readSoftmaxExperts(fields, spec, spec.intermediate_size));
+  spec.experts.scoring = Experts::Scoring::kSoftmaxChosen;
+  LLMRT_ASSIGN_OR_RETURN(auto shared, fields.getInt("expert_shared_feed_forward_length"));
+  spec.experts.shared_intermediate_size = shared.value_or(0);
+  return {};
+}
+
+// A layer has one block: attention, an MLP where there is a size for one, or a state space.
+Status readNemotronH(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readStateSpace(fields, spec));
+  LLMRT_RETURN_IF_ERROR(readMixers(fields, Mixer::kStateSpace, spec));
+  spec.nope_layers = perLayer(spec, [](int64_t) { return true; });
+  LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, fields.ofLayers("feed_forward_length"));
+  if (sizes.size() < spec.mixers.size())
+    return invalidData(fields.nameOf("feed_forward_length") + " is of " +
+                       std::to_string(sizes.size()) + " layers, but there are " +
+                       std::to_string(spec.num_layers));
+  for (size_t i = 0; i < spec.mixers.size(); ++i) {
+    const bool has_mlp = sizes[i] > 0;
+    spec.mlp_layers.push_back(has_mlp);
+    if (has_mlp) spec.mixers[i] = Mixer::kNone;
+  }
+  LLMRT_ASSIGN_OR_RETURN(auto experts, fields.getInt("expert_count"));
+  if (experts.value_or(0) == 0) return {};
+  LLMRT_RETURN_IF_ERROR(readSigmoidExperts(fields, spec));
+  LLMRT_ASSIGN_OR_RETURN(auto shared, fields.getInt("expert_shared_feed_forward_length"));
+  spec.experts.shared_intermediate_size = shared.value_or(0);
+  LLMRT_ASSIGN_OR_RETURN(auto latent, fields.getInt("moe_latent_size"));
+  spec.experts.latent_size = latent.value_or(0);
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Dense families
+//===----------------------------------------------------------------------===//
 
 // Files without scales are older than their keys: llama.cpp knows them for MiniCPM 2B's.
 Status readMiniCpm(const GgufFields& fields, ModelSpec& spec) {
@@ -349,6 +457,13 @@ const std::vector<GgufFamily>& families() {
       {"granite",
        readGranite,
        {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},
+      {"lfm2", readLfm2},
+      {"lfm2_moe", readLfm2Moe, {"expert_count"}},
+      {"mamba2", readMamba2},
+      {"granitemoehybrid",
+       readGraniteHybrid,
+       {"expert_count", "embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},
+      {"nemotron_h", readNemotronH, {"expert_count"}},
       {"minicpm", readMiniCpm, {"embedding_scale", "residual_scale", "logit_scale"}},
       {"gemma", readGemma},
       {"gemma2", readGemma2, {"attn_logit_softcapping", "final_logit_softcapping"}},
@@ -387,6 +502,7 @@ Result<const Architecture*> architectureOfGguf(const GgufFields& fields) {
     LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
     return findArchitecture(gating == kSigmoidGating ? "deepseek_v3" : "deepseek_v2");
   }
+  if (fields.architecture() == "nemotron_h_moe") return findArchitecture("nemotron_h");
   return findGgufArchitecture(fields.architecture());
 }
 
@@ -398,6 +514,11 @@ Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   names.attention_out_norm = form.names.attention_out_norm;
   names.mlp_out_norm = form.names.mlp_out_norm;
   if (form.post_norm) names.mlp_norm = form.names.mlp_norm;
+  if (form.names.mlp_norm == form.names.input_norm) names.mlp_norm = names.input_norm;
+  names.latent_down = "mlp.latent_down";
+  names.latent_up = "mlp.latent_up";
+  if (!form.names.shared_gate_up.empty()) form.fused_gate_up = false;
+  form.joined_experts = false;
   if (!form.names.positions.empty()) names.positions = "model.embed_positions";
   form.names = names;
   const bool merged = fields.hasTensors()

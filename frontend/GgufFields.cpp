@@ -28,4 +28,10 @@ Status GgufFields::refuse(const char* key, const std::string& why) const {
   return llmrt::unsupported(nameOf(key) + " is not supported" + why);
 }
 
+llmrt::Result<std::vector<int64_t>> GgufFields::ofLayers(const char* key) const {
+  if (!hasArray(key)) return std::vector<int64_t>();
+  LLMRT_ASSIGN_OR_RETURN(auto values, file_.getInts(prefix_ + key));
+  return values.value_or(std::vector<int64_t>());
+}
+
 }  // namespace llmc

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/io/gguf.h"
 #include "runtime/io/status.h"
@@ -36,6 +37,11 @@ class GgufFields {
   /// An error when there is none.
   llmrt::Result<int64_t> needInt(const char* key) const;
   llmrt::Result<double> needFloat(const char* key) const;
+
+  /// Whether there is one number for each layer.
+  bool hasArray(const char* key) const { return file_.arraySize(prefix_ + key).has_value(); }
+  /// Those; empty where there is no array.
+  llmrt::Result<std::vector<int64_t>> ofLayers(const char* key) const;
 
   /// "metadata 'llama.block_count'": for messages.
   std::string nameOf(const char* key) const;

@@ -258,20 +258,40 @@ Result<int64_t> intOr(const JsonFields& config, const char* field, int64_t other
   return config.needInt(field);
 }
 
+/// The name that the config uses.
+const char* older(const JsonFields& config, const char* older_name, const char* name) {
+  return older_name && config.has(older_name) ? older_name : name;
+}
+
+// What lists the layers goes before their number.
+Result<int64_t> numLayers(const JsonFields& config, const ConfigNames& names) {
+  for (const char* field : {names.layers, names.older_layers}) {
+    const nlohmann::json* layers = field ? config.find(field) : nullptr;
+    if (layers && layers->is_array()) return static_cast<int64_t>(layers->size());
+    if (layers && layers->is_string())
+      return static_cast<int64_t>(layers->get_ref<const std::string&>().size());
+  }
+  return config.needInt(names.num_layers);
+}
+
 Status parseSizes(const JsonFields& config, const Architecture& architecture, ModelSpec& spec) {
   const ConfigNames& names = architecture.fields;
   LLMRT_ASSIGN_OR_RETURN(spec.hidden_size, config.needInt(names.hidden_size));
   // Others follow from it.
   LLMRT_RETURN_IF_ERROR(checkRange(names.hidden_size, spec.hidden_size, 1, kMaxHiddenSize));
-  LLMRT_ASSIGN_OR_RETURN(auto intermediate, config.getInt(names.intermediate_size));
+  LLMRT_ASSIGN_OR_RETURN(auto intermediate,
+                         config.getInt(older(config, names.older_intermediate_size,
+                                             names.intermediate_size)));
   if (intermediate) {
     spec.intermediate_size = *intermediate;
+  } else if (architecture.default_intermediate_size > 0) {
+    spec.intermediate_size = architecture.default_intermediate_size;
   } else if (architecture.default_intermediate_size == -1) {
     spec.intermediate_size = 4 * spec.hidden_size;
   } else {
     LLMRT_ASSIGN_OR_RETURN(spec.intermediate_size, config.needInt(names.intermediate_size));
   }
-  LLMRT_ASSIGN_OR_RETURN(spec.num_layers, config.needInt(names.num_layers));
+  LLMRT_ASSIGN_OR_RETURN(spec.num_layers, numLayers(config, names));
   LLMRT_ASSIGN_OR_RETURN(spec.num_heads,
                          intOr(config, names.num_heads, architecture.default_num_heads));
   LLMRT_RETURN_IF_ERROR(checkRange(names.num_heads, spec.num_heads, 1, kMaxHeads));
@@ -287,7 +307,8 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
   if (!kv_heads && architecture.default_num_kv_heads != 0 && !config.isNull(names.num_kv_heads))
     spec.num_kv_heads = architecture.default_num_kv_heads;
 
-  LLMRT_ASSIGN_OR_RETURN(auto head_dim, config.getInt("head_dim"));
+  LLMRT_ASSIGN_OR_RETURN(auto head_dim,
+                         config.getInt(older(config, names.older_head_dim, "head_dim")));
   if (!head_dim && architecture.default_head_dim != 0 && !config.isNull("head_dim"))
     head_dim = architecture.default_head_dim;
   if (head_dim) {
@@ -348,8 +369,13 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
     return invalidData("layer_types has " + std::to_string(types->size()) +
                        " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
   spec.windowed_layers.clear();
+  spec.mixers.clear();
   for (const nlohmann::json& type : *types) {
-    if (type != "full_attention" && type != "sliding_attention")
+    const Mixer mixer =
+        type.is_string() ? spec.mixerOfType(type.get_ref<const std::string&>()) : Mixer::kNone;
+    spec.mixers.push_back(mixer == Mixer::kNone ? Mixer::kAttention : mixer);
+    if (mixer == Mixer::kNone && type != "full_attention" && type != "attention" &&
+        type != "sliding_attention")
       return unsupported("layer_types holds " + briefJson(type) +
                          ", full_attention and sliding_attention are supported");
     if (type == "sliding_attention" && spec.sliding_window == 0)
@@ -357,6 +383,8 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
           "layer_types holds \"sliding_attention\", but the model has no sliding_window");
     spec.windowed_layers.push_back(type == "sliding_attention");
   }
+  if (std::ranges::all_of(spec.mixers, [](Mixer m) { return m == Mixer::kAttention; }))
+    spec.mixers.clear();
   return {};
 }
 
@@ -423,7 +451,8 @@ Result<ModelSpec> parseText(const nlohmann::json& json, std::string name) {
   LLMRT_RETURN_IF_ERROR(parseLayerTypes(config, spec));
   if (!spec.learned_positions) LLMRT_RETURN_IF_ERROR(parseRope(config, *architecture, spec));
   LLMRT_RETURN_IF_ERROR(finishFamily(*architecture, config, spec));
-  LLMRT_ASSIGN_OR_RETURN(auto tied, config.getBool("tie_word_embeddings"));
+  LLMRT_ASSIGN_OR_RETURN(auto tied, config.getBool(older(config, architecture->fields.older_tied,
+                                                         "tie_word_embeddings")));
   spec.tie_word_embeddings = tied.value_or(architecture->default_tied);
   // What the configuration class assumes; null means none.
   if (!config.isNull("bos_token_id") && architecture->default_bos >= 0)

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "frontend/HfHybrids.h"
+#include "frontend/HfReaders.h"
 #include "models/CheckSpec.h"
 #include "models/Rope.h"
 
@@ -14,75 +16,6 @@ using llmrt::invalidData;
 using llmrt::Result;
 using llmrt::Status;
 using llmrt::unsupported;
-
-/// Refuses a flag that is set.
-Status refuse(const JsonFields& config, const char* field) {
-  LLMRT_ASSIGN_OR_RETURN(auto value, config.getBool(field));
-  if (!value.value_or(false)) return {};
-  return unsupported(config.nameOf(field) + " true is not supported");
-}
-/// Refuses a number that is there, unless it is `allowed`.
-Status refuseNumber(const JsonFields& config, const char* field, double allowed) {
-  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
-  if (!value || *value == allowed) return {};
-  return unsupported(config.nameOf(field) + " " + briefJson(*value) + " is not supported (only " +
-                     briefJson(allowed) + " is)");
-}
-
-Status readNumber(const JsonFields& config, const char* field, double& out) {
-  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
-  if (!value) return {};
-  out = *value;
-  return checkFinite(config.nameOf(field), out);
-}
-/// The same, above 0, or 0 for none.
-Status readCap(const JsonFields& config, const char* field, double& out) {
-  LLMRT_ASSIGN_OR_RETURN(auto value, config.getNumber(field));
-  if (!value) return {};
-  out = *value;
-  return out == 0 ? Status() : checkPositive(config.nameOf(field), out);
-}
-/// As readNumber, above 0.
-Status readPositive(const JsonFields& config, const char* field, double& out) {
-  LLMRT_RETURN_IF_ERROR(readNumber(config, field, out));
-  return checkPositive(config.nameOf(field), out);
-}
-Status readInt(const JsonFields& config, const char* field, int64_t& out) {
-  LLMRT_ASSIGN_OR_RETURN(auto value, config.getInt(field));
-  if (value) out = *value;
-  return {};
-}
-/// The same, and in the range.
-Status readCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
-                 int64_t& out) {
-  LLMRT_RETURN_IF_ERROR(readInt(config, field, out));
-  return checkRange(config.nameOf(field), out, least, most);
-}
-/// The same, and an error when it is absent.
-Status needCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
-                 int64_t& out) {
-  LLMRT_ASSIGN_OR_RETURN(out, config.needInt(field));
-  return checkRange(config.nameOf(field), out, least, most);
-}
-Status readBool(const JsonFields& config, const char* field, bool& out) {
-  LLMRT_ASSIGN_OR_RETURN(auto value, config.getBool(field));
-  if (value) out = *value;
-  return {};
-}
-
-/// A list of numbers of layers.
-Result<std::vector<int64_t>> readLayers(const JsonFields& config, const char* field) {
-  std::vector<int64_t> layers;
-  const nlohmann::json* list = config.find(field);
-  if (!list) return layers;
-  if (!list->is_array()) return invalidData(config.nameOf(field) + " is not a list");
-  for (const nlohmann::json& value : *list) {
-    if (!value.is_number_integer())
-      return invalidData(config.nameOf(field) + " holds " + briefJson(value) + ", expected layers");
-    layers.push_back(value.get<int64_t>());
-  }
-  return layers;
-}
 
 //===----------------------------------------------------------------------===//
 // Dense families
@@ -151,6 +84,11 @@ Status readGranite(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readPositive(config, "logits_scaling", scaling));
   spec.logit_scale = 1 / scaling;
   return {};
+}
+
+Status readGraniteHybrid(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGranite(config, spec));
+  return readGraniteMamba(config, spec);
 }
 
 Status readGlm(const JsonFields& config, ModelSpec& spec) {
@@ -571,6 +509,11 @@ constexpr Family kFamilies[] = {
     {"deepseek_v3", readDeepseekV3, finishDeepseek},
     {"glm4_moe", readGlm4Moe, nullptr, true},
     {"glm4_moe_lite", readGlm4MoeLite, finishDeepseek},
+    {"lfm2", readLfm2},
+    {"lfm2_moe", readLfm2Moe},
+    {"mamba2", readMamba2, nullptr, true},
+    {"granitemoehybrid", readGraniteHybrid},
+    {"nemotron_h", readNemotronH, nullptr, true},
 };
 
 const Family* familyOf(const Architecture& architecture) {

@@ -74,6 +74,11 @@ struct DeltaHeads {
   int64_t keyHeads = 0, valueHeads = 0, keyDim = 0, valueDim = 0;
 };
 
+/// Heads of a state space layer. Each of the groups of B and C is shared by heads / groups of them.
+struct SsdHeads {
+  int64_t heads = 0, groups = 0, headDim = 0, stateSize = 0;
+};
+
 /// Panels of 16 outputs in one tile of a matrix product: at least four, so that one thread reads
 /// four weight streams at once (a GEMV over a single stream leaves 40 % of the bandwidth unused),
 /// and few, so that tiles divide evenly.
@@ -83,7 +88,8 @@ constexpr int64_t kAttentionRows = 16;
 /// Query heads that one tile of attention computes at most: what decode of few KV heads is split
 /// over threads by.
 constexpr int64_t kAttentionHeads = 16;
-/// Columns of a state that one tile of gated_delta keeps in the nearest cache: with 128 rows 16 KB.
+/// Columns of a state that one tile of gated_delta or ssd keeps in the nearest cache: with 128 rows
+/// 16 KB.
 constexpr int64_t kDeltaColumns = 32;
 /// Columns that one tile of causal_conv computes.
 constexpr int64_t kConvColumns = 64;

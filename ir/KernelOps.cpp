@@ -106,6 +106,11 @@ Tiling perRow() { return {.tiles = 1, .rowsPerTile = 1}; }
 /// Tiles of kTilePanels panels over N outputs.
 Tiling overPanels(int64_t numPanels) { return {.tiles = ceilDiv(numPanels, kTilePanels)}; }
 
+/// Tiles of kDeltaColumns columns of each head's state, or of all where they cannot be cut so.
+Tiling overColumns(int64_t heads, int64_t columns) {
+  return {.tiles = heads * (columns % kDeltaColumns == 0 ? columns / kDeltaColumns : 1)};
+}
+
 /// What is read and computed per expert of a route.
 Cost expertCost(Operation* op, Value route, ArrayRef<FlatSymbolRefAttr> symbols) {
   Cost cost;
@@ -341,7 +346,10 @@ void AttentionOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& eff
 }
 
 Operands CausalConvOp::getKernelOperands() {
-  Operands operands = {input("x", getX()), vectorOf("weight", getWeightAttr())};
+  Operands operands = {input("x", getX())};
+  if (getGate()) operands.push_back(input("gate", getGate()));
+  operands.push_back(vectorOf("weight", getWeightAttr()));
+  if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
   addSlots(operands, *this, getStateAttr());
   operands.push_back(output("y", getY()));
   return operands;
@@ -351,7 +359,7 @@ Tiling CausalConvOp::getTiling(StepKind) {
   return {.tiles = ceilDiv(widthOf(getX()), kConvColumns)};
 }
 Cost CausalConvOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()),
+  return {.weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
           .flopsPerRow = matrixFlops(*this, getWeightAttr()) + 4 * widthOf(getX()),
           .stateBytes = slotBytes(*this, getStateAttr())};
 }
@@ -367,8 +375,7 @@ Operands GatedDeltaOp::getKernelOperands() {
 // A tile is one head of v, or some of its columns, of all rows.
 Tiling GatedDeltaOp::getTiling(StepKind) {
   const DeltaHeads heads = getHeads();
-  const bool split = heads.valueDim % kDeltaColumns == 0;
-  return {.tiles = heads.valueHeads * (split ? heads.valueDim / kDeltaColumns : 1)};
+  return overColumns(heads.valueHeads, heads.valueDim);
 }
 // Per element of the state: one for its decay, two for each of k^T S, k delta^T and q^T S.
 Cost GatedDeltaOp::getCost() {
@@ -378,6 +385,30 @@ Cost GatedDeltaOp::getCost() {
           .stateBytes = slotBytes(*this, getStateAttr())};
 }
 void GatedDeltaOp::getEffects(Effects& effects) { addRecurrentEffects(effects, *this); }
+
+Operands SsdOp::getKernelOperands() {
+  Operands operands = {input("xbc", getXbc()), input("dt", getDt())};
+  if (getGate()) operands.push_back(input("gate", getGate()));
+  operands.push_back(vectorOf("a", getAAttr()));
+  operands.push_back(vectorOf("dt_bias", getDtBiasAttr()));
+  operands.push_back(vectorOf("d", getDAttr()));
+  addSlots(operands, *this, getStateAttr());
+  operands.push_back(output("y", getY()));
+  return operands;
+}
+// A tile is one head, or some of its columns, of all rows.
+Tiling SsdOp::getTiling(StepKind) {
+  const SsdHeads heads = getHeads();
+  return overColumns(heads.heads, heads.headDim);
+}
+// Per element of the state: one for its decay, two for each of B (t x)^T and S^T C.
+Cost SsdOp::getCost() {
+  const SsdHeads heads = getHeads();
+  return {.weightBytes = weightBytes(*this, {getAAttr(), getDtBiasAttr(), getDAttr()}),
+          .flopsPerRow = 5 * heads.heads * heads.headDim * heads.stateSize,
+          .stateBytes = slotBytes(*this, getStateAttr())};
+}
+void SsdOp::getEffects(Effects& effects) { addRecurrentEffects(effects, *this); }
 
 Operands ActivationOp::getKernelOperands() { return {input("x", getX()), output("y", getY())}; }
 Tiling ActivationOp::getTiling(StepKind) { return perRow(); }
@@ -410,20 +441,23 @@ Cost RouteOp::getCost() {
 Operands ExpertGluOp::getKernelOperands() {
   Operands operands = {
       input("x", getX()), input("route", getRoute()),
-      panelsOf("weight", {getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)};
-  if (getGateBiasAttr()) {
-    operands.push_back(vectorOf("gate_bias", getGateBiasAttr()));
-    operands.push_back(vectorOf("up_bias", getUpBiasAttr()));
-  }
+      getUpProjAttr()
+          ? panelsOf("weight", {getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)
+          : panelsOf("weight", getGateProjAttr())};
+  if (getGateBiasAttr()) operands.push_back(vectorOf("gate_bias", getGateBiasAttr()));
+  if (getUpBiasAttr()) operands.push_back(vectorOf("up_bias", getUpBiasAttr()));
   operands.push_back(output("y", getY()));
   return operands;
 }
 Tiling ExpertGluOp::getTiling(StepKind) {
-  return overPanels(2 * panels(widthOf(getY()) / (widthOf(getRoute()) / 2)));
+  const int64_t matrices = getUpProjAttr() ? 2 : 1;
+  return overPanels(matrices * panels(widthOf(getY()) / (widthOf(getRoute()) / 2)));
 }
 Cost ExpertGluOp::getCost() {
-  SmallVector<FlatSymbolRefAttr> weights = {getGateProjAttr(), getUpProjAttr()};
-  if (getGateBiasAttr()) weights.append({getGateBiasAttr(), getUpBiasAttr()});
+  SmallVector<FlatSymbolRefAttr> weights;
+  for (FlatSymbolRefAttr weight :
+       {getGateProjAttr(), getUpProjAttr(), getGateBiasAttr(), getUpBiasAttr()})
+    if (weight) weights.push_back(weight);
   return expertCost(*this, getRoute(), weights);
 }
 

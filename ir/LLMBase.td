@@ -102,7 +102,7 @@ def LLM_WeightKindAttr : EnumAttr<LLM_Dialect, LLM_WeightKind, "weight_kind">;
 def LLM_ActivationKind : I32EnumAttr<"ActivationKind", "the nonlinearity of an MLP", [
     I32EnumAttrCase<"silu", 0>, I32EnumAttrCase<"gelu", 1>, I32EnumAttrCase<"gelu_tanh", 2>,
     I32EnumAttrCase<"relu", 3>, I32EnumAttrCase<"relu2", 4>, I32EnumAttrCase<"sigmoid", 5>,
-    I32EnumAttrCase<"quick_gelu", 6>]> {
+    I32EnumAttrCase<"quick_gelu", 6>, I32EnumAttrCase<"none", 7>]> {
   let cppNamespace = "::llmc::llm";
   let genSpecializedAttr = 0;
 }

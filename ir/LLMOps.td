@@ -239,7 +239,7 @@ def LLM_ScaleOp : LLM_ComputeOp<"scale", [Pure, AllTypesMatch<["x", "y"]>]> {
 }
 
 def LLM_ScaleRowsOp : LLM_ComputeOp<"scale_rows", [Pure, AllTypesMatch<["x", "y"]>]> {
-  let summary = "y = x * by, `by` one number per row";
+  let summary = "y = x * by, `by` one number per row, or one for each of equal parts of it (heads)";
   let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$by);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$x `,` $by attr-dict `:` type($x) `,` type($by)";
@@ -355,20 +355,24 @@ def LLM_CausalConvOp : LLM_ComputeOp<"causal_conv", [AllTypesMatch<["x", "y"]>,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "a short convolution over the tokens of a sequence, each column by itself, and an activation";
   let description = [{
-    y_t = activation(w_0 x_{t-n+1} + ... + w_{n-1} x_t) for a weight of n rows: row i holds the factors of what came
+    y_t = activation(w_0 x_{t-n+1} + ... + w_{n-1} x_t + b) for a weight of n rows: row i holds the factors of what came
     n - 1 - i tokens before. The state is what the next token needs: x of the last n - 1 tokens, oldest first. Before a
     sequence's first token it is zero, which whoever hands out its slot sees to. Products are added oldest first, so
     rows of one step and of several give the same bits. In a verify step the tokens before a row are its ancestors, then
-    those of the state, which stays as it is.
+    those of the state, which stays as it is. With `times` y is multiplied by a gate of its width.
     ```mlir
     llm.state @conv : !llm.recurrent<3x8192xf32> layers 0:3
     %c = llm.causal_conv %qkv, %rows, @conv, @conv1d silu : tensor<?x8192xf32>
+    %g = llm.causal_conv %x, %rows, @conv, @conv1d bias @conv_bias none times %gate : tensor<?x2048xf32>
     ```
   }];
   let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$weight,
-      LLM_ActivationKindAttr:$activation);
+      OptionalAttr<FlatSymbolRefAttr>:$bias, LLM_ActivationKindAttr:$activation, Optional<LLM_Rows2D>:$gate);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$x `,` $rows `,` $state `,` $weight `` $activation attr-dict `:` type($y)";
+  let assemblyFormat = [{
+    $x `,` $rows `,` $state `,` $weight (`bias` $bias^)? `` $activation (`times` $gate^)? attr-dict `:` type($y)
+    (`,` type($gate)^)?
+  }];
 }
 
 def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "beta"]>,
@@ -402,6 +406,39 @@ def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "bet
   let extraClassDeclaration = [{
     /// The heads and their sizes, of an op whose state is verified.
     ::llmc::llm::DeltaHeads getHeads();
+  }];
+}
+
+def LLM_SsdOp : LLM_ComputeOp<"ssd", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "Mamba-2's state space layer (SSD, arXiv 2405.21060)";
+  let description = [{
+    The state of a sequence is a matrix S per head, [state_size, head_dim], zero before its first token (whoever hands
+    out its slot sees to that). Per token and head, with t = softplus(dt + dt_bias), brought to [`from`, `to`] where those
+    are given:
+
+        S = exp(A t) S + B (t x)^T        A = -exp(a), with `rate` a itself
+        y = S^T C + d x
+
+    `xbc` has all heads of x, then all groups of B, then those of C: heads that follow each other share a group. `dt` has
+    one number per head. The tokens of a sequence are taken one after another, and sums over state_size are in its order,
+    so rows of one step and of several give the same bits. In a verify step a row continues the S that its parent left,
+    and the state stays as it is. With `times` y is multiplied by a gate of its width.
+    ```mlir
+    llm.state @ssm : !llm.recurrent<48x128x64xf32> layers 0:3
+    %y = llm.ssd %xbc, %dt, %rows, @ssm, @a_log, @dt_bias, @d : tensor<?x3328xf32>, tensor<?x48xf32> -> tensor<?x3072xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$xbc, LLM_Rows2D:$dt, LLM_RowsType:$rows, FlatSymbolRefAttr:$state,
+      FlatSymbolRefAttr:$a, UnitAttr:$rate, FlatSymbolRefAttr:$dt_bias, FlatSymbolRefAttr:$d,
+      OptionalAttr<F64Attr>:$from, OptionalAttr<F64Attr>:$to, Optional<LLM_Rows2D>:$gate);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = [{
+    $xbc `,` $dt `,` $rows `,` $state `,` $a (`rate` $rate^)? `,` $dt_bias `,` $d (`from` $from^)? (`to` $to^)?
+    (`times` $gate^)? attr-dict `:` type($xbc) `,` type($dt) (`,` type($gate)^)? `->` type($y)
+  }];
+  let extraClassDeclaration = [{
+    /// The heads and their sizes, of an op whose state is verified.
+    ::llmc::llm::SsdHeads getHeads();
   }];
 }
 
@@ -453,18 +490,20 @@ def LLM_ExpertGluOp : LLM_ComputeOp<"expert_glu", [Pure]> {
   let summary = "norm_glu's two products with the matrices of the experts that each row was routed to";
   let description = [{
     `route` is an llm.route's result. y is top_k results one after another, in the order of the experts there. With
-    `limit` c: y = act(min(gate, c)) * (max(min(up, c), -c) + 1).
+    `limit` c: y = act(min(gate, c)) * (max(min(up, c), -c) + 1). Without a second matrix: y = act(gate).
     ```mlir
     %g = llm.expert_glu %n, %r proj @expert_gate, @expert_up silu
            : tensor<?x2048xf32>, tensor<?x16xf32> -> tensor<?x6144xf32>
     ```
   }];
-  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$route, FlatSymbolRefAttr:$gate_proj, FlatSymbolRefAttr:$up_proj,
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$route, FlatSymbolRefAttr:$gate_proj,
+      OptionalAttr<FlatSymbolRefAttr>:$up_proj,
       OptionalAttr<FlatSymbolRefAttr>:$gate_bias, OptionalAttr<FlatSymbolRefAttr>:$up_bias,
       LLM_ActivationKindAttr:$activation, DefaultValuedAttr<F64Attr, "0.0">:$limit);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $x `,` $route `proj` $gate_proj `,` $up_proj (`bias` $gate_bias^ `,` $up_bias)? `` $activation (`limit` $limit^)?
+    $x `,` $route `proj` $gate_proj (`,` $up_proj^)? (`bias` $gate_bias^ (`,` $up_bias^)?)? `` $activation
+    (`limit` $limit^)?
     attr-dict `:` type($x) `,` type($route) `->` type($y)
   }];
 }

@@ -82,6 +82,15 @@ DeltaHeads GatedDeltaOp::getHeads() {
           .valueDim = valueDim};
 }
 
+SsdHeads SsdOp::getHeads() {
+  ArrayRef<int64_t> state = recurrentShape(*this, getStateAttr());
+  const int64_t heads = state[0], stateSize = state[1], headDim = state[2];
+  return {.heads = heads,
+          .groups = (widthOf(getXbc()) - heads * headDim) / (2 * stateSize),
+          .headDim = headDim,
+          .stateSize = stateSize};
+}
+
 int64_t llmc::llm::rotaryDim(Operation* from, FlatSymbolRefAttr symbol) {
   auto model = from->getParentOfType<ModelOp>();
   auto table = cast<RopeTableOp>(SymbolTable::lookupSymbolIn(model, symbol.getAttr()));

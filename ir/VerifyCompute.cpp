@@ -162,6 +162,13 @@ LogicalResult verifyKept(Operation* op, FlatSymbolRefAttr symbol, StepKind kind,
   return success();
 }
 
+/// A gate that multiplies y, where there is one, is as wide.
+LogicalResult verifyGate(Operation* op, Value gate, Value y) {
+  if (!gate || widthOf(gate) == widthOf(y)) return success();
+  return op->emitOpError() << "multiplies rows of " << widthOf(y) << " by gates of "
+                           << widthOf(gate);
+}
+
 LogicalResult verifyQueries(Operation* op, Value q, KvCacheType kv) {
   int64_t group = kv.getNumKvHeads() * kv.getHeadDim();
   if (widthOf(q) % group != 0)
@@ -215,8 +222,9 @@ LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
 }
 
 LogicalResult ScaleRowsOp::verifySymbolUses(SymbolTableCollection&) {
-  if (widthOf(getBy()) == 1) return success();
-  return emitOpError() << "scales by rows of " << widthOf(getBy()) << ": they must be of 1";
+  if (widthOf(getX()) % widthOf(getBy()) == 0) return success();
+  return emitOpError() << "scales rows of " << widthOf(getX()) << " by rows of "
+                       << widthOf(getBy()) << ", which does not divide them";
 }
 
 LogicalResult ConcatOp::verifySymbolUses(SymbolTableCollection&) {
@@ -300,7 +308,10 @@ LogicalResult CausalConvOp::verifySymbolUses(SymbolTableCollection&) {
   if ((*state)[1] != widthOf(getX()))
     return emitOpError() << "has rows of " << widthOf(getX()) << ", but " << getStateAttr()
                          << " keeps rows of " << (*state)[1];
-  return verifyMatrix(*this, getWeightAttr(), (*state)[0] + 1, widthOf(getX()));
+  if (failed(verifyMatrix(*this, getWeightAttr(), (*state)[0] + 1, widthOf(getX()))) ||
+      failed(verifyGate(*this, getGate(), getY())))
+    return failure();
+  return getBiasAttr() ? verifyBias(*this, getBiasAttr(), widthOf(getX())) : success();
 }
 
 LogicalResult GatedDeltaOp::verifySymbolUses(SymbolTableCollection&) {
@@ -322,6 +333,34 @@ LogicalResult GatedDeltaOp::verifySymbolUses(SymbolTableCollection&) {
                          << " heads have values of " << heads.valueDim;
   if (failed(verifyBias(*this, getALogAttr(), heads.valueHeads))) return failure();
   return verifyBias(*this, getDtBiasAttr(), heads.valueHeads);
+}
+
+LogicalResult SsdOp::verifySymbolUses(SymbolTableCollection&) {
+  FailureOr<ArrayRef<int64_t>> state = verifyRecurrent(*this, getStateAttr(), 3);
+  if (failed(state)) return failure();
+  const SsdHeads heads = getHeads();
+  // Recomputed from the number of groups, which a width that does not fit rounds.
+  const int64_t width = heads.heads * heads.headDim + 2 * heads.groups * heads.stateSize;
+  if (heads.groups <= 0 || width != widthOf(getXbc()) || heads.heads % heads.groups != 0)
+    return emitOpError() << "has rows of " << widthOf(getXbc()) << " for x, B and C: with "
+                         << heads.heads << " heads of " << heads.headDim
+                         << ", what is left must be two times a divisor of them times "
+                         << heads.stateSize;
+  if (widthOf(getDt()) != heads.heads)
+    return emitOpError() << "has time steps of " << widthOf(getDt()) << ", but " << getStateAttr()
+                         << " has " << heads.heads << " heads";
+  if (widthOf(getY()) != heads.heads * heads.headDim)
+    return emitOpError() << "gives rows of " << widthOf(getY()) << ", but there are "
+                         << heads.heads << " heads of " << heads.headDim;
+  const double from = getFrom() ? getFrom()->convertToDouble() : 0;
+  const double to = getTo() ? getTo()->convertToDouble() : std::max(from, 0.0);
+  if (!std::isfinite(from) || !std::isfinite(to) || from < 0 || to < from)
+    return emitOpError() << "has time steps from " << from << " to " << to
+                         << ": they must be finite, not negative and ascending";
+  if (failed(verifyGate(*this, getGate(), getY()))) return failure();
+  for (FlatSymbolRefAttr weight : {getAAttr(), getDtBiasAttr(), getDAttr()})
+    if (failed(verifyBias(*this, weight, heads.heads))) return failure();
+  return success();
 }
 
 // These have types and no symbols; what must hold stands in their traits.
@@ -352,14 +391,17 @@ LogicalResult ExpertGluOp::verifySymbolUses(SymbolTableCollection&) {
     return failure();
   int64_t n = widthOf(getY()) / *topK, k = widthOf(getX());
   for (FlatSymbolRefAttr weight : {getGateProjAttr(), getUpProjAttr()})
-    if (failed(verifyWeight(*this, weight, WeightKind::matrix, {n, k}, /*perExpert=*/true)))
+    if (weight &&
+        failed(verifyWeight(*this, weight, WeightKind::matrix, {n, k}, /*perExpert=*/true)))
       return failure();
-  if (!getGateBiasAttr() != !getUpBiasAttr())
+  if (!getUpProjAttr() && (getUpBiasAttr() || !getLimit().isZero()))
+    return emitOpError() << "has a " << (getUpBiasAttr() ? "bias of up" : "limit")
+                         << " without a second matrix";
+  if (getUpProjAttr() && !getGateBiasAttr() != !getUpBiasAttr())
     return emitOpError() << "has a bias of " << (getGateBiasAttr() ? "gate" : "up")
                          << " alone: both or none";
-  if (!getGateBiasAttr()) return success();
   for (FlatSymbolRefAttr bias : {getGateBiasAttr(), getUpBiasAttr()})
-    if (failed(verifyWeight(*this, bias, WeightKind::bias, {n}, /*perExpert=*/true)))
+    if (bias && failed(verifyWeight(*this, bias, WeightKind::bias, {n}, /*perExpert=*/true)))
       return failure();
   return success();
 }

@@ -183,7 +183,7 @@ LogicalResult EntryOp::verifyRegions() {
                                      : "returns nothing: it must return logits");
   if (commits) {
     WalkResult computes = getBody().walk([](KernelOpInterface op) {
-      if (isa<KvMoveOp, KeptOp, CausalConvOp, GatedDeltaOp>(op.getOperation()))
+      if (isa<KvMoveOp, KeptOp, CausalConvOp, GatedDeltaOp, SsdOp>(op.getOperation()))
         return WalkResult::advance();
       op.emitOpError() << "computes in a commit step, which brings states up to date and does "
                           "nothing else";

@@ -129,6 +129,70 @@ constexpr TensorNames gptOssNames() {
   return names;
 }
 
+constexpr TensorNames lfm2Names() {
+  TensorNames names;
+  names.norm = "model.embedding_norm";
+  names.input_norm = "operator_norm";
+  names.mlp_norm = "ffn_norm";
+  names.o = "self_attn.out_proj";
+  names.q_norm = "self_attn.q_layernorm";
+  names.k_norm = "self_attn.k_layernorm";
+  names.gate = "feed_forward.w1";
+  names.up = "feed_forward.w3";
+  names.down = "feed_forward.w2";
+  names.router = "feed_forward.gate";
+  names.choice = "feed_forward.expert_bias";
+  names.expert_gate = "feed_forward.experts.{expert}.w1";
+  names.expert_up = "feed_forward.experts.{expert}.w3";
+  names.expert_down = "feed_forward.experts.{expert}.w2";
+  return names;
+}
+
+constexpr TensorNames mamba2Names() {
+  TensorNames names;
+  names.embed = "backbone.embeddings";
+  names.norm = "backbone.norm_f";
+  names.layer = "backbone.layers.{layer}.";
+  names.input_norm = names.mlp_norm = "norm";
+  names.state_space = "mixer.";
+  return names;
+}
+
+constexpr TensorNames nemotronNames() {
+  TensorNames names = mamba2Names();
+  names.q = "mixer.q_proj";
+  names.k = "mixer.k_proj";
+  names.v = "mixer.v_proj";
+  names.o = "mixer.o_proj";
+  names.up = "mixer.up_proj";
+  names.down = "mixer.down_proj";
+  names.router = "mixer.gate";
+  names.expert_up = "mixer.experts.{expert}.up_proj";
+  names.expert_down = "mixer.experts.{expert}.down_proj";
+  names.latent_down = "mixer.fc1_latent_proj";
+  names.latent_up = "mixer.fc2_latent_proj";
+  names.shared = "mixer.shared_experts.";
+  return names;
+}
+
+constexpr TensorNames graniteHybridNames() {
+  TensorNames names;
+  names.gate_up = names.shared_gate_up = "shared_mlp.input_linear";
+  names.down = names.shared_down = "shared_mlp.output_linear";
+  names.router = "block_sparse_moe.router.layer";
+  names.joined_gate_up = "block_sparse_moe.input_linear.weight";
+  names.joined_down = "block_sparse_moe.output_linear.weight";
+  return names;
+}
+
+constexpr ConfigNames lfm2Fields() {
+  ConfigNames fields;
+  fields.eps = "norm_eps";
+  fields.older_intermediate_size = "block_ff_dim";
+  fields.older_tied = "tie_embedding";
+  return fields;
+}
+
 // Defaults: transformers v5, configuration_*.py of each; InternLM2 and MiniCPM: the
 // configuration_*.py beside their checkpoints.
 constexpr Architecture kArchitectures[] = {
@@ -461,6 +525,69 @@ constexpr Architecture kArchitectures[] = {
              "truncate": false, "original_max_position_embeddings": 4096})",
      .has_sliding_window = true,
      .form = {.sinks = true, .stacked_experts = true, .names = gptOssNames()}},
+    {.model_type = "lfm2",
+     .class_name = "Lfm2ForCausalLM",
+     .gguf_architecture = "lfm2",
+     .default_num_kv_heads = 8,
+     .default_max_position_embeddings = 128000,
+     .default_rms_norm_eps = 1e-5,
+     .default_rope_theta = 1e6,
+     .default_tied = true,
+     .default_bos = 1,
+     .default_eos = 2,
+     .fields = lfm2Fields(),
+     .form = {.qk_norm = QkNorm::kHead, .names = lfm2Names()}},
+    {.model_type = "lfm2_moe",
+     .class_name = "Lfm2MoeForCausalLM",
+     .gguf_architecture = "lfm2moe",
+     .default_num_kv_heads = 8,
+     .default_max_position_embeddings = 128000,
+     .default_rms_norm_eps = 1e-5,
+     .default_rope_theta = 1e6,
+     .default_tied = true,
+     .default_bos = 1,
+     .default_eos = 2,
+     .fields = lfm2Fields(),
+     .form = {.qk_norm = QkNorm::kHead, .names = lfm2Names()}},
+    // Texts of any length: nothing of it has positions.
+    {.model_type = "mamba2",
+     .class_name = "Mamba2ForCausalLM",
+     .gguf_architecture = "mamba2",
+     .default_num_heads = 128,
+     .default_intermediate_size = -1,
+     .default_head_dim = 64,
+     .default_max_position_embeddings = 1 << 20,
+     .default_rms_norm_eps = 1e-5,
+     .default_bos = 0,
+     .default_eos = 2,
+     .fields = {.num_heads = "num_heads", .eps = "layer_norm_epsilon"},
+     .form = {.names = mamba2Names()}},
+    {.model_type = "granitemoehybrid",
+     .class_name = "GraniteMoeHybridForCausalLM",
+     .gguf_architecture = "granitehybrid",
+     .default_bos = 1,
+     .default_eos = 2,
+     .has_biases = true,
+     .form = {.fused_gate_up = true, .joined_experts = true, .names = graniteHybridNames()}},
+    {.model_type = "nemotron_h",
+     .class_name = "NemotronHForCausalLM",
+     .gguf_architecture = "nemotron_h",
+     .default_num_heads = 32,
+     .default_vocab_size = 131072,
+     .default_num_kv_heads = 8,
+     .default_intermediate_size = 21504,
+     .default_head_dim = 128,
+     .default_max_position_embeddings = 4096,
+     .default_rms_norm_eps = 1e-5,
+     .default_activation = "relu2",
+     .default_bos = 1,
+     .default_eos = 2,
+     .fields = {.eps = "layer_norm_epsilon",
+                .activation = "mlp_hidden_act",
+                .older_head_dim = "attention_head_dim",
+                .layers = "layers_block_type",
+                .older_layers = "hybrid_override_pattern"},
+     .form = {.gated = false, .names = nemotronNames()}},
 };
 
 constexpr Wrapper kWrappers[] = {

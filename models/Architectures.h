@@ -20,6 +20,13 @@ struct ConfigNames {
   const char* max_positions = "max_position_embeddings";
   const char* eps = "rms_norm_eps";
   const char* activation = "hidden_act";
+  // Older names, which go before the others; null: none.
+  const char* older_intermediate_size = nullptr;
+  const char* older_tied = nullptr;
+  const char* older_head_dim = nullptr;
+  // What says so many layers as it has entries, where there is no num_layers; null: nothing.
+  const char* layers = nullptr;
+  const char* older_layers = nullptr;
 };
 
 /// What distinguishes one architecture from another. What a config must say beyond this table is

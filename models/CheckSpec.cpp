@@ -109,6 +109,8 @@ Status checkExperts(const Experts& e, int64_t num_layers) {
       checkRange("num_hidden_layers times num_experts", e.num_experts * num_layers, 1 << 17));
   LLMRT_RETURN_IF_ERROR(checkRange("num_experts_per_tok", e.top_k, e.num_experts));
   LLMRT_RETURN_IF_ERROR(checkRange("moe_intermediate_size", e.intermediate_size, kMaxExpertSize));
+  if (e.latent_size != 0)
+    LLMRT_RETURN_IF_ERROR(checkRange("moe_latent_size", e.latent_size, kMaxHiddenSize));
   if (e.shared_intermediate_size < 0 || e.shared_intermediate_size > kMaxSharedSize)
     return invalidData("the shared experts' size is " + std::to_string(e.shared_intermediate_size) +
                        ", must be 0 to " + std::to_string(kMaxSharedSize));
@@ -144,6 +146,30 @@ Status checkDelta(const Delta& d) {
     return invalidData("linear_num_value_heads (" + std::to_string(d.num_value_heads) +
                        ") is not a multiple of linear_num_key_heads (" +
                        std::to_string(d.num_key_heads) + ")");
+  return {};
+}
+
+Status checkShortConv(const ShortConv& c) {
+  if (c.size == 0) return {};
+  return llmc::checkRange("conv_L_cache", c.size, 2, kMaxConvSize);
+}
+
+Status checkStateSpace(const StateSpace& s) {
+  if (s.num_heads == 0) return {};
+  LLMRT_RETURN_IF_ERROR(checkRange("the number of Mamba heads", s.num_heads, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(checkRange("the size of Mamba heads", s.head_dim, 1 << 12));
+  LLMRT_RETURN_IF_ERROR(checkRange("the size of Mamba states", s.state_size, 1 << 12));
+  LLMRT_RETURN_IF_ERROR(checkRange("the number of Mamba groups", s.num_groups, s.num_heads));
+  LLMRT_RETURN_IF_ERROR(
+      llmc::checkRange("the size of Mamba's convolution", s.conv_size, 2, kMaxConvSize));
+  if (s.num_heads % s.num_groups != 0)
+    return invalidData("the number of Mamba heads (" + std::to_string(s.num_heads) +
+                       ") is not a multiple of that of groups (" + std::to_string(s.num_groups) +
+                       ")");
+  const double least = s.least_step.value_or(0), most = s.most_step.value_or(1e30);
+  if (!(least >= 0 && least <= most && most <= 1e30))
+    return invalidData("Mamba's time steps are from " + numberText(least) + " to " +
+                       numberText(most) + ", must be ascending and not negative");
   return {};
 }
 
@@ -207,6 +233,8 @@ Status checkSpec(const ModelSpec& spec) {
   if (spec.logit_softcap != 0)
     LLMRT_RETURN_IF_ERROR(checkPositive("final_logit_softcapping", spec.logit_softcap));
   LLMRT_RETURN_IF_ERROR(checkDelta(spec.delta));
+  LLMRT_RETURN_IF_ERROR(checkShortConv(spec.short_conv));
+  LLMRT_RETURN_IF_ERROR(checkStateSpace(spec.state_space));
   for (const size_t entries :
        {spec.windowed_layers.size(), spec.nope_layers.size(), spec.expert_layers.size(),
         spec.mlp_layers.size(), spec.mixers.size()})

@@ -60,6 +60,13 @@ double ModelSpec::embeddingScale() const {
   }
 }
 
+Mixer ModelSpec::mixerOfType(std::string_view layer_type) const {
+  if (layer_type == "conv") return short_conv.size > 0 ? Mixer::kConv : Mixer::kNone;
+  if (layer_type != "linear_attention" && layer_type != "mamba") return Mixer::kNone;
+  if (delta.num_value_heads > 0) return Mixer::kDelta;
+  return state_space.num_heads > 0 ? Mixer::kStateSpace : Mixer::kNone;
+}
+
 LayerForm ModelSpec::layerForm(int64_t layer) const {
   const auto at = [&](const std::vector<bool>& flags, bool otherwise) {
     return flags.empty() ? otherwise : flags[static_cast<size_t>(layer)];

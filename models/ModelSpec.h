@@ -90,13 +90,21 @@ struct TensorNames {
   std::string_view o = "self_attn.o_proj";
   std::string_view q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
   std::string_view delta = "linear_attn.";  // in_proj_qkv, conv1d, ...
+  std::string_view conv = "conv.";          // in_proj, conv, out_proj
+  std::string_view state_space = "mamba.";  // in_proj, conv1d, ...
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
   std::string_view gate_up = "mlp.gate_up_proj";  // where the two are one
   std::string_view router = "mlp.gate";
+  std::string_view choice = "";  // the bias of the choice; empty: the router's
   std::string_view expert_gate = "mlp.experts.{expert}.gate_proj";
   std::string_view expert_up = "mlp.experts.{expert}.up_proj";
   std::string_view expert_down = "mlp.experts.{expert}.down_proj";
-  std::string_view shared = "mlp.shared_expert.";  // gate_proj, up_proj, down_proj
+  // Of experts in one tensor each, gate's rows before up's:
+  std::string_view joined_gate_up = "mlp.experts.gate_up_proj";
+  std::string_view joined_down = "mlp.experts.down_proj";
+  std::string_view latent_down = "", latent_up = "";  // around experts that are narrower
+  std::string_view shared = "mlp.shared_expert.";     // gate_proj, up_proj, down_proj
+  std::string_view shared_gate_up = "", shared_down = "";  // where the two are one
 };
 
 /// What every model of an architecture has in common: the form of a layer, and how checkpoints hold
@@ -121,6 +129,7 @@ struct Form {
   bool transposed = false;       // stored matrices are [K, N]
   bool latent_parts = false;     // latents' up-projections are two tensors, that of keys transposed
   bool stacked_experts = false;  // gpt-oss: experts in one tensor, [K, N], gate and up alternating
+  bool joined_experts = false;   // the same, [N, K], gate's rows before up's
   TensorNames names;
 };
 
@@ -129,6 +138,7 @@ struct Experts {
   int64_t num_experts = 0;  // 0: no layer has any
   int64_t top_k = 0;
   int64_t intermediate_size = 0;
+  int64_t latent_size = 0;  // the experts' input is projected to this, and what they give back; 0: no
   enum class Scoring { kSoftmax, kSigmoid, kSoftmaxChosen } scoring = Scoring::kSoftmax;
   bool normalize = false;                                  // weights are divided by their sum
   double scale = 1.0;                                      // and multiplied by this
@@ -158,10 +168,28 @@ struct Delta {
   int64_t qkvSize() const { return 2 * keySize() + valueSize(); }
 };
 
+/// A gated short convolution (LFM2): C times the convolution of B times x, all three projections.
+struct ShortConv {
+  int64_t size = 0;  // tokens that it reads; 0: no layer has any
+  bool bias = false;
+};
+
+/// Mamba-2's state space layer (arXiv 2405.21060) behind a short convolution.
+struct StateSpace {
+  int64_t num_heads = 0;  // 0: no layer has any
+  int64_t head_dim = 0, state_size = 0, num_groups = 0;
+  int64_t conv_size = 0;  // tokens that the convolution reads
+  bool bias = false, conv_bias = true;
+  std::optional<double> least_step, most_step;  // bounds of time steps
+  bool stores_rates = false;                    // A itself in place of log(-A)
+  int64_t innerSize() const { return num_heads * head_dim; }
+  int64_t convSize() const { return innerSize() + 2 * num_groups * state_size; }
+};
+
 /// What brings tokens together in a layer. One more is a member here, a struct of its sizes in
 /// ModelSpec, a function in Lister (models/ModelWeights.cpp), and one in Importer
 /// (frontend/import/ImportModel.cpp) with a line in its mixer(), statesOf() and commit().
-enum class Mixer { kNone, kAttention, kDelta };
+enum class Mixer { kNone, kAttention, kDelta, kConv, kStateSpace };
 
 enum class Mlp { kNone, kDense, kExperts };
 
@@ -210,8 +238,10 @@ struct ModelSpec {
   std::vector<bool> expert_layers;  // which layers are routed; empty: all, if there are experts
   Latent latent;
   Delta delta;
-  std::vector<Mixer> mixers;                 // of each layer; empty: attention in all
-  std::vector<bool> mlp_layers;              // which layers have an MLP; empty: all
+  ShortConv short_conv;
+  StateSpace state_space;
+  std::vector<Mixer> mixers;     // of each layer; empty: attention in all
+  std::vector<bool> mlp_layers;  // which layers have an MLP; empty: all
   std::optional<llmrt::DType> dtype;         // what the config says the weights are in
   std::optional<llmrt::DType> stored_dtype;  // what the embeddings are in, once weights are opened
   // Of matrices that a plan keeps as the checkpoint has them, by the tensor's name; others become
@@ -232,6 +262,9 @@ struct ModelSpec {
   int64_t qSize() const { return num_heads * head_dim; }
   int64_t kvSize() const { return num_kv_heads * head_dim; }
   LayerForm layerForm(int64_t layer) const;
+  /// The mixer of layers that are called "linear_attention", "mamba" or "conv"; kNone where the
+  /// model has none of the kind.
+  Mixer mixerOfType(std::string_view layer_type) const;
 };
 
 /// Successive layers whose mixers, or MLPs, are of one kind: these have one set of weights,

@@ -172,6 +172,10 @@ class Lister {
         return spec_.latent.kv_rank > 0 ? latentAttention() : attention();
       case Mixer::kDelta:
         return delta();
+      case Mixer::kConv:
+        return shortConv();
+      case Mixer::kStateSpace:
+        return stateSpace();
     }
   }
 
@@ -314,6 +318,43 @@ class Lister {
     projection("out_proj", prefix + "out_proj", hidden, d.valueSize(), false);
   }
 
+  void shortConv() {
+    const int64_t hidden = spec_.hidden_size;
+    const bool bias = spec_.short_conv.bias;
+    const std::string prefix(names_.conv);
+    int64_t begin = 0;
+    for (const char* part : {"conv_b", "conv_c", "conv_x"}) {
+      projection(part, prefix + "in_proj", hidden, hidden, bias,
+                 {.total = 3 * hidden, .begin = begin, .run = hidden, .stride = hidden});
+      begin += hidden;
+    }
+    conv("conv1d", prefix + "conv", spec_.short_conv.size, hidden);
+    if (bias) vector("conv1d_bias", Kind::kBias, prefix + "conv.bias", hidden);
+    projection("out_proj", prefix + "out_proj", hidden, hidden, bias);
+  }
+
+  // in_proj has the rows of the gate, of x, B and C, and of the time steps.
+  void stateSpace() {
+    const StateSpace& s = spec_.state_space;
+    const std::string prefix(names_.state_space);
+    const int64_t hidden = spec_.hidden_size, total = s.innerSize() + s.convSize() + s.num_heads;
+    int64_t begin = 0;
+    for (const auto& [part, rows] : {std::pair{"in_proj_z", s.innerSize()},
+                                     {"in_proj_xbc", s.convSize()},
+                                     {"in_proj_dt", s.num_heads}}) {
+      projection(part, prefix + "in_proj", rows, hidden, s.bias,
+                 {.total = total, .begin = begin, .run = rows, .stride = rows});
+      begin += rows;
+    }
+    conv("conv1d", prefix + "conv1d", s.conv_size, s.convSize());
+    if (s.conv_bias) vector("conv1d_bias", Kind::kBias, prefix + "conv1d.bias", s.convSize());
+    vector("a_log", Kind::kBias, prefix + (s.stores_rates ? "A" : "A_log"), s.num_heads);
+    vector("dt_bias", Kind::kBias, prefix + "dt_bias", s.num_heads);
+    vector("d", Kind::kBias, prefix + "D", s.num_heads);
+    vector("state_space_norm", Kind::kNorm, prefix + "norm.weight", s.innerSize());
+    projection("out_proj", prefix + "out_proj", hidden, s.innerSize(), s.bias);
+  }
+
   /// The factors of a convolution over `size` tokens, which are stored column by column.
   void conv(const std::string& symbol, std::string name, int64_t size, int64_t columns) {
     matrix(symbol, std::move(name), size, columns).view = {
@@ -349,28 +390,72 @@ class Lister {
   void expertMlp() {
     const Experts& e = spec_.experts;
     const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
+    const int64_t width = e.latent_size > 0 ? e.latent_size : hidden;  // of the experts' input
     projection("router", names_.router, e.num_experts, hidden, e.biases);
     if (e.choice_bias)
-      vector("choice", Kind::kBias, std::string(names_.router) + ".e_score_correction_bias",
+      vector("choice", Kind::kBias,
+             names_.choice.empty() ? std::string(names_.router) + ".e_score_correction_bias"
+                                   : std::string(names_.choice),
              e.num_experts);
+    if (e.latent_size > 0) {
+      projection("latent_down", names_.latent_down, width, hidden, spec_.mlp_bias);
+      projection("latent_up", names_.latent_up, hidden, width, spec_.mlp_bias);
+    }
     if (form_.stacked_experts) {
       stackedExperts();
+    } else if (form_.joined_experts) {
+      joinedExperts();
     } else {
-      expert(matrix("expert_gate", std::string(names_.expert_gate), n, hidden));
-      expert(matrix("expert_up", std::string(names_.expert_up), n, hidden));
-      expert(matrix("expert_down", std::string(names_.expert_down), hidden, n));
+      if (form_.gated) expert(matrix("expert_gate", std::string(names_.expert_gate), n, width));
+      expert(matrix("expert_up", std::string(names_.expert_up), n, width));
+      expert(matrix("expert_down", std::string(names_.expert_down), width, n));
     }
-    if (e.shared_intermediate_size == 0) return;
+    if (e.shared_intermediate_size > 0) sharedExpert();
+  }
+  // An MLP of the model's form beside the experts.
+  void sharedExpert() {
+    const Experts& e = spec_.experts;
+    const int64_t hidden = spec_.hidden_size, n = e.shared_intermediate_size;
     const std::string shared(names_.shared);
-    projection("shared_gate", shared + "gate_proj", e.shared_intermediate_size, hidden, false);
-    projection("shared_up", shared + "up_proj", e.shared_intermediate_size, hidden, false);
-    projection("shared_down", shared + "down_proj", hidden, e.shared_intermediate_size, false);
+    const bool bias = spec_.mlp_bias && !form_.gated;
+    if (!names_.shared_gate_up.empty()) {
+      projection("shared_gate", names_.shared_gate_up, n, hidden, false,
+                 {.total = 2 * n, .run = n, .stride = n});
+      projection("shared_up", names_.shared_gate_up, n, hidden, false,
+                 {.total = 2 * n, .begin = n, .run = n, .stride = n});
+      projection("shared_down", names_.shared_down, hidden, n, false);
+    } else {
+      if (form_.gated) projection("shared_gate", shared + "gate_proj", n, hidden, false);
+      projection("shared_up", shared + "up_proj", n, hidden, bias);
+      projection("shared_down", shared + "down_proj", hidden, n, bias);
+    }
     if (e.shared_gate)
       projection("shared_weight", shared.substr(0, shared.size() - 1) + "_gate", 1, hidden, false);
   }
   ModelWeight& expert(ModelWeight& w) {
     w.num_experts = spec_.experts.num_experts;
     return w;
+  }
+
+  // [experts, 2 n, hidden], gate's rows before up's, and [experts, hidden, n].
+  void joinedExperts() {
+    const Experts& e = spec_.experts;
+    const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
+    for (int64_t i = 0; i < 2; ++i)
+      expert(add(i == 0 ? "expert_gate" : "expert_up", Kind::kMatrix,
+                 std::string(names_.joined_gate_up), n, hidden))
+          .view = {.stored = {e.num_experts, 2 * n, hidden},
+                   .begin = i * n * hidden,
+                   .run = n,
+                   .inner = hidden,
+                   .col = 1,
+                   .expert = 2 * n * hidden};
+    expert(add("expert_down", Kind::kMatrix, std::string(names_.joined_down), hidden, n)).view = {
+        .stored = {e.num_experts, hidden, n},
+        .run = hidden,
+        .inner = n,
+        .col = 1,
+        .expert = n * hidden};
   }
 
   // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden].

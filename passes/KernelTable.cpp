@@ -100,6 +100,10 @@ std::string kernelName(llm::KernelOpInterface op, llm::StepKind kind) {
     const llm::DeltaHeads heads = delta.getHeads();
     append(Twine(heads.keyHeads) + "x" + Twine(heads.valueHeads) + "x" + Twine(heads.keyDim) + "x" +
            Twine(heads.valueDim));
+  } else if (auto ssd = dyn_cast<llm::SsdOp>(op.getOperation())) {
+    const llm::SsdHeads heads = ssd.getHeads();
+    append(Twine(heads.heads) + "x" + Twine(heads.groups) + "x" + Twine(heads.stateSize) + "x" +
+           Twine(heads.headDim));
   } else if (weightType) {
     append(Twine(outputs) + "x" + Twine(inputs));
     name += formats;

@@ -24,6 +24,7 @@ static void emitKernel(KernelBuilder& k, Operation* op) {
       .Case([&](llm::AttentionOp o) { emitAttention(k, o); })
       .Case([&](llm::CausalConvOp o) { emitCausalConv(k, o); })
       .Case([&](llm::GatedDeltaOp o) { emitGatedDelta(k, o); })
+      .Case([&](llm::SsdOp o) { emitSsd(k, o); })
       .Case([&](llm::ActivationOp o) { emitActivation(k, o); })
       .Case([&](llm::MulOp o) { emitMul(k, o); })
       .Case([&](llm::AddOp o) { emitAdd(k, o); })

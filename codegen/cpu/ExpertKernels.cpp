@@ -80,11 +80,12 @@ Value loadBias(KernelBuilder& k, Value bias, const OutputTile& tile, Value panel
 
 }  // namespace
 
-// Panels of gate and up alternate.
+// Panels of gate and up alternate, where there is an up.
 void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op) {
   const int64_t topK = llm::widthOf(op.getRoute()) / 2, width = llm::widthOf(op.getY()) / topK;
   ProductSpec spec = productOf(k, op, op.getGateProjAttr());
-  spec.numPanels *= 2;
+  const int64_t matrices = op.getUpProjAttr() ? 2 : 1;
+  spec.numPanels *= matrices;
   setExperts(spec, op, op.getGateProjAttr());
   Value gateBias = k.operandIf(op.getGateBiasAttr(), "gate_bias");
   Value upBias = k.operandIf(op.getUpBiasAttr(), "up_bias");
@@ -98,10 +99,13 @@ void emitExpertGlu(KernelBuilder& k, llm::ExpertGluOp op) {
     k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
       Value entry = choices.entry(k, k.add(tile.firstRow, r));
       Value out = k.offset(k.rowOf("y", k.div(entry, topK)), k.mul(k.rem(entry, topK), width * 4));
-      k.loop(k.ci(0), tile.panels, 2, [&](Value p) {
-        Value panel = k.div(k.add(tile.firstPanel, p), 2);
-        Value gate = k.loadF32(tile.at(k, r, p)), up = k.loadF32(tile.at(k, r, k.add(p, 1)));
+      k.loop(k.ci(0), tile.panels, matrices, [&](Value p) {
+        Value panel = k.div(k.add(tile.firstPanel, p), matrices);
+        Value gate = k.loadF32(tile.at(k, r, p));
         if (gateBias) gate = k.addf(gate, loadBias(k, gateBias, tile, panel, width));
+        if (matrices == 1)
+          return storePanel(k, emitActivationValue(k, op.getActivation(), gate), out, panel, width);
+        Value up = k.loadF32(tile.at(k, r, k.add(p, 1)));
         if (upBias) up = k.addf(up, loadBias(k, upBias, tile, panel, width));
         if (limit != 0) {
           Value low = k.splat(float(-limit));

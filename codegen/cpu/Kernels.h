@@ -23,6 +23,7 @@ void emitExpertDown(KernelBuilder& k, llm::ExpertDownOp op);
 void emitAttention(KernelBuilder& k, llm::AttentionOp op);
 void emitCausalConv(KernelBuilder& k, llm::CausalConvOp op);
 void emitGatedDelta(KernelBuilder& k, llm::GatedDeltaOp op);
+void emitSsd(KernelBuilder& k, llm::SsdOp op);
 
 void emitEmbed(KernelBuilder& k, llm::EmbedOp op);
 void emitRmsNorm(KernelBuilder& k, llm::RmsNormOp op);

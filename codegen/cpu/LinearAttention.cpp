@@ -12,40 +12,13 @@
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
+#include "codegen/cpu/Recurrent.h"
 
 using namespace mlir;
 
 namespace llmc::cpu {
 
 namespace {
-
-/// body(first row, row behind the last, its slot) for each sequence of the step.
-void forSequences(KernelBuilder& k, int64_t slotElements,
-                  const std::function<void(Value, Value, Value)>& body) {
-  Value numRows = k.step().numRows;
-  k.whileLess(k.ci(0), numRows, [&](Value first) {
-    Value seq = k.inputOf("seq", first);
-    // The end moves on as long as every row before it is of the sequence.
-    Value end =
-        k.loop(k.add(first, 1), numRows, 1, k.add(first, 1), [&](Value r, ValueRange state) {
-          Value same = k.cmp(arith::CmpIPredicate::eq, k.inputOf("seq", r), seq);
-          Value next = k.cmp(arith::CmpIPredicate::eq, state[0], r);
-          Value both = arith::AndIOp::create(k.builder(), r.getLoc(), same, next);
-          return Values{k.select(both, k.add(state[0], 1), state[0])};
-        })[0];
-    Value number = k.loadI32(k.offset(k.operand("slots"), k.mul(seq, sizeof(int32_t))));
-    body(first, end, k.rowPtr(k.operand("state"), number, slotElements));
-    return end;
-  });
-}
-
-bool verifies(const KernelBuilder& k) { return k.shape().kind == llm::StepKind::verify; }
-
-/// The row that `row` continues; -1 of one that continues none, or where `row` is -1 itself.
-Value parentOf(KernelBuilder& k, Value row) {
-  Value none = k.cmp(arith::CmpIPredicate::slt, row, k.ci(0));
-  return k.select(none, row, k.inputOf("parent", k.max(row, k.ci(0))));
-}
 
 /// Some columns of one sequence at a time: what came before stays in registers.
 class ConvFrame {
@@ -56,7 +29,9 @@ class ConvFrame {
         matrix_(llm::matrixOf(op, op.getWeightAttr())),
         taps_(matrix_.rows),
         lanes_(lanesFor(width_)),
-        activation_(op.getActivation()) {}
+        activation_(op.getActivation()),
+        bias_(k.operandIf(op.getBiasAttr(), "bias")),
+        gated_(op.getGate() != nullptr) {}
 
   void emit() {
     Value begin = k_.mul(k_.tileBegin(), llm::kConvColumns);
@@ -91,7 +66,10 @@ class ConvFrame {
   void emitRow(Value r, Value column, const Values& window, const Values& weights) {
     Value sum = k_.mulf(window[0], weights[0]);
     for (int64_t t = 1; t < taps_; ++t) sum = k_.fma(window[t], weights[t], sum);
-    k_.store(emitActivationValue(k_, activation_, sum), at(k_.rowOf("y", r), 0, column), 4);
+    if (bias_) sum = k_.addf(sum, k_.loadF32(at(bias_, 0, column), lanes_));
+    Value y = emitActivationValue(k_, activation_, sum);
+    if (gated_) y = k_.mulf(y, k_.loadF32(at(k_.rowOf("gate", r), 0, column), lanes_));
+    k_.store(y, at(k_.rowOf("y", r), 0, column), 4);
   }
 
   void emitTokens(Value column, Value first, Value end, Value slot) {
@@ -133,6 +111,8 @@ class ConvFrame {
   const llm::Matrix matrix_;
   const int64_t taps_, lanes_;
   const llm::ActivationKind activation_;
+  const Value bias_;  // null: none
+  const bool gated_;
 };
 
 /// Some columns of the state of one head of v. They are copied to scratch, where they lie together:
@@ -163,10 +143,13 @@ class DeltaFrame {
       forSequences(k_, slotElements, [&](Value first, Value end, Value slot) {
         Value element = k_.add(k_.mul(head, heads_.keyDim * heads_.valueDim), column);
         Value columns = k_.offset(slot, k_.mul(element, 4));
+        auto copy = [&](Value from, int64_t fromStride, Value to, int64_t toStride) {
+          copyColumns(k_, heads_.keyDim, columns_, from, fromStride, to, toStride);
+        };
         auto begin = [&] { copy(columns, heads_.valueDim, state_, columns_); };
         auto token = [&](Value r) { emitToken(r, head, column, rate); };
         if (verifies(k_)) {
-          emitTree(first, end, begin, token);
+          forTree(k_, first, end, begin, token);
         } else {
           begin();
           k_.loop(first, end, 1, token);
@@ -180,40 +163,6 @@ class DeltaFrame {
   /// Vectors of columns that are worked on at once: enough for the latency of their sums, few
   /// enough for 16 registers of half the width.
   static constexpr int64_t kMostVectors = 2;
-
-  /// keyDim rows of columns_ floats, so many floats apart.
-  void copy(Value from, int64_t fromStride, Value to, int64_t toStride) {
-    k_.loop(k_.ci(0), k_.ci(heads_.keyDim), 1, [&](Value i) {
-      for (int64_t c = 0; c < columns_; c += lanes_)
-        k_.store(k_.loadF32(k_.offset(k_.rowPtr(from, i, fromStride), c * 4), lanes_),
-                 k_.offset(k_.rowPtr(to, i, toStride), c * 4), 4);
-    });
-  }
-
-  /// token(r) of every row, each after its ancestors, which come before it in the step. A row that
-  /// continues the one before it finds its state in place; another begins anew, and its ancestors
-  /// write their results again, the same bits.
-  void emitTree(Value first, Value end, const std::function<void()>& begin,
-                const std::function<void(Value)>& token) {
-    k_.loop(first, end, 1, [&](Value r) {
-      Value jumps = k_.cmp(arith::CmpIPredicate::ne, parentOf(k_, r), k_.add(r, -1));
-      Value isFirst = k_.cmp(arith::CmpIPredicate::eq, r, first);
-      Value anew = arith::OrIOp::create(k_.builder(), r.getLoc(), jumps, isFirst);
-      k_.ifThen(anew, begin);
-      k_.loop(k_.select(anew, first, r), k_.add(r, 1), 1,
-              [&](Value t) { k_.ifThen(isOnBranch(t, r), [&] { token(t); }); });
-    });
-  }
-
-  /// Whether t is r or an ancestor of it. The way up passes no row twice.
-  Value isOnBranch(Value t, Value r) {
-    Value at = k_.loop(t, r, 1, r, [&](Value, ValueRange state) {
-      // As soon as it is at t or above, it stays.
-      Value below = k_.cmp(arith::CmpIPredicate::sgt, state[0], t);
-      return Values{k_.select(below, parentOf(k_, state[0]), state[0])};
-    })[0];
-    return k_.cmp(arith::CmpIPredicate::eq, at, t);
-  }
 
   /// to[0..keyDim) = x / sqrt(|x|^2 + eps) * factor
   void normalise(Value x, Value to, float factor) {

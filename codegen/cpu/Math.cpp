@@ -133,6 +133,8 @@ Value emitActivationValue(KernelBuilder& k, llm::ActivationKind kind, Value x) {
       return emitSigmoid(k, x);
     case llm::ActivationKind::quick_gelu:
       return k.mulf(x, emitSigmoid(k, k.mulf(c(1.702f), x)));
+    case llm::ActivationKind::none:
+      return x;
   }
   return {};
 }

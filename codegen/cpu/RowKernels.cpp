@@ -165,11 +165,17 @@ void emitScale(KernelBuilder& k, llm::ScaleOp op) {
 }
 
 void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op) {
+  const int64_t parts = llm::widthOf(op.getBy()), width = llm::widthOf(op.getX()) / parts;
+  const int64_t lanes = parts == 1 ? kLanes : lanesFor(width);  // nothing behind a part is touched
   forRows(k, [&](Value r) {
-    Value factor = k.broadcast(k.loadScalar(k.rowOf("by", r)));
-    forVectors(k, llm::widthOf(op.getX()), [&](Value at) {
-      Value v = k.loadF32(k.offset(k.rowOf("x", r), at));
-      k.store(k.mulf(v, factor), k.offset(k.rowOf("y", r), at), 4);
+    k.loop(k.ci(0), k.ci(parts), 1, [&](Value part) {
+      Value by = k.loadScalar(k.offset(k.rowOf("by", r), k.mul(part, 4)));
+      Value factor = k.broadcast(by, lanes);
+      Value from = k.rowPtr(k.rowOf("x", r), part, width),
+            to = k.rowPtr(k.rowOf("y", r), part, width);
+      k.loop(k.ci(0), k.ci(width * 4), lanes * 4, [&](Value at) {
+        k.store(k.mulf(k.loadF32(k.offset(from, at), lanes), factor), k.offset(to, at), 4);
+      });
     });
   });
 }

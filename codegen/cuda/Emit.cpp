@@ -28,7 +28,7 @@ Functions emitOp(Operation* op, const KernelForm& form) {
             llm::KvMoveOp, llm::KeepOp, llm::KeptOp, llm::ActivationOp, llm::MulOp, llm::AddOp,
             llm::LinearOp, llm::LinearResidualOp, llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp,
             llm::NormLinearOp, llm::NormLogitsOp, llm::AttentionOp, llm::CausalConvOp,
-            llm::GatedDeltaOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp,
+            llm::GatedDeltaOp, llm::SsdOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp,
             llm::HeadLinearOp>([&](auto o) { return emit(o, form); })
       .Default([](Operation* other) {
         Functions none;

@@ -137,11 +137,16 @@ Functions emit(llm::RouteOp op, const KernelForm& form) {
 }
 
 Functions emit(llm::ExpertGluOp op, const KernelForm& form) {
-  const ExpertProduct p = productOf(op, op.getGateProjAttr(), true, op.getRoute(), form);
-  const std::string finish = fmt::format("FinishExpertGlu<{}, {}, {}, {}>{{{}, {}, {}, {}}}",
-                                         activationName(op.getActivation()), p.matrix.rows, p.topK,
-                                         form.stride("y"), form.in("gate_bias"), form.in("up_bias"),
-                                         number(op.getLimit().convertToDouble()), form.out("y"));
+  const bool pairs = op.getUpProjAttr() != nullptr;
+  const ExpertProduct p = productOf(op, op.getGateProjAttr(), pairs, op.getRoute(), form);
+  const std::string sizes = fmt::format("<{}, {}, {}, {}>", activationName(op.getActivation()),
+                                        p.matrix.rows, p.topK, form.stride("y"));
+  const std::string finish =
+      pairs ? fmt::format("FinishExpertGlu{}{{{}, {}, {}, {}}}", sizes, form.in("gate_bias"),
+                          form.in("up_bias"), number(op.getLimit().convertToDouble()),
+                          form.out("y"))
+            : fmt::format("FinishExpertUp{}{{{}, {}}}", sizes, form.in("gate_bias"),
+                          form.out("y"));
   Functions result;
   if (!form.fewRows()) {
     manyRows(result, p, form, false, p.sortedBytes(), finish);

@@ -93,9 +93,10 @@ Functions emit(llm::ScaleOp op, const KernelForm& form) {
 }
 
 Functions emit(llm::ScaleRowsOp op, const KernelForm& form) {
-  return rowKernel(fmt::format("scaleRow<{}, {}, {}, {}>(args, {}, {}, {});",
-                               llm::widthOf(op.getX()), form.stride("x"), form.stride("by"),
-                               form.stride("y"), form.in("x"), form.in("by"), form.out("y")));
+  return rowKernel(fmt::format("scaleRow<{}, {}, {}, {}, {}>(args, {}, {}, {});",
+                               llm::widthOf(op.getX()), llm::widthOf(op.getBy()), form.stride("x"),
+                               form.stride("by"), form.stride("y"), form.in("x"), form.in("by"),
+                               form.out("y")));
 }
 
 Functions emit(llm::ConcatOp op, const KernelForm& form) {

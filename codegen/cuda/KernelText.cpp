@@ -47,6 +47,8 @@ const char* activationName(llm::ActivationKind kind) {
       return "kSigmoid";
     case llm::ActivationKind::quick_gelu:
       return "kQuickGelu";
+    case llm::ActivationKind::none:
+      return "kNoActivation";
   }
   return "";
 }

@@ -183,6 +183,7 @@ Functions emit(llm::AttentionOp op, const KernelForm& form);
 // Linear attention (EmitLinearAttention.cpp).
 Functions emit(llm::CausalConvOp op, const KernelForm& form);
 Functions emit(llm::GatedDeltaOp op, const KernelForm& form);
+Functions emit(llm::SsdOp op, const KernelForm& form);
 // Routed experts and the heads' products of latent attention (EmitExperts.cpp).
 Functions emit(llm::RouteOp op, const KernelForm& form);
 Functions emit(llm::ExpertGluOp op, const KernelForm& form);

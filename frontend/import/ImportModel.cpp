@@ -143,9 +143,15 @@ class Importer {
                        w.num_experts, view, APFloat(w.plus),
                        RankedTensorType::get(shape, typeOf(w)));
     }
-    if (spec_.learned_positions) return;
-    ropeTable("rope", spec_.rope);
-    if (spec_.local_rope) ropeTable("local_rope", *spec_.local_rope);
+    if (turns(0)) ropeTable("rope", spec_.rope);
+    if (turns(1)) ropeTable("local_rope", *spec_.local_rope);
+  }
+
+  /// Whether a layer has the rope of that number.
+  bool turns(int rope) {
+    for (int64_t layer = 0; layer < spec_.num_layers; ++layer)
+      if (layerForm(layer).rope == rope) return true;
+    return false;
   }
 
   Type typeOf(const ModelWeight& w) {
@@ -193,6 +199,19 @@ class Importer {
         states.push_back(kept("kept_qkv", d.qkvSize()));
         states.push_back(kept("kept_a", d.num_value_heads));
         states.push_back(kept("kept_b", d.num_value_heads));
+        break;
+      }
+      case Mixer::kConv:
+        states.push_back({"conv", recurrent({spec_.short_conv.size - 1, spec_.hidden_size})});
+        if (verifyRows() != 0) states.push_back(kept("kept_x", spec_.hidden_size));
+        break;
+      case Mixer::kStateSpace: {
+        const StateSpace& s = spec_.state_space;
+        states.push_back({"conv", recurrent({s.conv_size - 1, s.convSize()})});
+        states.push_back({"ssm", recurrent({s.num_heads, s.state_size, s.head_dim})});
+        if (verifyRows() == 0) break;
+        states.push_back(kept("kept_xbc", s.convSize()));
+        states.push_back(kept("kept_dt", s.num_heads));
         break;
       }
     }
@@ -288,6 +307,10 @@ class Importer {
         return spec_.latent.kv_rank ? latentAttention(x, rows, form) : attention(x, rows, form);
       case Mixer::kDelta:
         return delta(x, rows);
+      case Mixer::kConv:
+        return shortConv(x, rows);
+      case Mixer::kStateSpace:
+        return stateSpace(x, rows);
     }
     llvm_unreachable("a layer that brings no tokens together");
   }
@@ -332,6 +355,52 @@ class Importer {
     return linear(o, "o_proj", spec_.hidden_size);
   }
 
+  /// The layer's convolution over tokens; `gate`: what it is multiplied by, or null.
+  Value causalConv(Value x, Value rows, ActivationKind activation, Value gate = {}) {
+    return CausalConvOp::create(builder_, loc_, x.getType(), x, rows, symbol("conv"),
+                                weight("conv1d"), optional(biasSymbol("conv1d")),
+                                ActivationKindAttr::get(builder_.getContext(), activation), gate);
+  }
+
+  Value shortConv(Value x, Value rows) {
+    const int64_t hidden = spec_.hidden_size;
+    Value bx = mul(linear(x, "conv_b", hidden), linear(x, "conv_x", hidden));
+    if (kind_ == StepKind::verify) KeepOp::create(builder_, loc_, bx, symbol("kept_x"));
+    Value y = causalConv(bx, rows, ActivationKind::none, linear(x, "conv_c", hidden));
+    return linear(y, "out_proj", hidden);
+  }
+
+  Value stateSpace(Value x, Value rows) {
+    const StateSpace& s = spec_.state_space;
+    Value z = activation(linear(x, "in_proj_z", s.innerSize()), ActivationKind::silu);
+    Value xbc = linear(x, "in_proj_xbc", s.convSize());
+    Value dt = linear(x, "in_proj_dt", s.num_heads);
+    if (kind_ == StepKind::verify)
+      for (auto [value, name] : {std::pair(xbc, "kept_xbc"), {dt, "kept_dt"}})
+        KeepOp::create(builder_, loc_, value, symbol(name));
+    Value y = stateSpaceRule(xbc, dt, rows, z);
+    // Each group by itself.
+    if (s.num_groups == 1)
+      y = rmsNorm(y, "state_space_norm");
+    else
+      y = QkNormOp::create(builder_, loc_, y.getType(), y, weight("state_space_norm"), UnitAttr(),
+                           number(spec_.rms_norm_eps),
+                           builder_.getI64IntegerAttr(s.innerSize() / s.num_groups));
+    return linear(y, "out_proj", spec_.hidden_size);
+  }
+  /// What takes the tokens into the states of a layer.
+  Value stateSpaceRule(Value xbc, Value dt, Value rows, Value gate) {
+    const StateSpace& s = spec_.state_space;
+    const auto bound = [&](std::optional<double> step) {
+      return step ? number(*step) : FloatAttr();
+    };
+    Value c = causalConv(xbc, rows, ActivationKind::silu);
+    return SsdOp::create(builder_, loc_, rowsOf(s.innerSize()), c, dt, rows, symbol("ssm"),
+                         weight("a_log"), s.stores_rates ? builder_.getUnitAttr() : UnitAttr(),
+                         weight("dt_bias"), weight("d"), bound(s.least_step), bound(s.most_step),
+                         gate);
+  }
+
   Value delta(Value x, Value rows) {
     const Delta& d = spec_.delta;
     Value qkv = linear(x, "in_proj_qkv", d.qkvSize());
@@ -349,17 +418,19 @@ class Importer {
   /// What takes the tokens into the states of a layer.
   Value deltaRule(Value qkv, Value a, Value b, Value rows) {
     constexpr double kEps = 1e-6;  // of the norms of q and k, which the modelling code gives
-    Value c = CausalConvOp::create(
-        builder_, loc_, qkv.getType(), qkv, rows, symbol("conv"), weight("conv1d"),
-        ActivationKindAttr::get(builder_.getContext(), activationKind(spec_.activation)));
+    Value c = causalConv(qkv, rows, activationKind(spec_.activation));
     return GatedDeltaOp::create(builder_, loc_, rowsOf(spec_.delta.valueSize()), c, a, b, rows,
                                 symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps));
   }
 
+  /// down(act(gate) * up), in a model whose MLPs are not gated down(act(up)).
   Value glu(Value x, const std::string& gate, const std::string& up, const std::string& down,
             int64_t n) {
+    const ActivationKind kind = activationKind(spec_.activation);
+    if (!spec_.form.gated)
+      return linear(activation(linear(x, up, n), kind), down, spec_.hidden_size);
     Value g = linear(x, gate, n), u = linear(x, up, n);
-    return linear(mul(activation(g, activationKind(spec_.activation)), u), down, spec_.hidden_size);
+    return linear(mul(activation(g, kind), u), down, spec_.hidden_size);
   }
 
   Value mlp(Value x, const LayerForm& form) {
@@ -367,10 +438,7 @@ class Importer {
   }
 
   Value denseMlp(Value x) {
-    const int64_t n = spec_.intermediate_size;
-    if (spec_.form.gated) return glu(x, "gate_proj", "up_proj", "down_proj", n);
-    Value up = activation(linear(x, "up_proj", n), activationKind(spec_.activation));
-    return linear(up, "down_proj", spec_.hidden_size);
+    return glu(x, "gate_proj", "up_proj", "down_proj", spec_.intermediate_size);
   }
 
   Value expertMlp(Value x) {
@@ -386,12 +454,18 @@ class Importer {
         e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale), optional("choice"),
         integer(e.num_groups), integer(e.keep_groups), integer(e.group_top));
     const ActivationKind kind = activationKind(e.activation.value_or(spec_.activation));
+    const int64_t width = e.latent_size > 0 ? e.latent_size : spec_.hidden_size;
+    Value in = e.latent_size > 0 ? linear(x, "latent_down", width) : x;
+    // Without a gate the one matrix takes its place.
+    const std::string first = spec_.form.gated ? "expert_gate" : "expert_up";
     Value hidden = ExpertGluOp::create(
-        builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route, weight("expert_gate"),
-        weight("expert_up"), bias("expert_gate"), bias("expert_up"),
+        builder_, loc_, rowsOf(e.top_k * e.intermediate_size), in, route, weight(first),
+        spec_.form.gated ? weight("expert_up") : FlatSymbolRefAttr(), bias(first),
+        spec_.form.gated ? bias("expert_up") : FlatSymbolRefAttr(),
         ActivationKindAttr::get(builder_.getContext(), kind), number(e.limit));
-    Value y = ExpertDownOp::create(builder_, loc_, rowsOf(spec_.hidden_size), hidden, route,
+    Value y = ExpertDownOp::create(builder_, loc_, rowsOf(width), hidden, route,
                                    weight("expert_down"), bias("expert_down"));
+    if (e.latent_size > 0) y = linear(y, "latent_up", spec_.hidden_size);
     if (e.shared_intermediate_size == 0) return y;
     Value shared = glu(x, "shared_gate", "shared_up", "shared_down", e.shared_intermediate_size);
     if (e.shared_gate) {
@@ -416,11 +490,17 @@ class Importer {
     Value r = h;
     if (form.mixer != Mixer::kNone)
       r = joined(h, mixer(input(h, "input_norm"), rows, form), "attention_out_norm");
-    if (form.mlp == Mlp::kNone) return r;
+    if (form.mlp == Mlp::kNone) return ofOneHalf(r);
     // Each half has a norm of its own even where they share the weights: so both can be fused.
     Value n =
         input(model.parallel ? h : r, model.shared_norm ? "input_norm" : "post_attention_norm");
-    return joined(r, mlp(n, form), "mlp_out_norm");
+    Value y = joined(r, mlp(n, form), "mlp_out_norm");
+    return form.mixer == Mixer::kNone ? ofOneHalf(y) : y;
+  }
+  /// The residual stream after a layer of one half. It lives in one buffer, which one phase cannot
+  /// both read and write: the sum is made elsewhere and brought back by a factor of 1.
+  Value ofOneHalf(Value y) {
+    return ScaleOp::create(builder_, loc_, y.getType(), y, number(1.0));
   }
 
   /// Whether weights of layers begin at `layer`.
@@ -478,6 +558,15 @@ class Importer {
         Value qkv = kept("kept_qkv", d.qkvSize());
         Value a = kept("kept_a", d.num_value_heads), b = kept("kept_b", d.num_value_heads);
         deltaRule(qkv, a, b, rows);
+        return;
+      }
+      case Mixer::kConv:
+        causalConv(kept("kept_x", spec_.hidden_size), rows, ActivationKind::none);
+        return;
+      case Mixer::kStateSpace: {
+        const StateSpace& s = spec_.state_space;
+        Value xbc = kept("kept_xbc", s.convSize()), dt = kept("kept_dt", s.num_heads);
+        stateSpaceRule(xbc, dt, rows, {});
         return;
       }
     }

@@ -61,6 +61,31 @@ constexpr NamePair kLayerNames[] = {
 constexpr NamePair kLayerTensors[] = {
     {"exp_probs_b.bias", "mlp.gate.e_score_correction_bias"},
 };
+// Of layers of a state space (Mamba-2) and of a short convolution, and what else is of single
+// architectures, with its suffix.
+constexpr NamePair kStateSpaceNames[] = {
+    {"ssm_in.weight", "mamba.in_proj.weight"},
+    {"ssm_in.bias", "mamba.in_proj.bias"},
+    {"ssm_conv1d.weight", "mamba.conv1d.weight"},
+    {"ssm_conv1d.bias", "mamba.conv1d.bias"},
+    {"ssm_dt.bias", "mamba.dt_bias"},
+    {"ssm_a", "mamba.A"},
+    {"ssm_d", "mamba.D"},
+    {"ssm_norm.weight", "mamba.norm.weight"},
+    {"ssm_out.weight", "mamba.out_proj.weight"},
+    {"ssm_out.bias", "mamba.out_proj.bias"},
+    {"shortconv.in_proj.weight", "conv.in_proj.weight"},
+    {"shortconv.in_proj.bias", "conv.in_proj.bias"},
+    {"shortconv.conv.weight", "conv.conv.weight"},
+    {"shortconv.conv.bias", "conv.conv.bias"},
+    {"shortconv.out_proj.weight", "conv.out_proj.weight"},
+    {"shortconv.out_proj.bias", "conv.out_proj.bias"},
+    {"ffn_latent_down.weight", "mlp.latent_down.weight"},
+    {"ffn_latent_up.weight", "mlp.latent_up.weight"},
+};
+constexpr NamePair kLfm2Norm = {"token_embd_norm.weight", "model.norm.weight"};
+constexpr std::string_view kStateSpaceArchitectures[] = {
+    "lfm2", "lfm2moe", "mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe"};
 // Of all experts of a layer, [experts, rows, cols]; and of each.
 constexpr NamePair kExpertNames[] = {
     {"ffn_gate_exps", "gate_proj"},
@@ -89,6 +114,21 @@ constexpr OwnName kOwnNames[] = {
 // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
 constexpr std::string_view kInterleaved[] = {"llama",   "granite", "smollm3",  "arcee",
                                              "minicpm", "olmo",    "internlm2"};
+
+bool hasStateSpace(std::string_view architecture) {
+  return std::ranges::find(kStateSpaceArchitectures, architecture) !=
+         std::end(kStateSpaceArchitectures);
+}
+
+/// "12" and "attn_q.weight" of "blk.12.attn_q.weight", with "blk." as the prefix; empty where the
+/// name is none of a layer's.
+NamePair layerAndRest(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return {};
+  name.remove_prefix(prefix.size());
+  const size_t end = name.find('.');
+  if (end == std::string_view::npos) return {};
+  return {name.substr(0, end), name.substr(end + 1)};
+}
 
 template <size_t N>
 std::string_view hfOf(const NamePair (&names)[N], std::string_view stem) {
@@ -139,6 +179,15 @@ class GgufTensorSource : public TensorSource {
            tensor.name.ends_with(".v_b_proj.weight")) &&
           tensor.shape.size() == 3)
         tensor.shape = {tensor.shape[0] * tensor.shape[1], tensor.shape[2]};
+      // A convolution's factors, of which each has one input.
+      if ((tensor.name.ends_with(".conv1d.weight") || tensor.name.ends_with(".conv.conv.weight")) &&
+          tensor.shape.size() == 2)
+        tensor.shape.insert(tensor.shape.begin() + 1, 1);
+      // A number for each head, and a norm's by group.
+      if (tensor.shape.size() == 2 &&
+          (tensor.name.ends_with(".mamba.A") || tensor.name.ends_with(".mamba.D") ||
+           tensor.name.ends_with(".mamba.norm.weight")))
+        tensor.shape = {tensor.shape[0] * tensor.shape[1]};
       tensor.data = stored.data;
       tensor.bytes = stored.bytes;
       tensor.file_backed = true;
@@ -252,6 +301,12 @@ class GgufTensorSource : public TensorSource {
 }  // namespace
 
 std::string hfTensorName(std::string_view gguf_name, std::string_view architecture) {
+  if (hasStateSpace(architecture)) {
+    const auto [layer, rest] = layerAndRest(gguf_name, kGgufLayer);
+    if (std::string_view hf = hfOf(kStateSpaceNames, rest); !hf.empty())
+      return std::string(kHfLayer).append(layer).append(".").append(hf);
+    if (gguf_name == kLfm2Norm.first) return std::string(kLfm2Norm.second);
+  }
   const size_t dot = gguf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(gguf_name);
   const std::string_view suffix = gguf_name.substr(dot);
@@ -289,6 +344,13 @@ std::string ggufTensorName(std::string_view hf_name, std::string_view architectu
       return std::string(kGgufLayer)
           .append(hf_name.substr(kHfLayer.size(), hf_name.size() - kHfLayer.size() - hf.size()))
           .append(gguf);
+  if (hasStateSpace(architecture)) {
+    const auto [layer, rest] = layerAndRest(hf_name, kHfLayer);
+    if (std::string_view gguf = ggufOf(kStateSpaceNames, rest); !gguf.empty())
+      return std::string(kGgufLayer).append(layer).append(".").append(gguf);
+    if (hf_name == kLfm2Norm.second && architecture.starts_with("lfm2"))
+      return std::string(kLfm2Norm.first);
+  }
   const size_t dot = hf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(hf_name);
   const std::string_view suffix = hf_name.substr(dot);

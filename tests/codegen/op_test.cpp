@@ -338,6 +338,14 @@ std::vector<OpCase> cases() {
                  35,
                  1,
                  4});
+  out.push_back({"scale_rows_by_parts",
+                 "",
+                 {60, 3},
+                 "llm.scale_rows %x, %r",
+                 tensor(60) + ", " + tensor(3),
+                 60,
+                 1,
+                 4});
   out.push_back({"concat",
                  "",
                  {15, 21},
@@ -355,7 +363,7 @@ std::vector<OpCase> cases() {
                  0,
                  0});
   // exp and erf err by a few units.
-  for (const char* kind : {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "quick_gelu"})
+  for (const char* kind : {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "quick_gelu", "none"})
     out.push_back({std::string("activation_") + kind,
                    "",
                    {35},
@@ -467,6 +475,15 @@ std::vector<OpCase> cases() {
                    40,
                    33 + 16,
                    2.4 * 2.5 * sum(33),
+                   5});
+    out.push_back({"expert_up_" + t,
+                   matrix("g", 20, 33, type, 5) + vector("gb", "bias", 20, 5),
+                   {33, 4},
+                   "llm.expert_glu %x, %r proj @g bias @gb relu2",
+                   tensor(33) + ", " + tensor(4) + " -> " + tensor(40),
+                   40,
+                   33 + 16,
+                   2 * sum(33) * sum(33),
                    5});
     out.push_back({"expert_down_bias_" + t,
                    matrix("w", 33, 20, type, 5) + vector("b", "bias", 33, 5),

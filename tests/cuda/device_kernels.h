@@ -23,6 +23,7 @@ constexpr int kOperands = 1;  // of Args, which the bodies do not look at
 #include "codegen/cuda/device/flash.cuh"
 #include "codegen/cuda/device/flash_wide.cuh"
 #include "codegen/cuda/device/linear_attention.cuh"
+#include "codegen/cuda/device/state_space.cuh"
 #include "runtime/abi/sampling.h"
 #include "codegen/cuda/device/sample.cuh"
 // clang-format on

@@ -138,6 +138,19 @@ TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
                         "args.operands[4], static_cast<float*>(args.operands[5]));"));
 }
 
+TEST(CudaEmit, StateSpacesTakeTheirBoundsAndGates) {
+  const Emitted ssd = emit(R"(
+      llm.weight @d bias "d" : tensor<4xf32>
+      llm.kernel @k_ssd prefill max_rows 64 row_strides [64, 16, 48, 48] {
+      ^bb0(%xbc: tensor<?x48xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows, %g: tensor<?x32xf32>):
+        %y = llm.ssd %xbc, %dt, %rows, @delta, @a_log, @dt_bias, @d from 0.5 times %g
+          : tensor<?x48xf32>, tensor<?x4xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
+        llm.yield %y : tensor<?x32xf32>
+      })");
+  EXPECT_THAT(ssd.kernels, HasSubstr("stateSpace<4, 2, 4, 8, false, 64, 16, 48, 48>(args"));
+  EXPECT_THAT(ssd.kernels, HasSubstr("static_cast<float*>(args.operands[9]), 0.5f, infinity());"));
+}
+
 // A chunk of a prompt may be as short as a batch: what it is for decides.
 TEST(CudaEmit, TheKindOfStepChoosesTheKernel) {
   const std::string decode = emit(linear("decode", 4)).kernels;

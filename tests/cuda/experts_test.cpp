@@ -347,6 +347,38 @@ TEST(CudaExperts, EqualPlainLoopsOnWgmma) {
   expectExperts<BF16, 3, 1, 128, 64>(300, Way::kWgmma, true, [](int, int) { return 2; });
 }
 
+TEST(CudaExperts, OfOneMatrixHaveItsActivation) {
+  constexpr int kExperts = 5, kTopK = 2, kHidden = 50, kWidth = 21, kRows = 3,
+                kPanels = (kWidth + 15) / 16, kStride = kTopK * kWidth + 3;
+  typedef Product<F32, kHidden, kPanels, kHidden, false, false> P;
+  Random random;
+  ExpertWeights<F32> up(kExperts, {kWidth}, kHidden, PanelOrder::kConcat, random);
+  const auto x = randomFloats(kRows * kHidden, random),
+             bias = randomFloats(kExperts * kWidth, random, 0.3f);
+  std::vector<float> route;
+  for (int m = 0; m < kRows; ++m)
+    for (int i : {m % 4, m % 4 + 1, 1, 1}) route.push_back(static_cast<float>(i));
+  const Route<kExperts, kTopK, 2 * kTopK> routed{route.data()};
+  const TestStep step(kRows);
+  std::vector<float> y(kRows * kStride, NAN);
+  launch({kPanels * kTopK, kRows}, 256, P::kPaddedCols * 16, [&] {
+    expertsOfFewRows<P, 4, true, 1, 16>(
+        step.args, x.data(), routed, up.all.data(),
+        FinishExpertUp<kRelu2, kWidth, kTopK, kStride>{bias.data(), y.data()});
+  });
+  for (int m = 0; m < kRows; ++m)
+    for (int slot = 0; slot < kTopK; ++slot)
+      for (int n = 0; n < kWidth; ++n) {
+        const auto e = static_cast<size_t>(routed.expert(m * kTopK + slot));
+        const double sum = bias[e * kWidth + static_cast<size_t>(n)] +
+                           dot(x.data() + m * kHidden, DType::kF32,
+                               up.each[e].sources[0].data() + n * kHidden, kHidden);
+        ASSERT_NEAR(y[static_cast<size_t>(m * kStride + slot * kWidth + n)],
+                    std::pow(std::max(sum, 0.0), 2), 1e-5)
+            << "row " << m << " slot " << slot << " output " << n;
+      }
+}
+
 TEST(CudaExperts, SortKeepsRowsInOrder) {
   constexpr int kExperts = 5, kTopK = 2, kRows = 300;
   TestStep step(kRows);

@@ -320,11 +320,19 @@ TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {
     return e;
   });
   launch({1, kRows}, 128, 0, [&] {
-    scaleRow<kCols, kStride, 16, kStride>(step.args, x.data(), by.data(), y.floats());
+    scaleRow<kCols, 1, kStride, 16, kStride>(step.args, x.data(), by.data(), y.floats());
   });
   expectRows(y, kRows, kCols, kStride, 1e-6, [&](int m) {
     std::vector<double> e;
     for (int k = 0; k < kCols; ++k) e.push_back(at(x, m * kStride + k) * at(by, m * 16));
+    return e;
+  });
+  launch({1, kRows}, 128, 0, [&] {  // 3 heads of 12, a factor each
+    scaleRow<kCols, 3, kStride, 16, kStride>(step.args, x.data(), by.data(), y.floats());
+  });
+  expectRows(y, kRows, kCols, kStride, 1e-6, [&](int m) {
+    std::vector<double> e;
+    for (int k = 0; k < kCols; ++k) e.push_back(at(x, m * kStride + k) * at(by, m * 16 + k / 12));
     return e;
   });
   launch({1, kRows}, 128, 0, [&] {  // 3 heads of 12 of x, each followed by 4 of by

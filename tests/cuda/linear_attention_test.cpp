@@ -198,5 +198,117 @@ TEST(LinearAttention, TheGatedDeltaRuleIsThePlainRecurrence) {
   checkDelta<3, 3, 33, 40>();
 }
 
+template <int kHeads, int kGroups, int kStateSize, int kHeadDim, bool kIsRate, bool kGated>
+void checkStateSpace(float from, float to) {
+  Random random;
+  constexpr int kInner = kHeads * kHeadDim, kXbc = kInner + 2 * kGroups * kStateSize;
+  constexpr int kXbcStride = kXbc + 5, kDtStride = kHeads + 3, kYStride = kInner + 7,
+                kGateStride = kInner + 2, kElements = kHeads * kStateSize * kHeadDim;
+  const size_t tokens = kSequences * kMostLength;
+  const std::vector<float> xbc = randomFloats(tokens * kXbc, random, 1.5f),
+                           dt = randomFloats(tokens * kHeads, random, 4),
+                           gate = randomFloats(tokens * kInner, random, 1),
+                           dt_bias = randomFloats(kHeads, random, 1),
+                           d = randomFloats(kHeads, random, 1);
+  std::vector<float> a = randomFloats(kHeads, random, 1.5f);
+  if (kIsRate)
+    for (float& rate : a) rate = -std::exp(rate);
+  std::vector<float> state(static_cast<size_t>(kSlots) * kElements), y(tokens * kInner);
+  auto token = [](int seq, int row) { return static_cast<size_t>(seq * kMostLength + row); };
+  auto step = [&](const Rows& rows) {
+    const int count = static_cast<int>(rows.seq.size());
+    TestStep test(count);
+    auto gather = [&](const std::vector<float>& all, int width, int stride) {
+      std::vector<float> out(static_cast<size_t>(count * stride), std::nanf(""));
+      for (int r = 0; r < count; ++r)
+        std::copy_n(&all[token(rows.seq[r], rows.index[r]) * width], width, &out[r * stride]);
+      return out;
+    };
+    const std::vector<float> in = gather(xbc, kXbc, kXbcStride),
+                             times = gather(dt, kHeads, kDtStride),
+                             gates = gather(gate, kInner, kGateStride);
+    std::vector<float> out(static_cast<size_t>(count * kYStride));
+    launch({kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(count)}, kSsdThreads, 0, [&] {
+      stateSpace<kHeads, kGroups, kStateSize, kHeadDim, kIsRate, kXbcStride, kDtStride, kYStride,
+                 kGateStride>(test.args, in.data(), times.data(),
+                              kGated ? gates.data() : nullptr, a.data(), dt_bias.data(), d.data(),
+                              SlotRows{rows.seq.data(), kSlotOf.data()}, state.data(), out.data(),
+                              from, to);
+    });
+    for (int r = 0; r < count; ++r)
+      std::copy_n(&out[r * kYStride], kInner, &y[token(rows.seq[r], rows.index[r]) * kInner]);
+  };
+  expectSameInPieces(
+      step, [&] { std::fill(state.begin(), state.end(), 0.0f); },
+      [&] { return std::pair(y, state); });
+  for (int s = 0; s < kSequences; ++s)
+    for (int h = 0; h < kHeads; ++h) {
+      std::vector<double> S(kStateSize * kHeadDim);
+      double most = 0, tolerance = 0;
+      for (int r = 0; r < kLengths[s]; ++r) {
+        const float* x = &xbc[token(s, r) * kXbc] + h * kHeadDim;
+        const float* b = &xbc[token(s, r) * kXbc] + kInner + h / (kHeads / kGroups) * kStateSize;
+        const float* c = b + kGroups * kStateSize;
+        const double soft =
+            std::log1p(std::exp(double{dt[token(s, r) * kHeads + h]} + dt_bias[h]));
+        const double time = std::clamp<double>(soft, from, to);
+        const double decay = std::exp((kIsRate ? a[h] : -std::exp(double{a[h]})) * time);
+        std::vector<double> out(kHeadDim);
+        for (int p = 0; p < kHeadDim; ++p) {
+          for (int i = 0; i < kStateSize; ++i) {
+            double& element = S[i * kHeadDim + p];
+            element = decay * element + b[i] * time * x[p];
+            out[p] += element * c[i];
+            most = std::max(most, std::abs(element));
+          }
+          out[p] += double{d[h]} * x[p];
+          if (kGated) out[p] *= gate[token(s, r) * kInner + h * kHeadDim + p];
+        }
+        // A decay below 1 makes no error of S larger. A token adds those of exp and of a few
+        // products, each of the size of S; y is a sum of kStateSize of them times C, below 1.5.
+        tolerance += (kStateSize + 32) * 0x1p-24 * most * 1.5 * kStateSize;
+        for (int p = 0; p < kHeadDim; ++p)
+          ASSERT_NEAR(y[token(s, r) * kInner + h * kHeadDim + p], out[p], tolerance + 1e-6)
+              << "sequence " << s << ", head " << h << ", row " << r << ", " << p;
+      }
+      for (int i = 0; i < kStateSize * kHeadDim; ++i)
+        ASSERT_NEAR(state[kSlotOf[s] * kElements + h * kStateSize * kHeadDim + i], S[i],
+                    tolerance);
+    }
+  EXPECT_TRUE(
+      std::all_of(&state[2 * kElements], &state[3 * kElements], [](float v) { return v == 0; }));
+}
+
+TEST(StateSpace, IsThePlainRecurrence) {
+  checkStateSpace<2, 1, 128, 64, false, false>(0, INFINITY);
+  checkStateSpace<4, 2, 12, 20, true, true>(0.25f, 1.5f);
+  checkStateSpace<3, 3, 33, 40, false, true>(0.001f, INFINITY);
+}
+
+TEST(LinearAttention, ConvolutionsHaveABiasAndAGate) {
+  constexpr int kCols = 33, kTaps = 3, kRows = 5;
+  Random random;
+  const std::vector<float> x = randomFloats(kRows * kCols, random, 2),
+                           weight = randomFloats(kTaps * kCols, random, 1),
+                           bias = randomFloats(kCols, random, 1),
+                           gate = randomFloats(kRows * kCols, random, 1);
+  std::vector<float> state((kTaps - 1) * kCols), y(x.size());
+  const int seq[kRows] = {}, slot[] = {0};
+  const TestStep step(kRows);
+  launch({1, kRows}, kConvThreads, 0, [&] {
+    causalConv<F32, kCols, kTaps, kNoActivation, kCols, kCols, kCols>(
+        step.args, x.data(), weight.data(), SlotRows{seq, slot}, state.data(), y.data(),
+        bias.data(), gate.data());
+  });
+  for (int r = 0; r < kRows; ++r)
+    for (int c = 0; c < kCols; ++c) {
+      double sum = bias[c];
+      for (int t = 0; t < kTaps; ++t)
+        if (const int from = r - kTaps + 1 + t; from >= 0)
+          sum += double{x[from * kCols + c]} * weight[t * kCols + c];
+      ASSERT_NEAR(y[r * kCols + c], sum * gate[r * kCols + c], 1e-5) << r << ' ' << c;
+    }
+}
+
 }  // namespace
 }  // namespace llmc::test

@@ -409,6 +409,42 @@ TEST(CudaTrees, TheGatedDeltaRuleGoesDownTheBranch) {
   expectDeltas<2, 4, 12, 20>();
 }
 
+template <int kHeads, int kGroups, int kStateSize, int kHeadDim>
+void expectStateSpaces() {
+  constexpr int kInner = kHeads * kHeadDim, kXbc = kInner + 2 * kGroups * kStateSize + 1,
+                kDt = kHeads + 3, kGate = kInner + 2;
+  Random random;
+  std::vector<float> state(3 * kHeads * kStateSize * kHeadDim), a(kHeads), dt_bias(kHeads),
+      d(kHeads);
+  for (std::vector<float>* v : {&state, &a, &dt_bias, &d})
+    for (float& f : *v) f = random(1);
+  for (const Shape shape : {kChain, kBushes, kStar}) {
+    const Tree tree = twoTrees(shape, random);
+    const RowsOf xbc(tree.size(), kXbc, 2, random), dt(tree.size(), kDt, 4, random),
+        gate(tree.size(), kGate, 1, random);
+    expectSameAlone(
+        tree, state, kInner,
+        [&](const std::vector<int>& rows, const auto& of, std::vector<float>& slots) {
+          const TestStep step(static_cast<int>(rows.size()));
+          const std::vector<float> in = xbc.of(rows), times = dt.of(rows), gates = gate.of(rows);
+          std::vector<float> y(rows.size() * kInner);
+          launch({kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(rows.size())},
+                 kSsdThreads, 0, [&] {
+                   stateSpace<kHeads, kGroups, kStateSize, kHeadDim, false, kXbc, kDt, kInner,
+                              kGate>(step.args, in.data(), times.data(), gates.data(), a.data(),
+                                     dt_bias.data(), d.data(), of, slots.data(), y.data(), 0.001f,
+                                     infinity());
+                 });
+          return y;
+        });
+  }
+}
+
+TEST(CudaTrees, StateSpacesGoDownTheBranch) {
+  expectStateSpaces<2, 1, 128, 64>();
+  expectStateSpaces<4, 2, 12, 20>();
+}
+
 TEST(CudaTrees, RowsAreKeptAndTakenUpByNumber) {
   constexpr int kCols = 300, kStride = 304;
   Random random;

@@ -137,6 +137,9 @@ llmc_tests::Sweep<std::tuple<Case, std::string>> modelsAndDtypes() {
       Case{"qwen2_moe", goldenModel("qwen2_moe"), 165},
       Case{"gpt_oss", goldenModel("gpt_oss"), 165},
       Case{"deepseek_v3", goldenModel("deepseek_v3"), 165},
+      Case{"lfm2_bias", goldenModel("lfm2_bias"), 165},
+      Case{"mamba2_groups", goldenModel("mamba2_groups"), 165},
+      Case{"granitemoehybrid", goldenModel("granitemoehybrid"), 165},
       Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}};
   return llmc_tests::diagonal(models, std::vector<std::string>{"f32", "f16", "bf16"});
 }

@@ -12,6 +12,10 @@ The classes say everything but what Transformers' modelling files fill in, which
     head_dim            hidden_size / num_attention_heads where a class has none
     intermediate_size   4 * hidden_size where a class has none
     eps                 1e-5 in olmo
+    intermediate_size   in lfm2 what the modelling code makes of it
+    activation          silu in lfm2 and lfm2_moe
+    max_positions       2^20 in mamba2, which has none
+    nope                layers that do not attend; all of nemotron_h, and of granitemoehybrid unless it says rope
 """
 
 import importlib
@@ -44,6 +48,9 @@ DEFAULTS = {
     "falcon": {}, "stablelm": {}, "qwen2_moe": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_moe": MOE,
     "gpt_oss": {"num_local_experts": 8}, "deepseek_v2": LATENT, "deepseek_v3": LATENT,
     "glm4_moe": {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}, "glm4_moe_lite": LATENT,
+    "lfm2": {}, "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 3},
+    "mamba2": {"num_heads": 16, "head_dim": 64, "n_groups": 1}, "granitemoehybrid": {},
+    "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention", "mlp", "moe", "mlp"]},
 }
 # Sizes and these fields.
 VARIANTS = [
@@ -73,6 +80,10 @@ VARIANTS = [
     ("smollm3", "no_rope_layers", {"no_rope_layers": [1, 1, 0, 0, 1, 0]}),
     ("deepseek_v3", "yarn", LATENT | {"max_position_embeddings": 4096, "rope_scaling": YARN | {
         "mscale": 1.0, "mscale_all_dim": 0.5, "beta_fast": 16}}),
+    ("lfm2", "layer_types", {"layer_types": ["conv", "full_attention"] * 3, "block_auto_adjust_ff_dim": False}),
+    ("lfm2", "full_attn_idxs", {"full_attn_idxs": [1, 4], "block_multiple_of": 7, "block_ffn_dim_multiplier": 1.3}),
+    ("granitemoehybrid", "rope", {"position_embedding_type": "rope", "rope_theta": 5e5,
+                                  "layer_types": ["mamba", "attention"] * 3}),
     ("gpt_neox", "rotary_pct", {"rotary_pct": 0.5, "rotary_emb_base": 20000}),
 ]
 
@@ -116,26 +127,45 @@ def windows_of(config):
     return [window if uses else 0] * layers
 
 
+def intermediate_of(config):
+    size = getattr(config, "intermediate_size", None)
+    if config.model_type == "lfm2" and config.block_auto_adjust_ff_dim:
+        size = int(config.block_ffn_dim_multiplier * int(2 * size / 3))
+        size = -(-size // config.block_multiple_of) * config.block_multiple_of
+    return size
+
+
+def nope_of(config):
+    kinds = getattr(config, "layers_block_type", getattr(config, "layer_types", None))
+    if config.model_type in ("lfm2", "lfm2_moe"):
+        return [kind == "conv" for kind in kinds]
+    if config.model_type == "granitemoehybrid":
+        return [kind == "linear_attention" or config.position_embedding_type != "rope" for kind in kinds]
+    return [not flag for flag in getattr(config, "no_rope_layers", [])]
+
+
 def expected(config):
     get = lambda *names: next((getattr(config, n) for n in names if getattr(config, n, None) is not None), None)
     eos = config.eos_token_id
-    activation = get("hidden_activation", "hidden_act", "activation_function", "activation")
+    activation = get("hidden_activation", "hidden_act", "activation_function", "activation", "mlp_hidden_act")
+    if config.model_type in ("lfm2", "lfm2_moe"):
+        activation = "silu"
     heads = config.num_attention_heads
-    latent = hasattr(config, "kv_lora_rank")
+    latent = hasattr(config, "kv_lora_rank") or config.model_type == "mamba2"
     return {
-        "intermediate_size": get("ffn_hidden_size", "n_inner", "intermediate_size") or 4 * config.hidden_size,
-        # What the cache holds is this project's own affair where it is latent.
+        "intermediate_size": get("ffn_hidden_size", "n_inner") or intermediate_of(config) or 4 * config.hidden_size,
+        # What the cache holds is this project's own affair where it is latent, or where there is none.
         "num_kv_heads": None if latent else (1 if config.model_type == "falcon" else get("num_key_value_heads") or heads),
         "head_dim": None if latent else get("head_dim") or config.hidden_size // heads,
-        "max_position_embeddings": get("max_position_embeddings", "n_positions"),
-        "eps": get("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
+        "max_position_embeddings": get("max_position_embeddings", "n_positions") or 2**20,
+        "eps": get("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps")
         or (1e-5 if config.model_type == "olmo" else None),
         "activation": activation,
         "tie_word_embeddings": config.tie_word_embeddings,
         "bos": config.bos_token_id,
         "eos": [] if eos is None else eos if isinstance(eos, list) else [eos],
         "windows": windows_of(config),
-        "nope": [not flag for flag in getattr(config, "no_rope_layers", [])],
+        "nope": nope_of(config),
         "rope": rotary_of(config),
     }
 

@@ -55,8 +55,8 @@ VOCAB = 131
 
 
 class RoundedCache(DynamicCache):
-    def __init__(self, dtype):
-        super().__init__()
+    def __init__(self, config, dtype):
+        super().__init__(config=config)
         self.rounded = DTYPES[dtype]
 
     def update(self, key_states, value_states, *args, **kwargs):
@@ -204,6 +204,36 @@ CASES = {
         num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=20, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16,
         n_routed_experts=8, num_experts_per_tok=2, moe_intermediate_size=20,
         mlp_layer_types=["sparse", "dense", "sparse"], rope_parameters=DEFAULT_ROPE),
+    "lfm2": case("Lfm2", "short convolutions between layers of attention, qk-norm, an MLP of an adjusted size; tied",
+        num_hidden_layers=4, layer_types=["conv", "conv", "full_attention", "conv"], block_multiple_of=24,
+        tie_word_embeddings=True),
+    "lfm2_bias": case("Lfm2", "a convolution over 4 tokens with biases; full_attn_idxs; stored bf16", stored="bf16",
+        num_hidden_layers=3, full_attn_idxs=[1], conv_L_cache=4, conv_bias=True, block_auto_adjust_ff_dim=False),
+    "lfm2_moe": case("Lfm2Moe", "experts by sigmoid with a choice bias behind a dense layer", num_hidden_layers=4,
+        layer_types=["conv", "full_attention", "conv", "conv"], num_dense_layers=1, num_experts=6,
+        num_experts_per_tok=2, moe_intermediate_size=24, routed_scaling_factor=1.5, tie_word_embeddings=True),
+    "mamba2": case("Mamba2", "state spaces alone, one group; tied", num_heads=6, head_dim=16, state_size=12, n_groups=1,
+        num_hidden_layers=3, tie_word_embeddings=True),
+    "mamba2_groups": case("Mamba2", "two groups, biases, bounds of time steps; stored bf16", stored="bf16", num_heads=4,
+        head_dim=24, state_size=16, n_groups=2, use_bias=True, conv_kernel=3, time_step_limit=(0.3, 1.5)),
+    "granitemoehybrid": case("GraniteMoeHybrid", "Mamba-2 and attention without positions, experts beside a shared MLP",
+        num_hidden_layers=3, layer_types=["linear_attention", "full_attention", "linear_attention"], mamba_n_heads=6,
+        mamba_d_head=16, mamba_d_state=12, num_local_experts=6, num_experts_per_tok=2, intermediate_size=24,
+        shared_intermediate_size=40, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.5,
+        logits_scaling=0.25, tie_word_embeddings=True),
+    "granitemoehybrid_dense": case("GraniteMoeHybrid", "the shared MLP alone, rope; stored bf16", stored="bf16",
+        num_hidden_layers=3, layer_types=["linear_attention", "linear_attention", "full_attention"], mamba_n_heads=4,
+        mamba_d_head=24, mamba_d_state=16, mamba_n_groups=2, num_local_experts=0, shared_intermediate_size=72,
+        position_embedding_type="rope", embedding_multiplier=3.0, attention_multiplier=0.2,
+        residual_multiplier=0.5, logits_scaling=0.25),
+    "nemotron_h": case("NemotronH", "layers of one block each: Mamba-2, attention, relu2 MLP; stored bf16",
+        stored="bf16", head_dim=16, layers_block_type=["linear_attention", "mlp", "full_attention", "mlp", "linear_attention"],
+        mamba_num_heads=6, mamba_head_dim=16, ssm_state_size=12, n_groups=2),
+    "nemotron_h_moe": case("NemotronH", "experts without a gate on latents, groups, a shared one; bounded time steps",
+        head_dim=12, layers_block_type=["linear_attention", "moe", "full_attention", "moe"], mamba_num_heads=4,
+        mamba_head_dim=24, ssm_state_size=16, n_groups=1, n_routed_experts=8, num_experts_per_tok=3,
+        moe_intermediate_size=20, moe_shared_expert_intermediate_size=28, moe_latent_size=32, n_group=4, topk_group=2,
+        routed_scaling_factor=1.5, time_step_min=0.3),
 }
 # fmt: on
 
@@ -252,7 +282,11 @@ def new_model(case, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if name.endswith("bias") or name.endswith("_bias") or name.endswith("sinks"):
+            if name.endswith("A_log"):  # rates from 0.05 to 4, so that some heads remember and some forget
+                p.copy_(torch.empty(p.shape).uniform_(0.05, 4, generator=generator).log())
+            elif name.endswith(".D"):
+                p.copy_(1 + 0.2 * noise)
+            elif name.endswith("bias") or name.endswith("_bias") or name.endswith("sinks"):
                 p.copy_(0.3 * noise)
             elif "norm" in name or ".ln_" in name or "layernorm" in name:
                 p.copy_((0 if less_one else 1) + 0.2 * noise)
@@ -274,7 +308,7 @@ def new_model(case, seed):
                     gain = 2.0
                 p.copy_(noise * gain / math.sqrt(fan_in))
         for name, b in model.named_buffers():
-            if name.endswith("e_score_correction_bias"):
+            if name.endswith(("e_score_correction_bias", "expert_bias")):
                 b.copy_(0.2 * torch.randn(b.shape, generator=generator))
     return model.to(DTYPES[case["stored"]]).eval()
 
@@ -299,7 +333,7 @@ def converted(model, dtype, weights_dtype):
 
 
 def logits_of(model, ids, kv_dtype):
-    cache = None if kv_dtype == "f32" else RoundedCache(kv_dtype)
+    cache = None if kv_dtype == "f32" else RoundedCache(model.config, kv_dtype)
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=cache is not None).logits[0].double()
 

@@ -61,11 +61,45 @@ CASES = {
     "deepseek_v3": {"arch": "deepseek2"},
     "arcee": {"arch": "arcee"},
     "minicpm": {"arch": "minicpm"},
+    "lfm2": {"arch": "lfm2"},
+    "lfm2_moe": {"arch": "lfm2moe", "config": {"routed_scaling_factor": 1.0}},
+    "mamba2": {"arch": "mamba2"},
+    "granitemoehybrid": {"arch": "granitehybrid"},
+    # llama.cpp knows no bound of time steps, and of groups of experts only one.
+    "nemotron_h": {"arch": "nemotron_h", "config": {"time_step_min": 0.0}},
+    "nemotron_h_moe": {"arch": "nemotron_h_moe", "config": {"time_step_min": 0.0, "n_group": 1, "topk_group": 1}},
     "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
 }
 
 # convert_hf_to_gguf.py reorders the rows of q and k of these for a rotation of pairs.
 PERMUTED = {"llama", "smollm3", "olmo", "arcee", "minicpm", "internlm2"}
+
+
+# Families with state spaces and short convolutions: the beginning of a tensor's name in its layer, and GGUF's.
+HYBRIDS = {"lfm2", "lfm2moe", "mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe"}
+HYBRID_NAMES = {
+    "operator_norm.": "attn_norm.", "input_layernorm.": "attn_norm.", "norm.": "attn_norm.",
+    "post_attention_layernorm.": "ffn_norm.", "ffn_norm.": "ffn_norm.",
+    "conv.in_proj.": "shortconv.in_proj.", "conv.conv.": "shortconv.conv.", "conv.out_proj.": "shortconv.out_proj.",
+    "self_attn.q_proj.": "attn_q.", "self_attn.k_proj.": "attn_k.", "self_attn.v_proj.": "attn_v.",
+    "self_attn.o_proj.": "attn_output.", "self_attn.out_proj.": "attn_output.",
+    "self_attn.q_layernorm.": "attn_q_norm.", "self_attn.k_layernorm.": "attn_k_norm.",
+    "mixer.q_proj.": "attn_q.", "mixer.k_proj.": "attn_k.", "mixer.v_proj.": "attn_v.", "mixer.o_proj.": "attn_output.",
+    "feed_forward.w1.": "ffn_gate.", "feed_forward.w3.": "ffn_up.", "feed_forward.w2.": "ffn_down.",
+    "feed_forward.gate.": "ffn_gate_inp.", "feed_forward.expert_bias": "exp_probs_b.bias",
+    "block_sparse_moe.router.layer.": "ffn_gate_inp.", "block_sparse_moe.output_linear.": "ffn_down_exps.",
+    "mixer.gate.e_score_correction_bias": "exp_probs_b.bias", "mixer.gate.": "ffn_gate_inp.",
+    "mixer.fc1_latent_proj.": "ffn_latent_down.", "mixer.fc2_latent_proj.": "ffn_latent_up.",
+    "mixer.shared_experts.up_proj.": "ffn_up_shexp.", "mixer.shared_experts.down_proj.": "ffn_down_shexp.",
+    "mixer.up_proj.": "ffn_up.", "mixer.down_proj.": "ffn_down.",
+    **{f"{mixer}.{hf}": name for mixer in ("mamba", "mixer") for hf, name in (
+        ("in_proj.", "ssm_in."), ("conv1d.", "ssm_conv1d."), ("A_log", "ssm_a"), ("D", "ssm_d"),
+        ("dt_bias", "ssm_dt.bias"), ("norm.", "ssm_norm."), ("out_proj.", "ssm_out."))},
+}
+HYBRID_MODEL_NAMES = {"embed_tokens": "token_embd", "embeddings": "token_embd", "norm": "output_norm",
+                      "norm_f": "output_norm", "embedding_norm": "token_embd_norm", "lm_head": "output"}
+HYBRID_EXPERTS = {"w1": "ffn_gate_exps", "w3": "ffn_up_exps", "w2": "ffn_down_exps", "up_proj": "ffn_up_exps",
+                  "down_proj": "ffn_down_exps"}
 
 
 def read_safetensors(path):
@@ -121,7 +155,109 @@ class Model:
     def head_dim(self):
         return self.get("head_dim", default=self.get("hidden_size", "n_embd") // self.heads)
 
+    def hybrid_layers(self):
+        """Of each layer "attention", "mlp" or what there is in place of attention."""
+        kinds = self.get("layer_types", "layers_block_type", default=["mamba"] * self.get("num_hidden_layers", default=0))
+        return [{"full_attention": "attention", "moe": "mlp"}.get(kind, kind) for kind in kinds]
+
+    def hybrid_metadata(self, w):
+        get, arch, kinds = self.get, self.arch, self.hybrid_layers()
+        w.add_context_length(get("max_position_embeddings", default=2**20))
+        w.add_embedding_length(get("hidden_size"))
+        w.add_block_count(len(kinds))
+        w.add_vocab_size(get("vocab_size"))
+        eps = get("rms_norm_eps", "norm_eps", "layer_norm_epsilon")
+        (w.add_layer_norm_eps if arch.startswith("nemotron_h") else w.add_layer_norm_rms_eps)(eps)
+        w.add_head_count(0 if arch == "mamba2" else self.heads)
+        if arch != "mamba2":
+            w.add_head_count_kv([self.kv_heads if kind == "attention" else 0 for kind in kinds])
+        size = get("intermediate_size", default=0)
+        if arch == "lfm2" and get("block_auto_adjust_ff_dim"):
+            multiple = get("block_multiple_of")
+            size = -(-int(get("block_ffn_dim_multiplier") * int(2 * size / 3)) // multiple) * multiple
+        if arch.startswith("nemotron_h"):
+            size = get("moe_intermediate_size") if arch.endswith("moe") else size
+            w.add_feed_forward_length([size if kind == "mlp" else 0 for kind in kinds])
+            w.add_key_length(self.head_dim)
+            w.add_value_length(self.head_dim)
+        else:
+            w.add_feed_forward_length(size)
+        if arch.startswith("lfm2"):
+            w.add_shortconv_l_cache(get("conv_L_cache"))
+            w.add_rope_freq_base(get("rope_parameters")["rope_theta"])
+            w.add_rope_dimension_count(self.head_dim)
+        else:
+            heads = get("mamba_n_heads", "mamba_num_heads", "num_heads")
+            w.add_ssm_conv_kernel(get("mamba_d_conv", "conv_kernel"))
+            w.add_ssm_state_size(get("mamba_d_state", "ssm_state_size", "state_size"))
+            w.add_ssm_group_count(get("mamba_n_groups", "n_groups"))
+            w.add_ssm_time_step_rank(heads)
+            w.add_ssm_inner_size(heads * get("mamba_d_head", "mamba_head_dim", "head_dim"))
+        if arch == "granitehybrid":
+            w.add_rope_scaling_finetuned(False)
+            w.add_embedding_scale(get("embedding_multiplier"))
+            w.add_residual_scale(get("residual_multiplier"))
+            w.add_attention_scale(get("attention_multiplier"))
+            w.add_logit_scale(get("logits_scaling"))
+        if arch in ("lfm2moe", "granitehybrid", "nemotron_h_moe"):
+            w.add_expert_count(get("num_local_experts", "num_experts", "n_routed_experts"))
+            w.add_expert_used_count(get("num_experts_per_tok"))
+            w.add_expert_feed_forward_length(get("moe_intermediate_size", "intermediate_size"))
+        if arch == "lfm2moe":
+            w.add_leading_dense_block_count(get("num_dense_layers"))
+            w.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        if arch == "granitehybrid":
+            w.add_expert_shared_feed_forward_length(get("shared_intermediate_size"))
+        if arch == "nemotron_h_moe":
+            w.add_expert_shared_feed_forward_length(get("moe_shared_expert_intermediate_size"))
+            w.add_expert_shared_count(get("n_shared_experts"))
+            w.add_expert_weights_norm(get("norm_topk_prob"))
+            w.add_expert_weights_scale(get("routed_scaling_factor"))
+            w.add_expert_group_count(get("n_group"))
+            w.add_moe_latent_size(get("moe_latent_size"))
+
+    def hybrid_tensors(self):
+        """{GGUF name: array}."""
+        out, experts = {}, {}
+        groups = self.get("mamba_n_groups", "n_groups")
+        for name, t in self.tensors.items():
+            found = re.fullmatch(r"\w+\.layers\.(\d+)\.(.*)", name)
+            if not found:
+                stem = name.removesuffix(".weight").split(".")[-1]
+                out[HYBRID_MODEL_NAMES[stem] + ".weight"] = t
+                continue
+            layer, rest = f"blk.{found[1]}.", found[2]
+            if each := re.fullmatch(r"\w+\.experts\.(\d+)\.(\w+)\.weight", rest):
+                experts.setdefault(layer + HYBRID_EXPERTS[each[2]] + ".weight", {})[int(each[1])] = t
+                continue
+            if rest == "block_sparse_moe.input_linear.weight":
+                for part, values in zip(("gate", "up"), np.split(t, 2, axis=1)):
+                    out[f"{layer}ffn_{part}_exps.weight"] = values
+                continue
+            if rest.startswith("shared_mlp."):
+                kind = "_shexp" if self.get("num_local_experts") else ""
+                parts = np.split(t, 2) if "input" in rest else [t]
+                for part, values in zip(("gate", "up") if "input" in rest else ("down",), parts):
+                    out[f"{layer}ffn_{part}{kind}.weight"] = values
+                continue
+            prefix = max((p for p in HYBRID_NAMES if rest.startswith(p)), key=len)
+            new = HYBRID_NAMES[prefix] + rest.removeprefix(prefix)
+            if new == "ssm_a":
+                t = -np.exp(t)
+            if new in ("ssm_a", "ssm_d"):
+                t = t.reshape(-1, 1)
+            if new == "ssm_norm.weight":
+                t = t.reshape(groups, -1)
+            if new in ("ssm_conv1d.weight", "shortconv.conv.weight"):
+                t = t.reshape(t.shape[0], t.shape[-1])
+            if self.arch == "granitehybrid" and new in ("attn_q.weight", "attn_k.weight"):
+                t = permuted(t, self.heads if new == "attn_q.weight" else self.kv_heads)
+            out[layer + new] = t
+        return out | {name: np.stack([parts[i] for i in range(len(parts))]) for name, parts in experts.items()}
+
     def metadata(self, w):
+        if self.arch in HYBRIDS:
+            return self.hybrid_metadata(w)
         get, arch = self.get, self.arch
         hidden = get("hidden_size", "n_embd")
         w.add_context_length(get("max_position_embeddings", "n_positions"))
@@ -254,18 +390,18 @@ class Model:
             w.add_eos_token_id(self.case.get("unused", 2))  # which the server keeps from being chosen
             w.add_add_bos_token(False)
         arch = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == self.arch)
-        names = gguf.get_tensor_name_map(arch, self.get("num_hidden_layers", "n_layer"))
-        for hf_name, t in self.converted().items():
+        names = gguf.get_tensor_name_map(arch, self.get("num_hidden_layers", "n_layer", default=0))
+        for hf_name, t in (self.hybrid_tensors() if self.arch in HYBRIDS else self.converted()).items():
             hf_name = hf_name.replace(".e_score_correction_bias", ".e_score_correction.bias")
-            name = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
+            name = hf_name if self.arch in HYBRIDS else names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
             assert name, hf_name
-            norm = name.endswith("_norm.weight")
+            norm = name.endswith(("_norm.weight", "ssm_a", "ssm_d"))
             if t.ndim > 1 and not norm:
                 t = rounded(t)
             if name.endswith("ffn_gate_inp_shexp.weight"):
                 t = t.reshape(-1)
             t = np.ascontiguousarray(t, np.float32)
-            if wide or t.ndim == 1 or norm or "ffn_gate_inp" in name or name.startswith("position_embd"):
+            if wide or t.ndim == 1 or norm or "conv1d" in name or "shortconv.conv" in name or "ffn_gate_inp" in name or name.startswith("position_embd"):
                 w.add_tensor(name, t)
             else:
                 w.add_tensor(name, gguf.quantize(t, Type.BF16), raw_dtype=Type.BF16)

@@ -72,8 +72,9 @@ class OpEvaluator {
         .Case([&](KeepOp o) { return keep(in[0], o); })
         .Case([&](KeptOp o) { return kept(o); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
-        .Case([&](CausalConvOp o) { return causalConv(in[0], o); })
+        .Case([&](CausalConvOp o) { return gated(causalConv(in[0], o), o.getGate(), in); })
         .Case([&](GatedDeltaOp o) { return gatedDelta(in[0], in[1], in[2], o); })
+        .Case([&](SsdOp o) { return gated(ssd(in[0], in[1], o), o.getGate(), in); })
         .Case([&](ActivationOp o) { return activation(in[0], o.getKind()); })
         .Case([&](MulOp) { return zip(in[0], in[1], [](Acc a, Acc b) { return a * b; }); })
         .Case([&](AddOp) { return add(in[0], in[1]); })
@@ -152,7 +153,8 @@ class OpEvaluator {
   Matrix scaleRows(Matrix x, const Matrix& by) {
     for (int64_t r = 0; r < x.rows; ++r)
       for (int64_t c = 0; c < x.cols; ++c)
-        x.row(r)[c] = static_cast<float>(Acc(x.row(r)[c]) * Acc(by.row(r)[0]));
+        x.row(r)[c] =
+            static_cast<float>(Acc(x.row(r)[c]) * Acc(by.row(r)[c / (x.cols / by.cols)]));
     return x;
   }
   Matrix concat(const Matrix& a, const Matrix& b, int64_t heads) {
@@ -322,9 +324,10 @@ class OpEvaluator {
       for (int64_t s = 0; s < topK; ++s) {
         auto e = static_cast<int64_t>(route.row(r)[s]);
         expertRow(x.row(r), x.cols, op.getGateProjAttr(), op.getGateBiasAttr(), e, n, gate.data());
-        expertRow(x.row(r), x.cols, op.getUpProjAttr(), op.getUpBiasAttr(), e, n, up.data());
+        if (op.getUpProjAttr())
+          expertRow(x.row(r), x.cols, op.getUpProjAttr(), op.getUpBiasAttr(), e, n, up.data());
         for (int64_t j = 0; j < n; ++j) {
-          Acc g = gate[j], u = up[j];
+          Acc g = gate[j], u = op.getUpProjAttr() ? up[j] : Acc(1);
           if (limit != 0) {
             g = std::min(g, limit);
             u = std::clamp(u, -limit, limit) + 1;
@@ -538,6 +541,11 @@ class OpEvaluator {
     }
   }
 
+  /// y times the gate, the last of the inputs, where there is one.
+  Matrix gated(Matrix y, Value gate, const std::vector<Matrix>& in) {
+    return gate ? zip(y, in.back(), [](Acc a, Acc b) { return a * b; }) : y;
+  }
+
   Matrix causalConv(const Matrix& x, CausalConvOp op) {
     const std::vector<float>& w = weight(op.getWeightAttr());
     const auto taps = static_cast<int64_t>(w.size()) / x.cols;
@@ -549,6 +557,7 @@ class OpEvaluator {
         Acc sum = 0;
         for (int64_t t = 0; t < taps; ++t)
           sum += Acc(past[t * x.cols + c]) * Acc(w[t * x.cols + c]);
+        if (op.getBiasAttr()) sum += Acc(weight(op.getBiasAttr())[c]);
         y.row(r)[c] = static_cast<float>(activate(op.getActivation(), sum));
       }
       past.erase(past.begin(), past.begin() + x.cols);
@@ -577,9 +586,8 @@ class OpEvaluator {
         const float* v = qkv.row(r) + 2 * keyHeads * keyDim + h * valueDim;
         const std::vector<Acc> query = unit(q, keyDim, eps);
         const std::vector<Acc> key = unit(q + keyHeads * keyDim, keyDim, eps);
-        const Acc x = Acc(gate.row(r)[h]) + Acc(dtBias[h]);
-        const Acc softplus = std::max(x, Acc(0)) + std::log1p(std::exp(-std::abs(x)));
-        const Acc decay = std::exp(-std::exp(Acc(aLog[h])) * softplus);
+        const Acc decay = std::exp(-std::exp(Acc(aLog[h])) *
+                                   softplus(Acc(gate.row(r)[h]) + Acc(dtBias[h])));
         const Acc strength = activate(ActivationKind::sigmoid, beta.row(r)[h]);
         float* s = slot.data() + h * keyDim * valueDim;
         for (int64_t c = 0; c < valueDim; ++c) {
@@ -592,6 +600,42 @@ class OpEvaluator {
             out += query[i] * Acc(element);
           }
           y.row(r)[h * valueDim + c] = static_cast<float>(out / std::sqrt(Acc(keyDim)));
+        }
+      }
+    });
+    return y;
+  }
+
+  static Acc softplus(Acc x) {
+    return std::max(x, Acc(0)) + std::log1p(std::exp(-std::abs(x)));
+  }
+
+  /// The state is rounded to f32 after each token.
+  Matrix ssd(const Matrix& xbc, const Matrix& dt, SsdOp op) {
+    const auto [heads, groups, headDim, stateSize] = op.getHeads();
+    const std::vector<float>&a = weight(op.getAAttr()), &dtBias = weight(op.getDtBiasAttr()),
+    &d = weight(op.getDAttr());
+    Matrix y(xbc.rows, heads * headDim);
+    forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& slot) {
+      for (int64_t h = 0; h < heads; ++h) {
+        const float* x = xbc.row(r) + h * headDim;
+        const float* b = xbc.row(r) + heads * headDim + h / (heads / groups) * stateSize;
+        const float* c = b + groups * stateSize;
+        Acc time = softplus(Acc(dt.row(r)[h]) + Acc(dtBias[h]));
+        if (op.getFrom())
+          time = std::max(time, static_cast<Acc>(float(op.getFrom()->convertToDouble())));
+        if (op.getTo()) time = std::min(time, static_cast<Acc>(float(op.getTo()->convertToDouble())));
+        const Acc rate = op.getRate() ? Acc(a[h]) : -std::exp(Acc(a[h]));
+        const Acc decay = std::exp(rate * time);
+        float* s = slot.data() + h * stateSize * headDim;
+        for (int64_t p = 0; p < headDim; ++p) {
+          Acc out = 0;
+          for (int64_t i = 0; i < stateSize; ++i) {
+            float& element = s[i * headDim + p];
+            element = static_cast<float>(decay * Acc(element) + Acc(b[i]) * time * Acc(x[p]));
+            out += Acc(element) * Acc(c[i]);
+          }
+          y.row(r)[h * headDim + p] = static_cast<float>(out + Acc(d[h]) * Acc(x[p]));
         }
       }
     });
@@ -615,6 +659,8 @@ class OpEvaluator {
         return 1 / (1 + std::exp(-x));
       case ActivationKind::quick_gelu:
         return x / (1 + std::exp(Acc(-1.702) * x));
+      case ActivationKind::none:
+        return x;
     }
     return x;
   }

@@ -6,8 +6,9 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      // expected-error@+1 {{'llm.scale_rows' op scales by rows of 8: they must be of 1}}
-      %0 = llm.scale_rows %h, %h : tensor<?x8xf32>, tensor<?x8xf32>
+      %r = llm.route %h top_k 3 softmax : tensor<?x8xf32> -> tensor<?x6xf32>
+      // expected-error@+1 {{'llm.scale_rows' op scales rows of 8 by rows of 6, which does not divide them}}
+      %0 = llm.scale_rows %h, %r : tensor<?x8xf32>, tensor<?x6xf32>
       llm.yield %h : tensor<?x8xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -318,4 +319,42 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.rope_table' op has 1 frequencies above position 8: as many as the others above a position, or none}}
   llm.rope_table @rope [1.0, 0.5] above 8 [1.0]
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "w{expert}" experts 8 : tensor<8x6x8xf32>
+  llm.weight @b bias "b" experts 8 : tensor<8x6xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      %r = llm.route %h top_k 2 softmax : tensor<?x8xf32> -> tensor<?x4xf32>
+      // expected-error@+1 {{'llm.expert_glu' op has a limit without a second matrix}}
+      %0 = llm.expert_glu %h, %r proj @w silu limit 1.0 : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "w{expert}" experts 8 : tensor<8x6x8xf32>
+  llm.weight @b bias "b" experts 8 : tensor<8x6xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      %r = llm.route %h top_k 2 softmax : tensor<?x8xf32> -> tensor<?x4xf32>
+      // expected-error@+1 {{'llm.expert_glu' op has a bias of up without a second matrix}}
+      %0 = llm.expert_glu %h, %r proj @w bias @b, @b silu : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
 }

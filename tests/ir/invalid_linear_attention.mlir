@@ -281,3 +281,129 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num
     llm.return %l : tensor<?x20xf32>
   }
 }
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @w matrix "w" : tensor<4x8xf32>
+  llm.weight @b bias "b" : tensor<6xf32>
+  llm.state @s : !llm.recurrent<3x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [16, 16, 16] {
+  ^bb0(%x: tensor<?x8xf32>, %rows: !llm.rows, %g: tensor<?x6xf32>):
+    // expected-error@+1 {{'llm.causal_conv' op multiplies rows of 8 by gates of 6}}
+    %y = llm.causal_conv %x, %rows, @s, @w none times %g : tensor<?x8xf32>, tensor<?x6xf32>
+    llm.yield %y : tensor<?x8xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @w matrix "w" : tensor<4x8xf32>
+  llm.weight @b bias "b" : tensor<6xf32>
+  llm.state @s : !llm.recurrent<3x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [16, 16, 16] {
+  ^bb0(%x: tensor<?x8xf32>, %rows: !llm.rows, %g: tensor<?x8xf32>):
+    // expected-error@+1 {{'llm.causal_conv' op needs @b to be 8, but it is 6}}
+    %y = llm.causal_conv %x, %rows, @s, @w bias @b none times %g : tensor<?x8xf32>, tensor<?x8xf32>
+    llm.yield %y : tensor<?x8xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x53xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op has rows of 53 for x, B and C: with 4 heads of 8, what is left must be two times a divisor of them times 5}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @a : tensor<?x53xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+    llm.yield %y : tensor<?x32xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x62xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op has rows of 62 for x, B and C: with 4 heads of 8, what is left must be two times a divisor of them times 5}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @a : tensor<?x62xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+    llm.yield %y : tensor<?x32xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x32xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op has rows of 32 for x, B and C: with 4 heads of 8, what is left must be two times a divisor of them times 5}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @a : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+    llm.yield %y : tensor<?x32xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x52xf32>, %dt: tensor<?x5xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op has time steps of 5, but @s has 4 heads}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @a : tensor<?x52xf32>, tensor<?x5xf32> -> tensor<?x32xf32>
+    llm.yield %y : tensor<?x32xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x52xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op gives rows of 16, but there are 4 heads of 8}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @a : tensor<?x52xf32>, tensor<?x4xf32> -> tensor<?x16xf32>
+    llm.yield %y : tensor<?x16xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x52xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op has time steps from 2.000000e+00 to 1.000000e+00: they must be finite, not negative and ascending}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @a from 2.0 to 1.0 : tensor<?x52xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+    llm.yield %y : tensor<?x32xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @a bias "a" : tensor<4xf32>
+  llm.weight @short bias "short" : tensor<3xf32>
+  llm.state @s : !llm.recurrent<4x5x8xf32> layers 0:3
+  llm.kernel @k decode max_rows 8 row_strides [64, 16, 48] {
+  ^bb0(%x: tensor<?x52xf32>, %dt: tensor<?x4xf32>, %rows: !llm.rows):
+    // expected-error@+1 {{'llm.ssd' op needs @short to be 4, but it is 3}}
+    %y = llm.ssd %x, %dt, %rows, @s, @a, @a, @short : tensor<?x52xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+    llm.yield %y : tensor<?x32xf32>
+  }
+}

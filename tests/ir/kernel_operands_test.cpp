@@ -47,6 +47,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.state @kv : !llm.kv<1x4xf16> layers 0:1
   llm.state @conv : !llm.recurrent<3x8xf32> layers 0:1
   llm.state @delta : !llm.recurrent<2x1x3xf32> layers 0:1
+  llm.state @ssm : !llm.recurrent<2x1x3xf32> layers 0:1
   llm.state @kept : !llm.kept<64x8xf32> layers 0:1
   llm.entry @least(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed : tensor<?x8xf32>
@@ -65,6 +66,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %cc = llm.causal_conv %h, %rows, @conv, @conv1d silu : tensor<?x8xf32>
       %two = llm.linear %h, @w2 : tensor<?x8xf32> -> tensor<?x2xf32>
       %gd = llm.gated_delta %cc, %two, %two, %rows, @delta, @b2, @b2 eps 1.0e-6 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
+      %sd = llm.ssd %cc, %two, %rows, @ssm, @b2, @b2, @b2 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
       %act = llm.activation %h silu : tensor<?x8xf32>
       %m = llm.mul %h, %a : tensor<?x8xf32>
       %add = llm.add %h, %a : tensor<?x8xf32>
@@ -94,6 +96,10 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %l = llm.linear %h, @router : tensor<?x8xf32> -> tensor<?x6xf32>
       %route = llm.route %l top_k 2 softmax bias @b6 : tensor<?x6xf32> -> tensor<?x4xf32>
       %g = llm.expert_glu %h, %route proj @expert, @expert bias @expert_bias, @expert_bias silu limit 7.0 : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
+      %cc = llm.causal_conv %h, %rows, @conv, @conv1d bias @b8 none times %a : tensor<?x8xf32>, tensor<?x8xf32>
+      %two = llm.linear %h, @w2 : tensor<?x8xf32> -> tensor<?x2xf32>
+      %six = llm.linear %h, @router : tensor<?x8xf32> -> tensor<?x6xf32>
+      %sd = llm.ssd %cc, %two, %rows, @ssm, @b2, @b2, @b2 times %six : tensor<?x8xf32>, tensor<?x2xf32>, tensor<?x6xf32> -> tensor<?x6xf32>
       %d = llm.expert_down %g, %route, @expert_out bias @expert_out_bias : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
       %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @b8 layer eps 1.0e-5 proj @w8, @w4, @w4 bias @b8, @b4, @b4 qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x8xf32> -> tensor<?x8xf32>
       %glu = llm.norm_glu %h norm @norm shift @b8 layer eps 1.0e-5 proj @w12, @w12 bias @b12, @b12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
@@ -116,6 +122,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %cc = llm.causal_conv %h, %rows, @conv, @conv1d silu : tensor<?x8xf32>
       %two = llm.linear %h, @w2 : tensor<?x8xf32> -> tensor<?x2xf32>
       %gd = llm.gated_delta %cc, %two, %two, %rows, @delta, @b2, @b2 eps 1.0e-6 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
+      %sd = llm.ssd %cc, %two, %rows, @ssm, @b2, @b2, @b2 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x6xf32>
       llm.keep %h, @kept : tensor<?x8xf32>
       llm.yield %a : tensor<?x8xf32>
     }
@@ -173,6 +180,9 @@ const Lists kLeast = {
     {"gated_delta",
      {"arena qkv", "arena gate", "arena beta", "weights a_log", "weights dt_bias", "input seq",
       "slots slots", "read_write recurrent state", "write arena y"}},
+    {"ssd",
+     {"arena xbc", "arena dt", "weights a", "weights dt_bias", "weights d", "input seq",
+      "slots slots", "read_write recurrent state", "write arena y"}},
     {"activation", {"arena x", "write arena y"}},
     {"mul", {"arena a", "arena b", "write arena y"}},
     {"add", {"arena a", "arena b", "write arena y"}},
@@ -198,6 +208,12 @@ const Lists kMost = {
     {"attention",
      {"arena q", "input pos", "input seq", "block_table block_table", "keys keys", "values values",
       "weights sinks", "write arena y"}},
+    {"causal_conv",
+     {"arena x", "arena gate", "weights weight", "weights bias", "input seq", "slots slots",
+      "read_write recurrent state", "write arena y"}},
+    {"ssd",
+     {"arena xbc", "arena dt", "arena gate", "weights a", "weights dt_bias", "weights d",
+      "input seq", "slots slots", "read_write recurrent state", "write arena y"}},
     {"route", {"arena x", "weights bias", "write arena y"}},
     {"expert_glu",
      {"arena x", "arena route", "weights weight", "weights gate_bias", "weights up_bias",
@@ -238,6 +254,9 @@ const Lists kTrees = {
       "write arena y"}},
     {"gated_delta",
      {"arena qkv", "arena gate", "arena beta", "weights a_log", "weights dt_bias", "input parent",
+      "input seq", "slots slots", "recurrent state", "write arena y"}},
+    {"ssd",
+     {"arena xbc", "arena dt", "weights a", "weights dt_bias", "weights d", "input parent",
       "input seq", "slots slots", "recurrent state", "write arena y"}},
     {"keep", {"arena x", "write kept kept"}},
     {"kept", {"input kept_row", "kept kept", "write arena y"}},

@@ -68,6 +68,8 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
       %r2 = llm.route %l top_k 2 sigmoid normalize scale 2.5 bias @router_bias groups 3 keep 2 top 2 : tensor<?x6xf32> -> tensor<?x4xf32>
       // CHECK: llm.expert_glu %norm, %route proj @expert_gate, @expert_up bias @expert_gate_bias, @expert_gate_bias quick_gelu limit 7.000000e+00 : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
       %g = llm.expert_glu %n, %r proj @expert_gate, @expert_up bias @expert_gate_bias, @expert_gate_bias quick_gelu limit 7.0 : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
+      // CHECK: llm.expert_glu %norm, %route proj @expert_gate bias @expert_gate_bias relu2 : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
+      %g1 = llm.expert_glu %n, %r proj @expert_gate bias @expert_gate_bias relu2 : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
       // CHECK: llm.expert_glu %norm, %route proj @expert_gate, @expert_up silu : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
       %g2 = llm.expert_glu %n, %r proj @expert_gate, @expert_up silu : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
       // CHECK: llm.expert_down %{{.*}}, %route, @expert_down bias @expert_down_bias : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
@@ -124,6 +126,8 @@ llm.model @latent architecture "deepseek_v3" hidden_size 32 intermediate_size 48
       // CHECK: llm.attention %{{.*}}, %rows, @latent scale 2.500000e-01 : tensor<?x48xf32> -> tensor<?x32xf32>
       %a = llm.attention %q, %rows, @latent scale 0.25 : tensor<?x48xf32> -> tensor<?x32xf32>
       %g = llm.linear %h, @scale : tensor<?x32xf32> -> tensor<?x1xf32>
+      // CHECK: llm.scale_rows %attention, %attention : tensor<?x32xf32>, tensor<?x32xf32>
+      %sh = llm.scale_rows %a, %a : tensor<?x32xf32>, tensor<?x32xf32>
       // CHECK: llm.scale_rows %attention, %{{.*}} : tensor<?x32xf32>, tensor<?x1xf32>
       %s = llm.scale_rows %a, %g : tensor<?x32xf32>, tensor<?x1xf32>
       llm.yield %s : tensor<?x32xf32>

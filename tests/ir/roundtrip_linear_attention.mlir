@@ -16,6 +16,9 @@ llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_h
   llm.weight @dt_bias bias "{layer}.dt_bias" : tensor<2x4xbf16>
   llm.state @conv : !llm.recurrent<3x48xf32> layers 0:2
   llm.state @delta : !llm.recurrent<4x4x8xf32> layers 0:2
+  llm.weight @conv_bias bias "{layer}.conv1d.bias" : tensor<2x48xf32>
+  llm.weight @d bias "{layer}.D" : tensor<2x4xf32>
+  llm.state @ssm : !llm.recurrent<4x4x8xf32> layers 0:2
   // CHECK: llm.state @kept_qkv : !llm.kept<8x48xf32> layers 0:2
   llm.state @kept_qkv : !llm.kept<8x48xf32> layers 0:2
   llm.state @kept_gate : !llm.kept<8x4xf32> layers 0:2
@@ -31,6 +34,14 @@ llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_h
       // CHECK-SAME: : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
       %4 = llm.gated_delta %3, %1, %2, %rows, @delta, @a_log, @dt_bias eps 1.0e-5
         : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      // CHECK: llm.causal_conv %in_proj_qkv, %rows, @conv, @conv1d bias @conv_bias none times %causal_conv : tensor<?x48xf32>, tensor<?x48xf32>
+      %5 = llm.causal_conv %0, %rows, @conv, @conv1d bias @conv_bias none times %3 : tensor<?x48xf32>, tensor<?x48xf32>
+      // CHECK: %ssd = llm.ssd %{{.*}}, %in_proj_a, %rows, @ssm, @a_log, @dt_bias, @d : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      %6 = llm.ssd %5, %1, %rows, @ssm, @a_log, @dt_bias, @d : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      // CHECK: llm.ssd %{{.*}}, %in_proj_a, %rows, @ssm, @a_log rate, @dt_bias, @d from 1.000000e-03 to 1.500000e+00 times %ssd
+      // CHECK-SAME: : tensor<?x48xf32>, tensor<?x4xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
+      %7 = llm.ssd %5, %1, %rows, @ssm, @a_log rate, @dt_bias, @d from 1.0e-3 to 1.5 times %6
+        : tensor<?x48xf32>, tensor<?x4xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
       llm.yield %4 : tensor<?x32xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>

@@ -150,6 +150,25 @@ struct FinishExpertGlu {
   }
 };
 
+/// y = act(x W^T + bias) of an entry: experts of one matrix.
+template <int kKind, int kWidth, int kTopK, int kStride>
+struct FinishExpertUp {
+  const float* bias;  // [experts, kWidth]; null: none
+  float* y;
+  DEVICE void operator()(const Step&, int expert, int entry, int panel, int g, float low,
+                         float high) const {
+    float* const to = y + static_cast<i64>(entry / kTopK) * kStride + entry % kTopK * kWidth;
+    const float values[2] = {low, high};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int n = panel * 16 + g + 8 * i;
+      if (n >= kWidth) continue;
+      const float b = bias ? bias[static_cast<i64>(expert) * kWidth + n] : 0.0f;
+      to[n] = activate<kKind>(values[i] + b);
+    }
+  }
+};
+
 /// An entry's own product, to be combined later: [entries, kWidth].
 template <int kWidth>
 struct FinishEntry {

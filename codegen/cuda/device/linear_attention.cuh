@@ -51,11 +51,13 @@ DEVICE void loadFactors(const void* weight, int col, float (&factors)[kTaps]) {
     factors[t] = T::load(static_cast<const typename T::Element*>(weight) + t * kCols + col);
 }
 
-/// y_t = activation(sum of weight[i] x_{t - kTaps + 1 + i}), a thread per column. The state: x of
-/// the last kTaps - 1 tokens.
-template <class T, int kCols, int kTaps, int kActivation, int kXStride, int kYStride>
+/// y_t = activation(sum of weight[i] x_{t - kTaps + 1 + i} + bias) * gate, a thread per column; bias
+/// and gate may be absent. The state: x of the last kTaps - 1 tokens.
+template <class T, int kCols, int kTaps, int kActivation, int kXStride, int kYStride,
+          int kGateStride = 0>
 DEVICE void causalConv(const Args& a, const float* x, const void* weight, const SlotRows& rows,
-                       void* state, float* y) {
+                       void* state, float* y, const float* bias = nullptr,
+                       const float* gate = nullptr) {
   const int first = blockIdx.y, num_rows = static_cast<int>(a.step->num_rows);
   if (first >= num_rows || !rows.beginsAt(first)) return;
   const int col = blockIdx.x * kConvThreads + threadIdx.x;
@@ -69,7 +71,11 @@ DEVICE void causalConv(const Args& a, const float* x, const void* weight, const 
 #pragma unroll 1
   for (int row = first; row < end; ++row) {
     past[kTaps - 1] = x[static_cast<i64>(row) * kXStride + col];
-    y[static_cast<i64>(row) * kYStride + col] = activate<kActivation>(convolve(past, factors));
+    float out = convolve(past, factors);
+    if (bias) out += bias[col];
+    out = activate<kActivation>(out);
+    if (gate) out *= gate[static_cast<i64>(row) * kGateStride + col];
+    y[static_cast<i64>(row) * kYStride + col] = out;
 #pragma unroll
     for (int t = 0; t + 1 < kTaps; ++t) past[t] = past[t + 1];
   }
@@ -78,9 +84,11 @@ DEVICE void causalConv(const Args& a, const float* x, const void* weight, const 
 }
 
 /// The same of a verify step: every row by itself.
-template <class T, int kCols, int kTaps, int kActivation, int kXStride, int kYStride>
+template <class T, int kCols, int kTaps, int kActivation, int kXStride, int kYStride,
+          int kGateStride = 0>
 DEVICE void causalConv(const Args& a, const float* x, const void* weight, const TreeSlotRows& rows,
-                       void* state, float* y) {
+                       void* state, float* y, const float* bias = nullptr,
+                       const float* gate = nullptr) {
   const int row = blockIdx.y, col = blockIdx.x * kConvThreads + threadIdx.x;
   if (row >= a.step->num_rows || col >= kCols) return;
   const float* const slot = rows.slotOf<(kTaps - 1) * kCols>(state, row) + col;
@@ -92,7 +100,11 @@ DEVICE void causalConv(const Args& a, const float* x, const void* weight, const 
     past[t] = at >= 0 ? x[static_cast<i64>(at) * kXStride + col] : slot[--kept * kCols];
     if (at >= 0) at = rows.parent[at];
   }
-  y[static_cast<i64>(row) * kYStride + col] = activate<kActivation>(convolve(past, factors));
+  float out = convolve(past, factors);
+  if (bias) out += bias[col];
+  out = activate<kActivation>(out);
+  if (gate) out *= gate[static_cast<i64>(row) * kGateStride + col];
+  y[static_cast<i64>(row) * kYStride + col] = out;
 }
 
 /// ln(1 + e^x)

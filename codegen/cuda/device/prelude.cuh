@@ -291,7 +291,7 @@ DEVICE float exponential(float x) { return expf(x); }
 /// c tanh(v / c), or v where c is 0.
 DEVICE float softcap(float v, float c) { return c == 0.0f ? v : c * tanhf(v / c); }
 
-enum Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2, kSigmoid, kQuickGelu };
+enum Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2, kSigmoid, kQuickGelu, kNoActivation };
 template <int kKind>
 DEVICE float activate(float x) {
   if (kKind == kSilu) return x / (1.0f + exponential(-x));
@@ -301,6 +301,7 @@ DEVICE float activate(float x) {
     return x / (1.0f + exponential(-1.59576912f * (x + 0.044715f * x * x * x)));
   if (kKind == kSigmoid) return 1.0f / (1.0f + exponential(-x));
   if (kKind == kQuickGelu) return x / (1.0f + exponential(-1.702f * x));
+  if (kKind == kNoActivation) return x;
   const float positive = fmaxf(x, 0.0f);
   return kKind == kRelu2 ? positive * positive : positive;
 }

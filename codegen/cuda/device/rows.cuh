@@ -164,13 +164,13 @@ DEVICE void kvWriteRow(const Args& a, const float* k, const float* v, const Rows
         Pool::Type::fromFloat(v[static_cast<i64>(row) * kVStride + i]);
 }
 
-/// y = x times the row's own factor.
-template <int kCols, int kXStride, int kByStride, int kYStride>
+/// y = x times the row's own factor, or one for each of kParts equal parts of it.
+template <int kCols, int kParts, int kXStride, int kByStride, int kYStride>
 DEVICE void scaleRow(const Args& a, const float* x, const float* by, float* y) {
   const i64 row = blockIdx.y;
   if (row >= a.step->num_rows) return;
   for (int k = threadIdx.x; k < kCols; k += blockDim.x)
-    y[row * kYStride + k] = x[row * kXStride + k] * by[row * kByStride];
+    y[row * kYStride + k] = x[row * kXStride + k] * by[row * kByStride + k / (kCols / kParts)];
 }
 
 /// y: each head of a (kA elements), followed by the same head of b (kB).
