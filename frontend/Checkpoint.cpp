@@ -88,7 +88,8 @@ Status readTokenizer(const std::string& named, Checkpoint& out) {
 Status checkExpertFormats(const ModelSpec& spec, const llmrt::TensorSource& weights) {
   const TensorNames& names = spec.form.names;
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    if (spec.layerForm(layer).mlp != Mlp::kExperts) continue;
+    const Mlp mlp = spec.layerForm(layer).mlp;
+    if (mlp != Mlp::kExperts && mlp != Mlp::kBoth) continue;
     const auto tensorOf = [&](std::string_view name) {
       return llmrt::tensorName(std::string(names.layer).append(name).append(".weight"), layer, 0);
     };

@@ -27,6 +27,9 @@ using llmrt::Result;
 using llmrt::Status;
 using llmrt::unsupported;
 
+/// A factor of frequencies that stand still (Gemma 4).
+constexpr float kTurnsNot = 1e30f;
+
 constexpr uint32_t kGgmlF32 = 0, kGgmlF16 = 1, kGgmlBF16 = 30;
 
 class GgufConfigParser {
@@ -49,7 +52,7 @@ class GgufConfigParser {
     readTensorFacts(*entry);
     LLMRT_RETURN_IF_ERROR(readGgufFamily(*entry, fields_, spec_));
     LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
-    computeInvFreq(spec_.rope, spec_.head_dim);
+    computeInvFreq(spec_.rope, spec_.ropeHeadDim(false));
     if (spec_.local_rope) computeInvFreq(*spec_.local_rope, spec_.head_dim);
     return applyRopeFreqs();
   }
@@ -117,11 +120,14 @@ class GgufConfigParser {
     return {};
   }
 
-  /// A number, or the largest of those of the layers.
+  /// What all layers have; the most that one has, in families that read those of each themselves.
   Result<int64_t> mostOf(const char* key) const {
     if (!fields_.hasArray(key)) return fields_.needInt(key);
     LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> values, fields_.ofLayers(key));
-    return values.empty() ? 0 : *std::ranges::max_element(values);
+    const auto [least, most] = std::ranges::minmax_element(values);
+    if (values.empty() || *least == *most || readsLayerInts(*findArchitecture(spec_.architecture)))
+      return values.empty() ? 0 : *most;
+    return fields_.refuse(key, ": layers that differ in it");
   }
 
   Status parseRope(const Architecture& architecture) {
@@ -193,7 +199,7 @@ class GgufConfigParser {
                          "]");
     for (int64_t i = 0; i < count; ++i) {
       const float factor = llmrt::loadAsF32(llmrt::DType::kF32, factors->data, i);
-      if (!(factor > 0 && factor < 1e30f))
+      if (!(factor > 0 && factor <= kTurnsNot))
         return invalidData("tensor " + quotedName(name) +
                            " holds a factor that is not above 0, at " + std::to_string(i));
       out.push_back(factor);
@@ -257,7 +263,9 @@ class GgufConfigParser {
     LLMRT_ASSIGN_OR_RETURN(const std::vector<double> factors, ropeFactors("rope_freqs.weight"));
     for (size_t i = 0; i < factors.size(); ++i) {
       double& inv_freq = spec_.rope.inv_freq[i];
-      inv_freq = static_cast<float>(inv_freq) / static_cast<float>(factors[i]);
+      inv_freq = factors[i] == kTurnsNot
+                     ? 0.0f
+                     : static_cast<float>(inv_freq) / static_cast<float>(factors[i]);
     }
     return {};
   }
