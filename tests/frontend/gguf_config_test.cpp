@@ -360,7 +360,7 @@ TEST(GgufConfig, EveryArchitectureIsReadOrHasItsHint) {
     if (!entry.gguf_architecture.empty()) continue;
     // Their files say deepseek2.
     bool hinted = entry.model_type == "deepseek_v2" || entry.model_type == "glm4_moe_lite";
-    for (const char* gguf : {"deepseek2", "gpt-oss"})
+    for (const char* gguf : {"deepseek2", "gpt-oss", "qwen3next", "qwen35", "qwen35moe"})
       hinted |= findHfArchitectureOfGguf(gguf) == &entry;
     EXPECT_TRUE(hinted) << entry.model_type;
   }
