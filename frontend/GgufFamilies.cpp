@@ -260,8 +260,7 @@ Status readStateSpace(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_ASSIGN_OR_RETURN(s.num_groups, fields.needInt("ssm.group_count"));
   LLMRT_ASSIGN_OR_RETURN(s.num_heads, fields.needInt("ssm.time_step_rank"));
   LLMRT_ASSIGN_OR_RETURN(const int64_t inner, fields.needInt("ssm.inner_size"));
-  LLMRT_RETURN_IF_ERROR(
-      checkRange(fields.nameOf("ssm.time_step_rank"), s.num_heads, 1, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("ssm.time_step_rank"), s.num_heads, 1, kMaxHeads));
   if (inner <= 0 || inner % s.num_heads != 0)
     return invalidData(fields.nameOf("ssm.inner_size") + " is " + std::to_string(inner) +
                        ", which is not a multiple of ssm.time_step_rank " +
@@ -423,7 +422,8 @@ Status readGemma4(const GgufFields& fields, ModelSpec& spec) {
     if (sizes[size_t(i)] != sizes[0] * (wide ? 2 : 1))
       return fields.refuse("feed_forward_length", " as " + std::to_string(sizes[size_t(i)]) +
                                                       " in layer " + std::to_string(i));
-    if (fields.hasTensors() && !windowed[size_t(i)] && i < spec.num_layers - spec.num_kv_shared_layers)
+    if (fields.hasTensors() && !windowed[size_t(i)] &&
+        i < spec.num_layers - spec.num_kv_shared_layers)
       full.key_is_value = !fields.hasTensor(ofLayer(i, "attn_v.weight"));
   }
   LLMRT_ASSIGN_OR_RETURN(auto size, fields.getInt("embedding_length_per_layer_input"));
@@ -578,7 +578,7 @@ Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   names.latent_down = "mlp.latent_down";
   names.latent_up = "mlp.latent_up";
   if (!form.names.shared_gate_up.empty()) form.fused_gate_up = false;
-  form.joined_experts = false;
+  form.experts = ExpertLayout::kEach;
   names.router_norm = form.names.router_norm;
   names.expert_scale = form.names.expert_scale;
   names.dense_out_norm = form.names.dense_out_norm;

@@ -181,8 +181,9 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
   } else if (*type == "llama3") {
     out.scaling = RopeScaling::kLlama3;
   } else {
-    return unsupported(rope.nameOf(type_field) + " " + briefJson(*type) +
-                       " is not supported (default, linear, dynamic, llama3, yarn, longrope, proportional are)");
+    return unsupported(
+        rope.nameOf(type_field) + " " + briefJson(*type) +
+        " is not supported (default, linear, dynamic, llama3, yarn, longrope, proportional are)");
   }
   LLMRT_ASSIGN_OR_RETURN(out.factor, rope.needNumber("factor"));
   if (out.scaling != RopeScaling::kLlama3) return {};
@@ -291,9 +292,9 @@ Status parseSizes(const JsonFields& config, const Architecture& architecture, Mo
   LLMRT_ASSIGN_OR_RETURN(spec.hidden_size, config.needInt(names.hidden_size));
   // Others follow from it.
   LLMRT_RETURN_IF_ERROR(checkRange(names.hidden_size, spec.hidden_size, 1, kMaxHiddenSize));
-  LLMRT_ASSIGN_OR_RETURN(auto intermediate,
-                         config.getInt(older(config, names.older_intermediate_size,
-                                             names.intermediate_size)));
+  LLMRT_ASSIGN_OR_RETURN(
+      auto intermediate,
+      config.getInt(older(config, names.older_intermediate_size, names.intermediate_size)));
   if (intermediate) {
     spec.intermediate_size = *intermediate;
   } else if (architecture.default_intermediate_size > 0) {

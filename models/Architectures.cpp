@@ -30,13 +30,13 @@ constexpr Form gemma4Form() {
   form.qk_norm = QkNorm::kHead;
   form.value_norm = true;
   form.layer_scale = true;
-  form.joined_experts = true;
+  form.experts = ExpertLayout::kStacked;
   TensorNames& names = form.names;
   names.router_norm = "router.scale";
   names.router = "router.proj";
   names.expert_scale = "router.per_expert_scale";
-  names.joined_gate_up = "experts.gate_up_proj";
-  names.joined_down = "experts.down_proj";
+  names.experts_gate_up = "experts.gate_up_proj";
+  names.experts_down = "experts.down_proj";
   names.dense_out_norm = "post_feedforward_layernorm_1";
   names.expert_norm = "pre_feedforward_layernorm_2";
   names.expert_out_norm = "post_feedforward_layernorm_2";
@@ -47,6 +47,14 @@ constexpr const char* kGemma4Rope = R"({
     "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
     "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25,
                        "rope_theta": 1000000.0}})";
+
+/// Attention whose output is gated, between layers of linear attention.
+constexpr Form qwenHybrid(Form form) {
+  form.norm_plus = 1.0;
+  form.qk_norm = QkNorm::kHead;
+  form.output_gate = true;
+  return form;
+}
 
 constexpr TensorNames mixtralNames() {
   TensorNames names;
@@ -204,8 +212,8 @@ constexpr TensorNames graniteHybridNames() {
   names.gate_up = names.shared_gate_up = "shared_mlp.input_linear";
   names.down = names.shared_down = "shared_mlp.output_linear";
   names.router = "block_sparse_moe.router.layer";
-  names.joined_gate_up = "block_sparse_moe.input_linear.weight";
-  names.joined_down = "block_sparse_moe.output_linear.weight";
+  names.experts_gate_up = "block_sparse_moe.input_linear.weight";
+  names.experts_down = "block_sparse_moe.output_linear.weight";
   return names;
 }
 
@@ -584,7 +592,7 @@ constexpr Architecture kArchitectures[] = {
          R"({"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
              "truncate": false, "original_max_position_embeddings": 4096})",
      .has_sliding_window = true,
-     .form = {.sinks = true, .stacked_experts = true, .names = gptOssNames()}},
+     .form = {.sinks = true, .experts = ExpertLayout::kAlternating, .names = gptOssNames()}},
     {.model_type = "lfm2",
      .class_name = "Lfm2ForCausalLM",
      .gguf_architecture = "lfm2",
@@ -628,7 +636,9 @@ constexpr Architecture kArchitectures[] = {
      .default_bos = 1,
      .default_eos = 2,
      .has_biases = true,
-     .form = {.fused_gate_up = true, .joined_experts = true, .names = graniteHybridNames()}},
+     .form = {.fused_gate_up = true,
+              .experts = ExpertLayout::kStacked,
+              .names = graniteHybridNames()}},
     {.model_type = "nemotron_h",
      .class_name = "NemotronHForCausalLM",
      .gguf_architecture = "nemotron_h",
@@ -648,6 +658,39 @@ constexpr Architecture kArchitectures[] = {
                 .layers = "layers_block_type",
                 .older_layers = "hybrid_override_pattern"},
      .form = {.gated = false, .names = nemotronNames()}},
+    {.model_type = "qwen3_next",
+     .class_name = "Qwen3NextForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 151936,
+     .default_num_kv_heads = 2,
+     .default_intermediate_size = 5632,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 32768,
+     .default_partial_rotary_factor = 0.25,
+     .has_partial_rotary = true,
+     .form = qwenHybrid({.delta_by_group = true, .delta_gates_by_group = true})},
+    {.model_type = "qwen3_5_text",
+     .class_name = "Qwen3_5ForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 248320,
+     .default_num_kv_heads = 4,
+     .default_intermediate_size = 12288,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 32768,
+     .default_partial_rotary_factor = 0.25,
+     .has_partial_rotary = true,
+     .form = qwenHybrid({})},
+    {.model_type = "qwen3_5_moe_text",
+     .class_name = "Qwen3_5MoeForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 248320,
+     .default_num_kv_heads = 2,
+     .default_intermediate_size = -1,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 32768,
+     .default_partial_rotary_factor = 0.25,
+     .has_partial_rotary = true,
+     .form = qwenHybrid({.experts = ExpertLayout::kStacked})},
 };
 
 constexpr Wrapper kWrappers[] = {
@@ -655,12 +698,17 @@ constexpr Wrapper kWrappers[] = {
     {"gemma4", "gemma4_text"},
     {"gemma4_unified", "gemma4_unified_text"},
     {"mistral3", "mistral"},
+    {"qwen3_5", "qwen3_5_text"},
+    {"qwen3_5_moe", "qwen3_5_moe_text"},
 };
 
 /// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
     {"gpt-oss", "gpt_oss"},
+    {"qwen35", "qwen3_5_text"},
+    {"qwen35moe", "qwen3_5_moe_text"},
+    {"qwen3next", "qwen3_next"},
 };
 
 }  // namespace

@@ -76,6 +76,11 @@ enum class QkNorm { kNone, kHead, kHeadLayer, kWhole };
 /// by head (q, k and v of head 0, then of head 1); one, KV head by KV head (its queries, k, v).
 enum class QkvLayout { kSeparate, kConcat, kByHead, kByGroup };
 
+/// How the checkpoint holds the projections of experts: a tensor for each; one for all, [experts,
+/// N, K], the rows of gate before those of up; gpt-oss's one, [experts, K, N], of alternate
+/// columns.
+enum class ExpertLayout { kEach, kStacked, kAlternating };
+
 /// Names of tensors without ".weight" and ".bias", those of a layer behind `layer`. HF's names of
 /// llama where a family does not say otherwise.
 struct TensorNames {
@@ -105,11 +110,10 @@ struct TensorNames {
   std::string_view expert_gate = "mlp.experts.{expert}.gate_proj";
   std::string_view expert_up = "mlp.experts.{expert}.up_proj";
   std::string_view expert_down = "mlp.experts.{expert}.down_proj";
-  // Of experts in one tensor each, gate's rows before up's:
-  std::string_view joined_gate_up = "mlp.experts.gate_up_proj";
-  std::string_view joined_down = "mlp.experts.down_proj";
-  std::string_view latent_down = "", latent_up = "";  // around experts that are narrower
-  std::string_view shared = "mlp.shared_expert.";     // gate_proj, up_proj, down_proj
+  std::string_view experts_gate_up = "mlp.experts.gate_up_proj";  // of a layout of one tensor, and
+  std::string_view experts_down = "mlp.experts.down_proj";        // as it is called
+  std::string_view latent_down = "", latent_up = "";       // around experts that are narrower
+  std::string_view shared = "mlp.shared_expert.";          // gate_proj, up_proj, down_proj
   std::string_view shared_gate_up = "", shared_down = "";  // where the two are one
 };
 
@@ -134,10 +138,12 @@ struct Form {
                              // has the rows of: head by head, the query's, then the gate's
   QkvLayout qkv = QkvLayout::kSeparate;
   bool fused_gate_up = false;
-  bool transposed = false;       // stored matrices are [K, N]
-  bool latent_parts = false;     // latents' up-projections are two tensors, that of keys transposed
-  bool stacked_experts = false;  // gpt-oss: experts in one tensor, [K, N], gate and up alternating
-  bool joined_experts = false;   // the same, [N, K], gate's rows before up's
+  bool transposed = false;    // stored matrices are [K, N]
+  bool latent_parts = false;  // latents' up-projections are two tensors, that of keys transposed
+  ExpertLayout experts = ExpertLayout::kEach;
+  // Linear attention: what q, k, v and z, and what b and a are cut from has its rows key head by
+  // key head (in_proj_qkvz, in_proj_ba); head h of v goes with head h modulo their number of k.
+  bool delta_by_group = false, delta_gates_by_group = false, delta_tiled = false;
   TensorNames names;
 };
 
@@ -146,7 +152,8 @@ struct Experts {
   int64_t num_experts = 0;  // 0: no layer has any
   int64_t top_k = 0;
   int64_t intermediate_size = 0;
-  int64_t latent_size = 0;  // the experts' input is projected to this, and what they give back; 0: no
+  int64_t latent_size =
+      0;  // the experts' input is projected to this, and what they give back; 0: no
   enum class Scoring { kSoftmax, kSigmoid, kSoftmaxChosen } scoring = Scoring::kSoftmax;
   bool normalize = false;                                  // weights are divided by their sum
   double scale = 1.0;                                      // and multiplied by this
@@ -214,8 +221,8 @@ struct Heads {
 struct LayerForm {
   Mixer mixer = Mixer::kAttention;
   Mlp mlp = Mlp::kDense;
-  int64_t window = 0;  // a token attends to this many, itself included; 0: to all
-  int rope = 0;        // index in ModelSpec::ropes; -1: positions are not encoded
+  int64_t window = 0;             // a token attends to this many, itself included; 0: to all
+  int rope = 0;                   // index in ModelSpec::ropes; -1: positions are not encoded
   Heads heads;                    // of Mixer::kAttention
   int64_t intermediate_size = 0;  // of Mlp::kDense and kBoth
   friend bool operator==(const LayerForm&, const LayerForm&) = default;
@@ -248,9 +255,9 @@ struct ModelSpec {
   // window, or none, and is not among them; `wide_shared_mlps`: with MLPs of twice the width.
   int64_t num_kv_shared_layers = 0;
   bool wide_shared_mlps = false;
-  bool qkv_bias = false;              // q_proj, k_proj, v_proj
-  bool o_bias = false;                // o_proj
-  bool mlp_bias = false;              // gate_proj, up_proj, down_proj
+  bool qkv_bias = false;  // q_proj, k_proj, v_proj
+  bool o_bias = false;    // o_proj
+  bool mlp_bias = false;  // gate_proj, up_proj, down_proj
   bool lm_head_bias = false;
   bool learned_positions = false;  // max_position_embeddings of them, in place of RoPE
   bool tie_word_embeddings = false;
@@ -266,8 +273,8 @@ struct ModelSpec {
   Delta delta;
   ShortConv short_conv;
   StateSpace state_space;
-  std::vector<Mixer> mixers;     // of each layer; empty: attention in all
-  std::vector<bool> mlp_layers;  // which layers have an MLP; empty: all
+  std::vector<Mixer> mixers;                 // of each layer; empty: attention in all
+  std::vector<bool> mlp_layers;              // which layers have an MLP; empty: all
   std::optional<llmrt::DType> dtype;         // what the config says the weights are in
   std::optional<llmrt::DType> stored_dtype;  // what the embeddings are in, once weights are opened
   // Of matrices that a plan keeps as the checkpoint has them, by the tensor's name; others become
@@ -296,8 +303,8 @@ struct ModelSpec {
   Mixer mixerOfType(std::string_view layer_type) const;
 };
 
-/// Successive layers whose mixers, or MLPs, are of one kind and size: these have one set of weights,
-/// [num_layers, ...].
+/// Successive layers whose mixers, or MLPs, are of one kind and size: these have one set of
+/// weights, [num_layers, ...].
 template <typename Kind>
 struct LayerRun {
   int64_t first_layer = 0, num_layers = 0;

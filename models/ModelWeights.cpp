@@ -84,8 +84,7 @@ class Lister {
     count_ = spec_.num_layers;
     suffix_.clear();
     if (spec_.per_layer_size > 0) perLayerInput();
-    if (form_.layer_scale)
-      vector("layer_scale", Kind::kNorm, std::string(names_.layer_scale), 1);
+    if (form_.layer_scale) vector("layer_scale", Kind::kNorm, std::string(names_.layer_scale), 1);
     leaveLayers();
     norm("norm", names_.norm);
     if (!spec_.tie_word_embeddings)
@@ -339,10 +338,20 @@ class Lister {
     const Delta& d = spec_.delta;
     const std::string prefix(names_.delta);
     const int64_t hidden = spec_.hidden_size, heads = d.num_value_heads;
-    projection("in_proj_qkv", prefix + "in_proj_qkv", d.qkvSize(), hidden, false);
-    projection("in_proj_z", prefix + "in_proj_z", d.valueSize(), hidden, false);
-    projection("in_proj_a", prefix + "in_proj_a", heads, hidden, false);
-    projection("in_proj_b", prefix + "in_proj_b", heads, hidden, false);
+    if (form_.delta_by_group) {
+      deltaByGroup(prefix);
+    } else {
+      projection("in_proj_qkv", prefix + "in_proj_qkv", d.qkvSize(), hidden, false);
+      projection("in_proj_z", prefix + "in_proj_z", d.valueSize(), hidden, false);
+    }
+    if (form_.delta_gates_by_group) {
+      const int64_t each = heads / d.num_key_heads;
+      group("in_proj_b", prefix + "in_proj_ba", 0, each, 2 * each);
+      group("in_proj_a", prefix + "in_proj_ba", each, each, 2 * each);
+    } else {
+      projection("in_proj_a", prefix + "in_proj_a", heads, hidden, false);
+      projection("in_proj_b", prefix + "in_proj_b", heads, hidden, false);
+    }
     conv("conv1d", prefix + "conv1d", d.conv_size, d.qkvSize());
     vector("a_log", Kind::kBias, prefix + "A_log", heads);
     vector("dt_bias", Kind::kBias, prefix + "dt_bias", heads);
@@ -385,6 +394,24 @@ class Lister {
     vector("d", Kind::kBias, prefix + "D", s.num_heads);
     vector("state_space_norm", Kind::kNorm, prefix + "norm.weight", s.innerSize());
     projection("out_proj", prefix + "out_proj", hidden, s.innerSize(), s.bias);
+  }
+
+  // For each head of q and k: its q, its k, and v and z of the heads of v that share them.
+  void deltaByGroup(const std::string& prefix) {
+    const Delta& d = spec_.delta;
+    const int64_t k = d.key_dim, v = d.valueSize() / d.num_key_heads, stride = 2 * (k + v);
+    const std::string name = prefix + "in_proj_qkvz";
+    group("in_proj_q", name, 0, k, stride);
+    group("in_proj_k", name, k, k, stride);
+    group("in_proj_v", name, 2 * k, v, stride);
+    group("in_proj_z", name, 2 * k + v, v, stride);
+  }
+  /// The same rows of each group, a head of q and k with what goes with it.
+  void group(const char* symbol, const std::string& name, int64_t begin, int64_t run,
+             int64_t stride) {
+    const int64_t groups = spec_.delta.num_key_heads;
+    projection(symbol, name, groups * run, spec_.hidden_size, false,
+               {.total = groups * stride, .begin = begin, .run = run, .stride = stride});
   }
 
   /// The factors of a convolution over `size` tokens, which are stored column by column.
@@ -444,14 +471,18 @@ class Lister {
       projection("latent_down", names_.latent_down, width, hidden, spec_.mlp_bias);
       projection("latent_up", names_.latent_up, hidden, width, spec_.mlp_bias);
     }
-    if (form_.stacked_experts) {
-      stackedExperts();
-    } else if (form_.joined_experts) {
-      joinedExperts();
-    } else {
-      if (form_.gated) expert(matrix("expert_gate", std::string(names_.expert_gate), n, width));
-      expert(matrix("expert_up", std::string(names_.expert_up), n, width));
-      expert(matrix("expert_down", std::string(names_.expert_down), width, n));
+    switch (form_.experts) {
+      case ExpertLayout::kEach:
+        if (form_.gated) expert(matrix("expert_gate", std::string(names_.expert_gate), n, width));
+        expert(matrix("expert_up", std::string(names_.expert_up), n, width));
+        expert(matrix("expert_down", std::string(names_.expert_down), width, n));
+        break;
+      case ExpertLayout::kStacked:
+        stackedExperts();
+        break;
+      case ExpertLayout::kAlternating:
+        alternatingExperts();
+        break;
     }
     if (e.shared_intermediate_size > 0) sharedExpert();
   }
@@ -480,33 +511,30 @@ class Lister {
     return w;
   }
 
-  // [experts, 2 n, hidden], gate's rows before up's, and [experts, hidden, n].
-  void joinedExperts() {
-    const Experts& e = spec_.experts;
-    const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
-    for (int64_t i = 0; i < 2; ++i)
-      expert(add(i == 0 ? "expert_gate" : "expert_up", Kind::kMatrix,
-                 std::string(names_.joined_gate_up), n, hidden))
-          .view = {.stored = {e.num_experts, 2 * n, hidden},
-                   .begin = i * n * hidden,
-                   .run = n,
-                   .inner = hidden,
-                   .col = 1,
-                   .expert = 2 * n * hidden};
-    expert(add("expert_down", Kind::kMatrix, std::string(names_.joined_down), hidden, n)).view = {
-        .stored = {e.num_experts, hidden, n},
-        .run = hidden,
-        .inner = n,
+  /// One tensor of all experts, `rows` of the `total` that each has.
+  void stackedExpert(const char* symbol, std::string_view name, int64_t rows, int64_t cols,
+                     int64_t begin, int64_t total) {
+    expert(add(symbol, Kind::kMatrix, std::string(name), rows, cols)).view = {
+        .stored = {spec_.experts.num_experts, total, cols},
+        .begin = begin * cols,
+        .run = rows,
+        .inner = cols,
         .col = 1,
-        .expert = n * hidden};
+        .expert = total * cols};
+  }
+  void stackedExperts() {
+    const int64_t hidden = spec_.hidden_size, n = spec_.experts.intermediate_size;
+    stackedExpert("expert_gate", names_.experts_gate_up, n, hidden, 0, 2 * n);
+    stackedExpert("expert_up", names_.experts_gate_up, n, hidden, n, 2 * n);
+    stackedExpert("expert_down", names_.experts_down, hidden, n, 0, hidden);
   }
 
   // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden].
-  void stackedExperts() {
+  void alternatingExperts() {
     const Experts& e = spec_.experts;
     const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
     const std::vector<int64_t> gate_up = {e.num_experts, hidden, 2 * n};
-    const std::string both = "mlp.experts.gate_up_proj", down = "mlp.experts.down_proj";
+    const std::string both(names_.experts_gate_up), down(names_.experts_down);
     for (int64_t i = 0; i < 2; ++i) {
       const std::string symbol = i == 0 ? "expert_gate" : "expert_up";
       expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {.stored = gate_up,

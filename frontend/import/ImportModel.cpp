@@ -418,7 +418,7 @@ class Importer {
 
   Value delta(Value x, Value rows) {
     const Delta& d = spec_.delta;
-    Value qkv = linear(x, "in_proj_qkv", d.qkvSize());
+    Value qkv = optional("in_proj_qkv") ? linear(x, "in_proj_qkv", d.qkvSize()) : deltaParts(x);
     Value a = linear(x, "in_proj_a", d.num_value_heads);
     Value b = linear(x, "in_proj_b", d.num_value_heads);
     if (kind_ == StepKind::verify)
@@ -429,6 +429,16 @@ class Importer {
                          number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(d.value_dim));
     Value z = activation(linear(x, "in_proj_z", d.valueSize()), ActivationKind::silu);
     return linear(mul(y, z), "out_proj", spec_.hidden_size);
+  }
+  /// q, k and v of projections of their own.
+  Value deltaParts(Value x) {
+    const Delta& d = spec_.delta;
+    const auto concat = [&](Value a, Value b, int64_t width) -> Value {
+      return ConcatOp::create(builder_, loc_, rowsOf(width), a, b, builder_.getI64IntegerAttr(1));
+    };
+    Value q = linear(x, "in_proj_q", d.keySize()), k = linear(x, "in_proj_k", d.keySize());
+    Value v = linear(x, "in_proj_v", d.valueSize());
+    return concat(concat(q, k, 2 * d.keySize()), v, d.qkvSize());
   }
   /// What takes the tokens into the states of a layer.
   Value deltaRule(Value qkv, Value a, Value b, Value rows) {
@@ -465,9 +475,7 @@ class Importer {
     llvm_unreachable("a layer without an MLP");
   }
 
-  Value denseMlp(Value x, int64_t n) {
-    return glu(x, "gate_proj", "up_proj", "down_proj", n);
-  }
+  Value denseMlp(Value x, int64_t n) { return glu(x, "gate_proj", "up_proj", "down_proj", n); }
 
   /// `r`: what a router that has a norm of its own reads.
   Value expertMlp(Value x, Value r) {
@@ -478,16 +486,15 @@ class Importer {
     Value scores = LinearOp::create(builder_, loc_, rowsOf(e.num_experts),
                                     normed ? rmsNorm(r, "router_norm") : x, weight("router"));
     // Such a router divides its norm by the root of its length.
-    if (normed)
-      scores = scale(scores, 1 / std::sqrt(static_cast<double>(spec_.hidden_size)));
+    if (normed) scores = scale(scores, 1 / std::sqrt(static_cast<double>(spec_.hidden_size)));
     if (FlatSymbolRefAttr b = bias("router"))
       scores = BiasOp::create(builder_, loc_, scores.getType(), scores, b);
-    Value route = RouteOp::create(
-        builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
-        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
-        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale), optional("choice"),
-        integer(e.num_groups), integer(e.keep_groups), integer(e.group_top),
-        optional("expert_scale"));
+    Value route =
+        RouteOp::create(builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
+                        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
+                        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale),
+                        optional("choice"), integer(e.num_groups), integer(e.keep_groups),
+                        integer(e.group_top), optional("expert_scale"));
     const ActivationKind kind = activationKind(e.activation.value_or(spec_.activation));
     const int64_t width = e.latent_size > 0 ? e.latent_size : spec_.hidden_size;
     Value in = e.latent_size > 0 ? linear(x, "latent_down", width) : x;
@@ -533,14 +540,13 @@ class Importer {
   }
   /// The residual stream after a layer of one half. It lives in one buffer, which one phase cannot
   /// both read and write: the sum is made elsewhere and brought back by a factor of 1.
-  Value ofOneHalf(Value y) {
-    return ScaleOp::create(builder_, loc_, y.getType(), y, number(1.0));
-  }
+  Value ofOneHalf(Value y) { return ScaleOp::create(builder_, loc_, y.getType(), y, number(1.0)); }
   /// What some layers end with: what they know of the token, and a number of their own.
   Value finished(Value h, Value perLayer) {
     if (perLayer) {
       const int64_t size = spec_.per_layer_size;
-      Value gate = activation(linear(h, "per_layer_input_gate", size), activationKind(spec_.activation));
+      Value gate =
+          activation(linear(h, "per_layer_input_gate", size), activationKind(spec_.activation));
       Value own = LayerSliceOp::create(builder_, loc_, rowsOf(size), perLayer);
       Value y = linear(mul(gate, own), "per_layer_projection", spec_.hidden_size);
       h = add(h, norm(y, "post_per_layer_input_norm"));
@@ -553,9 +559,9 @@ class Importer {
   /// What each layer knows of a token: half from a table, half from the embedding `x`.
   Value perLayerInputs(Value x, Value rows) {
     const int64_t size = spec_.per_layer_size, all = spec_.num_layers * size;
-    Value known = EmbedOp::create(
-        builder_, loc_, rowsOf(all), rows, weight("embed_tokens_per_layer"), FlatSymbolRefAttr(),
-        number(spec_.trainedScale(std::sqrt(static_cast<double>(size)))));
+    Value known = EmbedOp::create(builder_, loc_, rowsOf(all), rows,
+                                  weight("embed_tokens_per_layer"), FlatSymbolRefAttr(),
+                                  number(spec_.trainedScale(std::sqrt(static_cast<double>(size)))));
     Value y = linear(x, "per_layer_model_projection", all);
     y = scale(y, 1 / std::sqrt(static_cast<double>(spec_.hidden_size)));
     y = QkNormOp::create(builder_, loc_, y.getType(), y, weight("per_layer_projection_norm"),

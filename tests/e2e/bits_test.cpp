@@ -140,6 +140,7 @@ llmc_tests::Sweep<std::tuple<Case, std::string>> modelsAndDtypes() {
       Case{"lfm2_bias", goldenModel("lfm2_bias"), 165},
       Case{"mamba2_groups", goldenModel("mamba2_groups"), 165},
       Case{"granitemoehybrid", goldenModel("granitemoehybrid"), 165},
+      Case{"qwen3_5", goldenModel("qwen3_5"), 165},
       Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}};
   return llmc_tests::diagonal(models, std::vector<std::string>{"f32", "f16", "bf16"});
 }

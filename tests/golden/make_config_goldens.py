@@ -47,6 +47,7 @@ DEFAULTS = {
     "gemma4_text": {"vocab_size_per_layer_input": 1000}, "gemma4_unified_text": {}, "glm": {}, "glm4": {}, "olmo": {}, "olmo2": {},
     "cohere": {}, "gpt2": {"n_embd": 512, "n_layer": 6, "n_head": 32}, "gpt_neox": {}, "phi": {}, "starcoder2": {},
     "falcon": {}, "stablelm": {}, "qwen2_moe": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_moe": MOE,
+    "qwen3_next": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_5_text": {}, "qwen3_5_moe_text": {},
     "gpt_oss": {"num_local_experts": 8}, "deepseek_v2": LATENT, "deepseek_v3": LATENT,
     "glm4_moe": {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}, "glm4_moe_lite": LATENT,
     "lfm2": {}, "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 3},
@@ -55,6 +56,9 @@ DEFAULTS = {
 }
 # Sizes and these fields.
 VARIANTS = [
+    ("qwen3_5_text", "interval", {"full_attention_interval": 2, "partial_rotary_factor": 0.5}),
+    ("qwen3_5_text", "layer_types", {"layer_types": ["full_attention"] * 2 + ["linear_attention"] * 4, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25, "mrope_section": [1, 1, 0]}}),
     ("gpt_oss", "rope_scaling_theta", {"num_local_experts": 8, "rope_theta": 20000.0}),
     ("gpt_oss", "rope_parameters_null", {"num_local_experts": 8, "rope_parameters": None}),
     ("gpt_oss", "rope_scaling", {"num_local_experts": 8, "rope_scaling": YARN | {"factor": 4.0}}),
@@ -173,6 +177,7 @@ def expected(config):
         "eos": [] if eos is None else eos if isinstance(eos, list) else [eos],
         "windows": windows_of(config),
         "nope": nope_of(config),
+        "linear": [i for i, kind in enumerate(getattr(config, "layer_types", None) or []) if kind == "linear_attention"],
         "rope": rotary_of(config),
     }
 
