@@ -387,8 +387,9 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
     const Mixer mixer =
         type.is_string() ? spec.mixerOfType(type.get_ref<const std::string&>()) : Mixer::kNone;
     spec.mixers.push_back(mixer == Mixer::kNone ? Mixer::kAttention : mixer);
-    if (mixer == Mixer::kNone && type != "full_attention" && type != "attention" &&
-        type != "sliding_attention")
+    const bool attends = type == "full_attention" || type == "sliding_attention" ||
+                         (type == "attention" && spec.state_space.num_heads > 0);
+    if (mixer == Mixer::kNone && !attends)
       return unsupported("layer_types holds " + briefJson(type) +
                          ", full_attention and sliding_attention are supported");
     if (type == "sliding_attention" && spec.sliding_window == 0)

@@ -69,8 +69,7 @@ Status checkExpansion(const JsonFields& config, const char* field, int64_t expan
 
 Status readShortConv(const JsonFields& config, ModelSpec& spec) {
   spec.short_conv.size = 3;
-  LLMRT_RETURN_IF_ERROR(
-      readCount(config, "conv_L_cache", 2, kMaxConvSize, spec.short_conv.size));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "conv_L_cache", 2, kMaxConvSize, spec.short_conv.size));
   return readBool(config, "conv_bias", spec.short_conv.bias);
 }
 
@@ -157,11 +156,11 @@ Status readGraniteMamba(const JsonFields& config, ModelSpec& spec) {
   s.head_dim = std::max<int64_t>(1, expand * spec.hidden_size / s.num_heads);
   const nlohmann::json* head_dim = config.find("mamba_d_head");
   const bool automatic = !head_dim || *head_dim == "auto";
-  LLMRT_RETURN_IF_ERROR(readMamba(config,
-                                  {"mamba_n_heads", automatic ? "" : "mamba_d_head",
-                                   "mamba_d_state", "mamba_n_groups", "mamba_d_conv",
-                                   "mamba_conv_bias", "mamba_proj_bias"},
-                                  s));
+  LLMRT_RETURN_IF_ERROR(
+      readMamba(config,
+                {"mamba_n_heads", automatic ? "" : "mamba_d_head", "mamba_d_state",
+                 "mamba_n_groups", "mamba_d_conv", "mamba_conv_bias", "mamba_proj_bias"},
+                s));
   LLMRT_RETURN_IF_ERROR(readStepLimit(config, s));
   LLMRT_RETURN_IF_ERROR(checkExpansion(config, "mamba_expand", 2, spec));
   spec.mixers.assign(perLayer(spec, [](int64_t) { return true; }).size(), Mixer::kStateSpace);
@@ -230,7 +229,8 @@ Status readNemotronH(const JsonFields& config, ModelSpec& spec) {
       spec.expert_layers.push_back(type == "moe");
     }
   } else {
-    return invalidData("neither layers_block_type nor hybrid_override_pattern says what layers are");
+    return invalidData(
+        "neither layers_block_type nor hybrid_override_pattern says what layers are");
   }
   const bool routed = std::ranges::find(spec.expert_layers, true) != spec.expert_layers.end();
   if (!routed) {

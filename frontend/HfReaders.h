@@ -17,10 +17,10 @@ llmrt::Status readPositive(const JsonFields& config, const char* field, double& 
 llmrt::Status readInt(const JsonFields& config, const char* field, int64_t& out);
 /// The same, and in the range.
 llmrt::Status readCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
-                 int64_t& out);
+                        int64_t& out);
 /// The same, and an error when it is absent.
 llmrt::Status needCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
-                 int64_t& out);
+                        int64_t& out);
 llmrt::Status readBool(const JsonFields& config, const char* field, bool& out);
 /// A list of numbers of layers.
 llmrt::Result<std::vector<int64_t>> readLayers(const JsonFields& config, const char* field);

@@ -461,11 +461,10 @@ Cost RouteOp::getCost() {
 
 // Panels of gate and up alternate, expert by expert; a tile holds the same panels of every expert.
 Operands ExpertGluOp::getKernelOperands() {
-  Operands operands = {
-      input("x", getX()), input("route", getRoute()),
-      getUpProjAttr()
-          ? panelsOf("weight", {getGateProjAttr(), getUpProjAttr()}, PanelOrder::interleave)
-          : panelsOf("weight", getGateProjAttr())};
+  Operands operands = {input("x", getX()), input("route", getRoute()),
+                       getUpProjAttr() ? panelsOf("weight", {getGateProjAttr(), getUpProjAttr()},
+                                                  PanelOrder::interleave)
+                                       : panelsOf("weight", getGateProjAttr())};
   if (getGateBiasAttr()) operands.push_back(vectorOf("gate_bias", getGateBiasAttr()));
   if (getUpBiasAttr()) operands.push_back(vectorOf("up_bias", getUpBiasAttr()));
   operands.push_back(output("y", getY()));

@@ -225,8 +225,8 @@ LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
 
 LogicalResult ScaleRowsOp::verifySymbolUses(SymbolTableCollection&) {
   if (widthOf(getX()) % widthOf(getBy()) == 0) return success();
-  return emitOpError() << "scales rows of " << widthOf(getX()) << " by rows of "
-                       << widthOf(getBy()) << ", which does not divide them";
+  return emitOpError() << "scales rows of " << widthOf(getX()) << " by rows of " << widthOf(getBy())
+                       << ", which does not divide them";
 }
 
 LogicalResult ScaleByOp::verifySymbolUses(SymbolTableCollection&) {
@@ -367,8 +367,8 @@ LogicalResult SsdOp::verifySymbolUses(SymbolTableCollection&) {
     return emitOpError() << "has time steps of " << widthOf(getDt()) << ", but " << getStateAttr()
                          << " has " << heads.heads << " heads";
   if (widthOf(getY()) != heads.heads * heads.headDim)
-    return emitOpError() << "gives rows of " << widthOf(getY()) << ", but there are "
-                         << heads.heads << " heads of " << heads.headDim;
+    return emitOpError() << "gives rows of " << widthOf(getY()) << ", but there are " << heads.heads
+                         << " heads of " << heads.headDim;
   const double from = getFrom() ? getFrom()->convertToDouble() : 0;
   const double to = getTo() ? getTo()->convertToDouble() : std::max(from, 0.0);
   if (!std::isfinite(from) || !std::isfinite(to) || from < 0 || to < from)

@@ -16,9 +16,9 @@ bool verifies(const KernelBuilder& k);
 /// The row that `row` continues; -1 of one that continues none, or where `row` is -1 itself.
 Value parentOf(KernelBuilder& k, Value row);
 
-/// token(r) of every row of a sequence in a verify step, each after its ancestors, which come before
-/// it in the step. A row that continues the one before it finds its state in place; another begins
-/// anew by begin(), and its ancestors write their results again, the same bits.
+/// token(r) of every row of a sequence in a verify step, each after its ancestors, which come
+/// before it in the step. A row that continues the one before it finds its state in place; another
+/// begins anew by begin(), and its ancestors write their results again, the same bits.
 void forTree(KernelBuilder& k, Value first, Value end, const std::function<void()>& begin,
              const std::function<void(Value)>& token);
 

@@ -142,11 +142,10 @@ Functions emit(llm::ExpertGluOp op, const KernelForm& form) {
   const std::string sizes = fmt::format("<{}, {}, {}, {}>", activationName(op.getActivation()),
                                         p.matrix.rows, p.topK, form.stride("y"));
   const std::string finish =
-      pairs ? fmt::format("FinishExpertGlu{}{{{}, {}, {}, {}}}", sizes, form.in("gate_bias"),
-                          form.in("up_bias"), number(op.getLimit().convertToDouble()),
-                          form.out("y"))
-            : fmt::format("FinishExpertUp{}{{{}, {}}}", sizes, form.in("gate_bias"),
-                          form.out("y"));
+      pairs
+          ? fmt::format("FinishExpertGlu{}{{{}, {}, {}, {}}}", sizes, form.in("gate_bias"),
+                        form.in("up_bias"), number(op.getLimit().convertToDouble()), form.out("y"))
+          : fmt::format("FinishExpertUp{}{{{}, {}}}", sizes, form.in("gate_bias"), form.out("y"));
   Functions result;
   if (!form.fewRows()) {
     manyRows(result, p, form, false, p.sortedBytes(), finish);

@@ -9,7 +9,7 @@ namespace llmc::cuda {
 
 namespace {
 
-constexpr int64_t kThreads = 128;  // kConvThreads, kDeltaThreads and kSsdThreads
+constexpr int64_t kThreads = 128;         // kConvThreads, kDeltaThreads and kSsdThreads
 constexpr int64_t kColumnsPerBlock = 32;  // of a head's state
 
 Functions sequenceKernel(const std::string& body, int64_t blocks) {

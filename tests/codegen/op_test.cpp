@@ -387,7 +387,8 @@ std::vector<OpCase> cases() {
                  0,
                  0});
   // exp and erf err by a few units.
-  for (const char* kind : {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "quick_gelu", "none"})
+  for (const char* kind :
+       {"silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "quick_gelu", "none"})
     out.push_back({std::string("activation_") + kind,
                    "",
                    {35},

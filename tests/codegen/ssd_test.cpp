@@ -362,8 +362,8 @@ TEST_P(SsdShapes, AreNearTheEvaluator) {
   if (shape.gated) inputs.push_back(text.convGate);
   const Matrix conv = evaluator.evaluateOp(layer.op("conv_prefill"), inputs, rows, states, 0);
   // A chain of `taps` products up to 1.6 and a bias, then exp and a quotient; gates are below 1.
-  const double convTolerance = static_cast<double>(shape.taps + 13) * 0x1p-24 * 1.6 *
-                               static_cast<double>(shape.taps + 1);
+  const double convTolerance =
+      static_cast<double>(shape.taps + 13) * 0x1p-24 * 1.6 * static_cast<double>(shape.taps + 1);
   for (size_t i = 0; i < got.conv.size(); ++i)
     ASSERT_NEAR(got.conv[i], conv.values[i], convTolerance) << "conv " << i;
   // The state space on what the kernel's convolution gave. A decay below 1 makes no error of the

@@ -230,8 +230,8 @@ void checkStateSpace(float from, float to) {
     std::vector<float> out(static_cast<size_t>(count * kYStride));
     launch({kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(count)}, kSsdThreads, 0, [&] {
       stateSpace<kHeads, kGroups, kStateSize, kHeadDim, kIsRate, kXbcStride, kDtStride, kYStride,
-                 kGateStride>(test.args, in.data(), times.data(),
-                              kGated ? gates.data() : nullptr, a.data(), dt_bias.data(), d.data(),
+                 kGateStride>(test.args, in.data(), times.data(), kGated ? gates.data() : nullptr,
+                              a.data(), dt_bias.data(), d.data(),
                               SlotRows{rows.seq.data(), kSlotOf.data()}, state.data(), out.data(),
                               from, to);
     });
@@ -249,8 +249,7 @@ void checkStateSpace(float from, float to) {
         const float* x = &xbc[token(s, r) * kXbc] + h * kHeadDim;
         const float* b = &xbc[token(s, r) * kXbc] + kInner + h / (kHeads / kGroups) * kStateSize;
         const float* c = b + kGroups * kStateSize;
-        const double soft =
-            std::log1p(std::exp(double{dt[token(s, r) * kHeads + h]} + dt_bias[h]));
+        const double soft = std::log1p(std::exp(double{dt[token(s, r) * kHeads + h]} + dt_bias[h]));
         const double time = std::clamp<double>(soft, from, to);
         const double decay = std::exp((kIsRate ? a[h] : -std::exp(double{a[h]})) * time);
         std::vector<double> out(kHeadDim);
@@ -272,8 +271,7 @@ void checkStateSpace(float from, float to) {
               << "sequence " << s << ", head " << h << ", row " << r << ", " << p;
       }
       for (int i = 0; i < kStateSize * kHeadDim; ++i)
-        ASSERT_NEAR(state[kSlotOf[s] * kElements + h * kStateSize * kHeadDim + i], S[i],
-                    tolerance);
+        ASSERT_NEAR(state[kSlotOf[s] * kElements + h * kStateSize * kHeadDim + i], S[i], tolerance);
     }
   EXPECT_TRUE(
       std::all_of(&state[2 * kElements], &state[3 * kElements], [](float v) { return v == 0; }));

@@ -124,7 +124,8 @@ const std::vector<Case> kCases = {
     {"gpt_neox_sequential", "bf16", "bf16"},
     {"phi", "f32", "f32"},
     {"falcon_40b", "f32", "f32"},
-    // short convolutions with gates, state spaces alone and beside attention, experts without a gate
+    // short convolutions with gates, state spaces alone and beside attention, experts without a
+    // gate
     {"lfm2_bias", "bf16", "bf16"},
     {"mamba2_groups", "f32", "f32"},
     {"granitemoehybrid", "f32", "f32"},

@@ -428,13 +428,13 @@ void expectStateSpaces() {
           const TestStep step(static_cast<int>(rows.size()));
           const std::vector<float> in = xbc.of(rows), times = dt.of(rows), gates = gate.of(rows);
           std::vector<float> y(rows.size() * kInner);
-          launch({kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(rows.size())},
-                 kSsdThreads, 0, [&] {
-                   stateSpace<kHeads, kGroups, kStateSize, kHeadDim, false, kXbc, kDt, kInner,
-                              kGate>(step.args, in.data(), times.data(), gates.data(), a.data(),
-                                     dt_bias.data(), d.data(), of, slots.data(), y.data(), 0.001f,
-                                     infinity());
-                 });
+          launch(
+              {kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(rows.size())}, kSsdThreads, 0,
+              [&] {
+                stateSpace<kHeads, kGroups, kStateSize, kHeadDim, false, kXbc, kDt, kInner, kGate>(
+                    step.args, in.data(), times.data(), gates.data(), a.data(), dt_bias.data(),
+                    d.data(), of, slots.data(), y.data(), 0.001f, infinity());
+              });
           return y;
         });
   }

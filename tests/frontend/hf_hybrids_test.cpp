@@ -39,7 +39,8 @@ constexpr const char* kGranite = R"({"architectures": ["GraniteMoeHybridForCausa
     "position_embedding_type": "nope", "residual_multiplier": 0.22, "rms_norm_eps": 1e-05,
     "rope_theta": 10000, "shared_intermediate_size": 1024, "tie_word_embeddings": true, "vocab_size": 100352})";
 // nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B.
-constexpr const char* kNemotron = R"({"architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h",
+constexpr const char* kNemotron =
+    R"({"architectures": ["NemotronHForCausalLM"], "model_type": "nemotron_h",
     "attention_bias": false, "conv_kernel": 4, "expand": 2, "head_dim": 128, "hidden_size": 2688,
     "hybrid_override_pattern": "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME", "intermediate_size": 1856,
     "layer_norm_epsilon": 1e-05, "mamba_head_dim": 64, "mamba_hidden_act": "silu", "mamba_num_heads": 64,
@@ -58,8 +59,7 @@ nlohmann::json with(const char* config, const char* fields = "{}") {
 nlohmann::json granite(const char* fields = "{}") {
   nlohmann::json json = with(kGranite, fields);
   if (!json.contains("layer_types"))
-    for (int i = 0; i < 40; ++i)
-      json["layer_types"].push_back(i % 10 == 5 ? "attention" : "mamba");
+    for (int i = 0; i < 40; ++i) json["layer_types"].push_back(i % 10 == 5 ? "attention" : "mamba");
   return json;
 }
 ModelSpec parsed(const nlohmann::json& config) {

@@ -156,8 +156,7 @@ class OpEvaluator {
   Matrix scaleRows(Matrix x, const Matrix& by) {
     for (int64_t r = 0; r < x.rows; ++r)
       for (int64_t c = 0; c < x.cols; ++c)
-        x.row(r)[c] =
-            static_cast<float>(Acc(x.row(r)[c]) * Acc(by.row(r)[c / (x.cols / by.cols)]));
+        x.row(r)[c] = static_cast<float>(Acc(x.row(r)[c]) * Acc(by.row(r)[c / (x.cols / by.cols)]));
     return x;
   }
   Matrix scaleBy(Matrix x, FlatSymbolRefAttr symbol) {
@@ -606,8 +605,8 @@ class OpEvaluator {
         const float* v = qkv.row(r) + 2 * keyHeads * keyDim + h * valueDim;
         const std::vector<Acc> query = unit(q, keyDim, eps);
         const std::vector<Acc> key = unit(q + keyHeads * keyDim, keyDim, eps);
-        const Acc decay = std::exp(-std::exp(Acc(aLog[h])) *
-                                   softplus(Acc(gate.row(r)[h]) + Acc(dtBias[h])));
+        const Acc decay =
+            std::exp(-std::exp(Acc(aLog[h])) * softplus(Acc(gate.row(r)[h]) + Acc(dtBias[h])));
         const Acc strength = activate(ActivationKind::sigmoid, beta.row(r)[h]);
         float* s = slot.data() + h * keyDim * valueDim;
         for (int64_t c = 0; c < valueDim; ++c) {
@@ -626,15 +625,13 @@ class OpEvaluator {
     return y;
   }
 
-  static Acc softplus(Acc x) {
-    return std::max(x, Acc(0)) + std::log1p(std::exp(-std::abs(x)));
-  }
+  static Acc softplus(Acc x) { return std::max(x, Acc(0)) + std::log1p(std::exp(-std::abs(x))); }
 
   /// The state is rounded to f32 after each token.
   Matrix ssd(const Matrix& xbc, const Matrix& dt, SsdOp op) {
     const auto [heads, groups, headDim, stateSize] = op.getHeads();
     const std::vector<float>&a = weight(op.getAAttr()), &dtBias = weight(op.getDtBiasAttr()),
-    &d = weight(op.getDAttr());
+          &d = weight(op.getDAttr());
     Matrix y(xbc.rows, heads * headDim);
     forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& slot) {
       for (int64_t h = 0; h < heads; ++h) {
@@ -644,7 +641,8 @@ class OpEvaluator {
         Acc time = softplus(Acc(dt.row(r)[h]) + Acc(dtBias[h]));
         if (op.getFrom())
           time = std::max(time, static_cast<Acc>(float(op.getFrom()->convertToDouble())));
-        if (op.getTo()) time = std::min(time, static_cast<Acc>(float(op.getTo()->convertToDouble())));
+        if (op.getTo())
+          time = std::min(time, static_cast<Acc>(float(op.getTo()->convertToDouble())));
         const Acc rate = op.getRate() ? Acc(a[h]) : -std::exp(Acc(a[h]));
         const Acc decay = std::exp(rate * time);
         float* s = slot.data() + h * stateSize * headDim;

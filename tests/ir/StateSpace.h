@@ -14,9 +14,9 @@ namespace llmc::test {
 
 struct SsdShape {
   int64_t heads, groups, stateSize, headDim;
-  bool gated = false;      // both kernels have a gate
-  std::string bounds;      // "from 0.25 to 1.5"
-  std::string a = "@a";    // "@a rate"
+  bool gated = false;    // both kernels have a gate
+  std::string bounds;    // "from 0.25 to 1.5"
+  std::string a = "@a";  // "@a rate"
   std::string activation = "silu";
   int64_t taps = 4;
 

@@ -82,8 +82,7 @@ TEST(Ssd, MayHaveTheRatesThemselvesAndAGate) {
   for (size_t i = 0; i < gate.values.size(); ++i) gate.values[i] = i % 3 == 0 ? -2.0f : 0.5f;
   const std::vector<float> y = plain.step("ssd_prefill", {xbc, dt}, 0, xbc.rows),
                            gated = other.step("ssd_prefill", {xbc, dt, gate}, 0, xbc.rows);
-  for (size_t i = 0; i < y.size(); ++i)
-    ASSERT_NEAR(gated[i], y[i] * gate.values[i], 1e-5) << i;
+  for (size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(gated[i], y[i] * gate.values[i], 1e-5) << i;
 }
 
 TEST(Ssd, ReadsAndWritesItsStateOncePerSequence) {
