@@ -390,8 +390,9 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
     const bool attends = type == "full_attention" || type == "sliding_attention" ||
                          (type == "attention" && spec.state_space.num_heads > 0);
     if (mixer == Mixer::kNone && !attends)
-      return unsupported("layer_types holds " + briefJson(type) +
-                         ", full_attention and sliding_attention are supported");
+      return unsupported("layer_types holds " + briefJson(type) + ", full_attention and " +
+                         (spec.delta.num_value_heads > 0 ? "linear" : "sliding") +
+                         "_attention are supported");
     if (type == "sliding_attention" && spec.sliding_window == 0)
       return invalidData(
           "layer_types holds \"sliding_attention\", but the model has no sliding_window");

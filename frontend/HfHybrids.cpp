@@ -88,7 +88,7 @@ Status readRouted(const JsonFields& config, const char* experts, ModelSpec& spec
 
 Status readLfm2(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readShortConv(config, spec));
-  if (config.has("full_attn_idxs")) {  // older files; layer_types goes before it
+  if (config.has("full_attn_idxs") && !config.has("layer_types")) {  // older files
     LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> attention,
                            readLayers(config, "full_attn_idxs"));
     if (spec.num_layers > 0 && spec.num_layers <= kMaxLayers)

@@ -496,9 +496,9 @@ TEST(HfConfig, LayersOfLinearAttentionHaveMixersAndWeightsOfTheirOwn) {
   EXPECT_TRUE(spec.tie_word_embeddings);
   const auto runs = mixerRuns(spec);
   ASSERT_EQ(runs.size(), 12u);
-  EXPECT_EQ(runs[0].kind, Mixer::kDelta);
+  EXPECT_EQ(runs[0].kind.first, Mixer::kDelta);
   EXPECT_EQ(runs[0].num_layers, 3);
-  EXPECT_EQ(runs[3].kind, Mixer::kAttention);
+  EXPECT_EQ(runs[3].kind.first, Mixer::kAttention);
   EXPECT_EQ(runs[3].first_layer, 7);
   EXPECT_EQ(runs[3].suffix, "_7");
   EXPECT_EQ(mlpRuns(spec).size(), 1u);

@@ -63,7 +63,8 @@ void expectSpec(const json& expected, const ModelSpec& spec) {
     const auto at = static_cast<size_t>(i);
     EXPECT_EQ(spec.layerForm(i).window, expected["windows"][at]) << "layer " << i;
     const bool linear = std::ranges::count(expected["linear"], json(i)) > 0;
-    EXPECT_EQ(spec.layerForm(i).mixer == Mixer::kDelta, linear) << "layer " << i;
+    const Mixer mixer = spec.layerForm(i).mixer;
+    EXPECT_EQ(mixer == Mixer::kDelta || mixer == Mixer::kStateSpace, linear) << "layer " << i;
     if (linear) continue;
     const bool nope = expected["nope"].empty() ? rope.empty() : expected["nope"][at].get<bool>();
     EXPECT_EQ(spec.layerForm(i).rope < 0, nope) << "layer " << i;

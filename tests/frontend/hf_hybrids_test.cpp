@@ -130,7 +130,10 @@ TEST(HfHybrids, OfNemotronHaveOneBlockALayer) {
   EXPECT_EQ(spec.activation, Activation::kRelu2);
   EXPECT_THAT(spec.state_space.least_step, Optional(0.001));
   const auto is = [&](int64_t layer, Mixer mixer, Mlp mlp) {
-    EXPECT_EQ(spec.layerForm(layer), (LayerForm{.mixer = mixer, .mlp = mlp, .rope = -1})) << layer;
+    const LayerForm form = spec.layerForm(layer);
+    EXPECT_EQ(form.mixer, mixer) << layer;
+    EXPECT_EQ(form.mlp, mlp) << layer;
+    EXPECT_EQ(form.rope, -1) << layer;
   };
   is(0, Mixer::kStateSpace, Mlp::kNone);
   is(1, Mixer::kNone, Mlp::kExperts);

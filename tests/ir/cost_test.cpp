@@ -125,7 +125,7 @@ TEST_F(MistralCost, FusedOpsCostWhatTheyHold) {
       NormQkvOp::create(builder, layers.getLoc(), h.getType(), h, entry_.getRows(),
                         only<AttentionOp>().getStateAttr(), symbol("input_norm"), nullptr, nullptr,
                         eps, symbol("q_proj"), symbol("k_proj"), symbol("v_proj"), nullptr, nullptr,
-                        nullptr, nullptr, nullptr, nullptr, symbol("rope"));
+                        nullptr, nullptr, nullptr, nullptr, nullptr, symbol("rope"));
   EXPECT_EQ(qkv.getCost().weightBytes, kQBytes + 2 * kKvBytes + kNormBytes);
   EXPECT_EQ(qkv.getCost().flopsPerRow, 50'331'648);      // 2 * 4096 * (4096 + 1024 + 1024)
   EXPECT_EQ(qkv.getTiling(StepKind::decode).tiles, 48);  // a head of q, k or v each
