@@ -137,10 +137,31 @@ Status checkSameKind(const ModelSpec& spec, bool of_gguf, const llmrt::TensorSou
                      "weights must be of one kind");
 }
 
+/// Which of two layouts the checkpoint has its experts in: the same model is published in both.
+Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
+  if (spec.form.experts == ExpertLayout::kAlternating) return {};
+  const TensorNames& names = spec.form.names;
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    if (spec.layerForm(layer).mlp != Mlp::kExperts) continue;
+    const auto nameOf = [&](std::string_view name, const char* suffix) {
+      return llmrt::tensorName(std::string(names.layer).append(name).append(suffix), layer, 0);
+    };
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* all,
+                           weights.find(nameOf(names.experts_gate_up, "")));
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* one,
+                           weights.find(nameOf(names.expert_up, ".weight")));
+    if (all) spec.form.experts = ExpertLayout::kStacked;
+    if (one) spec.form.experts = ExpertLayout::kEach;
+    break;
+  }
+  return {};
+}
+
 /// `keep_plain`: of the weights' dtypes. A config says what its model's weights are; a GGUF file
 /// has a type for each tensor.
 Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, bool keep_plain, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.weights, tieEmbeddings(std::move(weights), out.spec));
+  LLMRT_RETURN_IF_ERROR(findExpertLayout(*out.weights, out.spec));
   LLMRT_RETURN_IF_ERROR(checkTensors(out.spec, *out.weights));
   LLMRT_RETURN_IF_ERROR(readStoredFormats(out.spec, *out.weights, keep_plain));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* embeddings,

@@ -348,14 +348,18 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
     return invalidData("layer_types has " + std::to_string(types->size()) +
                        " entries, but num_hidden_layers is " + std::to_string(spec.num_layers));
   spec.windowed_layers.clear();
+  spec.mixers.clear();
+  const bool linear = spec.delta.num_value_heads > 0;
   for (const nlohmann::json& type : *types) {
-    if (type != "full_attention" && type != "sliding_attention")
-      return unsupported("layer_types holds " + briefJson(type) +
-                         ", full_attention and sliding_attention are supported");
+    const bool mixes = linear && type == "linear_attention";
+    if (type != "full_attention" && type != "sliding_attention" && !mixes)
+      return unsupported("layer_types holds " + briefJson(type) + ", full_attention and " +
+                         (linear ? "linear_attention" : "sliding_attention") + " are supported");
     if (type == "sliding_attention" && spec.sliding_window == 0)
       return invalidData(
           "layer_types holds \"sliding_attention\", but the model has no sliding_window");
     spec.windowed_layers.push_back(type == "sliding_attention");
+    spec.mixers.push_back(mixes ? Mixer::kDelta : Mixer::kAttention);
   }
   return {};
 }

@@ -349,6 +349,47 @@ Status readQwen3Moe(const JsonFields& config, ModelSpec& spec) {
   return readQwenMoe(config, spec, /*shared=*/false);
 }
 
+// Attention in every fourth layer unless layer_types says otherwise, linear attention in the
+// others.
+Status readQwenHybrid(const JsonFields& config, ModelSpec& spec) {
+  Delta& d = spec.delta;
+  d = {
+      .num_key_heads = 16, .num_value_heads = 32, .key_dim = 128, .value_dim = 128, .conv_size = 4};
+  LLMRT_RETURN_IF_ERROR(readCount(config, "linear_num_key_heads", 1, kMaxHeads, d.num_key_heads));
+  LLMRT_RETURN_IF_ERROR(
+      readCount(config, "linear_num_value_heads", 1, kMaxHeads, d.num_value_heads));
+  LLMRT_RETURN_IF_ERROR(readInt(config, "linear_key_head_dim", d.key_dim));
+  LLMRT_RETURN_IF_ERROR(readInt(config, "linear_value_head_dim", d.value_dim));
+  LLMRT_RETURN_IF_ERROR(readInt(config, "linear_conv_kernel_dim", d.conv_size));
+  int64_t interval = 4;
+  LLMRT_RETURN_IF_ERROR(readCount(config, "full_attention_interval", 1, kMaxLayers, interval));
+  spec.mixers = perLayer(
+      spec, [&](int64_t i) { return (i + 1) % interval == 0 ? Mixer::kAttention : Mixer::kDelta; });
+  bool bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  return {};
+}
+Status readQwen35Moe(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readQwenHybrid(config, spec));
+  Experts& e = spec.experts;
+  e = {.num_experts = 256, .top_k = 8, .intermediate_size = 512};
+  e.normalize = e.shared_gate = true;
+  e.shared_intermediate_size = 512;
+  LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts", 1, kMaxExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
+  LLMRT_RETURN_IF_ERROR(
+      readCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  return readCount(config, "shared_expert_intermediate_size", 1, kMaxSharedSize,
+                   e.shared_intermediate_size);
+}
+Status readQwen3Next(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readQwenHybrid(config, spec));
+  spec.experts = {.num_experts = 512, .top_k = 10, .intermediate_size = 512, .normalize = true};
+  spec.experts.shared_intermediate_size = 512;
+  return readQwenMoe(config, spec, /*shared=*/true);
+}
+
 Status readGptOss(const JsonFields& config, ModelSpec& spec) {
   Experts& e = spec.experts;
   LLMRT_RETURN_IF_ERROR(needCount(config, "num_local_experts", 1, kMaxExperts, e.num_experts));
@@ -567,6 +608,9 @@ constexpr Family kFamilies[] = {
     {"falcon", readFalcon, nullptr, true},
     {"stablelm", readStableLm, nullptr, true},
     {"gpt_oss", readGptOss, nullptr, true},
+    {"qwen3_next", readQwen3Next, nullptr, true},
+    {"qwen3_5_text", readQwenHybrid, nullptr, true},
+    {"qwen3_5_moe_text", readQwen35Moe, nullptr, true},
     {"deepseek_v2", readDeepseekV2, finishDeepseek},
     {"deepseek_v3", readDeepseekV3, finishDeepseek},
     {"glm4_moe", readGlm4Moe, nullptr, true},

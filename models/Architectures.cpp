@@ -24,6 +24,14 @@ constexpr Form gemmaNorms() {
   return form;
 }
 
+/// Attention whose output is gated, between layers of linear attention.
+constexpr Form qwenHybrid(Form form) {
+  form.norm_plus = 1.0;
+  form.qk_norm = QkNorm::kHead;
+  form.output_gate = true;
+  return form;
+}
+
 constexpr TensorNames mixtralNames() {
   TensorNames names;
   names.router = "block_sparse_moe.gate";
@@ -460,18 +468,56 @@ constexpr Architecture kArchitectures[] = {
          R"({"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
              "truncate": false, "original_max_position_embeddings": 4096})",
      .has_sliding_window = true,
-     .form = {.sinks = true, .stacked_experts = true, .names = gptOssNames()}},
+     .form = {.sinks = true, .experts = ExpertLayout::kAlternating, .names = gptOssNames()}},
+    {.model_type = "qwen3_next",
+     .class_name = "Qwen3NextForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 151936,
+     .default_num_kv_heads = 2,
+     .default_intermediate_size = 5632,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 32768,
+     .default_partial_rotary_factor = 0.25,
+     .has_partial_rotary = true,
+     .form = qwenHybrid({.delta_by_group = true, .delta_gates_by_group = true})},
+    {.model_type = "qwen3_5_text",
+     .class_name = "Qwen3_5ForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 248320,
+     .default_num_kv_heads = 4,
+     .default_intermediate_size = 12288,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 32768,
+     .default_partial_rotary_factor = 0.25,
+     .has_partial_rotary = true,
+     .form = qwenHybrid({})},
+    {.model_type = "qwen3_5_moe_text",
+     .class_name = "Qwen3_5MoeForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 248320,
+     .default_num_kv_heads = 2,
+     .default_intermediate_size = -1,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 32768,
+     .default_partial_rotary_factor = 0.25,
+     .has_partial_rotary = true,
+     .form = qwenHybrid({.experts = ExpertLayout::kStacked})},
 };
 
 constexpr Wrapper kWrappers[] = {
     {"gemma3", "gemma3_text"},
     {"mistral3", "mistral"},
+    {"qwen3_5", "qwen3_5_text"},
+    {"qwen3_5_moe", "qwen3_5_moe_text"},
 };
 
 /// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
     {"gpt-oss", "gpt_oss"},
+    {"qwen35", "qwen3_5_text"},
+    {"qwen35moe", "qwen3_5_moe_text"},
+    {"qwen3next", "qwen3_next"},
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "models/ModelSpec.h"
@@ -21,8 +22,8 @@ constexpr int64_t kMaxLayerRuns = 128;
 
 /// layers[i] = f(i); nothing where num_layers is out of range, which checkSpec() will say.
 template <typename F>
-std::vector<bool> perLayer(const ModelSpec& spec, F&& f) {
-  std::vector<bool> layers;
+auto perLayer(const ModelSpec& spec, F&& f) {
+  std::vector<std::invoke_result_t<F, int64_t>> layers;
   if (spec.num_layers < 1 || spec.num_layers > kMaxLayers) return layers;
   for (int64_t i = 0; i < spec.num_layers; ++i) layers.push_back(f(i));
   return layers;

@@ -73,6 +73,11 @@ enum class QkNorm { kNone, kHead, kHeadLayer, kWhole };
 /// by head (q, k and v of head 0, then of head 1); one, KV head by KV head (its queries, k, v).
 enum class QkvLayout { kSeparate, kConcat, kByHead, kByGroup };
 
+/// How the checkpoint holds the projections of experts: a tensor for each; one for all, [experts,
+/// N, K], the rows of gate before those of up; gpt-oss's one, [experts, K, N], of alternate
+/// columns.
+enum class ExpertLayout { kEach, kStacked, kAlternating };
+
 /// Names of tensors without ".weight" and ".bias", those of a layer behind `layer`. HF's names of
 /// llama where a family does not say otherwise.
 struct TensorNames {
@@ -96,7 +101,9 @@ struct TensorNames {
   std::string_view expert_gate = "mlp.experts.{expert}.gate_proj";
   std::string_view expert_up = "mlp.experts.{expert}.up_proj";
   std::string_view expert_down = "mlp.experts.{expert}.down_proj";
-  std::string_view shared = "mlp.shared_expert.";  // gate_proj, up_proj, down_proj
+  std::string_view experts_gate_up = "mlp.experts.gate_up_proj";  // of a layout of one tensor, and
+  std::string_view experts_down = "mlp.experts.down_proj";        // as it is called
+  std::string_view shared = "mlp.shared_expert.";                 // gate_proj, up_proj, down_proj
 };
 
 /// What every model of an architecture has in common: the form of a layer, and how checkpoints hold
@@ -118,9 +125,12 @@ struct Form {
                              // has the rows of: head by head, the query's, then the gate's
   QkvLayout qkv = QkvLayout::kSeparate;
   bool fused_gate_up = false;
-  bool transposed = false;       // stored matrices are [K, N]
-  bool latent_parts = false;     // latents' up-projections are two tensors, that of keys transposed
-  bool stacked_experts = false;  // gpt-oss: experts in one tensor, [K, N], gate and up alternating
+  bool transposed = false;    // stored matrices are [K, N]
+  bool latent_parts = false;  // latents' up-projections are two tensors, that of keys transposed
+  ExpertLayout experts = ExpertLayout::kEach;
+  // Linear attention: what q, k, v and z, and what b and a are cut from has its rows key head by
+  // key head (in_proj_qkvz, in_proj_ba); head h of v goes with head h modulo their number of k.
+  bool delta_by_group = false, delta_gates_by_group = false, delta_tiled = false;
   TensorNames names;
 };
 

@@ -303,15 +303,43 @@ class Lister {
     const Delta& d = spec_.delta;
     const std::string prefix(names_.delta);
     const int64_t hidden = spec_.hidden_size, heads = d.num_value_heads;
-    projection("in_proj_qkv", prefix + "in_proj_qkv", d.qkvSize(), hidden, false);
-    projection("in_proj_z", prefix + "in_proj_z", d.valueSize(), hidden, false);
-    projection("in_proj_a", prefix + "in_proj_a", heads, hidden, false);
-    projection("in_proj_b", prefix + "in_proj_b", heads, hidden, false);
+    if (form_.delta_by_group) {
+      deltaByGroup(prefix);
+    } else {
+      projection("in_proj_qkv", prefix + "in_proj_qkv", d.qkvSize(), hidden, false);
+      projection("in_proj_z", prefix + "in_proj_z", d.valueSize(), hidden, false);
+    }
+    if (form_.delta_gates_by_group) {
+      const int64_t each = heads / d.num_key_heads;
+      group("in_proj_b", prefix + "in_proj_ba", 0, each, 2 * each);
+      group("in_proj_a", prefix + "in_proj_ba", each, each, 2 * each);
+    } else {
+      projection("in_proj_a", prefix + "in_proj_a", heads, hidden, false);
+      projection("in_proj_b", prefix + "in_proj_b", heads, hidden, false);
+    }
     conv("conv1d", prefix + "conv1d", d.conv_size, d.qkvSize());
     vector("a_log", Kind::kBias, prefix + "A_log", heads);
     vector("dt_bias", Kind::kBias, prefix + "dt_bias", heads);
     vector("delta_norm", Kind::kNorm, prefix + "norm.weight", d.value_dim);
     projection("out_proj", prefix + "out_proj", hidden, d.valueSize(), false);
+  }
+
+  // For each head of q and k: its q, its k, and v and z of the heads of v that share them.
+  void deltaByGroup(const std::string& prefix) {
+    const Delta& d = spec_.delta;
+    const int64_t k = d.key_dim, v = d.valueSize() / d.num_key_heads, stride = 2 * (k + v);
+    const std::string name = prefix + "in_proj_qkvz";
+    group("in_proj_q", name, 0, k, stride);
+    group("in_proj_k", name, k, k, stride);
+    group("in_proj_v", name, 2 * k, v, stride);
+    group("in_proj_z", name, 2 * k + v, v, stride);
+  }
+  /// The same rows of each group, a head of q and k with what goes with it.
+  void group(const char* symbol, const std::string& name, int64_t begin, int64_t run,
+             int64_t stride) {
+    const int64_t groups = spec_.delta.num_key_heads;
+    projection(symbol, name, groups * run, spec_.hidden_size, false,
+               {.total = groups * stride, .begin = begin, .run = run, .stride = stride});
   }
 
   /// The factors of a convolution over `size` tokens, which are stored column by column.
@@ -353,12 +381,18 @@ class Lister {
     if (e.choice_bias)
       vector("choice", Kind::kBias, std::string(names_.router) + ".e_score_correction_bias",
              e.num_experts);
-    if (form_.stacked_experts) {
-      stackedExperts();
-    } else {
-      expert(matrix("expert_gate", std::string(names_.expert_gate), n, hidden));
-      expert(matrix("expert_up", std::string(names_.expert_up), n, hidden));
-      expert(matrix("expert_down", std::string(names_.expert_down), hidden, n));
+    switch (form_.experts) {
+      case ExpertLayout::kEach:
+        expert(matrix("expert_gate", std::string(names_.expert_gate), n, hidden));
+        expert(matrix("expert_up", std::string(names_.expert_up), n, hidden));
+        expert(matrix("expert_down", std::string(names_.expert_down), hidden, n));
+        break;
+      case ExpertLayout::kStacked:
+        stackedExperts();
+        break;
+      case ExpertLayout::kAlternating:
+        alternatingExperts();
+        break;
     }
     if (e.shared_intermediate_size == 0) return;
     const std::string shared(names_.shared);
@@ -373,12 +407,30 @@ class Lister {
     return w;
   }
 
-  // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden].
+  /// One tensor of all experts, `rows` of the `total` that each has.
+  void stackedExpert(const char* symbol, std::string_view name, int64_t rows, int64_t cols,
+                     int64_t begin, int64_t total) {
+    expert(add(symbol, Kind::kMatrix, std::string(name), rows, cols)).view = {
+        .stored = {spec_.experts.num_experts, total, cols},
+        .begin = begin * cols,
+        .run = rows,
+        .inner = cols,
+        .col = 1,
+        .expert = total * cols};
+  }
   void stackedExperts() {
+    const int64_t hidden = spec_.hidden_size, n = spec_.experts.intermediate_size;
+    stackedExpert("expert_gate", names_.experts_gate_up, n, hidden, 0, 2 * n);
+    stackedExpert("expert_up", names_.experts_gate_up, n, hidden, n, 2 * n);
+    stackedExpert("expert_down", names_.experts_down, hidden, n, 0, hidden);
+  }
+
+  // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden].
+  void alternatingExperts() {
     const Experts& e = spec_.experts;
     const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
     const std::vector<int64_t> gate_up = {e.num_experts, hidden, 2 * n};
-    const std::string both = "mlp.experts.gate_up_proj", down = "mlp.experts.down_proj";
+    const std::string both(names_.experts_gate_up), down(names_.experts_down);
     for (int64_t i = 0; i < 2; ++i) {
       const std::string symbol = i == 0 ? "expert_gate" : "expert_up";
       expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {.stored = gate_up,

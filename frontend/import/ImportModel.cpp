@@ -334,7 +334,7 @@ class Importer {
 
   Value delta(Value x, Value rows) {
     const Delta& d = spec_.delta;
-    Value qkv = linear(x, "in_proj_qkv", d.qkvSize());
+    Value qkv = optional("in_proj_qkv") ? linear(x, "in_proj_qkv", d.qkvSize()) : deltaParts(x);
     Value a = linear(x, "in_proj_a", d.num_value_heads);
     Value b = linear(x, "in_proj_b", d.num_value_heads);
     if (kind_ == StepKind::verify)
@@ -345,6 +345,16 @@ class Importer {
                          number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(d.value_dim));
     Value z = activation(linear(x, "in_proj_z", d.valueSize()), ActivationKind::silu);
     return linear(mul(y, z), "out_proj", spec_.hidden_size);
+  }
+  /// q, k and v of projections of their own.
+  Value deltaParts(Value x) {
+    const Delta& d = spec_.delta;
+    const auto concat = [&](Value a, Value b, int64_t width) -> Value {
+      return ConcatOp::create(builder_, loc_, rowsOf(width), a, b, builder_.getI64IntegerAttr(1));
+    };
+    Value q = linear(x, "in_proj_q", d.keySize()), k = linear(x, "in_proj_k", d.keySize());
+    Value v = linear(x, "in_proj_v", d.valueSize());
+    return concat(concat(q, k, 2 * d.keySize()), v, d.qkvSize());
   }
   /// What takes the tokens into the states of a layer.
   Value deltaRule(Value qkv, Value a, Value b, Value rows) {

@@ -137,6 +137,7 @@ llmc_tests::Sweep<std::tuple<Case, std::string>> modelsAndDtypes() {
       Case{"qwen2_moe", goldenModel("qwen2_moe"), 165},
       Case{"gpt_oss", goldenModel("gpt_oss"), 165},
       Case{"deepseek_v3", goldenModel("deepseek_v3"), 165},
+      Case{"qwen3_5", goldenModel("qwen3_5"), 165},
       Case{"tiny_stories", material("weights/TinyStories-656K-bf16"), 300}};
   return llmc_tests::diagonal(models, std::vector<std::string>{"f32", "f16", "bf16"});
 }

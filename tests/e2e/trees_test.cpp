@@ -94,7 +94,8 @@ TEST_P(Trees, GiveTheBitsOfEachBranchDecodedAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Trees,
                          testing::Values("llama_mha", "mistral_window_bf16", "gemma3", "gpt_oss",
-                                         "deepseek_v3", "qwen2_moe", "gpt2"),
+                                         "deepseek_v3", "qwen2_moe", "gpt2", "qwen3_5",
+                                         "qwen3_next"),
                          [](const auto& info) { return info.param; });
 
 TEST(TreesOfASession, AreForgottenUnlessTheyAreCommitted) {

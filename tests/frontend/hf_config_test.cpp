@@ -433,6 +433,39 @@ TEST(HfConfig, AModelOfTextAndMoreIsItsTextModel) {
               ElementsAre("what is compiled is the text model of gemma3; left out: vision"));
 }
 
+// Qwen3.5 0.8B's, whose layers and sizes the class would assume too, but for these.
+TEST(HfConfig, LayersOfLinearAttentionHaveMixersAndWeightsOfTheirOwn) {
+  const ModelSpec spec = parsed(json::parse(R"({
+      "architectures": ["Qwen3_5ForConditionalGeneration"], "model_type": "qwen3_5",
+      "tie_word_embeddings": true, "vision_config": {"model_type": "qwen3_5"},
+      "text_config": {"attn_output_gate": true, "dtype": "bfloat16", "head_dim": 256,
+          "hidden_size": 1024, "intermediate_size": 3584, "linear_num_value_heads": 16,
+          "model_type": "qwen3_5_text", "mtp_num_hidden_layers": 1, "num_attention_heads": 8,
+          "num_hidden_layers": 24, "num_key_value_heads": 2,
+          "rope_parameters": {"mrope_interleaved": true, "mrope_section": [11, 11, 10],
+              "partial_rotary_factor": 0.25, "rope_theta": 10000000, "rope_type": "default"}}})"));
+  EXPECT_EQ(spec.delta.qkvSize(), 6144);
+  EXPECT_EQ(spec.rope.dim, 64);
+  EXPECT_TRUE(spec.tie_word_embeddings);
+  const auto runs = mixerRuns(spec);
+  ASSERT_EQ(runs.size(), 12u);
+  EXPECT_EQ(runs[0].kind, Mixer::kDelta);
+  EXPECT_EQ(runs[0].num_layers, 3);
+  EXPECT_EQ(runs[3].kind, Mixer::kAttention);
+  EXPECT_EQ(runs[3].first_layer, 7);
+  EXPECT_EQ(runs[3].suffix, "_7");
+  EXPECT_EQ(mlpRuns(spec).size(), 1u);
+  std::map<std::string, int64_t> layers;
+  for (const ModelWeight& w : modelWeights(spec)) layers[w.symbol] = w.num_layers;
+  EXPECT_EQ(layers["input_norm"], 24);
+  EXPECT_EQ(layers["up_proj"], 24);
+  EXPECT_EQ(layers["in_proj_qkv"], 3);
+  EXPECT_EQ(layers["conv1d_4"], 3);
+  EXPECT_EQ(layers["output_gate_23"], 1);
+  // 752 M, without the vision tower and the layer that predicts a token more.
+  EXPECT_NEAR(static_cast<double>(numParameters(spec)), 752e6, 1e6);
+}
+
 TEST(HfConfig, LongropeTakesTheScaleThatItWouldCompute) {
   const ModelSpec spec = parsed(with(R"({"model_type": "phi3", "head_dim": 4, "rope_scaling":
       {"type": "longrope", "short_mscale": 1.0, "long_mscale": 1.0, "short_factor": [1, 1],
@@ -581,6 +614,15 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
        "vision_config: models that read more than text are not supported where they have no"},
       {R"({"model_type": "gemma2", "layer_types": ["chunked_attention", "full_attention"]})",
        "layer_types holds \"chunked_attention\""},
+      {R"({"model_type": "qwen3_5_text", "layer_types": ["chunked_attention", "full_attention"]})",
+       "layer_types holds \"chunked_attention\", full_attention and linear_attention are "
+       "supported"},
+      {R"({"model_type": "qwen3_5_text", "num_key_value_heads": 8, "linear_num_value_heads": 24})",
+       "linear_num_value_heads (24) is not a multiple of linear_num_key_heads (16)"},
+      {R"({"model_type": "qwen3_5_text", "num_key_value_heads": 8, "linear_conv_kernel_dim": 1})",
+       "linear_conv_kernel_dim is 1, must be 2 to 32"},
+      {R"({"model_type": "qwen3_5_text", "full_attention_interval": 0})",
+       "full_attention_interval is 0, must be 1 to 10000"},
       {R"({"model_type": "gemma2", "layer_types": ["full_attention"]})",
        "layer_types has 1 entries, but num_hidden_layers is 2"},
       {R"({"model_type": "gemma2", "layer_types": []})",

@@ -2,6 +2,7 @@
 // (tests/golden/configs.json, which tests/golden/README.md describes).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -61,6 +62,9 @@ void expectSpec(const json& expected, const ModelSpec& spec) {
   for (int64_t i = 0; i < spec.num_layers; ++i) {
     const auto at = static_cast<size_t>(i);
     EXPECT_EQ(spec.layerForm(i).window, expected["windows"][at]) << "layer " << i;
+    const bool linear = std::ranges::count(expected["linear"], json(i)) > 0;
+    EXPECT_EQ(spec.layerForm(i).mixer == Mixer::kDelta, linear) << "layer " << i;
+    if (linear) continue;
     const bool nope = expected["nope"].empty() ? rope.empty() : expected["nope"][at].get<bool>();
     EXPECT_EQ(spec.layerForm(i).rope < 0, nope) << "layer " << i;
     EXPECT_EQ(spec.layerForm(i).rope == 1, spec.local_rope && expected["windows"][at] != 0)

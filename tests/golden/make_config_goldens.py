@@ -42,11 +42,15 @@ DEFAULTS = {
     "arcee": {}, "granite": {}, "gemma": {}, "gemma2": {}, "gemma3_text": {}, "glm": {}, "glm4": {}, "olmo": {}, "olmo2": {},
     "cohere": {}, "gpt2": {"n_embd": 512, "n_layer": 6, "n_head": 32}, "gpt_neox": {}, "phi": {}, "starcoder2": {},
     "falcon": {}, "stablelm": {}, "qwen2_moe": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_moe": MOE,
+    "qwen3_next": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_5_text": {}, "qwen3_5_moe_text": {},
     "gpt_oss": {"num_local_experts": 8}, "deepseek_v2": LATENT, "deepseek_v3": LATENT,
     "glm4_moe": {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}, "glm4_moe_lite": LATENT,
 }
 # Sizes and these fields.
 VARIANTS = [
+    ("qwen3_5_text", "interval", {"full_attention_interval": 2, "partial_rotary_factor": 0.5}),
+    ("qwen3_5_text", "layer_types", {"layer_types": ["full_attention"] * 2 + ["linear_attention"] * 4, "rope_parameters": {
+        "rope_type": "default", "rope_theta": 1e7, "partial_rotary_factor": 0.25, "mrope_section": [1, 1, 0]}}),
     ("gpt_oss", "rope_scaling_theta", {"num_local_experts": 8, "rope_theta": 20000.0}),
     ("gpt_oss", "rope_parameters_null", {"num_local_experts": 8, "rope_parameters": None}),
     ("gpt_oss", "rope_scaling", {"num_local_experts": 8, "rope_scaling": YARN | {"factor": 4.0}}),
@@ -87,7 +91,7 @@ def rotary_of(config):
     package = type(config).__module__.rsplit(".", 1)[0]
     name = package.rsplit(".", 1)[1]
     modeling = importlib.import_module(f"{package}.modeling_{name.removesuffix('_text')}")
-    rotary = [v for k, v in vars(modeling).items() if k.endswith("RotaryEmbedding")]
+    rotary = [v for k, v in vars(modeling).items() if k.endswith("RotaryEmbedding") and "Vision" not in k]
     if not rotary:
         return {}
     module = rotary[0](config=config)
@@ -136,6 +140,7 @@ def expected(config):
         "eos": [] if eos is None else eos if isinstance(eos, list) else [eos],
         "windows": windows_of(config),
         "nope": [not flag for flag in getattr(config, "no_rope_layers", [])],
+        "linear": [i for i, kind in enumerate(getattr(config, "layer_types", None) or []) if kind == "linear_attention"],
         "rope": rotary_of(config),
     }
 

@@ -47,6 +47,9 @@ import transformers
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen3_5
+from transformers.models.qwen3_5_moe import modeling_qwen3_5_moe as qwen3_5_moe
+from transformers.models.qwen3_next import modeling_qwen3_next as qwen3_next
 
 from make_goldens import BOS, DTYPES, EOS, HERE, STEPS, TOP, compact, is_matrix
 
@@ -55,13 +58,38 @@ VOCAB = 131
 
 
 class RoundedCache(DynamicCache):
-    def __init__(self, dtype):
-        super().__init__()
+    def __init__(self, dtype, config):
+        # The class makes the states of linear attention if it is told of them, and rounds none.
+        super().__init__(**({"config": config} if is_hybrid(config) else {}))
         self.rounded = DTYPES[dtype]
 
     def update(self, key_states, value_states, *args, **kwargs):
         rounded = [t.to(self.rounded).to(t.dtype) for t in (key_states, value_states)]
         return super().update(*rounded, *args, **kwargs)
+
+
+def is_hybrid(config):
+    return "linear_attention" in (getattr(config, "layer_types", None) or [])
+
+
+def delta_rule(query, key, value, g, beta, initial_state=None, output_final_state=False, **_):
+    """The gated delta rule token by token, in the type of its arguments: the library's computes in float32."""
+    groups = value.shape[2] // key.shape[2]
+    query, key = (x.repeat_interleave(groups, dim=2) for x in (query, key))
+    query, key = (x * torch.rsqrt((x * x).sum(-1, keepdim=True) + 1e-6) for x in (query, key))
+    query = query / query.shape[-1] ** 0.5
+    state = value.new_zeros(value.shape[0], value.shape[2], key.shape[-1], value.shape[-1])
+    out = torch.zeros_like(value)
+    for t in range(query.shape[1]):
+        state = state * g[:, t].exp().to(state.dtype)[..., None, None]
+        delta = (value[:, t] - torch.einsum("bhkv,bhk->bhv", state, key[:, t])) * beta[:, t][..., None]
+        state = state + key[:, t][..., None] * delta[..., None, :]
+        out[:, t] = torch.einsum("bhkv,bhk->bhv", state, query[:, t])
+    return out, state if output_final_state else None
+
+
+for family in (qwen3_next, qwen3_5, qwen3_5_moe):
+    family.torch_chunk_gated_delta_rule = delta_rule
 
 
 def golden_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, softcap=None,
@@ -102,6 +130,11 @@ def case(name, why, stored="f32", length=44, wrapper=None, **config):
     """`wrapper`: the checkpoint is of this family of models of text and more, whose text model is the case's."""
     return dict(family=name, why=why, stored=stored, length=length, wrapper=wrapper, config=config)
 
+
+DELTA = dict(linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=16, linear_value_head_dim=16,
+             full_attention_interval=2, head_dim=24, rope_parameters=DEFAULT_ROPE | {"partial_rotary_factor": 0.25})
+# Positions of text are the same in all sections.
+SECTIONS = dict(rope_parameters=DELTA["rope_parameters"] | {"mrope_section": [1, 1, 1], "mrope_interleaved": True})
 
 # fmt: off
 CASES = {
@@ -174,6 +207,21 @@ CASES = {
         decoder_sparse_step=2, norm_topk_prob=False),
     "qwen3_moe": case("Qwen3Moe", "experts with norm_topk_prob, qk-norm", head_dim=16, num_experts=8,
         num_experts_per_tok=3, moe_intermediate_size=20, norm_topk_prob=True),
+    "qwen3_next": case("Qwen3Next", "linear attention with projections by group, a gate on attention, experts",
+        num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=40, **DELTA),
+    "qwen3_5": case("Qwen3_5Text", "linear attention in two of three layers, a gate on attention; tied; stored bf16",
+        stored="bf16", tie_word_embeddings=True, **DELTA | SECTIONS | {"num_hidden_layers": 5, "full_attention_interval": 3}),
+    "qwen3_5_equal_heads": case("Qwen3_5Text", "as many heads of k as of v, linear attention last; long", length=80,
+        **DELTA | dict(num_hidden_layers=3, linear_num_key_heads=3, linear_num_value_heads=3, linear_key_head_dim=12,
+                       linear_conv_kernel_dim=3,
+                       layer_types=["full_attention", "linear_attention", "linear_attention"])),
+    "qwen3_5_wrapper": case("Qwen3_5Text", "qwen3_5, a model of text and images", wrapper="Qwen3_5",
+        **DELTA | SECTIONS),
+    "qwen3_5_moe": case("Qwen3_5MoeText", "the same with experts and a shared one", num_experts=6,
+        num_experts_per_tok=2, moe_intermediate_size=24, shared_expert_intermediate_size=40, **DELTA | SECTIONS),
+    "qwen3_5_moe_wrapper": case("Qwen3_5MoeText", "qwen3_5_moe, whose experts are in one tensor", wrapper="Qwen3_5Moe",
+        num_experts=4, num_experts_per_tok=2, moe_intermediate_size=20, shared_expert_intermediate_size=24,
+        **DELTA | SECTIONS),
     "gpt_oss": case("GptOss", "sinks, windows in every second layer, clamped GLU, biases, yarn; stored bf16",
         stored="bf16", length=80, head_dim=16, sliding_window=16, num_local_experts=4, num_experts_per_tok=2,
         intermediate_size=40, swiglu_limit=1.5,
@@ -208,7 +256,11 @@ CASES = {
 # fmt: on
 
 # What the wrapper's configuration takes beside text_config: the least that its class accepts.
+QWEN_VISION = dict(vision_config=dict(depth=1, hidden_size=8, intermediate_size=8, num_heads=1, out_hidden_size=48,
+                                      patch_size=2, num_position_embeddings=4))
 WRAPPERS = {
+    "Qwen3_5": QWEN_VISION,
+    "Qwen3_5Moe": QWEN_VISION,
     "Gemma3": dict(mm_tokens_per_image=4, vision_config=dict(
         model_type="siglip_vision_model", hidden_size=8, intermediate_size=8, num_hidden_layers=1,
         num_attention_heads=1, image_size=8, patch_size=4, vision_use_head=False)),
@@ -248,17 +300,20 @@ def new_model(case, seed):
     config = config_of(case)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)
-    less_one = case["family"].startswith("Gemma")
+    less_one = case["family"].startswith(("Gemma", "Qwen3_5", "Qwen3Next"))
+    scaled = case["family"].startswith("Gemma")
     with torch.no_grad():
         for name, p in model.named_parameters():
             noise = torch.randn(p.shape, generator=generator)
-            if name.endswith("bias") or name.endswith("_bias") or name.endswith("sinks"):
+            if name.endswith("A_log"):  # decays from a token to some dozens
+                p.copy_(torch.log(0.02 + 2 * torch.rand(p.shape, generator=generator)))
+            elif name.endswith("bias") or name.endswith("_bias") or name.endswith("sinks"):
                 p.copy_(0.3 * noise)
             elif "norm" in name or ".ln_" in name or "layernorm" in name:
-                p.copy_((0 if less_one else 1) + 0.2 * noise)
+                p.copy_((0 if less_one and "linear_attn" not in name else 1) + 0.2 * noise)
             elif any(part in name for part in ("embed", "wte", "lm_head")):
                 # Gemma and others scale what is looked up; the stream must not drown in it.
-                scale = getattr(config, "embedding_multiplier", math.sqrt(config.hidden_size) if less_one else 1.0)
+                scale = getattr(config, "embedding_multiplier", math.sqrt(config.hidden_size) if scaled else 1.0)
                 if case["family"] in ("GPT2", "Starcoder2") or getattr(config, "use_qk_norm", False):
                     scale = 4.0
                 p.copy_(noise * 3 / math.sqrt(config.hidden_size) / (1 if "lm_head" in name else scale))
@@ -299,7 +354,7 @@ def converted(model, dtype, weights_dtype):
 
 
 def logits_of(model, ids, kv_dtype):
-    cache = None if kv_dtype == "f32" else RoundedCache(kv_dtype)
+    cache = None if kv_dtype == "f32" else RoundedCache(kv_dtype, model.config)
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=cache is not None).logits[0].double()
 
@@ -353,7 +408,10 @@ def wrapped(model, wrapper):
 
 def save(model, case, folder):
     """As Transformers saves it, but for the two families it does not have."""
-    (wrapped(model, case["wrapper"]) if case["wrapper"] else model).save_pretrained(folder)
+    # The checkpoints of Qwen3.5's mixtures have the tensors that the modelling code has: of all experts in one.
+    own_names = case["wrapper"] == "Qwen3_5Moe"
+    (wrapped(model, case["wrapper"]) if case["wrapper"] else model).save_pretrained(
+        folder, save_original_format=not own_names)
     for name in ("generation_config.json",):
         (folder / name).unlink(missing_ok=True)
     path = folder / "config.json"
