@@ -363,7 +363,8 @@ class Importer {
         builder_, loc_, qkv.getType(), qkv, rows, symbol("conv"), weight("conv1d"),
         ActivationKindAttr::get(builder_.getContext(), activationKind(spec_.activation)));
     return GatedDeltaOp::create(builder_, loc_, rowsOf(spec_.delta.valueSize()), c, a, b, rows,
-                                symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps));
+                                symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps),
+                                spec_.form.delta_tiled ? builder_.getUnitAttr() : UnitAttr());
   }
 
   Value glu(Value x, const std::string& gate, const std::string& up, const std::string& down,

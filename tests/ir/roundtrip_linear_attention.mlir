@@ -31,6 +31,9 @@ llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_h
       // CHECK-SAME: : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
       %4 = llm.gated_delta %3, %1, %2, %rows, @delta, @a_log, @dt_bias eps 1.0e-5
         : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
+      // CHECK-NEXT: llm.gated_delta {{.*}} eps 1.000000e-05 tiled : tensor<?x48xf32>
+      %5 = llm.gated_delta %3, %1, %2, %rows, @delta, @a_log, @dt_bias eps 1.0e-5 tiled
+        : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
       llm.yield %4 : tensor<?x32xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>
