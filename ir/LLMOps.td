@@ -415,7 +415,7 @@ def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "bet
         y = q^T S
 
     `qkv` has all heads of q, then those of k, then those of v, which may be a multiple: heads of v that follow each
-    other share one of q and k. `gate` and `beta` have one number per head of v. The tokens of a sequence are taken one
+    other share one of q and k, and with `tiled` head h of v has head h modulo their number. `gate` and `beta` have one number per head of v. The tokens of a sequence are taken one
     after another, and sums over key_dim are in its order, so rows of one step and of several give the same bits. In a
     verify step a row continues the S that its parent left, and the state stays as it is.
     ```mlir
@@ -425,10 +425,10 @@ def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "bet
     ```
   }];
   let arguments = (ins LLM_Rows2D:$qkv, LLM_Rows2D:$gate, LLM_Rows2D:$beta, LLM_RowsType:$rows,
-      FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$a_log, FlatSymbolRefAttr:$dt_bias, F64Attr:$eps);
+      FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$a_log, FlatSymbolRefAttr:$dt_bias, F64Attr:$eps, UnitAttr:$tiled);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $qkv `,` $gate `,` $beta `,` $rows `,` $state `,` $a_log `,` $dt_bias `eps` $eps attr-dict
+    $qkv `,` $gate `,` $beta `,` $rows `,` $state `,` $a_log `,` $dt_bias `eps` $eps (`tiled` $tiled^)? attr-dict
     `:` type($qkv) `,` type($gate) `->` type($y)
   }];
   let extraClassDeclaration = [{

@@ -124,6 +124,7 @@ class DeltaFrame {
   DeltaFrame(KernelBuilder& k, llm::GatedDeltaOp op)
       : k_(k),
         heads_(op.getHeads()),
+        tiled_(op.getTiled()),
         eps_(float(op.getEps().convertToDouble())),
         parts_(op.getTiling(k.shape().kind).tiles / heads_.valueHeads),
         columns_(heads_.valueDim / parts_),
@@ -189,7 +190,8 @@ class DeltaFrame {
 
   void emitToken(Value r, Value head, Value column, Value rate) {
     Value row = k_.rowOf("qkv", r);
-    Value keyHead = k_.div(head, heads_.valueHeads / heads_.keyHeads);
+    Value keyHead = tiled_ ? k_.rem(head, heads_.keyHeads)
+                            : k_.div(head, heads_.valueHeads / heads_.keyHeads);
     Value q = k_.rowPtr(row, keyHead, heads_.keyDim);
     normalise(q, query_, float(1.0 / std::sqrt(double(heads_.keyDim))));
     normalise(k_.offset(q, heads_.keyHeads * heads_.keyDim * 4), key_, 1.0f);
@@ -247,6 +249,7 @@ class DeltaFrame {
 
   KernelBuilder& k_;
   const llm::DeltaHeads heads_;
+  const bool tiled_;
   const float eps_;
   const int64_t parts_, columns_, lanes_;  // tiles of a head; columns of a tile
   int64_t vectors_;

@@ -41,9 +41,9 @@ Functions emit(llm::CausalConvOp op, const KernelForm& form) {
 Functions emit(llm::GatedDeltaOp op, const KernelForm& form) {
   const llm::DeltaHeads heads = op.getHeads();
   return sequenceKernel(
-      fmt::format("gatedDelta<{}, {}, {}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, "
-                  "{}, {});",
-                  heads.keyHeads, heads.valueHeads, heads.keyDim, heads.valueDim,
+      fmt::format("gatedDelta<{}, {}, {}, {}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, "
+                  "{}, {}, {});",
+                  heads.keyHeads, heads.valueHeads, op.getTiled(), heads.keyDim, heads.valueDim,
                   form.stride("qkv"), form.stride("gate"), form.stride("beta"), form.stride("y"),
                   form.in("qkv"), form.in("gate"), form.in("beta"), form.in("a_log"),
                   form.in("dt_bias"), form.slotRows(), form.any("state"), form.out("y"),

@@ -445,7 +445,8 @@ class Importer {
     constexpr double kEps = 1e-6;  // of the norms of q and k, which the modelling code gives
     Value c = causalConv(qkv, rows, activationKind(spec_.activation));
     return GatedDeltaOp::create(builder_, loc_, rowsOf(spec_.delta.valueSize()), c, a, b, rows,
-                                symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps));
+                                symbol("delta"), weight("a_log"), weight("dt_bias"), number(kEps),
+                                spec_.form.delta_tiled ? builder_.getUnitAttr() : UnitAttr());
   }
 
   /// down(act(gate) * up), in a model whose MLPs are not gated down(act(up)).

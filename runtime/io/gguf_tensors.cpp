@@ -1,11 +1,14 @@
 #include "runtime/io/gguf_tensors.h"
 
 #include <algorithm>
+#include <cmath>
+#include <deque>
 #include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
 
+#include "runtime/io/float_convert.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/stored_blocks.h"
 #include "runtime/io/tensor_name.h"
@@ -101,6 +104,20 @@ constexpr NamePair kStateSpaceNames[] = {
 constexpr NamePair kLfm2Norm = {"token_embd_norm.weight", "model.norm.weight"};
 constexpr std::string_view kStateSpaceArchitectures[] = {
     "lfm2", "lfm2moe", "mamba2", "granitehybrid", "nemotron_h", "nemotron_h_moe"};
+// Of layers of linear attention.
+constexpr NamePair kDeltaNames[] = {
+    {"attn_qkv.weight", "linear_attn.in_proj_qkv.weight"},
+    {"attn_gate.weight", "linear_attn.in_proj_z.weight"},
+    {"ssm_alpha.weight", "linear_attn.in_proj_a.weight"},
+    {"ssm_beta.weight", "linear_attn.in_proj_b.weight"},
+    {"ssm_ba.weight", "linear_attn.in_proj_ba.weight"},
+    {"ssm_conv1d.weight", "linear_attn.conv1d.weight"},
+    {"ssm_a", "linear_attn.A_log"},
+    {"ssm_dt.bias", "linear_attn.dt_bias"},
+    {"ssm_norm.weight", "linear_attn.norm.weight"},
+    {"ssm_out.weight", "linear_attn.out_proj.weight"},
+};
+constexpr std::string_view kDeltaArchitectures[] = {"qwen3next", "qwen35", "qwen35moe"};
 // Of all experts of a layer, [experts, rows, cols]; and of each.
 constexpr NamePair kExpertNames[] = {
     {"ffn_gate_exps", "gate_proj"},
@@ -137,6 +154,9 @@ constexpr std::string_view kInterleaved[] = {"llama",   "granite", "smollm3",  "
 bool hasStateSpace(std::string_view architecture) {
   return std::ranges::find(kStateSpaceArchitectures, architecture) !=
          std::end(kStateSpaceArchitectures);
+}
+bool hasDelta(std::string_view architecture) {
+  return std::ranges::find(kDeltaArchitectures, architecture) != std::end(kDeltaArchitectures);
 }
 
 /// "12" and "attn_q.weight" of "blk.12.attn_q.weight", with "blk." as the prefix; empty where the
@@ -228,6 +248,7 @@ class GgufTensorSource : public TensorSource {
         entry.unusable_type = ggmlTypeName(stored.type);
       }
       if (interleaved) LLMRT_RETURN_IF_ERROR(setInterleavedHeads(entry));
+      if (tensor.name.ends_with(".A_log")) LLMRT_RETURN_IF_ERROR(takeLogarithms(entry));
       const bool experts = tensor.name.find(kHfEachExpert) != std::string::npos;
       LLMRT_RETURN_IF_ERROR(experts ? addExperts(entry) : add(std::move(entry)));
     }
@@ -323,6 +344,25 @@ class GgufTensorSource : public TensorSource {
     return {};
   }
 
+  // Converters store -exp(A_log).
+  Status takeLogarithms(Entry& entry) {
+    Tensor& tensor = entry.tensor;
+    if (tensor.blocks || tensor.dtype != DType::kF32 || tensor.shape.size() != 1)
+      return invalidData(path() + ": tensor " + quotedName(entry.stored_name) +
+                         " must be a vector of f32");
+    std::vector<float>& logs = logarithms_.emplace_back();
+    for (int64_t i = 0; i < tensor.shape[0]; ++i) {
+      const float rate = -loadAsF32(DType::kF32, tensor.data, i);
+      if (!(rate > 0 && std::isfinite(rate)))
+        return invalidData(path() + ": tensor " + quotedName(entry.stored_name) +
+                           " holds a number that is not below 0, at " + std::to_string(i));
+      logs.push_back(std::log(rate));
+    }
+    tensor.data = reinterpret_cast<const uint8_t*>(logs.data());
+    tensor.file_backed = false;
+    return {};
+  }
+
   Status setInterleavedHeads(Entry& entry) const {
     Tensor& tensor = entry.tensor;
     const bool is_q = tensor.name.find(".self_attn.q_proj.") != std::string::npos;
@@ -345,6 +385,7 @@ class GgufTensorSource : public TensorSource {
 
   std::shared_ptr<const GgufFile> file_;
   std::string architecture_;
+  std::deque<std::vector<float>> logarithms_;  // what tensors' values are of
   std::map<std::string, Entry, std::less<>> tensors_;
 };
 
@@ -356,6 +397,11 @@ std::string hfTensorName(std::string_view gguf_name, std::string_view architectu
     if (std::string_view hf = hfOf(kStateSpaceNames, rest); !hf.empty())
       return std::string(kHfLayer).append(layer).append(".").append(hf);
     if (gguf_name == kLfm2Norm.first) return std::string(kLfm2Norm.second);
+  }
+  if (hasDelta(architecture)) {
+    const auto [layer, rest] = layerAndRest(gguf_name, kGgufLayer);
+    if (std::string_view hf = hfOf(kDeltaNames, rest); !hf.empty())
+      return std::string(kHfLayer).append(layer).append(".").append(hf);
   }
   const size_t dot = gguf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(gguf_name);
@@ -403,6 +449,11 @@ std::string ggufTensorName(std::string_view hf_name, std::string_view architectu
       return std::string(kGgufLayer).append(layer).append(".").append(gguf);
     if (hf_name == kLfm2Norm.second && architecture.starts_with("lfm2"))
       return std::string(kLfm2Norm.first);
+  }
+  if (hasDelta(architecture)) {
+    const auto [layer, rest] = layerAndRest(hf_name, kHfLayer);
+    if (std::string_view gguf = ggufOf(kDeltaNames, rest); !gguf.empty())
+      return std::string(kGgufLayer).append(layer).append(".").append(gguf);
   }
   const size_t dot = hf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(hf_name);

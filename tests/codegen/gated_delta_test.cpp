@@ -408,7 +408,8 @@ INSTANTIATE_TEST_SUITE_P(, GatedDeltaShapes,
                                          Case{"whole_vectors_bf16", {1, 3, 16, 48, 4}, "bf16"},
                                          Case{"off_the_edges", {2, 4, 12, 20}},
                                          Case{"odd_f16", {3, 3, 19, 5, 4}, "f16"},
-                                         Case{"two_taps", {1, 1, 33, 32, 2}}),
+                                         Case{"two_taps", {1, 1, 33, 32, 2}},
+                                         Case{"tiled", {2, 6, 16, 16, 4, true}}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

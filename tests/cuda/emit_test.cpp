@@ -121,7 +121,7 @@ TEST(CudaEmit, LinearAttentionTakesTheSlotsOfItsState) {
           : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
         llm.yield %y : tensor<?x32xf32>
       })");
-  EXPECT_THAT(delta.kernels, HasSubstr("gatedDelta<2, 4, 4, 8, 64, 16, 32, 48>(args"));
+  EXPECT_THAT(delta.kernels, HasSubstr("gatedDelta<2, 4, false, 4, 8, 64, 16, 32, 48>(args"));
   EXPECT_THAT(delta.kernels,
               HasSubstr("SlotRows{static_cast<const int*>(args.operands[5]), static_cast<const "
                         "int*>(args.operands[6])}, args.operands[7], "

@@ -138,7 +138,7 @@ void checkDelta() {
                              betas = gather(beta, kHeads, kBetaStride);
     std::vector<float> out(static_cast<size_t>(count * kYStride));
     launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(count)}, kDeltaThreads, 0, [&] {
-      gatedDelta<kKeyHeads, kHeads, kKeyDim, kValueDim, kQkvStride, kGateStride, kBetaStride,
+      gatedDelta<kKeyHeads, kHeads, false, kKeyDim, kValueDim, kQkvStride, kGateStride, kBetaStride,
                  kYStride>(test.args, in.data(), gates.data(), betas.data(), a_log.data(),
                            dt_bias.data(), SlotRows{rows.seq.data(), kSlotOf.data()}, state.data(),
                            out.data(), kEps);

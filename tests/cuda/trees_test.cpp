@@ -395,7 +395,7 @@ void expectDeltas() {
           std::vector<float> y(rows.size() * kOut);
           launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(rows.size())},
                  kDeltaThreads, 0, [&] {
-                   gatedDelta<kKeyHeads, kHeads, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
+                   gatedDelta<kKeyHeads, kHeads, false, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
                        step.args, in.data(), gates.data(), betas.data(), a_log.data(),
                        dt_bias.data(), of, slots.data(), y.data(), 1e-6f);
                  });

@@ -601,7 +601,8 @@ class OpEvaluator {
     Matrix y(qkv.rows, heads * valueDim);
     forRecurrent(op.getStateAttr(), [&](int64_t r, std::vector<float>& slot) {
       for (int64_t h = 0; h < heads; ++h) {
-        const float* q = qkv.row(r) + h / (heads / keyHeads) * keyDim;
+        const int64_t keyHead = op.getTiled() ? h % keyHeads : h / (heads / keyHeads);
+        const float* q = qkv.row(r) + keyHead * keyDim;
         const float* v = qkv.row(r) + 2 * keyHeads * keyDim + h * valueDim;
         const std::vector<Acc> query = unit(q, keyDim, eps);
         const std::vector<Acc> key = unit(q + keyHeads * keyDim, keyDim, eps);

@@ -15,6 +15,7 @@ namespace llmc::test {
 struct DeltaShape {
   int64_t keyHeads, valueHeads, keyDim, valueDim;
   int64_t taps = 4;  // of the convolution
+  bool tiled = false;
 
   int64_t qkvWidth() const { return 2 * keyHeads * keyDim + valueHeads * valueDim; }
   int64_t outputWidth() const { return valueHeads * valueDim; }
@@ -55,8 +56,8 @@ inline std::string deltaModel(const DeltaShape& s, const std::string& convType =
            "llm.causal_conv %x, %rows, @conv, @conv1d silu : " + qkv, qkv);
     kernel("delta", wide + ", " + narrow + ", " + narrow + ", " + n(deltaStride(s.outputWidth())),
            "%qkv: " + qkv + ", %gate: " + gate + ", %beta: " + gate,
-           "llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6 : " +
-               qkv + ", " + gate + " -> " + y,
+           "llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6" +
+               std::string(s.tiled ? " tiled : " : " : ") + qkv + ", " + gate + " -> " + y,
            y);
   }
   return text + "}\n";

@@ -68,6 +68,45 @@ TEST_F(GatedDelta, GivesTheSameInStepsOfAnyLength) {
             std::vector<float>(expected[1].row(0), expected[1].row(1)));
 }
 
+// Heads of v in the order in which those of q and k repeat: the same numbers, each head's elsewhere.
+TEST_F(GatedDelta, TiledTakesTheHeadsOfVInAnotherOrder) {
+  DeltaShape shape = golden_.shape();
+  shape.tiled = true;
+  mlir::OwningOpRef<mlir::ModuleOp> tiled =
+      mlir::parseSourceString<mlir::ModuleOp>(deltaModel(shape), &context_);
+  ASSERT_TRUE(tiled);
+  llm::ModelOp model = *tiled->getOps<llm::ModelOp>().begin();
+  const int64_t each = shape.valueHeads / shape.keyHeads, keys = 2 * shape.keyHeads * shape.keyDim;
+  // Where the head h of the golden is.
+  auto at = [&](int64_t h) { return h % each * shape.keyHeads + h / each; };
+  auto reordered = [&](const Matrix& m, int64_t begin, int64_t width) {
+    Matrix out = m;
+    for (int64_t r = 0; r < m.rows; ++r)
+      for (int64_t h = 0; h < shape.valueHeads; ++h)
+        std::copy_n(m.row(r) + begin + h * width, width, out.row(r) + begin + at(h) * width);
+    return out;
+  };
+  Evaluator evaluator(model, [&](llm::WeightOp weight, int64_t) {
+    Matrix values;
+    values.values = golden_.values(weight.getSymName().str().c_str());
+    values.rows = 1, values.cols = static_cast<int64_t>(values.values.size());
+    return weight.getKind() == llm::WeightKind::matrix ? values.values
+                                                       : reordered(values, 0, 1).values;
+  });
+  const Matrix conv = reordered(golden_.rows("conv"), keys, shape.valueDim),
+               gate = reordered(golden_.rows("gate"), 0, 1),
+               beta = reordered(golden_.rows("beta"), 0, 1);
+  std::vector<Row> rows;
+  for (int64_t r = 0; r < conv.rows; ++r) rows.push_back({0, static_cast<int32_t>(r), 0});
+  KvState state, expected;
+  const Matrix y = evaluator.evaluateOp(kernelOpOf(model, "delta_prefill"), {conv, gate, beta},
+                                        rows, state, 0);
+  const Matrix want =
+      step("delta_prefill", {golden_.rows("conv"), golden_.rows("gate"), golden_.rows("beta")}, 0,
+           conv.rows, 0, expected);
+  EXPECT_EQ(y.values, reordered(want, 0, shape.valueDim).values);
+}
+
 TEST_F(GatedDelta, OfATreeIsThatOfEachBranchAndLeavesTheState) {
   const Matrix x = golden_.rows("x"), conv = golden_.rows("conv"), gate = golden_.rows("gate"),
                beta = golden_.rows("beta");

@@ -42,6 +42,9 @@ llm.model @m architecture "qwen3_next" hidden_size 32 intermediate_size 48 num_h
       // CHECK-SAME: : tensor<?x48xf32>, tensor<?x4xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
       %7 = llm.ssd %5, %1, %rows, @ssm, @a_log rate, @dt_bias, @d from 1.0e-3 to 1.5 times %6
         : tensor<?x48xf32>, tensor<?x4xf32>, tensor<?x32xf32> -> tensor<?x32xf32>
+      // CHECK: llm.gated_delta {{.*}} eps 1.000000e-05 tiled : tensor<?x48xf32>
+      %8 = llm.gated_delta %3, %1, %2, %rows, @delta, @a_log, @dt_bias eps 1.0e-5 tiled
+        : tensor<?x48xf32>, tensor<?x4xf32> -> tensor<?x32xf32>
       llm.yield %4 : tensor<?x32xf32>
     }
     %l = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>

@@ -116,8 +116,8 @@ constexpr int kDeltaThreads = 128, kDeltaWarps = kDeltaThreads / 32;
 /// one head's S in registers, a lane each, and a warp a share of its rows; sums over the warps'
 /// shares are in ascending order. `Rows`: SlotRows, or TreeSlotRows; then a block goes through the
 /// ancestors of its first row again, whose outputs are another block's.
-template <int kKeyHeads, int kHeads, int kKeyDim, int kValueDim, int kQkvStride, int kGateStride,
-          int kBetaStride, int kYStride, class Rows>
+template <int kKeyHeads, int kHeads, bool kTiled, int kKeyDim, int kValueDim, int kQkvStride,
+          int kGateStride, int kBetaStride, int kYStride, class Rows>
 DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const float* beta,
                        const float* a_log, const float* dt_bias, const Rows& rows, void* state,
                        float* y, float eps) {
@@ -149,8 +149,8 @@ DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const
 #pragma unroll 1
   for (int t = first - ancestors; t < end; ++t) {
     const int row = Rows::kTrees && t < first ? branch.rows[t - first + ancestors] : t;
-    const float* const q =
-        qkv + static_cast<i64>(row) * kQkvStride + head / (kHeads / kKeyHeads) * kKeyDim;
+    const int key_head = kTiled ? head % kKeyHeads : head / (kHeads / kKeyHeads);
+    const float* const q = qkv + static_cast<i64>(row) * kQkvStride + key_head * kKeyDim;
     const float* const k = q + kKeyHeads * kKeyDim;
     float q_squares = 0, k_squares = 0;
     for (int i = threadIdx.x; i < kKeyDim; i += kDeltaThreads) {
