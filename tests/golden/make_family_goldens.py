@@ -277,7 +277,7 @@ CASES = {
         num_hidden_layers=3, full_attn_idxs=[1], conv_L_cache=4, conv_bias=True, block_auto_adjust_ff_dim=False),
     "lfm2_moe": case("Lfm2Moe", "experts by sigmoid with a choice bias behind a dense layer", num_hidden_layers=4,
         layer_types=["conv", "full_attention", "conv", "conv"], num_dense_layers=1, num_experts=6,
-        num_experts_per_tok=2, moe_intermediate_size=24, routed_scaling_factor=1.5, tie_word_embeddings=True),
+        num_experts_per_tok=2, moe_intermediate_size=24, tie_word_embeddings=True),
     "mamba2": case("Mamba2", "state spaces alone, one group; tied", num_heads=6, head_dim=16, state_size=12, n_groups=1,
         num_hidden_layers=3, tie_word_embeddings=True),
     "mamba2_groups": case("Mamba2", "two groups, biases, bounds of time steps; stored bf16", stored="bf16", num_heads=4,

@@ -65,7 +65,7 @@ CASES = {
     "arcee": {"arch": "arcee"},
     "minicpm": {"arch": "minicpm"},
     "lfm2": {"arch": "lfm2"},
-    "lfm2_moe": {"arch": "lfm2moe", "config": {"routed_scaling_factor": 1.0}},
+    "lfm2_moe": {"arch": "lfm2moe"},
     "mamba2": {"arch": "mamba2"},
     "granitemoehybrid": {"arch": "granitehybrid"},
     # llama.cpp knows no bound of time steps, and of groups of experts only one.
