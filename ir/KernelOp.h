@@ -26,6 +26,7 @@ struct KernelOperand {
   Layout layout = Layout::rows;           // weights
   PanelOrder order = PanelOrder::concat;  // weights in panels
   int64_t headRows = 0;                   // PanelOrder::heads
+  int64_t layerColumns = 0;  // arena: columns that each layer has of it, one after another; 0: all
 };
 
 /// What there is one of for each element of a step's input.

@@ -207,11 +207,14 @@ Cost LayerNormOp::getCost() {
 }
 
 Operands QkNormOp::getKernelOperands() {
-  return {input("x", getX()), vectorOf("weight", getWeightAttr()), output("y", getY())};
+  Operands operands = {input("x", getX())};
+  if (getWeightAttr()) operands.push_back(vectorOf("weight", getWeightAttr()));
+  operands.push_back(output("y", getY()));
+  return operands;
 }
 Tiling QkNormOp::getTiling(StepKind) { return perRow(); }
 Cost QkNormOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()),
+  return {.weightBytes = getWeightAttr() ? weightBytes(*this, getWeightAttr()) : 0,
           .flopsPerRow = (getLayer() ? 7 : 4) * widthOf(getX())};
 }
 
@@ -224,6 +227,22 @@ Operands ScaleRowsOp::getKernelOperands() {
 }
 Tiling ScaleRowsOp::getTiling(StepKind) { return perRow(); }
 Cost ScaleRowsOp::getCost() { return {.flopsPerRow = widthOf(getX())}; }
+
+Operands ScaleByOp::getKernelOperands() {
+  return {input("x", getX()), vectorOf("weight", getWeightAttr()), output("y", getY())};
+}
+Tiling ScaleByOp::getTiling(StepKind) { return perRow(); }
+Cost ScaleByOp::getCost() {
+  return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = widthOf(getX())};
+}
+
+Operands LayerSliceOp::getKernelOperands() {
+  KernelOperand x = input("x", getX());
+  x.layerColumns = widthOf(getY());
+  return {x, output("y", getY())};
+}
+Tiling LayerSliceOp::getTiling(StepKind) { return perRow(); }
+Cost LayerSliceOp::getCost() { return {}; }
 
 Operands ConcatOp::getKernelOperands() {
   return {input("a", getA()), input("b", getB()), output("y", getY())};
@@ -397,12 +416,14 @@ Cost AddOp::getCost() { return {.flopsPerRow = widthOf(getA())}; }
 Operands RouteOp::getKernelOperands() {
   Operands operands = {input("x", getX())};
   if (getBiasAttr()) operands.push_back(vectorOf("bias", getBiasAttr()));
+  if (getExpertScaleAttr()) operands.push_back(vectorOf("expert_scale", getExpertScaleAttr()));
   operands.push_back(output("y", getY()));
   return operands;
 }
 Tiling RouteOp::getTiling(StepKind) { return perRow(); }
 Cost RouteOp::getCost() {
-  return {.weightBytes = biasBytes(*this),
+  return {.weightBytes = biasBytes(*this) +
+                         (getExpertScaleAttr() ? weightBytes(*this, getExpertScaleAttr()) : 0),
           .flopsPerRow = static_cast<int64_t>(getTopK() + 4) * widthOf(getX())};
 }
 
@@ -464,6 +485,7 @@ SmallVector<QkvWeight, 3> llmc::llm::qkvWeightsOf(NormQkvOp op) {
   SmallVector<QkvWeight, 3> weights;
   Type typeBefore;
   for (int i = 0; i < 3; ++i) {
+    if (!projections[i]) continue;
     WeightOp w = lookupWeight(op, projections[i]);
     const Type type = w ? w.getTensorType().getElementType() : Type();
     if (weights.empty() || type != typeBefore) weights.push_back({.operand = names[i]});
@@ -474,7 +496,7 @@ SmallVector<QkvWeight, 3> llmc::llm::qkvWeightsOf(NormQkvOp op) {
   return weights;
 }
 
-// A tile is one head of q, k or v.
+// A tile is one head of q, k or v; where the values are k_proj's, one of both.
 Operands NormQkvOp::getKernelOperands() {
   int64_t headDim = kvTypeOf(*this, getStateAttr()).getHeadDim();
   Operands operands = {input("x", getX())};
@@ -483,32 +505,33 @@ Operands NormQkvOp::getKernelOperands() {
     operands.push_back(panelsOf(weight.operand, weight.projections, PanelOrder::heads, headDim));
   if (getQBiasAttr())
     operands.push_back(vectorOf("bias", {getQBiasAttr(), getKBiasAttr(), getVBiasAttr()}));
-  if (getQNormAttr()) {
-    operands.push_back(vectorOf("q_norm", getQNormAttr()));
-    operands.push_back(vectorOf("k_norm", getKNormAttr()));
-  }
+  if (getQNormAttr()) operands.push_back(vectorOf("q_norm", getQNormAttr()));
+  if (getKNormAttr()) operands.push_back(vectorOf("k_norm", getKNormAttr()));
   if (getRopeAttr()) operands.push_back(named("rope", Space::rope, getRopeAttr()));
-  addCache(operands, *this, getStateAttr(), Access::write);
+  if (getKProjAttr())
+    addCache(operands, *this, getStateAttr(), Access::write);
+  else if (getRopeAttr())
+    operands.push_back(stepInput(*this, "pos"));
   operands.push_back(output("q", getQ()));
   return operands;
 }
 Tiling NormQkvOp::getTiling(StepKind) {
-  KvCacheType kv = kvTypeOf(*this, getStateAttr());
-  return {.tiles = widthOf(getQ()) / kv.getHeadDim() + 2 * kv.getNumKvHeads()};
+  int64_t heads = 0;
+  for (const QkvWeight& weight : qkvWeightsOf(*this)) heads += weight.heads;
+  return {.tiles = heads};
 }
 Cost NormQkvOp::getCost() {
   Cost cost;
-  cost.weightBytes =
-      normBytes(*this) + weightBytes(*this, {getQProjAttr(), getKProjAttr(), getVProjAttr()});
-  if (getQNormAttr()) cost.weightBytes += weightBytes(*this, {getQNormAttr(), getKNormAttr()});
-  if (getQBiasAttr())
-    cost.weightBytes += weightBytes(*this, {getQBiasAttr(), getKBiasAttr(), getVBiasAttr()});
+  cost.weightBytes = normBytes(*this);
+  for (FlatSymbolRefAttr w : {getQProjAttr(), getKProjAttr(), getVProjAttr(), getQNormAttr(),
+                              getKNormAttr(), getQBiasAttr(), getKBiasAttr(), getVBiasAttr()})
+    if (w) cost.weightBytes += weightBytes(*this, w);
   for (FlatSymbolRefAttr w : {getQProjAttr(), getKProjAttr(), getVProjAttr()})
-    cost.flopsPerRow += matrixFlops(*this, w);
+    if (w) cost.flopsPerRow += matrixFlops(*this, w);
   return cost;
 }
 void NormQkvOp::getEffects(SmallVectorImpl<MemoryEffects::EffectInstance>& effects) {
-  effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
+  if (getKProjAttr()) effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
 // Panels of gate and up alternate; a tile holds whole pairs.
@@ -536,12 +559,17 @@ Tiling NormLinearOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY
 Cost NormLinearOp::getCost() { return normProductCost(*this); }
 
 Operands NormResidualOp::getKernelOperands() {
-  return {input("x", getX()), input("residual", getResidual()), vectorOf("norm", getNormAttr()),
-          output("y", getY())};
+  Operands operands = {input("x", getX()), input("residual", getResidual()),
+                       vectorOf("norm", getNormAttr())};
+  if (getScaleAttr()) operands.push_back(vectorOf("scale", getScaleAttr()));
+  operands.push_back(output("y", getY()));
+  return operands;
 }
 Tiling NormResidualOp::getTiling(StepKind) { return perRow(); }
 Cost NormResidualOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getNormAttr()), .flopsPerRow = 5 * widthOf(getX())};
+  return {.weightBytes = weightBytes(*this, getNormAttr()) +
+                         (getScaleAttr() ? weightBytes(*this, getScaleAttr()) : 0),
+          .flopsPerRow = (getScaleAttr() ? 6 : 5) * widthOf(getX())};
 }
 
 Operands LinearResidualOp::getKernelOperands() {

@@ -91,7 +91,8 @@ def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
     Ops name the state they read and write. A state of type `!llm.kv` grows with the text: it is paged, and with `window`
     w a row reads its last w tokens only (its own included), so that the blocks before them are given back. A state of
     type `!llm.recurrent` has a fixed size. One of type `!llm.kept` is no sequence's: it holds what the last verify step
-    leaves for the commit after it. `layers` are half-open ranges, ascending.
+    leaves for the commit after it. `layers` are half-open ranges, ascending. Where layers share keys and values, one
+    without a part of its own reads that of the last layer before it that has one.
     ```mlir
     llm.state @kv : !llm.kv<8x128xbf16> layers 0:32
     llm.state @kv_window512 : !llm.kv<4x256xbf16> window 512 layers 0:5, 6:11
@@ -116,6 +117,10 @@ def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
     bool hasLayers(int64_t first, int64_t count);
     /// The layers one by one.
     ::llvm::SmallVector<int64_t> getLayerNumbers();
+    /// Whether none of the layers [first, first + count) has it, but one before them has, whose part they may read.
+    bool isBefore(int64_t first, int64_t count);
+    /// The layer whose part `layer` reads: itself, or the last one before it. There is one.
+    int64_t getLayerReadBy(int64_t layer);
   }];
 }
 
@@ -225,10 +230,13 @@ def LLM_LayerNormOp : LLM_ComputeOp<"layer_norm", [Pure, AllTypesMatch<["x", "y"
 
 def LLM_QkNormOp : LLM_ComputeOp<"qk_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
   let summary = "rms_norm (with `layer`: layer_norm) of each head by itself";
-  let description = "The weight has one value per element of a head, or of all heads where they differ.";
-  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight, UnitAttr:$layer, F64Attr:$eps, I64Attr:$head_dim);
+  let description = [{
+    The weight has one value per element of a head, or of all heads where they differ. Without one nothing is multiplied.
+  }];
+  let arguments = (ins LLM_Rows2D:$x, OptionalAttr<FlatSymbolRefAttr>:$weight, UnitAttr:$layer, F64Attr:$eps,
+      I64Attr:$head_dim);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$x `,` $weight (`layer` $layer^)? `eps` $eps `head_dim` $head_dim attr-dict `:` type($y)";
+  let assemblyFormat = "$x (`,` $weight^)? (`layer` $layer^)? `eps` $eps `head_dim` $head_dim attr-dict `:` type($y)";
 }
 
 def LLM_ScaleOp : LLM_ComputeOp<"scale", [Pure, AllTypesMatch<["x", "y"]>]> {
@@ -243,6 +251,26 @@ def LLM_ScaleRowsOp : LLM_ComputeOp<"scale_rows", [Pure, AllTypesMatch<["x", "y"
   let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$by);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$x `,` $by attr-dict `:` type($x) `,` type($by)";
+}
+
+def LLM_ScaleByOp : LLM_ComputeOp<"scale_by", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = x * w, w a weight of one number";
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $weight attr-dict `:` type($y)";
+}
+
+def LLM_LayerSliceOp : LLM_ComputeOp<"layer_slice", [Pure]> {
+  let summary = "the columns of x that are the layer's";
+  let description = [{
+    x is made before the layers and has as many columns for each: those of layer 0, then those of layer 1.
+    ```mlir
+    %p = llm.layer_slice %x : tensor<?x8960xf32> -> tensor<?x256xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($y)";
 }
 
 def LLM_ConcatOp : LLM_ComputeOp<"concat", [Pure]> {
@@ -340,7 +368,7 @@ def LLM_AttentionOp
     ascending order (arXiv 2205.14135), so the result depends neither on how rows are batched nor on the slots of a
     tree: a row gives the bits that its branch gives decoded alone. With `softcap` c a score s becomes
     c tanh(s / c). `sinks` has one score per query head that takes part in the softmax and has no value
-    (arXiv 2309.17453).
+    (arXiv 2309.17453). A layer that has no part of the state reads that of the last layer before it that has one.
   }];
   let arguments = (ins LLM_Rows2D:$q, LLM_RowsType:$rows, FlatSymbolRefAttr:$state, F64Attr:$scale,
       DefaultValuedAttr<F64Attr, "0.0">:$softcap, OptionalAttr<FlatSymbolRefAttr>:$sinks);
@@ -432,8 +460,8 @@ def LLM_RouteOp : LLM_ComputeOp<"route", [Pure]> {
     x has one column per expert. Scores are softmax(x) or sigmoid(x), with softmax_chosen x itself; `bias` is added to
     them for the choice only. With `groups` g the experts are g groups of equal size; the `keep` groups that have the
     largest sum of their `top` best scores stay (arXiv 2412.19437). The top_k largest of what is left are chosen, of equal ones the lower number. Their weights are their scores (with softmax_chosen the softmax
-    over the chosen), with `normalize` divided by their sum, times `scale`. y: [numbers of the top_k experts..., their
-    weights...].
+    over the chosen), with `normalize` divided by their sum, times `scale`, times their number in `expert_scale`.
+    y: [numbers of the top_k experts..., their weights...].
     ```mlir
     %r = llm.route %s top_k 8 softmax normalize : tensor<?x128xf32> -> tensor<?x16xf32>
     ```
@@ -441,11 +469,11 @@ def LLM_RouteOp : LLM_ComputeOp<"route", [Pure]> {
   let arguments = (ins LLM_Rows2D:$x, I64Attr:$top_k, LLM_RouteScoringAttr:$scoring, UnitAttr:$normalize,
       DefaultValuedAttr<F64Attr, "1.0">:$scale, OptionalAttr<FlatSymbolRefAttr>:$bias,
       DefaultValuedAttr<I64Attr, "0">:$num_groups, DefaultValuedAttr<I64Attr, "0">:$keep_groups,
-      DefaultValuedAttr<I64Attr, "0">:$group_top);
+      DefaultValuedAttr<I64Attr, "0">:$group_top, OptionalAttr<FlatSymbolRefAttr>:$expert_scale);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
-    $x `top_k` $top_k `` $scoring (`normalize` $normalize^)? (`scale` $scale^)? (`bias` $bias^)?
-    (`groups` $num_groups^ `keep` $keep_groups `top` $group_top)? attr-dict `:` type($x) `->` type($y)
+    $x `top_k` $top_k `` $scoring (`normalize` $normalize^)? (`scale` $scale^)? (`expert_scale` $expert_scale^)?
+    (`bias` $bias^)? (`groups` $num_groups^ `keep` $keep_groups `top` $group_top)? attr-dict `:` type($x) `->` type($y)
   }];
 }
 
@@ -504,19 +532,22 @@ def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryE
     %q = llm.norm_qkv %h, %rows, @kv norm @input_norm eps 1.0e-5 proj @q_proj, @k_proj, @v_proj
            bias @q_bias, @k_bias, @v_bias rope @rope : tensor<?x4096xf32> -> tensor<?x4096xf32>
     ```
-    The norm is rms_norm, with `layer` layer_norm, here and in the other fused ops. qk_norm is that of heads, by rms.
+    The norm is rms_norm, with `layer` layer_norm, here and in the other fused ops. qk_norm is that of heads, by rms;
+    with `v_norm` the values' heads have one too, without a weight. Without `v_proj` the values are what k_proj gives,
+    before norm and rotation. Without `k_proj` nothing is written, for a layer that reads the state of one before it.
   }];
   let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$norm,
       OptionalAttr<FlatSymbolRefAttr>:$norm_bias, UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$q_proj,
-      FlatSymbolRefAttr:$k_proj, FlatSymbolRefAttr:$v_proj,
+      OptionalAttr<FlatSymbolRefAttr>:$k_proj, OptionalAttr<FlatSymbolRefAttr>:$v_proj,
       OptionalAttr<FlatSymbolRefAttr>:$q_bias, OptionalAttr<FlatSymbolRefAttr>:$k_bias,
       OptionalAttr<FlatSymbolRefAttr>:$v_bias, OptionalAttr<FlatSymbolRefAttr>:$q_norm,
-      OptionalAttr<FlatSymbolRefAttr>:$k_norm, OptionalAttr<F64Attr>:$qk_eps, OptionalAttr<FlatSymbolRefAttr>:$rope);
+      OptionalAttr<FlatSymbolRefAttr>:$k_norm, OptionalAttr<F64Attr>:$qk_eps, UnitAttr:$v_norm,
+      OptionalAttr<FlatSymbolRefAttr>:$rope);
   let results = (outs LLM_Rows2D:$q);
   let assemblyFormat = [{
     $x `,` $rows `,` $state `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps
-    `proj` $q_proj `,` $k_proj `,` $v_proj (`bias` $q_bias^ `,` $k_bias `,` $v_bias)?
-    (`qk_norm` $q_norm^ `,` $k_norm `eps` $qk_eps)? (`rope` $rope^)? attr-dict `:` type($x) `->` type($q)
+    `proj` $q_proj (`,` $k_proj^)? (`,` $v_proj^)? (`bias` $q_bias^ `,` $k_bias `,` $v_bias)?
+    (`qk_norm` $q_norm^)? (`,` $k_norm^)? (`eps` $qk_eps^)? (`v_norm` $v_norm^)? (`rope` $rope^)? attr-dict `:` type($x) `->` type($q)
   }];
 }
 
@@ -556,10 +587,11 @@ def LLM_LinearResidualOp : LLM_ComputeOp<"linear_residual", [Pure, AllTypesMatch
 }
 
 def LLM_NormResidualOp : LLM_ComputeOp<"norm_residual", [Pure, AllTypesMatch<["x", "residual", "y"]>]> {
-  let summary = "y = residual + rms_norm(x)";
-  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$residual, FlatSymbolRefAttr:$norm, F64Attr:$eps);
+  let summary = "y = residual + rms_norm(x), times a weight of one number where there is one";
+  let arguments = (ins LLM_Rows2D:$x, LLM_Rows2D:$residual, FlatSymbolRefAttr:$norm, F64Attr:$eps,
+      OptionalAttr<FlatSymbolRefAttr>:$scale);
   let results = (outs LLM_Rows2D:$y);
-  let assemblyFormat = "$x `,` $residual `norm` $norm `eps` $eps attr-dict `:` type($y)";
+  let assemblyFormat = "$x `,` $residual `norm` $norm `eps` $eps (`scale` $scale^)? attr-dict `:` type($y)";
 }
 
 def LLM_NormLogitsOp : LLM_ComputeOp<"norm_logits", [Pure]> {

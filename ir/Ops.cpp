@@ -119,6 +119,21 @@ bool StateOp::hasLayers(int64_t first, int64_t count) {
   return false;
 }
 
+bool StateOp::isBefore(int64_t first, int64_t count) {
+  ArrayRef<int64_t> bounds = getLayers();
+  for (size_t i = 0; i + 1 < bounds.size(); i += 2)
+    if (bounds[i] < first + count && first < bounds[i + 1]) return false;
+  return !bounds.empty() && bounds.front() < first;
+}
+
+int64_t StateOp::getLayerReadBy(int64_t layer) {
+  ArrayRef<int64_t> bounds = getLayers();
+  int64_t read = bounds.front();
+  for (size_t i = 0; i + 1 < bounds.size(); i += 2)
+    if (bounds[i] <= layer) read = std::min(layer, bounds[i + 1] - 1);
+  return read;
+}
+
 SmallVector<int64_t> StateOp::getLayerNumbers() {
   SmallVector<int64_t> layers;
   ArrayRef<int64_t> bounds = getLayers();

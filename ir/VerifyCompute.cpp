@@ -107,8 +107,9 @@ LogicalResult verifyRope(Operation* op, FlatSymbolRefAttr symbol, int64_t headDi
   return success();
 }
 
-/// The state that `op` names, which each layer that runs `op` has.
-FailureOr<StateOp> verifyState(Operation* op, FlatSymbolRefAttr symbol) {
+/// The state that `op` names, which each layer that runs `op` has; if it only `reads`, one before
+/// them may have it instead.
+FailureOr<StateOp> verifyState(Operation* op, FlatSymbolRefAttr symbol, bool reads = false) {
   StateOp state = lookupState(op, symbol);
   if (!state) return op->emitOpError() << "names the state " << symbol << ", which the model lacks";
   // In a kernel the schedule says which layers run.
@@ -116,18 +117,18 @@ FailureOr<StateOp> verifyState(Operation* op, FlatSymbolRefAttr symbol) {
   auto layers = dyn_cast<LayersOp>(op->getParentOp());
   if (!layers) return op->emitOpError() << "uses the state " << symbol << " outside llm.layers";
   int64_t first = layers.getFirstLayer(), count = layers.getNumLayers();
-  if (!state.hasLayers(first, count))
+  if (!state.hasLayers(first, count) && !(reads && state.isBefore(first, count)))
     return op->emitOpError() << "runs in layers " << first << " to " << first + count - 1
                              << ", not all of which have the state " << symbol;
   return state;
 }
 /// A paged one.
-FailureOr<KvCacheType> verifyKv(Operation* op, FlatSymbolRefAttr symbol) {
+FailureOr<KvCacheType> verifyKv(Operation* op, FlatSymbolRefAttr symbol, bool reads = false) {
   StateOp named = lookupState(op, symbol);
   if (named && !named.getKvType())
     return op->emitOpError() << "needs keys and values, but " << symbol << " is a "
                              << named.getType();
-  FailureOr<StateOp> state = verifyState(op, symbol);
+  FailureOr<StateOp> state = verifyState(op, symbol, reads);
   if (failed(state)) return failure();
   return state->getKvType();
 }
@@ -204,6 +205,7 @@ LogicalResult QkNormOp::verifySymbolUses(SymbolTableCollection&) {
     return emitOpError() << "has rows of " << widthOf(getX()) << ": not a multiple of head_dim "
                          << headDim;
   if (failed(verifyEps(*this, getEps()))) return failure();
+  if (!getWeightAttr()) return success();
   WeightOp weight = lookupWeight(*this, getWeightAttr());
   bool ofHeads = weight && weight.getLayerShape() == ArrayRef<int64_t>{widthOf(getX())};
   return verifyWeight(*this, getWeightAttr(), WeightKind::norm,
@@ -217,6 +219,21 @@ LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
 LogicalResult ScaleRowsOp::verifySymbolUses(SymbolTableCollection&) {
   if (widthOf(getBy()) == 1) return success();
   return emitOpError() << "scales by rows of " << widthOf(getBy()) << ": they must be of 1";
+}
+
+LogicalResult ScaleByOp::verifySymbolUses(SymbolTableCollection&) {
+  return verifyWeight(*this, getWeightAttr(), WeightKind::norm, {1});
+}
+
+LogicalResult LayerSliceOp::verifySymbolUses(SymbolTableCollection&) {
+  int64_t numLayers = (*this)->getParentOfType<ModelOp>().getNumLayers();
+  if (widthOf(getX()) != numLayers * widthOf(getY()))
+    return emitOpError() << "takes rows of " << widthOf(getY()) << " from rows of "
+                         << widthOf(getX()) << ": they must hold one for each of " << numLayers
+                         << " layers";
+  if (isa<EntryOp>((*this)->getParentOp()))
+    return emitOpError() << "stands outside llm.layers, where there is no layer";
+  return success();
 }
 
 LogicalResult ConcatOp::verifySymbolUses(SymbolTableCollection&) {
@@ -285,7 +302,7 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection&) {
   if (!std::isfinite(scale) || scale <= 0)
     return emitOpError() << "has scale " << scale << ": it must be finite and positive";
   if (failed(verifyNotNegative(*this, "softcap", getSoftcap()))) return failure();
-  FailureOr<KvCacheType> kv = verifyKv(*this, getStateAttr());
+  FailureOr<KvCacheType> kv = verifyKv(*this, getStateAttr(), /*reads=*/true);
   if (failed(kv) || failed(verifyQueries(*this, getQ(), *kv))) return failure();
   int64_t heads = widthOf(getQ()) / kv->getHeadDim();
   if (widthOf(getY()) != heads * kv->getValueDim())
@@ -342,6 +359,9 @@ LogicalResult RouteOp::verifySymbolUses(SymbolTableCollection&) {
     return emitOpError() << "chooses " << topK << " of the best " << keep << " of " << groups
                          << " groups by their best " << top << ", of " << experts << " experts";
   if (failed(verifyFinite(*this, "scale", getScale()))) return failure();
+  if (getExpertScaleAttr() &&
+      failed(verifyWeight(*this, getExpertScaleAttr(), WeightKind::norm, {experts})))
+    return failure();
   return getBiasAttr() ? verifyBias(*this, getBiasAttr(), experts) : success();
 }
 
@@ -389,7 +409,7 @@ static LogicalResult verifyLogits(Op op) {
 LogicalResult LogitsOp::verifySymbolUses(SymbolTableCollection&) { return verifyLogits(*this); }
 
 LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
-  FailureOr<KvCacheType> state = verifyKv(*this, getStateAttr());
+  FailureOr<KvCacheType> state = verifyKv(*this, getStateAttr(), /*reads=*/!getKProjAttr());
   if (failed(state)) return failure();
   KvCacheType kv = *state;
   int64_t k = widthOf(getX()), qSize = widthOf(getQ()),
@@ -399,25 +419,30 @@ LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
                          << kv.getValueDim();
   if (failed(verifyQueries(*this, getQ(), kv)) ||
       failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
-      failed(verifyMatrix(*this, getQProjAttr(), qSize, k)) ||
-      failed(verifyMatrix(*this, getKProjAttr(), kvSize, k)) ||
-      failed(verifyMatrix(*this, getVProjAttr(), kvSize, k)))
+      failed(verifyMatrix(*this, getQProjAttr(), qSize, k)))
     return failure();
+  for (FlatSymbolRefAttr symbol : {getKProjAttr(), getVProjAttr()})
+    if (symbol && failed(verifyMatrix(*this, symbol, kvSize, k))) return failure();
+  if (getVProjAttr() && !getKProjAttr())
+    return emitOpError() << "has " << getVProjAttr() << " and no projection of keys";
   int64_t biases = !!getQBiasAttr() + !!getKBiasAttr() + !!getVBiasAttr();
+  if (biases != 0 && !getVProjAttr())
+    return emitOpError() << "has biases without a projection of values";
   if (biases != 0 && biases != 3)
     return emitOpError() << "has " << biases << " of the biases of q, k and v: all or none";
   if (biases != 0 && (failed(verifyBias(*this, getQBiasAttr(), qSize)) ||
                       failed(verifyBias(*this, getKBiasAttr(), kvSize)) ||
                       failed(verifyBias(*this, getVBiasAttr(), kvSize))))
     return failure();
-  if (!getQNormAttr() != !getKNormAttr() || !getQNormAttr() != !getQkEpsAttr())
-    return emitOpError() << "has a qk_norm of " << (getQNormAttr() ? "q" : "k")
-                         << " alone, or without eps";
-  if (getQNormAttr())
-    for (FlatSymbolRefAttr norm : {getQNormAttr(), getKNormAttr()})
-      if (failed(verifyEps(*this, *getQkEps())) ||
-          failed(verifyWeight(*this, norm, WeightKind::norm, {kv.getHeadDim()})))
-        return failure();
+  if (getKProjAttr() ? !getQNormAttr() != !getKNormAttr() : !!getKNormAttr())
+    return emitOpError() << "has a qk_norm of " << (getQNormAttr() ? "q" : "k") << " alone";
+  if ((getQNormAttr() || getVNorm()) != !!getQkEpsAttr())
+    return emitOpError() << "has norms of heads without eps, or eps without norms of heads";
+  if (getVNorm() && !getKProjAttr()) return emitOpError() << "has a v_norm and no values";
+  if (getQkEpsAttr() && failed(verifyEps(*this, *getQkEps()))) return failure();
+  for (FlatSymbolRefAttr norm : {getQNormAttr(), getKNormAttr()})
+    if (norm && failed(verifyWeight(*this, norm, WeightKind::norm, {kv.getHeadDim()})))
+      return failure();
   return getRopeAttr() ? verifyRope(*this, getRopeAttr(), kv.getHeadDim()) : success();
 }
 
@@ -444,6 +469,8 @@ LogicalResult NormLinearOp::verifySymbolUses(SymbolTableCollection&) {
 }
 
 LogicalResult NormResidualOp::verifySymbolUses(SymbolTableCollection&) {
+  if (getScaleAttr() && failed(verifyWeight(*this, getScaleAttr(), WeightKind::norm, {1})))
+    return failure();
   return verifyNorm(*this, getNormAttr(), getEps(), getX());
 }
 

@@ -265,7 +265,10 @@ class PhaseVerifier {
                                   << operand.symbols.front() << ", which its kernel takes";
     if (!repeat_) return phase_.emitOpError() << "has " << attr << " outside llm.repeat";
     int64_t first = repeat_.getFirstLayer(), count = repeat_.getNumLayers();
-    if (!state.hasLayers(first, count))
+    const bool reads = operand.access == Access::read &&
+                       (operand.space == Space::keys || operand.space == Space::values ||
+                        operand.space == Space::block_table);
+    if (!state.hasLayers(first, count) && !(reads && state.isBefore(first, count)))
       return phase_.emitOpError() << "runs in layers " << first << " to " << first + count - 1
                                   << ", not all of which have " << attr;
     return success();

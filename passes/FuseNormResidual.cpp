@@ -1,4 +1,4 @@
-// rms_norm + add -> norm_residual
+// rms_norm + add (+ scale_by) -> norm_residual
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "passes/Fusion.h"
 #include "passes/Passes.h"
@@ -31,7 +31,8 @@ struct FuseNormAdd : OpRewritePattern<llm::AddOp> {
       return notFused(rewriter, add, "norm_residual", "the norm is in another region");
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormResidualOp>(
-        add, add.getType(), norm.getX(), residual, norm.getWeightAttr(), norm.getEpsAttr());
+        add, add.getType(), norm.getX(), residual, norm.getWeightAttr(), norm.getEpsAttr(),
+        FlatSymbolRefAttr());
     rewriter.eraseOp(norm);
     emitRemark(fused.getLoc()) << "norm_residual: fused " << fused.getNormAttr() << ", add";
     ++numFused_;
@@ -42,10 +43,32 @@ struct FuseNormAdd : OpRewritePattern<llm::AddOp> {
   Pass::Statistic& numFused_;
 };
 
+struct FuseScale : OpRewritePattern<llm::ScaleByOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(llm::ScaleByOp scale, PatternRewriter& rewriter) const override {
+    auto residual = scale.getX().getDefiningOp<llm::NormResidualOp>();
+    if (!residual || residual.getScaleAttr())
+      return rewriter.notifyMatchFailure(scale, "no norm_residual without a scale");
+    if (!residual.getY().hasOneUse())
+      return notFused(rewriter, scale, "norm_residual", "what is scaled has another use");
+    if (residual->getBlock() != scale->getBlock())
+      return notFused(rewriter, scale, "norm_residual", "the sum is in another region");
+    auto fused = rewriter.replaceOpWithNewOp<llm::NormResidualOp>(
+        scale, scale.getType(), residual.getX(), residual.getResidual(), residual.getNormAttr(),
+        residual.getEpsAttr(), scale.getWeightAttr());
+    rewriter.eraseOp(residual);
+    emitRemark(fused.getLoc()) << "norm_residual: fused " << fused.getNormAttr() << ", add, "
+                               << fused.getScaleAttr();
+    return success();
+  }
+};
+
 struct FuseNormResidual : impl::FuseNormResidualBase<FuseNormResidual> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<FuseNormAdd>(&getContext(), numFused);
+    patterns.add<FuseScale>(&getContext());
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };

@@ -24,15 +24,18 @@ Norm normOf(Value value) {
   return {};
 }
 
-Projection traceProjection(Value value, std::string& why) {
+Projection traceProjection(Value value, std::string& why, Operation* other) {
+  auto hasOneUse = [&](Value used) {
+    return llvm::count_if(used.getUsers(), [&](Operation* user) { return user != other; }) == 1;
+  };
   Projection p;
   if ((p.rope = value.getDefiningOp<llm::RopeOp>())) value = p.rope.getX();
-  if (p.rope && !value.hasOneUse()) {
+  if (p.rope && !hasOneUse(value)) {
     why = "the input of rope has another use";
     return {};
   }
   if ((p.qkNorm = value.getDefiningOp<llm::QkNormOp>())) value = p.qkNorm.getX();
-  if (p.qkNorm && !value.hasOneUse()) {
+  if (p.qkNorm && !hasOneUse(value)) {
     why = "the input of qk_norm has another use";
     return {};
   }
@@ -42,7 +45,7 @@ Projection traceProjection(Value value, std::string& why) {
     why = kNotALinear.str();
     return {};
   }
-  if ((p.rope || p.qkNorm || p.bias) && !value.hasOneUse()) {
+  if ((p.rope || p.qkNorm || p.bias) && !hasOneUse(value)) {
     why = spelled(p.weight()) + " has another use";
     return {};
   }

@@ -31,6 +31,8 @@ static void emitKernel(KernelBuilder& k, Operation* op) {
       .Case([&](llm::QkNormOp o) { emitQkNorm(k, o); })
       .Case([&](llm::ScaleOp o) { emitScale(k, o); })
       .Case([&](llm::ScaleRowsOp o) { emitScaleRows(k, o); })
+      .Case([&](llm::ScaleByOp o) { emitScaleBy(k, o); })
+      .Case([&](llm::LayerSliceOp o) { emitLayerSlice(k, o); })
       .Case([&](llm::ConcatOp o) { emitConcat(k, o); })
       .Case([&](llm::HeadLinearOp o) { emitHeadLinear(k, o); })
       .Case([&](llm::RouteOp o) { emitRoute(k, o); })

@@ -40,6 +40,8 @@ void emitMul(KernelBuilder& k, llm::MulOp op);
 void emitAdd(KernelBuilder& k, llm::AddOp op);
 void emitScale(KernelBuilder& k, llm::ScaleOp op);
 void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op);
+void emitScaleBy(KernelBuilder& k, llm::ScaleByOp op);
+void emitLayerSlice(KernelBuilder& k, llm::LayerSliceOp op);
 void emitConcat(KernelBuilder& k, llm::ConcatOp op);
 
 //===----------------------------------------------------------------------===//

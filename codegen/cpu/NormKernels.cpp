@@ -89,8 +89,9 @@ void emitLayerNorm(KernelBuilder& k, llm::LayerNormOp op) {
 
 void emitQkNorm(KernelBuilder& k, llm::QkNormOp op) {
   const int64_t headDim = op.getHeadDim(), width = llm::widthOf(op.getX());
-  const bool ofHeads = llm::matrixOf(op, op.getWeightAttr()).rows == width && width != headDim;
-  Value weight = k.operand("weight");
+  Value weight = k.operandIf(op.getWeightAttr(), "weight");
+  const bool ofHeads =
+      weight && llm::matrixOf(op, op.getWeightAttr()).rows == width && width != headDim;
   forRows(k, [&](Value r) {
     k.loop(k.ci(0), k.ci(width * 4), headDim * 4, [&](Value at) {
       const NormArgs norm{.weight = ofHeads ? k.offset(weight, at) : weight,
@@ -106,9 +107,11 @@ void emitNormResidual(KernelBuilder& k, llm::NormResidualOp op) {
   forRows(k, [&](Value r) {
     Value out = k.rowOf("y", r);
     normRow(k, k.rowOf("x", r), k.operand("norm"), out, width, op.getEps().convertToDouble());
-    Value from = k.rowOf("residual", r);
+    Value from = k.rowOf("residual", r), scale = k.operandIf(op.getScaleAttr(), "scale");
+    if (scale) scale = k.broadcast(k.loadScalar(scale));
     forVectors(k, width, [&](Value at) {
       Value v = k.addf(k.loadF32(k.offset(from, at)), k.loadF32(k.offset(out, at)));
+      if (scale) v = k.mulf(v, scale);
       k.store(v, k.offset(out, at), 4);
     });
   });

@@ -16,18 +16,23 @@ class QkvEpilogue {
       : k_(k),
         kv_(llm::kvTypeOf(op, op.getStateAttr())),
         numHeads_(llm::widthOf(op.getQ()) / kv_.headDim),
+        allHeads_(op.getTiling(llm::stepKindOf(op)).tiles),
         half_((op.getRopeAttr() ? llm::rotaryDim(op, op.getRopeAttr()) : kv_.headDim) / 2),
         qkEps_(op.getQkEps() ? op.getQkEps()->convertToDouble() : 0),
+        keysAreValues_(op.getKProjAttr() && !op.getVProjAttr()),
+        vNorm_(op.getVNorm()),
         bias_(k.operandIf(op.getQBiasAttr(), "bias")),
         qNorm_(k.operandIf(op.getQNormAttr(), "q_norm")),
         kNorm_(k.operandIf(op.getKNormAttr(), "k_norm")),
-        rope_(k.operandIf(op.getRopeAttr(), "rope")) {}
+        rope_(k.operandIf(op.getRopeAttr(), "rope")) {
+    if (vNorm_) normed_ = k.scratch(kv_.headDim * 4);
+  }
 
   /// Cuts the product of a weight of `heads` heads so that a tile is one head.
   void setTiles(ProductSpec& spec, int64_t firstHead, int64_t heads) const {
     spec.tilePanels = kv_.headDimPadded / kLanes;
     spec.numPanels = heads * spec.tilePanels;
-    if (heads == numHeads_ + 2 * kv_.numKvHeads) return;
+    if (heads == allHeads_) return;
     spec.firstTile = firstHead;
     spec.numTiles = heads;
   }
@@ -37,10 +42,12 @@ class QkvEpilogue {
     auto atLeast = [&](Value a, int64_t b) {
       return k_.cmp(arith::CmpIPredicate::sge, a, k_.ci(b));
     };
+    if (allHeads_ == numHeads_) return emitQueries(tile);
     k_.ifThen(less(tile.index, numHeads_), [&] { emitQueries(tile); });
     Value keyHead = k_.add(tile.index, -numHeads_);
     k_.ifThen(atLeast(keyHead, 0),
               [&] { k_.ifThen(less(keyHead, kv_.numKvHeads), [&] { emitKeys(tile, keyHead); }); });
+    if (keysAreValues_) return;
     Value valueHead = k_.add(keyHead, -kv_.numKvHeads);
     k_.ifThen(atLeast(valueHead, 0), [&] { emitValues(tile, valueHead); });
   }
@@ -64,17 +71,29 @@ class QkvEpilogue {
   void emitKeys(const OutputTile& tile, Value kvHead) {
     forHeads(tile, [&](const Head& head) {
       const Place place = placeOf(k_, head.row);
+      if (keysAreValues_) storeValuesOf(head, place, kvHead);
       forRotated(head, k_.inputOf("pos", head.row), kNorm_,
                  [&](Value i, Value v) { storeKeys(k_, kv_, place, kvHead, i, v); });
     });
   }
 
   void emitValues(const OutputTile& tile, Value kvHead) {
+    forHeads(tile, [&](const Head& head) { storeValuesOf(head, placeOf(k_, head.row), kvHead); });
+  }
+
+  /// The head as values, normed where they are; it stays as it is.
+  void storeValuesOf(const Head& head, const Place& place, Value kvHead) {
     const int64_t lanes = lanesFor(kv_.headDim);
-    forHeads(tile, [&](const Head& head) {
-      const Place place = placeOf(k_, head.row);
-      k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes,
-              [&](Value i) { storeValues(k_, kv_, place, kvHead, i, loadBiased(head, i, lanes)); });
+    if (vNorm_) {
+      k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes, [&](Value i) {
+        k_.store(loadBiased(head, i, lanes), k_.offset(normed_, k_.mul(i, 4)), 4);
+      });
+      normHead(k_, {.eps = qkEps_}, normed_, normed_, kv_.headDim);
+    }
+    k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes, [&](Value i) {
+      Value v =
+          vNorm_ ? k_.loadF32(k_.offset(normed_, k_.mul(i, 4)), lanes) : loadBiased(head, i, lanes);
+      storeValues(k_, kv_, place, kvHead, i, v);
     });
   }
 
@@ -128,9 +147,13 @@ class QkvEpilogue {
   KernelBuilder& k_;
   const KvLayout kv_;
   const int64_t numHeads_;  // of queries
+  const int64_t allHeads_;  // and of what is cached
   const int64_t half_;      // of the elements that are rotated
   const double qkEps_;
+  const bool keysAreValues_;  // before norm and rotation
+  const bool vNorm_;
   Value bias_, qNorm_, kNorm_, rope_;  // null: none
+  Value normed_;                       // [headDim] of scratch, where values have a norm
 };
 
 }  // namespace

@@ -19,11 +19,13 @@ class RouteFrame {
         op_(op),
         experts_(llm::widthOf(op.getX())),
         topK_(op.getTopK()),
-        bias_(k.operandIf(op.getBiasAttr(), "bias")) {
+        bias_(k.operandIf(op.getBiasAttr(), "bias")),
+        expertScale_(k.operandIf(op.getExpertScaleAttr(), "expert_scale")) {
     const int64_t padded = (experts_ + kLanes - 1) / kLanes * kLanes * 4;
     scores_ = k.scratch(padded);
     choice_ = k.scratch(padded);
     chosen_ = k.scratch((topK_ + kLanes - 1) / kLanes * kLanes * 4);
+    if (expertScale_) scales_ = k.scratch(topK_ * 4);
     groups_ = k.scratch(std::max<int64_t>(1, op.getNumGroups()) * 4);
   }
 
@@ -37,6 +39,7 @@ class RouteFrame {
         Value number = arith::SIToFPOp::create(k_.builder(), best.getLoc(), k_.f32(), best);
         k_.store(number, at(out, slot), 4);
         k_.store(k_.loadScalar(at(scores_, best)), at(chosen_, slot), 4);
+        if (expertScale_) k_.store(k_.loadScalar(at(expertScale_, best)), at(scales_, slot), 4);
       });
       emitWeights(k_.offset(out, topK_ * 4));
     });
@@ -144,16 +147,18 @@ class RouteFrame {
       factor = k_.divf(factor, sum);
     }
     k_.loop(k_.ci(0), k_.ci(topK_), 1, [&](Value i) {
-      k_.store(k_.mulf(k_.loadScalar(at(chosen_, i)), factor), at(out, i), 4);
+      Value weight = k_.mulf(k_.loadScalar(at(chosen_, i)), factor);
+      if (expertScale_) weight = k_.mulf(weight, k_.loadScalar(at(scales_, i)));
+      k_.store(weight, at(out, i), 4);
     });
   }
 
   KernelBuilder& k_;
   llm::RouteOp op_;
   const int64_t experts_, topK_;
-  Value bias_;
-  Value scores_, choice_;  // [experts]
-  Value chosen_, groups_;  // [top_k], [groups]
+  Value bias_, expertScale_;        // null: none
+  Value scores_, choice_;           // [experts]
+  Value chosen_, scales_, groups_;  // [top_k], [top_k], [groups]
 };
 
 }  // namespace

@@ -174,6 +174,11 @@ void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op) {
   });
 }
 
+void emitScaleBy(KernelBuilder& k, llm::ScaleByOp) {
+  Value factor = k.broadcast(k.loadScalar(k.operand("weight")));
+  emitElementwise(k, {"x"}, [&](Values v) { return k.mulf(v[0], factor); });
+}
+
 /// Copies `width` floats, no more.
 static void copyFloats(KernelBuilder& k, Value from, Value to, int64_t width) {
   const int64_t lanes = lanesFor(width);
@@ -190,6 +195,13 @@ void emitConcat(KernelBuilder& k, llm::ConcatOp op) {
       copyFloats(k, k.rowPtr(k.rowOf("a", r), head, aWidth), out, aWidth);
       copyFloats(k, k.rowPtr(k.rowOf("b", r), head, bWidth), k.offset(out, aWidth * 4), bWidth);
     });
+  });
+}
+
+// The operand begins with the layer's columns.
+void emitLayerSlice(KernelBuilder& k, llm::LayerSliceOp op) {
+  forRows(k, [&](Value r) {
+    copyFloats(k, k.rowOf("x", r), k.rowOf("y", r), llm::widthOf(op.getY()));
   });
 }
 

@@ -127,10 +127,10 @@ Functions emit(llm::RouteOp op, const KernelForm& form) {
   result.functions.push_back(
       {"",
        fmt::format("letNextKernelBegin();\n  waitForEarlierKernels();\n  routeRow<{}, {}, {}, {}, "
-                   "{}, {}, {}, {}, {}>(args, {}, {}, {}, {});",
+                   "{}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
                    llm::widthOf(op.getX()), op.getTopK(), scoring, boolean(op.getNormalize()),
                    op.getNumGroups(), op.getKeepGroups(), op.getGroupTop(), form.stride("x"),
-                   form.stride("y"), form.in("x"), form.in("bias"),
+                   form.stride("y"), form.in("x"), form.in("bias"), form.in("expert_scale"),
                    number(op.getScale().convertToDouble()), form.out("y")),
        {.threads = 32, .rowsPerBlock = 1}});
   return result;

@@ -288,12 +288,13 @@ Functions emit(llm::NormGluOp op, const KernelForm& form) {
 Functions emit(llm::NormQkvOp op, const KernelForm& form) {
   const llm::KvCacheType kv = llm::kvTypeOf(op, op.getStateAttr());
   const int64_t dim = kv.getHeadDim(), heads = llm::widthOf(op.getQ()) / dim,
-                allHeads = heads + 2 * kv.getNumKvHeads(), panels = allHeads * ceilDiv(dim, 16);
+                allHeads = op.getTiling(form.kind).tiles, panels = allHeads * ceilDiv(dim, 16);
   const int64_t rotary = form.has("rope") ? llm::rotaryDim(op, op.getRopeAttr()) : 0;
   const llm::Matrix m = llm::matrixOf(op, op.getQProjAttr());
   const std::string pool = poolName(kv), rows = form.cacheRows(), keys = form.any("keys"),
                     values = form.any("values"), q = form.out("q");
-  if (!form.has("q_norm") && (rotary == 0 || rotary == dim)) {
+  if (!form.has("q_norm") && op.getVProjAttr() && !op.getVNorm() &&
+      (rotary == 0 || rotary == dim)) {
     const std::string finish =
         fmt::format("FinishQkv<{}, {}, {}, {}, {}{}>{{{}, {}, {}, {}, {}, {}}}", pool, heads,
                     boolean(form.has("bias")), boolean(form.has("rope")), form.stride("q"),
@@ -310,11 +311,16 @@ Functions emit(llm::NormQkvOp op, const KernelForm& form) {
   result.scratchBytes = packed + form.maxRows * stride * 4;
   result.functions.push_back(
       {"_heads",
-       fmt::format("finishHeads<{}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});",
-                   pool, heads, rotary, stride, form.stride("q"), raw, form.in("bias"),
+       fmt::format("finishHeads<{}, {}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {}, {}, {}, "
+                   "{}, {});",
+                   pool, heads, rotary,
+                   op.getVProjAttr()   ? "kOwnValues"
+                   : op.getKProjAttr() ? "kKeyValues"
+                                       : "kNoValues",
+                   boolean(op.getVNorm()), stride, form.stride("q"), raw, form.in("bias"),
                    form.in("q_norm"), form.in("k_norm"),
-                   number(form.has("q_norm") ? op.getQkEps()->convertToDouble() : 0),
-                   form.in("rope"), rows, keys, values, q),
+                   number(op.getQkEps() ? op.getQkEps()->convertToDouble() : 0), form.in("rope"),
+                   rows, keys, values, q),
        {.threads = 128, .blocks = ceilDiv(allHeads, kHeadsPerBlock), .rowsPerBlock = 1}});
   return result;
 }

@@ -67,16 +67,17 @@ Functions emit(llm::LayerNormOp op, const KernelForm& form) {
 }
 
 Functions emit(llm::NormResidualOp op, const KernelForm& form) {
-  return rowKernel(fmt::format("normResidualRow<{}, {}, {}, {}>(args, {}, {}, {}, {}, {});",
-                               llm::widthOf(op.getX()), form.stride("x"), form.stride("residual"),
-                               form.stride("y"), form.in("x"), form.in("residual"), form.in("norm"),
-                               form.out("y"), number(op.getEps().convertToDouble())),
-                   256);
+  return rowKernel(
+      fmt::format("normResidualRow<{}, {}, {}, {}>(args, {}, {}, {}, {}, {}, {});",
+                  llm::widthOf(op.getX()), form.stride("x"), form.stride("residual"),
+                  form.stride("y"), form.in("x"), form.in("residual"), form.in("norm"),
+                  form.in("scale"), form.out("y"), number(op.getEps().convertToDouble())),
+      256);
 }
 
 Functions emit(llm::QkNormOp op, const KernelForm& form) {
   const int64_t cols = llm::widthOf(op.getX()), dim = op.getHeadDim();
-  const int64_t weights = llm::matrixOf(op, op.getWeightAttr()).rows;
+  const int64_t weights = op.getWeightAttr() ? llm::matrixOf(op, op.getWeightAttr()).rows : dim;
   return rowKernel(fmt::format("qkNormRow<{}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {});", cols,
                                dim, boolean(op.getLayer()), weights == dim ? 0 : dim,
                                form.stride("x"), form.stride("y"), form.in("x"), form.in("weight"),
@@ -90,6 +91,19 @@ Functions emit(llm::BiasOp op, const KernelForm& form) {
 
 Functions emit(llm::ScaleOp op, const KernelForm& form) {
   return each(form, op.getX(), "x * " + number(op.getFactor().convertToDouble()));
+}
+
+Functions emit(llm::ScaleByOp op, const KernelForm& form) {
+  return rowKernel(fmt::format("scaleRow<{}, {}, 0, {}>(args, {}, {}, {});",
+                               llm::widthOf(op.getX()), form.stride("x"), form.stride("y"),
+                               form.in("x"), form.in("weight"), form.out("y")));
+}
+
+// The operand begins with the layer's columns.
+Functions emit(llm::LayerSliceOp op, const KernelForm& form) {
+  return rowKernel(fmt::format("copyRow<{}, {}, {}>(args, {}, nullptr, {});",
+                               llm::widthOf(op.getY()), form.stride("x"), form.stride("y"),
+                               form.in("x"), form.out("y")));
 }
 
 Functions emit(llm::ScaleRowsOp op, const KernelForm& form) {

@@ -160,6 +160,8 @@ Functions emit(llm::NormResidualOp op, const KernelForm& form);
 Functions emit(llm::QkNormOp op, const KernelForm& form);
 Functions emit(llm::BiasOp op, const KernelForm& form);
 Functions emit(llm::ScaleOp op, const KernelForm& form);
+Functions emit(llm::ScaleByOp op, const KernelForm& form);
+Functions emit(llm::LayerSliceOp op, const KernelForm& form);
 Functions emit(llm::ScaleRowsOp op, const KernelForm& form);
 Functions emit(llm::ConcatOp op, const KernelForm& form);
 Functions emit(llm::RopeOp op, const KernelForm& form);

@@ -1,5 +1,3 @@
-#include "frontend/import/ImportModel.h"
-
 #include <algorithm>
 #include <cassert>
 #include <cctype>
@@ -7,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "frontend/import/ImportModel.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Builders.h"
@@ -394,7 +393,7 @@ class Importer {
         builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
         RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
         e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale), optional("choice"),
-        integer(e.num_groups), integer(e.keep_groups), integer(e.group_top));
+        integer(e.num_groups), integer(e.keep_groups), integer(e.group_top), FlatSymbolRefAttr());
     const ActivationKind kind = activationKind(e.activation.value_or(spec_.activation));
     Value hidden = ExpertGluOp::create(
         builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route, weight("expert_gate"),

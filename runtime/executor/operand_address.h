@@ -34,16 +34,17 @@ Address operandAddress(const schema::Plan& plan, uint32_t entry_point,
                        const schema::Operand& operand, uint32_t layer,
                        const OperandPlaces<Address>& places, const WeightAt& weight_at) {
   const uint32_t i = operand.index();
-  // The state's i-th pool is its i-th layer's.
+  // The state's i-th pool is its i-th layer's, and that of the layers after it that have none.
   const auto poolOf = [&] {
     const auto& layers = *plan.states()->Get(i)->layers();
-    return static_cast<uint64_t>(std::lower_bound(layers.begin(), layers.end(), layer) -
-                                 layers.begin());
+    return static_cast<uint64_t>(std::upper_bound(layers.begin(), layers.end(), layer) -
+                                 layers.begin() - 1);
   };
   switch (operand.space()) {
     case schema::Space::arena:
       return places.arena +
-             plan.entry_points()->Get(entry_point)->buffers()->Get(i)->offset_bytes();
+             plan.entry_points()->Get(entry_point)->buffers()->Get(i)->offset_bytes() +
+             uint64_t{layer} * operand.layer_columns() * sizeof(float);
     case schema::Space::weights: {
       const auto* planes = plan.weights()->Get(i)->planes();
       return weight_at(i, layer) + (planes ? planes->Get(operand.plane())->offset_bytes() : 0);

@@ -206,6 +206,7 @@ uint64_t PhaseContracts::of(const schema::EntryPoint& entry, const schema::Phase
         key.add(uint64_t{entry.buffers()->Get(i)->width()});
         key.add(uint64_t{entry.buffers()->Get(i)->row_stride()});
         key.add(entry.buffers()->Get(i)->dtype());
+        if (operand.layer_columns() > 0) key.add(uint64_t{operand.layer_columns()});
         break;
       case schema::Space::weights:
         key.add(weights_[i]);

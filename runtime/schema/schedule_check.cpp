@@ -184,7 +184,7 @@ class Walk {
       case schema::Space::arena:
         LLMRT_CHECK(i < entry_.buffers.size(), "{}: buffer {} of {}", nameOf(phase), i,
                     entry_.buffers.size());
-        return {};
+        return checkLayerColumns(section, phase, operand);
       case schema::Space::weights:
         LLMRT_CHECK(i < context_.weights.size(), "{}: weight {} of {}", nameOf(phase), i,
                     context_.weights.size());
@@ -216,6 +216,19 @@ class Walk {
     return invalidData(fmt::format("{}: an operand's space is unknown", nameOf(phase)));
   }
 
+  /// A layer's own columns are there, and floats that the layers only read.
+  Status checkLayerColumns(const schema::SectionT& section, const schema::PhaseT& phase,
+                           const schema::OperandT& operand) const {
+    if (operand.layer_columns == 0) return {};
+    const schema::BufferT& buffer = *entry_.buffers[operand.index];
+    LLMRT_CHECK(section.is_layers && operand.access == schema::Access::read &&
+                    buffer.dtype == schema::DType::f32 &&
+                    uint64_t{operand.layer_columns} * context_.num_layers <= buffer.width,
+                "{}: {} columns of buffer {} of {} for each of {} layers", nameOf(phase),
+                operand.layer_columns, buffer.name, buffer.width, context_.num_layers);
+    return {};
+  }
+
   Status checkState(const schema::SectionT& section, const schema::PhaseT& phase,
                     const schema::OperandT& operand) const {
     const uint32_t i = operand.index;
@@ -229,7 +242,8 @@ class Walk {
     const bool writes = operand.access != schema::Access::read;
     LLMRT_CHECK(per_layer || !writes, "{}: writes the {} of state {}", nameOf(phase),
                 kind == schema::StateKind::recurrent ? "slots' numbers" : "block table", i);
-    LLMRT_CHECK(!per_layer || covers(state, section),
+    const bool others = !writes && kind == schema::StateKind::kv && isBefore(state, section);
+    LLMRT_CHECK(!per_layer || covers(state, section) || others,
                 "{}: state {} is not one of every layer of section {}", nameOf(phase), i, section_);
     LLMRT_CHECK(
         kind != schema::StateKind::recurrent || !writes || entry_.kind != schema::StepKind::verify,
@@ -251,9 +265,10 @@ class Walk {
       // What a verify step wrote is moved in place.
       const bool moves =
           entry_.kind == schema::StepKind::commit && operand.access == schema::Access::read_write;
-      LLMRT_CHECK((keys ? written.keys : written.values) || moves,
-                  "{}: reads the {} of its layer before they are written", nameOf(phase),
-                  keys ? "keys" : "values");
+      LLMRT_CHECK(
+          (keys ? written.keys : written.values) || moves || wroteLayersBefore(operand.index),
+          "{}: reads the {} of its layer before they are written", nameOf(phase),
+          keys ? "keys" : "values");
     }
     if (operand.space != schema::Space::arena) return {};
     const Content& content = contents_[operand.index];
@@ -382,6 +397,24 @@ class Walk {
     const auto left = static_cast<size_t>(layers.end() - at);
     return section.is_layers && section.num_layers <= left && *at == section.first_layer &&
            at[section.num_layers - 1] == section.first_layer + section.num_layers - 1;
+  }
+
+  /// Whether none of the section's layers has the state, but one before them, whose part they read.
+  static bool isBefore(const ScheduleState& state, const schema::SectionT& section) {
+    const auto& layers = state.layers;
+    const auto at = std::lower_bound(layers.begin(), layers.end(), section.first_layer);
+    return section.is_layers && at != layers.begin() &&
+           (at == layers.end() || *at - section.first_layer >= section.num_layers);
+  }
+
+  /// Whether the section at hand reads a part of an earlier layer's, and the step has written all
+  /// of those.
+  bool wroteLayersBefore(size_t state) const {
+    const auto& layers = context_.states[state].layers;
+    const schema::SectionT& section = *entry_.sections[section_];
+    const auto at = std::lower_bound(layers.begin(), layers.end(), section.first_layer);
+    return isBefore(context_.states[state], section) &&
+           written_layers_[state] == static_cast<uint64_t>(at - layers.begin());
   }
 
   std::string nameOf(const schema::PhaseT& phase) const {

@@ -18,7 +18,8 @@
 //   - all outputs are written and still there at the end, logits among them where tokens are
 //     chosen,
 //   - all offsets lie in the arena and all indices in their lists; layers use their own weights and
-//     states,
+//     states, or read keys and values that a layer before them has written in this step; where a
+//     buffer has columns for each layer, the layer's are there,
 //   - every layer of the model runs once, in ascending order,
 //   - the walk ends: lists are finite, tiles are counted.
 #pragma once

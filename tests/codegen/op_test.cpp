@@ -303,7 +303,19 @@ std::vector<OpCase> cases() {
                    k,
                    k + 16,
                    most + 2});
+    out.push_back({"norm_residual_scaled_" + n,
+                   vector("w", "norm", k) + vector("s", "norm", 1),
+                   {k, k},
+                   "llm.norm_residual %x, %r norm @w eps 1.0e-5 scale @s",
+                   tensor(k),
+                   k,
+                   k + 17,
+                   1.5 * (most + 2)});
+    out.push_back(
+        {"scale_by_" + n, vector("s", "norm", 1), {k}, "llm.scale_by %x, @s", tensor(k), k, 1, 3});
   }
+  out.push_back(
+      {"qk_norm_plain", "", {60}, "llm.qk_norm %x eps 1.0e-5 head_dim 20", tensor(60), 60, 36, 8});
   out.push_back({"qk_norm",
                  vector("w", "norm", 20),
                  {60},
@@ -499,6 +511,14 @@ std::vector<OpCase> cases() {
                    24,
                    1});
   }
+  out.push_back({"route_scaled_experts",
+                 vector("s", "norm", 24),
+                 {24},
+                 "llm.route %x top_k 3 softmax normalize expert_scale @s",
+                 to(24, 6),
+                 6,
+                 42,
+                 1.5});
   out.push_back({"route_groups",
                  vector("b", "bias", 24),
                  {24},

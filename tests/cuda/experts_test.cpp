@@ -67,22 +67,26 @@ Choice routed(const float* x, const float* bias, int experts, int top_k, int sco
 
 template <int kExperts, int kTopK, int kScoring, bool kNormalize, int kGroups = 0, int kKeep = 0,
           int kGroupTop = 0>
-void expectRoute(bool bias_too) {
+void expectRoute(bool bias_too, bool scaled = false) {
   SCOPED_TRACE(testing::Message() << kTopK << " of " << kExperts << ", scoring " << kScoring);
   constexpr int kRows = 5, kStride = kExperts + 3, kYStride = 2 * kTopK + 1;
   Random random;
   TestStep step(kRows);
   auto x = randomFloats(kRows * kStride, random, 2);
   const auto bias = randomFloats(kExperts, random, 0.3f);
+  const auto expert_scale = randomFloats(kExperts, random, 0.5f);
   if (!bias_too) std::fill_n(x.begin() + kStride, kStride, 0.5f);  // all equal: the first win
   std::vector<float> y(kRows * kYStride, NAN);
   launch({1, kRows}, 32, 0, [&] {
     routeRow<kExperts, kTopK, kScoring, kNormalize, kGroups, kKeep, kGroupTop, kStride, kYStride>(
-        step.args, x.data(), bias_too ? bias.data() : nullptr, 1.5f, y.data());
+        step.args, x.data(), bias_too ? bias.data() : nullptr,
+        scaled ? expert_scale.data() : nullptr, 1.5f, y.data());
   });
   for (int m = 0; m < kRows; ++m) {
-    const Choice e = routed(x.data() + m * kStride, bias_too ? bias.data() : nullptr, kExperts,
-                            kTopK, kScoring, kNormalize, 1.5, kGroups, kKeep, kGroupTop);
+    Choice e = routed(x.data() + m * kStride, bias_too ? bias.data() : nullptr, kExperts, kTopK,
+                      kScoring, kNormalize, 1.5, kGroups, kKeep, kGroupTop);
+    for (size_t i = 0; scaled && i < e.weights.size(); ++i)
+      e.weights[i] *= expert_scale[static_cast<size_t>(e.experts[i])];
     for (int i = 0; i < kTopK; ++i) {
       const auto s = static_cast<size_t>(i);
       EXPECT_EQ(y[static_cast<size_t>(m * kYStride + i)], static_cast<float>(e.experts[s]))
@@ -101,6 +105,7 @@ TEST(CudaExperts, RoutesAsTheOpSays) {
   expectRoute<64, 6, kSoftmax, false, 8, 3, 1>(false);      // DeepSeek-V2
   expectRoute<48, 4, kSigmoidScores, true, 6, 2, 2>(true);  // DeepSeek-V3
   expectRoute<32, 4, kSoftmaxChosen, true>(false);
+  expectRoute<24, 3, kSoftmax, true>(false, true);            // Gemma 4
   expectRoute<16, 2, kSigmoidScores, false, 2, 1, 1>(false);  // what the last group came to decides
 }
 
@@ -111,8 +116,8 @@ TEST(CudaExperts, RoutesToAnExpertThatThereIsWhateverTheScores) {
     const std::vector<float> x(kExperts, v);
     std::vector<float> y(2 * kTopK);
     launch({1, 1}, 32, 0, [&] {
-      routeRow<kExperts, kTopK, kSoftmax, true, 8, 2, 2, kExperts, 2 * kTopK>(step.args, x.data(),
-                                                                              nullptr, 1, y.data());
+      routeRow<kExperts, kTopK, kSoftmax, true, 8, 2, 2, kExperts, 2 * kTopK>(
+          step.args, x.data(), nullptr, nullptr, 1, y.data());
     });
     for (int i = 0; i < kTopK; ++i) {
       EXPECT_GE(y[static_cast<size_t>(i)], 0);

@@ -153,17 +153,20 @@ TEST(CudaForms, LogitsAreScaledAndCapped) {
 }
 
 /// A product in order heads, then finishHeads(): q, and what reaches the cache.
-template <int kHeads, int kKvHeads, int kDim, int kRotary, bool kNorms>
+template <int kHeads, int kKvHeads, int kDim, int kRotary, bool kNorms, int kValues = kOwnValues,
+          bool kNormValues = false>
 void expectHeads() {
   SCOPED_TRACE(testing::Message() << "head_dim " << kDim << " rotary " << kRotary << " norms "
-                                  << kNorms);
-  constexpr int kK = 24, kRows = 3, kAll = kHeads + 2 * kKvHeads, kWidth = kAll * kDim,
+                                  << kNorms << " values " << kValues << kNormValues);
+  constexpr int kSources = kValues == kOwnValues ? 3 : kValues == kKeyValues ? 2 : 1;
+  constexpr int kK = 24, kRows = 3, kAll = kHeads + (kSources - 1) * kKvHeads, kWidth = kAll * kDim,
                 kPanels = kAll * ((kDim + 15) / 16), kStride = kHeads * kDim + 8, kFirst = 62;
   typedef Product<F32, kK, kPanels, kK, false, false> P;
   typedef KvPool<F32, kKvHeads, kDim> Pool;
   Random random;
-  Weights<F32> w({kHeads * kDim, kKvHeads * kDim, kKvHeads * kDim}, kK, PanelOrder::kHeads, kDim,
-                 random);
+  std::vector<int64_t> sources(kSources, kKvHeads * kDim);
+  sources[0] = kHeads * kDim;
+  Weights<F32> w(sources, kK, PanelOrder::kHeads, kDim, random);
   TestStep step(kRows);
   TestCache<Pool> cache(2);
   step.block_table = {1, 0};
@@ -180,7 +183,7 @@ void expectHeads() {
   });
   const float eps = 1e-6f;
   launch({(kAll + 3) / 4, kRows}, 128, 0, [&] {
-    finishHeads<Pool, kHeads, kRotary, kWidth, kStride>(
+    finishHeads<Pool, kHeads, kRotary, kValues, kNormValues, kWidth, kStride>(
         step.args, raw.floats(), bias.data(), kNorms ? q_norm.data() : nullptr,
         kNorms ? k_norm.data() : nullptr, eps, rope.data(), step.rows(), cache.keys.data(),
         cache.values.data(), q.floats());
@@ -199,6 +202,9 @@ void expectHeads() {
         v.push_back(static_cast<float>(sum));
       }
       std::vector<double> finished(v.begin(), v.end());
+      const std::vector<double> value =
+          kNormValues ? normed(v.data(), kDim, nullptr, nullptr, eps, false) : finished;
+      if (source == 2) finished = value;
       if (kNorms && source < 2)
         finished = normed(v.data(), kDim, source == 0 ? q_norm.data() : k_norm.data(), nullptr, eps,
                           false);
@@ -209,6 +215,10 @@ void expectHeads() {
                                  ? q.floats()[m * kStride + head * kDim + d]
                                  : cache.get(source == 1, step, 0, kFirst + m, in_source, d);
         ASSERT_NEAR(actual, expected, 5e-6) << "row " << m << " head " << head << " element " << d;
+        if (source == 1 && kValues == kKeyValues)
+          ASSERT_NEAR(cache.get(false, step, 0, kFirst + m, in_source, d),
+                      value[static_cast<size_t>(d)], 5e-6)
+              << "row " << m << " head " << head << " value " << d;
       }
     }
 }
@@ -218,6 +228,11 @@ TEST(CudaForms, HeadsAreNormedAndTurnedWhole) {
   expectHeads<2, 2, 20, 8, false>();  // NeoX, Phi: a part of each head turns
   expectHeads<5, 1, 12, 4, true>();   // both, and heads that are no whole block of warps
   expectHeads<1, 1, 64, 0, true>();   // no rotation
+  // Gemma 4: a norm of values; values that are keys; queries alone.
+  expectHeads<3, 2, 32, 32, true, kOwnValues, true>();
+  expectHeads<3, 1, 40, 40, true, kKeyValues, true>();
+  expectHeads<2, 1, 24, 8, false, kKeyValues, false>();
+  expectHeads<5, 1, 40, 40, true, kNoValues>();
 }
 
 /// Rows of `cols`, each expected as `expected(row)` says.
@@ -250,16 +265,21 @@ TEST(CudaForms, NormsOfRowsAndHeads) {
     expectRows(y, kRows, kCols, kStride, 1e-5,
                [&](int m) { return normed(row(m), kCols, w, b, 1e-5, true); });
   }
-  launch({1, kRows}, 256, 0, [&] {
-    normResidualRow<kCols, kStride, kStride, kStride>(step.args, x.data(), residual.data(),
-                                                      weight.data(), y.floats(), 1e-5f);
-  });
-  expectRows(y, kRows, kCols, kStride, 1e-5, [&](int m) {
-    auto e = normed(row(m), kCols, weight.data(), nullptr, 1e-5, false);
-    for (int k = 0; k < kCols; ++k)
-      e[static_cast<size_t>(k)] += residual[static_cast<size_t>(m * kStride + k)];
-    return e;
-  });
+  const float half = 0.5f;
+  for (const float* factor : {static_cast<const float*>(nullptr), &half}) {
+    launch({1, kRows}, 256, 0, [&] {
+      normResidualRow<kCols, kStride, kStride, kStride>(step.args, x.data(), residual.data(),
+                                                        weight.data(), factor, y.floats(), 1e-5f);
+    });
+    expectRows(y, kRows, kCols, kStride, 1e-5, [&](int m) {
+      auto e = normed(row(m), kCols, weight.data(), nullptr, 1e-5, false);
+      for (int k = 0; k < kCols; ++k)
+        e[static_cast<size_t>(k)] =
+            (e[static_cast<size_t>(k)] + residual[static_cast<size_t>(m * kStride + k)]) *
+            (factor ? *factor : 1);
+      return e;
+    });
+  }
   // Heads by rms with one weight for all, and by layer_norm with a weight for each.
   const auto heads = [&](bool layer) {
     return [&, layer](int m) {
@@ -281,6 +301,17 @@ TEST(CudaForms, NormsOfRowsAndHeads) {
                                                          y.floats(), 1e-5f);
   });
   expectRows(y, kRows, kCols, kStride, 1e-5, heads(true));
+  launch({2, kRows}, 128, 0, [&] {
+    qkNormRow<kCols, kDim, false, 0, kStride, kStride>(step.args, x.data(), nullptr, y.floats(),
+                                                       1e-5f);
+  });
+  expectRows(y, kRows, kCols, kStride, 1e-5, [&](int m) {
+    std::vector<double> e;
+    for (int head = 0; head < kCols / kDim; ++head)
+      for (double v : normed(row(m) + head * kDim, kDim, nullptr, nullptr, 1e-5, false))
+        e.push_back(v);
+    return e;
+  });
 }
 
 TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {

@@ -48,6 +48,8 @@ class OpEvaluator {
           return qkNorm(in[0], o.getWeightAttr(), o.getEps(), o.getHeadDim(), o.getLayer());
         })
         .Case([&](ScaleOp o) { return scale(in[0], o.getFactor()); })
+        .Case([&](ScaleByOp o) { return scaleBy(in[0], o.getWeightAttr()); })
+        .Case([&](LayerSliceOp o) { return layerSlice(in[0], widthOf(o.getY())); })
         .Case([&](ScaleRowsOp o) { return scaleRows(in[0], in[1]); })
         .Case([&](ConcatOp o) { return concat(in[0], in[1], o.getHeads()); })
         .Case([&](HeadLinearOp o) {
@@ -62,7 +64,8 @@ class OpEvaluator {
               o.getActivation());
         })
         .Case([&](NormResidualOp o) {
-          return add(in[1], rmsNorm(in[0], o.getNormAttr(), o.getEps()));
+          Matrix y = add(in[1], rmsNorm(in[0], o.getNormAttr(), o.getEps()));
+          return o.getScaleAttr() ? scaleBy(std::move(y), o.getScaleAttr()) : y;
         })
         .Case([&](LinearOp o) { return linear(in[0], o.getWeightAttr(), widthOf(o.getY())); })
         .Case([&](BiasOp o) { return bias(in[0], o.getWeightAttr()); })
@@ -155,6 +158,16 @@ class OpEvaluator {
         x.row(r)[c] = static_cast<float>(Acc(x.row(r)[c]) * Acc(by.row(r)[0]));
     return x;
   }
+  Matrix scaleBy(Matrix x, FlatSymbolRefAttr symbol) {
+    const Acc factor = weight(symbol).at(0);
+    for (float& v : x.values) v = static_cast<float>(Acc(v) * factor);
+    return x;
+  }
+  Matrix layerSlice(const Matrix& x, int64_t width) {
+    Matrix y(x.rows, width);
+    for (int64_t r = 0; r < x.rows; ++r) std::copy_n(x.row(r) + layer_ * width, width, y.row(r));
+    return y;
+  }
   Matrix concat(const Matrix& a, const Matrix& b, int64_t heads) {
     Matrix y(a.rows, a.cols + b.cols);
     int64_t na = a.cols / heads, nb = b.cols / heads;
@@ -210,11 +223,14 @@ class OpEvaluator {
   }
 
   Matrix qkNorm(Matrix x, FlatSymbolRefAttr symbol, APFloat eps, int64_t headDim, bool layer) {
-    const std::vector<float>& w = weight(symbol);
+    const std::vector<float> none;
+    const std::vector<float>& w = symbol ? weight(symbol) : none;
     for (int64_t i = 0; i < x.rows; ++i)
-      for (int64_t c = 0; c < x.cols; c += headDim)
-        normRow(x.row(i) + c, headDim, w.data() + (c < static_cast<int64_t>(w.size()) ? c : 0),
-                nullptr, Acc(eps.convertToDouble()), layer);
+      for (int64_t c = 0; c < x.cols; c += headDim) {
+        const float* own = w.data() + (c < static_cast<int64_t>(w.size()) ? c : 0);
+        normRow(x.row(i) + c, headDim, symbol ? own : nullptr, nullptr, Acc(eps.convertToDouble()),
+                layer);
+      }
     return x;
   }
 
@@ -269,8 +285,11 @@ class OpEvaluator {
       Acc sum = 0, factor = static_cast<Acc>(op.getScale().convertToDouble());
       for (Acc w : weights) sum += w;
       for (int64_t i = 0; i < topK; ++i)
-        y.row(r)[topK + i] =
-            static_cast<float>(weights[i] * (op.getNormalize() ? factor / sum : factor));
+        y.row(r)[topK + i] = static_cast<float>(
+            weights[i] * (op.getNormalize() ? factor / sum : factor) *
+            (op.getExpertScaleAttr()
+                 ? Acc(weight(op.getExpertScaleAttr())[static_cast<int64_t>(y.row(r)[i])])
+                 : Acc(1)));
     }
     return y;
   }
@@ -469,7 +488,8 @@ class OpEvaluator {
     Acc cap = static_cast<Acc>(op.getSoftcap().convertToDouble());
     Matrix y(q.rows, numHeads * valueDim);
     for (int64_t r = 0; r < q.rows; ++r) {
-      const KvState::Sequence& sequence = kv_.at(from.getSymName(), layer_, rows_[r].seq);
+      const KvState::Sequence& sequence =
+          kv_.at(from.getSymName(), from.getLayerReadBy(layer_), rows_[r].seq);
       int64_t kvLen = rows_[r].pos + 1;
       const std::vector<int64_t> places = placesFor(r);
       if (static_cast<int64_t>(sequence.keys.size()) < (llvm::max_element(places)[0] + 1) * kvWidth)
@@ -628,17 +648,16 @@ class OpEvaluator {
     int64_t kvSize = type.getNumKvHeads() * type.getHeadDim();
     Matrix n = norm(x, op);
     Matrix q = linear(n, op.getQProjAttr(), widthOf(op.getQ()), op.getQBiasAttr());
+    auto rotated = [&](Matrix heads, FlatSymbolRefAttr norm) {
+      if (norm) heads = qkNorm(std::move(heads), norm, *op.getQkEps(), type.getHeadDim(), false);
+      return op.getRopeAttr() ? rope(heads, op.getRopeAttr(), type.getHeadDim()) : heads;
+    };
+    q = rotated(std::move(q), op.getQNormAttr());
+    if (!op.getKProjAttr()) return q;
     Matrix k = linear(n, op.getKProjAttr(), kvSize, op.getKBiasAttr());
-    Matrix v = linear(n, op.getVProjAttr(), kvSize, op.getVBiasAttr());
-    if (op.getQNormAttr()) {
-      q = qkNorm(std::move(q), op.getQNormAttr(), *op.getQkEps(), type.getHeadDim(), false);
-      k = qkNorm(std::move(k), op.getKNormAttr(), *op.getQkEps(), type.getHeadDim(), false);
-    }
-    if (op.getRopeAttr()) {
-      q = rope(q, op.getRopeAttr(), type.getHeadDim());
-      k = rope(k, op.getRopeAttr(), type.getHeadDim());
-    }
-    kvWrite(k, v, op.getStateAttr());
+    Matrix v = op.getVProjAttr() ? linear(n, op.getVProjAttr(), kvSize, op.getVBiasAttr()) : k;
+    if (op.getVNorm()) v = qkNorm(std::move(v), {}, *op.getQkEps(), type.getHeadDim(), false);
+    kvWrite(rotated(std::move(k), op.getKNormAttr()), v, op.getStateAttr());
     return q;
   }
 

@@ -361,7 +361,7 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
     %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
-      // expected-error@+1 {{'llm.norm_qkv' op has a qk_norm of q alone, or without eps}}
+      // expected-error@+1 {{'llm.norm_qkv' op has a qk_norm of q alone}}
       %0 = "llm.norm_qkv"(%h, %rows) {state = @kv, norm = @n, eps = 1.0e-5 : f64, q_proj = @w, k_proj = @w, v_proj = @w, q_norm = @head, qk_eps = 1.0e-5 : f64} : (tensor<?x8xf32>, !llm.rows) -> tensor<?x8xf32>
       llm.yield %h : tensor<?x8xf32>
     }

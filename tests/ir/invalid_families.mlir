@@ -319,3 +319,109 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
   // expected-error@+1 {{'llm.rope_table' op has 1 frequencies above position 8: as many as the others above a position, or none}}
   llm.rope_table @rope [1.0, 0.5] above 8 [1.0]
 }
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.scale_by' op needs @n to be 1, but it is 8}}
+      %0 = llm.scale_by %h, @n : tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.layer_slice' op takes rows of 2 from rows of 8: they must hold one for each of 3 layers}}
+      %0 = llm.layer_slice %h : tensor<?x8xf32> -> tensor<?x2xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @w matrix "w" : tensor<20x24xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %p = llm.embed %rows, @w : tensor<?x24xf32>
+    // expected-error@+1 {{'llm.layer_slice' op stands outside llm.layers, where there is no layer}}
+    %0 = llm.layer_slice %p : tensor<?x24xf32> -> tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x5xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.route' op needs @n to be 8, but it is 5}}
+      %0 = llm.route %h top_k 2 softmax expert_scale @n : tensor<?x8xf32> -> tensor<?x4xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @q matrix "{layer}.q" : tensor<3x16x8xf32>
+  llm.state @kv : !llm.kv<2x4xf32> layers 1:2
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_qkv' op runs in layers 0 to 2, not all of which have the state @kv}}
+      %0 = llm.norm_qkv %h, %rows, @kv norm @n eps 1.0e-5 proj @q : tensor<?x8xf32> -> tensor<?x16xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @q matrix "{layer}.q" : tensor<3x16x8xf32>
+  llm.state @kv : !llm.kv<2x4xf32> layers 0:3
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_qkv' op has a v_norm and no values}}
+      %0 = llm.norm_qkv %h, %rows, @kv norm @n eps 1.0e-5 proj @q eps 1.0e-5 v_norm : tensor<?x8xf32> -> tensor<?x16xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}

@@ -10,6 +10,9 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   llm.weight @norm norm "{layer}.norm" plus 1.0 : tensor<3x32xbf16>
   llm.weight @norm_bias bias "{layer}.norm_bias" : tensor<3x32xbf16>
   llm.weight @head_norm norm "{layer}.q_norm" : tensor<3x8xbf16>
+  llm.weight @number norm "{layer}.number" : tensor<3x1xbf16>
+  llm.weight @expert_scale norm "{layer}.expert_scale" : tensor<3x6xbf16>
+  llm.weight @per_layer matrix "per_layer" : tensor<50x24xbf16>
   llm.weight @sinks bias "{layer}.sinks" : tensor<3x4xbf16>
   // CHECK: llm.weight @q_proj matrix "{layer}.qkv" view <stored[64, 32] begin 0 run 8 outer 256 inner 32 col 1 pairs 4> : tensor<3x32x32xbf16>
   llm.weight @q_proj matrix "{layer}.qkv" view <stored[64, 32] begin 0 run 8 outer 256 inner 32 col 1 pairs 4> : tensor<3x32x32xbf16>
@@ -42,6 +45,7 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
   llm.entry @primitive(%rows: !llm.rows) decode max_rows 8 {
     // CHECK: llm.embed %rows, @embed_tokens positions @positions scale 5.500000e+00 : tensor<?x32xf32>
     %x = llm.embed %rows, @embed_tokens positions @positions scale 5.5 : tensor<?x32xf32>
+    %pl = llm.embed %rows, @per_layer : tensor<?x24xf32>
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x32xf32> {
       // CHECK: %norm = llm.layer_norm %h weight @norm bias @norm_bias eps 1.000000e-05 : tensor<?x32xf32>
       %n = llm.layer_norm %h weight @norm bias @norm_bias eps 1.0e-5 : tensor<?x32xf32>
@@ -51,6 +55,12 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
       %q = llm.qk_norm %n, @head_norm eps 1.0e-5 head_dim 8 : tensor<?x32xf32>
       // CHECK: llm.qk_norm %{{.*}}, @norm layer eps 1.000000e-05 head_dim 8 : tensor<?x32xf32>
       %q2 = llm.qk_norm %q, @norm layer eps 1.0e-5 head_dim 8 : tensor<?x32xf32>
+      // CHECK: llm.qk_norm %{{.*}} eps 1.000000e-05 head_dim 8 : tensor<?x32xf32>
+      %q4 = llm.qk_norm %q eps 1.0e-5 head_dim 8 : tensor<?x32xf32>
+      // CHECK: llm.scale_by %{{.*}}, @number : tensor<?x32xf32>
+      %q5 = llm.scale_by %q4, @number : tensor<?x32xf32>
+      // CHECK: %layer_slice = llm.layer_slice %{{.*}} : tensor<?x24xf32> -> tensor<?x8xf32>
+      %ls = llm.layer_slice %pl : tensor<?x24xf32> -> tensor<?x8xf32>
       // CHECK: llm.rope %{{.*}}, %rows, @rope head_dim 8 : tensor<?x32xf32>
       %q3 = llm.rope %q2, %rows, @rope head_dim 8 : tensor<?x32xf32>
       // CHECK: llm.attention %{{.*}}, %rows, @kv_window16 scale 2.500000e-01 softcap 5.000000e+01 sinks @sinks : tensor<?x32xf32> -> tensor<?x32xf32>
@@ -66,6 +76,8 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
       %r = llm.route %l top_k 2 softmax : tensor<?x6xf32> -> tensor<?x4xf32>
       // CHECK: llm.route %router top_k 2 sigmoid normalize scale 2.500000e+00 bias @router_bias groups 3 keep 2 top 2 : tensor<?x6xf32> -> tensor<?x4xf32>
       %r2 = llm.route %l top_k 2 sigmoid normalize scale 2.5 bias @router_bias groups 3 keep 2 top 2 : tensor<?x6xf32> -> tensor<?x4xf32>
+      // CHECK: llm.route %router top_k 2 softmax normalize expert_scale @expert_scale : tensor<?x6xf32> -> tensor<?x4xf32>
+      %r3 = llm.route %l top_k 2 softmax normalize expert_scale @expert_scale : tensor<?x6xf32> -> tensor<?x4xf32>
       // CHECK: llm.expert_glu %norm, %route proj @expert_gate, @expert_up bias @expert_gate_bias, @expert_gate_bias quick_gelu limit 7.000000e+00 : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
       %g = llm.expert_glu %n, %r proj @expert_gate, @expert_up bias @expert_gate_bias, @expert_gate_bias quick_gelu limit 7.0 : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
       // CHECK: llm.expert_glu %norm, %route proj @expert_gate, @expert_up silu : tensor<?x32xf32>, tensor<?x4xf32> -> tensor<?x48xf32>
@@ -85,10 +97,16 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
     %y = llm.layers %h = %x first 0 count 3 : tensor<?x32xf32> {
       // CHECK: %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @norm_bias layer eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.000000e-05 rope @rope : tensor<?x32xf32> -> tensor<?x32xf32>
       %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @norm_bias layer eps 1.0e-5 proj @q_proj, @k_proj, @v_proj qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x32xf32> -> tensor<?x32xf32>
+      // CHECK: llm.norm_qkv %h, %rows, @kv norm @norm eps 1.000000e-05 proj @q_proj, @k_proj qk_norm @head_norm, @head_norm eps 1.000000e-05 v_norm : tensor<?x32xf32> -> tensor<?x32xf32>
+      %q2 = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj, @k_proj qk_norm @head_norm, @head_norm eps 1.0e-5 v_norm : tensor<?x32xf32> -> tensor<?x32xf32>
+      // CHECK: llm.norm_qkv %h, %rows, @kv norm @norm eps 1.000000e-05 proj @q_proj qk_norm @head_norm eps 1.000000e-05 rope @rope : tensor<?x32xf32> -> tensor<?x32xf32>
+      %q3 = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj qk_norm @head_norm eps 1.0e-5 rope @rope : tensor<?x32xf32> -> tensor<?x32xf32>
       // CHECK: llm.linear_residual %q, %h, @o_proj scale 2.500000e-01 : tensor<?x32xf32> -> tensor<?x32xf32>
       %r = llm.linear_residual %q, %h, @o_proj scale 0.25 : tensor<?x32xf32> -> tensor<?x32xf32>
       // CHECK: llm.norm_residual %q, %o norm @norm eps 1.000000e-05 : tensor<?x32xf32>
       %s = llm.norm_residual %q, %r norm @norm eps 1.0e-5 : tensor<?x32xf32>
+      // CHECK: llm.norm_residual %q, %o norm @norm eps 1.000000e-05 scale @number : tensor<?x32xf32>
+      %s2 = llm.norm_residual %q, %r norm @norm eps 1.0e-5 scale @number : tensor<?x32xf32>
       // CHECK: llm.norm_linear %{{.*}} norm @norm layer eps 1.000000e-05 proj @up_proj bias @up_proj_bias relu2 : tensor<?x32xf32> -> tensor<?x48xf32>
       %u = llm.norm_linear %s norm @norm layer eps 1.0e-5 proj @up_proj bias @up_proj_bias relu2 : tensor<?x32xf32> -> tensor<?x48xf32>
       // CHECK: llm.norm_glu %{{.*}} norm @norm shift @norm_bias layer eps 1.000000e-05 proj @up_proj, @up_proj silu : tensor<?x32xf32> -> tensor<?x48xf32>
@@ -130,5 +148,34 @@ llm.model @latent architecture "deepseek_v3" hidden_size 32 intermediate_size 48
     }
     %z = llm.logits %y, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>
     llm.return %z : tensor<?x50xf32>
+  }
+}
+
+// A layer without keys and values of its own reads those of the last layer before it that has some.
+// CHECK-LABEL: llm.model @shared
+llm.model @shared architecture "gemma4_text" hidden_size 32 intermediate_size 48 num_heads 4 num_kv_heads 2 head_dim 8
+    num_layers 3 vocab_size 50 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "embed" : tensor<50x32xbf16>
+  llm.weight @norm norm "{layer}.norm" : tensor<3x32xbf16>
+  llm.weight @q_proj matrix "{layer}.q" : tensor<3x32x32xbf16>
+  llm.weight @k_proj matrix "{layer}.k" : tensor<1x16x32xbf16>
+  // CHECK: llm.state @kv : !llm.kv<2x8xbf16> layers 0:1
+  llm.state @kv : !llm.kv<2x8xbf16> layers 0:1
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x32xf32>
+    %y = llm.layers %h = %x first 0 count 1 : tensor<?x32xf32> {
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj, @k_proj : tensor<?x32xf32> -> tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 1.0 : tensor<?x32xf32> -> tensor<?x32xf32>
+      llm.yield %a : tensor<?x32xf32>
+    }
+    %z = llm.layers %h = %y first 1 count 2 : tensor<?x32xf32> {
+      // CHECK: llm.norm_qkv %h, %rows, @kv norm @norm eps 1.000000e-05 proj @q_proj : tensor<?x32xf32> -> tensor<?x32xf32>
+      %q = llm.norm_qkv %h, %rows, @kv norm @norm eps 1.0e-5 proj @q_proj : tensor<?x32xf32> -> tensor<?x32xf32>
+      // CHECK: llm.attention %q, %rows, @kv scale 1.000000e+00 : tensor<?x32xf32> -> tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 1.0 : tensor<?x32xf32> -> tensor<?x32xf32>
+      llm.yield %a : tensor<?x32xf32>
+    }
+    %l = llm.logits %z, %rows, @embed_tokens : tensor<?x32xf32> -> tensor<?x50xf32>
+    llm.return %l : tensor<?x50xf32>
   }
 }

@@ -192,3 +192,151 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
     llm.return %l : tensor<?x128xf32>
   }
 }
+
+// -----
+
+// CHECK-LABEL: llm.entry @values_have_a_norm
+// CHECK: llm.norm_qkv %h, %rows, @kv norm @n eps 1.000000e-05 proj @q_proj, @k_proj, @v_proj qk_norm @head, @head eps 1.000000e-05 v_norm rope @rope
+// CHECK-NOT: llm.linear
+llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
+  llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
+  llm.weight @head norm "{layer}.head" : tensor<2x16xf32>
+  llm.weight @q_proj matrix "{layer}.q" : tensor<2x64x64xf32>
+  llm.weight @k_proj matrix "{layer}.k" : tensor<2x32x64xf32>
+  llm.weight @v_proj matrix "{layer}.v" : tensor<2x32x64xf32>
+  llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @values_have_a_norm(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>
+      %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %q = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
+      %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %k1 = llm.qk_norm %k0, @head eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      %k = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
+      %v0 = llm.linear %n, @v_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %v = llm.qk_norm %v0 eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv: fused @n, @q_proj, @k_proj, @v_proj, qk_norm, v_norm, rope, kv_write}}
+      llm.kv_write %k, %v, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      llm.yield %a : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: llm.entry @values_are_keys
+// CHECK: llm.norm_qkv %h, %rows, @kv norm @n eps 1.000000e-05 proj @q_proj, @k_proj qk_norm @head, @head eps 1.000000e-05 v_norm rope @rope
+// CHECK-NOT: llm.linear
+llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
+  llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
+  llm.weight @head norm "{layer}.head" : tensor<2x16xf32>
+  llm.weight @q_proj matrix "{layer}.q" : tensor<2x64x64xf32>
+  llm.weight @k_proj matrix "{layer}.k" : tensor<2x32x64xf32>
+  llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @values_are_keys(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>
+      %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %q = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
+      %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %k1 = llm.qk_norm %k0, @head eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      %k = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
+      %v = llm.qk_norm %k0 eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv: fused @n, @q_proj, @k_proj, qk_norm, v_norm, rope, kv_write}}
+      llm.kv_write %k, %v, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      llm.yield %a : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: llm.entry @the_norm_of_values_differs
+// CHECK-NOT: llm.norm_qkv
+llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
+  llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
+  llm.weight @head norm "{layer}.head" : tensor<2x16xf32>
+  llm.weight @q_proj matrix "{layer}.q" : tensor<2x64x64xf32>
+  llm.weight @k_proj matrix "{layer}.k" : tensor<2x32x64xf32>
+  llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:2
+  llm.entry @the_norm_of_values_differs(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>
+      %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %q = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
+      %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %k1 = llm.qk_norm %k0, @head eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      %k = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
+      %v = llm.qk_norm %k0 eps 1.0e-6 head_dim 16 : tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv not fused: q, k and v have different qk_norms}}
+      llm.kv_write %k, %v, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      llm.yield %a : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: llm.entry @keys_of_a_layer_before
+// CHECK: llm.norm_qkv {{.*}} proj @q_proj, @k_proj
+// CHECK: llm.norm_qkv %h, %rows, @kv norm @n eps 1.000000e-05 proj @q_proj_1 qk_norm @head eps 1.000000e-05 rope @rope
+// CHECK-NOT: llm.linear
+llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
+  llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
+  llm.weight @head norm "{layer}.head" : tensor<2x16xf32>
+  llm.weight @q_proj matrix "{layer}.q" : tensor<1x64x64xf32>
+  llm.weight @q_proj_1 matrix "{layer}.q" first_layer 1 : tensor<1x64x64xf32>
+  llm.weight @k_proj matrix "{layer}.k" : tensor<1x32x64xf32>
+  llm.rope_table @rope [1.0, 0.5, 0.25, 0.125]
+  llm.state @kv : !llm.kv<2x16xf32> layers 0:1
+  llm.entry @keys_of_a_layer_before(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %z = llm.layers %h = %x first 0 count 1 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>
+      %q0 = llm.linear %n, @q_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %q = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
+      %k0 = llm.linear %n, @k_proj : tensor<?x64xf32> -> tensor<?x32xf32>
+      %k1 = llm.qk_norm %k0, @head eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      %k = llm.rope %k1, %rows, @rope head_dim 16 : tensor<?x32xf32>
+      %v = llm.qk_norm %k0 eps 1.0e-5 head_dim 16 : tensor<?x32xf32>
+      // expected-remark@+1 {{norm_qkv: fused @n, @q_proj, @k_proj, qk_norm, v_norm, rope, kv_write}}
+      llm.kv_write %k, %v, %rows, @kv : tensor<?x32xf32>, tensor<?x32xf32>
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      llm.yield %a : tensor<?x64xf32>
+    }
+    %y = llm.layers %h = %z first 1 count 1 : tensor<?x64xf32> {
+      %n = llm.rms_norm %h, @n eps 1.0e-5 : tensor<?x64xf32>
+      %q0 = llm.linear %n, @q_proj_1 : tensor<?x64xf32> -> tensor<?x64xf32>
+      %q1 = llm.qk_norm %q0, @head eps 1.0e-5 head_dim 16 : tensor<?x64xf32>
+      %q = llm.rope %q1, %rows, @rope head_dim 16 : tensor<?x64xf32>
+      // expected-remark@-3 {{norm_qkv: fused @n, @q_proj_1, qk_norm, rope}}
+      %a = llm.attention %q, %rows, @kv scale 0.25 : tensor<?x64xf32> -> tensor<?x64xf32>
+      llm.yield %a : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}

@@ -67,3 +67,56 @@ llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 nu
     llm.return %l : tensor<?x128xf32>
   }
 }
+
+// -----
+
+// CHECK-LABEL: llm.entry @a_number_of_the_layer
+// CHECK: llm.norm_residual %o, %h norm @n eps 1.000000e-05 scale @s
+// CHECK-NOT: llm.scale_by
+llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
+  llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
+  llm.weight @s norm "{layer}.s" : tensor<2x1xf32>
+  llm.weight @o_proj matrix "{layer}.o" : tensor<2x64x64xf32>
+  llm.entry @a_number_of_the_layer(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
+      %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %n = llm.rms_norm %o, @n eps 1.0e-5 : tensor<?x64xf32>
+      // expected-remark@+1 {{norm_residual: fused @n, add}}
+      %r = llm.add %h, %n : tensor<?x64xf32>
+      // expected-remark@+1 {{norm_residual: fused @n, add, @s}}
+      %z = llm.scale_by %r, @s : tensor<?x64xf32>
+      llm.yield %z : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: llm.entry @the_sum_has_a_second_use
+// CHECK: llm.norm_residual %o, %h norm @n eps 1.000000e-05 : 
+// CHECK: llm.scale_by
+llm.model @m architecture "x" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
+  llm.weight @embed_tokens matrix "embed" : tensor<128x64xf32>
+  llm.weight @n norm "{layer}.n" : tensor<2x64xf32>
+  llm.weight @s norm "{layer}.s" : tensor<2x1xf32>
+  llm.weight @o_proj matrix "{layer}.o" : tensor<2x64x64xf32>
+  llm.entry @the_sum_has_a_second_use(%rows: !llm.rows) decode max_rows 4 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x64xf32>
+    %y = llm.layers %h = %x first 0 count 2 : tensor<?x64xf32> {
+      %o = llm.linear %h, @o_proj : tensor<?x64xf32> -> tensor<?x64xf32>
+      %n = llm.rms_norm %o, @n eps 1.0e-5 : tensor<?x64xf32>
+      // expected-remark@+1 {{norm_residual: fused @n, add}}
+      %r = llm.add %h, %n : tensor<?x64xf32>
+      // expected-remark@+1 {{norm_residual not fused: what is scaled has another use}}
+      %s = llm.scale_by %r, @s : tensor<?x64xf32>
+      %z = llm.mul %s, %r : tensor<?x64xf32>
+      llm.yield %z : tensor<?x64xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x64xf32> -> tensor<?x128xf32>
+    llm.return %l : tensor<?x128xf32>
+  }
+}

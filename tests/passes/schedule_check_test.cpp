@@ -174,6 +174,45 @@ TEST_F(ScheduleCheck, EachStateIsWrittenInAllOfItsLayers) {
   expectError("its phases write state 1 in 0 of its 1 layers");
 }
 
+TEST_F(ScheduleCheck, ALayerWithoutKeysReadsThoseOfTheLastBeforeIt) {
+  context_.states = {{StateKind::kv, 0, {0, 1}}};
+  expectError("(norm_qkv): state 0 is not one of every layer of section 1");
+  entry_.sections[1]->num_layers = 2;
+  auto last = std::make_unique<schema::SectionT>(*entry_.sections[1]);
+  last->first_layer = 2;
+  last->num_layers = 1;
+  auto& operands = last->phases[0]->operands;
+  entry_.sections.insert(entry_.sections.begin() + 2, std::move(last));
+  expectError("(norm_qkv): state 0 is not one of every layer of section 2");  // writes it
+  operands.resize(operands.size() - 2);
+  expectOk();
+  // No layer before has one: the first of these is the one that reads.
+  context_.states = {{StateKind::kv, 0, {2}}};
+  expectError("(norm_qkv): state 0 is not one of every layer of section 1");
+  // One before has it, but nothing wrote it in this step.
+  context_.states = {{StateKind::kv, 0, {0}}, {StateKind::kv, 0, {0, 1}}};
+  for (auto& o : entry_.sections[2]->phases[1]->operands)
+    if (o->space == Space::keys || o->space == Space::values) o->index = 0;
+  for (size_t i = 0; i < 2; ++i)
+    for (auto& o : layers()[i]->operands)
+      if (o->space == Space::keys || o->space == Space::values) o->index = 1;
+  expectError("section 2 phase 1 (attention): reads the keys of its layer before they are written");
+}
+
+TEST_F(ScheduleCheck, ALayersOwnColumnsAreInTheBuffer) {
+  schema::OperandT& own = *layers()[3]->operands[0];
+  own.layer_columns = 5;
+  expectOk();
+  own.layer_columns = 6;
+  expectError("(norm_glu): 6 columns of buffer middle of 16 for each of 3 layers");
+  own.layer_columns = 0;
+  layers()[3]->operands[1]->layer_columns = 5;
+  expectError("(norm_glu): 5 columns of buffer mlp");  // written
+  layers()[3]->operands[1]->layer_columns = 0;
+  entry_.sections[2]->phases[0]->operands[0]->layer_columns = 5;
+  expectError("(norm_logits): 5 columns of buffer residual");  // there is no layer
+}
+
 TEST_F(ScheduleCheck, RecurrentStatesAreReadBeforeTheyAreWritten) {
   addRecurrent();
   expectOk();

@@ -44,7 +44,8 @@ DEVICE float takeLargest(float* values, int begin, int end, int* index) {
 /// llm.route: one warp a row. kGroups 0: the experts are not in groups.
 template <int kExperts, int kTopK, int kScoring, bool kNormalize, int kGroups, int kKeep,
           int kGroupTop, int kXStride, int kYStride>
-DEVICE void routeRow(const Args& a, const float* x, const float* bias, float scale, float* y) {
+DEVICE void routeRow(const Args& a, const float* x, const float* bias, const float* expert_scale,
+                     float scale, float* y) {
   __shared__ float scores[kExperts], choice[kExperts], chosen[kTopK],
       groups[kGroups > 0 ? kGroups : 1];
   const int lane = threadIdx.x;
@@ -95,7 +96,10 @@ DEVICE void routeRow(const Args& a, const float* x, const float* bias, float sca
     for (int slot = 0; slot < kTopK; ++slot) sum += chosen[slot];
     factor /= sum;
   }
-  for (int slot = lane; slot < kTopK; slot += 32) y[kTopK + slot] = chosen[slot] * factor;
+  for (int slot = lane; slot < kTopK; slot += 32) {
+    const float weight = chosen[slot] * factor;
+    y[kTopK + slot] = expert_scale ? weight * expert_scale[static_cast<int>(y[slot])] : weight;
+  }
 }
 
 /// How a route is read.

@@ -20,10 +20,10 @@ DEVICE void layerNormRow(const Args& a, const float* x, const float* weight, con
     y[k] = (x[k] - mean) * scale * (weight ? weight[k] : 1.0f) + (bias ? bias[k] : 0.0f);
 }
 
-/// y = residual + rms_norm(x). Blocks of 256 threads.
+/// y = residual + rms_norm(x), times *factor where there is one. Blocks of 256 threads.
 template <int kCols, int kXStride, int kResidualStride, int kYStride>
 DEVICE void normResidualRow(const Args& a, const float* x, const float* residual,
-                            const float* weight, float* y, float eps) {
+                            const float* weight, const float* factor, float* y, float eps) {
   __shared__ float partial[9];
   const i64 row = blockIdx.y;
   if (row >= a.step->num_rows) return;
@@ -31,11 +31,14 @@ DEVICE void normResidualRow(const Args& a, const float* x, const float* residual
   float sum = 0;
   for (int k = threadIdx.x; k < kCols; k += 256) sum = fmaf(x[k], x[k], sum);
   const float scale = 1.0f / sqrtf(sumBlock<256>(sum, partial) / kCols + eps);
-  for (int k = threadIdx.x; k < kCols; k += 256)
-    y[row * kYStride + k] = residual[row * kResidualStride + k] + x[k] * scale * weight[k];
+  for (int k = threadIdx.x; k < kCols; k += 256) {
+    const float v = residual[row * kResidualStride + k] + x[k] * scale * weight[k];
+    y[row * kYStride + k] = factor ? v * *factor : v;
+  }
 }
 
-/// A head normalised by one warp: `values` [kDim] in shared memory, all written before.
+/// A head normalised by one warp: `values` [kDim] in shared memory, all written before. `weight`:
+/// null for none.
 template <int kDim, bool kLayer>
 DEVICE void normHead(float* values, const float* weight, float eps) {
   const int lane = threadIdx.x % 32;
@@ -46,7 +49,8 @@ DEVICE void normHead(float* values, const float* weight, float eps) {
   }
   for (int e = lane; e < kDim; e += 32) squares = fmaf(values[e] - mean, values[e] - mean, squares);
   const float scale = 1.0f / sqrtf(sumLanes<32>(squares) / kDim + eps);
-  for (int e = lane; e < kDim; e += 32) values[e] = (values[e] - mean) * scale * weight[e];
+  for (int e = lane; e < kDim; e += 32)
+    values[e] = (values[e] - mean) * scale * (weight ? weight[e] : 1.0f);
   __syncwarp();
 }
 
@@ -63,48 +67,73 @@ DEVICE void qkNormRow(const Args& a, const float* x, const float* weight, float*
   float* const values = shared[warp];
   // A lane has the same elements throughout.
   for (int e = threadIdx.x % 32; e < kDim; e += 32) values[e] = x[row * kXStride + head * kDim + e];
-  normHead<kDim, kLayer>(values, weight + head * kWeightStride, eps);
+  normHead<kDim, kLayer>(values, weight ? weight + head * kWeightStride : nullptr, eps);
   for (int e = threadIdx.x % 32; e < kDim; e += 32) y[row * kYStride + head * kDim + e] = values[e];
 }
 
+/// Where the values are that the heads behind q's give.
+enum ValueHeads {
+  kNoValues,   // nowhere: there are no heads behind q's
+  kOwnValues,  // in heads of their own, behind those of k
+  kKeyValues   // in those of k, before norm and rotation
+};
+
 /// Heads of q, k and v after their product, where a warp must see a whole head: with a norm of q
-/// and k heads (null: none), or with rotation of the first kRotary elements only (0: none). `raw`:
-/// [rows, kRawStride], the heads of q, k and v side by side. Block (kHeadsPerBlock heads, row).
-template <class Pool, int kNumHeads, int kRotary, int kRawStride, int kQStride, class Rows>
+/// and k heads (null: none) or, with kNormValues, of v heads; with rotation of the first kRotary
+/// elements only (0: none); where values are not of their own. `raw`: [rows, kRawStride], the heads
+/// of q, k and v side by side. Block (kHeadsPerBlock heads, row).
+template <class Pool, int kNumHeads, int kRotary, int kValues, bool kNormValues, int kRawStride,
+          int kQStride, class Rows>
 DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, const float* q_norm,
                         const float* k_norm, float eps, const float* rope, const Rows& rows,
                         void* keys, void* values, float* q) {
   constexpr int kDim = Pool::kDim, kHalf = kRotary / 2;
+  constexpr int kCachedHeads = kValues == kNoValues    ? 0
+                               : kValues == kKeyValues ? Pool::kHeads
+                                                       : 2 * Pool::kHeads;
   __shared__ float shared[kHeadsPerBlock][kDim];
   letNextKernelBegin();
   waitForEarlierKernels();
   const Step& step = *a.step;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int head = blockIdx.x * kHeadsPerBlock + warp, row = blockIdx.y;
-  if (row >= step.num_rows || head >= kNumHeads + 2 * Pool::kHeads) return;
+  if (row >= step.num_rows || head >= kNumHeads + kCachedHeads) return;
   float* const mine = shared[warp];
-  for (int e = lane; e < kDim; e += 32) {
-    const float v = raw[static_cast<i64>(row) * kRawStride + head * kDim + e];
-    mine[e] = bias ? v + bias[head * kDim + e] : v;
-  }
-  __syncwarp();
+  // A lane has the same elements throughout, but for the pairs of a rotation.
+  auto load = [&] {
+    for (int e = lane; e < kDim; e += 32) {
+      const float v = raw[static_cast<i64>(row) * kRawStride + head * kDim + e];
+      mine[e] = bias ? v + bias[head * kDim + e] : v;
+    }
+    __syncwarp();
+  };
+  load();
   const bool is_query = head < kNumHeads, is_key = !is_query && head < kNumHeads + Pool::kHeads;
-  if (q_norm && (is_query || is_key)) normHead<kDim, false>(mine, is_query ? q_norm : k_norm, eps);
-  const int pos = rows.pos[row], seq = rows.seq[row], slot = Rows::kTrees ? rows.slots()[row] : pos;
   const int kv_head = head - kNumHeads - (is_key ? 0 : Pool::kHeads);
-  typename Pool::Element* const cached =
-      is_query ? nullptr : Pool::at(is_key ? keys : values, step, rows, seq, slot, kv_head);
+  const auto storeCached = [&](bool key, int e, float v) {
+    const int seq = rows.seq[row], slot = rows.slots()[row];
+    typename Pool::Element* const cached =
+        Pool::at(key ? keys : values, step, rows, seq, slot, kv_head);
+    cached[e] = Pool::Type::fromFloat(v);
+  };
+  if (!is_query && (!is_key || kValues == kKeyValues)) {
+    if (kNormValues) normHead<kDim, false>(mine, nullptr, eps);
+    for (int e = lane; e < kDim; e += 32) storeCached(false, e, mine[e]);
+    if (!is_key) return;
+    load();
+  }
+  if (q_norm) normHead<kDim, false>(mine, is_query ? q_norm : k_norm, eps);
   for (int e = lane; e < kDim; e += 32) {
     float v = mine[e];
-    if (e < kRotary && (is_query || is_key)) {
+    if (e < kRotary) {
       const int i = e < kHalf ? e : e - kHalf;
       float low = mine[i], high = mine[i + kHalf];
-      rotate<kHalf>(rope, pos, i, low, high);
+      rotate<kHalf>(rope, rows.pos[row], i, low, high);
       v = e < kHalf ? low : high;
     }
     if (is_query)
       q[static_cast<i64>(row) * kQStride + head * kDim + e] = v;
     else
-      cached[e] = Pool::Type::fromFloat(v);
+      storeCached(true, e, v);
   }
 }
