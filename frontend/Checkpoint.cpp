@@ -88,7 +88,8 @@ Status readTokenizer(const std::string& named, Checkpoint& out) {
 Status checkExpertFormats(const ModelSpec& spec, const llmrt::TensorSource& weights) {
   const TensorNames& names = spec.form.names;
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    if (spec.layerForm(layer).mlp != Mlp::kExperts) continue;
+    const Mlp mlp = spec.layerForm(layer).mlp;
+    if (mlp != Mlp::kExperts && mlp != Mlp::kBoth) continue;
     const auto tensorOf = [&](std::string_view name) {
       return llmrt::tensorName(std::string(names.layer).append(name).append(".weight"), layer, 0);
     };
@@ -142,7 +143,8 @@ Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
   if (spec.form.experts == ExpertLayout::kAlternating) return {};
   const TensorNames& names = spec.form.names;
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    if (spec.layerForm(layer).mlp != Mlp::kExperts) continue;
+    const Mlp mlp = spec.layerForm(layer).mlp;
+    if (mlp != Mlp::kExperts && mlp != Mlp::kBoth) continue;
     const auto nameOf = [&](std::string_view name, const char* suffix) {
       return llmrt::tensorName(std::string(names.layer).append(name).append(suffix), layer, 0);
     };

@@ -27,6 +27,9 @@ using llmrt::Result;
 using llmrt::Status;
 using llmrt::unsupported;
 
+/// A factor of frequencies that stand still (Gemma 4).
+constexpr float kTurnsNot = 1e30f;
+
 constexpr uint32_t kGgmlF32 = 0, kGgmlF16 = 1, kGgmlBF16 = 30;
 
 class GgufConfigParser {
@@ -49,7 +52,7 @@ class GgufConfigParser {
     readTensorFacts(*entry);
     LLMRT_RETURN_IF_ERROR(readGgufFamily(*entry, fields_, spec_));
     LLMRT_RETURN_IF_ERROR(checkSpec(spec_));
-    computeInvFreq(spec_.rope, spec_.head_dim);
+    computeInvFreq(spec_.rope, spec_.ropeHeadDim(false));
     if (spec_.local_rope) computeInvFreq(*spec_.local_rope, spec_.head_dim);
     return applyRopeFreqs();
   }
@@ -70,11 +73,13 @@ class GgufConfigParser {
 
   Status parseSizes() {
     LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, fields_.needInt("embedding_length"));
-    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, fields_.needInt("feed_forward_length"));
     LLMRT_ASSIGN_OR_RETURN(spec_.num_layers, fields_.needInt("block_count"));
+    LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, firstOfLayers("feed_forward_length"));
     LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, fields_.needInt("attention.head_count"));
-    LLMRT_ASSIGN_OR_RETURN(auto kv_heads, fields_.getInt("attention.head_count_kv"));
-    spec_.num_kv_heads = kv_heads.value_or(spec_.num_heads);
+    spec_.num_kv_heads = spec_.num_heads;
+    if (fields_.has("attention.head_count_kv")) {
+      LLMRT_ASSIGN_OR_RETURN(spec_.num_kv_heads, firstOfLayers("attention.head_count_kv"));
+    }
     LLMRT_ASSIGN_OR_RETURN(spec_.max_position_embeddings, fields_.needInt("context_length"));
     LLMRT_ASSIGN_OR_RETURN(auto window, fields_.getInt("attention.sliding_window"));
     spec_.sliding_window = window.value_or(0);
@@ -105,6 +110,15 @@ class GgufConfigParser {
                          " are both missing");
     }
     return {};
+  }
+
+  /// What all layers have, but for families that read the others themselves.
+  Result<int64_t> firstOfLayers(const char* key) const {
+    LLMRT_ASSIGN_OR_RETURN(const auto values, fields_.needLayerInts(key, spec_.num_layers));
+    if (std::ranges::all_of(values, [&](int64_t v) { return v == values[0]; }) ||
+        readsLayerInts(*findArchitecture(spec_.architecture)))
+      return values[0];
+    return fields_.refuse(key, ": layers that differ in it");
   }
 
   Status parseRope(const Architecture& architecture) {
@@ -176,7 +190,7 @@ class GgufConfigParser {
                          "]");
     for (int64_t i = 0; i < count; ++i) {
       const float factor = llmrt::loadAsF32(llmrt::DType::kF32, factors->data, i);
-      if (!(factor > 0 && factor < 1e30f))
+      if (!(factor > 0 && factor <= kTurnsNot))
         return invalidData("tensor " + quotedName(name) +
                            " holds a factor that is not above 0, at " + std::to_string(i));
       out.push_back(factor);
@@ -240,7 +254,9 @@ class GgufConfigParser {
     LLMRT_ASSIGN_OR_RETURN(const std::vector<double> factors, ropeFactors("rope_freqs.weight"));
     for (size_t i = 0; i < factors.size(); ++i) {
       double& inv_freq = spec_.rope.inv_freq[i];
-      inv_freq = static_cast<float>(inv_freq) / static_cast<float>(factors[i]);
+      inv_freq = factors[i] == kTurnsNot
+                     ? 0.0f
+                     : static_cast<float>(inv_freq) / static_cast<float>(factors[i]);
     }
     return {};
   }

@@ -279,6 +279,55 @@ Status readGemma3(const GgufFields& fields, ModelSpec& spec) {
   return {};
 }
 
+Status readGemma4(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGemma(fields, spec));
+  LLMRT_RETURN_IF_ERROR(readCap(fields, "final_logit_softcapping", spec.logit_softcap));
+  spec.attention_scale = 1;
+  const auto layers = [&](const char* key) { return fields.needLayerInts(key, spec.num_layers); };
+  LLMRT_ASSIGN_OR_RETURN(const auto windowed, layers("attention.sliding_window_pattern"));
+  LLMRT_ASSIGN_OR_RETURN(const auto kv_heads, layers("attention.head_count_kv"));
+  LLMRT_ASSIGN_OR_RETURN(const auto sizes, layers("feed_forward_length"));
+  if (static_cast<int64_t>(windowed.size()) != spec.num_layers) return {};  // checkSpec() says why
+  spec.windowed_layers = perLayer(spec, [&](int64_t i) { return windowed[size_t(i)] != 0; });
+
+  // The metadata's heads are those of layers without a window.
+  Heads& full = spec.full_heads.emplace(Heads{.dim = spec.head_dim});
+  LLMRT_ASSIGN_OR_RETURN(spec.head_dim, fields.needInt("attention.key_length_swa"));
+  for (int64_t i = spec.num_layers - 1; i >= 0; --i)
+    (windowed[size_t(i)] ? spec.num_kv_heads : full.num_kv_heads) = kv_heads[size_t(i)];
+  for (int64_t i = 0; i < spec.num_layers; ++i)
+    if (kv_heads[size_t(i)] != (windowed[size_t(i)] ? spec.num_kv_heads : full.num_kv_heads))
+      return fields.refuse("attention.head_count_kv", ": layers of one kind that differ in it");
+  LLMRT_ASSIGN_OR_RETURN(auto theta, fields.getFloat("rope.freq_base_swa"));
+  LLMRT_ASSIGN_OR_RETURN(auto dimensions, fields.getInt("rope.dimension_count_swa"));
+  spec.local_rope.emplace().theta = theta.value_or(10000.0);
+  spec.local_rope->dim = dimensions.value_or(spec.head_dim);
+
+  LLMRT_ASSIGN_OR_RETURN(auto shared, fields.getInt("attention.shared_kv_layers"));
+  spec.num_kv_shared_layers = shared.value_or(0);
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("attention.shared_kv_layers"),
+                                   spec.num_kv_shared_layers, 0,
+                                   std::max<int64_t>(0, spec.num_layers - 1)));
+  spec.wide_shared_mlps = spec.num_kv_shared_layers > 0 && sizes.back() != sizes.front();
+  for (int64_t i = 0; i < spec.num_layers; ++i) {
+    const bool wide = spec.wide_shared_mlps && i >= spec.num_layers - spec.num_kv_shared_layers;
+    if (sizes[size_t(i)] != sizes[0] * (wide ? 2 : 1))
+      return fields.refuse("feed_forward_length", " as " + std::to_string(sizes[size_t(i)]) +
+                                                      " in layer " + std::to_string(i));
+    if (fields.hasTensors() && !windowed[size_t(i)] &&
+        i < spec.num_layers - spec.num_kv_shared_layers)
+      full.key_is_value = !fields.hasTensor(ofLayer(i, "attn_v.weight"));
+  }
+  LLMRT_ASSIGN_OR_RETURN(auto size, fields.getInt("embedding_length_per_layer_input"));
+  spec.per_layer_size = size.value_or(0);
+  LLMRT_ASSIGN_OR_RETURN(auto experts, fields.getInt("expert_count"));
+  if (experts.value_or(0) == 0) return {};
+  spec.experts_beside = true;
+  spec.experts.normalize = true;
+  LLMRT_ASSIGN_OR_RETURN(auto expert_size, fields.needInt("expert_feed_forward_length"));
+  return readSoftmaxExperts(fields, spec, expert_size);
+}
+
 // Every fourth layer, whatever the config that was converted said.
 Status readSmolLm3(const GgufFields&, ModelSpec& spec) {
   spec.nope_layers = perLayer(spec, [](int64_t i) { return (i + 1) % 4 == 0; });
@@ -336,6 +385,7 @@ struct GgufFamily {
   Status (*read)(const GgufFields&, ModelSpec&) = nullptr;
   // Of kOwnKeys, those that mean something.
   std::vector<std::string_view> keys;
+  bool layer_ints = false;  // readsLayerInts()
 };
 
 const std::vector<GgufFamily>& families() {
@@ -353,6 +403,10 @@ const std::vector<GgufFamily>& families() {
       {"gemma", readGemma},
       {"gemma2", readGemma2, {"attn_logit_softcapping", "final_logit_softcapping"}},
       {"gemma3_text", readGemma3, {"final_logit_softcapping"}},
+      {"gemma4_text",
+       readGemma4,
+       {"expert_count", "final_logit_softcapping", "attention.sliding_window_pattern"},
+       /*layer_ints=*/true},
       {"smollm3", readSmolLm3},
       {"cohere", readCohere, {"logit_scale"}},
       {"gpt_neox", readNeox},
@@ -390,6 +444,11 @@ Result<const Architecture*> architectureOfGguf(const GgufFields& fields) {
   return findGgufArchitecture(fields.architecture());
 }
 
+bool readsLayerInts(const Architecture& architecture) {
+  const GgufFamily* family = familyOf(architecture);
+  return family && family->layer_ints;
+}
+
 Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   Form form = architecture.form;
   form.norm_plus = 0;  // convert_hf_to_gguf.py adds it
@@ -398,6 +457,13 @@ Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   names.attention_out_norm = form.names.attention_out_norm;
   names.mlp_out_norm = form.names.mlp_out_norm;
   if (form.post_norm) names.mlp_norm = form.names.mlp_norm;
+  names.router_norm = form.names.router_norm;
+  names.expert_scale = form.names.expert_scale;
+  names.dense_out_norm = form.names.dense_out_norm;
+  names.expert_norm = form.names.expert_norm;
+  names.expert_out_norm = form.names.expert_out_norm;
+  // Gate and up are taken apart as they are read.
+  if (form.experts == ExpertLayout::kStacked) form.experts = ExpertLayout::kEach;
   if (!form.names.positions.empty()) names.positions = "model.embed_positions";
   form.names = names;
   const bool merged = fields.hasTensors()

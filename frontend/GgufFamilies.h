@@ -14,6 +14,8 @@ llmrt::Result<const Architecture*> architectureOfGguf(const GgufFields& fields);
 
 /// How GGUF files hold what `architecture` has in another form in HF checkpoints: under one set of
 /// names, nothing transposed, q, k and v apart or one behind the other.
+/// Whether it reads what differs from layer to layer in keys that are one number elsewhere.
+bool readsLayerInts(const Architecture& architecture);
 Form formOfGguf(const Architecture& architecture, const GgufFields& fields);
 
 /// Refuses, by its key, what other architectures have and this one has no use for.

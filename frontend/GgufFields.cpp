@@ -1,5 +1,9 @@
 #include "frontend/GgufFields.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "models/CheckSpec.h"
 #include "runtime/io/printable.h"
 
 namespace llmc {
@@ -16,6 +20,20 @@ Result<int64_t> GgufFields::needInt(const char* key) const {
   LLMRT_ASSIGN_OR_RETURN(auto value, getInt(key));
   if (!value) return invalidData(nameOf(key) + " is missing");
   return *value;
+}
+
+Result<std::vector<int64_t>> GgufFields::needLayerInts(const char* key, int64_t num_layers) const {
+  const auto layers = static_cast<size_t>(std::clamp<int64_t>(num_layers, 1, kMaxLayers));
+  if (!file_.arraySize(prefix_ + key)) {
+    LLMRT_ASSIGN_OR_RETURN(const int64_t value, needInt(key));
+    return std::vector<int64_t>(layers, value);
+  }
+  LLMRT_ASSIGN_OR_RETURN(const auto array, file_.getInts(prefix_ + key));
+  std::vector<int64_t> values = array.value_or(std::vector<int64_t>());
+  if (values.size() != layers)
+    return invalidData(nameOf(key) + " has " + std::to_string(values.size()) +
+                       " entries, but the model has " + std::to_string(num_layers) + " layers");
+  return values;
 }
 
 Result<double> GgufFields::needFloat(const char* key) const {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/io/gguf.h"
 #include "runtime/io/status.h"
@@ -33,6 +34,9 @@ class GgufFields {
   llmrt::Result<std::optional<std::string_view>> getString(const char* key) const {
     return file_.getString(prefix_ + key);
   }
+  /// A number of each layer: an array of as many, or one number that they share. An error when
+  /// there is none.
+  llmrt::Result<std::vector<int64_t>> needLayerInts(const char* key, int64_t num_layers) const;
   /// An error when there is none.
   llmrt::Result<int64_t> needInt(const char* key) const;
   llmrt::Result<double> needFloat(const char* key) const;

@@ -80,7 +80,8 @@ Status checkMscale(const std::string& field, std::optional<double> value) {
 // the one inside, and max_position_embeddings stands in for both.
 Status parseRopeParameters(const JsonFields& config, const Architecture& architecture,
                            const nlohmann::json* inner, const std::string& prefix,
-                           double partial_factor, const ModelSpec& spec, Rope& out) {
+                           double partial_factor, const ModelSpec& spec, int64_t head_dim,
+                           Rope& out) {
   static const nlohmann::json kEmpty = nlohmann::json::object();
   const JsonFields rope(inner ? *inner : kEmpty, prefix);
   LLMRT_ASSIGN_OR_RETURN(auto theta, rope.getNumber("rope_theta"));
@@ -89,6 +90,18 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
     out.theta = *theta;
   }
   LLMRT_ASSIGN_OR_RETURN(auto inner_partial, rope.getNumber("partial_rotary_factor"));
+  const char* type_field = rope.has("rope_type") ? "rope_type" : "type";
+  LLMRT_ASSIGN_OR_RETURN(auto type, rope.getString(type_field));
+  if (type == "proportional") {
+    out.scaling = RopeScaling::kProportional;
+    out.dim = head_dim;
+    out.proportion = inner_partial.value_or(1.0);
+    LLMRT_ASSIGN_OR_RETURN(auto factor, rope.getNumber("factor"));
+    out.factor = factor.value_or(1.0);
+    if (out.proportion >= 0 && out.proportion <= 1) return {};
+    return invalidData(rope.nameOf("partial_rotary_factor") + " is " + briefJson(out.proportion) +
+                       ", must be 0 to 1");
+  }
   const double partial = inner_partial.value_or(partial_factor);
   if (partial != 1.0 && !architecture.has_partial_rotary)
     return unsupported((inner_partial ? rope : config).nameOf("partial_rotary_factor") + " " +
@@ -96,14 +109,11 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
   if (!(partial > 0 && partial <= 1))
     return invalidData("partial_rotary_factor is " + briefJson(partial) +
                        ", must be above 0 and at most 1");
-  const int64_t head_dim = spec.latent.kv_rank ? spec.latent.rope_dim : spec.head_dim;
   if (head_dim > kMostHeadDim) return {};  // checkSpec() says which field makes it so
   out.dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
   if (head_dim >= 2 && out.dim < 2)
     return invalidData("partial_rotary_factor " + briefJson(partial) + " leaves nothing to rotate");
 
-  const char* type_field = rope.has("rope_type") ? "rope_type" : "type";
-  LLMRT_ASSIGN_OR_RETURN(auto type, rope.getString(type_field));
   if (!type || *type == "default") return {};
   LLMRT_ASSIGN_OR_RETURN(auto outer_length, config.getInt("original_max_position_embeddings"));
   LLMRT_ASSIGN_OR_RETURN(auto inner_length, rope.getInt("original_max_position_embeddings"));
@@ -171,8 +181,9 @@ Status parseRopeParameters(const JsonFields& config, const Architecture& archite
   } else if (*type == "llama3") {
     out.scaling = RopeScaling::kLlama3;
   } else {
-    return unsupported(rope.nameOf(type_field) + " " + briefJson(*type) +
-                       " is not supported (default, linear, dynamic, llama3, yarn, longrope are)");
+    return unsupported(
+        rope.nameOf(type_field) + " " + briefJson(*type) +
+        " is not supported (default, linear, dynamic, llama3, yarn, longrope, proportional are)");
   }
   LLMRT_ASSIGN_OR_RETURN(out.factor, rope.needNumber("factor"));
   if (out.scaling != RopeScaling::kLlama3) return {};
@@ -239,15 +250,17 @@ Status parseRope(const JsonFields& config, const Architecture& architecture, Mod
   if (!nested) {
     if (spec.local_rope)
       LLMRT_RETURN_IF_ERROR(parseRopeParameters(config, architecture, nullptr, name + ".", factor,
-                                                spec, *spec.local_rope));
+                                                spec, spec.head_dim, *spec.local_rope));
     return parseRopeParameters(config, architecture, parameters, name + ".", factor, spec,
-                               spec.rope);
+                               spec.ropeHeadDim(false), spec.rope);
   }
   const JsonFields kinds(*nested, name + ".");
   LLMRT_RETURN_IF_ERROR(parseRopeParameters(config, architecture, kinds.find("full_attention"),
-                                            name + ".full_attention.", factor, spec, spec.rope));
+                                            name + ".full_attention.", factor, spec,
+                                            spec.ropeHeadDim(false), spec.rope));
   return parseRopeParameters(config, architecture, kinds.find("sliding_attention"),
-                             name + ".sliding_attention.", factor, spec, *spec.local_rope);
+                             name + ".sliding_attention.", factor, spec, spec.ropeHeadDim(true),
+                             *spec.local_rope);
 }
 
 // The configuration class's default, where it has one (0: none).
@@ -437,7 +450,7 @@ Result<ModelSpec> parseText(const nlohmann::json& json, std::string name) {
   LLMRT_RETURN_IF_ERROR(parseSpecialTokens(config, spec));
 
   LLMRT_RETURN_IF_ERROR(checkSpec(spec));
-  computeInvFreq(spec.rope, spec.head_dim);
+  computeInvFreq(spec.rope, spec.ropeHeadDim(false));
   if (spec.local_rope) computeInvFreq(*spec.local_rope, spec.head_dim);
   return spec;
 }

@@ -160,7 +160,7 @@ Status readGlm(const JsonFields& config, ModelSpec& spec) {
   return readBool(config, "attention_bias", spec.qkv_bias);
 }
 
-Status readGemma(const JsonFields& config, ModelSpec& spec) {
+Status readGemmaActivation(const JsonFields& config, ModelSpec& spec) {
   // modeling_gemma.py rounds embed_scale to the dtype of the weights, as the models were trained:
   // the config's, or else the checkpoint's, whatever --dtype a plan is made with.
   spec.embedding_scale = std::sqrt(static_cast<double>(std::max<int64_t>(0, spec.hidden_size)));
@@ -177,6 +177,11 @@ Status readGemma(const JsonFields& config, ModelSpec& spec) {
     return unsupported(std::string(field) + " " + briefJson(*activation) +
                        " is not supported (gelu_pytorch_tanh is)");
   spec.activation = Activation::kGeluTanh;
+  return {};
+}
+
+Status readGemma(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGemmaActivation(config, spec));
   return refuse(config, "use_bidirectional_attention");
 }
 
@@ -208,6 +213,103 @@ Status readGemma3(const JsonFields& config, ModelSpec& spec) {
     spec.notes.push_back("attn_logit_softcapping " + briefJson(*softcap) +
                          " has no effect, as in Transformers: Gemma 3 does not cap its scores");
   return readGemma23(config, spec, pattern);
+}
+
+/// What Gemma 4 says of single layers, in place of global_head_dim: heads of those without a
+/// window.
+Status readPerLayerConfig(const nlohmann::json& layers, ModelSpec& spec) {
+  const auto malformed = [&] {
+    return invalidData(
+        "per_layer_config is " + briefJson(layers) +
+        ", expected an object of layers, each with head_dim and num_key_value_heads");
+  };
+  if (!layers.is_object()) return malformed();
+  Heads& heads = spec.full_heads.emplace(Heads{spec.num_kv_heads, spec.head_dim});
+  for (const auto& [layer, overrides] : layers.items()) {
+    if (!overrides.is_object()) return malformed();
+    const JsonFields fields(overrides, "per_layer_config." + layer + ".");
+    Heads own{spec.num_kv_heads, spec.head_dim};
+    LLMRT_RETURN_IF_ERROR(readCount(fields, "head_dim", 1, 1 << 12, own.dim));
+    LLMRT_RETURN_IF_ERROR(readCount(fields, "num_key_value_heads", 1, kMaxHeads, own.num_kv_heads));
+    for (const auto& [key, value] : overrides.items())
+      if (key != "head_dim" && key != "num_key_value_heads")
+        return unsupported(fields.nameOf(key.c_str()) + " is not supported (head_dim and " +
+                           "num_key_value_heads are)");
+    if (&overrides != &layers.front() && own != heads)
+      return unsupported(fields.nameOf("head_dim") + ": heads that differ among the layers of " +
+                         "per_layer_config are not supported");
+    heads = own;
+  }
+  return {};
+}
+
+Status readGemma4(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGemmaActivation(config, spec));
+  // "vision" concerns images alone.
+  LLMRT_ASSIGN_OR_RETURN(const auto both_ways, config.getString("use_bidirectional_attention"));
+  if (both_ways && *both_ways != "vision")
+    return unsupported("use_bidirectional_attention " + briefJson(*both_ways) +
+                       " is not supported (null and \"vision\" are)");
+  spec.attention_scale = 1;
+  LLMRT_RETURN_IF_ERROR(readCap(config, "final_logit_softcapping", spec.logit_softcap));
+  spec.windowed_layers = perLayer(spec, [](int64_t i) { return (i + 1) % 6 != 0; });
+
+  bool key_is_value = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_k_eq_v", key_is_value));
+  if (const nlohmann::json* layers = config.find("per_layer_config")) {
+    LLMRT_RETURN_IF_ERROR(readPerLayerConfig(*layers, spec));
+  } else {
+    Heads& heads = spec.full_heads.emplace(Heads{spec.num_kv_heads, 512});
+    LLMRT_RETURN_IF_ERROR(readCount(config, "global_head_dim", 1, 1 << 12, heads.dim));
+    if (key_is_value)
+      LLMRT_RETURN_IF_ERROR(
+          readCount(config, "num_global_key_value_heads", 1, kMaxHeads, heads.num_kv_heads));
+  }
+  spec.full_heads->key_is_value = key_is_value;
+  // All layers cannot share: one must make the keys.
+  LLMRT_RETURN_IF_ERROR(readCount(config, "num_kv_shared_layers", 0,
+                                  std::max<int64_t>(0, spec.num_layers - 1),
+                                  spec.num_kv_shared_layers));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_double_wide_mlp", spec.wide_shared_mlps));
+  return {};
+}
+
+Status readGemma4Text(const JsonFields& config, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readGemma4(config, spec));
+  // The configuration class's default is there even for models without the table.
+  spec.per_layer_size = 256;
+  LLMRT_RETURN_IF_ERROR(
+      readCount(config, "hidden_size_per_layer_input", 0, 1 << 16, spec.per_layer_size));
+  int64_t vocab_size = 262144;
+  LLMRT_RETURN_IF_ERROR(readInt(config, "vocab_size_per_layer_input", vocab_size));
+  if (spec.per_layer_size > 0 && vocab_size != spec.vocab_size)
+    return unsupported("vocab_size_per_layer_input " + std::to_string(vocab_size) +
+                       " is not supported (only vocab_size, " + std::to_string(spec.vocab_size) +
+                       ", is)");
+  bool routed = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "enable_moe_block", routed));
+  if (!routed) return {};
+  Experts& e = spec.experts;
+  LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts", 1, kMaxExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(needCount(config, "top_k_experts", 1, e.num_experts, e.top_k));
+  LLMRT_RETURN_IF_ERROR(
+      needCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  e.normalize = true;
+  spec.experts_beside = true;
+  return {};
+}
+
+Status finishGemma4(const JsonFields&, ModelSpec& spec) {
+  // As the configuration class does, whatever layer_types says.
+  if (!spec.windowed_layers.empty()) spec.windowed_layers.back() = false;
+  const auto last = spec.windowed_layers.end() - spec.num_kv_shared_layers;
+  for (const bool windowed : {false, true})
+    if (std::find(last, spec.windowed_layers.end(), windowed) != spec.windowed_layers.end() &&
+        std::find(spec.windowed_layers.begin(), last, windowed) == last)
+      return invalidData("num_kv_shared_layers is " + std::to_string(spec.num_kv_shared_layers) +
+                         ", but no layer before them is of the type \"" +
+                         (windowed ? "sliding" : "full") + "_attention\" that some of them have");
+  return {};
 }
 
 Status readCohere(const JsonFields& config, ModelSpec& spec) {
@@ -596,6 +698,8 @@ constexpr Family kFamilies[] = {
     {"gemma", readGemma},
     {"gemma2", readGemma2},
     {"gemma3_text", readGemma3},
+    {"gemma4_text", readGemma4Text, finishGemma4},
+    {"gemma4_unified_text", readGemma4, finishGemma4},
     {"glm", readGlm, nullptr, true},
     {"glm4", readGlm, nullptr, true},
     {"olmo", readOlmo, nullptr, true},

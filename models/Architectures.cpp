@@ -32,6 +32,30 @@ constexpr Form qwenHybrid(Form form) {
   return form;
 }
 
+constexpr Form gemma4Form() {
+  Form form = gemmaNorms();
+  form.norm_plus = 0;
+  form.qk_norm = QkNorm::kHead;
+  form.value_norm = true;
+  form.layer_scale = true;
+  form.experts = ExpertLayout::kStacked;
+  TensorNames& names = form.names;
+  names.router_norm = "router.scale";
+  names.router = "router.proj";
+  names.expert_scale = "router.per_expert_scale";
+  names.experts_gate_up = "experts.gate_up_proj";
+  names.experts_down = "experts.down_proj";
+  names.dense_out_norm = "post_feedforward_layernorm_1";
+  names.expert_norm = "pre_feedforward_layernorm_2";
+  names.expert_out_norm = "post_feedforward_layernorm_2";
+  return form;
+}
+
+constexpr const char* kGemma4Rope = R"({
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25,
+                       "rope_theta": 1000000.0}})";
+
 constexpr TensorNames mixtralNames() {
   TensorNames names;
   names.router = "block_sparse_moe.gate";
@@ -292,6 +316,42 @@ constexpr Architecture kArchitectures[] = {
            form.qk_norm = QkNorm::kHead;
            return form;
          }()},
+    {.model_type = "gemma4_text",
+     .class_name = "Gemma4ForCausalLM",
+     .gguf_architecture = "gemma4",
+     .default_num_heads = 8,
+     .default_vocab_size = 262144,
+     .default_num_kv_heads = 4,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 131072,
+     .default_sliding_window = 512,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_tied = true,
+     .default_bos = 2,
+     .default_eos = 1,
+     .default_local_rope_theta = 10000.0,
+     .default_rope_parameters = kGemma4Rope,
+     .has_sliding_window = true,
+     .has_biases = true,
+     .form = gemma4Form()},
+    {.model_type = "gemma4_unified_text",
+     .class_name = "Gemma4UnifiedForCausalLM",
+     .gguf_architecture = "gemma4",
+     .default_num_heads = 8,
+     .default_vocab_size = 262144,
+     .default_num_kv_heads = 4,
+     .default_head_dim = 256,
+     .default_max_position_embeddings = 262144,
+     .default_sliding_window = 1024,
+     .default_activation = "gelu_pytorch_tanh",
+     .default_tied = true,
+     .default_bos = 2,
+     .default_eos = 1,
+     .default_local_rope_theta = 10000.0,
+     .default_rope_parameters = kGemma4Rope,
+     .has_sliding_window = true,
+     .has_biases = true,
+     .form = gemma4Form()},
     {.model_type = "glm",
      .class_name = "GlmForCausalLM",
      .gguf_architecture = "chatglm",
@@ -506,6 +566,8 @@ constexpr Architecture kArchitectures[] = {
 
 constexpr Wrapper kWrappers[] = {
     {"gemma3", "gemma3_text"},
+    {"gemma4", "gemma4_text"},
+    {"gemma4_unified", "gemma4_unified_text"},
     {"mistral3", "mistral"},
     {"qwen3_5", "qwen3_5_text"},
     {"qwen3_5_moe", "qwen3_5_moe_text"},

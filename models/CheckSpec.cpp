@@ -76,7 +76,7 @@ Status checkRope(const Rope& rope, int64_t head_dim) {
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.attention_factor", rope.attention_factor));
   if (rope.scaling == RopeScaling::kNone) return {};
   LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.factor", rope.factor));
-  if (rope.scaling == RopeScaling::kLinear) return {};
+  if (rope.scaling == RopeScaling::kLinear || rope.scaling == RopeScaling::kProportional) return {};
   if (rope.scaling == RopeScaling::kLlama3) {
     LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.low_freq_factor", rope.low_freq_factor));
     LLMRT_RETURN_IF_ERROR(checkPositive("rope_scaling.high_freq_factor", rope.high_freq_factor));
@@ -147,6 +147,16 @@ Status checkDelta(const Delta& d) {
   return {};
 }
 
+Status checkFullHeads(const ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(checkRange("global_head_dim", spec.full_heads->dim, 1 << 12));
+  LLMRT_RETURN_IF_ERROR(
+      checkRange("num_global_key_value_heads", spec.full_heads->num_kv_heads, kMaxHeads));
+  if (spec.num_heads % spec.full_heads->num_kv_heads == 0) return {};
+  return invalidData("num_attention_heads (" + std::to_string(spec.num_heads) +
+                     ") is not a multiple of num_global_key_value_heads (" +
+                     std::to_string(spec.full_heads->num_kv_heads) + ")");
+}
+
 /// A layer without a mixer and without an MLP does nothing.
 Status checkMixers(const ModelSpec& spec) {
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
@@ -186,6 +196,12 @@ Status checkSpec(const ModelSpec& spec) {
     return invalidData(std::string(names.num_heads) + " (" + std::to_string(spec.num_heads) +
                        ") is not a multiple of " + names.num_kv_heads + " (" +
                        std::to_string(spec.num_kv_heads) + ")");
+  if (spec.full_heads) LLMRT_RETURN_IF_ERROR(checkFullHeads(spec));
+  if (spec.per_layer_size < 0 || spec.per_layer_size > (1 << 16) ||
+      spec.per_layer_size * spec.num_layers > kMaxHiddenSize)
+    return invalidData("hidden_size_per_layer_input is " + std::to_string(spec.per_layer_size) +
+                       " in " + std::to_string(spec.num_layers) + " layers, together at most " +
+                       std::to_string(kMaxHiddenSize) + " are supported");
   if (spec.sliding_window < 0 || spec.sliding_window > (1 << 30))
     return invalidData("sliding_window is " + std::to_string(spec.sliding_window) +
                        ", must be 1 to 1073741824, or null for none");
@@ -193,7 +209,8 @@ Status checkSpec(const ModelSpec& spec) {
   if (!(spec.rms_norm_eps >= 0 && spec.rms_norm_eps <= 1e30))
     return invalidData(std::string(names.eps) + " is " + numberText(spec.rms_norm_eps) +
                        ", must be 0 to 1e+30");
-  if (!spec.learned_positions) LLMRT_RETURN_IF_ERROR(checkRope(spec.rope, spec.head_dim));
+  const int64_t rotary_dim = spec.latent.kv_rank ? spec.head_dim : spec.ropeHeadDim(false);
+  if (!spec.learned_positions) LLMRT_RETURN_IF_ERROR(checkRope(spec.rope, rotary_dim));
   if (spec.local_rope) LLMRT_RETURN_IF_ERROR(checkRope(*spec.local_rope, spec.head_dim));
   LLMRT_RETURN_IF_ERROR(checkExperts(spec.experts, spec.num_layers));
   LLMRT_RETURN_IF_ERROR(checkLatent(spec.latent));

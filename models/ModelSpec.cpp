@@ -38,6 +38,8 @@ const char* ropeScalingName(RopeScaling scaling) {
       return "longrope";
     case RopeScaling::kDynamic:
       return "dynamic";
+    case RopeScaling::kProportional:
+      return "proportional";
   }
   return "unknown scaling";
 }
@@ -47,9 +49,9 @@ bool ModelSpec::isQuantized() const {
                              [](const auto& stored) { return !stored.second->isPlain(); });
 }
 
-double ModelSpec::embeddingScale() const {
-  if (!rounds_embedding_scale) return embedding_scale;
-  const auto f32 = static_cast<float>(embedding_scale);
+double ModelSpec::trainedScale(double scale) const {
+  if (!rounds_embedding_scale) return scale;
+  const auto f32 = static_cast<float>(scale);
   switch (dtype ? *dtype : stored_dtype.value_or(defaultDtype())) {
     case llmrt::DType::kBF16:
       return llmrt::bf16ToF32(llmrt::f32ToBf16(f32));
@@ -58,6 +60,11 @@ double ModelSpec::embeddingScale() const {
     default:
       return f32;
   }
+}
+
+int64_t ModelSpec::ropeHeadDim(bool local) const {
+  if (latent.kv_rank > 0) return latent.rope_dim;
+  return full_heads && !local ? full_heads->dim : head_dim;
 }
 
 LayerForm ModelSpec::layerForm(int64_t layer) const {
@@ -69,7 +76,9 @@ LayerForm ModelSpec::layerForm(int64_t layer) const {
   if (!at(mlp_layers, true))
     layer_form.mlp = Mlp::kNone;
   else if (experts.num_experts > 0 && at(expert_layers, true))
-    layer_form.mlp = Mlp::kExperts;
+    layer_form.mlp = experts_beside ? Mlp::kBoth : Mlp::kExperts;
+  if (layer_form.mlp == Mlp::kDense || layer_form.mlp == Mlp::kBoth)
+    layer_form.intermediate_size = intermediate_size;
   if (layer_form.mixer != Mixer::kAttention) {
     layer_form.rope = -1;
     return layer_form;
@@ -77,6 +86,13 @@ LayerForm ModelSpec::layerForm(int64_t layer) const {
   if (at(windowed_layers, true)) layer_form.window = sliding_window;
   if (local_rope && layer_form.window > 0) layer_form.rope = 1;
   if (learned_positions || at(nope_layers, false)) layer_form.rope = -1;
+  layer_form.heads = full_heads && layer_form.window == 0
+                         ? *full_heads
+                         : Heads{.num_kv_heads = num_kv_heads, .dim = head_dim};
+  if (layer >= num_layers - num_kv_shared_layers) {
+    layer_form.heads.shares_kv = true;
+    if (wide_shared_mlps) layer_form.intermediate_size *= 2;
+  }
   return layer_form;
 }
 

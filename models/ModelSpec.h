@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/io/weight_format.h"
@@ -18,7 +19,7 @@ namespace llmc {
 enum class Activation { kSilu, kGelu, kGeluTanh, kRelu, kRelu2, kQuickGelu };
 const char* activationName(Activation activation);  // "silu", "gelu", "gelu_tanh", ...
 
-enum class RopeScaling { kNone, kLinear, kLlama3, kYarn, kLongrope, kDynamic };
+enum class RopeScaling { kNone, kLinear, kLlama3, kYarn, kLongrope, kDynamic, kProportional };
 const char* ropeScalingName(RopeScaling scaling);  // "none", "linear", "llama3", ...
 
 /// Rotary position embedding over the first `dim` elements of a head, HF's order: pairs
@@ -37,6 +38,8 @@ struct Rope {
   // Of kYarn:
   double beta_fast = 32.0, beta_slow = 1.0;
   bool truncate = true;
+  // Of kProportional: so much of a head turns, its frequencies those of the whole
+  double proportion = 1.0;
   // Of kLongrope, [dim / 2]: each frequency is divided by its factor
   std::vector<double> short_factor, long_factor;
 
@@ -94,10 +97,13 @@ struct TensorNames {
   std::string_view qkv = "self_attn.qkv_proj";  // of a fused layout
   std::string_view o = "self_attn.o_proj";
   std::string_view q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
+  std::string_view layer_scale = "layer_scalar";
   std::string_view delta = "linear_attn.";  // in_proj_qkv, conv1d, ...
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
   std::string_view gate_up = "mlp.gate_up_proj";  // where the two are one
   std::string_view router = "mlp.gate";
+  std::string_view router_norm = "", expert_scale = "";  // where the router has them
+  std::string_view dense_out_norm = "", expert_norm = "", expert_out_norm = "";  // of Mlp::kBoth
   std::string_view expert_gate = "mlp.experts.{expert}.gate_proj";
   std::string_view expert_up = "mlp.experts.{expert}.up_proj";
   std::string_view expert_down = "mlp.experts.{expert}.down_proj";
@@ -120,7 +126,9 @@ struct Form {
   bool gated = true;         // the MLP is act(gate) * up, otherwise act(up)
   QkNorm qk_norm = QkNorm::kNone;
   bool rope_pairs = false;   // checkpoints have the rotated rows of a head as pairs (2i, 2i + 1)
+  bool value_norm = false;   // heads of v are normed too, by rms_norm without a weight
   bool sinks = false;        // attention sinks
+  bool layer_scale = false;  // a layer ends with a product with a number of its own
   bool output_gate = false;  // what attention gives times sigmoid of a projection, which q_proj
                              // has the rows of: head by head, the query's, then the gate's
   QkvLayout qkv = QkvLayout::kSeparate;
@@ -173,14 +181,25 @@ struct Delta {
 /// (frontend/import/ImportModel.cpp) with a line in its mixer(), statesOf() and commit().
 enum class Mixer { kNone, kAttention, kDelta };
 
-enum class Mlp { kNone, kDense, kExperts };
+/// kBoth: a dense MLP and experts read one residual stream, each with norms of its own.
+enum class Mlp { kNone, kDense, kExperts, kBoth };
+
+/// The heads of a layer's attention, beside those of queries.
+struct Heads {
+  int64_t num_kv_heads = 0, dim = 0;
+  bool key_is_value = false;  // values are what k_proj gives, before its norm and rotation
+  bool shares_kv = false;     // there are none: keys and values of a layer before it are read
+  friend auto operator<=>(const Heads&, const Heads&) = default;
+};
 
 /// What differs from layer to layer.
 struct LayerForm {
   Mixer mixer = Mixer::kAttention;
   Mlp mlp = Mlp::kDense;
-  int64_t window = 0;  // a token attends to this many, itself included; 0: to all
-  int rope = 0;        // index in ModelSpec::ropes; -1: positions are not encoded
+  int64_t window = 0;             // a token attends to this many, itself included; 0: to all
+  int rope = 0;                   // index in ModelSpec::ropes; -1: positions are not encoded
+  Heads heads;                    // of Mixer::kAttention
+  int64_t intermediate_size = 0;  // of Mlp::kDense and kBoth
   friend bool operator==(const LayerForm&, const LayerForm&) = default;
 };
 
@@ -206,9 +225,14 @@ struct ModelSpec {
   int64_t sliding_window = 0;         // a token attends to this many, itself included; 0: to all
   std::vector<bool> windowed_layers;  // which layers have the window; empty: all
   std::vector<bool> nope_layers;      // which do not encode positions; empty: none
-  bool qkv_bias = false;              // q_proj, k_proj, v_proj
-  bool o_bias = false;                // o_proj
-  bool mlp_bias = false;              // gate_proj, up_proj, down_proj
+  std::optional<Heads> full_heads;    // of layers without a window, where they have their own
+  // So many layers, the last, read keys and values of the last layer before them that has the same
+  // window, or none, and is not among them; `wide_shared_mlps`: with MLPs of twice the width.
+  int64_t num_kv_shared_layers = 0;
+  bool wide_shared_mlps = false;
+  bool qkv_bias = false;  // q_proj, k_proj, v_proj
+  bool o_bias = false;    // o_proj
+  bool mlp_bias = false;  // gate_proj, up_proj, down_proj
   bool lm_head_bias = false;
   bool learned_positions = false;  // max_position_embeddings of them, in place of RoPE
   bool tie_word_embeddings = false;
@@ -216,7 +240,9 @@ struct ModelSpec {
   bool rounds_embedding_scale = false;              // to the dtype of the weights (Gemma)
   double attention_scale = 0;                       // 0: 1 / sqrt(head_dim)
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
+  int64_t per_layer_size = 0;  // of what each layer knows of a token by a table; 0: nothing
   Experts experts;
+  bool experts_beside = false;      // a dense MLP beside them
   std::vector<bool> expert_layers;  // which layers are routed; empty: all, if there are experts
   Latent latent;
   Delta delta;
@@ -237,15 +263,18 @@ struct ModelSpec {
   llmrt::DType defaultDtype() const { return dtype.value_or(llmrt::DType::kBF16); }
   /// Some weights are stored in blocks.
   bool isQuantized() const;
-  /// embedding_scale as the model was trained with it.
-  double embeddingScale() const;
-  int64_t qSize() const { return num_heads * head_dim; }
-  int64_t kvSize() const { return num_kv_heads * head_dim; }
+  /// A scale of embeddings (embedding_scale) as the model was trained with it.
+  double trainedScale(double scale) const;
+  double embeddingScale() const { return trainedScale(embedding_scale); }
+  int64_t qSize(const Heads& heads) const { return num_heads * heads.dim; }
+  static int64_t kvSize(const Heads& heads) { return heads.num_kv_heads * heads.dim; }
+  /// Of the heads that a rope turns: `local`, those of layers with a window.
+  int64_t ropeHeadDim(bool local) const;
   LayerForm layerForm(int64_t layer) const;
 };
 
-/// Successive layers whose mixers, or MLPs, are of one kind: these have one set of weights,
-/// [num_layers, ...].
+/// Successive layers whose mixers, or MLPs, are of one kind and size: these have one set of
+/// weights, [num_layers, ...].
 template <typename Kind>
 struct LayerRun {
   int64_t first_layer = 0, num_layers = 0;
@@ -254,9 +283,9 @@ struct LayerRun {
   std::string suffix;
 };
 
-/// All layers, in their order; those of kind kNone too.
-std::vector<LayerRun<Mixer>> mixerRuns(const ModelSpec& spec);
-std::vector<LayerRun<Mlp>> mlpRuns(const ModelSpec& spec);
+/// All layers, in their order; those of kind kNone too. An MLP's size is that of its dense part.
+std::vector<LayerRun<std::pair<Mixer, Heads>>> mixerRuns(const ModelSpec& spec);
+std::vector<LayerRun<std::pair<Mlp, int64_t>>> mlpRuns(const ModelSpec& spec);
 
 /// A tensor that a checkpoint of this model must hold.
 struct TensorNeed {

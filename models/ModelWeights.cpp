@@ -29,16 +29,25 @@ std::string withSuffix(std::string role, const std::string& suffix) {
 }
 std::string suffixOf(int64_t layer) { return std::string("_").append(std::to_string(layer)); }
 
-/// Runs of layers of which kindOf(layerForm) is the same.
+// Whether layers of two kinds have weights of one role.
+bool shareRoles(bool a, bool b) { return a == b; }
+bool shareRoles(const std::pair<Mixer, Heads>& a, const std::pair<Mixer, Heads>& b) {
+  return a.first == b.first;
+}
+bool shareRoles(const std::pair<Mlp, int64_t>& a, const std::pair<Mlp, int64_t>& b) {
+  return a.first == b.first || a.first == Mlp::kBoth || b.first == Mlp::kBoth;
+}
+
+/// All layers, in their order, as runs of which kindOf(layerForm) is the same.
 template <typename F>
 auto layerRuns(const ModelSpec& spec, F&& kindOf) {
   using Kind = std::invoke_result_t<F, const LayerForm&>;
   std::vector<LayerRun<Kind>> runs;
-  std::set<Kind> seen;
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
     const Kind kind = kindOf(spec.layerForm(layer));
     if (runs.empty() || runs.back().kind != kind) {
-      const bool again = !seen.insert(kind).second;
+      const bool again = std::ranges::any_of(
+          runs, [&](const LayerRun<Kind>& run) { return shareRoles(run.kind, kind); });
       runs.push_back({.first_layer = layer, .kind = kind, .suffix = again ? suffixOf(layer) : ""});
     }
     ++runs.back().num_layers;
@@ -55,21 +64,27 @@ class Lister {
     if (spec_.learned_positions)
       matrix("positions", std::string(names_.positions), spec_.max_position_embeddings,
              spec_.hidden_size);
+    if (spec_.per_layer_size > 0) perLayerTable();
     const auto mixes = [](const LayerForm& form) { return form.mixer != Mixer::kNone; };
     const auto has_mlp = [](const LayerForm& form) { return form.mlp != Mlp::kNone; };
     if (form_.pre_norm) layerNorms("input_norm", names_.input_norm, mixes);
     for (const auto& run : mixerRuns(spec_)) {
       enter(run);
-      mixer(run.kind);
+      mixer(run.kind.first, run.kind.second);
     }
     if (form_.post_norm) layerNorms("attention_out_norm", names_.attention_out_norm, mixes);
     if (form_.pre_norm && !form_.shared_norm)
       layerNorms("post_attention_norm", names_.mlp_norm, has_mlp);
     for (const auto& run : mlpRuns(spec_)) {
       enter(run);
-      mlp(run.kind);
+      mlp(run.kind.first, run.kind.second);
     }
     if (form_.post_norm) layerNorms("mlp_out_norm", names_.mlp_out_norm, has_mlp);
+    first_ = 0;
+    count_ = spec_.num_layers;
+    suffix_.clear();
+    if (spec_.per_layer_size > 0) perLayerInput();
+    if (form_.layer_scale) vector("layer_scale", Kind::kNorm, std::string(names_.layer_scale), 1);
     leaveLayers();
     norm("norm", names_.norm);
     if (!spec_.tie_word_embeddings)
@@ -164,21 +179,36 @@ class Lister {
                 .pair_size = at.pairs};
   }
 
-  void mixer(Mixer kind) {
+  // What each layer knows of a token: columns of one table and of one projection.
+  void perLayerTable() {
+    const int64_t all = spec_.num_layers * spec_.per_layer_size;
+    matrix("embed_tokens_per_layer", "model.embed_tokens_per_layer", spec_.vocab_size, all);
+    projection("per_layer_model_projection", "model.per_layer_model_projection", all,
+               spec_.hidden_size, false);
+    normOf("per_layer_projection_norm", "model.per_layer_projection_norm", spec_.per_layer_size);
+  }
+  void perLayerInput() {
+    const int64_t hidden = spec_.hidden_size, size = spec_.per_layer_size;
+    projection("per_layer_input_gate", "per_layer_input_gate", size, hidden, false);
+    projection("per_layer_projection", "per_layer_projection", hidden, size, false);
+    normOf("post_per_layer_input_norm", "post_per_layer_input_norm", hidden);
+  }
+
+  void mixer(Mixer kind, const Heads& heads) {
     switch (kind) {
       case Mixer::kNone:
         return;
       case Mixer::kAttention:
-        return spec_.latent.kv_rank > 0 ? latentAttention() : attention();
+        return spec_.latent.kv_rank > 0 ? latentAttention() : attention(heads);
       case Mixer::kDelta:
         return delta();
     }
   }
 
-  void attention() {
-    const int64_t hidden = spec_.hidden_size, q = spec_.qSize(), kv = spec_.kvSize();
-    const int64_t head = spec_.head_dim, pairs = form_.rope_pairs ? spec_.rope.dim : 0;
-    const int64_t all = q + 2 * kv, group = spec_.num_heads / spec_.num_kv_heads * head;
+  void attention(const Heads& heads) {
+    const int64_t hidden = spec_.hidden_size, q = spec_.qSize(heads), kv = ModelSpec::kvSize(heads);
+    const int64_t head = heads.dim, pairs = form_.rope_pairs ? spec_.rope.dim : 0;
+    const int64_t all = q + 2 * kv, group = spec_.num_heads / heads.num_kv_heads * head;
     RowsAt of_q, of_k, of_v;
     switch (form_.qkv) {
       case QkvLayout::kSeparate:
@@ -212,11 +242,13 @@ class Lister {
     }
     const bool fused = form_.qkv != QkvLayout::kSeparate;
     projection("q_proj", fused ? names_.qkv : names_.q, q, hidden, spec_.qkv_bias, of_q);
-    projection("k_proj", fused ? names_.qkv : names_.k, kv, hidden, spec_.qkv_bias, of_k);
-    projection("v_proj", fused ? names_.qkv : names_.v, kv, hidden, spec_.qkv_bias, of_v);
+    if (!heads.shares_kv)
+      projection("k_proj", fused ? names_.qkv : names_.k, kv, hidden, spec_.qkv_bias, of_k);
+    if (!heads.shares_kv && !heads.key_is_value)
+      projection("v_proj", fused ? names_.qkv : names_.v, kv, hidden, spec_.qkv_bias, of_v);
     if (form_.qk_norm != QkNorm::kNone) {
-      qkNorm("q_norm", names_.q_norm, q);
-      qkNorm("k_norm", names_.k_norm, kv);
+      qkNorm("q_norm", names_.q_norm, q, head);
+      if (!heads.shares_kv) qkNorm("k_norm", names_.k_norm, kv, head);
     }
     if (form_.output_gate)
       projection("output_gate", names_.q, q, hidden, spec_.qkv_bias,
@@ -225,8 +257,7 @@ class Lister {
     projection("o_proj", names_.o, hidden, q, spec_.o_bias);
   }
 
-  void qkNorm(const std::string& symbol, std::string_view name, int64_t width) {
-    const int64_t head = spec_.head_dim;
+  void qkNorm(const std::string& symbol, std::string_view name, int64_t width, int64_t head) {
     const bool shared = form_.qk_norm == QkNorm::kHead;
     ModelWeight& w =
         vector(symbol, Kind::kNorm, std::string(name) + ".weight", shared ? head : width);
@@ -348,19 +379,26 @@ class Lister {
         .stored = {columns, 1, size}, .run = size, .inner = 1, .col = size};
   }
 
-  void mlp(Mlp kind) {
+  void mlp(Mlp kind, int64_t n) {
     switch (kind) {
       case Mlp::kNone:
         return;
       case Mlp::kDense:
-        return denseMlp();
+        return denseMlp(n);
       case Mlp::kExperts:
         return expertMlp();
+      case Mlp::kBoth:
+        denseMlp(n);
+        norm("dense_out_norm", names_.dense_out_norm);
+        norm("expert_norm", names_.expert_norm);
+        expertMlp();
+        norm("expert_out_norm", names_.expert_out_norm);
+        return;
     }
   }
 
-  void denseMlp() {
-    const int64_t hidden = spec_.hidden_size, n = spec_.intermediate_size;
+  void denseMlp(int64_t n) {
+    const int64_t hidden = spec_.hidden_size;
     const bool bias = spec_.mlp_bias;
     if (form_.fused_gate_up) {
       projection("gate_proj", names_.gate_up, n, hidden, bias,
@@ -377,7 +415,11 @@ class Lister {
   void expertMlp() {
     const Experts& e = spec_.experts;
     const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
+    if (!names_.router_norm.empty())
+      vector("router_norm", Kind::kNorm, std::string(names_.router_norm), hidden);
     projection("router", names_.router, e.num_experts, hidden, e.biases);
+    if (!names_.expert_scale.empty())
+      vector("expert_scale", Kind::kNorm, std::string(names_.expert_scale), e.num_experts);
     if (e.choice_bias)
       vector("choice", Kind::kBias, std::string(names_.router) + ".e_score_correction_bias",
              e.num_experts);
@@ -527,11 +569,11 @@ std::vector<int64_t> ModelWeight::storedShape() const {
 
 std::string biasSymbol(const std::string& weight) { return weight + std::string(kBiasSuffix); }
 
-std::vector<LayerRun<Mixer>> mixerRuns(const ModelSpec& spec) {
-  return layerRuns(spec, [](const LayerForm& form) { return form.mixer; });
+std::vector<LayerRun<std::pair<Mixer, Heads>>> mixerRuns(const ModelSpec& spec) {
+  return layerRuns(spec, [](const LayerForm& f) { return std::pair(f.mixer, f.heads); });
 }
-std::vector<LayerRun<Mlp>> mlpRuns(const ModelSpec& spec) {
-  return layerRuns(spec, [](const LayerForm& form) { return form.mlp; });
+std::vector<LayerRun<std::pair<Mlp, int64_t>>> mlpRuns(const ModelSpec& spec) {
+  return layerRuns(spec, [](const LayerForm& f) { return std::pair(f.mlp, f.intermediate_size); });
 }
 
 std::vector<ModelWeight> modelWeights(const ModelSpec& spec) {

@@ -47,7 +47,8 @@ Part partOf(std::string_view role) {
       "kv_a",   "k_rope", "k_up",   "v_up",   "shared_gate", "shared_up", "shared_down"};
   static const std::set<std::string_view> plain = {"router", "shared_weight", "positions"};
   if (attention.contains(role)) return Part::kAttention;
-  if (role == "embed_tokens" || role == "lm_head") return Part::kEnds;
+  if (role == "embed_tokens" || role == "embed_tokens_per_layer" || role == "lm_head")
+    return Part::kEnds;
   return plain.contains(role) ? Part::kPlain : Part::kRest;
 }
 

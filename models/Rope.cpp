@@ -69,6 +69,7 @@ void computeInvFreq(Rope& rope, int64_t head_dim) {
   rope.inv_freq.resize(static_cast<size_t>(dim / 2));
   if (rope.scaling == RopeScaling::kYarn) return computeYarn(rope);
   if (rope.scaling == RopeScaling::kLongrope) rope.long_inv_freq.resize(rope.inv_freq.size());
+  const auto turned = static_cast<int64_t>(rope.proportion * static_cast<double>(dim) / 2);
   for (int64_t i = 0; i < dim / 2; ++i) {
     const auto at = static_cast<size_t>(i);
     const float power = wave(rope.theta, i, dim);
@@ -78,6 +79,8 @@ void computeInvFreq(Rope& rope, int64_t head_dim) {
       continue;
     }
     float inv_freq = 1.0f / power;
+    if (rope.scaling == RopeScaling::kProportional)
+      inv_freq = i < turned ? inv_freq / static_cast<float>(rope.factor) : 0.0f;
     if (rope.scaling == RopeScaling::kLinear) inv_freq /= static_cast<float>(rope.factor);
     if (rope.scaling == RopeScaling::kLlama3) inv_freq = scaleLlama3(inv_freq, rope);
     rope.inv_freq[at] = inv_freq;

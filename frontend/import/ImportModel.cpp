@@ -1,3 +1,5 @@
+#include "frontend/import/ImportModel.h"
+
 #include <algorithm>
 #include <cassert>
 #include <cctype>
@@ -5,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "frontend/import/ImportModel.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Builders.h"
@@ -74,11 +75,7 @@ class Importer {
       : spec_(spec),
         options_(options),
         builder_(&context),
-        loc_(NameLoc::get(builder_.getStringAttr(spec.name))),
-        kvType_(KvCacheType::get(
-            &context, spec.num_kv_heads, spec.head_dim,
-            spec.latent.kv_rank ? spec.latent.kv_rank : spec.head_dim,
-            elementType(context, options.kvDtype.value_or(defaultKvDtype(spec, options.dtype))))) {}
+        loc_(NameLoc::get(builder_.getStringAttr(spec.name))) {}
 
   OwningOpRef<ModuleOp> run() {
     OwningOpRef<ModuleOp> module = ModuleOp::create(loc_);
@@ -153,6 +150,14 @@ class Importer {
     return QuantizedType::get(builder_.getContext(), w.format->name);
   }
 
+  Type kvType(const Heads& heads) {
+    MLIRContext& context = *builder_.getContext();
+    const llmrt::DType dtype = options_.kvDtype.value_or(defaultKvDtype(spec_, options_.dtype));
+    return KvCacheType::get(&context, heads.num_kv_heads, heads.dim,
+                            spec_.latent.kv_rank ? spec_.latent.kv_rank : heads.dim,
+                            elementType(context, dtype));
+  }
+
   /// The paged state of layers of this form: layers of one window share one.
   FlatSymbolRefAttr kvState(const LayerForm& form) {
     const char* base = spec_.latent.kv_rank ? "latent" : "kv";
@@ -182,7 +187,8 @@ class Importer {
       case Mixer::kNone:
         break;
       case Mixer::kAttention:
-        states.push_back({kvState(form).getValue().str(), kvType_, form.window});
+        if (!form.heads.shares_kv)
+          states.push_back({kvState(form).getValue().str(), kvType(form.heads), form.window});
         break;
       case Mixer::kDelta: {
         const Delta& d = spec_.delta;
@@ -247,6 +253,9 @@ class Importer {
   Value activation(Value x, ActivationKind kind) {
     return ActivationOp::create(builder_, loc_, x.getType(), x, kind);
   }
+  Value scale(Value x, double factor) {
+    return ScaleOp::create(builder_, loc_, x.getType(), x, number(factor));
+  }
   Value mul(Value a, Value b) { return MulOp::create(builder_, loc_, a.getType(), a, b); }
 
   Value rope(Value x, Value rows, const LayerForm& form, int64_t headDim) {
@@ -255,7 +264,7 @@ class Importer {
                           symbol(form.rope == 1 ? "local_rope" : "rope"),
                           builder_.getI64IntegerAttr(headDim));
   }
-  Value qkNorm(Value x, const std::string& name) {
+  Value qkNorm(Value x, const std::string& name, const Heads& heads) {
     switch (spec_.form.qk_norm) {
       case QkNorm::kNone:
         return x;
@@ -266,7 +275,7 @@ class Importer {
         return QkNormOp::create(
             builder_, loc_, x.getType(), x, weight(name),
             spec_.form.qk_norm == QkNorm::kHeadLayer ? builder_.getUnitAttr() : UnitAttr(),
-            number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(spec_.head_dim));
+            number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(heads.dim));
     }
     return x;
   }
@@ -274,7 +283,7 @@ class Importer {
   Value attend(Value q, Value rows, const LayerForm& form, int64_t width) {
     const double scale = spec_.attention_scale != 0
                              ? spec_.attention_scale
-                             : 1.0 / std::sqrt(static_cast<double>(spec_.head_dim));
+                             : 1.0 / std::sqrt(static_cast<double>(form.heads.dim));
     return AttentionOp::create(builder_, loc_, rowsOf(width), q, rows, kvState(form), number(scale),
                                number(spec_.attention_softcap), optional("sinks"));
   }
@@ -292,15 +301,22 @@ class Importer {
   }
 
   Value attention(Value x, Value rows, const LayerForm& form) {
-    Value q = linear(x, "q_proj", spec_.qSize());
-    Value k = linear(x, "k_proj", spec_.kvSize());
-    Value v = linear(x, "v_proj", spec_.kvSize());
-    q = rope(qkNorm(q, "q_norm"), rows, form, spec_.head_dim);
-    k = rope(qkNorm(k, "k_norm"), rows, form, spec_.head_dim);
-    KvWriteOp::create(builder_, loc_, k, v, rows, kvState(form));
-    Value a = attend(q, rows, form, spec_.qSize());
+    const Heads& heads = form.heads;
+    const int64_t qSize = spec_.qSize(heads), kvSize = ModelSpec::kvSize(heads);
+    Value q = linear(x, "q_proj", qSize);
+    q = rope(qkNorm(q, "q_norm", heads), rows, form, heads.dim);
+    if (!heads.shares_kv) {
+      Value k = linear(x, "k_proj", kvSize);
+      Value v = heads.key_is_value ? k : linear(x, "v_proj", kvSize);
+      k = rope(qkNorm(k, "k_norm", heads), rows, form, heads.dim);
+      if (spec_.form.value_norm)
+        v = QkNormOp::create(builder_, loc_, v.getType(), v, FlatSymbolRefAttr(), UnitAttr(),
+                             number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(heads.dim));
+      KvWriteOp::create(builder_, loc_, k, v, rows, kvState(form));
+    }
+    Value a = attend(q, rows, form, qSize);
     if (spec_.form.output_gate)
-      a = mul(a, activation(linear(x, "output_gate", spec_.qSize()), ActivationKind::sigmoid));
+      a = mul(a, activation(linear(x, "output_gate", qSize), ActivationKind::sigmoid));
     return linear(a, "o_proj", spec_.hidden_size);
   }
 
@@ -371,29 +387,47 @@ class Importer {
     return linear(mul(activation(g, activationKind(spec_.activation)), u), down, spec_.hidden_size);
   }
 
-  Value mlp(Value x, const LayerForm& form) {
-    return form.mlp == Mlp::kExperts ? expertMlp(x) : denseMlp(x);
+  /// Of the residual stream `r`, whose norm the MLP reads is `x`.
+  Value mlp(Value x, Value r, const LayerForm& form) {
+    switch (form.mlp) {
+      case Mlp::kNone:
+        break;
+      case Mlp::kDense:
+        return denseMlp(x, form.intermediate_size);
+      case Mlp::kExperts:
+        return expertMlp(x, x);
+      case Mlp::kBoth: {
+        Value dense = norm(denseMlp(x, form.intermediate_size), "dense_out_norm");
+        return add(dense, norm(expertMlp(norm(r, "expert_norm"), r), "expert_out_norm"));
+      }
+    }
+    llvm_unreachable("a layer without an MLP");
   }
 
-  Value denseMlp(Value x) {
-    const int64_t n = spec_.intermediate_size;
+  Value denseMlp(Value x, int64_t n) {
     if (spec_.form.gated) return glu(x, "gate_proj", "up_proj", "down_proj", n);
     Value up = activation(linear(x, "up_proj", n), activationKind(spec_.activation));
     return linear(up, "down_proj", spec_.hidden_size);
   }
 
-  Value expertMlp(Value x) {
+  /// `r`: what a router that has a norm of its own reads.
+  Value expertMlp(Value x, Value r) {
     const Experts& e = spec_.experts;
     auto integer = [&](int64_t value) { return builder_.getI64IntegerAttr(value); };
     auto bias = [&](const std::string& role) { return optional(biasSymbol(role)); };
-    Value scores = LinearOp::create(builder_, loc_, rowsOf(e.num_experts), x, weight("router"));
+    const bool normed = optional("router_norm") != nullptr;
+    Value scores = LinearOp::create(builder_, loc_, rowsOf(e.num_experts),
+                                    normed ? rmsNorm(r, "router_norm") : x, weight("router"));
+    // Such a router divides its norm by the root of its length.
+    if (normed) scores = scale(scores, 1 / std::sqrt(static_cast<double>(spec_.hidden_size)));
     if (FlatSymbolRefAttr b = bias("router"))
       scores = BiasOp::create(builder_, loc_, scores.getType(), scores, b);
-    Value route = RouteOp::create(
-        builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
-        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
-        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale), optional("choice"),
-        integer(e.num_groups), integer(e.keep_groups), integer(e.group_top), FlatSymbolRefAttr());
+    Value route =
+        RouteOp::create(builder_, loc_, rowsOf(2 * e.top_k), scores, integer(e.top_k),
+                        RouteScoringAttr::get(builder_.getContext(), routeScoring(e.scoring)),
+                        e.normalize ? builder_.getUnitAttr() : UnitAttr(), number(e.scale),
+                        optional("choice"), integer(e.num_groups), integer(e.keep_groups),
+                        integer(e.group_top), optional("expert_scale"));
     const ActivationKind kind = activationKind(e.activation.value_or(spec_.activation));
     Value hidden = ExpertGluOp::create(
         builder_, loc_, rowsOf(e.top_k * e.intermediate_size), x, route, weight("expert_gate"),
@@ -413,23 +447,49 @@ class Importer {
   /// What attention or MLP gives, on its way to the residual stream.
   Value joined(Value h, Value y, const std::string& outNorm) {
     if (spec_.form.post_norm) y = norm(y, outNorm);
-    if (spec_.residual_scale != 1.0)
-      y = ScaleOp::create(builder_, loc_, y.getType(), y, number(spec_.residual_scale));
+    if (spec_.residual_scale != 1.0) y = scale(y, spec_.residual_scale);
     return add(h, y);
   }
 
   /// One decoder layer over the residual stream `h`.
-  Value layer(Value h, Value rows, const LayerForm& form) {
+  Value layer(Value h, Value rows, Value perLayer, const LayerForm& form) {
     const Form& model = spec_.form;
     auto input = [&](Value x, const char* name) { return model.pre_norm ? norm(x, name) : x; };
     Value r = h;
     if (form.mixer != Mixer::kNone)
       r = joined(h, mixer(input(h, "input_norm"), rows, form), "attention_out_norm");
-    if (form.mlp == Mlp::kNone) return r;
+    if (form.mlp == Mlp::kNone) return finished(r, perLayer);
     // Each half has a norm of its own even where they share the weights: so both can be fused.
     Value n =
         input(model.parallel ? h : r, model.shared_norm ? "input_norm" : "post_attention_norm");
-    return joined(r, mlp(n, form), "mlp_out_norm");
+    return finished(joined(r, mlp(n, r, form), "mlp_out_norm"), perLayer);
+  }
+  /// What some layers end with: what they know of the token, and a number of their own.
+  Value finished(Value h, Value perLayer) {
+    if (perLayer) {
+      const int64_t size = spec_.per_layer_size;
+      Value gate =
+          activation(linear(h, "per_layer_input_gate", size), activationKind(spec_.activation));
+      Value own = LayerSliceOp::create(builder_, loc_, rowsOf(size), perLayer);
+      Value y = linear(mul(gate, own), "per_layer_projection", spec_.hidden_size);
+      h = add(h, norm(y, "post_per_layer_input_norm"));
+    }
+    if (spec_.form.layer_scale)
+      h = ScaleByOp::create(builder_, loc_, h.getType(), h, weight("layer_scale"));
+    return h;
+  }
+
+  /// What each layer knows of a token: half from a table, half from the embedding `x`.
+  Value perLayerInputs(Value x, Value rows) {
+    const int64_t size = spec_.per_layer_size, all = spec_.num_layers * size;
+    Value known = EmbedOp::create(builder_, loc_, rowsOf(all), rows,
+                                  weight("embed_tokens_per_layer"), FlatSymbolRefAttr(),
+                                  number(spec_.trainedScale(std::sqrt(static_cast<double>(size)))));
+    Value y = linear(x, "per_layer_model_projection", all);
+    y = scale(y, 1 / std::sqrt(static_cast<double>(spec_.hidden_size)));
+    y = QkNormOp::create(builder_, loc_, y.getType(), y, weight("per_layer_projection_norm"),
+                         UnitAttr(), number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(size));
+    return scale(add(y, known), std::sqrt(0.5));
   }
 
   /// Whether weights of layers begin at `layer`.
@@ -449,6 +509,7 @@ class Importer {
     RankedTensorType residual = rowsOf(spec_.hidden_size);
     Value x = EmbedOp::create(builder_, loc_, residual, rows, weight("embed_tokens"),
                               optional("positions"), number(spec_.embeddingScale()));
+    Value perLayer = spec_.per_layer_size > 0 ? perLayerInputs(x, rows) : Value();
     for (int64_t first = 0; first < spec_.num_layers;) {
       const LayerForm form = layerForm(first);
       int64_t end = first + 1;
@@ -459,7 +520,7 @@ class Importer {
       Block& body = layers.getBody().emplaceBlock();
       Value h = body.addArgument(residual, loc_);
       builder_.setInsertionPointToEnd(&body);
-      YieldOp::create(builder_, loc_, layer(h, rows, form));
+      YieldOp::create(builder_, loc_, layer(h, rows, perLayer, form));
       x = layers.getResult();
       first = end;
     }
@@ -480,7 +541,7 @@ class Importer {
       case Mixer::kNone:
         return;
       case Mixer::kAttention:
-        KvMoveOp::create(builder_, loc_, rows, kvState(form));
+        if (!form.heads.shares_kv) KvMoveOp::create(builder_, loc_, rows, kvState(form));
         return;
       case Mixer::kDelta: {
         const Delta& d = spec_.delta;
@@ -495,7 +556,8 @@ class Importer {
   bool commitAlike(int64_t first, int64_t layer) {
     const LayerForm a = layerForm(first), b = layerForm(layer);
     if (a.mixer != b.mixer) return false;
-    if (a.mixer == Mixer::kAttention) return kvState(a) == kvState(b);
+    if (a.mixer == Mixer::kAttention)
+      return a.heads.shares_kv == b.heads.shares_kv && kvState(a) == kvState(b);
     return !beginsWeights(layer);
   }
 
@@ -520,10 +582,11 @@ class Importer {
     ReturnOp::create(builder_, loc_, Value());
   }
 
-  /// Windows that no sequence can outgrow make no difference.
+  /// Windows that no sequence can outgrow make no difference, but for which state is a layer's.
   LayerForm layerForm(int64_t layer) {
     LayerForm form = spec_.layerForm(layer);
-    if (form.window >= options_.maxSeqLen) form.window = 0;
+    const bool apart = spec_.full_heads || spec_.num_kv_shared_layers > 0;
+    if (form.window >= options_.maxSeqLen && !apart) form.window = 0;
     return form;
   }
 
@@ -531,7 +594,6 @@ class Importer {
   const ImportOptions& options_;
   OpBuilder builder_;
   Location loc_;
-  KvCacheType kvType_;
   const std::vector<ModelWeight> weights_ = modelWeights(spec_);
   int64_t layer_ = 0;                 // first of those that are being built
   StepKind kind_ = StepKind::decode;  // of the entry that is being built

@@ -120,13 +120,13 @@ Result<int32_t> readTokenId(const GgufFile& file, const std::string& key, int32_
 }
 
 /// What SentencePiece does around its merges, spelled as tokenizer.json does for the same models.
-Status sentencePiecePipeline(const GgufFile& file, schema::TokenizerT& table) {
+Status sentencePiecePipeline(const GgufFile& file, bool default_prefix, schema::TokenizerT& table) {
   LLMRT_ASSIGN_OR_RETURN(auto prefix, file.getBool("tokenizer.ggml.add_space_prefix"));
   LLMRT_ASSIGN_OR_RETURN(auto squeeze, file.getBool("tokenizer.ggml.remove_extra_whitespaces"));
   if (squeeze.value_or(false)) {
     return llmrt::unsupported("tokenizer.ggml.remove_extra_whitespaces is not supported");
   }
-  bool add_prefix = prefix.value_or(true);
+  bool add_prefix = prefix.value_or(default_prefix);
   if (add_prefix) {
     addNormalizer(table, schema::NormalizerKind::prepend).content = std::string(kSpaceMark);
   }
@@ -180,6 +180,7 @@ struct GgufModel {
 };
 constexpr GgufModel kModels[] = {{"llama", 0, 1, 2, true, false},
                                  {"gpt2", -1, -1, -1, false, false},
+                                 {"gemma4", 3, 2, 1, true, false},
                                  {"t5", 2, -1, 1, false, true}};
 
 Result<TokenizerTable> readTable(const GgufFile& file) {
@@ -189,7 +190,7 @@ Result<TokenizerTable> readTable(const GgufFile& file) {
                             [&](const GgufModel& m) { return m.name == *name; });
   if (model == std::end(kModels)) {
     return llmrt::unsupported("tokenizer.ggml.model " + quotedName(*name) +
-                              " is not supported, only llama, gpt2 and t5 are");
+                              " is not supported, only llama, gpt2, gemma4 and t5 are");
   }
   LLMRT_ASSIGN_OR_RETURN(auto vocabulary, readTokens(file));
   auto table = std::make_unique<schema::TokenizerT>();
@@ -209,11 +210,16 @@ Result<TokenizerTable> readTable(const GgufFile& file) {
     LLMRT_RETURN_IF_ERROR(addListedMerges(file, builder));
     LLMRT_RETURN_IF_ERROR(byteLevelPipeline(*pre, *table));
     builder.write(false, *table);
+  } else if (model->name == "gemma4") {
+    // SentencePiece's pieces and bytes; the merges are listed, as in tokenizer.json.
+    LLMRT_RETURN_IF_ERROR(addListedMerges(file, builder));
+    LLMRT_RETURN_IF_ERROR(sentencePiecePipeline(file, /*default_prefix=*/false, *table));
+    builder.write(true, *table);
   } else {
     LLMRT_ASSIGN_OR_RETURN(auto scores, readScores(file, vocabulary));
     if (model->name == "llama") {
       LLMRT_RETURN_IF_ERROR(builder.addScoredMerges(scores));
-      LLMRT_RETURN_IF_ERROR(sentencePiecePipeline(file, *table));
+      LLMRT_RETURN_IF_ERROR(sentencePiecePipeline(file, /*default_prefix=*/true, *table));
       builder.write(true, *table);
     } else {
       LLMRT_RETURN_IF_ERROR(unigramPipeline(file, *table));

@@ -402,8 +402,10 @@ Result<std::optional<std::vector<int64_t>>> GgufFile::getInts(std::string_view k
   if (!value->is_array || size == 0) return wrongKind(key, *value, "an array of integers");
   out.resize(value->count);
   for (uint64_t i = 0; i < value->count; ++i) {
-    if (!loadInt(value->type, value->data + i * size, out[i]))
-      return wrongKind(key, *value, "an array of integers");
+    const uint8_t* element = value->data + i * size;
+    const bool loaded = value->type == GgufType::kBool ? (out[i] = *element, *element <= 1)
+                                                       : loadInt(value->type, element, out[i]);
+    if (!loaded) return wrongKind(key, *value, "an array of integers");
   }
   return std::optional(std::move(out));
 }

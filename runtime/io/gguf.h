@@ -82,6 +82,7 @@ class GgufFile {
   Result<std::optional<double>> getFloat(std::string_view key) const;
   Result<std::optional<bool>> getBool(std::string_view key) const;
   Result<std::optional<std::vector<std::string_view>>> getStrings(std::string_view key) const;
+  /// Of any integer type, or bools, as 0 and 1.
   Result<std::optional<std::vector<int64_t>>> getInts(std::string_view key) const;
   Result<std::optional<std::vector<double>>> getFloats(std::string_view key) const;
   /// Elements of an array of any type, without reading them; nullopt when absent or not an array.

@@ -26,6 +26,9 @@ constexpr NamePair kModelNames[] = {
     {"position_embd", "model.embed_positions"},
     {"output_norm", "model.norm"},
     {"output", "lm_head"},
+    {"per_layer_token_embd", "model.embed_tokens_per_layer"},
+    {"per_layer_model_proj", "model.per_layer_model_projection"},
+    {"per_layer_proj_norm", "model.per_layer_projection_norm"},
 };
 constexpr NamePair kLayerNames[] = {
     {"attn_norm", "input_layernorm"},
@@ -56,6 +59,18 @@ constexpr NamePair kLayerNames[] = {
     {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
     {"ffn_down_shexp", "mlp.shared_expert.down_proj"},
     {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
+    {"pre_ffw_norm_2", "pre_feedforward_layernorm_2"},
+    {"post_ffw_norm_1", "post_feedforward_layernorm_1"},
+    {"post_ffw_norm_2", "post_feedforward_layernorm_2"},
+    {"inp_gate", "per_layer_input_gate"},
+    {"proj", "per_layer_projection"},
+    {"post_norm", "post_per_layer_input_norm"},
+};
+// Of a layer, as a whole: these are not called weights in the one or the other.
+constexpr NamePair kWholeNames[] = {
+    {"layer_output_scale.weight", "layer_scalar"},
+    {"ffn_gate_inp.scale", "router.scale"},
+    {"ffn_down_exps.scale", "router.per_expert_scale"},
 };
 // What does not end alike.
 constexpr NamePair kLayerTensors[] = {
@@ -66,7 +81,9 @@ constexpr NamePair kExpertNames[] = {
     {"ffn_gate_exps", "gate_proj"},
     {"ffn_up_exps", "up_proj"},
     {"ffn_down_exps", "down_proj"},
+    {"ffn_gate_up_exps", "gate_up_proj"},  // gate's rows before up's
 };
+constexpr std::string_view kGateUp = ".gate_up_proj";
 constexpr std::string_view kHfExperts = "mlp.experts.", kHfEachExpert = "mlp.experts.{expert}.";
 // Of single architectures, before those above.
 struct OwnName {
@@ -84,6 +101,8 @@ constexpr OwnName kOwnNames[] = {
     {"gemma2", {"ffn_norm", "pre_feedforward_layernorm"}},
     {"gemma3", {"post_attention_norm", "post_attention_layernorm"}},
     {"gemma3", {"ffn_norm", "pre_feedforward_layernorm"}},
+    {"gemma4", {"post_attention_norm", "post_attention_layernorm"}},
+    {"gemma4", {"ffn_norm", "pre_feedforward_layernorm"}},
 };
 
 // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
@@ -101,6 +120,17 @@ std::string_view ggufOf(const NamePair (&names)[N], std::string_view stem) {
   for (const auto& [gguf, hf] : names)
     if (hf == stem) return gguf;
   return {};
+}
+
+/// "3" of "blk.3.NAME", of a `prefix` of "blk."; empty where the name is another.
+std::string_view layerOf(std::string_view tensor, std::string_view prefix, std::string_view name) {
+  if (!tensor.starts_with(prefix) || !tensor.ends_with(name)) return {};
+  tensor.remove_prefix(prefix.size());
+  if (tensor.size() <= name.size() + 1) return {};
+  tensor.remove_suffix(name.size());
+  if (!tensor.ends_with('.')) return {};
+  tensor.remove_suffix(1);
+  return tensor.find('.') == std::string_view::npos ? tensor : std::string_view();
 }
 
 std::optional<DType> plainType(uint32_t ggml_type) {
@@ -219,6 +249,26 @@ class GgufTensorSource : public TensorSource {
       tensor.shape.erase(tensor.shape.begin());
       tensor.data += static_cast<uint64_t>(expert) * bytes;
       tensor.bytes = bytes;
+      LLMRT_RETURN_IF_ERROR(tensor.name.find(kGateUp) == std::string::npos ? add(std::move(one))
+                                                                           : addGateAndUp(one));
+    }
+    return {};
+  }
+
+  // Views of the rows of each.
+  Status addGateAndUp(const Entry& both) {
+    if (both.tensor.shape[0] % 2 != 0)
+      return invalidData(path() + ": tensor " + quotedName(both.stored_name) + " has " +
+                         std::to_string(both.tensor.shape[0]) +
+                         " rows of an expert, expected as many of gate and of up");
+    for (const bool up : {false, true}) {
+      Entry one = both;
+      Tensor& tensor = one.tensor;
+      tensor.name.replace(tensor.name.find(kGateUp), kGateUp.size(),
+                          up ? ".up_proj" : ".gate_proj");
+      tensor.shape[0] /= 2;
+      tensor.bytes /= 2;
+      if (up) tensor.data += tensor.bytes;
       LLMRT_RETURN_IF_ERROR(add(std::move(one)));
     }
     return {};
@@ -256,6 +306,9 @@ std::string hfTensorName(std::string_view gguf_name, std::string_view architectu
   if (dot == std::string_view::npos) return std::string(gguf_name);
   const std::string_view suffix = gguf_name.substr(dot);
   std::string_view stem = gguf_name.substr(0, dot);
+  for (const auto& [gguf, hf] : kWholeNames)
+    if (const std::string_view layer = layerOf(gguf_name, kGgufLayer, gguf); !layer.empty())
+      return std::string(kHfLayer).append(layer).append(".").append(hf);
   if (suffix != ".weight" && suffix != ".bias") return std::string(gguf_name);
   if (std::string_view hf = hfOf(kModelNames, stem); !hf.empty())
     return std::string(hf).append(suffix);
@@ -293,6 +346,9 @@ std::string ggufTensorName(std::string_view hf_name, std::string_view architectu
   if (dot == std::string_view::npos) return std::string(hf_name);
   const std::string_view suffix = hf_name.substr(dot);
   std::string_view stem = hf_name.substr(0, dot);
+  for (const auto& [gguf, hf] : kWholeNames)
+    if (const std::string_view layer = layerOf(hf_name, kHfLayer, hf); !layer.empty())
+      return std::string(kGgufLayer).append(layer).append(".").append(gguf);
   if (std::string_view gguf = ggufOf(kModelNames, stem); !gguf.empty())
     return std::string(gguf).append(suffix);
   if (!stem.starts_with(kHfLayer)) return std::string(hf_name);

@@ -113,6 +113,9 @@ const std::vector<Case> kCases = {
     // softcaps, norms after, scales
     {"gemma2", "bf16", "bf16"},
     {"gemma3", "f32", "f32"},
+    // heads by kind of layer, keys as values, keys of other layers, tables by layer
+    {"gemma4", "bf16", "bf16"},
+    {"gemma4_e2b", "f32", "f32"},
     {"granite", "f32", "f32"},
     {"olmo2", "f32", "f32"},
     // layer norms, parallel residuals, parts that turn, learned positions, MLPs without a gate
@@ -126,6 +129,7 @@ const std::vector<Case> kCases = {
     {"qwen2_moe", "f32", "f32"},
     {"gpt_oss", "bf16", "bf16"},
     {"deepseek_v3", "f32", "f32"},
+    {"gemma4_moe", "f32", "f32"},
     // the same on tensor cores
     {"mixtral", "bf16", "bf16"},
     {"qwen3_moe", "f16", "f16"},

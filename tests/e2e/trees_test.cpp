@@ -93,9 +93,9 @@ TEST_P(Trees, GiveTheBitsOfEachBranchDecodedAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Trees,
-                         testing::Values("llama_mha", "mistral_window_bf16", "gemma3", "gpt_oss",
-                                         "deepseek_v3", "qwen2_moe", "gpt2", "qwen3_5",
-                                         "qwen3_next"),
+                         testing::Values("llama_mha", "mistral_window_bf16", "gemma3", "gemma4",
+                                         "gemma4_e2b", "gpt_oss", "deepseek_v3", "qwen2_moe",
+                                         "gpt2", "qwen3_5", "qwen3_next"),
                          [](const auto& info) { return info.param; });
 
 TEST(TreesOfASession, AreForgottenUnlessTheyAreCommitted) {

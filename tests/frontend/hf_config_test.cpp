@@ -399,6 +399,53 @@ TEST(HfConfig, FamiliesReadTheirOwnFields) {
   EXPECT_EQ(granite.logit_scale, 0.125);
 }
 
+// The sizes that Gemma 4 E2B is published with.
+TEST(HfConfig, Gemma4LayersDifferInHeadsSizesAndWhoseKeysTheyRead) {
+  auto config = llmrt::readJsonFile(std::string(LLMC_MODELS_DIR) + "/gemma-4-e2b.json");
+  ASSERT_TRUE(config.ok());
+  const ModelSpec spec = parsed(*config);
+  EXPECT_EQ(spec.per_layer_size, 256);
+  EXPECT_EQ(spec.attention_scale, 1);
+  for (const int64_t layer : {0, 13, 14, 15, 33, 34}) {
+    SCOPED_TRACE(layer);
+    const LayerForm form = spec.layerForm(layer);
+    const bool full = layer % 5 == 4, shared = layer >= 15;
+    EXPECT_EQ(form.window, full ? 0 : 512);
+    EXPECT_EQ(form.heads, (Heads{.num_kv_heads = 1, .dim = full ? 512 : 256, .shares_kv = shared}));
+    EXPECT_EQ(form.intermediate_size, shared ? 12288 : 6144);
+  }
+  // A quarter of a head's pairs turns; the others stand still.
+  ASSERT_EQ(spec.rope.inv_freq.size(), 256u);
+  EXPECT_GT(spec.rope.inv_freq[63], 0);
+  EXPECT_EQ(spec.rope.inv_freq[64], 0);
+  ASSERT_EQ(spec.local_rope->inv_freq.size(), 128u);
+  EXPECT_GT(spec.local_rope->inv_freq[127], 0);
+  int projections = 0;
+  for (const ModelWeight& weight : modelWeights(spec))
+    if (weight.role == "k_proj") projections += static_cast<int>(weight.num_layers);
+  EXPECT_EQ(projections, 15) << "layers that share have none";
+}
+
+TEST(HfConfig, Gemma4SaysHeadsByTheirKindOrLayerByLayer) {
+  const auto heads = [](const std::string& fields) {
+    return parsed(with(R"({"model_type": "gemma4_text", "hidden_size_per_layer_input": 0,
+                           "num_attention_heads": 8, "num_hidden_layers": 2,
+                           "layer_types": ["sliding_attention", "full_attention"], )" +
+                       fields + "}"))
+        .layerForm(1)
+        .heads;
+  };
+  EXPECT_EQ(heads(R"("num_key_value_heads": 2)"), (Heads{.num_kv_heads = 2, .dim = 512}));
+  EXPECT_EQ(heads(R"("num_key_value_heads": 2, "global_head_dim": 64, "attention_k_eq_v": true,
+                     "num_global_key_value_heads": 1)"),
+            (Heads{.num_kv_heads = 1, .dim = 64, .key_is_value = true}));
+  EXPECT_EQ(heads(R"("num_key_value_heads": 2, "num_global_key_value_heads": 1)").num_kv_heads, 2)
+      << "without attention_k_eq_v it has no effect";
+  EXPECT_EQ(heads(R"("num_key_value_heads": 2, "global_head_dim": 64,
+                     "per_layer_config": {"1": {"head_dim": 32, "num_key_value_heads": 4}}, "head_dim": 16)"),
+            (Heads{.num_kv_heads = 4, .dim = 32}));
+}
+
 // sqrt(1152) is 33.94; the nearest bf16 is 34.
 TEST(HfConfig, GemmaScalesEmbeddingsInTheDtypeOfItsConfig) {
   const auto scale = [](const std::string& more) {
@@ -449,9 +496,9 @@ TEST(HfConfig, LayersOfLinearAttentionHaveMixersAndWeightsOfTheirOwn) {
   EXPECT_TRUE(spec.tie_word_embeddings);
   const auto runs = mixerRuns(spec);
   ASSERT_EQ(runs.size(), 12u);
-  EXPECT_EQ(runs[0].kind, Mixer::kDelta);
+  EXPECT_EQ(runs[0].kind.first, Mixer::kDelta);
   EXPECT_EQ(runs[0].num_layers, 3);
-  EXPECT_EQ(runs[3].kind, Mixer::kAttention);
+  EXPECT_EQ(runs[3].kind.first, Mixer::kAttention);
   EXPECT_EQ(runs[3].first_layer, 7);
   EXPECT_EQ(runs[3].suffix, "_7");
   EXPECT_EQ(mlpRuns(spec).size(), 1u);
@@ -480,7 +527,7 @@ TEST(HfConfig, RunsOfMlpsSayWhatTheirWeightsAreCalled) {
   std::vector<std::string> runs;
   for (const auto& run : mlpRuns(spec))
     runs.push_back(std::to_string(run.first_layer) + '+' + std::to_string(run.num_layers) +
-                   (run.kind == Mlp::kExperts ? " routed" : " dense") + run.suffix);
+                   (run.kind.first == Mlp::kExperts ? " routed" : " dense") + run.suffix);
   EXPECT_THAT(runs, ElementsAre("0+1 dense", "1+2 routed", "3+2 dense_3", "5+1 routed_5"));
   std::set<std::string> symbols;
   for (const ModelWeight& w : modelWeights(spec)) symbols.insert(w.symbol);
@@ -582,6 +629,18 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
       {R"({"model_type": "olmo", "clip_qkv": 8.0})", "clip_qkv 8.0 is not supported"},
       {R"({"model_type": "stablelm", "qk_layernorm": true})", "qk_layernorm true"},
       {R"({"model_type": "phi", "qk_layernorm": true})", "qk_layernorm true"},
+      {R"({"model_type": "gemma4_text", "use_bidirectional_attention": "all"})",
+       "use_bidirectional_attention \"all\" is not supported"},
+      {R"({"model_type": "gemma4_text", "vocab_size_per_layer_input": 64})",
+       "vocab_size_per_layer_input 64 is not supported"},
+      {R"({"model_type": "gemma4_text", "hidden_size_per_layer_input": 0,
+           "per_layer_config": {"0": {"head_dim": 8}, "1": {"head_dim": 16}}})",
+       "per_layer_config.1.head_dim: heads that differ"},
+      {R"({"model_type": "gemma4_text", "hidden_size_per_layer_input": 0,
+           "per_layer_config": {"1": {"sliding_window": 8}}})",
+       "per_layer_config.1.sliding_window is not supported"},
+      {R"({"model_type": "gemma4_text", "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 1})",
+       "num_kv_shared_layers is 1, but no layer before them is of the type \"full_attention\""},
       {R"({"model_type": "minicpm", "num_experts": 8})", "num_experts 8 is not supported"},
       {R"({"model_type": "minicpm", "sparse_config": {"topk": 64}})",
        "sparse_config is not supported"},

@@ -39,7 +39,8 @@ LONGROPE = {"type": "longrope", "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1
 # Sizes alone (with `more` that we do not guess): HF's defaults.
 DEFAULTS = {
     "llama": {}, "mistral": {}, "mixtral": {}, "qwen2": {}, "qwen3": {}, "phi3": {"pad_token_id": 0}, "smollm3": {},
-    "arcee": {}, "granite": {}, "gemma": {}, "gemma2": {}, "gemma3_text": {}, "glm": {}, "glm4": {}, "olmo": {}, "olmo2": {},
+    "arcee": {}, "granite": {}, "gemma": {}, "gemma2": {}, "gemma3_text": {},
+    "gemma4_text": {"vocab_size_per_layer_input": 1000}, "gemma4_unified_text": {}, "glm": {}, "glm4": {}, "olmo": {}, "olmo2": {},
     "cohere": {}, "gpt2": {"n_embd": 512, "n_layer": 6, "n_head": 32}, "gpt_neox": {}, "phi": {}, "starcoder2": {},
     "falcon": {}, "stablelm": {}, "qwen2_moe": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_moe": MOE,
     "qwen3_next": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_5_text": {}, "qwen3_5_moe_text": {},
@@ -62,6 +63,12 @@ VARIANTS = [
     ("gemma3_text", "old", {"rope_theta": 1e6, "rope_local_base_freq": 1e4,
                             "rope_scaling": {"rope_type": "linear", "factor": 8.0}}),
     ("gemma3_text", "pattern", {"sliding_window_pattern": 3, "sliding_window": 32}),
+    ("gemma4_text", "published", {
+        "hidden_size_per_layer_input": 0, "global_head_dim": 32, "head_dim": 16, "num_global_key_value_heads": 2,
+        "attention_k_eq_v": True, "sliding_window": 32, "final_logit_softcapping": 30.0,
+        "layer_types": ["sliding_attention", "full_attention"] * 2 + ["sliding_attention"] * 2, "rope_parameters": {
+            "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.3, "rope_theta": 5e5, "factor": 2.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}}),
     ("gemma2", "layer_types", {"sliding_window": 32, "layer_types": ["full_attention", "sliding_attention"] * 3}),
     ("qwen2", "window", {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 4}),
     ("qwen2", "yarn", {"rope_scaling": YARN}),
@@ -152,6 +159,7 @@ def main():
         sizes = {"vocab_size": SIZES["vocab_size"]} if model_type == "gpt2" else SIZES
         given = {"model_type": model_type} | sizes | more
         config = CONFIG_MAPPING[model_type].from_dict(json.loads(json.dumps(given)))
+        config.allow_global_per_layer_attribute_access = True  # Gemma 4's head_dim: of layers with a window
         out.append({"name": f"{model_type}_{name}", "config": given, "expected": expected(config)})
     lines = ",\n".join(json.dumps(case) for case in out)
     versions = json.dumps({"transformers": transformers.__version__, "torch": torch.__version__})

@@ -116,6 +116,7 @@ ALL_MASK_ATTENTION_FUNCTIONS.register("golden", ALL_MASK_ATTENTION_FUNCTIONS["ea
 BASE = dict(vocab_size=VOCAB, hidden_size=48, intermediate_size=72, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
             bos_token_id=BOS, eos_token_id=EOS, pad_token_id=0, tie_word_embeddings=False)
+GEMMA4_LAYERS = ["sliding_attention", "full_attention", "sliding_attention", "sliding_attention", "full_attention"]
 DEFAULT_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 
@@ -171,6 +172,24 @@ CASES = {
     "gemma3_wrapper": case("Gemma3Text", "gemma3, a model of text and images; stored bf16", stored="bf16", wrapper="Gemma3",
         num_hidden_layers=3, head_dim=16, sliding_window=16, query_pre_attn_scalar=16, tie_word_embeddings=True,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    "gemma4": case("Gemma4Text", "heads and ropes by kind of layer, k = v without a window, norms of values; stored bf16",
+        stored="bf16", length=80, num_hidden_layers=5, head_dim=16, global_head_dim=32, num_global_key_value_heads=1,
+        attention_k_eq_v=True, sliding_window=16, final_logit_softcapping=6.0, hidden_size_per_layer_input=0,
+        tie_word_embeddings=True, layer_types=GEMMA4_LAYERS),
+    "gemma4_e2b": case("Gemma4Text", "embeddings per layer, layers that share keys and values, with wider MLPs; stored bf16",
+        stored="bf16", length=80, num_hidden_layers=7, head_dim=16, global_head_dim=24, sliding_window=16, num_kv_shared_layers=3,
+        use_double_wide_mlp=True, vocab_size_per_layer_input=VOCAB, hidden_size_per_layer_input=12,
+        tie_word_embeddings=True, layer_types=["sliding_attention", "full_attention"] + GEMMA4_LAYERS),
+    "gemma4_moe": case("Gemma4Text", "experts beside a dense MLP", length=80, num_hidden_layers=3, head_dim=16,
+        global_head_dim=32, num_global_key_value_heads=1, attention_k_eq_v=True, sliding_window=16,
+        hidden_size_per_layer_input=0, enable_moe_block=True, num_experts=6, top_k_experts=3, moe_intermediate_size=20,
+        tie_word_embeddings=True, layer_types=GEMMA4_LAYERS[2:]),
+    "gemma4_wrapper": case("Gemma4Text", "gemma4, a model of text, images and sound; stored bf16", stored="bf16",
+        wrapper="Gemma4", head_dim=16, global_head_dim=24, sliding_window=16, vocab_size_per_layer_input=VOCAB,
+        hidden_size_per_layer_input=8, tie_word_embeddings=True, layer_types=GEMMA4_LAYERS[:2]),
+    "gemma4_unified": case("Gemma4UnifiedText", "Gemma 4 without tables by layer; k = v; stored bf16", stored="bf16",
+        head_dim=16, global_head_dim=32, num_global_key_value_heads=1, attention_k_eq_v=True, sliding_window=16,
+        tie_word_embeddings=True, layer_types=GEMMA4_LAYERS[:2]),
     "glm": case("Glm", "interleaved partial rotary, fused gate_up, QKV bias", head_dim=16, attention_bias=True),
     "glm4": case("Glm4", "the same with post-norms; stored bf16", stored="bf16", head_dim=16, attention_bias=True),
     "olmo": case("Olmo", "norms without weights"),
@@ -264,6 +283,9 @@ WRAPPERS = {
     "Gemma3": dict(mm_tokens_per_image=4, vision_config=dict(
         model_type="siglip_vision_model", hidden_size=8, intermediate_size=8, num_hidden_layers=1,
         num_attention_heads=1, image_size=8, patch_size=4, vision_use_head=False)),
+    "Gemma4": dict(vision_config=dict(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=8,
+        position_embedding_size=8)),
 }
 
 MINICPM = dict(scale_emb=3, scale_depth=1.4, dim_model_base=24)
@@ -300,7 +322,8 @@ def new_model(case, seed):
     config = config_of(case)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)
-    less_one = case["family"].startswith(("Gemma", "Qwen3_5", "Qwen3Next"))
+    gemma4 = case["family"].startswith("Gemma4")
+    less_one = case["family"].startswith(("Gemma", "Qwen3_5", "Qwen3Next")) and not gemma4
     scaled = case["family"].startswith("Gemma")
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -311,6 +334,12 @@ def new_model(case, seed):
                 p.copy_(0.3 * noise)
             elif "norm" in name or ".ln_" in name or "layernorm" in name:
                 p.copy_((0 if less_one and "linear_attn" not in name else 1) + 0.2 * noise)
+                if gemma4 and "q_norm" in name:
+                    p.mul_(0.4)  # scores have no scale of their own
+            elif name.endswith("router.scale") or name.endswith("per_expert_scale"):
+                p.copy_(1 + 0.2 * noise)
+            elif "embed_tokens_per_layer" in name:
+                p.copy_(noise / math.sqrt(config.hidden_size_per_layer_input))
             elif any(part in name for part in ("embed", "wte", "lm_head")):
                 # Gemma and others scale what is looked up; the stream must not drown in it.
                 scale = getattr(config, "embedding_multiplier", math.sqrt(config.hidden_size) if scaled else 1.0)
@@ -331,6 +360,8 @@ def new_model(case, seed):
         for name, b in model.named_buffers():
             if name.endswith("e_score_correction_bias"):
                 b.copy_(0.2 * torch.randn(b.shape, generator=generator))
+            if name.endswith("layer_scalar"):
+                b.copy_(1 + 0.2 * torch.randn(b.shape, generator=generator))
     return model.to(DTYPES[case["stored"]]).eval()
 
 

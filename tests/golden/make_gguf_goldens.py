@@ -38,6 +38,9 @@ CASES = {
     "qwen2_yarn": {"arch": "qwen2"},
     "qwen3_moe": {"arch": "qwen3moe"},
     "gemma2": {"arch": "gemma2", "config": {"query_pre_attn_scalar": 16}},
+    "gemma4": {"arch": "gemma4"},
+    "gemma4_e2b": {"arch": "gemma4"},
+    "gemma4_moe": {"arch": "gemma4"},
     "smollm3": {"arch": "smollm3", "config": {"no_rope_layers": [1, 1, 1, 0], "no_rope_layer_interval": 4},
                 "unused": 0},
     "cohere": {"arch": "command-r"},
@@ -127,6 +130,8 @@ class Model:
         w.add_context_length(get("max_position_embeddings", "n_positions"))
         w.add_embedding_length(hidden)
         w.add_block_count(get("num_hidden_layers", "n_layer"))
+        if arch == "gemma4":
+            return self.gemma4_metadata(w)
         w.add_feed_forward_length(get("intermediate_size", "ffn_hidden_size", "n_inner", default=4 * hidden))
         w.add_head_count(self.heads)
         w.add_head_count_kv(1 if arch == "deepseek2" else self.kv_heads)
@@ -186,6 +191,43 @@ class Model:
             w.add_logit_scale(hidden / get("dim_model_base"))
         w.add_vocab_size(get("vocab_size"))
 
+    def gemma4_metadata(self, w):
+        """What differs by layer is an array; the heads are those of layers without a window."""
+        get = self.get
+        windowed = [kind == "sliding_attention" for kind in get("layer_types")]
+        own = {int(layer): sizes for layer, sizes in get("per_layer_config").items()}
+        full = own[windowed.index(False)]
+        first_shared = len(windowed) - get("num_kv_shared_layers")
+        wide = get("use_double_wide_mlp")
+        w.add_feed_forward_length([get("intermediate_size") * (2 if wide and i >= first_shared else 1)
+                                   for i in range(len(windowed))])
+        w.add_head_count(self.heads)
+        w.add_head_count_kv([own.get(i, {}).get("num_key_value_heads", self.kv_heads) for i in range(len(windowed))])
+        w.add_layer_norm_rms_eps(get("rms_norm_eps"))
+        w.add_shared_kv_layers(get("num_kv_shared_layers"))
+        w.add_embedding_length_per_layer_input(get("hidden_size_per_layer_input"))
+        w.add_sliding_window(get("sliding_window"))
+        w.add_sliding_window_pattern(windowed)
+        w.add_key_length(full["head_dim"])
+        w.add_value_length(full["head_dim"])
+        w.add_key_length_swa(self.head_dim)
+        w.add_value_length_swa(self.head_dim)
+        w.add_rope_dimension_count(full["head_dim"])
+        w.add_rope_dimension_count_swa(self.head_dim)
+        w.add_rope_freq_base(get("rope_parameters")["full_attention"]["rope_theta"])
+        w.add_rope_freq_base_swa(get("rope_parameters")["sliding_attention"]["rope_theta"])
+        if (cap := get("final_logit_softcapping")) is not None:
+            w.add_final_logit_softcapping(cap)
+        if get("enable_moe_block"):
+            w.add_expert_count(get("num_experts"))
+            w.add_expert_used_count(get("top_k_experts"))
+            w.add_expert_feed_forward_length(get("moe_intermediate_size"))
+        w.add_vocab_size(get("vocab_size"))
+        # Frequencies that stand still have a factor that makes them so.
+        pairs = full["head_dim"] // 2
+        turning = int(full["head_dim"] * get("rope_parameters")["full_attention"]["partial_rotary_factor"] / 2)
+        self.rope_freqs = np.array([1.0] * turning + [1e30] * (pairs - turning), np.float32)
+
     def converted(self):
         """{HF name as tensor_mapping.py has it: array}."""
         out, experts = {}, {}
@@ -198,7 +240,7 @@ class Model:
                 name = name.replace(found[0], f".layers.{self.case['layers'].index(int(found[1]))}.")
             if self.config["model_type"] == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
                 t = t.T
-            if ".experts." in name:
+            if ".experts." in name and self.arch != "gemma4":
                 stem, rest = name.split(".experts.")
                 number, part, suffix = rest.split(".")
                 experts.setdefault((stem, part, suffix), {})[int(number)] = t
@@ -228,6 +270,15 @@ class Model:
             out[f"{stem}.experts.{part}.{suffix}"] = np.stack([parts[i] for i in range(len(parts))])
         return out
 
+    @staticmethod
+    def own_name(name):
+        """Of tensors that Gemma 4 calls no weights."""
+        if found := re.search(r"layers\.(\d+)\.(.*)", name):
+            own = {"layer_scalar": "layer_output_scale.weight", "router.scale": "ffn_gate_inp.scale",
+                   "router.per_expert_scale": "ffn_down_exps.scale", "experts.gate_up_proj": "ffn_gate_up_exps.weight",
+                   "experts.down_proj": "ffn_down_exps.weight"}.get(found[2])
+            return own and f"blk.{found[1]}.{own}"
+
     def split_qkv(self, name, t):
         """By KV head its queries, k and v -> one behind the other; InternLM2's apart."""
         groups, head = self.kv_heads, self.head_dim
@@ -255,11 +306,13 @@ class Model:
             w.add_add_bos_token(False)
         arch = next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == self.arch)
         names = gguf.get_tensor_name_map(arch, self.get("num_hidden_layers", "n_layer"))
+        if self.arch == "gemma4":
+            w.add_tensor("rope_freqs.weight", self.rope_freqs)
         for hf_name, t in self.converted().items():
             hf_name = hf_name.replace(".e_score_correction_bias", ".e_score_correction.bias")
-            name = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
+            name = self.own_name(hf_name) or names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
             assert name, hf_name
-            norm = name.endswith("_norm.weight")
+            norm = name.endswith(("_norm.weight", "norm_1.weight", "norm_2.weight", "_scale.weight", ".scale"))
             if t.ndim > 1 and not norm:
                 t = rounded(t)
             if name.endswith("ffn_gate_inp_shexp.weight"):

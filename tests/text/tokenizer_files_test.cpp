@@ -291,6 +291,38 @@ TEST(TokenizerFiles, AGgufOfPhi3TakesTheSpaceBehindItsAddedTokens) {
   EXPECT_THAT(idsOf("Llama", "llama", "<|user|> a"), ElementsAre(6, 3, 4));
 }
 
+// SentencePiece's pieces and bytes, and merges as tokenizer.json lists them. The ids are those of
+// tokenizers 0.23.3 with the same merges.
+TEST(TokenizerFiles, AGgufOfGemma4HasItsMerges) {
+  using llmc_tests::rawBytes;
+  std::vector<std::string> tokens = {"<pad>", "<eos>", "<bos>", "<unk>"};
+  std::string types;
+  for (int32_t type : {3, 3, 3, 2}) types += rawBytes(type);
+  for (int byte = 0; byte < 256; ++byte) {
+    constexpr const char* kDigits = "0123456789ABCDEF";
+    tokens.push_back(std::string("<0x") + kDigits[byte / 16] + kDigits[byte % 16] + ">");
+    types += rawBytes(int32_t{6});
+  }
+  const std::string mark = "\u2581";
+  for (const char* token : {"\u2581", "a", "b", "ab", "\u2581a", "\u2581ab", "\u2581\u2581"}) {
+    tokens.emplace_back(token);
+    types += rawBytes(int32_t{1});
+  }
+  tokens.emplace_back("<|x>");
+  types += rawBytes(int32_t{4});
+  constexpr uint32_t kInt32 = 5, kArray = 9;
+  llmc_tests::GgufWriter gguf;
+  gguf.addString("tokenizer.ggml.model", "gemma4").addStrings("tokenizer.ggml.tokens", tokens);
+  gguf.value("tokenizer.ggml.token_type", kArray,
+             rawBytes(kInt32) + rawBytes(static_cast<uint64_t>(tokens.size())) + types);
+  gguf.addStrings("tokenizer.ggml.merges", {mark + " " + mark, mark + " a", "a b", mark + "a b"});
+  testing::TempDir dir;
+  auto tokenizer = load(dir.write("gemma4.gguf", gguf.bytes()));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
+  EXPECT_THAT(*tokenizer->encode("ab  ab aba\u00e9 <|x> a"),
+              ElementsAre(2, 263, 266, 263, 265, 261, 199, 173, 260, 267, 264));
+}
+
 TEST(TokenizerFiles, TokenizerJsonComesFirst) {
   testing::TempDir dir;
   EXPECT_EQ(findTokenizerFile(dir.path()), "");
