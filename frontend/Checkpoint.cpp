@@ -143,7 +143,8 @@ Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
   if (spec.form.experts == ExpertLayout::kAlternating) return {};
   const TensorNames& names = spec.form.names;
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    if (spec.layerForm(layer).mlp != Mlp::kExperts) continue;
+    const Mlp mlp = spec.layerForm(layer).mlp;
+    if (mlp != Mlp::kExperts && mlp != Mlp::kBoth) continue;
     const auto nameOf = [&](std::string_view name, const char* suffix) {
       return llmrt::tensorName(std::string(names.layer).append(name).append(suffix), layer, 0);
     };

@@ -34,8 +34,8 @@ class GgufFields {
   llmrt::Result<std::optional<std::string_view>> getString(const char* key) const {
     return file_.getString(prefix_ + key);
   }
-  /// A number of each layer: an array of as many, or one number that they share. An error when there
-  /// is none.
+  /// A number of each layer: an array of as many, or one number that they share. An error when
+  /// there is none.
   llmrt::Result<std::vector<int64_t>> needLayerInts(const char* key, int64_t num_layers) const;
   /// An error when there is none.
   llmrt::Result<int64_t> needInt(const char* key) const;

@@ -153,11 +153,13 @@ Status readGemma3(const JsonFields& config, ModelSpec& spec) {
   return readGemma23(config, spec, pattern);
 }
 
-/// What Gemma 4 says of single layers, in place of global_head_dim: heads of those without a window.
+/// What Gemma 4 says of single layers, in place of global_head_dim: heads of those without a
+/// window.
 Status readPerLayerConfig(const nlohmann::json& layers, ModelSpec& spec) {
   const auto malformed = [&] {
-    return invalidData("per_layer_config is " + briefJson(layers) +
-                       ", expected an object of layers, each with head_dim and num_key_value_heads");
+    return invalidData(
+        "per_layer_config is " + briefJson(layers) +
+        ", expected an object of layers, each with head_dim and num_key_value_heads");
   };
   if (!layers.is_object()) return malformed();
   Heads& heads = spec.full_heads.emplace(Heads{spec.num_kv_heads, spec.head_dim});

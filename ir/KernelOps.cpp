@@ -453,9 +453,8 @@ Operands RouteOp::getKernelOperands() {
 }
 Tiling RouteOp::getTiling(StepKind) { return perRow(); }
 Cost RouteOp::getCost() {
-  return {.weightBytes = biasBytes(*this) + (getExpertScaleAttr()
-                                                 ? weightBytes(*this, getExpertScaleAttr())
-                                                 : 0),
+  return {.weightBytes = biasBytes(*this) +
+                         (getExpertScaleAttr() ? weightBytes(*this, getExpertScaleAttr()) : 0),
           .flopsPerRow = static_cast<int64_t>(getTopK() + 4) * widthOf(getX())};
 }
 

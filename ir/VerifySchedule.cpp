@@ -268,8 +268,7 @@ class PhaseVerifier {
     const bool reads = operand.access == Access::read &&
                        (operand.space == Space::keys || operand.space == Space::values ||
                         operand.space == Space::block_table);
-    if (!state.hasLayers(first, count) &&
-        !(reads && state.isBefore(first, count)))
+    if (!state.hasLayers(first, count) && !(reads && state.isBefore(first, count)))
       return phase_.emitOpError() << "runs in layers " << first << " to " << first + count - 1
                                   << ", not all of which have " << attr;
     return success();

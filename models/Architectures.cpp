@@ -24,6 +24,14 @@ constexpr Form gemmaNorms() {
   return form;
 }
 
+/// Attention whose output is gated, between layers of linear attention.
+constexpr Form qwenHybrid(Form form) {
+  form.norm_plus = 1.0;
+  form.qk_norm = QkNorm::kHead;
+  form.output_gate = true;
+  return form;
+}
+
 constexpr Form gemma4Form() {
   Form form = gemmaNorms();
   form.norm_plus = 0;
@@ -709,6 +717,9 @@ constexpr Wrapper kWrappers[] = {
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
     {"gpt-oss", "gpt_oss"},
+    {"qwen35", "qwen3_5_text"},
+    {"qwen35moe", "qwen3_5_moe_text"},
+    {"qwen3next", "qwen3_next"},
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// norm + q, k, v projections (+ biases) (+ norms of heads) (+ rope) + kv_write -> norm_qkv; the same
-// of q alone where a layer reads another's keys and values
+// norm + q, k, v projections (+ biases) (+ norms of heads) (+ rope) + kv_write -> norm_qkv; the
+// same of q alone where a layer reads another's keys and values
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "passes/Fusion.h"
 #include "passes/Passes.h"
@@ -40,8 +40,9 @@ std::string whyNotHeadNorm(llm::QkNormOp norm, int64_t headDim, bool weighted) {
       norm.getWeightAttr() ? ("@" + norm.getWeightAttr().getValue()).str() : "qk_norm";
   if (norm.getLayer() || static_cast<bool>(weight) != weighted ||
       (weight && weight.getLayerShape() != ArrayRef<int64_t>{headDim}))
-    return weighted ? (name + " is no rms_norm that all heads of " + Twine(headDim) + " share").str()
-                    : name + " on values has a weight, or is no rms_norm";
+    return weighted
+               ? (name + " is no rms_norm that all heads of " + Twine(headDim) + " share").str()
+               : name + " on values has a weight, or is no rms_norm";
   if (norm.getHeadDim() != static_cast<uint64_t>(headDim))
     return ("qk_norm over heads of " + Twine(norm.getHeadDim()) + " in a cache of heads of " +
             Twine(headDim))
@@ -158,10 +159,9 @@ struct FuseKvWrite : OpRewritePattern<llm::KvWriteOp> {
     auto fused = llm::NormQkvOp::create(
         rewriter, write.getLoc(), m->q.linear.getY().getType(), m->norm.x, write.getRows(),
         write.getStateAttr(), m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps,
-        m->q.weight(), m->k.weight(), m->keysAreValues ? nullptr : m->v.weight(),
-        m->q.biasOrNull(), m->k.biasOrNull(), m->v.biasOrNull(), weightOf(m->q.qkNorm),
-        weightOf(m->k.qkNorm), first ? first.getEpsAttr() : nullptr,
-        m->v.qkNorm ? rewriter.getUnitAttr() : nullptr,
+        m->q.weight(), m->k.weight(), m->keysAreValues ? nullptr : m->v.weight(), m->q.biasOrNull(),
+        m->k.biasOrNull(), m->v.biasOrNull(), weightOf(m->q.qkNorm), weightOf(m->k.qkNorm),
+        first ? first.getEpsAttr() : nullptr, m->v.qkNorm ? rewriter.getUnitAttr() : nullptr,
         m->q.rope ? m->q.rope.getTableAttr() : nullptr);
     rewriter.replaceAllUsesWith(resultOf(m->q), fused.getQ());
     rewriter.eraseOp(write);
@@ -212,8 +212,7 @@ struct FuseQueries : OpRewritePattern<llm::AttentionOp> {
     if (q.bias) return refuse("a bias on " + spelled(q) + " alone");
     if (kv.getValueDim() != kv.getHeadDim()) return refuse("keys and values differ in width");
     if (q.rope) why = whyNotRope(q.rope, attention.getRows(), kv.getHeadDim());
-    if (why.empty() && q.qkNorm)
-      why = whyNotHeadNorm(q.qkNorm, kv.getHeadDim(), /*weighted=*/true);
+    if (why.empty() && q.qkNorm) why = whyNotHeadNorm(q.qkNorm, kv.getHeadDim(), /*weighted=*/true);
     if (!why.empty()) return refuse(why);
 
     auto fused = llm::NormQkvOp::create(

@@ -41,7 +41,8 @@ struct Projection {
 inline constexpr llvm::StringLiteral kNotALinear = "an operand is not a linear";
 
 /// Follows `value` back to its linear; a null projection, with `why` set, where there is none or an
-/// inner value has another use. The use of `value` itself is not looked at, nor are uses by `other`.
+/// inner value has another use. The use of `value` itself is not looked at, nor are uses by
+/// `other`.
 Projection traceProjection(mlir::Value value, std::string& why, mlir::Operation* other = nullptr);
 
 /// The value that leaves a projection of `linear` forwards: through bias, qk_norm and rope as long

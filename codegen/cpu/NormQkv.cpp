@@ -78,9 +78,7 @@ class QkvEpilogue {
   }
 
   void emitValues(const OutputTile& tile, Value kvHead) {
-    forHeads(tile, [&](const Head& head) {
-      storeValuesOf(head, placeOf(k_, head.row), kvHead);
-    });
+    forHeads(tile, [&](const Head& head) { storeValuesOf(head, placeOf(k_, head.row), kvHead); });
   }
 
   /// The head as values, normed where they are; it stays as it is.
@@ -93,8 +91,8 @@ class QkvEpilogue {
       normHead(k_, {.eps = qkEps_}, normed_, normed_, kv_.headDim);
     }
     k_.loop(k_.ci(0), k_.ci(kv_.headDim), lanes, [&](Value i) {
-      Value v = vNorm_ ? k_.loadF32(k_.offset(normed_, k_.mul(i, 4)), lanes)
-                       : loadBiased(head, i, lanes);
+      Value v =
+          vNorm_ ? k_.loadF32(k_.offset(normed_, k_.mul(i, 4)), lanes) : loadBiased(head, i, lanes);
       storeValues(k_, kv_, place, kvHead, i, v);
     });
   }

@@ -156,8 +156,8 @@ class RouteFrame {
   KernelBuilder& k_;
   llm::RouteOp op_;
   const int64_t experts_, topK_;
-  Value bias_, expertScale_;  // null: none
-  Value scores_, choice_;  // [experts]
+  Value bias_, expertScale_;        // null: none
+  Value scores_, choice_;           // [experts]
   Value chosen_, scales_, groups_;  // [top_k], [top_k], [groups]
 };
 

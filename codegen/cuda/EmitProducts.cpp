@@ -319,8 +319,8 @@ Functions emit(llm::NormQkvOp op, const KernelForm& form) {
                                        : "kNoValues",
                    boolean(op.getVNorm()), stride, form.stride("q"), raw, form.in("bias"),
                    form.in("q_norm"), form.in("k_norm"),
-                   number(op.getQkEps() ? op.getQkEps()->convertToDouble() : 0),
-                   form.in("rope"), rows, keys, values, q),
+                   number(op.getQkEps() ? op.getQkEps()->convertToDouble() : 0), form.in("rope"),
+                   rows, keys, values, q),
        {.threads = 128, .blocks = ceilDiv(allHeads, kHeadsPerBlock), .rowsPerBlock = 1}});
   return result;
 }

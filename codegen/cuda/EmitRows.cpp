@@ -77,8 +77,7 @@ Functions emit(llm::NormResidualOp op, const KernelForm& form) {
 
 Functions emit(llm::QkNormOp op, const KernelForm& form) {
   const int64_t cols = llm::widthOf(op.getX()), dim = op.getHeadDim();
-  const int64_t weights =
-      op.getWeightAttr() ? llm::matrixOf(op, op.getWeightAttr()).rows : dim;
+  const int64_t weights = op.getWeightAttr() ? llm::matrixOf(op, op.getWeightAttr()).rows : dim;
   return rowKernel(fmt::format("qkNormRow<{}, {}, {}, {}, {}, {}>(args, {}, {}, {}, {});", cols,
                                dim, boolean(op.getLayer()), weights == dim ? 0 : dim,
                                form.stride("x"), form.stride("y"), form.in("x"), form.in("weight"),

@@ -403,9 +403,8 @@ Result<std::optional<std::vector<int64_t>>> GgufFile::getInts(std::string_view k
   out.resize(value->count);
   for (uint64_t i = 0; i < value->count; ++i) {
     const uint8_t* element = value->data + i * size;
-    const bool loaded = value->type == GgufType::kBool
-                            ? (out[i] = *element, *element <= 1)
-                            : loadInt(value->type, element, out[i]);
+    const bool loaded = value->type == GgufType::kBool ? (out[i] = *element, *element <= 1)
+                                                       : loadInt(value->type, element, out[i]);
     if (!loaded) return wrongKind(key, *value, "an array of integers");
   }
   return std::optional(std::move(out));

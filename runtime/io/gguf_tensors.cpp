@@ -319,9 +319,8 @@ class GgufTensorSource : public TensorSource {
       tensor.shape.erase(tensor.shape.begin());
       tensor.data += static_cast<uint64_t>(expert) * bytes;
       tensor.bytes = bytes;
-      LLMRT_RETURN_IF_ERROR(tensor.name.find(kGateUp) == std::string::npos
-                                ? add(std::move(one))
-                                : addGateAndUp(one));
+      LLMRT_RETURN_IF_ERROR(tensor.name.find(kGateUp) == std::string::npos ? add(std::move(one))
+                                                                           : addGateAndUp(one));
     }
     return {};
   }
@@ -335,7 +334,8 @@ class GgufTensorSource : public TensorSource {
     for (const bool up : {false, true}) {
       Entry one = both;
       Tensor& tensor = one.tensor;
-      tensor.name.replace(tensor.name.find(kGateUp), kGateUp.size(), up ? ".up_proj" : ".gate_proj");
+      tensor.name.replace(tensor.name.find(kGateUp), kGateUp.size(),
+                          up ? ".up_proj" : ".gate_proj");
       tensor.shape[0] /= 2;
       tensor.bytes /= 2;
       if (up) tensor.data += tensor.bytes;

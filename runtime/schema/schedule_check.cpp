@@ -265,9 +265,10 @@ class Walk {
       // What a verify step wrote is moved in place.
       const bool moves =
           entry_.kind == schema::StepKind::commit && operand.access == schema::Access::read_write;
-      LLMRT_CHECK((keys ? written.keys : written.values) || moves || wroteLayersBefore(operand.index),
-                  "{}: reads the {} of its layer before they are written", nameOf(phase),
-                  keys ? "keys" : "values");
+      LLMRT_CHECK(
+          (keys ? written.keys : written.values) || moves || wroteLayersBefore(operand.index),
+          "{}: reads the {} of its layer before they are written", nameOf(phase),
+          keys ? "keys" : "values");
     }
     if (operand.space != schema::Space::arena) return {};
     const Content& content = contents_[operand.index];

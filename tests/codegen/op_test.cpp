@@ -311,23 +311,11 @@ std::vector<OpCase> cases() {
                    k,
                    k + 17,
                    1.5 * (most + 2)});
-    out.push_back({"scale_by_" + n,
-                   vector("s", "norm", 1),
-                   {k},
-                   "llm.scale_by %x, @s",
-                   tensor(k),
-                   k,
-                   1,
-                   3});
+    out.push_back(
+        {"scale_by_" + n, vector("s", "norm", 1), {k}, "llm.scale_by %x, @s", tensor(k), k, 1, 3});
   }
-  out.push_back({"qk_norm_plain",
-                 "",
-                 {60},
-                 "llm.qk_norm %x eps 1.0e-5 head_dim 20",
-                 tensor(60),
-                 60,
-                 36,
-                 8});
+  out.push_back(
+      {"qk_norm_plain", "", {60}, "llm.qk_norm %x eps 1.0e-5 head_dim 20", tensor(60), 60, 36, 8});
   out.push_back({"qk_norm",
                  vector("w", "norm", 20),
                  {60},

@@ -83,8 +83,8 @@ void expectRoute(bool bias_too, bool scaled = false) {
         scaled ? expert_scale.data() : nullptr, 1.5f, y.data());
   });
   for (int m = 0; m < kRows; ++m) {
-    Choice e = routed(x.data() + m * kStride, bias_too ? bias.data() : nullptr, kExperts,
-                            kTopK, kScoring, kNormalize, 1.5, kGroups, kKeep, kGroupTop);
+    Choice e = routed(x.data() + m * kStride, bias_too ? bias.data() : nullptr, kExperts, kTopK,
+                      kScoring, kNormalize, 1.5, kGroups, kKeep, kGroupTop);
     for (size_t i = 0; scaled && i < e.weights.size(); ++i)
       e.weights[i] *= expert_scale[static_cast<size_t>(e.experts[i])];
     for (int i = 0; i < kTopK; ++i) {
@@ -105,7 +105,7 @@ TEST(CudaExperts, RoutesAsTheOpSays) {
   expectRoute<64, 6, kSoftmax, false, 8, 3, 1>(false);      // DeepSeek-V2
   expectRoute<48, 4, kSigmoidScores, true, 6, 2, 2>(true);  // DeepSeek-V3
   expectRoute<32, 4, kSoftmaxChosen, true>(false);
-  expectRoute<24, 3, kSoftmax, true>(false, true);  // Gemma 4
+  expectRoute<24, 3, kSoftmax, true>(false, true);            // Gemma 4
   expectRoute<16, 2, kSigmoidScores, false, 2, 1, 1>(false);  // what the last group came to decides
 }
 

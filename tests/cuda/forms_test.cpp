@@ -274,9 +274,9 @@ TEST(CudaForms, NormsOfRowsAndHeads) {
     expectRows(y, kRows, kCols, kStride, 1e-5, [&](int m) {
       auto e = normed(row(m), kCols, weight.data(), nullptr, 1e-5, false);
       for (int k = 0; k < kCols; ++k)
-        e[static_cast<size_t>(k)] = (e[static_cast<size_t>(k)] +
-                                     residual[static_cast<size_t>(m * kStride + k)]) *
-                                    (factor ? *factor : 1);
+        e[static_cast<size_t>(k)] =
+            (e[static_cast<size_t>(k)] + residual[static_cast<size_t>(m * kStride + k)]) *
+            (factor ? *factor : 1);
       return e;
     });
   }

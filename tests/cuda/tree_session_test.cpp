@@ -184,17 +184,15 @@ TEST_P(CudaTreeSession, LogitsAreThoseOfEachBranchDecodedAlone) {
   expectBranchesOf(DeviceModel(fakePlan(sourcePath("tests/golden/") + name, flags)), rows, length);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, CudaTreeSession,
-                         testing::Values(Form{"llama_mha"}, Form{"llama_mha", e2e::kEveryFusion},
-                                         Form{"llama_head_dim_20_bf16", "", 40,
-                                              62},  // rows in groups of 16
-                                         Form{"mistral_window_bf16"}, Form{"gemma3"}, Form{"gemma4_e2b"},
-                                         Form{"gpt2"},
-                                         Form{"qwen2_moe"}, Form{"gpt_oss"}, Form{"deepseek_v3"}),
-                         [](const auto& info) {
-                           return std::string(info.param.model) +
-                                  (*info.param.disabled ? "_unfused" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, CudaTreeSession,
+    testing::Values(Form{"llama_mha"}, Form{"llama_mha", e2e::kEveryFusion},
+                    Form{"llama_head_dim_20_bf16", "", 40, 62},  // rows in groups of 16
+                    Form{"mistral_window_bf16"}, Form{"gemma3"}, Form{"gemma4_e2b"}, Form{"gpt2"},
+                    Form{"qwen2_moe"}, Form{"gpt_oss"}, Form{"deepseek_v3"}),
+    [](const auto& info) {
+      return std::string(info.param.model) + (*info.param.disabled ? "_unfused" : "");
+    });
 
 // Layers whose states are recurrent: verify keeps what they take of its rows, commit goes on from
 // it.

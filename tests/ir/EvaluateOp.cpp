@@ -229,8 +229,8 @@ class OpEvaluator {
     for (int64_t i = 0; i < x.rows; ++i)
       for (int64_t c = 0; c < x.cols; c += headDim) {
         const float* own = w.data() + (c < static_cast<int64_t>(w.size()) ? c : 0);
-        normRow(x.row(i) + c, headDim, symbol ? own : nullptr, nullptr,
-                Acc(eps.convertToDouble()), layer);
+        normRow(x.row(i) + c, headDim, symbol ? own : nullptr, nullptr, Acc(eps.convertToDouble()),
+                layer);
       }
     return x;
   }

@@ -315,8 +315,7 @@ TEST(TokenizerFiles, AGgufOfGemma4HasItsMerges) {
   gguf.addString("tokenizer.ggml.model", "gemma4").addStrings("tokenizer.ggml.tokens", tokens);
   gguf.value("tokenizer.ggml.token_type", kArray,
              rawBytes(kInt32) + rawBytes(static_cast<uint64_t>(tokens.size())) + types);
-  gguf.addStrings("tokenizer.ggml.merges",
-                  {mark + " " + mark, mark + " a", "a b", mark + "a b"});
+  gguf.addStrings("tokenizer.ggml.merges", {mark + " " + mark, mark + " a", "a b", mark + "a b"});
   testing::TempDir dir;
   auto tokenizer = load(dir.write("gemma4.gguf", gguf.bytes()));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().message();
