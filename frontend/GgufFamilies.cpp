@@ -215,6 +215,58 @@ Status readDeepseekV3(const GgufFields& fields, ModelSpec& spec) {
 }
 
 //===----------------------------------------------------------------------===//
+// Linear attention
+//===----------------------------------------------------------------------===//
+
+// Sizes are called as Mamba's. A layer that has none of its tensors attends.
+Status readQwenHybrid(const GgufFields& fields, ModelSpec& spec) {
+  Delta& d = spec.delta;
+  LLMRT_ASSIGN_OR_RETURN(d.conv_size, fields.needInt("ssm.conv_kernel"));
+  LLMRT_ASSIGN_OR_RETURN(d.key_dim, fields.needInt("ssm.state_size"));
+  LLMRT_ASSIGN_OR_RETURN(d.num_key_heads, fields.needInt("ssm.group_count"));
+  LLMRT_ASSIGN_OR_RETURN(d.num_value_heads, fields.needInt("ssm.time_step_rank"));
+  LLMRT_ASSIGN_OR_RETURN(const int64_t values, fields.needInt("ssm.inner_size"));
+  LLMRT_RETURN_IF_ERROR(
+      checkRange(fields.nameOf("ssm.group_count"), d.num_key_heads, 1, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(
+      checkRange(fields.nameOf("ssm.time_step_rank"), d.num_value_heads, 1, kMaxHeads));
+  if (values <= 0 || values % d.num_value_heads != 0)
+    return invalidData(fields.nameOf("ssm.inner_size") + " is " + std::to_string(values) +
+                       ", which is not a multiple of ssm.time_step_rank " +
+                       std::to_string(d.num_value_heads));
+  d.value_dim = values / d.num_value_heads;
+  LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
+  LLMRT_ASSIGN_OR_RETURN(const auto interval, fields.getInt("full_attention_interval"));
+  const int64_t every = std::max<int64_t>(1, interval.value_or(4));
+  spec.mixers = perLayer(spec, [&](int64_t i) {
+    const bool attends =
+        fields.hasTensors() ? fields.hasTensor(ofLayer(i, "attn_q.weight")) : (i + 1) % every == 0;
+    return attends ? Mixer::kAttention : Mixer::kDelta;
+  });
+  return {};
+}
+
+// Converters put the heads of v in another order, which shows where they share heads of k.
+Status readQwen35(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readQwenHybrid(fields, spec));
+  if (spec.delta.num_value_heads == spec.delta.num_key_heads) return {};
+  return fields.refuse("ssm.time_step_rank", " above ssm.group_count (" +
+                                                 std::to_string(spec.delta.num_key_heads) +
+                                                 "): give the model's Hugging Face directory");
+}
+Status readQwen35Moe(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readQwen35(fields, spec));
+  spec.experts.normalize = true;
+  return readQwen2Moe(fields, spec);
+}
+Status readQwen3Next(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readQwenHybrid(fields, spec));
+  spec.form.delta_gates_by_group = true;
+  spec.experts.normalize = true;
+  return readQwen2Moe(fields, spec);
+}
+
+//===----------------------------------------------------------------------===//
 // Dense families
 //===----------------------------------------------------------------------===//
 
@@ -346,6 +398,9 @@ const std::vector<GgufFamily>& families() {
       {"glm4_moe", readGlm4Moe, {"expert_count"}},
       {"deepseek_v2", readDeepseekV2, {"expert_count"}},
       {"deepseek_v3", readDeepseekV3, {"expert_count"}},
+      {"qwen3_next", readQwen3Next, {"expert_count"}},
+      {"qwen3_5_text", readQwen35},
+      {"qwen3_5_moe_text", readQwen35Moe, {"expert_count"}},
       {"granite",
        readGranite,
        {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},
@@ -394,13 +449,17 @@ Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   Form form = architecture.form;
   form.norm_plus = 0;  // convert_hf_to_gguf.py adds it
   form.transposed = false;
+  form.experts = ExpertLayout::kEach;
+  form.delta_by_group = form.delta_gates_by_group = false;
   TensorNames names;
   names.attention_out_norm = form.names.attention_out_norm;
   names.mlp_out_norm = form.names.mlp_out_norm;
   if (form.post_norm) names.mlp_norm = form.names.mlp_norm;
   if (!form.names.positions.empty()) names.positions = "model.embed_positions";
   form.names = names;
-  const bool merged = fields.hasTensors()
+  // Of gated attention q and k are apart; in layers of linear attention the name is another's.
+  const bool merged = form.output_gate ? false
+                      : fields.hasTensors()
                           ? fields.hasTensor("blk.0.attn_qkv.weight")
                           : form.qkv == QkvLayout::kConcat || form.qkv == QkvLayout::kByHead;
   form.qkv = merged ? QkvLayout::kConcat : QkvLayout::kSeparate;

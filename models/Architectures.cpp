@@ -471,6 +471,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.sinks = true, .experts = ExpertLayout::kAlternating, .names = gptOssNames()}},
     {.model_type = "qwen3_next",
      .class_name = "Qwen3NextForCausalLM",
+     .gguf_architecture = "qwen3next",
      .default_num_heads = 16,
      .default_vocab_size = 151936,
      .default_num_kv_heads = 2,
@@ -482,6 +483,7 @@ constexpr Architecture kArchitectures[] = {
      .form = qwenHybrid({.delta_by_group = true, .delta_gates_by_group = true})},
     {.model_type = "qwen3_5_text",
      .class_name = "Qwen3_5ForCausalLM",
+     .gguf_architecture = "qwen35",
      .default_num_heads = 16,
      .default_vocab_size = 248320,
      .default_num_kv_heads = 4,
@@ -493,6 +495,7 @@ constexpr Architecture kArchitectures[] = {
      .form = qwenHybrid({})},
     {.model_type = "qwen3_5_moe_text",
      .class_name = "Qwen3_5MoeForCausalLM",
+     .gguf_architecture = "qwen35moe",
      .default_num_heads = 16,
      .default_vocab_size = 248320,
      .default_num_kv_heads = 2,
@@ -515,9 +518,6 @@ constexpr Wrapper kWrappers[] = {
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
     {"gpt-oss", "gpt_oss"},
-    {"qwen35", "qwen3_5_text"},
-    {"qwen35moe", "qwen3_5_moe_text"},
-    {"qwen3next", "qwen3_next"},
 };
 
 }  // namespace

@@ -1,11 +1,14 @@
 #include "runtime/io/gguf_tensors.h"
 
 #include <algorithm>
+#include <cmath>
+#include <deque>
 #include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
 
+#include "runtime/io/float_convert.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/stored_blocks.h"
 #include "runtime/io/tensor_name.h"
@@ -61,6 +64,20 @@ constexpr NamePair kLayerNames[] = {
 constexpr NamePair kLayerTensors[] = {
     {"exp_probs_b.bias", "mlp.gate.e_score_correction_bias"},
 };
+// Of layers of linear attention.
+constexpr NamePair kDeltaNames[] = {
+    {"attn_qkv.weight", "linear_attn.in_proj_qkv.weight"},
+    {"attn_gate.weight", "linear_attn.in_proj_z.weight"},
+    {"ssm_alpha.weight", "linear_attn.in_proj_a.weight"},
+    {"ssm_beta.weight", "linear_attn.in_proj_b.weight"},
+    {"ssm_ba.weight", "linear_attn.in_proj_ba.weight"},
+    {"ssm_conv1d.weight", "linear_attn.conv1d.weight"},
+    {"ssm_a", "linear_attn.A_log"},
+    {"ssm_dt.bias", "linear_attn.dt_bias"},
+    {"ssm_norm.weight", "linear_attn.norm.weight"},
+    {"ssm_out.weight", "linear_attn.out_proj.weight"},
+};
+constexpr std::string_view kDeltaArchitectures[] = {"qwen3next", "qwen35", "qwen35moe"};
 // Of all experts of a layer, [experts, rows, cols]; and of each.
 constexpr NamePair kExpertNames[] = {
     {"ffn_gate_exps", "gate_proj"},
@@ -89,6 +106,20 @@ constexpr OwnName kOwnNames[] = {
 // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
 constexpr std::string_view kInterleaved[] = {"llama",   "granite", "smollm3",  "arcee",
                                              "minicpm", "olmo",    "internlm2"};
+
+bool hasDelta(std::string_view architecture) {
+  return std::ranges::find(kDeltaArchitectures, architecture) != std::end(kDeltaArchitectures);
+}
+
+/// "12" and "attn_q.weight" of "blk.12.attn_q.weight", with "blk." as the prefix; empty where the
+/// name is none of a layer's.
+NamePair layerAndRest(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return {};
+  name.remove_prefix(prefix.size());
+  const size_t end = name.find('.');
+  if (end == std::string_view::npos) return {};
+  return {name.substr(0, end), name.substr(end + 1)};
+}
 
 template <size_t N>
 std::string_view hfOf(const NamePair (&names)[N], std::string_view stem) {
@@ -139,6 +170,9 @@ class GgufTensorSource : public TensorSource {
            tensor.name.ends_with(".v_b_proj.weight")) &&
           tensor.shape.size() == 3)
         tensor.shape = {tensor.shape[0] * tensor.shape[1], tensor.shape[2]};
+      // A convolution's factors, of which each has one input.
+      if (tensor.name.ends_with(".conv1d.weight") && tensor.shape.size() == 2)
+        tensor.shape.insert(tensor.shape.begin() + 1, 1);
       tensor.data = stored.data;
       tensor.bytes = stored.bytes;
       tensor.file_backed = true;
@@ -149,6 +183,7 @@ class GgufTensorSource : public TensorSource {
         entry.unusable_type = ggmlTypeName(stored.type);
       }
       if (interleaved) LLMRT_RETURN_IF_ERROR(setInterleavedHeads(entry));
+      if (tensor.name.ends_with(".A_log")) LLMRT_RETURN_IF_ERROR(takeLogarithms(entry));
       const bool experts = tensor.name.find(kHfEachExpert) != std::string::npos;
       LLMRT_RETURN_IF_ERROR(experts ? addExperts(entry) : add(std::move(entry)));
     }
@@ -224,6 +259,25 @@ class GgufTensorSource : public TensorSource {
     return {};
   }
 
+  // Converters store -exp(A_log).
+  Status takeLogarithms(Entry& entry) {
+    Tensor& tensor = entry.tensor;
+    if (tensor.blocks || tensor.dtype != DType::kF32 || tensor.shape.size() != 1)
+      return invalidData(path() + ": tensor " + quotedName(entry.stored_name) +
+                         " must be a vector of f32");
+    std::vector<float>& logs = logarithms_.emplace_back();
+    for (int64_t i = 0; i < tensor.shape[0]; ++i) {
+      const float rate = -loadAsF32(DType::kF32, tensor.data, i);
+      if (!(rate > 0 && std::isfinite(rate)))
+        return invalidData(path() + ": tensor " + quotedName(entry.stored_name) +
+                           " holds a number that is not below 0, at " + std::to_string(i));
+      logs.push_back(std::log(rate));
+    }
+    tensor.data = reinterpret_cast<const uint8_t*>(logs.data());
+    tensor.file_backed = false;
+    return {};
+  }
+
   Status setInterleavedHeads(Entry& entry) const {
     Tensor& tensor = entry.tensor;
     const bool is_q = tensor.name.find(".self_attn.q_proj.") != std::string::npos;
@@ -246,12 +300,18 @@ class GgufTensorSource : public TensorSource {
 
   std::shared_ptr<const GgufFile> file_;
   std::string architecture_;
+  std::deque<std::vector<float>> logarithms_;  // what tensors' values are of
   std::map<std::string, Entry, std::less<>> tensors_;
 };
 
 }  // namespace
 
 std::string hfTensorName(std::string_view gguf_name, std::string_view architecture) {
+  if (hasDelta(architecture)) {
+    const auto [layer, rest] = layerAndRest(gguf_name, kGgufLayer);
+    if (std::string_view hf = hfOf(kDeltaNames, rest); !hf.empty())
+      return std::string(kHfLayer).append(layer).append(".").append(hf);
+  }
   const size_t dot = gguf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(gguf_name);
   const std::string_view suffix = gguf_name.substr(dot);
@@ -289,6 +349,11 @@ std::string ggufTensorName(std::string_view hf_name, std::string_view architectu
       return std::string(kGgufLayer)
           .append(hf_name.substr(kHfLayer.size(), hf_name.size() - kHfLayer.size() - hf.size()))
           .append(gguf);
+  if (hasDelta(architecture)) {
+    const auto [layer, rest] = layerAndRest(hf_name, kHfLayer);
+    if (std::string_view gguf = ggufOf(kDeltaNames, rest); !gguf.empty())
+      return std::string(kGgufLayer).append(layer).append(".").append(gguf);
+  }
   const size_t dot = hf_name.rfind('.');
   if (dot == std::string_view::npos) return std::string(hf_name);
   const std::string_view suffix = hf_name.substr(dot);

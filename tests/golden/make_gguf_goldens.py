@@ -61,6 +61,7 @@ CASES = {
     "deepseek_v3": {"arch": "deepseek2"},
     "arcee": {"arch": "arcee"},
     "minicpm": {"arch": "minicpm"},
+    "qwen3_next": {"arch": "qwen3next"},
     "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
 }
 
@@ -89,6 +90,12 @@ def read_safetensors(path):
 def rounded(values):
     """To bf16, in float32."""
     return gguf.dequantize(gguf.quantize(values, Type.BF16), Type.BF16).reshape(values.shape)
+
+
+def tiled(t, axis, key_heads, value_heads):
+    """Heads of v, which follow each other where they share one of k, in the order in which ggml repeats those of k."""
+    shape = t.shape[:axis] + (key_heads, value_heads // key_heads, -1) + t.shape[axis + 1:]
+    return t.reshape(shape).swapaxes(axis, axis + 1).reshape(t.shape)
 
 
 def permuted(rows, heads):
@@ -184,6 +191,16 @@ class Model:
             w.add_embedding_scale(get("scale_emb"))
             w.add_residual_scale(get("scale_depth") / get("num_hidden_layers")**0.5)
             w.add_logit_scale(hidden / get("dim_model_base"))
+        if arch.startswith("qwen3") and get("linear_num_key_heads"):
+            w.add_ssm_conv_kernel(get("linear_conv_kernel_dim"))
+            w.add_ssm_state_size(get("linear_key_head_dim"))
+            w.add_ssm_group_count(get("linear_num_key_heads"))
+            w.add_ssm_time_step_rank(get("linear_num_value_heads"))
+            w.add_ssm_inner_size(get("linear_num_value_heads") * get("linear_value_head_dim"))
+            kinds = get("layer_types")
+            w.add_full_attention_interval(kinds.index("full_attention") + 1)
+            if arch != "qwen3next":
+                w.add_rope_dimension_sections(get("rope_parameters")["mrope_section"] + [0])
         w.add_vocab_size(get("vocab_size"))
 
     def converted(self):
@@ -198,6 +215,13 @@ class Model:
                 name = name.replace(found[0], f".layers.{self.case['layers'].index(int(found[1]))}.")
             if self.config["model_type"] == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
                 t = t.T
+            if name.endswith(".experts.gate_up_proj"):
+                for part, values in zip(("gate_proj", "up_proj"), np.split(t, 2, axis=1)):
+                    out[name.replace("gate_up_proj", f"{part}.weight")] = values
+                continue
+            if name.endswith(".experts.down_proj"):
+                out[name + ".weight"] = t
+                continue
             if ".experts." in name:
                 stem, rest = name.split(".experts.")
                 number, part, suffix = rest.split(".")
@@ -215,7 +239,10 @@ class Model:
                 out[name.replace("kv_b_proj", "k_b_proj")] = parts[:, :nope].swapaxes(1, 2)
                 out[name.replace("kv_b_proj", "v_b_proj")] = parts[:, nope:]
                 continue
-            if self.arch == "gemma2" and name.endswith("norm.weight"):
+            if ".linear_attn." in name:
+                out |= self.linear_attention(name, t)
+                continue
+            if self.arch.startswith(("gemma2", "qwen35", "qwen3next")) and name.endswith("norm.weight"):
                 t = t + np.float32(1)
             out[name] = t
         if self.case.get("merged"):  # as the model's publisher stores it
@@ -227,6 +254,29 @@ class Model:
                 if self.arch == "llama" else stem
             out[f"{stem}.experts.{part}.{suffix}"] = np.stack([parts[i] for i in range(len(parts))])
         return out
+
+    def linear_attention(self, name, t):
+        """Projections apart, heads of v in ggml's order (Qwen3-Next's stay), and the rates of decay themselves."""
+        key_heads, heads = self.get("linear_num_key_heads"), self.get("linear_num_value_heads")
+        keys = 2 * key_heads * self.get("linear_key_head_dim")
+        if ".in_proj_qkvz." in name:
+            each, k = t.shape[0] // key_heads, keys // 2 // key_heads
+            v = (each - 2 * k) // 2
+            groups = t.reshape(key_heads, each, -1)
+            q, k, v, z = (x.reshape(-1, t.shape[1]) for x in np.split(groups, [k, 2 * k, 2 * k + v], axis=1))
+            return {name.replace("qkvz", "qkv"): np.concatenate([q, k, v]), name.replace("qkvz", "z"): z}
+        if name.endswith(".A_log"):
+            t = -np.exp(t)
+        if ".conv1d." in name:
+            t = t.reshape(t.shape[0], t.shape[-1])
+        if self.arch != "qwen3next":
+            if ".in_proj_qkv." in name or ".conv1d." in name:
+                t = np.concatenate([t[:keys], tiled(t[keys:], 0, key_heads, heads)])
+            elif ".out_proj." in name:
+                t = tiled(t, 1, key_heads, heads)
+            elif not name.endswith(".norm.weight"):
+                t = tiled(t, 0, key_heads, heads)
+        return {name.replace(".dt_bias", ".dt_proj.bias"): t}
 
     def split_qkv(self, name, t):
         """By KV head its queries, k and v -> one behind the other; InternLM2's apart."""
@@ -265,7 +315,7 @@ class Model:
             if name.endswith("ffn_gate_inp_shexp.weight"):
                 t = t.reshape(-1)
             t = np.ascontiguousarray(t, np.float32)
-            if wide or t.ndim == 1 or norm or "ffn_gate_inp" in name or name.startswith("position_embd"):
+            if wide or t.ndim == 1 or norm or "ssm_conv1d" in name or "ffn_gate_inp" in name or name.startswith("position_embd"):
                 w.add_tensor(name, t)
             else:
                 w.add_tensor(name, gguf.quantize(t, Type.BF16), raw_dtype=Type.BF16)

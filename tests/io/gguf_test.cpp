@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -113,6 +114,43 @@ TEST(Gguf, PresentsTensorsUnderHfNames) {
                         "(f32, f16, bf16, q8_0, "));
   EXPECT_THAT(missingTensor(**source, "model.layers.1.mlp.up_proj.weight", {2, 3}).message(),
               HasSubstr("tensor 'blk.1.ffn_up.weight' [2, 3] is missing"));
+}
+
+// What converters make of linear attention is undone, or presented in the stored shape of others.
+TEST(Gguf, PresentsLinearAttention) {
+  const std::vector<float> rates = {-1.0f, -0.5f};
+  const auto written = [&](const std::vector<float>& a) {
+    GgufWriter writer;
+    writer.addString("general.architecture", "qwen35")
+        .tensor("blk.2.ssm_a", 0, {2}, rawBytes(a))
+        .tensor("blk.2.ssm_dt.bias", 0, {2}, rawBytes(rates))
+        .tensor("blk.2.ssm_conv1d.weight", 0, {3, 4}, std::string(48, 'x'))
+        .tensor("blk.2.attn_qkv.weight", 0, {3, 2}, std::string(24, 'x'));
+    return writer.bytes();
+  };
+  TemporaryDirectory dir;
+  auto file = GgufFile::open(dir.write("x", written(rates)));
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  auto source = ggufTensors(*std::move(file));
+  ASSERT_TRUE(source.ok()) << source.status().message();
+  EXPECT_THAT((*source)->names(), ElementsAre("model.layers.2.linear_attn.A_log",
+                                              "model.layers.2.linear_attn.conv1d.weight",
+                                              "model.layers.2.linear_attn.dt_bias",
+                                              "model.layers.2.linear_attn.in_proj_qkv.weight"));
+  auto a = (*source)->find("model.layers.2.linear_attn.A_log");
+  ASSERT_TRUE(a.ok() && *a);
+  EXPECT_EQ(loadAsF32(DType::kF32, (*a)->data, 0), 0.0f);
+  EXPECT_EQ(loadAsF32(DType::kF32, (*a)->data, 1), std::log(0.5f));
+  auto conv = (*source)->find("model.layers.2.linear_attn.conv1d.weight");
+  ASSERT_TRUE(conv.ok() && *conv);
+  EXPECT_THAT((*conv)->shape, ElementsAre(3, 1, 4));
+  EXPECT_THAT(missingTensor(**source, "model.layers.3.linear_attn.A_log", {2}).message(),
+              HasSubstr("tensor 'blk.3.ssm_a' [2] is missing"));
+
+  auto bad = GgufFile::open(dir.write("y", written({-1.0f, 0.0f})));
+  ASSERT_TRUE(bad.ok()) << bad.status().message();
+  EXPECT_THAT(ggufTensors(*std::move(bad)).status().message(),
+              HasSubstr("tensor 'blk.2.ssm_a' holds a number that is not below 0, at 1"));
 }
 
 // Views: each expert's rows follow the one's before it, in blocks too.
