@@ -74,10 +74,9 @@ class GgufConfigParser {
   Status parseSizes() {
     LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, fields_.needInt("embedding_length"));
     // Files of models that have experts alone may say nothing of others' size.
-    const char* size = fields_.has("feed_forward_length") ? "feed_forward_length"
-                       : fields_.has("expert_feed_forward_length")
-                           ? "expert_feed_forward_length"
-                           : "feed_forward_length";
+    const char* size = fields_.has("feed_forward_length")          ? "feed_forward_length"
+                       : fields_.has("expert_feed_forward_length") ? "expert_feed_forward_length"
+                                                                   : "feed_forward_length";
     LLMRT_ASSIGN_OR_RETURN(spec_.intermediate_size, mostOf(size));
     LLMRT_ASSIGN_OR_RETURN(spec_.num_layers, fields_.needInt("block_count"));
     LLMRT_ASSIGN_OR_RETURN(spec_.num_heads, mostOf("attention.head_count"));

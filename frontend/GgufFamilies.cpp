@@ -246,8 +246,8 @@ Status readQwenHybrid(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_ASSIGN_OR_RETURN(const auto interval, fields.getInt("full_attention_interval"));
   const int64_t every = std::max<int64_t>(1, interval.value_or(4));
   spec.mixers = perLayer(spec, [&](int64_t i) {
-    const bool attends = fields.hasTensors() ? fields.hasTensor(ofLayer(i, "attn_q.weight"))
-                                             : (i + 1) % every == 0;
+    const bool attends =
+        fields.hasTensors() ? fields.hasTensor(ofLayer(i, "attn_q.weight")) : (i + 1) % every == 0;
     return attends ? Mixer::kAttention : Mixer::kDelta;
   });
   return {};

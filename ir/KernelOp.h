@@ -38,8 +38,8 @@ struct StepInput {
   Axis axis = Axis::row;
   int64_t width = 1;
 };
-/// The inputs that kernels may ask for. Who adds one adds it here, in plan.fbs and where the runtime
-/// fills inputs in.
+/// The inputs that kernels may ask for. Who adds one adds it here, in plan.fbs and where the
+/// runtime fills inputs in.
 inline constexpr StepInput kStepInputs[] = {
     {.name = "token_id"},
     {.name = "pos"},

@@ -190,8 +190,8 @@ class DeltaFrame {
 
   void emitToken(Value r, Value head, Value column, Value rate) {
     Value row = k_.rowOf("qkv", r);
-    Value keyHead = tiled_ ? k_.rem(head, heads_.keyHeads)
-                            : k_.div(head, heads_.valueHeads / heads_.keyHeads);
+    Value keyHead =
+        tiled_ ? k_.rem(head, heads_.keyHeads) : k_.div(head, heads_.valueHeads / heads_.keyHeads);
     Value q = k_.rowPtr(row, keyHead, heads_.keyDim);
     normalise(q, query_, float(1.0 / std::sqrt(double(heads_.keyDim))));
     normalise(k_.offset(q, heads_.keyHeads * heads_.keyDim * 4), key_, 1.0f);

@@ -62,9 +62,10 @@ Value emitTanh(KernelBuilder& k, Value x) {
 static Value logOfOneToTwo(KernelBuilder& k, Value x) {
   const int64_t lanes = lanesOf(x);
   auto c = [&](float v) { return k.splat(v, lanes); };
-  // Above sqrt(2) of its half, whose logarithm is ln 2 less: the polynomial is for [1/sqrt 2, sqrt 2].
-  Value high = arith::CmpFOp::create(k.builder(), x.getLoc(), arith::CmpFPredicate::OGT, x,
-                                     c(1.41421356f));
+  // Above sqrt(2) of its half, whose logarithm is ln 2 less: the polynomial is for [1/sqrt 2, sqrt
+  // 2].
+  Value high =
+      arith::CmpFOp::create(k.builder(), x.getLoc(), arith::CmpFPredicate::OGT, x, c(1.41421356f));
   Value z = k.subf(k.select(high, k.mulf(x, c(0.5f)), x), c(1.0f)), square = k.mulf(z, z);
   Value p = c(7.0376836292e-2f);
   for (float a : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,

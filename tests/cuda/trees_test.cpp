@@ -393,12 +393,13 @@ void expectDeltas() {
           const TestStep step(static_cast<int>(rows.size()));
           const std::vector<float> in = qkv.of(rows), gates = gate.of(rows), betas = beta.of(rows);
           std::vector<float> y(rows.size() * kOut);
-          launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(rows.size())},
-                 kDeltaThreads, 0, [&] {
-                   gatedDelta<kKeyHeads, kHeads, false, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
-                       step.args, in.data(), gates.data(), betas.data(), a_log.data(),
-                       dt_bias.data(), of, slots.data(), y.data(), 1e-6f);
-                 });
+          launch(
+              {kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(rows.size())}, kDeltaThreads,
+              0, [&] {
+                gatedDelta<kKeyHeads, kHeads, false, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
+                    step.args, in.data(), gates.data(), betas.data(), a_log.data(), dt_bias.data(),
+                    of, slots.data(), y.data(), 1e-6f);
+              });
           return y;
         });
   }

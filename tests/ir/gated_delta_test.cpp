@@ -68,7 +68,8 @@ TEST_F(GatedDelta, GivesTheSameInStepsOfAnyLength) {
             std::vector<float>(expected[1].row(0), expected[1].row(1)));
 }
 
-// Heads of v in the order in which those of q and k repeat: the same numbers, each head's elsewhere.
+// Heads of v in the order in which those of q and k repeat: the same numbers, each head's
+// elsewhere.
 TEST_F(GatedDelta, TiledTakesTheHeadsOfVInAnotherOrder) {
   DeltaShape shape = golden_.shape();
   shape.tiled = true;
@@ -99,8 +100,8 @@ TEST_F(GatedDelta, TiledTakesTheHeadsOfVInAnotherOrder) {
   std::vector<Row> rows;
   for (int64_t r = 0; r < conv.rows; ++r) rows.push_back({0, static_cast<int32_t>(r), 0});
   KvState state, expected;
-  const Matrix y = evaluator.evaluateOp(kernelOpOf(model, "delta_prefill"), {conv, gate, beta},
-                                        rows, state, 0);
+  const Matrix y =
+      evaluator.evaluateOp(kernelOpOf(model, "delta_prefill"), {conv, gate, beta}, rows, state, 0);
   const Matrix want =
       step("delta_prefill", {golden_.rows("conv"), golden_.rows("gate"), golden_.rows("beta")}, 0,
            conv.rows, 0, expected);
