@@ -56,14 +56,6 @@ constexpr const char* kGemma4Rope = R"({
     "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25,
                        "rope_theta": 1000000.0}})";
 
-/// Attention whose output is gated, between layers of linear attention.
-constexpr Form qwenHybrid(Form form) {
-  form.norm_plus = 1.0;
-  form.qk_norm = QkNorm::kHead;
-  form.output_gate = true;
-  return form;
-}
-
 constexpr TensorNames mixtralNames() {
   TensorNames names;
   names.router = "block_sparse_moe.gate";
@@ -717,9 +709,6 @@ constexpr Wrapper kWrappers[] = {
 /// are not read.
 constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
     {"gpt-oss", "gpt_oss"},
-    {"qwen35", "qwen3_5_text"},
-    {"qwen35moe", "qwen3_5_moe_text"},
-    {"qwen3next", "qwen3_next"},
 };
 
 }  // namespace

@@ -374,7 +374,7 @@ def new_model(case, seed):
                 p.copy_(noise / math.sqrt(config.hidden_size_per_layer_input))
             elif any(part in name for part in ("embed", "wte", "lm_head")):
                 # Gemma and others scale what is looked up; the stream must not drown in it.
-                scale = getattr(config, "embedding_multiplier", math.sqrt(config.hidden_size) if scaled else 1.0)
+                scale = getattr(config, "embedding_multiplier", math.sqrt(config.hidden_size) if gemma else 1.0)
                 if case["family"] in ("GPT2", "Starcoder2") or getattr(config, "use_qk_norm", False):
                     scale = 4.0
                 p.copy_(noise * 3 / math.sqrt(config.hidden_size) / (1 if "lm_head" in name else scale))

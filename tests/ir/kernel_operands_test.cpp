@@ -35,6 +35,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.weight @expert_out matrix "{expert}.o" experts 6 : tensor<6x8x4xf32>
   llm.weight @expert_out_bias bias "{expert}.ob" experts 6 : tensor<6x8xf32>
   llm.weight @norm norm "n" : tensor<8xf32>
+  llm.weight @one norm "n1" : tensor<1xf32>
   llm.weight @head_norm norm "hn" : tensor<4xf32>
   llm.weight @b8 bias "b8" : tensor<8xf32>
   llm.weight @b4 bias "b4" : tensor<4xf32>
@@ -81,6 +82,8 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %nr = llm.norm_residual %q, %h norm @norm eps 1.0e-5 : tensor<?x8xf32>
       %w1 = llm.linear %h, @gate_of_one : tensor<?x8xf32> -> tensor<?x1xf32>
       %sr = llm.scale_rows %h, %w1 : tensor<?x8xf32>, tensor<?x1xf32>
+      %sb = llm.scale_by %h, @one : tensor<?x8xf32>
+      %ls = llm.layer_slice %h : tensor<?x8xf32> -> tensor<?x8xf32>
       llm.yield %nr : tensor<?x8xf32>
     }
     %early = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -163,6 +166,8 @@ const Lists kLeast = {
     {"qk_norm", {"arena x", "weights weight", "write arena y"}},
     {"scale", {"arena x", "write arena y"}},
     {"scale_rows", {"arena x", "arena by", "write arena y"}},
+    {"scale_by", {"arena x", "weights weight", "write arena y"}},
+    {"layer_slice", {"arena x", "write arena y"}},
     {"concat", {"arena a", "arena b", "write arena y"}},
     {"linear", {"arena x", "weights weight", "write arena y"}},
     {"head_linear", {"arena x", "weights weight", "write arena y"}},
