@@ -215,10 +215,11 @@ void expectHeads() {
                                  ? q.floats()[m * kStride + head * kDim + d]
                                  : cache.get(source == 1, step, 0, kFirst + m, in_source, d);
         ASSERT_NEAR(actual, expected, 5e-6) << "row " << m << " head " << head << " element " << d;
-        if (source == 1 && kValues == kKeyValues)
+        if (source == 1 && kValues == kKeyValues) {
           ASSERT_NEAR(cache.get(false, step, 0, kFirst + m, in_source, d),
                       value[static_cast<size_t>(d)], 5e-6)
               << "row " << m << " head " << head << " value " << d;
+        }
       }
     }
 }
