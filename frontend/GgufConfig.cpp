@@ -69,7 +69,8 @@ class GgufConfigParser {
   }
 
   /// Heads of the cache are not those of the projections: readGgufFamily() says what they are.
-  bool hasLatents() const { return fields_.has("attention.kv_lora_rank"); }
+  bool hasLatents() const { return hasLatentsInGguf(*findArchitecture(spec_.architecture)); }
+  static constexpr const char* kLogMultiplier = "rope.scaling.yarn_log_multiplier";
 
   Status parseSizes() {
     LLMRT_ASSIGN_OR_RETURN(spec_.hidden_size, fields_.needInt("embedding_length"));
@@ -173,9 +174,11 @@ class GgufConfigParser {
     rope.beta_slow = slow.value_or(rope.beta_slow);
     LLMRT_ASSIGN_OR_RETURN(auto attention, fields_.getFloat("rope.scaling.attn_factor"));
     rope.attention_factor = attention.value_or(1.0) * yarnScale(rope.factor, 1.0);
-    for (const char* key : {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor",
-                            "rope.scaling.yarn_log_multiplier"})
-      if (fields_.has(key) && !hasLatents()) return fields_.refuse(key);
+    for (const char* key :
+         {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor", kLogMultiplier})
+      if (fields_.has(key) && !(hasLatents() && key == kLogMultiplier)) return fields_.refuse(key);
+    if (hasLatents() && attention.value_or(1.0) != 1.0)
+      return fields_.refuse("rope.scaling.attn_factor");
     return {};
   }
 
@@ -245,15 +248,18 @@ class GgufConfigParser {
       spec_.mlp_bias = architecture.mlp_bias;
       return;
     }
-    const auto holds = [this](const char* name) { return fields_.hasTensor(name); };
-    spec_.qkv_bias = holds("blk.0.attn_q.bias") || holds("blk.0.attn_qkv.bias");
-    spec_.o_bias = holds("blk.0.attn_output.bias");
-    spec_.mlp_bias = holds("blk.0.ffn_gate.bias") || holds("blk.0.ffn_up.bias");
-    spec_.lm_head_bias = holds("output.bias");
-    spec_.tie_word_embeddings = !holds("output.weight");
-    const GgufTensor* weight = file_.findTensor("blk.0.attn_q.weight");
-    if (!weight) weight = file_.findTensor("blk.0.attn_qkv.weight");
-    if (!weight) weight = file_.findTensor("blk.0.attn_output.weight");
+    const auto layersHold = [this](const char* name) { return anyLayerHas(fields_, spec_, name); };
+    spec_.qkv_bias = layersHold("attn_q.bias") || layersHold("attn_qkv.bias");
+    spec_.o_bias = layersHold("attn_output.bias");
+    spec_.mlp_bias = layersHold("ffn_gate.bias") || layersHold("ffn_up.bias");
+    spec_.lm_head_bias = fields_.hasTensor("output.bias");
+    spec_.tie_word_embeddings = !fields_.hasTensor("output.weight");
+    // What the first layers' matrices are kept in, whatever these layers are.
+    const GgufTensor* weight = nullptr;
+    for (const char* name :
+         {"blk.0.attn_q.weight", "blk.0.attn_qkv.weight", "blk.0.attn_output.weight",
+          "blk.0.ssm_in.weight", "blk.0.shortconv.in_proj.weight", "token_embd.weight"})
+      if (!weight) weight = file_.findTensor(name);
     if (weight) {
       if (weight->type == kGgmlF32) spec_.dtype = llmrt::DType::kF32;
       if (weight->type == kGgmlF16) spec_.dtype = llmrt::DType::kF16;

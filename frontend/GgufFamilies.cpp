@@ -9,15 +9,8 @@
 #include "runtime/io/printable.h"
 
 namespace llmc {
-namespace {
 
-using llmrt::invalidData;
-using llmrt::quotedName;
-using llmrt::Result;
-using llmrt::Status;
-using llmrt::unsupported;
-
-std::string ofLayer(int64_t layer, const char* tensor) {
+static std::string ofLayer(int64_t layer, const char* tensor) {
   return "blk." + std::to_string(layer) + "." + tensor;
 }
 
@@ -27,6 +20,14 @@ bool anyLayerHas(const GgufFields& fields, const ModelSpec& spec, const char* te
       perLayer(spec, [&](int64_t i) { return fields.hasTensor(ofLayer(i, tensor)); });
   return std::ranges::find(has, true) != has.end();
 }
+
+namespace {
+
+using llmrt::invalidData;
+using llmrt::quotedName;
+using llmrt::Result;
+using llmrt::Status;
+using llmrt::unsupported;
 
 /// A number that is 0 or absent for none.
 Status readCap(const GgufFields& fields, const char* key, double& cap) {
@@ -211,12 +212,14 @@ Status readLatent(const GgufFields& fields, ModelSpec& spec) {
 }
 
 Status readDeepseekV2(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
   LLMRT_RETURN_IF_ERROR(readLatent(fields, spec));
   if (!fields.has("expert_count")) return {};
   LLMRT_RETURN_IF_ERROR(readSoftmaxExperts(fields, spec, spec.intermediate_size));
   return readSharedExperts(fields, spec);
 }
 Status readDeepseekV3(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
   LLMRT_RETURN_IF_ERROR(readLatent(fields, spec));
   return readSigmoidExperts(fields, spec);
 }
@@ -343,9 +346,10 @@ Status readGraniteHybrid(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readGranite(fields, spec));
   LLMRT_RETURN_IF_ERROR(readStateSpace(fields, spec));
   LLMRT_RETURN_IF_ERROR(readMixers(fields, Mixer::kStateSpace, spec));
-  // Converters say by this whether positions are encoded.
+  // Converters say by this whether positions are encoded; they are where nothing is said.
   LLMRT_ASSIGN_OR_RETURN(auto turns, fields.getBool("rope.scaling.finetuned"));
-  if (turns.value_or(false)) return fields.refuse("rope.scaling.finetuned");
+  if (turns.value_or(true))
+    return fields.refuse("rope.scaling.finetuned", " unless it is there and false");
   spec.nope_layers = perLayer(spec, [](int64_t) { return true; });
   LLMRT_ASSIGN_OR_RETURN(auto experts, fields.getInt("expert_count"));
   if (experts.value_or(0) == 0) return {};
@@ -527,16 +531,11 @@ Status readFalcon(const GgufFields& fields, ModelSpec& spec) {
 //===----------------------------------------------------------------------===//
 
 /// Keys that change what is computed, each of some families alone.
-constexpr const char* kOwnKeys[] = {"expert_count",
-                                    "embedding_scale",
-                                    "residual_scale",
-                                    "attention.scale",
-                                    "logit_scale",
-                                    "attn_logit_softcapping",
-                                    "final_logit_softcapping",
-                                    "attention.clamp_kqv",
-                                    "attention.max_alibi_bias",
-                                    "attention.sliding_window_pattern"};
+constexpr const char* kOwnKeys[] = {
+    "expert_count",        "nextn_predict_layers",     "attention.kv_lora_rank",
+    "embedding_scale",     "residual_scale",           "attention.scale",
+    "logit_scale",         "attn_logit_softcapping",   "final_logit_softcapping",
+    "attention.clamp_kqv", "attention.max_alibi_bias", "attention.sliding_window_pattern"};
 
 struct GgufFamily {
   std::string_view model_type;
@@ -551,12 +550,16 @@ const std::vector<GgufFamily>& families() {
       {"mixtral", readMixtral, {"expert_count"}},
       {"qwen2_moe", readQwen2Moe, {"expert_count"}},
       {"qwen3_moe", readQwen3Moe, {"expert_count"}},
-      {"glm4_moe", readGlm4Moe, {"expert_count"}},
-      {"deepseek_v2", readDeepseekV2, {"expert_count"}},
-      {"deepseek_v3", readDeepseekV3, {"expert_count"}},
-      {"qwen3_next", readQwen3Next, {"expert_count"}},
-      {"qwen3_5_text", readQwen35},
-      {"qwen3_5_moe_text", readQwen35Moe, {"expert_count"}},
+      {"glm4_moe", readGlm4Moe, {"expert_count", "nextn_predict_layers"}},
+      {"deepseek_v2",
+       readDeepseekV2,
+       {"expert_count", "nextn_predict_layers", "attention.kv_lora_rank"}},
+      {"deepseek_v3",
+       readDeepseekV3,
+       {"expert_count", "nextn_predict_layers", "attention.kv_lora_rank"}},
+      {"qwen3_next", readQwen3Next, {"expert_count", "nextn_predict_layers"}},
+      {"qwen3_5_text", readQwen35, {"nextn_predict_layers"}},
+      {"qwen3_5_moe_text", readQwen35Moe, {"expert_count", "nextn_predict_layers"}},
       {"granite",
        readGranite,
        {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},
@@ -614,6 +617,11 @@ Result<const Architecture*> architectureOfGguf(const GgufFields& fields) {
   return findGgufArchitecture(fields.architecture());
 }
 
+bool hasLatentsInGguf(const Architecture& architecture) {
+  const GgufFamily* family = familyOf(architecture);
+  return family && std::ranges::find(family->keys, "attention.kv_lora_rank") != family->keys.end();
+}
+
 bool readsLayerInts(const Architecture& architecture) {
   const GgufFamily* family = familyOf(architecture);
   return family && family->layer_ints;
@@ -633,7 +641,6 @@ Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   names.latent_down = "mlp.latent_down";
   names.latent_up = "mlp.latent_up";
   if (!form.names.shared_gate_up.empty()) form.fused_gate_up = false;
-  form.experts = ExpertLayout::kEach;
   names.router_norm = form.names.router_norm;
   names.expert_scale = form.names.expert_scale;
   names.dense_out_norm = form.names.dense_out_norm;

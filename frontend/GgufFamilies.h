@@ -14,9 +14,16 @@ llmrt::Result<const Architecture*> architectureOfGguf(const GgufFields& fields);
 
 /// How GGUF files hold what `architecture` has in another form in HF checkpoints: under one set of
 /// names, nothing transposed, q, k and v apart or one behind the other.
-/// Whether it reads what differs from layer to layer in keys that are one number elsewhere.
-bool readsLayerInts(const Architecture& architecture);
 Form formOfGguf(const Architecture& architecture, const GgufFields& fields);
+
+/// Whether a layer of the model has the tensor "blk.LAYER." + `tensor`.
+bool anyLayerHas(const GgufFields& fields, const ModelSpec& spec, const char* tensor);
+
+/// Whether keys and values in the family's cache are latents (attention.kv_lora_rank).
+bool hasLatentsInGguf(const Architecture& architecture);
+
+/// Whether the family reads what differs from layer to layer in keys that are one number elsewhere.
+bool readsLayerInts(const Architecture& architecture);
 
 /// Refuses, by its key, what other architectures have and this one has no use for.
 llmrt::Status refuseForeignGgufFields(const Architecture& architecture, const GgufFields& fields);

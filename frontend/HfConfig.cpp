@@ -376,7 +376,7 @@ Status parseSlidingWindow(const JsonFields& config, const Architecture& architec
 /// layer_types, where a config lists them.
 Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
   const nlohmann::json* types = config.find("layer_types");
-  if (!types) return {};
+  if (!types || findArchitecture(spec.architecture)->fields.layers) return {};
   if (!types->is_array()) return invalidData("layer_types is not a list");
   if (static_cast<int64_t>(types->size()) != spec.num_layers)
     return invalidData("layer_types has " + std::to_string(types->size()) +
@@ -391,8 +391,11 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
                          (type == "attention" && spec.state_space.num_heads > 0);
     if (mixer == Mixer::kNone && !attends)
       return unsupported("layer_types holds " + briefJson(type) + ", full_attention and " +
-                         (spec.delta.num_value_heads > 0 ? "linear" : "sliding") +
-                         "_attention are supported");
+                         (spec.short_conv.size > 0         ? "conv"
+                          : spec.state_space.num_heads > 0 ? "mamba"
+                          : spec.delta.num_value_heads > 0 ? "linear_attention"
+                                                           : "sliding_attention") +
+                         " are supported");
     if (type == "sliding_attention" && spec.sliding_window == 0)
       return invalidData(
           "layer_types holds \"sliding_attention\", but the model has no sliding_window");

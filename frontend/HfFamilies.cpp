@@ -163,6 +163,7 @@ Status readPerLayerConfig(const nlohmann::json& layers, ModelSpec& spec) {
   };
   if (!layers.is_object()) return malformed();
   Heads& heads = spec.full_heads.emplace(Heads{spec.num_kv_heads, spec.head_dim});
+  if (layers.empty()) return malformed();
   for (const auto& [layer, overrides] : layers.items()) {
     if (!overrides.is_object()) return malformed();
     const JsonFields fields(overrides, "per_layer_config." + layer + ".");
@@ -237,16 +238,27 @@ Status readGemma4Text(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
-Status finishGemma4(const JsonFields&, ModelSpec& spec) {
+/// The layers that per_layer_config speaks of must be those without a window.
+Status checkPerLayerConfig(const JsonFields& config, const ModelSpec& spec) {
+  const nlohmann::json* layers = config.find("per_layer_config");
+  if (!layers) return {};
+  for (size_t i = 0; i < spec.windowed_layers.size(); ++i)
+    if (layers->contains(std::to_string(i)) == spec.windowed_layers[i])
+      return unsupported("per_layer_config must speak of the layers of full_attention and of no " +
+                         std::string("other: layer ") + std::to_string(i) + " is not so");
+  for (const auto& [layer, overrides] : layers->items())
+    if (layer.empty() || layer.size() > 5 ||
+        layer.find_first_not_of("0123456789") != std::string::npos ||
+        std::stoul(layer) >= spec.windowed_layers.size())
+      return invalidData("per_layer_config holds \"" + layer + "\", which is no layer");
+  return {};
+}
+
+Status finishGemma4(const JsonFields& config, ModelSpec& spec) {
+  if (spec.windowed_layers.empty()) return {};  // checkSpec() says why
   // As the configuration class does, whatever layer_types says.
-  if (!spec.windowed_layers.empty()) spec.windowed_layers.back() = false;
-  const auto last = spec.windowed_layers.end() - spec.num_kv_shared_layers;
-  for (const bool windowed : {false, true})
-    if (std::find(last, spec.windowed_layers.end(), windowed) != spec.windowed_layers.end() &&
-        std::find(spec.windowed_layers.begin(), last, windowed) == last)
-      return invalidData("num_kv_shared_layers is " + std::to_string(spec.num_kv_shared_layers) +
-                         ", but no layer before them is of the type \"" +
-                         (windowed ? "sliding" : "full") + "_attention\" that some of them have");
+  spec.windowed_layers.back() = false;
+  LLMRT_RETURN_IF_ERROR(checkPerLayerConfig(config, spec));
   return {};
 }
 
@@ -355,21 +367,25 @@ Status readMixtral(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
-Status readQwenMoe(const JsonFields& config, ModelSpec& spec, bool shared) {
+/// Those of `defaults` that are 0 must be there.
+Status readQwenMoe(const JsonFields& config, ModelSpec& spec, const Experts& defaults,
+                   bool shared) {
   LLMRT_RETURN_IF_ERROR(readQwen(config, spec));
   Experts& e = spec.experts;
   const char* experts = config.has("num_local_experts") ? "num_local_experts" : "num_experts";
-  LLMRT_RETURN_IF_ERROR(needCount(config, experts, 1, kMaxExperts, e.num_experts));
-  LLMRT_RETURN_IF_ERROR(needCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
-  LLMRT_RETURN_IF_ERROR(
-      needCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  e = defaults;
+  const auto read = [&](const char* field, int64_t least, int64_t most, int64_t& out) {
+    return out == 0 ? needCount(config, field, least, most, out)
+                    : readCount(config, field, least, most, out);
+  };
+  LLMRT_RETURN_IF_ERROR(read(experts, 1, kMaxExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(read("num_experts_per_tok", 1, e.num_experts, e.top_k));
+  LLMRT_RETURN_IF_ERROR(read("moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   if (shared) {
-    LLMRT_RETURN_IF_ERROR(needCount(config, "shared_expert_intermediate_size", 0, kMaxSharedSize,
-                                    e.shared_intermediate_size));
+    LLMRT_RETURN_IF_ERROR(
+        read("shared_expert_intermediate_size", 0, kMaxSharedSize, e.shared_intermediate_size));
     e.shared_gate = true;
-    // Older files leave qkv_bias out and have it.
-    LLMRT_RETURN_IF_ERROR(readBool(config, "qkv_bias", spec.qkv_bias));
   }
   int64_t step = 1;
   LLMRT_RETURN_IF_ERROR(readCount(config, "decoder_sparse_step", 1, kMaxLayers, step));
@@ -383,10 +399,12 @@ Status readQwenMoe(const JsonFields& config, ModelSpec& spec, bool shared) {
   return {};
 }
 Status readQwen2Moe(const JsonFields& config, ModelSpec& spec) {
-  return readQwenMoe(config, spec, /*shared=*/true);
+  // Older files leave qkv_bias out and have it.
+  LLMRT_RETURN_IF_ERROR(readBool(config, "qkv_bias", spec.qkv_bias));
+  return readQwenMoe(config, spec, {}, /*shared=*/true);
 }
 Status readQwen3Moe(const JsonFields& config, ModelSpec& spec) {
-  return readQwenMoe(config, spec, /*shared=*/false);
+  return readQwenMoe(config, spec, {}, /*shared=*/false);
 }
 
 // Attention in every fourth layer unless layer_types says otherwise, linear attention in the
@@ -425,9 +443,9 @@ Status readQwen35Moe(const JsonFields& config, ModelSpec& spec) {
 }
 Status readQwen3Next(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readQwenHybrid(config, spec));
-  spec.experts = {.num_experts = 512, .top_k = 10, .intermediate_size = 512, .normalize = true};
-  spec.experts.shared_intermediate_size = 512;
-  return readQwenMoe(config, spec, /*shared=*/true);
+  Experts defaults{.num_experts = 512, .top_k = 10, .intermediate_size = 512, .normalize = true};
+  defaults.shared_intermediate_size = 512;
+  return readQwenMoe(config, spec, defaults, /*shared=*/true);
 }
 
 Status readGptOss(const JsonFields& config, ModelSpec& spec) {

@@ -50,7 +50,7 @@ Status readStepLimit(const JsonFields& config, StateSpace& s) {
   if (!limit->is_array() || limit->size() != 2 || !(*limit)[0].is_number()) return malformed();
   if (const double least = (*limit)[0].get<double>(); least != 0) s.least_step = least;
   const nlohmann::json& most = (*limit)[1];
-  if (most.is_object() && most.size() == 1 && most.value("__float__", "") == "Infinity") return {};
+  if (most == nlohmann::json{{"__float__", "Infinity"}}) return {};
   if (!most.is_number()) return malformed();
   if (!std::isinf(most.get<double>())) s.most_step = most.get<double>();
   return {};
@@ -197,6 +197,9 @@ Status readNemotronH(const JsonFields& config, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readNumber(config, "time_step_min", least));
   if (least != 0) s.least_step = least;
   LLMRT_RETURN_IF_ERROR(readBool(config, "mlp_bias", spec.mlp_bias));
+  bool bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
   spec.nope_layers = perLayer(spec, [](int64_t) { return true; });
 
   if (const nlohmann::json* pattern = config.find("hybrid_override_pattern");

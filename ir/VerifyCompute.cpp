@@ -224,7 +224,7 @@ LogicalResult ScaleOp::verifySymbolUses(SymbolTableCollection&) {
 }
 
 LogicalResult ScaleRowsOp::verifySymbolUses(SymbolTableCollection&) {
-  if (widthOf(getX()) % widthOf(getBy()) == 0) return success();
+  if (widthOf(getBy()) > 0 && widthOf(getX()) % widthOf(getBy()) == 0) return success();
   return emitOpError() << "scales rows of " << widthOf(getX()) << " by rows of " << widthOf(getBy())
                        << ", which does not divide them";
 }
@@ -476,7 +476,8 @@ LogicalResult NormQkvOp::verifySymbolUses(SymbolTableCollection&) {
                       failed(verifyBias(*this, getKBiasAttr(), kvSize)) ||
                       failed(verifyBias(*this, getVBiasAttr(), kvSize))))
     return failure();
-  if (getKProjAttr() ? !getQNormAttr() != !getKNormAttr() : !!getKNormAttr())
+  if (getKNormAttr() && !getKProjAttr()) return emitOpError() << "has a norm of keys and no keys";
+  if (getKProjAttr() && !getQNormAttr() != !getKNormAttr())
     return emitOpError() << "has a qk_norm of " << (getQNormAttr() ? "q" : "k") << " alone";
   if ((getQNormAttr() || getVNorm()) != !!getQkEpsAttr())
     return emitOpError() << "has norms of heads without eps, or eps without norms of heads";

@@ -230,6 +230,9 @@ class PhaseVerifier {
                                   << " with row_stride " << buffer.getRowStride()
                                   << ", but its kernel takes " << rowWidth << " with row_stride "
                                   << stride;
+    if (operand.layerColumns != 0 && !repeat_)
+      return phase_.emitOpError() << "has the columns of a layer of " << attr
+                                  << " outside llm.repeat";
     bool isResult = isa<OpResult>(operand.value);
     int64_t rows = isResult && kernel_.getComputeOp().onLogitsRows() ? schedule_.getMaxLogitsRows()
                                                                      : schedule_.getMaxRows();

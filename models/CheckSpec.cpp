@@ -173,6 +173,22 @@ Status checkStateSpace(const StateSpace& s) {
   return {};
 }
 
+/// A layer that shares keys and values reads those of one before it, of the same kind.
+Status checkSharedKv(const ModelSpec& spec) {
+  const std::vector<bool>& windowed = spec.windowed_layers;
+  const int64_t shared = spec.num_kv_shared_layers;
+  if (shared == 0 || windowed.empty()) return {};
+  LLMRT_RETURN_IF_ERROR(llmc::checkRange("num_kv_shared_layers", shared, 0, spec.num_layers - 1));
+  const auto first = windowed.end() - shared;
+  for (const bool kind : {false, true})
+    if (std::find(first, windowed.end(), kind) != windowed.end() &&
+        std::find(windowed.begin(), first, kind) == first)
+      return invalidData("num_kv_shared_layers is " + std::to_string(shared) +
+                         ", but no layer before them is of the type \"" +
+                         (kind ? "sliding" : "full") + "_attention\" that some of them have");
+  return {};
+}
+
 Status checkFullHeads(const ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(checkRange("global_head_dim", spec.full_heads->dim, 1 << 12));
   LLMRT_RETURN_IF_ERROR(
@@ -223,6 +239,7 @@ Status checkSpec(const ModelSpec& spec) {
                        ") is not a multiple of " + names.num_kv_heads + " (" +
                        std::to_string(spec.num_kv_heads) + ")");
   if (spec.full_heads) LLMRT_RETURN_IF_ERROR(checkFullHeads(spec));
+  LLMRT_RETURN_IF_ERROR(checkSharedKv(spec));
   if (spec.per_layer_size < 0 || spec.per_layer_size > (1 << 16) ||
       spec.per_layer_size * spec.num_layers > kMaxHiddenSize)
     return invalidData("hidden_size_per_layer_input is " + std::to_string(spec.per_layer_size) +

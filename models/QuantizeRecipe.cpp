@@ -151,7 +151,8 @@ Status quantizeModel(ModelSpec& spec, const QuantizeOptions& options) {
       if (m.weights[0]->role == role) return m.scheme;
     return std::string_view();
   };
-  if (schemeOf("expert_gate") != schemeOf("expert_up") && !schemeOf("expert_up").empty())
+  const std::string_view gate = schemeOf("expert_gate"), up = schemeOf("expert_up");
+  if (gate != up && !gate.empty() && !up.empty())
     return llmrt::invalidArgument(
         "'expert_gate' and 'expert_up' are multiplied as one: give both the same scheme");
   for (const auto& [source, m] : matrices) {

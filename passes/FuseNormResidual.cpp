@@ -44,7 +44,8 @@ struct FuseNormAdd : OpRewritePattern<llm::AddOp> {
 };
 
 struct FuseScale : OpRewritePattern<llm::ScaleByOp> {
-  using OpRewritePattern::OpRewritePattern;
+  FuseScale(MLIRContext* context, Pass::Statistic& numScales)
+      : OpRewritePattern(context), numScales_(numScales) {}
 
   LogicalResult matchAndRewrite(llm::ScaleByOp scale, PatternRewriter& rewriter) const override {
     auto residual = scale.getX().getDefiningOp<llm::NormResidualOp>();
@@ -60,15 +61,19 @@ struct FuseScale : OpRewritePattern<llm::ScaleByOp> {
     rewriter.eraseOp(residual);
     emitRemark(fused.getLoc()) << "norm_residual: fused " << fused.getNormAttr() << ", add, "
                                << fused.getScaleAttr();
+    ++numScales_;
     return success();
   }
+
+ private:
+  Pass::Statistic& numScales_;
 };
 
 struct FuseNormResidual : impl::FuseNormResidualBase<FuseNormResidual> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
     patterns.add<FuseNormAdd>(&getContext(), numFused);
-    patterns.add<FuseScale>(&getContext());
+    patterns.add<FuseScale>(&getContext(), numScales);
     walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };

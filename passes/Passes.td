@@ -10,12 +10,13 @@ include "mlir/Pass/PassBase.td"
 //===----------------------------------------------------------------------===//
 
 def FuseNormQkv : Pass<"llm-fuse-norm-qkv", "::llmc::llm::ModelOp"> {
-  let summary = "norm + q, k, v projections (+ biases) (+ qk_norm) (+ rope on q and k) + kv_write -> norm_qkv";
+  let summary = "norm + q, k, v projections (+ biases) (+ norms of heads) (+ rope on q and k) + kv_write -> norm_qkv";
   let description = [{
     Queries, keys and values go from the matrix product to RoPE and into the cache in registers. The fused op stands
-    where kv_write stood, so the cache is written in the same order.
+    where kv_write stood, so the cache is written in the same order. Values may be what the keys' projection gives; a
+    layer that reads the keys and values of one before it has queries alone.
   }];
-  let statistics = [Statistic<"numFused", "fused", "kv_writes turned into norm_qkv">];
+  let statistics = [Statistic<"numFused", "fused", "kv_writes, and queries alone, turned into norm_qkv">];
 }
 
 def FuseNormGlu : Pass<"llm-fuse-norm-glu", "::llmc::llm::ModelOp"> {
@@ -29,8 +30,9 @@ def FuseNormLinear : Pass<"llm-fuse-norm-linear", "::llmc::llm::ModelOp"> {
 }
 
 def FuseNormResidual : Pass<"llm-fuse-norm-residual", "::llmc::llm::ModelOp"> {
-  let summary = "rms_norm + add -> norm_residual, where a model norms what joins the residual stream";
-  let statistics = [Statistic<"numFused", "fused", "sums turned into norm_residual">];
+  let summary = "rms_norm + add (+ scale_by) -> norm_residual, where a model norms what joins the residual stream";
+  let statistics = [Statistic<"numFused", "fused", "sums turned into norm_residual">,
+                    Statistic<"numScales", "scales", "scale_by ops taken into norm_residual">];
 }
 
 def FuseResidual : Pass<"llm-fuse-residual", "::llmc::llm::ModelOp"> {

@@ -115,7 +115,7 @@ class Converter {
     phase->state_bytes_per_sequence = static_cast<uint64_t>(times * cost.stateBytes);
     for (Attribute attr : op.getOperands())
       if (failed(addOperand(entry, *phase, op, cast<llm::OperandAttr>(attr)))) return failure();
-    for (auto [operand, of_kernel] : llvm::zip(phase->operands, body.getKernelOperands()))
+    for (auto [operand, of_kernel] : llvm::zip_equal(phase->operands, body.getKernelOperands()))
       operand->layer_columns = static_cast<uint32_t>(of_kernel.layerColumns);
     section.phases.push_back(std::move(phase));
     return success();

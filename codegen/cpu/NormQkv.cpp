@@ -63,7 +63,8 @@ class QkvEpilogue {
   void emitQueries(const OutputTile& tile) {
     forHeads(tile, [&](const Head& head) {
       Value out = k_.offset(k_.rowOf("q", head.row), k_.mul(head.firstColumn, 4));
-      forRotated(head, k_.inputOf("pos", head.row), qNorm_,
+      // Nothing else than the rotation goes by positions.
+      forRotated(head, rope_ ? k_.inputOf("pos", head.row) : Value(), qNorm_,
                  [&](Value i, Value v) { k_.store(v, k_.offset(out, k_.mul(i, 4)), 4); });
     });
   }

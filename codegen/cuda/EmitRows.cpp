@@ -94,7 +94,7 @@ Functions emit(llm::ScaleOp op, const KernelForm& form) {
 }
 
 Functions emit(llm::ScaleByOp op, const KernelForm& form) {
-  return rowKernel(fmt::format("scaleRow<{}, {}, 0, {}>(args, {}, {}, {});",
+  return rowKernel(fmt::format("scaleRow<{}, 1, {}, 0, {}>(args, {}, {}, {});",
                                llm::widthOf(op.getX()), form.stride("x"), form.stride("y"),
                                form.in("x"), form.in("weight"), form.out("y")));
 }

@@ -8,7 +8,7 @@ namespace llmrt {
 
 /// Plan.schema_version. Raised when an old reader would misread a new plan; appended fields do not
 /// raise it.
-constexpr uint32_t kPlanSchemaVersion = 3;
+constexpr uint32_t kPlanSchemaVersion = 4;
 
 constexpr char kWeightsMagic[8] = {'L', 'L', 'M', 'C', 'W', 'G', 'T', '\0'};
 constexpr uint32_t kWeightsVersion = 1;

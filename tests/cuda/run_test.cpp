@@ -124,6 +124,9 @@ const std::vector<Case> kCases = {
     {"gpt_neox_sequential", "bf16", "bf16"},
     {"phi", "f32", "f32"},
     {"falcon_40b", "f32", "f32"},
+    // linear attention, an output gate
+    {"qwen3_5", "bf16", "bf16"},
+    {"qwen3_next", "f32", "f32"},
     // short convolutions with gates, state spaces alone and beside attention, experts without a
     // gate
     {"lfm2_bias", "bf16", "bf16"},

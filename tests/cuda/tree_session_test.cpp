@@ -188,8 +188,10 @@ INSTANTIATE_TEST_SUITE_P(
     Models, CudaTreeSession,
     testing::Values(Form{"llama_mha"}, Form{"llama_mha", e2e::kEveryFusion},
                     Form{"llama_head_dim_20_bf16", "", 40, 62},  // rows in groups of 16
-                    Form{"mistral_window_bf16"}, Form{"gemma3"}, Form{"gemma4_e2b"}, Form{"gpt2"},
-                    Form{"qwen2_moe"}, Form{"gpt_oss"}, Form{"deepseek_v3"}),
+                    Form{"mistral_window_bf16"}, Form{"gemma3"}, Form{"gemma4_e2b"},
+                    Form{"gemma4_e2b", e2e::kEveryFusion}, Form{"gpt2"}, Form{"qwen2_moe"},
+                    Form{"gpt_oss"}, Form{"deepseek_v3"}, Form{"qwen3_next"},
+                    Form{"nemotron_h_moe"}),
     [](const auto& info) {
       return std::string(info.param.model) + (*info.param.disabled ? "_unfused" : "");
     });

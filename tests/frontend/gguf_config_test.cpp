@@ -362,6 +362,20 @@ TEST(GgufConfig, ReadsLatents) {
   const double scale = 1 + 0.1f * std::log(40.0);
   EXPECT_DOUBLE_EQ(yarn->attention_scale, scale * scale / std::sqrt(24.0));
   EXPECT_EQ(yarn->rope.attention_factor, 1);
+  // A layer of two that predicts a further token.
+  auto shorter = parse(deepseek(true, 2).addUint("deepseek2.nextn_predict_layers", 1));
+  ASSERT_TRUE(shorter.ok()) << shorter.status().message();
+  EXPECT_EQ(shorter->num_layers, 1);
+  EXPECT_THAT(refusal(deepseek(true, 2)
+                          .addString("deepseek2.rope.scaling.type", "yarn")
+                          .addFloat("deepseek2.rope.scaling.factor", 40)
+                          .addFloat("deepseek2.rope.scaling.attn_factor", 3)),
+              HasSubstr("'deepseek2.rope.scaling.attn_factor' is not supported"));
+  // Other families have none of it.
+  EXPECT_THAT(refusal(small("arcee").addUint("arcee.attention.kv_lora_rank", 8)),
+              HasSubstr("'arcee.attention.kv_lora_rank' is not supported"));
+  EXPECT_THAT(refusal(small("arcee").addUint("arcee.nextn_predict_layers", 1)),
+              HasSubstr("'arcee.nextn_predict_layers' is not supported"));
   EXPECT_THAT(refusal(deepseek(true, 2).addUint("deepseek2.attention.q_lora_rank", 1 << 21)),
               HasSubstr("'deepseek2.attention.q_lora_rank' is 2097152, must be 0 to 1048576"));
 }

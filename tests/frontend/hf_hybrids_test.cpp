@@ -144,6 +144,12 @@ TEST(HfHybrids, OfNemotronHaveOneBlockALayer) {
   EXPECT_EQ(listed.head_dim, 64);
   EXPECT_EQ(listed.experts.num_experts, 0);
   EXPECT_EQ(listed.layerForm(1).mlp, Mlp::kDense);
+  // Beside that list, layer_types says nothing.
+  const ModelSpec both = parsed(with(kNemotron, R"({"layers_block_type": ["mamba", "mlp"],
+      "layer_types": ["full_attention", "full_attention"], "attention_bias": true})"));
+  EXPECT_EQ(both.layerForm(0).mixer, Mixer::kStateSpace);
+  EXPECT_EQ(both.layerForm(1).mixer, Mixer::kNone);
+  EXPECT_TRUE(both.qkv_bias && both.o_bias);
 }
 
 TEST(HfHybrids, AreRefusedByTheFieldThatIsWrong) {
@@ -160,6 +166,7 @@ TEST(HfHybrids, AreRefusedByTheFieldThatIsWrong) {
       {with(kMamba2, R"({"num_heads": 23})"), "23 Mamba heads of 64 are not expand (2) times"},
       {with(kMamba2, R"({"n_groups": 5})"), "is not a multiple of that of groups (5)"},
       {with(kMamba2, R"({"time_step_limit": [0.1]})"), "time_step_limit is [0.1]"},
+      {with(kMamba2, R"({"time_step_limit": [0.0, {"__float__": 1}]})"), "expected two numbers"},
       {with(kMamba2, R"({"time_step_limit": [1, 0.5]})"), "must be ascending and not negative"},
       {with(kNemotron, R"({"hybrid_override_pattern": "MX"})"), "holds \"X\""},
       {with(kNemotron, R"({"layers_block_type": ["mamba", "conv"]})"),

@@ -10,6 +10,7 @@ reordered, q, k and v split or merged, experts stacked, norms plus 1) is here.
 
 Some families' files leave to their reader what a config says otherwise in our goldens: `config` has what it must say.
 `layers` are those of the golden that the file has; `merged`: q, k and v are one tensor;
+`other_bits`: why the file's model computes the same, but not to the last bit;
 `unused`: a token that is not among the 20, where EOS is.
 
 cases.json: of each case the golden, `config`, `layers`, and llama_cpp_ids: the 20 tokens that llama.cpp chooses
@@ -31,6 +32,8 @@ from gguf import GGMLQuantizationType as Type
 HERE = pathlib.Path(__file__).parent
 OUT = HERE / "gguf"
 
+RATES = "rates of decay are stored after their exponential"
+
 # By the name of the file: architecture, and what else there is to say.
 CASES = {
     "mixtral": {"arch": "llama"},
@@ -40,7 +43,7 @@ CASES = {
     "gemma2": {"arch": "gemma2", "config": {"query_pre_attn_scalar": 16}},
     "gemma4": {"arch": "gemma4"},
     "gemma4_e2b": {"arch": "gemma4"},
-    "gemma4_moe": {"arch": "gemma4"},
+    "gemma4_moe": {"arch": "gemma4", "other_bits": "the scale of embeddings is rounded as the stored dtype, which is another"},
     "smollm3": {"arch": "smollm3", "config": {"no_rope_layers": [1, 1, 1, 0], "no_rope_layer_interval": 4},
                 "unused": 0},
     "cohere": {"arch": "command-r"},
@@ -66,14 +69,15 @@ CASES = {
     "minicpm": {"arch": "minicpm"},
     "lfm2": {"arch": "lfm2"},
     "lfm2_moe": {"arch": "lfm2moe"},
-    "mamba2": {"arch": "mamba2"},
-    "granitemoehybrid": {"arch": "granitehybrid"},
+    "mamba2": {"arch": "mamba2", "other_bits": RATES},
+    "granitemoehybrid": {"arch": "granitehybrid", "other_bits": RATES},
     # llama.cpp knows no bound of time steps, and of groups of experts only one.
-    "nemotron_h": {"arch": "nemotron_h", "config": {"time_step_min": 0.0}},
-    "nemotron_h_moe": {"arch": "nemotron_h_moe", "config": {"time_step_min": 0.0, "n_group": 1, "topk_group": 1}},
-    "qwen3_next": {"arch": "qwen3next"},
-    "qwen3_5": {"arch": "qwen35"},
-    "qwen3_5_moe": {"arch": "qwen35moe"},
+    "nemotron_h": {"arch": "nemotron_h", "other_bits": RATES, "config": {"time_step_min": 0.0}},
+    "nemotron_h_moe": {"arch": "nemotron_h_moe", "other_bits": RATES,
+                       "config": {"time_step_min": 0.0, "n_group": 1, "topk_group": 1}},
+    "qwen3_next": {"arch": "qwen3next", "other_bits": RATES},
+    "qwen3_5": {"arch": "qwen35", "other_bits": RATES},
+    "qwen3_5_moe": {"arch": "qwen35moe", "other_bits": RATES},
     "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
 }
 
@@ -558,6 +562,8 @@ def main():
         model = Model(name, case)
         model.write(OUT / f"{name}.gguf", wide=False)
         entry = {"golden": case.get("golden", name), "config": case.get("config", {}), "layers": case.get("layers")}
+        if "other_bits" in case:
+            entry["other_bits"] = case["other_bits"]
         if "why_not" in case:
             entry |= {"llama_cpp_ids": None, "why_not": case["why_not"]}
         else:

@@ -316,6 +316,17 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
 // -----
 
 llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.kernel @k decode max_rows 4 row_strides [16, 16, 16] {
+  ^bb0(%x: tensor<?x8xf32>, %by: tensor<?x0xf32>):
+    // expected-error@+1 {{'llm.scale_rows' op scales rows of 8 by rows of 0, which does not divide them}}
+    %y = llm.scale_rows %x, %by : tensor<?x8xf32>, tensor<?x0xf32>
+    llm.yield %y : tensor<?x8xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
   llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
   // expected-error@+1 {{'llm.rope_table' op has 1 frequencies above position 8: as many as the others above a position, or none}}
   llm.rope_table @rope [1.0, 0.5] above 8 [1.0]
