@@ -228,23 +228,36 @@ Status readDeepseekV3(const GgufFields& fields, ModelSpec& spec) {
 // Linear attention
 //===----------------------------------------------------------------------===//
 
-// Sizes are called as Mamba's. A layer that has none of its tensors attends.
-Status readQwenHybrid(const GgufFields& fields, ModelSpec& spec) {
-  Delta& d = spec.delta;
-  LLMRT_ASSIGN_OR_RETURN(d.conv_size, fields.needInt("ssm.conv_kernel"));
-  LLMRT_ASSIGN_OR_RETURN(d.key_dim, fields.needInt("ssm.state_size"));
-  LLMRT_ASSIGN_OR_RETURN(d.num_key_heads, fields.needInt("ssm.group_count"));
-  LLMRT_ASSIGN_OR_RETURN(d.num_value_heads, fields.needInt("ssm.time_step_rank"));
-  LLMRT_ASSIGN_OR_RETURN(const int64_t values, fields.needInt("ssm.inner_size"));
-  LLMRT_RETURN_IF_ERROR(
-      checkRange(fields.nameOf("ssm.group_count"), d.num_key_heads, 1, kMaxHeads));
-  LLMRT_RETURN_IF_ERROR(
-      checkRange(fields.nameOf("ssm.time_step_rank"), d.num_value_heads, 1, kMaxHeads));
-  if (values <= 0 || values % d.num_value_heads != 0)
-    return invalidData(fields.nameOf("ssm.inner_size") + " is " + std::to_string(values) +
+/// The sizes of recurrent layers, which linear attention calls as Mamba does.
+struct RecurrentSizes {
+  int64_t conv_size = 0, state_size = 0, num_groups = 0, num_heads = 0, head_dim = 0;
+};
+
+Result<RecurrentSizes> readRecurrentSizes(const GgufFields& fields) {
+  RecurrentSizes s;
+  LLMRT_ASSIGN_OR_RETURN(s.conv_size, fields.needInt("ssm.conv_kernel"));
+  LLMRT_ASSIGN_OR_RETURN(s.state_size, fields.needInt("ssm.state_size"));
+  LLMRT_ASSIGN_OR_RETURN(s.num_groups, fields.needInt("ssm.group_count"));
+  LLMRT_ASSIGN_OR_RETURN(s.num_heads, fields.needInt("ssm.time_step_rank"));
+  LLMRT_ASSIGN_OR_RETURN(const int64_t inner, fields.needInt("ssm.inner_size"));
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("ssm.group_count"), s.num_groups, 1, kMaxHeads));
+  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("ssm.time_step_rank"), s.num_heads, 1, kMaxHeads));
+  if (inner <= 0 || inner % s.num_heads != 0)
+    return invalidData(fields.nameOf("ssm.inner_size") + " is " + std::to_string(inner) +
                        ", which is not a multiple of ssm.time_step_rank " +
-                       std::to_string(d.num_value_heads));
-  d.value_dim = values / d.num_value_heads;
+                       std::to_string(s.num_heads));
+  s.head_dim = inner / s.num_heads;
+  return s;
+}
+
+// A layer that has none of linear attention's tensors attends.
+Status readQwenHybrid(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(const RecurrentSizes sizes, readRecurrentSizes(fields));
+  spec.delta = {.num_key_heads = sizes.num_groups,
+                .num_value_heads = sizes.num_heads,
+                .key_dim = sizes.state_size,
+                .value_dim = sizes.head_dim,
+                .conv_size = sizes.conv_size};
   LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
   LLMRT_ASSIGN_OR_RETURN(const auto interval, fields.getInt("full_attention_interval"));
   const int64_t every = std::max<int64_t>(1, interval.value_or(4));
@@ -278,15 +291,20 @@ Status readQwen3Next(const GgufFields& fields, ModelSpec& spec) {
 // State spaces and short convolutions
 //===----------------------------------------------------------------------===//
 
+/// An error where an array that is read layer by layer is of fewer.
+Status checkLayersOf(const GgufFields& fields, const char* key, const std::vector<int64_t>& array,
+                     const ModelSpec& spec) {
+  if (static_cast<int64_t>(array.size()) >= spec.num_layers) return {};
+  return invalidData(fields.nameOf(key) + " is of " + std::to_string(array.size()) +
+                     " layers, but there are " + std::to_string(spec.num_layers));
+}
+
 /// The layers whose number of KV heads is 0 have `other` in place of attention.
 Status readMixers(const GgufFields& fields, Mixer other, ModelSpec& spec) {
   LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> heads,
                          fields.ofLayers("attention.head_count_kv"));
   if (heads.empty()) return {};
-  if (static_cast<int64_t>(heads.size()) < spec.num_layers)
-    return invalidData(fields.nameOf("attention.head_count_kv") + " is of " +
-                       std::to_string(heads.size()) + " layers, but there are " +
-                       std::to_string(spec.num_layers));
+  LLMRT_RETURN_IF_ERROR(checkLayersOf(fields, "attention.head_count_kv", heads, spec));
   spec.mixers = perLayer(spec, [&](int64_t i) {
     return heads[static_cast<size_t>(i)] > 0 ? Mixer::kAttention : other;
   });
@@ -307,18 +325,13 @@ Status readLfm2Moe(const GgufFields& fields, ModelSpec& spec) {
 }
 
 Status readStateSpace(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(const RecurrentSizes sizes, readRecurrentSizes(fields));
   StateSpace& s = spec.state_space;
-  LLMRT_ASSIGN_OR_RETURN(s.conv_size, fields.needInt("ssm.conv_kernel"));
-  LLMRT_ASSIGN_OR_RETURN(s.state_size, fields.needInt("ssm.state_size"));
-  LLMRT_ASSIGN_OR_RETURN(s.num_groups, fields.needInt("ssm.group_count"));
-  LLMRT_ASSIGN_OR_RETURN(s.num_heads, fields.needInt("ssm.time_step_rank"));
-  LLMRT_ASSIGN_OR_RETURN(const int64_t inner, fields.needInt("ssm.inner_size"));
-  LLMRT_RETURN_IF_ERROR(checkRange(fields.nameOf("ssm.time_step_rank"), s.num_heads, 1, kMaxHeads));
-  if (inner <= 0 || inner % s.num_heads != 0)
-    return invalidData(fields.nameOf("ssm.inner_size") + " is " + std::to_string(inner) +
-                       ", which is not a multiple of ssm.time_step_rank " +
-                       std::to_string(s.num_heads));
-  s.head_dim = inner / s.num_heads;
+  s.num_heads = sizes.num_heads;
+  s.head_dim = sizes.head_dim;
+  s.state_size = sizes.state_size;
+  s.num_groups = sizes.num_groups;
+  s.conv_size = sizes.conv_size;
   s.stores_rates = true;
   s.bias = anyLayerHas(fields, spec, "ssm_in.bias");
   s.conv_bias = !fields.hasTensors() || anyLayerHas(fields, spec, "ssm_conv1d.bias");
@@ -366,10 +379,7 @@ Status readNemotronH(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(readMixers(fields, Mixer::kStateSpace, spec));
   spec.nope_layers = perLayer(spec, [](int64_t) { return true; });
   LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, fields.ofLayers("feed_forward_length"));
-  if (sizes.size() < spec.mixers.size())
-    return invalidData(fields.nameOf("feed_forward_length") + " is of " +
-                       std::to_string(sizes.size()) + " layers, but there are " +
-                       std::to_string(spec.num_layers));
+  LLMRT_RETURN_IF_ERROR(checkLayersOf(fields, "feed_forward_length", sizes, spec));
   for (size_t i = 0; i < spec.mixers.size(); ++i) {
     const bool has_mlp = sizes[i] > 0;
     spec.mlp_layers.push_back(has_mlp);

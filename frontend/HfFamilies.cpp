@@ -244,8 +244,9 @@ Status checkPerLayerConfig(const JsonFields& config, const ModelSpec& spec) {
   if (!layers) return {};
   for (size_t i = 0; i < spec.windowed_layers.size(); ++i)
     if (layers->contains(std::to_string(i)) == spec.windowed_layers[i])
-      return unsupported("per_layer_config must speak of the layers of full_attention and of no " +
-                         std::string("other: layer ") + std::to_string(i) + " is not so");
+      return unsupported(
+          "per_layer_config must speak of the layers of full_attention and of no other: layer " +
+          std::to_string(i) + " is not so");
   for (const auto& [layer, overrides] : layers->items())
     if (layer.empty() || layer.size() > 5 ||
         layer.find_first_not_of("0123456789") != std::string::npos ||
@@ -258,8 +259,7 @@ Status finishGemma4(const JsonFields& config, ModelSpec& spec) {
   if (spec.windowed_layers.empty()) return {};  // checkSpec() says why
   // As the configuration class does, whatever layer_types says.
   spec.windowed_layers.back() = false;
-  LLMRT_RETURN_IF_ERROR(checkPerLayerConfig(config, spec));
-  return {};
+  return checkPerLayerConfig(config, spec);
 }
 
 Status readCohere(const JsonFields& config, ModelSpec& spec) {
@@ -374,17 +374,11 @@ Status readQwenMoe(const JsonFields& config, ModelSpec& spec, const Experts& def
   Experts& e = spec.experts;
   const char* experts = config.has("num_local_experts") ? "num_local_experts" : "num_experts";
   e = defaults;
-  const auto read = [&](const char* field, int64_t least, int64_t most, int64_t& out) {
-    return out == 0 ? needCount(config, field, least, most, out)
-                    : readCount(config, field, least, most, out);
-  };
-  LLMRT_RETURN_IF_ERROR(read(experts, 1, kMaxExperts, e.num_experts));
-  LLMRT_RETURN_IF_ERROR(read("num_experts_per_tok", 1, e.num_experts, e.top_k));
-  LLMRT_RETURN_IF_ERROR(read("moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  LLMRT_RETURN_IF_ERROR(readExpertSizes(config, experts, e));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   if (shared) {
-    LLMRT_RETURN_IF_ERROR(
-        read("shared_expert_intermediate_size", 0, kMaxSharedSize, e.shared_intermediate_size));
+    LLMRT_RETURN_IF_ERROR(readOrNeedCount(config, "shared_expert_intermediate_size", 0,
+                                          kMaxSharedSize, e.shared_intermediate_size));
     e.shared_gate = true;
   }
   int64_t step = 1;
@@ -434,10 +428,7 @@ Status readQwen35Moe(const JsonFields& config, ModelSpec& spec) {
   e = {.num_experts = 256, .top_k = 8, .intermediate_size = 512};
   e.normalize = e.shared_gate = true;
   e.shared_intermediate_size = 512;
-  LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts", 1, kMaxExperts, e.num_experts));
-  LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
-  LLMRT_RETURN_IF_ERROR(
-      readCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  LLMRT_RETURN_IF_ERROR(readExpertSizes(config, "num_experts", e));
   return readCount(config, "shared_expert_intermediate_size", 1, kMaxSharedSize,
                    e.shared_intermediate_size);
 }

@@ -19,7 +19,7 @@ constexpr int64_t kMostHead = 1 << 12;
 /// A Mamba layer's fields, which differ in their names alone.
 struct MambaNames {
   const char* num_heads;
-  const char* head_dim;
+  const char* head_dim;  // null: it is not read
   const char* state_size;
   const char* num_groups;
   const char* conv_size;
@@ -30,7 +30,8 @@ struct MambaNames {
 /// Where it is absent, what `s` has stands: the configuration class's default.
 Status readMamba(const JsonFields& config, const MambaNames& names, StateSpace& s) {
   LLMRT_RETURN_IF_ERROR(readCount(config, names.num_heads, 1, kMaxHeads, s.num_heads));
-  LLMRT_RETURN_IF_ERROR(readCount(config, names.head_dim, 1, kMostHead, s.head_dim));
+  if (names.head_dim)
+    LLMRT_RETURN_IF_ERROR(readCount(config, names.head_dim, 1, kMostHead, s.head_dim));
   LLMRT_RETURN_IF_ERROR(readCount(config, names.state_size, 1, kMostHead, s.state_size));
   LLMRT_RETURN_IF_ERROR(readCount(config, names.num_groups, 1, s.num_heads, s.num_groups));
   LLMRT_RETURN_IF_ERROR(readCount(config, names.conv_size, 2, kMaxConvSize, s.conv_size));
@@ -73,13 +74,10 @@ Status readShortConv(const JsonFields& config, ModelSpec& spec) {
   return readBool(config, "conv_bias", spec.short_conv.bias);
 }
 
-/// Which tensors of a layer of experts and their sizes follow from these.
+/// The sizes of routed experts, and how their weights are made.
 Status readRouted(const JsonFields& config, const char* experts, ModelSpec& spec) {
   Experts& e = spec.experts;
-  LLMRT_RETURN_IF_ERROR(readCount(config, experts, 1, kMaxExperts, e.num_experts));
-  LLMRT_RETURN_IF_ERROR(readCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
-  LLMRT_RETURN_IF_ERROR(
-      readCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size));
+  LLMRT_RETURN_IF_ERROR(readExpertSizes(config, experts, e));
   LLMRT_RETURN_IF_ERROR(readBool(config, "norm_topk_prob", e.normalize));
   return readPositive(config, "routed_scaling_factor", e.scale);
 }
@@ -158,7 +156,7 @@ Status readGraniteMamba(const JsonFields& config, ModelSpec& spec) {
   const bool automatic = !head_dim || *head_dim == "auto";
   LLMRT_RETURN_IF_ERROR(
       readMamba(config,
-                {"mamba_n_heads", automatic ? "" : "mamba_d_head", "mamba_d_state",
+                {"mamba_n_heads", automatic ? nullptr : "mamba_d_head", "mamba_d_state",
                  "mamba_n_groups", "mamba_d_conv", "mamba_conv_bias", "mamba_proj_bias"},
                 s));
   LLMRT_RETURN_IF_ERROR(readStepLimit(config, s));

@@ -59,6 +59,19 @@ Status needCount(const JsonFields& config, const char* field, int64_t least, int
   return checkRange(config.nameOf(field), out, least, most);
 }
 
+Status readOrNeedCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
+                       int64_t& out) {
+  return out == 0 ? needCount(config, field, least, most, out)
+                  : readCount(config, field, least, most, out);
+}
+
+Status readExpertSizes(const JsonFields& config, const char* num_experts, Experts& experts) {
+  Experts& e = experts;
+  LLMRT_RETURN_IF_ERROR(readOrNeedCount(config, num_experts, 1, kMaxExperts, e.num_experts));
+  LLMRT_RETURN_IF_ERROR(readOrNeedCount(config, "num_experts_per_tok", 1, e.num_experts, e.top_k));
+  return readOrNeedCount(config, "moe_intermediate_size", 1, kMaxExpertSize, e.intermediate_size);
+}
+
 Status readBool(const JsonFields& config, const char* field, bool& out) {
   LLMRT_ASSIGN_OR_RETURN(auto value, config.getBool(field));
   if (value) out = *value;

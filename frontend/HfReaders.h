@@ -2,6 +2,7 @@
 #pragma once
 
 #include "frontend/JsonFields.h"
+#include "models/ModelSpec.h"
 
 namespace llmc {
 
@@ -21,6 +22,12 @@ llmrt::Status readCount(const JsonFields& config, const char* field, int64_t lea
 /// The same, and an error when it is absent.
 llmrt::Status needCount(const JsonFields& config, const char* field, int64_t least, int64_t most,
                         int64_t& out);
+/// The same where `out` is 0; otherwise `out` is the default.
+llmrt::Status readOrNeedCount(const JsonFields& config, const char* field, int64_t least,
+                              int64_t most, int64_t& out);
+/// How many routed experts there are (field `num_experts`), how many a row takes, and their size,
+/// each as readOrNeedCount.
+llmrt::Status readExpertSizes(const JsonFields& config, const char* num_experts, Experts& experts);
 llmrt::Status readBool(const JsonFields& config, const char* field, bool& out);
 /// A list of numbers of layers.
 llmrt::Result<std::vector<int64_t>> readLayers(const JsonFields& config, const char* field);
