@@ -9,14 +9,13 @@ namespace llmc::cuda {
 
 namespace {
 
-constexpr int64_t kThreads = 128;         // kConvThreads, kDeltaThreads and kSsdThreads
+constexpr int64_t kThreads = 128;         // kConvThreads and kStateThreads
 constexpr int64_t kColumnsPerBlock = 32;  // of a head's state
 
 Functions sequenceKernel(const std::string& body, int64_t blocks) {
   Functions result;
-  result.functions.push_back({"",
-                              "letNextKernelBegin();\n  waitForEarlierKernels();\n  " + body,
-                              {.threads = kThreads, .blocks = blocks, .rowsPerBlock = 1}});
+  result.functions.push_back(
+      {"", body, {.threads = kThreads, .blocks = blocks, .rowsPerBlock = 1}});
   return result;
 }
 

@@ -48,11 +48,15 @@ void expectSameInPieces(Step step, Forget forget, Written written) {
   EXPECT_TRUE(written() == expected);
 }
 
-template <class T, int kCols, int kTaps>
+/// kOthers: with a bias and a gate, and without an activation.
+template <class T, int kCols, int kTaps, bool kOthers = false>
 void checkConv() {
   Random random;
-  constexpr int kStride = (kCols + 15) / 16 * 16 + 16;
-  const std::vector<float> x = randomFloats(kSequences * kMostLength * kCols, random, 2);
+  constexpr int kStride = (kCols + 15) / 16 * 16 + 16, kGateStride = kStride + 3;
+  constexpr size_t kAll = kSequences * kMostLength * kCols;
+  const std::vector<float> x = randomFloats(kAll, random, 2),
+                           gate = randomFloats(kAll, random, 1.5f),
+                           bias = randomFloats(kCols, random, 1);
   std::vector<float> weight = randomFloats(kTaps * kCols, random, 0.8f);
   Bytes stored(weight.size() * 4);
   for (size_t i = 0; i < weight.size(); ++i) {
@@ -66,14 +70,23 @@ void checkConv() {
   auto step = [&](const Rows& rows) {
     const int count = static_cast<int>(rows.seq.size());
     TestStep test(count);
-    std::vector<float> in(static_cast<size_t>(count * kStride), std::nanf("")), out(in.size());
-    for (int r = 0; r < count; ++r)
+    std::vector<float> in(static_cast<size_t>(count * kStride), std::nanf("")), out(in.size()),
+        gates(static_cast<size_t>(count * kGateStride), std::nanf(""));
+    for (int r = 0; r < count; ++r) {
       std::copy_n(&x[at(rows.seq[r], rows.index[r])], kCols, &in[static_cast<size_t>(r * kStride)]);
+      std::copy_n(&gate[at(rows.seq[r], rows.index[r])], kCols,
+                  &gates[static_cast<size_t>(r * kGateStride)]);
+    }
     launch({(kCols + kConvThreads - 1) / kConvThreads, static_cast<unsigned>(count)}, kConvThreads,
            0, [&] {
-             causalConv<T, kCols, kTaps, kSilu, kStride, kStride>(
-                 test.args, in.data(), stored.data(), SlotRows{rows.seq.data(), kSlotOf.data()},
-                 state.data(), out.data());
+             const SlotRows of{rows.seq.data(), kSlotOf.data()};
+             if constexpr (kOthers)
+               causalConv<T, kCols, kTaps, kNoActivation, kStride, kStride, kGateStride>(
+                   test.args, in.data(), stored.data(), of, state.data(), out.data(), bias.data(),
+                   gates.data());
+             else
+               causalConv<T, kCols, kTaps, kSilu, kStride, kStride>(
+                   test.args, in.data(), stored.data(), of, state.data(), out.data());
            });
     for (int r = 0; r < count; ++r)
       std::copy_n(&out[static_cast<size_t>(r * kStride)], kCols,
@@ -90,9 +103,10 @@ void checkConv() {
           const int from = r - kTaps + 1 + t;
           if (from >= 0) sum += double{x[at(s, from) + c]} * weight[t * kCols + c];
         }
-        // A chain of products up to 1.6, then exp and a quotient.
-        ASSERT_NEAR(y[at(s, r) + c], sum / (1 + std::exp(-sum)),
-                    (kTaps + 12) * 0x1p-24 * 1.6 * kTaps)
+        const double right =
+            kOthers ? (sum + bias[c]) * gate[at(s, r) + c] : sum / (1 + std::exp(-sum));
+        // A chain of products up to 1.6, then a bias and a factor of 1.5, or exp and a quotient.
+        ASSERT_NEAR(y[at(s, r) + c], right, (kTaps + 12) * 0x1p-24 * 1.6 * kTaps)
             << "sequence " << s << ", row " << r << ", " << c;
       }
   // What is kept is what came last; the slots of no sequence stay.
@@ -109,7 +123,13 @@ TEST(LinearAttention, ConvolutionsOfTheLastTokensArePlainSums) {
   checkConv<F16, 33, 2>();
 }
 
-template <int kKeyHeads, int kHeads, int kKeyDim, int kValueDim>
+TEST(LinearAttention, ConvolutionsHaveABiasAndAGate) {
+  checkConv<F32, 33, 3, true>();
+  checkConv<BF16, 150, 4, true>();
+}
+
+/// kTiled: head h's keys are those of head h % kKeyHeads, and not of h / (kHeads / kKeyHeads).
+template <int kKeyHeads, int kHeads, int kKeyDim, int kValueDim, bool kTiled = false>
 void checkDelta() {
   Random random;
   constexpr int kQkv = 2 * kKeyHeads * kKeyDim + kHeads * kValueDim, kOut = kHeads * kValueDim;
@@ -137,11 +157,11 @@ void checkDelta() {
                              gates = gather(gate, kHeads, kGateStride),
                              betas = gather(beta, kHeads, kBetaStride);
     std::vector<float> out(static_cast<size_t>(count * kYStride));
-    launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(count)}, kDeltaThreads, 0, [&] {
-      gatedDelta<kKeyHeads, kHeads, false, kKeyDim, kValueDim, kQkvStride, kGateStride, kBetaStride,
-                 kYStride>(test.args, in.data(), gates.data(), betas.data(), a_log.data(),
-                           dt_bias.data(), SlotRows{rows.seq.data(), kSlotOf.data()}, state.data(),
-                           out.data(), kEps);
+    launch({kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(count)}, kStateThreads, 0, [&] {
+      gatedDelta<kKeyHeads, kHeads, kTiled, kKeyDim, kValueDim, kQkvStride, kGateStride,
+                 kBetaStride, kYStride>(
+          test.args, in.data(), gates.data(), betas.data(), a_log.data(), dt_bias.data(),
+          SlotRows{rows.seq.data(), kSlotOf.data()}, state.data(), out.data(), kEps);
     });
     for (int r = 0; r < count; ++r)
       std::copy_n(&out[r * kYStride], kOut, &y[token(rows.seq[r], rows.index[r]) * kOut]);
@@ -154,7 +174,8 @@ void checkDelta() {
       std::vector<double> S(kKeyDim * kValueDim);
       double most = 0, tolerance = 0;
       for (int r = 0; r < kLengths[s]; ++r) {
-        const float* q = &qkv[token(s, r) * kQkv] + h / (kHeads / kKeyHeads) * kKeyDim;
+        const int key_head = kTiled ? h % kKeyHeads : h / (kHeads / kKeyHeads);
+        const float* q = &qkv[token(s, r) * kQkv] + key_head * kKeyDim;
         const float* k = q + kKeyHeads * kKeyDim;
         const float* v = &qkv[token(s, r) * kQkv] + 2 * kKeyHeads * kKeyDim + h * kValueDim;
         double q_squares = kEps, k_squares = kEps;
@@ -196,6 +217,7 @@ TEST(LinearAttention, TheGatedDeltaRuleIsThePlainRecurrence) {
   checkDelta<1, 2, 128, 64>();
   checkDelta<2, 4, 12, 20>();
   checkDelta<3, 3, 33, 40>();
+  checkDelta<2, 6, 12, 20, true>();
 }
 
 template <int kHeads, int kGroups, int kStateSize, int kHeadDim, bool kIsRate, bool kGated>
@@ -228,7 +250,7 @@ void checkStateSpace(float from, float to) {
                              times = gather(dt, kHeads, kDtStride),
                              gates = gather(gate, kInner, kGateStride);
     std::vector<float> out(static_cast<size_t>(count * kYStride));
-    launch({kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(count)}, kSsdThreads, 0, [&] {
+    launch({kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(count)}, kStateThreads, 0, [&] {
       stateSpace<kHeads, kGroups, kStateSize, kHeadDim, kIsRate, kXbcStride, kDtStride, kYStride,
                  kGateStride>(test.args, in.data(), times.data(), kGated ? gates.data() : nullptr,
                               a.data(), dt_bias.data(), d.data(),
@@ -281,31 +303,6 @@ TEST(StateSpace, IsThePlainRecurrence) {
   checkStateSpace<2, 1, 128, 64, false, false>(0, INFINITY);
   checkStateSpace<4, 2, 12, 20, true, true>(0.25f, 1.5f);
   checkStateSpace<3, 3, 33, 40, false, true>(0.001f, INFINITY);
-}
-
-TEST(LinearAttention, ConvolutionsHaveABiasAndAGate) {
-  constexpr int kCols = 33, kTaps = 3, kRows = 5;
-  Random random;
-  const std::vector<float> x = randomFloats(kRows * kCols, random, 2),
-                           weight = randomFloats(kTaps * kCols, random, 1),
-                           bias = randomFloats(kCols, random, 1),
-                           gate = randomFloats(kRows * kCols, random, 1);
-  std::vector<float> state((kTaps - 1) * kCols), y(x.size());
-  const int seq[kRows] = {}, slot[] = {0};
-  const TestStep step(kRows);
-  launch({1, kRows}, kConvThreads, 0, [&] {
-    causalConv<F32, kCols, kTaps, kNoActivation, kCols, kCols, kCols>(
-        step.args, x.data(), weight.data(), SlotRows{seq, slot}, state.data(), y.data(),
-        bias.data(), gate.data());
-  });
-  for (int r = 0; r < kRows; ++r)
-    for (int c = 0; c < kCols; ++c) {
-      double sum = bias[c];
-      for (int t = 0; t < kTaps; ++t)
-        if (const int from = r - kTaps + 1 + t; from >= 0)
-          sum += double{x[from * kCols + c]} * weight[t * kCols + c];
-      ASSERT_NEAR(y[r * kCols + c], sum * gate[r * kCols + c], 1e-5) << r << ' ' << c;
-    }
 }
 
 }  // namespace

@@ -342,28 +342,31 @@ void expectSameAlone(const Tree& tree, const std::vector<float>& state, int widt
   }
 }
 
-template <class T, int kCols, int kTaps>
+/// kOthers: with a bias and a gate.
+template <class T, int kCols, int kTaps, bool kOthers = false>
 void expectConvolutions() {
-  constexpr int kStride = kCols + 3;
+  constexpr int kStride = kCols + 3, kGateStride = kCols + 1;
   Random random;
-  std::vector<float> state(3 * (kTaps - 1) * kCols);
-  for (float& f : state) f = random(2);
+  std::vector<float> state(3 * (kTaps - 1) * kCols), bias(kCols);
+  for (std::vector<float>* v : {&state, &bias})
+    for (float& f : *v) f = random(2);
   Bytes weight(kTaps * kCols * 4);
   for (int i = 0; i < kTaps * kCols; ++i)
     llmrt::storeFromF32(kDType<T>, weight.data(), i, random(1));
   for (const Shape shape : {kChain, kBushes, kStar}) {
     const Tree tree = twoTrees(shape, random);
-    const RowsOf x(tree.size(), kStride, 2, random);
+    const RowsOf x(tree.size(), kStride, 2, random), gate(tree.size(), kGateStride, 1, random);
     expectSameAlone(
         tree, state, kCols,
         [&](const std::vector<int>& rows, const auto& of, std::vector<float>& slots) {
           const TestStep step(static_cast<int>(rows.size()));
-          const std::vector<float> in = x.of(rows);
+          const std::vector<float> in = x.of(rows), gates = gate.of(rows);
           std::vector<float> y(rows.size() * kCols);
           launch({(kCols + kConvThreads - 1) / kConvThreads, static_cast<unsigned>(rows.size())},
                  kConvThreads, 0, [&] {
-                   causalConv<T, kCols, kTaps, kSilu, kStride, kCols>(
-                       step.args, in.data(), weight.data(), of, slots.data(), y.data());
+                   causalConv<T, kCols, kTaps, kSilu, kStride, kCols, kGateStride>(
+                       step.args, in.data(), weight.data(), of, slots.data(), y.data(),
+                       kOthers ? bias.data() : nullptr, kOthers ? gates.data() : nullptr);
                  });
           return y;
         });
@@ -373,9 +376,10 @@ void expectConvolutions() {
 TEST(CudaTrees, ConvolutionsGoBackThroughAncestors) {
   expectConvolutions<BF16, 150, 4>();
   expectConvolutions<F32, 33, 2>();
+  expectConvolutions<BF16, 40, 4, true>();
 }
 
-template <int kKeyHeads, int kHeads, int kKeyDim, int kValueDim>
+template <int kKeyHeads, int kHeads, int kKeyDim, int kValueDim, bool kTiled = false>
 void expectDeltas() {
   constexpr int kQkv = 2 * kKeyHeads * kKeyDim + kHeads * kValueDim + 1, kGate = kHeads + 3,
                 kBeta = kHeads + 2, kOut = kHeads * kValueDim;
@@ -394,9 +398,9 @@ void expectDeltas() {
           const std::vector<float> in = qkv.of(rows), gates = gate.of(rows), betas = beta.of(rows);
           std::vector<float> y(rows.size() * kOut);
           launch(
-              {kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(rows.size())}, kDeltaThreads,
+              {kHeads * ((kValueDim + 31) / 32), static_cast<unsigned>(rows.size())}, kStateThreads,
               0, [&] {
-                gatedDelta<kKeyHeads, kHeads, false, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
+                gatedDelta<kKeyHeads, kHeads, kTiled, kKeyDim, kValueDim, kQkv, kGate, kBeta, kOut>(
                     step.args, in.data(), gates.data(), betas.data(), a_log.data(), dt_bias.data(),
                     of, slots.data(), y.data(), 1e-6f);
               });
@@ -408,6 +412,7 @@ void expectDeltas() {
 TEST(CudaTrees, TheGatedDeltaRuleGoesDownTheBranch) {
   expectDeltas<1, 2, 128, 64>();
   expectDeltas<2, 4, 12, 20>();
+  expectDeltas<2, 6, 12, 20, true>();
 }
 
 template <int kHeads, int kGroups, int kStateSize, int kHeadDim>
@@ -430,8 +435,8 @@ void expectStateSpaces() {
           const std::vector<float> in = xbc.of(rows), times = dt.of(rows), gates = gate.of(rows);
           std::vector<float> y(rows.size() * kInner);
           launch(
-              {kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(rows.size())}, kSsdThreads, 0,
-              [&] {
+              {kHeads * ((kHeadDim + 31) / 32), static_cast<unsigned>(rows.size())}, kStateThreads,
+              0, [&] {
                 stateSpace<kHeads, kGroups, kStateSize, kHeadDim, false, kXbc, kDt, kInner, kGate>(
                     step.args, in.data(), times.data(), gates.data(), a.data(), dt_bias.data(),
                     d.data(), of, slots.data(), y.data(), 0.001f, infinity());

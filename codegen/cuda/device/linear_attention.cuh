@@ -4,21 +4,22 @@
 // on the other sequences nor on where a step ends. Rows of trees go the way from their sequence's
 // state through their ancestors, and leave the state as it is.
 
-/// Where a recurrent state has the sequences of a step's rows.
+/// Where a recurrent state has the sequences of a step's rows. All of it may be read ahead of
+/// waitForEarlierKernels(), and so may the state: the steps before have ended, and of a step one
+/// kernel has it.
 struct SlotRows {
   static constexpr bool kTrees = false;
   const int* seq;    // of each row
   const int* slots;  // of each sequence
-  DEVICE bool beginsAt(int row) const { return row == 0 || seq[row - 1] != seq[row]; }
-  /// Behind the last row of the sequence that begins at `row`.
-  DEVICE int endOf(int row, int num_rows) const {
-    int end = row + 1;
-    while (end < num_rows && seq[end] == seq[row]) ++end;
-    return end;
+  DEVICE bool beginsAt(int row) const {
+    return row == 0 || loadAhead(seq + row - 1) != loadAhead(seq + row);
   }
+  /// Whether the row behind `row`, which there is, goes on where it ends.
+  DEVICE bool goesOnFrom(int row) const { return seq[row + 1] == seq[row]; }
   template <int kElements>
   DEVICE float* slotOf(void* state, int row) const {
-    return static_cast<float*>(state) + static_cast<i64>(slots[seq[row]]) * kElements;
+    return static_cast<float*>(state) +
+           static_cast<i64>(loadAhead(slots + loadAhead(seq + row))) * kElements;
   }
 };
 
@@ -26,11 +27,43 @@ struct SlotRows {
 struct TreeSlotRows : SlotRows {
   static constexpr bool kTrees = true;
   const int* parent;  // of each row: TreeRows
-  DEVICE bool beginsAt(int row) const { return row == 0 || parent[row] != row - 1; }
-  DEVICE int endOf(int row, int num_rows) const {
-    int end = row + 1;
-    while (end < num_rows && parent[end] == end - 1) ++end;
-    return end;
+  DEVICE bool beginsAt(int row) const { return row == 0 || loadAhead(parent + row) != row - 1; }
+  DEVICE bool goesOnFrom(int row) const { return parent[row + 1] == row; }
+};
+
+/// The rows that blocks (any, row) take one after another: from the block's own row on, if some
+/// begin there.
+template <class Rows>
+struct RowWalk {
+  const Rows& rows;
+  int first, num_rows;
+  bool begins;
+  const Branch* branch;  // of the first row, in trees
+  int ancestors = 0;
+
+  /// All threads call it, kTreeRows or more. `shared`: null but for trees.
+  DEVICE RowWalk(const Args& a, const Rows& of, Branch* shared)
+      : rows(of),
+        first(blockIdx.y),
+        num_rows(static_cast<int>(loadAhead(&a.step->num_rows))),
+        begins(first < num_rows && of.beginsAt(first)),
+        branch(shared) {
+    if constexpr (Rows::kTrees) {
+      if (!begins) return;
+      shared->find(of.parent, num_rows, first);
+      ancestors = shared->count - 1;
+    }
+  }
+  /// body(row, whether its outputs are the block's): ancestors' are another one's.
+  template <class Body>
+  DEVICE void forRows(Body body) const {
+    bool more = true;
+#pragma unroll 1
+    for (int t = first - ancestors; more; ++t) {
+      const bool own = !Rows::kTrees || t >= first;
+      more = !own || (t + 1 < num_rows && rows.goesOnFrom(t));
+      body(own ? t : branch->rows[t - first + ancestors], own);
+    }
   }
 };
 
@@ -51,25 +84,27 @@ DEVICE void loadFactors(const void* weight, int col, float (&factors)[kTaps]) {
     factors[t] = T::load(static_cast<const typename T::Element*>(weight) + t * kCols + col);
 }
 
-/// y_t = activation(sum of weight[i] x_{t - kTaps + 1 + i} + bias) * gate, a thread per column; bias
-/// and gate may be absent. The state: x of the last kTaps - 1 tokens.
+/// y_t = activation(sum of weight[i] x_{t - kTaps + 1 + i} + bias) * gate, a thread per column;
+/// bias and gate may be absent. The state: x of the last kTaps - 1 tokens.
 template <class T, int kCols, int kTaps, int kActivation, int kXStride, int kYStride,
           int kGateStride = 0>
 DEVICE void causalConv(const Args& a, const float* x, const void* weight, const SlotRows& rows,
                        void* state, float* y, const float* bias = nullptr,
                        const float* gate = nullptr) {
-  const int first = blockIdx.y, num_rows = static_cast<int>(a.step->num_rows);
-  if (first >= num_rows || !rows.beginsAt(first)) return;
+  letNextKernelBegin();
+  const RowWalk<SlotRows> walk(a, rows, nullptr);
   const int col = blockIdx.x * kConvThreads + threadIdx.x;
-  if (col >= kCols) return;
-  float* const slot = rows.slotOf<(kTaps - 1) * kCols>(state, first) + col;
+  const bool works = walk.begins && col < kCols;
+  float* const slot = works ? rows.slotOf<(kTaps - 1) * kCols>(state, walk.first) + col : nullptr;
   float factors[kTaps], past[kTaps];  // oldest first; the last is the row's own
-  loadFactors<T, kCols>(weight, col, factors);
+  if (works) {
+    loadFactors<T, kCols>(weight, col, factors);
 #pragma unroll
-  for (int t = 0; t + 1 < kTaps; ++t) past[t] = slot[t * kCols];
-  const int end = rows.endOf(first, num_rows);
-#pragma unroll 1
-  for (int row = first; row < end; ++row) {
+    for (int t = 0; t + 1 < kTaps; ++t) past[t] = loadAhead(slot + t * kCols);
+  }
+  waitForEarlierKernels();
+  if (!works) return;
+  walk.forRows([&](int row, bool) {
     past[kTaps - 1] = x[static_cast<i64>(row) * kXStride + col];
     float out = convolve(past, factors);
     if (bias) out += bias[col];
@@ -78,7 +113,7 @@ DEVICE void causalConv(const Args& a, const float* x, const void* weight, const 
     y[static_cast<i64>(row) * kYStride + col] = out;
 #pragma unroll
     for (int t = 0; t + 1 < kTaps; ++t) past[t] = past[t + 1];
-  }
+  });
 #pragma unroll
   for (int t = 0; t + 1 < kTaps; ++t) slot[t * kCols] = past[t];
 }
@@ -89,17 +124,27 @@ template <class T, int kCols, int kTaps, int kActivation, int kXStride, int kYSt
 DEVICE void causalConv(const Args& a, const float* x, const void* weight, const TreeSlotRows& rows,
                        void* state, float* y, const float* bias = nullptr,
                        const float* gate = nullptr) {
+  letNextKernelBegin();
   const int row = blockIdx.y, col = blockIdx.x * kConvThreads + threadIdx.x;
-  if (row >= a.step->num_rows || col >= kCols) return;
-  const float* const slot = rows.slotOf<(kTaps - 1) * kCols>(state, row) + col;
+  const bool works = row < loadAhead(&a.step->num_rows) && col < kCols;
   float factors[kTaps], past[kTaps];
-  loadFactors<T, kCols>(weight, col, factors);
-  int at = row, kept = kTaps - 1;  // tokens of the state that are left, the latest last
+  int from[kTaps];  // the rows that they are of; -1: the state's
+  if (works) {
+    const float* const slot = rows.slotOf<(kTaps - 1) * kCols>(state, row) + col;
+    loadFactors<T, kCols>(weight, col, factors);
+    int at = row, kept = kTaps - 1;  // tokens of the state that are left, the latest last
 #pragma unroll
-  for (int t = kTaps - 1; t >= 0; --t) {
-    past[t] = at >= 0 ? x[static_cast<i64>(at) * kXStride + col] : slot[--kept * kCols];
-    if (at >= 0) at = rows.parent[at];
+    for (int t = kTaps - 1; t >= 0; --t) {
+      from[t] = at;
+      if (at < 0) past[t] = loadAhead(slot + --kept * kCols);
+      if (at >= 0) at = loadAhead(rows.parent + at);
+    }
   }
+  waitForEarlierKernels();
+  if (!works) return;
+#pragma unroll
+  for (int t = 0; t < kTaps; ++t)
+    if (from[t] >= 0) past[t] = x[static_cast<i64>(from[t]) * kXStride + col];
   float out = convolve(past, factors);
   if (bias) out += bias[col];
   out = activate<kActivation>(out);
@@ -110,95 +155,111 @@ DEVICE void causalConv(const Args& a, const float* x, const void* weight, const 
 /// ln(1 + e^x)
 DEVICE float softplus(float x) { return fmaxf(x, 0.0f) + log1pf(exponential(-fabsf(x))); }
 
-constexpr int kDeltaThreads = 128, kDeltaWarps = kDeltaThreads / 32;
+constexpr int kStateThreads = 128, kStateWarps = kStateThreads / 32;
 
-/// S = decay S + k d^T, d = sigmoid(beta) (v - decay S^T k); y = S^T q. A block has 32 columns of
-/// one head's S in registers, a lane each, and a warp a share of its rows; sums over the warps'
-/// shares are in ascending order. `Rows`: SlotRows, or TreeSlotRows; then a block goes through the
-/// ancestors of its first row again, whose outputs are another block's.
+/// A block's part of a head's state [kRows, kCols], of kHeads: 32 columns, a lane each, whose rows
+/// the warps share, in registers. Block (head and part of its columns, row of the step).
+template <int kHeads, int kRows, int kCols>
+struct StateColumns {
+  static constexpr int kParts = ceilDiv(kCols, 32), kEach = ceilDiv(kRows, kStateWarps);
+  int head, col;
+  bool live;       // there is such a column
+  int first, own;  // the warp's rows: those that there are not stay zero
+  float* slot;
+  float s[kEach];
+
+  template <class Rows>
+  DEVICE StateColumns(void* state, const Rows& rows, int row)
+      : head(blockIdx.x / kParts),
+        col(blockIdx.x % kParts * 32 + threadIdx.x % 32),
+        live(col < kCols),
+        first(static_cast<int>(threadIdx.x) / 32 * kEach),
+        own(kRows - first),
+        slot(rows.template slotOf<kHeads * kRows * kCols>(state, row) +
+             (head * kRows + first) * kCols + col) {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) s[i] = live && i < own ? loadAhead(slot + i * kCols) : 0.0f;
+  }
+  DEVICE void store() const {
+#pragma unroll
+    for (int i = 0; i < kEach; ++i)
+      if (live && i < own) slot[i * kCols] = s[i];
+  }
+};
+
+/// S = decay S + k d^T, d = sigmoid(beta) (v - decay S^T k); y = S^T q. Sums over the warps' shares
+/// are in ascending order. `Rows`: SlotRows, or TreeSlotRows; then a block goes through the
+/// ancestors of its first row again, whose outputs are another block's, and the state stays.
 template <int kKeyHeads, int kHeads, bool kTiled, int kKeyDim, int kValueDim, int kQkvStride,
           int kGateStride, int kBetaStride, int kYStride, class Rows>
 DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const float* beta,
                        const float* a_log, const float* dt_bias, const Rows& rows, void* state,
                        float* y, float eps) {
-  constexpr int kParts = ceilDiv(kValueDim, 32), kEach = ceilDiv(kKeyDim, kDeltaWarps);
-  __shared__ float query[kDeltaWarps * kEach], key[kDeltaWarps * kEach];
-  __shared__ float known[kDeltaWarps][32], out[kDeltaWarps][32];
-  __shared__ float partial[2][kDeltaWarps + 1];
-  const int first = blockIdx.y, num_rows = static_cast<int>(a.step->num_rows);
-  if (first >= num_rows || !rows.beginsAt(first)) return;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int head = blockIdx.x / kParts, col = blockIdx.x % kParts * 32 + lane;
-  const bool live = col < kValueDim;
-  // Rows of S from warp * kEach on; those that there are not stay zero.
-  float* const slot = rows.template slotOf<kHeads * kKeyDim * kValueDim>(state, first) +
-                      (head * kKeyDim + warp * kEach) * kValueDim + col;
-  const int mine = kKeyDim - warp * kEach;
-  float s[kEach];
-#pragma unroll
-  for (int i = 0; i < kEach; ++i) s[i] = live && i < mine ? slot[i * kValueDim] : 0.0f;
+  typedef StateColumns<kHeads, kKeyDim, kValueDim> Columns;
+  constexpr int kEach = Columns::kEach;
+  __shared__ float query[kStateWarps * kEach], key[kStateWarps * kEach];
+  __shared__ float known[kStateWarps][32], out[kStateWarps][32];
+  __shared__ float partial[2][kStateWarps + 1];
+  __shared__ Branch branch;
+  letNextKernelBegin();
+  const RowWalk<Rows> walk(a, rows, &branch);
+  if (!walk.begins) {
+    waitForEarlierKernels();
+    return;
+  }
+  Columns c(state, rows, walk.first);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, head = c.head, col = c.col;
   const float rate = exponential(a_log[head]), bias = dt_bias[head];
   const float query_scale = 1.0f / sqrtf(static_cast<float>(kKeyDim));
-  const int end = rows.endOf(first, num_rows);
-  __shared__ Branch branch;
-  int ancestors = 0;  // of the first row
-  if constexpr (Rows::kTrees) {
-    branch.find(rows.parent, num_rows, first);
-    ancestors = branch.count - 1;
-  }
-#pragma unroll 1
-  for (int t = first - ancestors; t < end; ++t) {
-    const int row = Rows::kTrees && t < first ? branch.rows[t - first + ancestors] : t;
+  waitForEarlierKernels();
+  walk.forRows([&](int row, bool own) {
     const int key_head = kTiled ? head % kKeyHeads : head / (kHeads / kKeyHeads);
     const float* const q = qkv + static_cast<i64>(row) * kQkvStride + key_head * kKeyDim;
     const float* const k = q + kKeyHeads * kKeyDim;
     float q_squares = 0, k_squares = 0;
-    for (int i = threadIdx.x; i < kKeyDim; i += kDeltaThreads) {
+    for (int i = threadIdx.x; i < kKeyDim; i += kStateThreads) {
       q_squares += q[i] * q[i];
       k_squares += k[i] * k[i];
     }
-    q_squares = sumBlock<kDeltaThreads>(q_squares, partial[0]);
-    k_squares = sumBlock<kDeltaThreads>(k_squares, partial[1]);
+    q_squares = sumBlock<kStateThreads>(q_squares, partial[0]);
+    k_squares = sumBlock<kStateThreads>(k_squares, partial[1]);
     const float q_scale = 1.0f / sqrtf(q_squares + eps) * query_scale;
     const float k_scale = 1.0f / sqrtf(k_squares + eps);
-    for (int i = threadIdx.x; i < kDeltaWarps * kEach; i += kDeltaThreads) {
+    for (int i = threadIdx.x; i < kStateWarps * kEach; i += kStateThreads) {
       query[i] = i < kKeyDim ? q[i] * q_scale : 0.0f;
       key[i] = i < kKeyDim ? k[i] * k_scale : 0.0f;
     }
     __syncthreads();
     float sum = 0;
 #pragma unroll
-    for (int i = 0; i < kEach; ++i) sum = fmaf(s[i], key[warp * kEach + i], sum);
+    for (int i = 0; i < kEach; ++i) sum = fmaf(c.s[i], key[warp * kEach + i], sum);
     known[warp][lane] = sum;
     __syncthreads();
     float before = 0;
 #pragma unroll
-    for (int w = 0; w < kDeltaWarps; ++w) before += known[w][lane];
+    for (int w = 0; w < kStateWarps; ++w) before += known[w][lane];
     const float decay =
         exponential(-rate * softplus(gate[static_cast<i64>(row) * kGateStride + head] + bias));
     const float strength = activate<kSigmoid>(beta[static_cast<i64>(row) * kBetaStride + head]);
-    const float v = live ? qkv[static_cast<i64>(row) * kQkvStride + 2 * kKeyHeads * kKeyDim +
-                               head * kValueDim + col]
-                         : 0.0f;
+    const float v = c.live ? qkv[static_cast<i64>(row) * kQkvStride + 2 * kKeyHeads * kKeyDim +
+                                 head * kValueDim + col]
+                           : 0.0f;
     const float delta = strength * (v - decay * before);
     sum = 0;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      s[i] = fmaf(decay, s[i], key[warp * kEach + i] * delta);
-      sum = fmaf(s[i], query[warp * kEach + i], sum);
+      c.s[i] = fmaf(decay, c.s[i], key[warp * kEach + i] * delta);
+      sum = fmaf(c.s[i], query[warp * kEach + i], sum);
     }
     out[warp][lane] = sum;
     // The next row's q and k are written, and its first sums, when all have read this row's.
     __syncthreads();
-    if (warp == 0 && live && (!Rows::kTrees || t >= first)) {
+    if (warp == 0 && c.live && own) {
       float total = 0;
 #pragma unroll
-      for (int w = 0; w < kDeltaWarps; ++w) total += out[w][lane];
+      for (int w = 0; w < kStateWarps; ++w) total += out[w][lane];
       y[static_cast<i64>(row) * kYStride + head * kValueDim + col] = total;
     }
-  }
-  if (Rows::kTrees) return;
-#pragma unroll
-  for (int i = 0; i < kEach; ++i)
-    if (live && i < mine) slot[i * kValueDim] = s[i];
+  });
+  if (!Rows::kTrees) c.store();
 }

@@ -176,13 +176,18 @@ DEVICE float loadFresh(const float* p) {
   asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p) : "memory");
   return v;
 }
-/// A step, its inputs or a block table, ahead of waitForEarlierKernels(). Copies and the last
-/// step's choice wrote it, and only that wait promises that the L1 holds nothing older: it is read
-/// from the L2. Not volatile, as it stays the same while a kernel runs: loads may be moved, and
-/// several be on their way.
+/// A step, its inputs, a block table or a recurrent state, ahead of waitForEarlierKernels(). Copies
+/// and the last step wrote it, and only that wait promises that the L1 holds nothing older: it is
+/// read from the L2. Not volatile, as it stays the same while a kernel runs: loads may be moved,
+/// and several be on their way.
 DEVICE int loadAhead(const int* p) {
   int v;
   asm("ld.global.cg.s32 %0, [%1];" : "=r"(v) : "l"(p));
+  return v;
+}
+DEVICE float loadAhead(const float* p) {
+  float v;
+  asm("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p));
   return v;
 }
 DEVICE i64 loadAhead(const i64* p) {
