@@ -130,6 +130,9 @@ struct ExpertRows {
   }
 };
 
+// A finish of an expert's product is, as in linear.cuh, two steps: load(expert, panel, g), once for
+// all entries, and store().
+
 /// y = act(gate) * up of an entry; with a limit c, act(min(gate, c)) * (max(min(up, c), -c) + 1).
 template <int kKind, int kWidth, int kTopK, int kStride>
 struct FinishExpertGlu {
@@ -137,13 +140,21 @@ struct FinishExpertGlu {
   const float* up_bias;
   float limit;  // 0: none
   float* y;
-  DEVICE void operator()(const Step&, int expert, int entry, int panel, int g, float low,
-                         float high) const {
+  struct Loaded {
+    float gate, up;
+  };
+  DEVICE Loaded load(int expert, int panel, int g) const {
+    const int n = panel * 8 + g;
+    const i64 at = static_cast<i64>(expert) * kWidth + (n < kWidth ? n : 0);
+    return gate_bias ? Loaded{gate_bias[at], up_bias[at]} : Loaded{};
+  }
+  DEVICE void store(const Step&, int entry, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
     const int n = panel * 8 + g;
     if (n >= kWidth) return;
     if (gate_bias) {
-      low += gate_bias[static_cast<i64>(expert) * kWidth + n];
-      high += up_bias[static_cast<i64>(expert) * kWidth + n];
+      low += loaded.gate;
+      high += loaded.up;
     }
     if (limit != 0.0f) {
       low = fminf(low, limit);
@@ -159,16 +170,27 @@ template <int kKind, int kWidth, int kTopK, int kStride>
 struct FinishExpertUp {
   const float* bias;  // [experts, kWidth]; null: none
   float* y;
-  DEVICE void operator()(const Step&, int expert, int entry, int panel, int g, float low,
-                         float high) const {
+  struct Loaded {
+    float bias[2];
+  };
+  DEVICE Loaded load(int expert, int panel, int g) const {
+    Loaded loaded = {};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int n = panel * 16 + g + 8 * i;
+      if (bias && n < kWidth) loaded.bias[i] = bias[static_cast<i64>(expert) * kWidth + n];
+    }
+    return loaded;
+  }
+  DEVICE void store(const Step&, int entry, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
     float* const to = y + static_cast<i64>(entry / kTopK) * kStride + entry % kTopK * kWidth;
     const float values[2] = {low, high};
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int n = panel * 16 + g + 8 * i;
       if (n >= kWidth) continue;
-      const float b = bias ? bias[static_cast<i64>(expert) * kWidth + n] : 0.0f;
-      to[n] = activate<kKind>(values[i] + b);
+      to[n] = activate<kKind>(values[i] + loaded.bias[i]);
     }
   }
 };
@@ -177,11 +199,30 @@ struct FinishExpertUp {
 template <int kWidth>
 struct FinishEntry {
   float* y;
-  DEVICE void operator()(const Step&, int, int entry, int panel, int g, float low,
-                         float high) const {
+  struct Loaded {};
+  DEVICE Loaded load(int, int, int) const { return {}; }
+  DEVICE void store(const Step&, int entry, int panel, int g, float low, float high,
+                    const Loaded&) const {
     float* to = y + static_cast<i64>(entry) * kWidth + panel * 16 + g;
     if (panel * 16 + g < kWidth) to[0] = low;
     if (panel * 16 + g + 8 < kWidth) to[8] = high;
+  }
+};
+
+/// The same for multiplyFewRows, which has numbers of `entries`.
+template <class Finish>
+struct FinishOfExpert {
+  Finish finish;
+  int expert;
+  const int* entries;
+  typedef typename Finish::Loaded Loaded;
+  static constexpr bool kAhead = true;
+  DEVICE Loaded load(const Step&, int, int panel, int g) const {
+    return finish.load(expert, panel, g);
+  }
+  DEVICE void store(const Step& step, int m, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
+    finish.store(step, entries[m], panel, g, low, high, loaded);
   }
 };
 
@@ -217,9 +258,7 @@ DEVICE void expertsOfFewRows(const Args& a, const float* x, Routed route, const 
   multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(
       step, ExpertRows<kTopK, P::kCols, P::kXStride, false>{x, entries, count},
       blockIdx.x % kSlotBlocks * kPanelsPerBlock, 0, 1, nullptr, nullptr, 0, matrix,
-      finishBy([&](const Step& s, int m, int panel, int g, float low, float high) {
-        finish(s, expert, entries[m], panel, g, low, high);
-      }));
+      FinishOfExpert<Finish>{finish, expert, entries});
 }
 
 /// The entries of one row by expert, in ascending order; by the block's first kTopK threads, into
@@ -249,7 +288,7 @@ DEVICE void expertDownOfOneRow(const Args& a, const float* x, Routed route, cons
   constexpr int kTopK = Routed::kTopK, kWarps = 8, kUnroll = 8, kPer = T::kPerWord,
                 kAll = kTopK * P::kBlocks;
   __shared__ int experts[kTopK], entries[kTopK];
-  __shared__ float weights[kTopK], partial[kWarps][16];
+  __shared__ float weights[kTopK], partial[kWarps][16], biases[kTopK][16];
   float* const staged = reinterpret_cast<float*>(dynamicShared());
   letNextKernelBegin();
   waitForEarlierKernels();
@@ -273,6 +312,15 @@ DEVICE void expertDownOfOneRow(const Args& a, const float* x, Routed route, cons
   };
   uint4 even[kUnroll], odd[kUnroll];
   load(even, 0);
+  // The panel's biases of all experts travel during the product, too.
+  constexpr int kEachBias = ceilDiv(kTopK * 16, 256);
+  float mine[kEachBias] = {};
+#pragma unroll
+  for (int i = 0; i < kEachBias; ++i) {
+    const int at = threadIdx.x + i * 256, n = panel * 16 + at % 16;
+    if (bias && at < kTopK * 16 && n < kWidth)
+      mine[i] = bias[static_cast<i64>(experts[at / 16]) * kWidth + n];
+  }
   const float* const from = x + static_cast<i64>(row) * P::kXStride;
   auto element = [&](int place, int k) {
     const bool inside = P::kPaddedCols == P::kCols || k < P::kCols;
@@ -308,14 +356,18 @@ DEVICE void expertDownOfOneRow(const Args& a, const float* x, Routed route, cons
     partial[warp][g] = low;
     partial[warp][g + 8] = high;
   }
+#pragma unroll
+  for (int i = 0; i < kEachBias; ++i) {
+    const int at = threadIdx.x + i * 256;
+    if (at < kTopK * 16) biases[at / 16][at % 16] = mine[i];
+  }
   __syncthreads();
   const int n = panel * 16 + threadIdx.x;
   if (threadIdx.x >= 16 || n >= kWidth) return;
   float sum = 0;
   for (int w = 0; w < kWarps; ++w) sum += partial[w][threadIdx.x];
   if (bias)
-    for (int i = 0; i < kTopK; ++i)
-      sum = fmaf(weights[i], bias[static_cast<i64>(experts[i]) * kWidth + n], sum);
+    for (int i = 0; i < kTopK; ++i) sum = fmaf(weights[i], biases[i][threadIdx.x], sum);
   y[static_cast<i64>(row) * kYStride + n] = sum;
 }
 
@@ -402,10 +454,7 @@ DEVICE void expertsOfManyRows(const Args& a, const float* x, const int* begins, 
       static_cast<const u8*>(weight) + static_cast<i64>(expert) * P::kPanels * P::kBlocks * 512;
   multiplyFewRows<P, kRows, kStaged, kPanelsPerBlock>(
       *a.step, Rows{x, entries, count}, blockIdx.x % kExpertBlocks * kPanelsPerBlock, blockIdx.y,
-      gridDim.y, nullptr, nullptr, 0, matrix,
-      finishBy([&](const Step& s, int m, int panel, int g, float low, float high) {
-        finish(s, expert, entries[m], panel, g, low, high);
-      }));
+      gridDim.y, nullptr, nullptr, 0, matrix, FinishOfExpert<Finish>{finish, expert, entries});
 }
 
 /// y = the sum over a row's experts, in ascending order, of weight * (their product + bias).

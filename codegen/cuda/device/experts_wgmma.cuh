@@ -93,9 +93,13 @@ struct ExpertTiles {
   DEVICE int know(const WgmmaTile& t, int row) const {
     return begins[kExperts + 1 + t.first_entry + row];
   }
-  DEVICE void finish(const Step& step, const WgmmaTile& t, int entry, int panel, int g, float low,
-                     float high) const {
-    finish_entry(step, t.group, entry, panel, g, low, high);
+  typedef typename Finish::Loaded Loaded;
+  DEVICE Loaded load(const WgmmaTile& t, int panel, int g) const {
+    return finish_entry.load(t.group, panel, g);
+  }
+  DEVICE void store(const Step& step, int entry, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
+    finish_entry.store(step, entry, panel, g, low, high, loaded);
   }
 };
 

@@ -10,7 +10,9 @@
 //                                             group; false: there are no more
 //   int entry(group, m)                       what row m of a group is called
 //   const float* row(group, entry)            where it lies
-// and a finish is called as finish(step, group, entry, panel, g, low, high), `panel` in the group.
+// and a finish (linear.cuh) by
+//   Loaded load(group, panel, g)              of all its rows, `panel` in the group
+//   void store(step, entry, panel, g, low, high, loaded)
 
 constexpr int kGroupedTileRows = 64, kGroupedStages = 3,
               kGroupedStageBytes = 12 * 1024;  // 8 KB of weights, 4 KB of rows
@@ -81,6 +83,10 @@ DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weigh
       }
     };
 
+    // What the finish reads travels during the product.
+    const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
+    typename Finish::Loaded loaded = {};
+    if (panel < kPanels) loaded = finish.load(group, panel, n);
     float acc[4][2][2][4];
     clearTensorSums(acc);
     for (int s = 0; s < kStages - 1; ++s) {
@@ -108,7 +114,6 @@ DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weigh
     for (int j = 0; j < 2; ++j) {
       storeTensorSums(mine, acc, j);
       __syncwarp();
-      const int panel = first_panel + a_panel + lane / 8, n = lane % 8;
 #pragma unroll 1
       for (int m0 = 0; m0 < 16; m0 += 4) {
         const int row = first + (b_panel + j) * 16 + m0;
@@ -120,7 +125,7 @@ DEVICE void groupedOnTensorCores(const Args& a, Groups groups, const void* weigh
 #pragma unroll
         for (int m = 0; m < 4; ++m) {
           const float* sums = mine + (m0 + m) * kStride + lane / 8 * 16 + n;
-          if (row + m < count) finish(step, group, entries[m], panel, n, sums[0], sums[8]);
+          if (row + m < count) finish.store(step, entries[m], panel, n, sums[0], sums[8], loaded);
         }
       }
       __syncwarp();
@@ -152,10 +157,14 @@ struct HeadGroups {
 template <int kHeadDim, int kStride>
 struct FinishHeadGroup {
   float* y;
-  DEVICE void operator()(const Step& step, int head, int row, int panel, int g, float low,
-                         float high) const {
-    FinishHeads<kHeadDim, kStride>{y}.store(step, row, head * ceilDiv(kHeadDim, 16) + panel, g, low,
-                                            high, {});
+  struct Loaded {
+    int head;
+  };
+  DEVICE Loaded load(int head, int, int) const { return {head}; }
+  DEVICE void store(const Step& step, int row, int panel, int g, float low, float high,
+                    const Loaded& of) const {
+    FinishHeads<kHeadDim, kStride>{y}.store(step, row, of.head * ceilDiv(kHeadDim, 16) + panel, g,
+                                            low, high, {});
   }
 };
 

@@ -322,23 +322,6 @@ DEVICE void multiplyFewRows(const Step& step, Rows source, int first, int part, 
   }
 }
 
-/// A finish that reads nothing ahead: f(step, row, panel, g, low, high).
-template <class F>
-struct FinishBy {
-  F f;
-  struct Loaded {};
-  static constexpr bool kAhead = true;
-  DEVICE Loaded load(const Step&, int, int, int) const { return {}; }
-  DEVICE void store(const Step& step, int row, int panel, int g, float low, float high,
-                    const Loaded&) const {
-    f(step, row, panel, g, low, high);
-  }
-};
-template <class F>
-DEVICE FinishBy<F> finishBy(F f) {
-  return {f};
-}
-
 /// The rows of the step, spread over the grid's y. `shift`: a layer norm's bias, if it has one.
 /// `logits_rows`: which rows, where P gathers.
 template <class P, int kRows, bool kStaged, int kPanelsPerBlock, class Finish>

@@ -12,8 +12,9 @@
 //                              that there is not
 //   kMany                      whether a block may have more than one, of fewer rows than kTokens
 // and, of one: load() and store() as a finish has them (linear.cuh); of many:
-//   int know(tile, row)        what the finish wants to know of a row
-//   void finish(step, tile, known, panel, g, low, high)
+//   Loaded load(tile, panel, g)  what is the same for all rows of a tile
+//   int know(tile, row)          what the finish wants to know of a row
+//   void store(step, known, panel, g, low, high, loaded)
 #ifdef LLMC_WGMMA
 
 /// kTokens rows by 8 panels of one matrix.
@@ -44,6 +45,8 @@ struct ProductOnWgmma {
   /// Rows of a thread whose operands of a finish travel at once: the L2 takes about as long for the
   /// batch as for one of them.
   static constexpr int kTogether = 8;
+  /// The same where a block has many tiles: nothing is read of memory then but what rows share.
+  static constexpr int kManyTogether = 4;
   static constexpr int kWarps = 8, kCopyWarps = 4;  // that multiply; that copy
   /// 1024 more, to begin where the swizzle does.
   static constexpr int kSharedBytes =
@@ -173,19 +176,29 @@ struct ProductOnWgmma {
       // The stages belong to the next tile already.
       float* const turn =
           reinterpret_cast<float*>(stages + kStages * kStageBytes + panel * kTurnBytes);
+      const int n = lane % 8;
+      typename Tiles::Loaded loaded = {};
+      if (at_panel < P::kPanels) loaded = tiles.load(tile, at_panel, n);
 #pragma unroll
       for (int t = 0; t < kRows / kTurnRows; ++t) {
         turnSums<kTurnRows>(turn, acc + t * kTurnRows / 2, lane);
         const int first = tile.first_row + t * kTurnRows;
         // Lane l knows of row l what the finish needs to know of it.
         const int known = tiles.know(tile, first + lane < tile.rows ? first + lane : tile.rows - 1);
-        const int n = lane % 8;
 #pragma unroll 1
-        for (int m = lane / 8; m < kTurnRows; m += 4) {
-          const int of_row = __shfl_sync(~0u, known, m);
-          const float* const sums = turn + m * kStride + n;
-          if (first + m < tile.rows && at_panel < P::kPanels)
-            tiles.finish(step, tile, of_row, at_panel, n, sums[0], sums[8]);
+        for (int base = lane / 8; base < kTurnRows; base += 4 * kManyTogether) {
+          int of_row[kManyTogether];
+          float low[kManyTogether], high[kManyTogether];
+#pragma unroll
+          for (int i = 0; i < kManyTogether; ++i) {
+            const float* const sums = turn + (base + 4 * i) * kStride + n;
+            of_row[i] = __shfl_sync(~0u, known, base + 4 * i);
+            low[i] = sums[0], high[i] = sums[8];
+          }
+#pragma unroll
+          for (int i = 0; i < kManyTogether; ++i)
+            if (first + base + 4 * i < tile.rows && at_panel < P::kPanels)
+              tiles.store(step, of_row[i], at_panel, n, low[i], high[i], loaded);
         }
         __syncwarp();
       }
