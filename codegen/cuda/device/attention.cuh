@@ -142,10 +142,11 @@ struct Attention {
   template <class V, int kWidth>
   struct Vectors {
     static constexpr int kSteps = kWarpKeys / V::kKeysAtOnce,
-                         kMost = V::kPerLane > 2 || (V::kPerLane > 1 && kRounds > 1) ? 2
-                                 : kRounds > 1                                       ? 4
-                                 : V::kPerLane > 1 || kPerVector < 8                 ? 8
-                                                                                     : 16,
+                         kWide = V::kPerLane > 1 || kWidth >= 256,
+                         kMost = V::kPerLane > 2 || (kWide && kRounds > 1) ? 2
+                                 : kRounds > 1                             ? 4
+                                 : V::kPerLane > 1 || kPerVector < 8       ? 8
+                                                                           : 16,
                          kUnroll = kSteps < kMost ? kSteps : kMost;
     uint4 quads[kUnroll][V::kPerLane];
 
@@ -533,8 +534,9 @@ struct Attention {
                   sizeof shared.scores + sizeof shared.output);
     Scale* const scales = reinterpret_cast<Scale*>(&shared);  // [kTogether][kScales]
     constexpr int kStride = kRounds * kPartialFloats;
-    // Up to 16 outputs of a thread are on their way: 16 KB a block, of the L2's some 250 ns.
-    constexpr int kAtOnce = kOutputs >= 8 ? 2 : 16 / kOutputs;
+    // Up to 16 outputs of a thread are on their way: 16 KB a block, of the L2's some 250 ns. Rounds
+    // leave registers for half as many.
+    constexpr int kAtOnce = kOutputs >= 8 ? 2 : (kRounds > 1 ? 8 : 16) / kOutputs;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 #pragma unroll
     for (int i = 0; i < kOutputs; ++i)

@@ -47,9 +47,11 @@ struct SliceRing {
                  : Pool::valueAt(const_cast<void*>(values), step, rows, seq, first, head);
       u8* const to = shared + to_place * kSliceBytes;
       constexpr int kChunks = kCols / 8;  // of 16 bytes, in a row
+      static_assert(kKeys * kChunks % kThreads == 0);
 #pragma unroll
-      for (int i = threadIdx.x; i < kKeys * kChunks; i += kThreads) {
-        const int key = i / kChunks, chunk = i % kChunks, at = col + chunk * 8;
+      for (int n = 0; n < kKeys * kChunks / kThreads; ++n) {
+        const int i = n * kThreads + threadIdx.x, key = i / kChunks, chunk = i % kChunks,
+                  at = col + chunk * 8;
         // What the sequence has not written must not reach a sum, not even times 0.
         copyAsync16(to + key * kRowBytes + chunk * 16, from + key * width + at,
                     first + key <= last_pos && at < width);

@@ -93,11 +93,33 @@ DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, cons
                                                        : 2 * Pool::kHeads;
   __shared__ float shared[kHeadsPerBlock][kDim];
   letNextKernelBegin();
-  waitForEarlierKernels();
   const Step& step = *a.step;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int head = blockIdx.x * kHeadsPerBlock + warp, row = blockIdx.y;
-  if (row >= step.num_rows || head >= kNumHeads + kCachedHeads) return;
+  const bool works = row < loadAhead(&step.num_rows) && head < kNumHeads + kCachedHeads,
+             is_query = head < kNumHeads, is_key = !is_query && head < kNumHeads + Pool::kHeads;
+  // What a step is and the angles are read ahead of the wait.
+  constexpr int kEach = ceilDiv(kDim, 32);  // elements of a lane
+  float cos[kEach] = {}, sin[kEach] = {};
+  int slot = 0;
+  i64 block = 0;
+  if (works && !is_query) {
+    const int seq = loadAhead(rows.seq + row);
+    slot = loadAhead(rows.slots() + row);
+    block = loadAhead(Pool::tableAt(step, rows, seq, slot));
+  }
+  if (works && kRotary > 0 && (is_query || is_key)) {
+    const float* const turn =
+        rope + static_cast<i64>(loadAhead(rows.pos + row)) * kRotary;  // [2, kHalf]
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const int e = lane + 32 * i;
+      if (e < kRotary)
+        cos[i] = turn[e < kHalf ? e : e - kHalf], sin[i] = turn[e < kHalf ? e + kHalf : e];
+    }
+  }
+  waitForEarlierKernels();
+  if (!works) return;
   float* const mine = shared[warp];
   // A lane has the same elements throughout, but for the pairs of a rotation.
   auto load = [&] {
@@ -108,13 +130,10 @@ DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, cons
     __syncwarp();
   };
   load();
-  const bool is_query = head < kNumHeads, is_key = !is_query && head < kNumHeads + Pool::kHeads;
   const int kv_head = head - kNumHeads - (is_key ? 0 : Pool::kHeads);
   const auto storeCached = [&](bool key, int e, float v) {
-    const int seq = rows.seq[row], slot = rows.slots()[row];
-    typename Pool::Element* const cached =
-        Pool::at(key ? keys : values, step, rows, seq, slot, kv_head);
-    cached[e] = Pool::Type::fromFloat(v);
+    Pool::template vectorIn<Pool::kPadded>(key ? keys : values, block, slot, kv_head)[e] =
+        Pool::Type::fromFloat(v);
   };
   if (!is_query && (!is_key || kValues == kKeyValues)) {
     if (kNormValues) normHead<kDim, false>(mine, nullptr, eps);
@@ -123,12 +142,15 @@ DEVICE void finishHeads(const Args& a, const float* raw, const float* bias, cons
     load();
   }
   if (q_norm) normHead<kDim, false>(mine, is_query ? q_norm : k_norm, eps);
-  for (int e = lane; e < kDim; e += 32) {
+#pragma unroll
+  for (int n = 0; n < kEach; ++n) {
+    const int e = lane + 32 * n;
+    if (e >= kDim) break;
     float v = mine[e];
     if (e < kRotary) {
       const int i = e < kHalf ? e : e - kHalf;
       float low = mine[i], high = mine[i + kHalf];
-      rotate<kHalf>(rope, rows.pos[row], i, low, high);
+      rotate(cos[n], sin[n], low, high);
       v = e < kHalf ? low : high;
     }
     if (is_query)
