@@ -54,6 +54,8 @@ struct EmitOptions {
   int64_t panelsPerBlock = 0;
   /// Blocks of a cluster of wgmma's products, which share what they read of their rows: 1 or 2.
   int64_t clusterBlocks = 1;
+  /// The smallest tiles of wgmma's products: 128 rows or 64.
+  int64_t tileRows = 128;
 };
 
 /// One line where a kernel has no CUDA form: it names the kernel, and the op, state, kind of step

@@ -93,20 +93,23 @@ class ProductText {
         fmt::format("packRows<{}, true>(args, {}, {}, {}, {}{});", spec_, x_, norm_, eps_, packed_,
                     shift_),
         {.threads = 256, .blocks = packParts(), .rowsPerBlock = 16, .where = Launch::kWithWgmma});
-    // Tiles of 256 rows read less per product; with so few rows that they would leave processors
-    // idle, tiles of 128 are twice as many.
-    const int64_t panelTiles = ceilDiv(numPanels_, 8), cluster = form_.options.clusterBlocks;
-    const int64_t few = std::max<int64_t>(256 * (ceilDiv(kHopperProcessors, panelTiles) - 1), 128);
-    for (const int64_t tokens : {128, 256}) {
-      const bool small = tokens == 128;
-      if (!small && few >= form_.maxRows) break;
+    // Larger tiles read less per product; with so few rows that they would leave processors idle,
+    // tiles of half as many rows are twice as many.
+    const int64_t panelTiles = ceilDiv(numPanels_, 8), cluster = form_.options.clusterBlocks,
+                  most = form_.maxRows;
+    int64_t before = 0;  // rows that smaller tiles have
+    for (int64_t tokens = form_.options.tileRows; tokens <= 256 && before < most; tokens *= 2) {
+      const int64_t least = tokens == 128 ? 128 : 0,  // one tile is one, however large
+          idle = 2 * tokens * (ceilDiv(kHopperProcessors, panelTiles) - 1),
+                    last = tokens == 256 ? most : std::min(std::max(idle, least), most);
+      if (last <= before) continue;
       add(fmt::format("_wgmma{}", tokens),
           fmt::format("static_assert(ProductOnWgmma<{0}, {1}, int>::kSharedBytes == {2});\n  "
                       "productOnWgmma<{0}, {1}{6}>(args, {3}, {4}, {5});",
                       spec_, tokens, wgmmaBytes(tokens), packed_, weight_, finish_,
                       clusterArgument(cluster)),
-          {.minRows = small ? 1 : few + 1,
-           .maxRows = small ? std::min(few, form_.maxRows) : form_.maxRows,
+          {.minRows = before + 1,
+           .maxRows = last,
            .threads = 384,
            .blocks = ceilDiv(panelTiles, cluster) * cluster,
            .rowsPerBlock = tokens,
@@ -114,6 +117,7 @@ class ProductText {
            .where = Launch::kWithWgmma,
            .blocksPerProcessor = 1,
            .clusterBlocks = cluster});
+      before = last;
     }
   }
 

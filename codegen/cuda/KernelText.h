@@ -136,7 +136,7 @@ inline int64_t batchPackedBytes(int64_t cols, mlir::Type type) {
 
 /// Processors of an H100 or H200, for which grids are sized.
 constexpr int64_t kHopperProcessors = 132;
-/// ProductOnWgmma::kSharedBytes of its tiles of 128 and of 256 rows.
+/// ProductOnWgmma::kSharedBytes of its tiles of so many rows.
 constexpr int64_t wgmmaBytes(int64_t tokens) {
   return 1024 + 4 * (16384 + tokens * 128) + 8 * 2560 + 64;
 }

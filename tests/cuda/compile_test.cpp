@@ -39,9 +39,11 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   // Every kernel: its op, on how many rows, then functions that do no more than to name a body.
   const std::string kernels = output.out.substr(output.out.find("\n// %"));
   EXPECT_EQ(countOf(kernels, "extern \"C\""), countOf(kernels, kThinFunction));
-  EXPECT_EQ(countOf(kernels, "\n// %"), countOf(kernels,
-                                                "\n// %\\w+ = llm\\.\\w+ [^\n]*\n// at most [0-9]+ "
-                                                "rows\n(#ifn?def [^\n]*\n)?(extern|// is )"));
+  EXPECT_EQ(countOf(kernels, "\n// %"),
+            countOf(kernels,
+                    "\n// %\\w+ = llm\\.\\w+ [^\n]*\n// at most [0-9]+ "
+                    "rows\n(// [0-9]+ bytes of dynamic shared memory\n)?(#ifn?def "
+                    "[^\n]*\n)?(extern|// is )"));
   EXPECT_THAT(
       output.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 1>(args"));
@@ -65,6 +67,16 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
       two.out,
       AllOf(HasSubstr("__launch_bounds__(384, 1) __cluster_dims__(2, 1, 1) norm_qkv_"),
             HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128, 2>(args")));
+  const e2e::Output small =
+      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit", "cuda",
+                "--max-seq-len", "4096", "--target", "cuda:sm_90a", "--cuda-tile-rows", "64"});
+  // Up to 256 rows leave processors idle with tiles of 128; gate and up have blocks enough.
+  EXPECT_THAT(
+      small.out,
+      AllOf(HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 64>(args"),
+            HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args"),
+            testing::Not(HasSubstr(
+                "productOnWgmma<Product<BF16, 4096, 1792, 4112, false, true>, 64>(args"))));
 }
 
 // 6104 columns are no multiple of a block's 16, so four rows of them are staged: 95.5 KB, which

@@ -140,7 +140,8 @@ void expectProduct(Path path, int rows) {
         // Bits do not depend on the tile, nor on who copied it.
         for (const std::vector<float>& other :
              {multiply.template operator()<128, 2>(), multiply.template operator()<256, 2>(),
-              multiply.template operator()<256, 1>()})
+              multiply.template operator()<256, 1>(), multiply.template operator()<64, 1>(),
+              multiply.template operator()<64, 2>()})
           ASSERT_EQ(std::memcmp(first.data(), other.data(), all * 4), 0);
       }
       break;

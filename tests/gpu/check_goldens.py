@@ -109,8 +109,8 @@ def both_products_of(step, lengths):
     return say_all(step, both_products, cases, at_once=min(4, AT_ONCE))
 
 
-def same_in_clusters(plan, length):
-    line, steps = {"step": "clusters", "plan": plan.replace(".fb", "_clusters.fb"), "prompt": length}, []
+def same_bits(plan, other, length):
+    line, steps = {"step": "clusters", "plan": other, "prompt": length}, []
     for path in (plan, line["plan"]):
         got, error = llmrun(path, "--device", "cuda", "--prompt-ids", prompts(length), "-n", "1", "--ignore-eos", "--top-logits", "16",
                             "--synthetic-weights", "--max-seq-len", "2048")
@@ -120,13 +120,14 @@ def same_in_clusters(plan, length):
     return {**line, "ok": steps[0] == steps[1]}
 
 
-# Tiles of 128 rows and of 256, of experts of 192 too; ragged ends.
-CLUSTERS = {"1b_short.fb": (17, 257), "7b_short.fb": (1025,), "experts.fb": (17, 193, 449, 1025)}
+# Tiles of 128 rows and of 256, of experts of 192 too; ragged ends. Tiles of 64.
+CLUSTERS = {"1b_short_clusters.fb": (17, 257), "7b_short_clusters.fb": (1025,), "experts_clusters.fb": (17, 193, 449, 1025),
+            "1b_short_tiles.fb": (17, 257)}
 
 
 def clusters():
-    cases = [(plan, length) for plan in CLUSTERS for length in CLUSTERS[plan]]
-    return say_all("clusters", same_in_clusters, cases, at_once=min(4, AT_ONCE))
+    cases = [(other.rpartition("_")[0] + ".fb", other, length) for other in CLUSTERS for length in CLUSTERS[other]]
+    return say_all("clusters", same_bits, cases, at_once=min(4, AT_ONCE))
 
 
 def wgmma_short():

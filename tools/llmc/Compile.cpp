@@ -333,8 +333,9 @@ class Compilation {
       return ours ? llmrt::internalError("generating CUDA code: " + message)
                   : llmrt::unsupported("--target cuda: " + message);
     };
-    auto source = cuda::emitCuda(
-        model(), {.panelsPerBlock = options_.cudaPanels, .clusterBlocks = options_.cudaClusters});
+    auto source = cuda::emitCuda(model(), {.panelsPerBlock = options_.cudaPanels,
+                                           .clusterBlocks = options_.cudaClusters,
+                                           .tileRows = options_.cudaTileRows});
     if (!source) return failure(source.takeError(), false);
     if (options_.emit == Emit::kCuda) {
       text = std::move(source->text);

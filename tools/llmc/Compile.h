@@ -44,6 +44,7 @@ struct CompileOptions {
   int64_t verifyRows = 0;                   // most rows of a tree of tokens; 0: code for none
   int64_t cudaPanels = 0;                   // cuda::EmitOptions::panelsPerBlock
   int64_t cudaClusters = 1;                 // cuda::EmitOptions::clusterBlocks
+  int64_t cudaTileRows = 128;               // cuda::EmitOptions::tileRows
   std::string dumpIr;                       // a pass, or "all": IR to stderr after it
   std::vector<std::string> disabledPasses;  // from parseDisabledPasses()
   Emit emit = Emit::kPlan;

@@ -86,6 +86,7 @@ std::string commandText(const Flags& f) {
   if (o.verifyRows) flag("--verify", std::to_string(o.verifyRows));
   if (o.cudaPanels) flag("--cuda-panels", std::to_string(o.cudaPanels));
   if (o.cudaClusters > 1) flag("--cuda-clusters", std::to_string(o.cudaClusters));
+  if (o.cudaTileRows != 128) flag("--cuda-tile-rows", std::to_string(o.cudaTileRows));
   if (!f.disable_passes.empty()) flag("--disable-pass", f.disable_passes);
   if (o.tuning == kNoTuning) flag("--tuning", o.tuning);
   return command;
@@ -332,6 +333,11 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
                   "CUDA, sm_90a, many rows: blocks that share the rows they read, 1 or 2 (default: "
                   "1; 2 has not been measured)")
       ->check(CLI::Range(int64_t{1}, int64_t{2}));
+  sub->add_option(
+         "--cuda-tile-rows", o.cudaTileRows,
+         "CUDA, sm_90a, many rows: rows of the smallest tiles, 64 or 128 (default: 128; 64 "
+         "has not been measured)")
+      ->check(CLI::IsMember({int64_t{64}, int64_t{128}}));
   sub->add_flag("--dump-ir{all}", o.dumpIr,
                 "Print the IR to standard error after the pass named by --dump-ir=PASS, or after "
                 "every pass")

@@ -128,6 +128,8 @@ DEVICE void wgmmaKeep(float (&d)[kSums]) {
                "}, {" a_names "}, " b_name ", 1, 1, 1, 0;"                                     \
                : __VA_ARGS__                                                                   \
                : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "l"(b))
+#define LLMC_WGMMA_64(type) \
+  LLMC_WGMMA_OF(type, "64", LLMC_NAMES_0, "%32, %33, %34, %35", "%36", LLMC_SUMS(0))
 #define LLMC_WGMMA_128(type)                                                               \
   LLMC_WGMMA_OF(type, "128", LLMC_NAMES_0 ", " LLMC_NAMES_32, "%64, %65, %66, %67", "%68", \
                 LLMC_SUMS(0), LLMC_SUMS(32))
@@ -141,9 +143,11 @@ DEVICE void wgmmaKeep(float (&d)[kSums]) {
 /// d += a b, asynchronously: a [64, 16], of which each warp of the warpgroup has 16 rows in the
 /// fragment order of mma.m16n8k16; b [16, 2 kSums] where wgmmaOperand() says; d in fragments of
 /// m16n8, one after the other.
+DEVICE void wgmma(BF16, float (&d)[32], const uint4& a, u64 b) { LLMC_WGMMA_64("bf16"); }
 DEVICE void wgmma(BF16, float (&d)[64], const uint4& a, u64 b) { LLMC_WGMMA_128("bf16"); }
 DEVICE void wgmma(BF16, float (&d)[96], const uint4& a, u64 b) { LLMC_WGMMA_192("bf16"); }
 DEVICE void wgmma(BF16, float (&d)[128], const uint4& a, u64 b) { LLMC_WGMMA_256("bf16"); }
+DEVICE void wgmma(F16, float (&d)[32], const uint4& a, u64 b) { LLMC_WGMMA_64("f16"); }
 DEVICE void wgmma(F16, float (&d)[64], const uint4& a, u64 b) { LLMC_WGMMA_128("f16"); }
 DEVICE void wgmma(F16, float (&d)[96], const uint4& a, u64 b) { LLMC_WGMMA_192("f16"); }
 DEVICE void wgmma(F16, float (&d)[128], const uint4& a, u64 b) { LLMC_WGMMA_256("f16"); }
@@ -154,6 +158,7 @@ DEVICE void wgmma(F16, float (&d)[128], const uint4& a, u64 b) { LLMC_WGMMA_256(
 #undef LLMC_EIGHT_SUMS
 #undef LLMC_SUMS
 #undef LLMC_WGMMA_OF
+#undef LLMC_WGMMA_64
 #undef LLMC_WGMMA_128
 #undef LLMC_WGMMA_192
 #undef LLMC_WGMMA_256
