@@ -93,6 +93,9 @@ class KernelEmitter {
         symbolOf_.try_emplace(fmt::format("{} {}", launch.threads, f.body), launch.symbol);
     if (isNew) {
       const bool always = launch.where == Launch::kEverywhere;
+      if (launch.dynamicSharedBytes > 0)
+        source_.text +=
+            fmt::format("// {} bytes of dynamic shared memory\n", launch.dynamicSharedBytes);
       source_.text += fmt::format(
           "{}extern \"C\" __global__ void __launch_bounds__({}{}) {}{}(const __grid_constant__ "
           "Args args) {{\n  {}\n}}\n{}",
