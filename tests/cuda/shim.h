@@ -191,6 +191,7 @@ struct Block {
   unsigned multipliers = 0;           // how often one has come to syncMultipliers()
   unsigned rank = 0;                  // in its cluster
   bool ended = false;
+  bool published = false, counted = false;  // since the last barrier: publish(), countArrival()
 };
 inline Block block;  // whose turn it is
 inline Order block_order, cluster_order, warp_order, lane_order;
@@ -316,6 +317,7 @@ inline void advanceBlock() {
   if (block.ended || done + waiting != block.threads) return;
   for (unsigned i = 0; i < block.threads; ++i)
     if (block.fibers[i].state == State::kBlockBarrier) block.fibers[i].state = State::kReady;
+  block.published = block.counted = false;
   block.progress = true;
 }
 
@@ -359,6 +361,13 @@ T shuffle(unsigned mask, T value, unsigned from) {
   T result;
   std::memcpy(&result, &peer(from % 32).exchange[turn], sizeof result);
   return result;
+}
+
+/// A block is counted behind a barrier of all threads that wrote what others read. Blocks do not
+/// run at once here: nobody would miss it.
+inline void notePublished() {
+  if (block.counted) fail("writes for other blocks though its block has been counted");
+  block.published = true;
 }
 
 inline float bitsToFloat(uint32_t v) {
@@ -432,10 +441,13 @@ T __shfl_sync(unsigned mask, T v, int from) {
   return shim::shuffle(mask, v, static_cast<unsigned>(from));
 }
 inline unsigned atomicAdd(unsigned* p, unsigned v) { return std::exchange(*p, *p + v); }
+// Those of 64 bits are in global memory, for other blocks.
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long v) {
+  shim::notePublished();
   return std::exchange(*p, *p + v);
 }
 inline unsigned long long atomicMax(unsigned long long* p, unsigned long long v) {
+  shim::notePublished();
   return std::exchange(*p, std::max(*p, v));
 }
 
@@ -522,7 +534,16 @@ inline void loadTransposed(unsigned (&v)[4], const void* row) {
     }
   }
 }
-inline unsigned countArrival(unsigned* counter) { return (*counter)++; }
+template <class T>
+void publish(T* p, T v) {
+  shim::notePublished();
+  *p = v;
+}
+inline unsigned countArrival(unsigned* counter) {
+  if (shim::block.published) shim::fail("counts its block, whose threads may still write");
+  shim::block.counted = true;
+  return (*counter)++;
+}
 inline float loadFresh(const float* p) { return *p; }
 template <class T>
 T loadAhead(const T* p) {
@@ -554,7 +575,7 @@ extern "C" inline void llmc_shim_run(const unsigned grid[3], unsigned threads,
       b.block_index = {i % grid[0], i / grid[0] % grid[1], i / grid[0] / grid[1]};
       b.multipliers = 0;
       b.rank = rank;
-      b.ended = false;
+      b.ended = b.published = b.counted = false;
     }
     shim::runCluster();
   }

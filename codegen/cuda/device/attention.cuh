@@ -469,12 +469,12 @@ struct Attention {
       if (threadIdx.x == 0) {
 #pragma unroll
         for (int h = 0; h < kTogether; ++h)
-          to[h] = state.largest[h], to[kTogether + h] = state.sum[h];
+          publish(to + h, state.largest[h]), publish(to + kTogether + h, state.sum[h]);
       }
 #pragma unroll
       for (int i = 0; i < kOutputs; ++i) {
         const int at = threadIdx.x + i * kThreads;
-        if (at < kTogether * kValuePadded) to[2 * kTogether + at] = state.output[i];
+        if (at < kTogether * kValuePadded) publish(to + 2 * kTogether + at, state.output[i]);
       }
     }
     if (first == last) return;

@@ -158,6 +158,11 @@ DEVICE void letNextKernelBegin() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
+/// Writes what other blocks read once this one has been counted.
+template <class T>
+DEVICE void publish(T* p, T v) {
+  *p = v;
+}
 /// Counts one arrival, and says how many there were. What this block wrote before a barrier in
 /// front of it is seen behind a barrier after it by the block that counts a later one: one
 /// instruction orders for all threads, where a fence of each would cost every one of them a round

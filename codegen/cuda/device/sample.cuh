@@ -230,8 +230,8 @@ DEVICE void chooseToken(const Sample& s) {
     sampler.sumBefore(above, &sums[0]);
     sampler.sumBefore(ties, &sums[1]);
     if (threadIdx.x == 0) {
-      state.block_weights[blockIdx.x] = sums[0];
-      state.block_ties[blockIdx.x] = sums[1];
+      publish(&state.block_weights[blockIdx.x], sums[0]);
+      publish(&state.block_ties[blockIdx.x], sums[1]);
     }
   } else {
     for (i64 id = static_cast<i64>(blockIdx.x) * kSampleThreads + threadIdx.x; id < s.vocab_size;
