@@ -121,6 +121,12 @@ TEST(CudaCompile, KeepsTheCompilersReportInThePlan) {
   EXPECT_GE(reported, 14);
   EXPECT_THAT(e2e::run({LLMC, "inspect", plan, "--bandwidth", "10"}).out,
               HasSubstr("needs an NVIDIA driver for CUDA 13.0 or later\n"));
+  const std::string alone =
+      fakePlan(sourcePath("models/demo"), {"--target", "cuda:sm_80", "--no-ptx"});
+  const auto only = nlohmann::json::parse(
+      e2e::run({LLMC, "inspect", alone, "--json", "--bandwidth", "10"}).out)["targets"];
+  ASSERT_EQ(only.size(), 1U) << only;
+  EXPECT_EQ(only[0]["name"], "cuda:sm_80");
 }
 
 TEST(CudaCompile, WithoutNvrtcSaysHowToGetItAndDoesTheRest) {

@@ -325,7 +325,8 @@ class Compilation {
                         (options_.emit == Emit::kPlan && !targets.empty());
     std::vector<cuda::CudaImage> images;
     if (!wanted) return images;
-    if (std::find(targets.begin(), targets.end(), &cuda::ptxTarget()) == targets.end())
+    if (!options_.noPtx &&
+        std::find(targets.begin(), targets.end(), &cuda::ptxTarget()) == targets.end())
       targets.push_back(&cuda::ptxTarget());
     const auto failure = [](llvm::Error error, bool ours) {
       std::string message = llvm::toString(std::move(error));
