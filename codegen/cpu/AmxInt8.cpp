@@ -18,7 +18,7 @@ Int8Tiles::Int8Tiles(KernelBuilder& k, const Int8Layout& layout, const llmrt::We
       subBlocks_(layout.group / layout.period),
       // Pairs have scales of four bits, for quants of two.
       numTiles_(format.plane(PlaneRole::kSubPairs) >= 0 ? 1 : 2),
-      hasMins_(layout.sums == Int8Layout::Sums::plain) {
+      hasMins_(layout.sums == Int8Layout::Sums::pairs) {
   tiles_ = k.scratch(numTiles_ * tilesBytes());
   sums_ = k.scratch(2 * numTiles_ * kTileBytes);
   if (!hasMins_) return;
@@ -30,7 +30,8 @@ void Int8Tiles::takeRow(Value index, Value row) {
   if (!hasMins_) return;
   Value to = k_.offset(rowSums_, k_.mul(index, rowSumsStride_));
   k_.loop(k_.ci(0), k_.ci(rowSumsStride_), subBlocks_ * 4, [&](Value at) {
-    Value sums = k_.load(k_.vecI(subBlocks_, 32), k_.offset(row, k_.add(at, layout_.sumsAt)), 4);
+    Value from = k_.offset(row, k_.add(k_.div(at, 2), layout_.sumsAt));
+    Value sums = k_.load(k_.vecI(subBlocks_, 16), from, 4);
     Value floats = arith::SIToFPOp::create(k_.builder(), at.getLoc(), k_.vec(subBlocks_), sums);
     k_.store(floats, k_.offset(to, at), 4);
   });

@@ -22,7 +22,7 @@ int64_t gemmRows(const CpuTarget& target, LeftKind left) {
   if (left == LeftKind::i8 && target.int8Rows) return target.int8Rows;
   return target.gemmRows / accumulatorsOf(left);
 }
-/// Panels and rows of the register tile, and panels that stream by at once, as tuned.
+/// Panels and rows of the register tile, as tuned.
 int64_t tilePanels(const KernelBuilder& k) {
   return k.tuning().tilePanels.value_or(k.target().gemmPanels);
 }
@@ -35,9 +35,6 @@ int64_t tileRows(const KernelBuilder& k, LeftKind left) {
       tilePanels(k) * accumulatorsOf(left) * kLanes / k.target().vectorFloats;
   return std::clamp(rows, int64_t{1},
                     std::max<int64_t>(1, 2 * k.target().registers / registersOfRow));
-}
-int64_t mostStreamedPanels(const KernelBuilder& k) {
-  return k.tuning().streamPanels.value_or(k.target().gemvPanels);
 }
 /// Rows that are multiplied while weights stream by: as many as leave registers for two panels, so
 /// that there are two streams. From pieces in the second-level cache, on Zen 5, 8 rows took 2 %
@@ -95,20 +92,47 @@ int64_t blockRows(const KernelBuilder& k, int64_t pieceCols, LeftKind left) {
   return std::clamp<int64_t>(fit, 1, 256);
 }
 
-/// Values of k that a thread asks for ahead, over all of its panels. The planes of quants are many
-/// streams of few bytes each: on Zen 4, one thread reads q4_1 at 27 GB/s with 6 KB ahead brought to
-/// the second level and at 18 brought to the first, q4_k 27 and 17, q8_0 27 and 24; in the code of
-/// x86-64-v3 q4_1 at 30 with 6 KB to the second, 22 with 2 KB to the first, 17 with those to the
-/// second.
-int64_t streamAhead(const KernelBuilder& k, const llmrt::WeightFormat& format) {
-  constexpr int64_t kQuantsBytes = 6 << 10;
-  const int64_t bytes = format.isPlain() ? k.target().streamAheadBytes : kQuantsBytes;
-  return k.tuning().aheadBytes.value_or(bytes) / bytesPerK(format);
+/// How the weights of one row or few stream by.
+struct Streaming {
+  int64_t panels;  // side by side
+  int64_t ahead;   // values of k that each of them is asked for ahead; 0: none
+  PrefetchTo to;   // the cache that they come to
+};
+
+/// Bytes that a thread asks for ahead over all panels, and panels side by side at most, where
+/// quants are multiplied by int8. One panel after another is one stream in each plane, which the
+/// hardware's prefetchers follow best: on Zen 4 whose memory read 54 GB/s, one row went at 51 GB/s
+/// with q4_k and 49 with q6_k, and at 43 and 44 with four panels and 6 KB. With more than 2 KB
+/// ahead it falls to 40: the prefetches take what the hardware's need. From 3 rows on there is too
+/// much to multiply between two loads for these, and far prefetches do better: 3 rows 48 and 49 (39
+/// and 44), 4 rows 45 and 47 GB/s (42 and 36).
+struct QuantStreams {
+  int64_t panels, aheadBytes;
+};
+QuantStreams quantStreams(int64_t rows) {
+  if (rows == 1) return {1, 2 << 10};
+  return rows == 2 ? QuantStreams{2, 6 << 10} : QuantStreams{1, 8 << 10};
 }
-/// The cache that they come to.
-PrefetchTo streamTo(const KernelBuilder& k, const llmrt::WeightFormat& format) {
-  const int64_t level = k.tuning().aheadLevel.value_or(format.isPlain() ? 1 : 2);
-  return level == 1 ? PrefetchTo::firstLevelOnce : PrefetchTo::secondLevel;
+
+/// The planes of quants are many streams of few bytes each, and come to the second level: on Zen 4,
+/// one thread read q4_1 at 27 GB/s with 6 KB ahead brought there and at 18 brought to the first,
+/// q4_k 27 and 17, q8_0 27 and 24; in the code of x86-64-v3 q4_1 at 30, and 22 with 2 KB to the
+/// first.
+Streaming streamingOf(const KernelBuilder& k, const llmrt::WeightFormat& format, LeftKind left,
+                      int64_t rows) {
+  const CpuTarget& target = k.target();
+  QuantStreams most = {target.gemvPanels, format.isPlain() ? target.streamAheadBytes : 6 << 10};
+  int64_t level = format.isPlain() ? 1 : 2;
+  if (left == LeftKind::i8) most = quantStreams(rows);
+  // What is best for quants depends on the rows, and tunings are measured with one.
+  if (left != LeftKind::i8 || rows == 1) {
+    most.panels = k.tuning().streamPanels.value_or(most.panels);
+    most.aheadBytes = k.tuning().aheadBytes.value_or(most.aheadBytes);
+    level = k.tuning().aheadLevel.value_or(level);
+  }
+  const int64_t panels = panelsFor(target, rows * accumulatorsOf(left), most.panels);
+  return {panels, most.aheadBytes / bytesPerK(format) / panels,
+          level == 1 ? PrefetchTo::firstLevelOnce : PrefetchTo::secondLevel};
 }
 
 class FmaProduct final : public ProductFrame {
@@ -146,13 +170,12 @@ class FmaProduct final : public ProductFrame {
   /// The memory is at work while the left operand is brought. Experts have no rows, often.
   void prefetchFirst(const Panels& b) override {
     if (!fewRows_ || spec_.numExperts) return;
-    const int64_t panels = std::min(joinTiles_ * spec_.tilePanels, mostStreamedPanels(k_));
-    const int64_t ahead = streamAhead(k_, *spec_.format) / panels;
+    const Streaming streaming = streamingOf(k_, *spec_.format, left_, 1);
+    const int64_t panels = std::min(joinTiles_ * spec_.tilePanels, streaming.panels);
     for (const Panels::Stream& s : b.streams()) {
-      const int64_t bytes = std::min(ahead * s.bytes / s.values, s.panelBytes);
+      const int64_t bytes = std::min(streaming.ahead * s.bytes / s.values, s.panelBytes);
       k_.loop(k_.ci(0), k_.ci(bytes), 64, [&](Value at) {
-        prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, 64,
-                       streamTo(k_, *spec_.format));
+        prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, 64, streaming.to);
       });
     }
   }
@@ -228,27 +251,40 @@ class FmaProduct final : public ProductFrame {
     SmallVector<int64_t> sizes;
     for (int64_t rows = streamedRows_; rows > 0; --rows) sizes.push_back(rows);
     forBlocks(k_, tile.rows, sizes, [&](Value m, int64_t rows) {
-      forPanels(tile, panelsFor(k_.target(), rows * accumulatorsOf(left_), mostStreamedPanels(k_)),
-                [&](Value p, int64_t panels) {
-                  const Panels from = b.from(k_, p);
-                  const int64_t ahead = streamAhead(k_, *spec_.format) / panels;
-                  const PrefetchTo to = streamTo(k_, *spec_.format);
-                  auto prefetch = [&](Value k) {
-                    if (ahead == 0) return;
-                    for (const Panels::Stream& s : from.streams()) {
-                      Value at = k_.div(k_.mul(k_.add(k, ahead), s.bytes), s.values);
-                      Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(s.panelBytes));
-                      at =
-                          k_.add(at, k_.select(over, k_.ci((panels - 1) * s.panelBytes), k_.ci(0)));
-                      prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels,
-                                     iteration(b) * s.bytes / s.values, to);
-                    }
-                  };
-                  Values acc(rows * panels, k_.zero());
-                  acc = multiplyTile(rowsFrom(m), from, rows, panels, spec_.cols, acc, prefetch);
-                  storeTile(tile, m, p, rows, panels, acc);
-                });
+      const Streaming streaming = streamingOf(k_, *spec_.format, left_, rows);
+      forPanels(tile, streaming.panels, [&](Value p, int64_t panels) {
+        const Panels from = b.from(k_, p);
+        // A stream of less than a line an iteration is asked for once a group.
+        const int64_t often = iteration(b);
+        const int64_t seldom = left_ == LeftKind::i8 ? int8_.group : often;
+        const auto isThin = [&](const Panels::Stream& s) {
+          return often < seldom && often * s.bytes / s.values < 64;
+        };
+        const auto prefetch = [&](bool thin) {
+          return [&, thin](Value k) {
+            for (const Panels::Stream& s : from.streams())
+              if (isThin(s) == thin) prefetchAhead(s, streaming, panels, k, thin ? seldom : often);
+          };
+        };
+        Values acc(rows * panels, k_.zero());
+        acc = multiplyTile(rowsFrom(m), from, rows, panels, spec_.cols, acc,
+                           prefetch(/*thin=*/false), prefetch(/*thin=*/true));
+        storeTile(tile, m, p, rows, panels, acc);
+      });
     });
+  }
+
+  /// Asks for what `panels` panels of a stream have of `values` values of k, some way ahead of k.
+  void prefetchAhead(const Panels::Stream& s, const Streaming& streaming, int64_t panels, Value k,
+                     int64_t values) {
+    if (streaming.ahead == 0) return;
+    Value at = k_.div(k_.mul(k_.add(k, streaming.ahead), s.bytes), s.values);
+    if (panels > 1) {
+      Value over = k_.cmp(arith::CmpIPredicate::sge, at, k_.ci(s.panelBytes));
+      at = k_.add(at, k_.select(over, k_.ci((panels - 1) * s.panelBytes), k_.ci(0)));
+    }
+    prefetchPanels(k_.offset(s.base, at), s.panelBytes, panels, values * s.bytes / s.values,
+                   streaming.to);
   }
 
   /// `bytes` of each panel from `at` on.
@@ -345,9 +381,10 @@ class FmaProduct final : public ProductFrame {
     return left_ == LeftKind::i8 ? int8_.period : kPerIteration(b);
   }
   Values multiplyTile(const Rows& a, const Panels& b, int64_t rows, int64_t panels, int64_t kCount,
-                      Values acc, const std::function<void(Value)>& each) {
+                      Values acc, const std::function<void(Value)>& each,
+                      const std::function<void(Value)>& eachGroup = {}) {
     if (left_ == LeftKind::i8)
-      return multiplyInt8(k_, a, int8_, b, rows, panels, kCount, acc, each);
+      return multiplyInt8(k_, a, int8_, b, rows, panels, kCount, acc, each, eachGroup);
     return cpu::multiply(k_, a, b, rows, panels, kCount, acc, each);
   }
 

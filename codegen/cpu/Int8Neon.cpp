@@ -262,7 +262,8 @@ class NeonTile {
 
 Values multiplyInt8Neon(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const Panels& b,
                         int64_t rows, int64_t panels, int64_t kCount, Values acc,
-                        const std::function<void(Value)>& each) {
+                        const std::function<void(Value)>& each,
+                        const std::function<void(Value)>& eachGroup) {
   // Of more rows a part of the outputs at a time: the weights' second pass finds them in the cache.
   const int64_t all = panels * kLanes / kWords;
   int64_t atOnce = all;
@@ -270,6 +271,7 @@ Values multiplyInt8Neon(KernelBuilder& k, const Rows& a, const Int8Layout& layou
   for (int64_t first = 0; first < all; first += atOnce) {
     NeonTile tile(k, a, layout, b.quants, rows, first, std::min(atOnce, all - first));
     auto body = [&](Value k0, ValueRange state) {
+      if (eachGroup && first == 0) eachGroup(k0);
       Value at = b.firstK ? k.add(b.firstK, k0) : k0;
       return tile.addGroup(at, Values(state), [&](Value sub) {
         if (each && first == 0) each(k.add(k0, sub));

@@ -13,6 +13,7 @@ inline bool hasSdot(const CpuTarget& target) {
 /// multiplyInt8() on a target that has sdot.
 Values multiplyInt8Neon(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const Panels& b,
                         int64_t rows, int64_t panels, int64_t kCount, Values acc,
-                        const std::function<void(Value)>& each);
+                        const std::function<void(Value)>& each,
+                        const std::function<void(Value)>& eachGroup);
 
 }  // namespace llmc::cpu

@@ -14,12 +14,12 @@ Int8Layout::Int8Layout(const CpuTarget& target, const llmrt::WeightFormat& forma
   const int64_t groups = format.blocks(cols);
   period = format.subBlock();
   if (format.plane(PlaneRole::kMins) >= 0)
-    sums = format.quant.sub_block ? Sums::plain : Sums::scaled;
+    sums = !format.quant.sub_block ? Sums::scaled : hasSdot(target) ? Sums::plain : Sums::pairs;
   else if (offset)
     sums = Sums::offsets;
   scalesAt = groups * group;
   sumsAt = scalesAt + groups * 4;
-  bytes = sumsAt + (sums == Sums::none ? 0 : groups * (group / period) * 4);
+  bytes = sumsAt + (sums == Sums::none ? 0 : groups * (group / period) * sumBytes());
 }
 
 /// f32's sum with this has an integer below 2^22 in its lowest bits, rounded to nearest, ties to
@@ -66,11 +66,15 @@ void Int8Layout::roundGroup(KernelBuilder& k, Value index, int64_t count, Value 
     total = i % period ? k.add(total, q) : q;
     if ((i + kLanes) % period) continue;
     Value sum = vector::ReductionOp::create(b, loc, vector::CombiningKind::ADD, total);
-    Value at =
-        k.offset(to, k.add(k.mul(k.add(k.mul(index, group / period), i / period), 4), sumsAt));
+    Value at = k.offset(
+        to, k.add(k.mul(k.add(k.mul(index, group / period), i / period), sumBytes()), sumsAt));
     switch (sums) {
       case Sums::none:
       case Sums::plain:
+        break;
+      case Sums::pairs:
+        // Of 32 values at most, and each within +-127: 16 bits have room.
+        sum = arith::TruncIOp::create(b, loc, b.getI16Type(), sum);
         break;
       case Sums::offsets: {
         Value factor = arith::ConstantOp::create(b, loc, b.getI32IntegerAttr(-offset));
@@ -81,7 +85,7 @@ void Int8Layout::roundGroup(KernelBuilder& k, Value index, int64_t count, Value 
         sum = k.mulf(scale, arith::SIToFPOp::create(b, loc, k.f32(), sum));
         break;
     }
-    k.store(sum, at, 4);
+    k.store(sum, at, sumBytes());
   }
 }
 
@@ -107,7 +111,8 @@ class Int8Tile {
       each(k_.ci(0));
       sums = dots(at);
     } else {
-      std::tie(sums, mins) = sumSubBlocks(at, each);
+      sums = sumSubBlocks(at, each);
+      mins = sumMins(at);
     }
     Value group = k_.div(at, layout_.group);
     for (int64_t q = 0; q < panels_; ++q) {
@@ -160,32 +165,46 @@ class Int8Tile {
     return sums;
   }
 
-  /// Of a group in sub-blocks: its sums, and those of its minimums where it has any.
-  std::pair<Values, Values> sumSubBlocks(Value at, const std::function<void(Value)>& each) {
-    const int64_t outputs = rows_ * panels_;
-    const bool hasMins = layout_.sums == Int8Layout::Sums::plain;
-    Values state(hasMins ? 2 * outputs : outputs, k_.splatWord(0));
-    state = k_.loop(k_.ci(0), k_.ci(layout_.group), layout_.period, state,
-                    [&](Value k0, ValueRange carried) {
-                      each(k0);
-                      Values next(carried);
-                      Value from = k_.add(at, k0), sub = k_.div(from, layout_.period);
-                      const Values parts = dots(from);
-                      for (int64_t q = 0; q < panels_; ++q) {
-                        auto [scale, min] = w_.subScaleAndMin(k_, sub, q);
-                        for (int64_t i = 0; i < rows_; ++i) {
-                          Value& sum = next[i * panels_ + q];
-                          sum = k_.add(sum, k_.mul(parts[i * panels_ + q], scale));
-                          if (!hasMins) continue;
-                          Value& minSum = next[outputs + i * panels_ + q];
-                          Value qs = number(i32(), layout_.sumsAt, sub, i);
-                          minSum = k_.add(minSum, k_.mul(qs, min));
-                        }
-                      }
-                      return next;
-                    });
-    return {Values(state.begin(), state.begin() + outputs),
-            Values(state.begin() + outputs, state.end())};
+  /// Of a group in sub-blocks: its sums.
+  Values sumSubBlocks(Value at, const std::function<void(Value)>& each) {
+    const Values zeros(rows_ * panels_, k_.splatWord(0));
+    return k_.loop(k_.ci(0), k_.ci(layout_.group), layout_.period, zeros,
+                   [&](Value k0, ValueRange carried) {
+                     each(k0);
+                     Values next(carried);
+                     Value from = k_.add(at, k0), sub = k_.div(from, layout_.period);
+                     const Values parts = dots(from);
+                     for (int64_t q = 0; q < panels_; ++q) {
+                       Value scale = w_.subScaleAndMin(k_, sub, q).scale;
+                       for (int64_t i = 0; i < rows_; ++i) {
+                         Value& sum = next[i * panels_ + q];
+                         sum = k_.add(sum, k_.mul(parts[i * panels_ + q], scale));
+                       }
+                     }
+                     return next;
+                   });
+  }
+
+  /// Of a group in sub-blocks: the sums of its minimums, or nothing where it has none. They are
+  /// apart from sumSubBlocks() to leave it their registers, and as a pair takes one instruction.
+  Values sumMins(Value at) {
+    if (layout_.sums != Int8Layout::Sums::pairs) return {};
+    Values sums(rows_ * panels_, k_.splatWord(0));
+    Value sub = k_.div(at, layout_.period);
+    for (int64_t pair = 0; pair < layout_.group / layout_.period / 2; ++pair) {
+      Value first = k_.add(sub, 2 * pair);
+      Values mins;
+      for (int64_t q = 0; q < panels_; ++q) mins.push_back(w_.subMinPairs(k_, first, q));
+      for (int64_t i = 0; i < rows_; ++i) {
+        Value from = k_.offset(a_.base, i * a_.strideBytes + layout_.sumsAt);
+        Value xs = k_.broadcast(k_.load(i32(), k_.offset(from, k_.mul(first, 2)), 4));
+        for (int64_t q = 0; q < panels_; ++q) {
+          Value& sum = sums[i * panels_ + q];
+          sum = k_.dotPairs(mins[q], xs, sum);
+        }
+      }
+    }
+    return sums;
   }
 
   KernelBuilder& k_;
@@ -199,11 +218,13 @@ class Int8Tile {
 
 Values multiplyInt8(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const Panels& b,
                     int64_t rows, int64_t panels, int64_t kCount, Values acc,
-                    const std::function<void(Value)>& each) {
+                    const std::function<void(Value)>& each,
+                    const std::function<void(Value)>& eachGroup) {
   if (hasSdot(k.target()))
-    return multiplyInt8Neon(k, a, layout, b, rows, panels, kCount, acc, each);
+    return multiplyInt8Neon(k, a, layout, b, rows, panels, kCount, acc, each, eachGroup);
   Int8Tile tile(k, a, layout, b.quants, rows, panels);
   return k.loop(k.ci(0), k.ci(kCount), layout.group, acc, [&](Value k0, ValueRange state) {
+    if (eachGroup) eachGroup(k0);
     Value at = b.firstK ? k.add(b.firstK, k0) : k0;
     return tile.addGroup(at, Values(state), [&](Value sub) {
       if (each) each(k.add(k0, sub));

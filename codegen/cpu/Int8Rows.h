@@ -34,6 +34,7 @@ struct Int8Layout {
     none,
     offsets,  // i32 of each sub-block: -offset * sum, at which a sum of the weights' bytes begins
     plain,    // i32 of each sub-block
+    pairs,    // i16 of each sub-block, two of which make a word (KernelBuilder::dotPairs())
     scaled,   // f32 of each group: x_scale * float(sum)
   };
   Sums sums = Sums::none;
@@ -42,14 +43,19 @@ struct Int8Layout {
   /// Rounds `cols` floats from `from` on, to a row at `to`.
   void roundRow(KernelBuilder& k, Value from, Value to, int64_t cols) const;
 
+  /// Of one of those sums.
+  int64_t sumBytes() const { return sums == Sums::pairs ? 2 : 4; }
+
  private:
   void roundGroup(KernelBuilder& k, Value index, int64_t count, Value from, Value to) const;
 };
 
 /// multiply() (Multiply.h) with rows of int8. b.firstK and kCount begin and end whole groups, but
-/// for the end of K. `each` is called with every multiple of the period.
+/// for the end of K. `each` is called with every multiple of the period, `eachGroup` with the first
+/// value of every group.
 Values multiplyInt8(KernelBuilder& k, const Rows& a, const Int8Layout& layout, const Panels& b,
                     int64_t rows, int64_t panels, int64_t kCount, Values acc,
-                    const std::function<void(Value)>& each);
+                    const std::function<void(Value)>& each,
+                    const std::function<void(Value)>& eachGroup = {});
 
 }  // namespace llmc::cpu

@@ -494,6 +494,38 @@ Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
   return sums;
 }
 
+Value KernelBuilder::dotPairs(Value a, Value b, Value sums) {
+  auto pairs = [&](Value words) {
+    return bitcast(vecI(2 * cast<VectorType>(words.getType()).getDimSize(0), 16), words);
+  };
+  switch (target_.bytes) {
+    case ByteInstructions::avx512Vnni:
+      return intrinsic(*this, "llvm.x86.avx512.vpdpwssd.512", sums.getType(),
+                       {sums, pairs(a), pairs(b)});
+    case ByteInstructions::avx512:
+      return add(sums, intrinsic(*this, "llvm.x86.avx512.pmaddw.d.512", sums.getType(),
+                                 {pairs(a), pairs(b)}));
+    case ByteInstructions::avx2: {
+      Values halves;
+      for (int64_t i : {0, 16})
+        halves.push_back(intrinsic(*this, "llvm.x86.avx2.pmadd.wd", vecI(8, 32),
+                                   {slice(b_, pairs(a), i, 16), slice(b_, pairs(b), i, 16)}));
+      return add(sums, vector::ShuffleOp::create(b_, loc_, halves[0], halves[1],
+                                                 llvm::to_vector(llvm::seq<int64_t>(0, kLanes))));
+    }
+    case ByteInstructions::neon:
+    case ByteInstructions::neonDot:
+    case ByteInstructions::neonMatrix:
+      break;
+  }
+  Value sixteen = splatWord(16);
+  auto low = [&](Value words) {
+    return arith::ShRSIOp::create(b_, loc_, shiftLeft(words, 16), sixteen);
+  };
+  auto high = [&](Value words) { return arith::ShRSIOp::create(b_, loc_, words, sixteen); };
+  return add(add(sums, mul(low(a), low(b))), mul(high(a), high(b)));
+}
+
 bool KernelBuilder::hasFloatTable() const {
   return target_.bytes == ByteInstructions::avx512 || target_.bytes == ByteInstructions::avx512Vnni;
 }

@@ -184,6 +184,8 @@ class KernelBuilder {
   /// a with one where `isSigned`, otherwise without. Without vpdpbusd, a byte of a without a sign
   /// is below 64; with it there are no signed ones.
   Value dotBytes(Value a, Value b, Value sums, bool isSigned);
+  /// sums + the two products of i16 with a sign of each word, which do not overflow together.
+  Value dotPairs(Value a, Value b, Value sums);
   /// table[i % 16] for the kLanes words i: where the target has an instruction for it.
   bool hasFloatTable() const;
   Value lookUpFloats(Value table, Value words);

@@ -118,6 +118,27 @@ ScaleAndMin QuantPlanes::subScaleAndMin(KernelBuilder& k, Value sub, int64_t pan
   return {load(PlaneRole::kSubScales), load(PlaneRole::kSubMins)};
 }
 
+Value QuantPlanes::subMinPairs(KernelBuilder& k, Value sub, int64_t panel) const {
+  OpBuilder& b = k.builder();
+  const int pairs = format->plane(PlaneRole::kSubPairs);
+  const int plane = pairs < 0 ? format->plane(PlaneRole::kSubMins) : pairs;
+  Value bytes = k.load(k.vecI(2 * lanes, 8), element(k, plane, sub, panel), 1);
+  SmallVector<int64_t> order;
+  for (int64_t n = 0; n < lanes; ++n) order.append({n, lanes + n});
+  bytes = vector::ShuffleOp::create(b, bytes.getLoc(), bytes, bytes, order);
+  auto i16 = k.vecI(2 * lanes, 16);
+  Value mins;
+  if (pairs < 0) {
+    mins = arith::ExtSIOp::create(b, bytes.getLoc(), i16, bytes);
+  } else {
+    mins = arith::ExtUIOp::create(b, bytes.getLoc(), i16, bytes);
+    Value four =
+        arith::ConstantOp::create(b, bytes.getLoc(), DenseElementsAttr::get(i16, int16_t{4}));
+    mins = arith::ShRUIOp::create(b, bytes.getLoc(), mins, four);
+  }
+  return k.bitcast(k.vecI(lanes, 32), mins);
+}
+
 ScaleAndMin QuantPlanes::scaleAndMin(KernelBuilder& k, Value at, int64_t panel) const {
   Value block = k.div(at, format->block);
   ScaleAndMin out{load(k, PlaneRole::kScales, block, panel),

@@ -56,6 +56,9 @@ struct QuantPlanes {
   static int32_t byteOffset(const CpuTarget& target, const llmrt::WeightFormat& format);
   /// Of sub-block `sub`, as words; `min` is null where the format has none.
   ScaleAndMin subScaleAndMin(KernelBuilder& k, Value sub, int64_t panel) const;
+  /// The minimums of sub-blocks `sub`, which is even, and sub + 1: two i16 in a word of each
+  /// output.
+  Value subMinPairs(KernelBuilder& k, Value sub, int64_t panel) const;
 
   /// Values [i, i + count) of the one output; in panels count is 1.
   Value valuesOfOutput(KernelBuilder& k, Value i, int64_t count) const;
