@@ -32,11 +32,15 @@ void add(std::vector<ProductTuning>& all, const ProductTuning& one) {
 }  // namespace
 
 std::vector<ProductTuning> streamCandidates(const TunedShape& shape) {
+  using Numbers = std::vector<int64_t>;
+  // Quants have a stream in each of their planes: few panels leave few streams, and little ahead
+  // leaves them to the hardware's prefetchers.
+  const bool int8 = shape.key.int8;
   std::vector<ProductTuning> all;
-  for (int64_t panels : {2, 4, 8, 16}) {
+  for (int64_t panels : int8 ? Numbers{1, 2, 4} : Numbers{2, 4, 8, 16}) {
     // AMX has tiles for as many as it takes.
     if (panels > panelsOf(shape) || (shape.amx && panels != 4)) continue;
-    for (int64_t kib : {3, 6, 12}) {
+    for (int64_t kib : int8 ? Numbers{2, 6} : Numbers{3, 6, 12}) {
       if (kib << 10 > bytesOf(shape)) continue;
       for (int64_t level : {1, 2}) {
         ProductTuning t{.aheadBytes = kib << 10};
@@ -76,13 +80,15 @@ std::vector<ProductTuning> pieceCandidates(const TunedShape& shape, const Produc
       if (tiles * shape.tilePanels <= panelsOf(shape))
         with([&](ProductTuning& t) { t.joinTiles = tiles; });
   if (shape.amx) return all;
+  const int64_t defaultRows = !shape.key.int8         ? shape.target.gemmRows
+                              : shape.target.int8Rows ? shape.target.int8Rows
+                                                      : shape.target.gemmRows / 2;
   // Accumulators in three quarters and in seven eighths of the registers.
   const int64_t registers =
       shape.target.registers * shape.target.vectorFloats / cpu::kLanes / (shape.key.int8 ? 2 : 1);
   const auto addTile = [&](int64_t accumulators, int64_t panels) {
     const int64_t rows = accumulators / panels;
-    const bool isDefault = panels == shape.target.gemmPanels &&
-                           rows == shape.target.gemmRows / (shape.key.int8 ? 2 : 1);
+    const bool isDefault = panels == shape.target.gemmPanels && rows == defaultRows;
     if (rows == 0 || panels > panelsOf(shape) || isDefault) return;
     with([&](ProductTuning& t) {
       t.tileRows = rows;
