@@ -70,6 +70,8 @@ class GgufConfigParser {
 
   /// Heads of the cache are not those of the projections: readGgufFamily() says what they are.
   bool hasLatents() const { return hasLatentsInGguf(*findArchitecture(spec_.architecture)); }
+  /// readGgufFamily() does.
+  bool readsLogMultiplier() const { return hasLatents() || spec_.architecture == "ministral3"; }
   static constexpr const char* kLogMultiplier = "rope.scaling.yarn_log_multiplier";
 
   Status parseSizes() {
@@ -176,7 +178,8 @@ class GgufConfigParser {
     rope.attention_factor = attention.value_or(1.0) * yarnScale(rope.factor, 1.0);
     for (const char* key :
          {"rope.scaling.yarn_ext_factor", "rope.scaling.yarn_attn_factor", kLogMultiplier})
-      if (fields_.has(key) && !(hasLatents() && key == kLogMultiplier)) return fields_.refuse(key);
+      if (fields_.has(key) && !(readsLogMultiplier() && key == kLogMultiplier))
+        return fields_.refuse(key);
     if (hasLatents() && attention.value_or(1.0) != 1.0)
       return fields_.refuse("rope.scaling.attn_factor");
     return {};

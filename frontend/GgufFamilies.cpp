@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/CheckSpec.h"
+#include "models/Rope.h"
 #include "runtime/io/printable.h"
 
 namespace llmc {
@@ -222,6 +223,23 @@ Status readDeepseekV3(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_RETURN_IF_ERROR(leaveOutPredictionLayers(fields, spec));
   LLMRT_RETURN_IF_ERROR(readLatent(fields, spec));
   return readSigmoidExperts(fields, spec);
+}
+
+// Cos and sin are stretched by the quotient of two scales, of which the file has the one below.
+Status readMinistral3(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_ASSIGN_OR_RETURN(auto every, fields.getInt("attention.temperature_length"));
+  if (every.value_or(0) == 0) {
+    LLMRT_ASSIGN_OR_RETURN(every, fields.getInt("rope.scaling.original_context_length"));
+  }
+  spec.query_growth_every = every.value_or(0);
+  LLMRT_ASSIGN_OR_RETURN(const auto growth, fields.getFloat("attention.temperature_scale"));
+  spec.query_growth = growth.value_or(0);
+  if (spec.rope.scaling != RopeScaling::kYarn) return {};
+  LLMRT_ASSIGN_OR_RETURN(const auto multiplier,
+                         fields.getFloat("rope.scaling.yarn_log_multiplier"));
+  if (multiplier.value_or(0) != 0)
+    spec.rope.attention_factor /= yarnScale(spec.rope.factor, *multiplier);
+  return {};
 }
 
 //===----------------------------------------------------------------------===//
@@ -541,11 +559,19 @@ Status readFalcon(const GgufFields& fields, ModelSpec& spec) {
 //===----------------------------------------------------------------------===//
 
 /// Keys that change what is computed, each of some families alone.
-constexpr const char* kOwnKeys[] = {
-    "expert_count",        "nextn_predict_layers",     "attention.kv_lora_rank",
-    "embedding_scale",     "residual_scale",           "attention.scale",
-    "logit_scale",         "attn_logit_softcapping",   "final_logit_softcapping",
-    "attention.clamp_kqv", "attention.max_alibi_bias", "attention.sliding_window_pattern"};
+constexpr const char* kOwnKeys[] = {"expert_count",
+                                    "nextn_predict_layers",
+                                    "attention.kv_lora_rank",
+                                    "embedding_scale",
+                                    "residual_scale",
+                                    "attention.scale",
+                                    "logit_scale",
+                                    "attn_logit_softcapping",
+                                    "final_logit_softcapping",
+                                    "attention.clamp_kqv",
+                                    "attention.max_alibi_bias",
+                                    "attention.sliding_window_pattern",
+                                    "attention.temperature_scale"};
 
 struct GgufFamily {
   std::string_view model_type;
@@ -557,6 +583,7 @@ struct GgufFamily {
 
 const std::vector<GgufFamily>& families() {
   static const std::vector<GgufFamily> table = {
+      {"ministral3", readMinistral3, {"attention.temperature_scale"}},
       {"mixtral", readMixtral, {"expert_count"}},
       {"qwen2_moe", readQwen2Moe, {"expert_count"}},
       {"qwen3_moe", readQwen3Moe, {"expert_count"}},

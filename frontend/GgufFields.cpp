@@ -24,12 +24,11 @@ Result<int64_t> GgufFields::needInt(const char* key) const {
 
 Result<std::vector<int64_t>> GgufFields::needLayerInts(const char* key, int64_t num_layers) const {
   const auto layers = static_cast<size_t>(std::clamp<int64_t>(num_layers, 1, kMaxLayers));
-  if (!file_.arraySize(prefix_ + key)) {
+  if (!hasArray(key)) {
     LLMRT_ASSIGN_OR_RETURN(const int64_t value, needInt(key));
     return std::vector<int64_t>(layers, value);
   }
-  LLMRT_ASSIGN_OR_RETURN(const auto array, file_.getInts(prefix_ + key));
-  std::vector<int64_t> values = array.value_or(std::vector<int64_t>());
+  LLMRT_ASSIGN_OR_RETURN(std::vector<int64_t> values, ofLayers(key));
   if (values.size() != layers)
     return invalidData(nameOf(key) + " has " + std::to_string(values.size()) +
                        " entries, but the model has " + std::to_string(num_layers) + " layers");

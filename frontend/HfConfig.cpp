@@ -390,7 +390,10 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
     const bool attends = type == "full_attention" || type == "sliding_attention" ||
                          (type == "attention" && spec.state_space.num_heads > 0);
     if (mixer == Mixer::kNone && !attends)
-      return unsupported("layer_types holds " + briefJson(type) + ", full_attention and " +
+      return unsupported("layer_types holds " + briefJson(type) + ", full_attention" +
+                         (spec.short_conv.size > 0 && spec.sliding_window > 0
+                              ? ", sliding_attention and "
+                              : " and ") +
                          (spec.short_conv.size > 0         ? "conv"
                           : spec.state_space.num_heads > 0 ? "mamba"
                           : spec.delta.num_value_heads > 0 ? "linear_attention"

@@ -623,6 +623,24 @@ Status finishDeepseek(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
+// How queries grow with their position stands among the fields of the rotary embeddings.
+Status finishMinistral3(const JsonFields& config, ModelSpec& spec) {
+  spec.query_growth_every = spec.rope.original_max_position_embeddings;
+  if (!config.has("rope_parameters") && !config.has("rope_scaling")) {
+    spec.query_growth = 0.1;  // the configuration class's
+    return {};
+  }
+  for (const char* name : {"rope_scaling", "rope_parameters"}) {
+    const nlohmann::json* parameters = config.find(name);
+    if (!parameters || parameters->empty()) continue;
+    const JsonFields rope(*parameters, std::string(name) + ".");
+    LLMRT_RETURN_IF_ERROR(
+        readInt(rope, "original_max_position_embeddings", spec.query_growth_every));
+    return readNumber(rope, "llama_4_scaling_beta", spec.query_growth);
+  }
+  return {};
+}
+
 //===----------------------------------------------------------------------===//
 
 struct Family {
@@ -633,6 +651,7 @@ struct Family {
 };
 
 constexpr Family kFamilies[] = {
+    {"ministral3", nullptr, finishMinistral3},
     {"mixtral", readMixtral},
     {"qwen2", readQwen},
     {"qwen2_moe", readQwen2Moe},
@@ -668,6 +687,7 @@ constexpr Family kFamilies[] = {
     {"glm4_moe_lite", readGlm4MoeLite, finishDeepseek},
     {"lfm2", readLfm2},
     {"lfm2_moe", readLfm2Moe},
+    {"lfm3", readLfm3, nullptr, true},
     {"mamba2", readMamba2, nullptr, true},
     {"granitemoehybrid", readGraniteHybrid},
     {"nemotron_h", readNemotronH, nullptr, true},
@@ -688,7 +708,7 @@ bool readsOwnBiases(const Architecture& architecture) {
 
 Status readFamily(const Architecture& architecture, const JsonFields& config, ModelSpec& spec) {
   const Family* family = familyOf(architecture);
-  return family ? family->read(config, spec) : Status();
+  return family && family->read ? family->read(config, spec) : Status();
 }
 
 Status finishFamily(const Architecture& architecture, const JsonFields& config, ModelSpec& spec) {

@@ -68,8 +68,8 @@ Status checkExpansion(const JsonFields& config, const char* field, int64_t expan
                      std::to_string(spec.hidden_size) + ")");
 }
 
+/// Where its size is absent, what `spec` has stands: the configuration class's default.
 Status readShortConv(const JsonFields& config, ModelSpec& spec) {
-  spec.short_conv.size = 3;
   LLMRT_RETURN_IF_ERROR(readCount(config, "conv_L_cache", 2, kMaxConvSize, spec.short_conv.size));
   return readBool(config, "conv_bias", spec.short_conv.bias);
 }
@@ -85,6 +85,7 @@ Status readRouted(const JsonFields& config, const char* experts, ModelSpec& spec
 }  // namespace
 
 Status readLfm2(const JsonFields& config, ModelSpec& spec) {
+  spec.short_conv.size = 3;
   LLMRT_RETURN_IF_ERROR(readShortConv(config, spec));
   if (config.has("full_attn_idxs") && !config.has("layer_types")) {  // older files
     LLMRT_ASSIGN_OR_RETURN(const std::vector<int64_t> attention,
@@ -115,7 +116,25 @@ Status readLfm2(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
+Status readLfm3(const JsonFields& config, ModelSpec& spec) {
+  spec.short_conv.size = 7;
+  LLMRT_RETURN_IF_ERROR(readShortConv(config, spec));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_sandwich_norm", spec.form.post_norm));
+  LLMRT_RETURN_IF_ERROR(readBool(config, "use_attention_gate", spec.form.head_gate));
+  bool bias = false;
+  LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
+  spec.qkv_bias = spec.o_bias = bias;
+  if (config.has("layer_types")) return {};
+  // The configuration class's.
+  const auto conv = [](int64_t i) { return i % 4 != 2 && (i % 4 != 0 || i == 0); };
+  spec.windowed_layers = perLayer(spec, [](int64_t i) { return i % 4 == 0 && i > 0; });
+  for (const bool is_conv : perLayer(spec, conv))
+    spec.mixers.push_back(is_conv ? Mixer::kConv : Mixer::kAttention);
+  return {};
+}
+
 Status readLfm2Moe(const JsonFields& config, ModelSpec& spec) {
+  spec.short_conv.size = 3;
   LLMRT_RETURN_IF_ERROR(readShortConv(config, spec));
   Experts& e = spec.experts;
   e.num_experts = 32;

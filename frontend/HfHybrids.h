@@ -8,6 +8,7 @@
 namespace llmc {
 
 llmrt::Status readLfm2(const JsonFields& config, ModelSpec& spec);
+llmrt::Status readLfm3(const JsonFields& config, ModelSpec& spec);
 llmrt::Status readLfm2Moe(const JsonFields& config, ModelSpec& spec);
 llmrt::Status readMamba2(const JsonFields& config, ModelSpec& spec);
 llmrt::Status readNemotronH(const JsonFields& config, ModelSpec& spec);

@@ -94,6 +94,8 @@ constexpr int64_t kAttentionHeads = 16;
 constexpr int64_t kDeltaColumns = 32;
 /// Columns that one tile of causal_conv computes.
 constexpr int64_t kConvColumns = 64;
+/// Projections that one norm_projections makes at most.
+constexpr size_t kMostProjections = 6;
 /// Rows of a decode step at most: what its kernels have register tiles for.
 constexpr int64_t kDecodeMaxRows = 16;
 /// Rows of a verify or a commit step at most. The positions of a tree then lie in two blocks of the

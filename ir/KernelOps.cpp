@@ -144,8 +144,9 @@ int64_t biasBytes(Op op) {
 
 /// A norm and one matrix.
 template <typename Op>
-Operands normProduct(Op op) {
+Operands normProduct(Op op, Value gated = {}) {
   Operands operands = {input("x", op.getX())};
+  if (gated) operands.push_back(input("gated", gated));
   addNorm(operands, op);
   operands.push_back(panelsOf("weight", op.getWeightAttr()));
   if (op.getBiasAttr()) operands.push_back(vectorOf("bias", op.getBiasAttr()));
@@ -240,6 +241,12 @@ Tiling ScaleByOp::getTiling(StepKind) { return perRow(); }
 Cost ScaleByOp::getCost() {
   return {.weightBytes = weightBytes(*this, getWeightAttr()), .flopsPerRow = widthOf(getX())};
 }
+
+Operands ScaleByPosOp::getKernelOperands() {
+  return {input("x", getX()), stepInput(*this, "pos"), output("y", getY())};
+}
+Tiling ScaleByPosOp::getTiling(StepKind) { return perRow(); }
+Cost ScaleByPosOp::getCost() { return {.flopsPerRow = widthOf(getX())}; }
 
 Operands LayerSliceOp::getKernelOperands() {
   KernelOperand x = input("x", getX());
@@ -378,9 +385,10 @@ Tiling CausalConvOp::getTiling(StepKind) {
   return {.tiles = ceilDiv(widthOf(getX()), kConvColumns)};
 }
 Cost CausalConvOp::getCost() {
-  return {.weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
-          .flopsPerRow = matrixFlops(*this, getWeightAttr()) + 4 * widthOf(getX()),
-          .stateBytes = slotBytes(*this, getStateAttr())};
+  return {
+      .weightBytes = weightBytes(*this, getWeightAttr()) + biasBytes(*this),
+      .flopsPerRow = matrixFlops(*this, getWeightAttr()) + (getGate() ? 5 : 4) * widthOf(getX()),
+      .stateBytes = slotBytes(*this, getStateAttr())};
 }
 void CausalConvOp::getEffects(Effects& effects) { addRecurrentEffects(effects, *this); }
 
@@ -424,7 +432,8 @@ Tiling SsdOp::getTiling(StepKind) {
 Cost SsdOp::getCost() {
   const SsdHeads heads = getHeads();
   return {.weightBytes = weightBytes(*this, {getAAttr(), getDtBiasAttr(), getDAttr()}),
-          .flopsPerRow = 5 * heads.heads * heads.headDim * heads.stateSize,
+          .flopsPerRow = 5 * heads.heads * heads.headDim * heads.stateSize +
+                         (getGate() ? widthOf(getGate()) : 0),
           .stateBytes = slotBytes(*this, getStateAttr())};
 }
 void SsdOp::getEffects(Effects& effects) { addRecurrentEffects(effects, *this); }
@@ -587,9 +596,73 @@ Cost NormGluOp::getCost() {
   return cost;
 }
 
-Operands NormLinearOp::getKernelOperands() { return normProduct(*this); }
+Operands NormLinearOp::getKernelOperands() { return normProduct(*this, getGated()); }
 Tiling NormLinearOp::getTiling(StepKind) { return overPanels(panels(widthOf(getY()))); }
 Cost NormLinearOp::getCost() { return normProductCost(*this); }
+
+StringRef llmc::llm::resultOperand(size_t index) {
+  static constexpr StringLiteral kNames[kMostProjections] = {"y",   "y_2", "y_3",
+                                                             "y_4", "y_5", "y_6"};
+  return kNames[index];
+}
+StringRef llmc::llm::biasOperand(size_t index) {
+  static constexpr StringLiteral kNames[kMostProjections] = {"bias",   "bias_2", "bias_3",
+                                                             "bias_4", "bias_5", "bias_6"};
+  return kNames[index];
+}
+
+SmallVector<ProjectionsWeight> llmc::llm::projectionsWeightsOf(NormProjectionsOp op) {
+  static constexpr StringLiteral kNames[kMostProjections] = {"weight",   "weight_2", "weight_3",
+                                                             "weight_4", "weight_5", "weight_6"};
+  SmallVector<ProjectionsWeight> weights;
+  Type typeBefore;
+  int64_t rowsBefore = 0;
+  for (auto [i, projection] : llvm::enumerate(op.projections())) {
+    WeightOp w = lookupWeight(op, projection.getWeight());
+    const Type type = w ? w.getTensorType().getElementType() : Type();
+    const int64_t rows = widthOf(op.getYs()[i]);
+    if (weights.empty() || type != typeBefore || rowsBefore % 16 != 0)
+      weights.push_back(
+          {.operand = kNames[i],
+           .firstTile = weights.empty() ? 0 : weights.back().firstTile + weights.back().tiles()});
+    ProjectionsWeight& weight = weights.back();
+    weight.parts.push_back({.projection = i,
+                            .firstPanel = weight.parts.empty() ? 0 : weight.panels(),
+                            .panels = panels(rows)});
+    typeBefore = type;
+    rowsBefore = rows;
+  }
+  return weights;
+}
+
+Operands NormProjectionsOp::getKernelOperands() {
+  const auto projections = this->projections();
+  Operands operands = {input("x", getX())};
+  addNorm(operands, *this);
+  for (const ProjectionsWeight& weight : projectionsWeightsOf(*this)) {
+    SmallVector<FlatSymbolRefAttr> symbols;
+    for (const ProjectionsWeight::Part& part : weight.parts)
+      symbols.push_back(projections[part.projection].getWeight());
+    operands.push_back(panelsOf(weight.operand, symbols));
+  }
+  for (auto [i, projection] : llvm::enumerate(projections))
+    if (projection.getBias()) operands.push_back(vectorOf(biasOperand(i), projection.getBias()));
+  for (auto [i, y] : llvm::enumerate(getYs())) operands.push_back(output(resultOperand(i), y));
+  return operands;
+}
+Tiling NormProjectionsOp::getTiling(StepKind) {
+  const auto weights = projectionsWeightsOf(*this);
+  return {.tiles = weights.back().firstTile + weights.back().tiles()};
+}
+Cost NormProjectionsOp::getCost() {
+  Cost cost{.weightBytes = normBytes(*this)};
+  for (ProjectionAttr projection : projections()) {
+    cost.weightBytes += weightBytes(*this, projection.getWeight());
+    if (projection.getBias()) cost.weightBytes += weightBytes(*this, projection.getBias());
+    cost.flopsPerRow += matrixFlops(*this, projection.getWeight());
+  }
+  return cost;
+}
 
 Operands NormResidualOp::getKernelOperands() {
   Operands operands = {input("x", getX()), input("residual", getResidual()),

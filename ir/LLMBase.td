@@ -138,6 +138,20 @@ def LLM_ViewAttr : AttrDef<LLM_Dialect, "View"> {
   }];
 }
 
+/// One of llm.norm_projections.
+def LLM_ProjectionAttr : AttrDef<LLM_Dialect, "Projection"> {
+  let mnemonic = "projection";
+  let summary = "a product with a matrix, its bias, and an activation";
+  let description = [{
+    ```mlir
+    #llm.projection<@in_proj_z bias @in_proj_z_bias act silu>
+    ```
+  }];
+  let parameters = (ins "::mlir::FlatSymbolRefAttr":$weight, OptionalParameter<"::mlir::FlatSymbolRefAttr">:$bias,
+      DefaultValuedParameter<"::llmc::llm::ActivationKind", "::llmc::llm::ActivationKind::none">:$activation);
+  let assemblyFormat = "`<` $weight (`bias` $bias^)? (`act` $activation^)? `>`";
+}
+
 def LLM_Layout : I32EnumAttr<"Layout", "how a packed weight lies in memory", [
     I32EnumAttrCase<"rows", 0>, I32EnumAttrCase<"panels", 1>]> {
   let cppNamespace = "::llmc::llm";

@@ -88,8 +88,8 @@ def LLM_RopeTableOp : LLM_Op<"rope_table", [Symbol, HasParent<"ModelOp">]> {
 def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
   let summary = "what a sequence carries from step to step, in each of some layers";
   let description = [{
-    Ops name the state they read and write. A state of type `!llm.kv` grows with the text: it is paged, and with `window`
-    w a row reads its last w tokens only (its own included), so that the blocks before them are given back. A state of
+    Ops name the state they read and write. A state of type `!llm.kv` grows with the text: it is paged, and with
+    `window` w a row reads its last w tokens only (its own included), so that the blocks before them are given back. A state of
     type `!llm.recurrent` has a fixed size. One of type `!llm.kept` is no sequence's: it holds what the last verify step
     leaves for the commit after it. `layers` are half-open ranges, ascending. Where layers share keys and values, one
     without a part of its own reads that of the last layer before it that has one.
@@ -231,7 +231,8 @@ def LLM_LayerNormOp : LLM_ComputeOp<"layer_norm", [Pure, AllTypesMatch<["x", "y"
 def LLM_QkNormOp : LLM_ComputeOp<"qk_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
   let summary = "rms_norm (with `layer`: layer_norm) of each head by itself";
   let description = [{
-    The weight has one value per element of a head, or of all heads where they differ. Without one nothing is multiplied.
+    The weight has one value per element of a head, or of all heads where they differ. Without one nothing is
+    multiplied.
   }];
   let arguments = (ins LLM_Rows2D:$x, OptionalAttr<FlatSymbolRefAttr>:$weight, UnitAttr:$layer, F64Attr:$eps,
       I64Attr:$head_dim);
@@ -258,6 +259,20 @@ def LLM_ScaleByOp : LLM_ComputeOp<"scale_by", [Pure, AllTypesMatch<["x", "y"]>]>
   let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$weight);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$x `,` $weight attr-dict `:` type($y)";
+}
+
+def LLM_ScaleByPosOp : LLM_ComputeOp<"scale_by_pos", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = x * (1 + growth * ln(1 + floor(pos / every)))";
+  let description = [{
+    Queries grow with the logarithm of their position, so that the softmax over a long text stays as sharp (Llama 4's
+    attention temperature). In the first `every` positions nothing changes.
+    ```mlir
+    %q2 = llm.scale_by_pos %q, %rows growth 1.0e-01 every 16384 : tensor<?x4096xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, F64Attr:$growth, I64Attr:$every);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$x `,` $rows `growth` $growth `every` $every attr-dict `:` type($y)";
 }
 
 def LLM_LayerSliceOp : LLM_ComputeOp<"layer_slice", [Pure]> {
@@ -302,7 +317,7 @@ def LLM_BiasOp : LLM_ComputeOp<"bias", [Pure, AllTypesMatch<["x", "y"]>]> {
 }
 
 def LLM_RopeOp : LLM_ComputeOp<"rope", [Pure, AllTypesMatch<["x", "y"]>]> {
-  let summary = "rotates pairs (i, i + n/2) of the first n elements of each head by pos * inv_freq[i] (arXiv 2104.09864)";
+  let summary = "rotates pairs (i, i + n/2) of each head's first n elements by pos * inv_freq[i] (arXiv 2104.09864)";
   let description = "n is twice the number of the table's frequencies; the elements after it stay as they are.";
   let arguments = (ins LLM_Rows2D:$x, LLM_RowsType:$rows, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
   let results = (outs LLM_Rows2D:$y);
@@ -331,8 +346,8 @@ def LLM_KvMoveOp : LLM_ComputeOp<"kv_move", [DeclareOpInterfaceMethods<MemoryEff
 def LLM_KeepOp : LLM_ComputeOp<"keep", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "leaves x to the commit after this step";
   let description = [{
-    A verify step leaves recurrent states as they are. What they will take of its rows it keeps, row r of the step as row
-    r of the layer's rows.
+    A verify step leaves recurrent states as they are. What they will take of its rows it keeps, row r of the step as
+    row r of the layer's rows.
     ```mlir
     llm.state @kept_qkv : !llm.kept<64x8192xf32> layers 0:3
     llm.keep %qkv, @kept_qkv : tensor<?x8192xf32>
@@ -415,9 +430,10 @@ def LLM_GatedDeltaOp : LLM_ComputeOp<"gated_delta", [AllTypesMatch<["gate", "bet
         y = q^T S
 
     `qkv` has all heads of q, then those of k, then those of v, which may be a multiple: heads of v that follow each
-    other share one of q and k, and with `tiled` head h of v has head h modulo their number. `gate` and `beta` have one number per head of v. The tokens of a sequence are taken one
-    after another, and sums over key_dim are in its order, so rows of one step and of several give the same bits. In a
-    verify step a row continues the S that its parent left, and the state stays as it is.
+    other share one of q and k, and with `tiled` head h of v has head h modulo their number. `gate` and `beta` have one
+    number per head of v. The tokens of a sequence are taken one after another, and sums over key_dim are in its order,
+    so rows of one step and of several give the same bits. In a verify step a row continues the S that its parent left,
+    and the state stays as it is.
     ```mlir
     llm.state @delta : !llm.recurrent<32x128x128xf32> layers 0:3
     %y = llm.gated_delta %qkv, %gate, %beta, %rows, @delta, @a_log, @dt_bias eps 1.0e-6
@@ -441,19 +457,20 @@ def LLM_SsdOp : LLM_ComputeOp<"ssd", [DeclareOpInterfaceMethods<MemoryEffectsOpI
   let summary = "Mamba-2's state space layer (SSD, arXiv 2405.21060)";
   let description = [{
     The state of a sequence is a matrix S per head, [state_size, head_dim], zero before its first token (whoever hands
-    out its slot sees to that). Per token and head, with t = softplus(dt + dt_bias), brought to [`from`, `to`] where those
-    are given:
+    out its slot sees to that). Per token and head, with t = softplus(dt + dt_bias), brought to [`from`, `to`] where
+    those are given:
 
         S = exp(A t) S + B (t x)^T        A = -exp(a), with `rate` a itself
         y = S^T C + d x
 
-    `xbc` has all heads of x, then all groups of B, then those of C: heads that follow each other share a group. `dt` has
-    one number per head. The tokens of a sequence are taken one after another, and sums over state_size are in its order,
-    so rows of one step and of several give the same bits. In a verify step a row continues the S that its parent left,
-    and the state stays as it is. With `times` y is multiplied by a gate of its width.
+    `xbc` has all heads of x, then all groups of B, then those of C: heads that follow each other share a group. `dt`
+    has one number per head. The tokens of a sequence are taken one after another, and sums over state_size are in its
+    order, so rows of one step and of several give the same bits. In a verify step a row continues the S that its parent
+    left, and the state stays as it is. With `times` y is multiplied by a gate of its width.
     ```mlir
     llm.state @ssm : !llm.recurrent<48x128x64xf32> layers 0:3
-    %y = llm.ssd %xbc, %dt, %rows, @ssm, @a_log, @dt_bias, @d : tensor<?x3328xf32>, tensor<?x48xf32> -> tensor<?x3072xf32>
+    %y = llm.ssd %xbc, %dt, %rows, @ssm, @a_log, @dt_bias, @d
+       : tensor<?x3328xf32>, tensor<?x48xf32> -> tensor<?x3072xf32>
     ```
   }];
   let arguments = (ins LLM_Rows2D:$xbc, LLM_Rows2D:$dt, LLM_RowsType:$rows, FlatSymbolRefAttr:$state,
@@ -496,8 +513,9 @@ def LLM_RouteOp : LLM_ComputeOp<"route", [Pure]> {
   let description = [{
     x has one column per expert. Scores are softmax(x) or sigmoid(x), with softmax_chosen x itself; `bias` is added to
     them for the choice only. With `groups` g the experts are g groups of equal size; the `keep` groups that have the
-    largest sum of their `top` best scores stay (arXiv 2412.19437). The top_k largest of what is left are chosen, of equal ones the lower number. Their weights are their scores (with softmax_chosen the softmax
-    over the chosen), with `normalize` divided by their sum, times `scale`, times their number in `expert_scale`.
+    largest sum of their `top` best scores stay (arXiv 2412.19437). The top_k largest of what is left are chosen, of
+    equal ones the lower number. Their weights are their scores (with softmax_chosen the softmax over the chosen), with
+    `normalize` divided by their sum, times `scale`, times their number in `expert_scale`.
     y: [numbers of the top_k experts..., their weights...].
     ```mlir
     %r = llm.route %s top_k 8 softmax normalize : tensor<?x128xf32> -> tensor<?x16xf32>
@@ -586,7 +604,8 @@ def LLM_NormQkvOp : LLM_ComputeOp<"norm_qkv", [DeclareOpInterfaceMethods<MemoryE
   let assemblyFormat = [{
     $x `,` $rows `,` $state `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps
     `proj` $q_proj (`,` $k_proj^)? (`,` $v_proj^)? (`bias` $q_bias^ `,` $k_bias `,` $v_bias)?
-    (`qk_norm` $q_norm^)? (`,` $k_norm^)? (`eps` $qk_eps^)? (`v_norm` $v_norm^)? (`rope` $rope^)? attr-dict `:` type($x) `->` type($q)
+    (`qk_norm` $q_norm^)? (`,` $k_norm^)? (`eps` $qk_eps^)? (`v_norm` $v_norm^)? (`rope` $rope^)? attr-dict
+    `:` type($x) `->` type($q)
   }];
 }
 
@@ -604,14 +623,45 @@ def LLM_NormGluOp : LLM_ComputeOp<"norm_glu", [Pure]> {
 }
 
 def LLM_NormLinearOp : LLM_ComputeOp<"norm_linear", [Pure]> {
-  let summary = "y = act(n W^T + b), n = norm(x): the first half of an MLP without a gate";
+  let summary = "y = act(n W^T + b), n = norm(x): the first half of an MLP without a gate, or a gate";
+  let description = [{
+    With `times` y is multiplied by what the gate is for: what attention gives, say.
+    ```mlir
+    %g = llm.norm_linear %h norm @input_norm eps 1.0e-6 proj @output_gate sigmoid times %attention
+       : tensor<?x2048xf32>, tensor<?x4096xf32> -> tensor<?x4096xf32>
+    ```
+  }];
   let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$norm, OptionalAttr<FlatSymbolRefAttr>:$norm_bias,
       UnitAttr:$layer, F64Attr:$eps, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
-      LLM_ActivationKindAttr:$activation);
+      LLM_ActivationKindAttr:$activation, Optional<LLM_Rows2D>:$gated);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = [{
     $x `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps `proj` $weight (`bias` $bias^)?
-    `` $activation attr-dict `:` type($x) `->` type($y)
+    `` $activation (`times` $gated^)? attr-dict `:` type($x) (`,` type($gated)^)? `->` type($y)
+  }];
+}
+
+def LLM_NormProjectionsOp : LLM_ComputeOp<"norm_projections", [Pure]> {
+  let summary = "y_i = act_i(n W_i^T + b_i), n = norm(x): what else than q, k and v a layer makes of its norm";
+  let description = [{
+    ```mlir
+    %z, %xbc, %dt = llm.norm_projections %h norm @input_norm eps 1.0e-5
+       proj [#llm.projection<@in_proj_z act silu>, #llm.projection<@in_proj_xbc>, #llm.projection<@in_proj_dt>]
+       : tensor<?x768xf32> -> tensor<?x1536xf32>, tensor<?x1792xf32>, tensor<?x24xf32>
+    ```
+  }];
+  let arguments = (ins LLM_Rows2D:$x, FlatSymbolRefAttr:$norm, OptionalAttr<FlatSymbolRefAttr>:$norm_bias,
+      UnitAttr:$layer, F64Attr:$eps, TypedArrayAttrBase<LLM_ProjectionAttr, "projections">:$projections);
+  let results = (outs Variadic<LLM_Rows2D>:$ys);
+  let assemblyFormat = [{
+    $x `norm` $norm (`shift` $norm_bias^)? (`layer` $layer^)? `eps` $eps `proj` $projections
+    attr-dict `:` type($x) `->` type($ys)
+  }];
+  let extraClassDeclaration = [{
+    /// Those of its results, in their order.
+    ::llvm::SmallVector<::llmc::llm::ProjectionAttr> projections() {
+      return ::llvm::to_vector(getProjections().getAsRange<::llmc::llm::ProjectionAttr>());
+    }
   }];
 }
 
@@ -679,7 +729,9 @@ def LLM_KernelOp : LLM_Op<"kernel", [Symbol, HasParent<"ModelOp">, SingleBlock, 
   let arguments = (ins SymbolNameAttr:$sym_name, LLM_StepKindAttr:$kind, I64Attr:$max_rows,
       DenseI64ArrayAttr:$row_strides);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name `` $kind `max_rows` $max_rows `row_strides` $row_strides attr-dict-with-keyword $body";
+  let assemblyFormat = [{
+    $sym_name `` $kind `max_rows` $max_rows `row_strides` $row_strides attr-dict-with-keyword $body
+  }];
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     /// The op that the kernel computes.

@@ -245,6 +245,11 @@ void LayersOp::print(OpAsmPrinter& printer) {
 /// A projection is called for its weight (`%q`, `%gate`), everything else for its op.
 static void nameResults(Operation* op, OpAsmSetValueNameFn setName) {
   if (op->getNumResults() == 0) return;
+  if (auto norm = dyn_cast<NormProjectionsOp>(op)) {
+    for (auto [projection, y] : llvm::zip(norm.projections(), norm.getYs()))
+      setName(y, projection.getWeight().getValue());
+    return;
+  }
   StringRef name = op->getName().stripDialect();
   if (isa<LinearOp, BiasOp, LinearResidualOp, HeadLinearOp, NormLinearOp>(op)) {
     name = op->getAttrOfType<FlatSymbolRefAttr>("weight").getValue();

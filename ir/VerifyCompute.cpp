@@ -233,6 +233,13 @@ LogicalResult ScaleByOp::verifySymbolUses(SymbolTableCollection&) {
   return verifyWeight(*this, getWeightAttr(), WeightKind::norm, {1});
 }
 
+LogicalResult ScaleByPosOp::verifySymbolUses(SymbolTableCollection&) {
+  if (static_cast<int64_t>(getEvery()) <= 0)
+    return emitOpError() << "grows every " << static_cast<int64_t>(getEvery())
+                         << " positions: it must be positive";
+  return verifyNotNegative(*this, "growth", getGrowth());
+}
+
 LogicalResult LayerSliceOp::verifySymbolUses(SymbolTableCollection&) {
   int64_t numLayers = (*this)->getParentOfType<ModelOp>().getNumLayers();
   if (widthOf(getX()) != numLayers * widthOf(getY()))
@@ -508,7 +515,29 @@ LogicalResult NormLinearOp::verifySymbolUses(SymbolTableCollection&) {
   if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())) ||
       failed(verifyMatrix(*this, getWeightAttr(), widthOf(getY()), widthOf(getX()))))
     return failure();
+  if (getGated() && getGated().getType() != getY().getType())
+    return emitOpError() << "gates rows of " << widthOf(getGated()) << " by rows of "
+                         << widthOf(getY());
   return getBiasAttr() ? verifyBias(*this, getBiasAttr(), widthOf(getY())) : success();
+}
+
+LogicalResult NormProjectionsOp::verifySymbolUses(SymbolTableCollection&) {
+  if (failed(verifyNorm(*this, getNormAttr(), getNormBiasAttr(), getLayer(), getEps(), getX())))
+    return failure();
+  const auto projections = this->projections();
+  if (projections.empty() || projections.size() > kMostProjections)
+    return emitOpError() << "has " << projections.size() << " projections: there must be 1 to "
+                         << kMostProjections;
+  if (projections.size() != getYs().size())
+    return emitOpError() << "gives " << getYs().size() << " results of " << projections.size()
+                         << " projections";
+  for (auto [projection, y] : llvm::zip(projections, getYs())) {
+    if (failed(verifyMatrix(*this, projection.getWeight(), widthOf(y), widthOf(getX()))))
+      return failure();
+    if (projection.getBias() && failed(verifyBias(*this, projection.getBias(), widthOf(y))))
+      return failure();
+  }
+  return success();
 }
 
 LogicalResult NormResidualOp::verifySymbolUses(SymbolTableCollection&) {

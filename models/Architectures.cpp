@@ -180,6 +180,23 @@ constexpr TensorNames lfm2Names() {
   return names;
 }
 
+/// LFM2's, with attention as Qwen3 calls it.
+constexpr TensorNames lfm3Names() {
+  const TensorNames llama;
+  TensorNames names = lfm2Names();
+  names.o = llama.o;
+  names.q_norm = llama.q_norm;
+  names.k_norm = llama.k_norm;
+  names.attention_out_norm = "post_operator_norm";
+  names.mlp_out_norm = "post_ffn_norm";
+  return names;
+}
+
+constexpr const char* kLfm3Rope = R"({
+    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5,
+                       "rope_theta": 1000000.0}})";
+
 constexpr TensorNames mamba2Names() {
   TensorNames names;
   names.embed = "backbone.embeddings";
@@ -243,6 +260,23 @@ constexpr Architecture kArchitectures[] = {
      .default_sliding_window = 4096,
      .default_bos = 1,
      .default_eos = 2,
+     .has_sliding_window = true},
+    {.model_type = "ministral3",
+     .class_name = "Ministral3ForCausalLM",
+     .gguf_architecture = "mistral3",
+     .default_num_heads = 32,
+     .default_vocab_size = 131072,
+     .default_num_kv_heads = 8,
+     .default_intermediate_size = 14336,
+     .default_head_dim = 128,
+     .default_max_position_embeddings = 262144,
+     .default_rms_norm_eps = 1e-5,
+     .default_bos = 1,
+     .default_eos = 2,
+     .default_rope_parameters =
+         R"({"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 16.0, "beta_fast": 32.0,
+             "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1,
+             "original_max_position_embeddings": 16384})",
      .has_sliding_window = true},
     {.model_type = "mixtral",
      .class_name = "MixtralForCausalLM",
@@ -617,6 +651,25 @@ constexpr Architecture kArchitectures[] = {
      .default_eos = 2,
      .fields = lfm2Fields(),
      .form = {.qk_norm = QkNorm::kHead, .names = lfm2Names()}},
+    {.model_type = "lfm3",
+     .class_name = "Lfm3ForCausalLM",
+     .default_num_heads = 16,
+     .default_vocab_size = 128000,
+     .default_num_kv_heads = 4,
+     .default_intermediate_size = 7680,
+     .default_head_dim = 128,
+     .default_max_position_embeddings = 128000,
+     .default_rms_norm_eps = 1e-5,
+     .default_sliding_window = 256,
+     .default_tied = true,
+     .default_bos = 124894,
+     .default_eos = 124900,
+     .default_local_rope_theta = 10000.0,
+     .default_rope_parameters = kLfm3Rope,
+     .has_sliding_window = true,
+     .fields = {.eps = "norm_eps"},
+     .form =
+         {.post_norm = true, .qk_norm = QkNorm::kHead, .head_gate = true, .names = lfm3Names()}},
     // Texts of any length: nothing of it has positions.
     {.model_type = "mamba2",
      .class_name = "Mamba2ForCausalLM",

@@ -266,6 +266,11 @@ Status checkSpec(const ModelSpec& spec) {
     LLMRT_RETURN_IF_ERROR(checkPositive("attn_logit_softcapping", spec.attention_softcap));
   if (spec.logit_softcap != 0)
     LLMRT_RETURN_IF_ERROR(checkPositive("final_logit_softcapping", spec.logit_softcap));
+  if (spec.query_growth != 0) {
+    LLMRT_RETURN_IF_ERROR(checkPositive("llama_4_scaling_beta", spec.query_growth));
+    LLMRT_RETURN_IF_ERROR(checkRange("original_max_position_embeddings of llama_4_scaling_beta",
+                                     spec.query_growth_every, 1 << 30));
+  }
   LLMRT_RETURN_IF_ERROR(checkDelta(spec.delta));
   LLMRT_RETURN_IF_ERROR(checkShortConv(spec.short_conv));
   LLMRT_RETURN_IF_ERROR(checkStateSpace(spec.state_space));

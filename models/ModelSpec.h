@@ -96,6 +96,7 @@ struct TensorNames {
   std::string_view q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj";
   std::string_view qkv = "self_attn.qkv_proj";  // of a fused layout
   std::string_view o = "self_attn.o_proj";
+  std::string_view head_gate = "self_attn.gate_proj";
   std::string_view q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
   std::string_view layer_scale = "layer_scalar";
   std::string_view delta = "linear_attn.";  // in_proj_qkv, conv1d, ...
@@ -133,6 +134,7 @@ struct Form {
   bool rope_pairs = false;   // checkpoints have the rotated rows of a head as pairs (2i, 2i + 1)
   bool value_norm = false;   // heads of v are normed too, by rms_norm without a weight
   bool sinks = false;        // attention sinks
+  bool head_gate = false;    // what each head of attention gives times sigmoid of a number of it
   bool layer_scale = false;  // a layer ends with a product with a number of its own
   bool output_gate = false;  // what attention gives times sigmoid of a projection, which q_proj
                              // has the rows of: head by head, the query's, then the gate's
@@ -265,6 +267,9 @@ struct ModelSpec {
   bool rounds_embedding_scale = false;              // to the dtype of the weights (Gemma)
   double attention_scale = 0;                       // 0: 1 / sqrt(head_dim)
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
+  // Queries are multiplied by 1 + query_growth ln(1 + floor(pos / query_growth_every)).
+  double query_growth = 0;
+  int64_t query_growth_every = 0;
   int64_t per_layer_size = 0;  // of what each layer knows of a token by a table; 0: nothing
   Experts experts;
   bool experts_beside = false;      // a dense MLP beside them

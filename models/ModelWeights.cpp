@@ -257,6 +257,7 @@ class Lister {
     if (form_.output_gate)
       projection("output_gate", names_.q, q, hidden, spec_.qkv_bias,
                  {.total = 2 * q, .begin = head, .run = head, .stride = 2 * head});
+    if (form_.head_gate) projection("head_gate", names_.head_gate, spec_.num_heads, hidden, false);
     if (form_.sinks) vector("sinks", Kind::kBias, "self_attn.sinks", spec_.num_heads);
     projection("o_proj", names_.o, hidden, q, spec_.o_bias);
   }

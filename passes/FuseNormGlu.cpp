@@ -14,21 +14,24 @@ namespace {
 
 struct Glu {
   Norm norm;
-  llm::ActivationOp activation;
+  llm::ActivationOp activation;  // null: none
   Projection gate, up;
 };
 
-FailureOr<Glu> match(llm::MulOp mul, llm::ActivationOp activation, Value up, std::string& why) {
-  Glu m{.activation = activation};
+FailureOr<Glu> match(llm::MulOp mul, Value gate, Value up, std::string& why) {
+  Glu m{.activation = gate.getDefiningOp<llm::ActivationOp>()};
+  Value product = m.activation ? m.activation.getX() : gate;
   auto fail = [&](const Twine& reason) -> FailureOr<Glu> {
     why = reason.str();
     return failure();
   };
   auto spelled = [](Projection& p) { return ("@" + p.weight().getValue()).str(); };
-  if (!(m.gate = traceProjection(activation.getX(), why)) || !(m.up = traceProjection(up, why)))
+  if (!(m.gate = traceProjection(product, why)) || !(m.up = traceProjection(up, why)))
     return failure();
-  if (!activation.getY().hasOneUse()) return fail("the activation has another use");
-  if (!activation.getX().hasOneUse()) return fail(spelled(m.gate) + " has another use");
+  if (!gate.hasOneUse())
+    return fail(m.activation ? "the activation has another use"
+                             : spelled(m.gate) + " has another use");
+  if (!product.hasOneUse()) return fail(spelled(m.gate) + " has another use");
   if (!up.hasOneUse()) return fail(spelled(m.up) + " has another use");
   if (m.gate.rope || m.up.rope) return fail("rope on a projection of the MLP");
   if (m.gate.qkNorm || m.up.qkNorm) return fail("qk_norm on a projection of the MLP");
@@ -39,7 +42,7 @@ FailureOr<Glu> match(llm::MulOp mul, llm::ActivationOp activation, Value up, std
   if (!m.norm) return fail("the input of " + spelled(m.gate) + " is not a norm");
   if (m.up.linear.getX() != m.norm.y)
     return fail(spelled(m.gate) + " and " + spelled(m.up) + " have different inputs");
-  if (!m.norm.y.hasNUses(2)) return fail("@" + m.norm.weight.getValue() + " has another use");
+  if (!feedsLinearsAlone(m.norm)) return fail("@" + m.norm.weight.getValue() + " has another use");
   if (m.norm.op->getBlock() != mul->getBlock()) return fail("the norm is in another region");
 
   if (why = whyNotPackable(mul, {m.gate.weight(), m.up.weight()}); !why.empty()) return failure();
@@ -50,30 +53,39 @@ FailureOr<Glu> match(llm::MulOp mul, llm::ActivationOp activation, Value up, std
   return m;
 }
 
+bool traced(Value value) {
+  std::string why;
+  return static_cast<bool>(traceProjection(value, why));
+}
+
 struct FuseMul : OpRewritePattern<llm::MulOp> {
   FuseMul(MLIRContext* context, Pass::Statistic& numFused)
       : OpRewritePattern(context), numFused_(numFused) {}
 
   LogicalResult matchAndRewrite(llm::MulOp mul, PatternRewriter& rewriter) const override {
-    // The gate is the side with the activation; with one on both, no GLU.
+    // The gate is the side with the activation; with one on both, no GLU. Without one, the product
+    // of two projections is the same.
     auto a = mul.getA().getDefiningOp<llm::ActivationOp>();
     auto b = mul.getB().getDefiningOp<llm::ActivationOp>();
-    if (!a && !b) return rewriter.notifyMatchFailure(mul, "no activation");
+    if (!a && !b && (!traced(mul.getA()) || !traced(mul.getB())))
+      return rewriter.notifyMatchFailure(mul, "no activation");
     std::string why;
-    FailureOr<Glu> m = a ? match(mul, a, mul.getB(), why) : match(mul, b, mul.getA(), why);
+    FailureOr<Glu> m =
+        a || !b ? match(mul, mul.getA(), mul.getB(), why) : match(mul, mul.getB(), mul.getA(), why);
     if (failed(m)) return notFused(rewriter, mul, "norm_glu", why);
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormGluOp>(
         mul, mul.getType(), m->norm.x, m->norm.weight, m->norm.bias, m->norm.layer, m->norm.eps,
         m->gate.weight(), m->up.weight(), m->gate.biasOrNull(), m->up.biasOrNull(),
-        m->activation.getKindAttr());
-    rewriter.eraseOp(m->activation);
+        m->activation ? m->activation.getKindAttr()
+                      : llm::ActivationKindAttr::get(getContext(), llm::ActivationKind::none));
+    if (m->activation) rewriter.eraseOp(m->activation);
     for (Projection p : {m->gate, m->up}) eraseProjection(rewriter, p);
-    rewriter.eraseOp(m->norm.op);
+    eraseIfUnused(rewriter, m->norm);
     emitRemark(fused.getLoc()) << "norm_glu: fused " << fused.getNormAttr() << ", "
                                << fused.getGateProjAttr() << ", " << fused.getUpProjAttr()
                                << (fused.getGateBiasAttr() ? ", biases" : "")
-                               << ", activation, mul";
+                               << (m->activation ? ", activation, mul" : ", mul");
     ++numFused_;
     return success();
   }

@@ -34,7 +34,7 @@ struct FuseActivation : OpRewritePattern<llm::ActivationOp> {
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormLinearOp>(
         activation, activation.getType(), norm.x, norm.weight, norm.bias, norm.layer, norm.eps,
-        p.weight(), p.biasOrNull(), activation.getKindAttr());
+        p.weight(), p.biasOrNull(), activation.getKindAttr(), /*gated=*/Value());
     eraseProjection(rewriter, p);
     rewriter.eraseOp(norm.op);
     emitRemark(fused.getLoc()) << "norm_linear: fused " << fused.getNormAttr() << ", "

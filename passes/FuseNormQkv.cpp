@@ -59,6 +59,26 @@ std::string whyNotRope(llm::RopeOp rope, Value rows, int64_t headDim) {
       .str();
 }
 
+/// The third projection of the norm; where there are more, that whose result attention takes as
+/// queries, once `write` has written.
+Projection queriesOf(llm::KvWriteOp write, Qkv& m) {
+  SmallVector<Projection> others;
+  for (Operation* user : m.norm.y.getUsers())
+    if (user != m.k.linear && user != m.v.linear)
+      others.push_back(followProjection(cast<llm::LinearOp>(user)));
+  if (others.size() == 1) return others.front();
+  for (const Projection& p : others) {
+    Value q = resultOf(p);
+    if (auto scale = q.hasOneUse() ? dyn_cast<llm::ScaleByPosOp>(*q.user_begin()) : nullptr)
+      q = scale.getY();
+    for (Operation* reader : q.getUsers())
+      if (auto attention = dyn_cast<llm::AttentionOp>(reader);
+          attention && attention.getQ() == q && attention.getStateAttr() == write.getStateAttr())
+        return p;
+  }
+  return {};
+}
+
 /// Finds what feeds `write`; a failure says why it cannot be fused.
 FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
   Qkv m;
@@ -86,12 +106,8 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
   if (m.v.linear.getX() != m.norm.y)
     return fail(spelled(m.k) + " and " + spelled(m.v) + " have different inputs");
 
-  for (Operation* user : m.norm.y.getUsers()) {
-    if (user == m.k.linear || user == m.v.linear) continue;
-    auto linear = dyn_cast<llm::LinearOp>(user);
-    if (!linear || m.q) return fail("@" + m.norm.weight.getValue() + " has another use");
-    m.q = followProjection(linear);
-  }
+  if (!feedsLinearsAlone(m.norm)) return fail("@" + m.norm.weight.getValue() + " has another use");
+  m.q = queriesOf(write, m);
   if (!m.q) return fail("no query projection of @" + m.norm.weight.getValue());
 
   // Rope turns both or neither, by the same table.
@@ -172,7 +188,7 @@ struct FuseKvWrite : OpRewritePattern<llm::KvWriteOp> {
       eraseProjection(rewriter, m->v);
     }
     eraseProjection(rewriter, m->k);
-    rewriter.eraseOp(m->norm.op);
+    eraseIfUnused(rewriter, m->norm);
     InFlightDiagnostic remark = emitRemark(fused.getLoc());
     remark << "norm_qkv: fused " << fused.getNormAttr() << ", " << fused.getQProjAttr() << ", "
            << fused.getKProjAttr();

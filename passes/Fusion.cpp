@@ -24,6 +24,16 @@ Norm normOf(Value value) {
   return {};
 }
 
+bool feedsLinearsAlone(const Norm& norm) {
+  return llvm::all_of(norm.y.getUsers(), [&](Operation* user) {
+    return isa<llm::LinearOp>(user) && user->getBlock() == norm.op->getBlock();
+  });
+}
+
+void eraseIfUnused(RewriterBase& rewriter, const Norm& norm) {
+  if (norm.y.use_empty()) rewriter.eraseOp(norm.op);
+}
+
 Projection traceProjection(Value value, std::string& why, Operation* other) {
   auto hasOneUse = [&](Value used) {
     return llvm::count_if(used.getUsers(), [&](Operation* user) { return user != other; }) == 1;
@@ -103,6 +113,10 @@ std::string whyNotPackableApart(Operation* from, ArrayRef<FlatSymbolRefAttr> wei
   return whyNotTogether(from, weights, [](Type a, Type b) {
     return a == b || !llm::weightFormatOf(a).isPlain() || !llm::weightFormatOf(b).isPlain();
   });
+}
+
+std::string whyNotOfSameLayers(Operation* from, ArrayRef<FlatSymbolRefAttr> weights) {
+  return whyNotTogether(from, weights, [](Type, Type) { return true; });
 }
 
 LogicalResult notFused(PatternRewriter& rewriter, Operation* op, StringRef name, StringRef why) {

@@ -49,6 +49,12 @@ Projection traceProjection(mlir::Value value, std::string& why, mlir::Operation*
 /// as each is the only user.
 Projection followProjection(llm::LinearOp linear);
 
+/// Whether products alone read the norm: each may then have the norm within it, and none is written
+/// to memory.
+bool feedsLinearsAlone(const Norm& norm);
+/// Erases the norm if nothing reads it any more.
+void eraseIfUnused(mlir::RewriterBase& rewriter, const Norm& norm);
+
 /// The result of the projection's last op.
 mlir::Value resultOf(const Projection& projection);
 
@@ -63,6 +69,10 @@ std::string whyNotPackable(mlir::Operation* from, llvm::ArrayRef<mlir::FlatSymbo
 /// form then.
 std::string whyNotPackableApart(mlir::Operation* from,
                                 llvm::ArrayRef<mlir::FlatSymbolRefAttr> weights);
+
+/// The same for kernels that multiply by each type by itself.
+std::string whyNotOfSameLayers(mlir::Operation* from,
+                               llvm::ArrayRef<mlir::FlatSymbolRefAttr> weights);
 
 /// Reports a near miss: notifyMatchFailure, and a remark "NAME not fused: WHY".
 mlir::LogicalResult notFused(mlir::PatternRewriter& rewriter, mlir::Operation* op,

@@ -42,10 +42,18 @@ std::string contentOf(llm::KernelOpInterface op, llm::StepKind kind, int64_t max
   os << op->getName() << ' ' << llm::stringifyStepKind(kind) << " rows " << maxRows;
   for (NamedAttribute attr : op->getAttrs()) {
     os << ' ' << attr.getName() << '=';
-    if (auto symbol = dyn_cast<FlatSymbolRefAttr>(attr.getValue()))
+    if (auto symbol = dyn_cast<FlatSymbolRefAttr>(attr.getValue())) {
       describe(os, op, symbol);
-    else
+    } else if (auto projections = dyn_cast<llm::NormProjectionsOp>(op.getOperation());
+               projections && attr.getName() == projections.getProjectionsAttrName()) {
+      for (llm::ProjectionAttr p : projections.projections()) {
+        describe(os, op, p.getWeight());
+        if (p.getBias()) describe(os, op, p.getBias());
+        os << llm::stringifyActivationKind(p.getActivation()) << ',';
+      }
+    } else {
       os << attr.getValue();
+    }
   }
   for (Type type : op->getOperandTypes()) os << ' ' << type;
   os << " ->";

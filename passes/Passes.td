@@ -24,6 +24,12 @@ def FuseNormGlu : Pass<"llm-fuse-norm-glu", "::llmc::llm::ModelOp"> {
   let statistics = [Statistic<"numFused", "fused", "products turned into norm_glu">];
 }
 
+def FuseNormProjections : Pass<"llm-fuse-norm-projections", "::llmc::llm::ModelOp"> {
+  let summary = "what else products make of a norm -> norm_projections, and gates with their mul -> norm_linear";
+  let statistics = [Statistic<"numFused", "fused", "norms turned into norm_projections">,
+                    Statistic<"numGates", "gates", "gates turned into norm_linear">];
+}
+
 def FuseNormLinear : Pass<"llm-fuse-norm-linear", "::llmc::llm::ModelOp"> {
   let summary = "norm + projection (+ bias) + activation -> norm_linear, in MLPs without a gate";
   let statistics = [Statistic<"numFused", "fused", "activations turned into norm_linear">];

@@ -22,10 +22,12 @@ struct KnownPass {
 
 // In the order of the pipeline.
 constexpr KnownPass kPasses[] = {
-    {"canonicalize", true},         {"llm-fuse-norm-qkv", true},  {"llm-fuse-norm-glu", true},
-    {"llm-fuse-norm-linear", true}, {"llm-fuse-residual", true},  {"llm-fuse-norm-residual", true},
-    {"llm-fuse-norm-logits", true}, {"llm-pack-weights", false},  {"llm-schedule", false},
-    {"llm-plan-memory", true},      {"llm-check-schedule", true},
+    {"canonicalize", true},           {"llm-fuse-norm-qkv", true},
+    {"llm-fuse-norm-glu", true},      {"llm-fuse-norm-projections", true},
+    {"llm-fuse-norm-linear", true},   {"llm-fuse-residual", true},
+    {"llm-fuse-norm-residual", true}, {"llm-fuse-norm-logits", true},
+    {"llm-pack-weights", false},      {"llm-schedule", false},
+    {"llm-plan-memory", true},        {"llm-check-schedule", true},
 };
 
 const KnownPass* findPass(std::string_view name) {
@@ -65,12 +67,14 @@ void buildFusionPipeline(OpPassManager& pm, const PipelineOptions& options) {
   add("llm-fuse-norm-qkv", createFuseNormQkv());
   // 3. The MLP's two projections, for the same reason before residuals.
   add("llm-fuse-norm-glu", createFuseNormGlu());
-  // 4. An activation that is left belongs to an MLP without a gate.
+  // 4. A norm that several products still read is that of a recurrent layer, of latents, of gates.
+  add("llm-fuse-norm-projections", createFuseNormProjections());
+  // 5. An activation that is left belongs to an MLP without a gate, or is a gate alone.
   add("llm-fuse-norm-linear", createFuseNormLinear());
-  // 5. What linears are left feed the residual stream, some through a norm.
+  // 6. What linears are left feed the residual stream, some through a norm.
   add("llm-fuse-residual", createFuseResidual());
   add("llm-fuse-norm-residual", createFuseNormResidual());
-  // 6. The last norm, on wanted rows only. Nothing depends on it; it stands where the model ends.
+  // 7. The last norm, on wanted rows only. Nothing depends on it; it stands where the model ends.
   add("llm-fuse-norm-logits", createFuseNormLogits());
 }
 
@@ -79,14 +83,14 @@ void buildSchedulePipeline(OpPassManager& pm, const PipelineOptions& options) {
   auto add = [&](std::string_view name, std::unique_ptr<Pass> pass) {
     if (!options.isDisabled(name)) model.addPass(std::move(pass));
   };
-  // 7. Layouts follow from the ops that read the weights, so fusion must have ended; all entry
+  // 8. Layouts follow from the ops that read the weights, so fusion must have ended; all entry
   // points at once, since they share the weights.
   add("llm-pack-weights", createPackWeights());
-  // 8. The order of the phases is the order of the ops. Buffers do not share bytes yet.
+  // 9. The order of the phases is the order of the ops. Buffers do not share bytes yet.
   add("llm-schedule", createSchedule());
-  // 9. Lifetimes are known once there are phases.
+  // 10. Lifetimes are known once there are phases.
   add("llm-plan-memory", createPlanMemory());
-  // 10. Last, on what the plan writer will see, and trusting nothing of 7 to 9.
+  // 11. Last, on what the plan writer will see, and trusting nothing of 8 to 10.
   add("llm-check-schedule", createCheckSchedule());
 }
 

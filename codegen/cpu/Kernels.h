@@ -14,6 +14,7 @@ void emitLogits(KernelBuilder& k, llm::LogitsOp op);
 void emitNormLogits(KernelBuilder& k, llm::NormLogitsOp op);
 
 void emitNormLinear(KernelBuilder& k, llm::NormLinearOp op);
+void emitNormProjections(KernelBuilder& k, llm::NormProjectionsOp op);
 void emitHeadLinear(KernelBuilder& k, llm::HeadLinearOp op);
 
 void emitRoute(KernelBuilder& k, llm::RouteOp op);
@@ -42,6 +43,7 @@ void emitAdd(KernelBuilder& k, llm::AddOp op);
 void emitScale(KernelBuilder& k, llm::ScaleOp op);
 void emitScaleRows(KernelBuilder& k, llm::ScaleRowsOp op);
 void emitScaleBy(KernelBuilder& k, llm::ScaleByOp op);
+void emitScaleByPos(KernelBuilder& k, llm::ScaleByPosOp op);
 void emitLayerSlice(KernelBuilder& k, llm::LayerSliceOp op);
 void emitConcat(KernelBuilder& k, llm::ConcatOp op);
 

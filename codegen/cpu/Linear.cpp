@@ -1,6 +1,7 @@
 // The ops around a matrix product: what comes before it, and their epilogues.
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Product.h"
+#include "ir/QkvWeights.h"
 
 using namespace mlir;
 
@@ -67,10 +68,45 @@ void emitNormLinear(KernelBuilder& k, llm::NormLinearOp op) {
   Value bias = k.operandIf(op.getBiasAttr(), "bias");
   spec.epilogue = [&](const OutputTile& tile) {
     forOutputs(k, tile, bias, [&](Value row, Value panel, Value v) {
-      k.store(emitActivationValue(k, op.getActivation(), v), panelAt(k, "y", row, panel), 4);
+      v = emitActivationValue(k, op.getActivation(), v);
+      if (op.getGated()) v = k.mulf(k.loadF32(panelAt(k, "gated", row, panel)), v);
+      k.store(v, panelAt(k, "y", row, panel), 4);
     });
   };
   emitProduct(k, spec);
+}
+
+// Each packed weight is a product of its own over its tiles. One of its tiles may end with the
+// panels of one projection and begin with those of another.
+void emitNormProjections(KernelBuilder& k, llm::NormProjectionsOp op) {
+  const auto projections = op.projections();
+  for (const llm::ProjectionsWeight& weight : llm::projectionsWeightsOf(op)) {
+    const FlatSymbolRefAttr first = projections[weight.parts.front().projection].getWeight();
+    ProductSpec spec = normProductOf(k, op, first, weight.operand);
+    spec.numPanels = weight.panels();
+    spec.firstTile = weight.firstTile;
+    spec.numTiles = weight.tiles();
+    spec.epilogue = [&](const OutputTile& tile) {
+      Value tileEnd = k.add(tile.firstPanel, tile.panels);
+      for (const llm::ProjectionsWeight::Part& part : weight.parts) {
+        const llm::ProjectionAttr projection = projections[part.projection];
+        Value begin = k.max(tile.firstPanel, k.ci(part.firstPanel));
+        Value end = k.min(tileEnd, k.ci(part.firstPanel + part.panels));
+        Value bias = k.operandIf(projection.getBias(), llm::biasOperand(part.projection));
+        k.loop(k.ci(0), tile.rows, 1, [&](Value r) {
+          k.loop(begin, end, 1, [&](Value panel) {
+            Value v = k.loadF32(tile.at(k, r, k.sub(panel, tile.firstPanel)));
+            Value own = k.add(panel, -part.firstPanel);
+            if (bias) v = k.addf(v, k.loadF32(k.offset(bias, k.mul(own, kLanes * 4))));
+            v = emitActivationValue(k, projection.getActivation(), v);
+            Value row = k.add(tile.firstRow, r);
+            k.store(v, panelAt(k, llm::resultOperand(part.projection), row, own), 4);
+          });
+        });
+      }
+    };
+    emitProduct(k, spec);
+  }
 }
 
 // A tile is one head.

@@ -78,6 +78,26 @@ static Value logOfOneToTwo(KernelBuilder& k, Value x) {
   return k.select(high, k.addf(y, c(0.693359375f)), y);
 }
 
+Value emitLog(KernelBuilder& k, Value x) {
+  const int64_t lanes = lanesOf(x);
+  OpBuilder& b = k.builder();
+  Location loc = x.getLoc();
+  VectorType i32 = k.vecI(lanes, 32);
+  auto c = [&](int32_t v) -> Value {
+    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(i32, v));
+  };
+  // x = m 2^n, m in [1, 2): the logarithm of m, and n times ln 2 in two parts, the small one first.
+  Value bits = k.bitcast(i32, x);
+  Value exponent =
+      arith::SubIOp::create(b, loc, arith::ShRUIOp::create(b, loc, bits, c(23)), c(127));
+  Value n = arith::SIToFPOp::create(b, loc, k.vec(lanes), exponent);
+  Value mantissa =
+      arith::OrIOp::create(b, loc, arith::AndIOp::create(b, loc, bits, c(0x7fffff)), c(0x3f800000));
+  Value y = k.fma(n, k.splat(-2.12194440e-4f, lanes),
+                  logOfOneToTwo(k, k.bitcast(k.vec(lanes), mantissa)));
+  return k.fma(n, k.splat(0.693359375f, lanes), y);
+}
+
 Value emitSoftplus(KernelBuilder& k, Value x) {
   const int64_t lanes = lanesOf(x);
   Value one = k.splat(1.0f, lanes), zero = k.splat(0.0f, lanes);

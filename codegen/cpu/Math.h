@@ -13,6 +13,8 @@ Value emitExp(KernelBuilder& k, Value x);
 Value emitSigmoid(KernelBuilder& k, Value x);
 /// tanh(x) within 3 ulp. Polynomial: Cephes Math Library, tanhf.c (S. L. Moshier).
 Value emitTanh(KernelBuilder& k, Value x);
+/// ln(x) of x >= 1, within 2 ulp; of 1 exactly 0.
+Value emitLog(KernelBuilder& k, Value x);
 /// ln(1 + e^x) within 3 ulp, also where that is far below 1. Logarithm: Cephes Math Library, logf.c
 /// (S. L. Moshier).
 Value emitSoftplus(KernelBuilder& k, Value x);

@@ -185,6 +185,20 @@ void emitScaleBy(KernelBuilder& k, llm::ScaleByOp) {
   emitElementwise(k, {"x"}, [&](Values v) { return k.mulf(v[0], factor); });
 }
 
+void emitScaleByPos(KernelBuilder& k, llm::ScaleByPosOp op) {
+  const int64_t width = llm::widthOf(op.getX());
+  forRows(k, [&](Value r) {
+    Value times = k.add(k.div(k.inputOf("pos", r), static_cast<int64_t>(op.getEvery())), 1);
+    Value number = arith::SIToFPOp::create(k.builder(), r.getLoc(), k.f32(), times);
+    Value factor = k.fma(emitLog(k, k.broadcast(number)),
+                         k.splat(float(op.getGrowth().convertToDouble())), k.splat(1.0f));
+    forVectors(k, width, [&](Value at) {
+      k.store(k.mulf(k.loadF32(k.offset(k.rowOf("x", r), at)), factor),
+              k.offset(k.rowOf("y", r), at), 4);
+    });
+  });
+}
+
 /// Copies `width` floats, no more.
 static void copyFloats(KernelBuilder& k, Value from, Value to, int64_t width) {
   const int64_t lanes = lanesFor(width);

@@ -25,12 +25,12 @@ Functions emitOp(Operation* op, const KernelForm& form) {
   return llvm::TypeSwitch<Operation*, Functions>(op)
       .Case<llm::EmbedOp, llm::RmsNormOp, llm::LayerNormOp, llm::NormResidualOp, llm::QkNormOp,
             llm::BiasOp, llm::ScaleOp, llm::ScaleByOp, llm::ScaleRowsOp, llm::LayerSliceOp,
-            llm::ConcatOp, llm::RopeOp, llm::KvWriteOp, llm::KvMoveOp, llm::KeepOp, llm::KeptOp,
-            llm::ActivationOp, llm::MulOp, llm::AddOp, llm::LinearOp, llm::LinearResidualOp,
-            llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp, llm::NormLinearOp, llm::NormLogitsOp,
-            llm::AttentionOp, llm::CausalConvOp, llm::GatedDeltaOp, llm::SsdOp, llm::RouteOp,
-            llm::ExpertGluOp, llm::ExpertDownOp, llm::HeadLinearOp>(
-          [&](auto o) { return emit(o, form); })
+            llm::ScaleByPosOp, llm::NormProjectionsOp, llm::ConcatOp, llm::RopeOp, llm::KvWriteOp,
+            llm::KvMoveOp, llm::KeepOp, llm::KeptOp, llm::ActivationOp, llm::MulOp, llm::AddOp,
+            llm::LinearOp, llm::LinearResidualOp, llm::LogitsOp, llm::NormQkvOp, llm::NormGluOp,
+            llm::NormLinearOp, llm::NormLogitsOp, llm::AttentionOp, llm::CausalConvOp,
+            llm::GatedDeltaOp, llm::SsdOp, llm::RouteOp, llm::ExpertGluOp, llm::ExpertDownOp,
+            llm::HeadLinearOp>([&](auto o) { return emit(o, form); })
       .Default([](Operation* other) {
         Functions none;
         none.problem =

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/cuda/KernelText.h"
+#include "ir/QkvWeights.h"
 
 using namespace mlir;
 
@@ -42,7 +43,7 @@ int64_t packedBytes(const KernelForm& form, const llm::Matrix& m) {
 class ProductText {
  public:
   ProductText(const KernelForm& form, const llm::Matrix& matrix, int64_t numPanels,
-              const Norm& norm, std::string finish)
+              const Norm& norm, std::string finish, const std::string& weight = {})
       : form_(form),
         matrix_(matrix),
         numPanels_(numPanels),
@@ -54,7 +55,7 @@ class ProductText {
         norm_(form.in("norm")),
         shift_(form.has("norm_bias") ? ", " + form.in("norm_bias") : ""),
         eps_(number(norm.eps)),
-        weight_(form.any("weight")),
+        weight_(weight.empty() ? form.any("weight") : weight),
         packed_(scratchAt(0)),
         finish_(std::move(finish)) {}
 
@@ -234,10 +235,11 @@ std::string finishStore(const KernelForm& form, Value y) {
 }
 /// y = f(product + bias): `f` a type, `arguments` its own.
 std::string finishEach(const KernelForm& form, Value y, const std::string& f,
-                       const std::string& arguments) {
+                       const std::string& arguments, StringRef result = "y",
+                       StringRef bias = "bias") {
   return fmt::format("FinishEach<{}, {}, {}, {}>{{{}, {}, {{{}}}}}", llm::widthOf(y),
-                     boolean(form.has("bias")), form.stride("y"), f, form.in("bias"), form.out("y"),
-                     arguments);
+                     boolean(form.has(bias)), form.stride(result), f, form.in(bias),
+                     form.out(result), arguments);
 }
 
 /// Of logits and norm_logits.
@@ -277,7 +279,42 @@ Functions emit(llm::NormLogitsOp op, const KernelForm& form) {
 Functions emit(llm::NormLinearOp op, const KernelForm& form) {
   const llm::Matrix m = llm::matrixOf(op, op.getWeightAttr());
   const std::string f = fmt::format("Activate<{}>", activationName(op.getActivation()));
-  return ProductText(form, m, panelsOf(m), normOf(op), finishEach(form, op.getY(), f, "")).emit();
+  const std::string finish =
+      op.getGated()
+          ? fmt::format("FinishGate<{}, {}, {}, {}, {}>{{{}, {}, {}, {{}}}}",
+                        llm::widthOf(op.getY()), boolean(form.has("bias")), form.stride("gated"),
+                        form.stride("y"), f, form.in("gated"), form.in("bias"), form.out("y"))
+          : finishEach(form, op.getY(), f, "");
+  return ProductText(form, m, panelsOf(m), normOf(op), finish).emit();
+}
+
+// Each projection is a product of its own, whose panels lie behind those of the ones before it.
+Functions emit(llm::NormProjectionsOp op, const KernelForm& form) {
+  Functions result;
+  const auto projections = op.projections();
+  for (const llm::ProjectionsWeight& weight : llm::projectionsWeightsOf(op))
+    for (const llm::ProjectionsWeight::Part& part : weight.parts) {
+      const size_t i = part.projection;
+      const llm::Matrix m = llm::matrixOf(op, projections[i].getWeight());
+      const int64_t panelBytes = 16 * llm::weightFormatOf(m.type).rowBytes(m.cols);
+      const std::string f =
+          fmt::format("Activate<{}>", activationName(projections[i].getActivation()));
+      Functions one =
+          ProductText(
+              form, m, part.panels, normOf(op),
+              finishEach(form, op.getYs()[i], f, "", llm::resultOperand(i), llm::biasOperand(i)),
+              fmt::format("static_cast<const char*>({}) + {}", form.any(weight.operand),
+                          part.firstPanel * panelBytes))
+              .emit();
+      for (Function& function : one.functions) {
+        function.suffix = fmt::format("_{}{}", i + 1, function.suffix);
+        result.functions.push_back(std::move(function));
+      }
+      result.scratchBytes = std::max(result.scratchBytes, one.scratchBytes);
+      result.wgmmaScratchBytes = std::max(result.wgmmaScratchBytes, one.wgmmaScratchBytes);
+      if (result.problem.empty()) result.problem = one.problem;
+    }
+  return result;
 }
 
 Functions emit(llm::NormGluOp op, const KernelForm& form) {

@@ -99,6 +99,13 @@ Functions emit(llm::ScaleByOp op, const KernelForm& form) {
                                form.in("x"), form.in("weight"), form.out("y")));
 }
 
+Functions emit(llm::ScaleByPosOp op, const KernelForm& form) {
+  return rowKernel(fmt::format("scaleRowByPos<{}, {}, {}, {}>(args, {}, {}, {}, {});",
+                               llm::widthOf(op.getX()), op.getEvery(), form.stride("x"),
+                               form.stride("y"), form.in("x"), form.ints("pos"),
+                               number(op.getGrowth().convertToDouble()), form.out("y")));
+}
+
 // The operand begins with the layer's columns.
 Functions emit(llm::LayerSliceOp op, const KernelForm& form) {
   return rowKernel(fmt::format("copyRow<{}, {}, {}>(args, {}, nullptr, {});",

@@ -161,6 +161,7 @@ Functions emit(llm::QkNormOp op, const KernelForm& form);
 Functions emit(llm::BiasOp op, const KernelForm& form);
 Functions emit(llm::ScaleOp op, const KernelForm& form);
 Functions emit(llm::ScaleByOp op, const KernelForm& form);
+Functions emit(llm::ScaleByPosOp op, const KernelForm& form);
 Functions emit(llm::LayerSliceOp op, const KernelForm& form);
 Functions emit(llm::ScaleRowsOp op, const KernelForm& form);
 Functions emit(llm::ConcatOp op, const KernelForm& form);
@@ -179,6 +180,7 @@ Functions emit(llm::LogitsOp op, const KernelForm& form);
 Functions emit(llm::NormQkvOp op, const KernelForm& form);
 Functions emit(llm::NormGluOp op, const KernelForm& form);
 Functions emit(llm::NormLinearOp op, const KernelForm& form);
+Functions emit(llm::NormProjectionsOp op, const KernelForm& form);
 Functions emit(llm::NormLogitsOp op, const KernelForm& form);
 // EmitAttention.cpp.
 Functions emit(llm::AttentionOp op, const KernelForm& form);

@@ -337,9 +337,17 @@ class Importer {
                              number(spec_.rms_norm_eps), builder_.getI64IntegerAttr(heads.dim));
       KvWriteOp::create(builder_, loc_, k, v, rows, kvState(form));
     }
+    // No session of this plan has positions beyond max_seq_len.
+    if (spec_.query_growth != 0 && spec_.query_growth_every < options_.maxSeqLen)
+      q = ScaleByPosOp::create(builder_, loc_, q.getType(), q, rows, number(spec_.query_growth),
+                               builder_.getI64IntegerAttr(spec_.query_growth_every));
     Value a = attend(q, rows, form, qSize);
     if (spec_.form.output_gate)
       a = mul(a, activation(linear(x, "output_gate", qSize), ActivationKind::sigmoid));
+    if (spec_.form.head_gate) {
+      Value gate = activation(linear(x, "head_gate", spec_.num_heads), ActivationKind::sigmoid);
+      a = ScaleRowsOp::create(builder_, loc_, a.getType(), a, gate);
+    }
     return linear(a, "o_proj", spec_.hidden_size);
   }
 

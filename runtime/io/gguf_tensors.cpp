@@ -148,8 +148,8 @@ constexpr OwnName kOwnNames[] = {
 };
 
 // convert_hf_to_gguf.py reorders the rows of q_proj and k_proj, weights and biases, of these.
-constexpr std::string_view kInterleaved[] = {"llama",   "granite", "smollm3",  "arcee",
-                                             "minicpm", "olmo",    "internlm2"};
+constexpr std::string_view kInterleaved[] = {"llama",   "granite", "smollm3",   "arcee",
+                                             "minicpm", "olmo",    "internlm2", "mistral3"};
 
 bool hasStateSpace(std::string_view architecture) {
   return std::ranges::find(kStateSpaceArchitectures, architecture) !=

@@ -31,10 +31,14 @@ struct OpCase {
   /// Of an element: a chain of `terms` roundings, each of half an ulp of sums up to `most`.
   int64_t terms = 1;
   double most = 1;
-  int64_t experts = 0;  // above 0: %r is a route to so many
-  bool full = false;    // not of the short form
-  bool int8 = false;    // activations
+  int64_t experts = 0;              // above 0: %r is a route to so many
+  bool full = false;                // not of the short form
+  bool int8 = false;                // activations
+  std::vector<int64_t> parts = {};  // widths of its results, where they are several
 
+  std::vector<int64_t> results() const {
+    return parts.empty() ? std::vector<int64_t>{width} : parts;
+  }
   /// Decode has a kernel of its own; what goes row by row is one code for any number of rows.
   bool isProduct() const { return weights.find(" matrix ") != std::string::npos; }
   /// bf16 has every way to multiply; what an op does around it knows no type.
@@ -73,11 +77,19 @@ std::string modelOf(const OpCase& c) {
   }
   if (c.op.find("%rows") != std::string::npos)
     arguments += std::string(arguments.empty() ? "" : ", ") + "%rows: !llm.rows";
-  strides += std::to_string(strideOf(c.width));
+  const std::vector<int64_t> results = c.results();
+  std::string values, types;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::string separator = i ? ", " : "";
+    values += separator + "%y#" + std::to_string(i);
+    types += separator + tensor(results[i]);
+    strides += separator + std::to_string(strideOf(results[i]));
+  }
   auto kernel = [&](const std::string& kind, const char* maxRows) {
     text += "  llm.kernel @" + kind + " " + kind + " max_rows " + maxRows + " row_strides [" +
-            strides + "] {\n  ^bb0(" + arguments + "):\n    %y = " + c.op + " : " + c.types +
-            "\n    llm.yield %y : " + tensor(c.width) + "\n  }\n";
+            strides + "] {\n  ^bb0(" + arguments + "):\n    %y:" + std::to_string(results.size()) +
+            " = " + c.op + " : " + c.types + "\n    llm.yield " + values + " : " + types +
+            "\n  }\n";
   };
   kernel("prefill", "512");
   if (c.isProduct()) kernel("decode", "16");
@@ -198,7 +210,9 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
     ASSERT_TRUE(kernels);
     // Rows `first` and the `count - 1` behind it.
     auto run = [&](const char* symbol, int64_t first, int64_t count) {
-      Buffer y(static_cast<size_t>(kRows * strideOf(c.width) * 4));
+      std::vector<Buffer> ys;
+      for (int64_t width : c.results())
+        ys.emplace_back(static_cast<size_t>(kRows * strideOf(width) * 4));
       std::map<std::string, std::vector<int32_t>> given;
       for (int64_t i = 0; i < count; ++i) {
         const Row& row = rows[static_cast<size_t>(first + i)];
@@ -208,7 +222,7 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
         if (row.wanted) given["logits_rows"].push_back(static_cast<int32_t>(i));
       }
       std::map<std::string, void*> operands;
-      size_t input = 0;
+      size_t input = 0, output = 0;
       for (const llm::KernelOperand& operand : op.getKernelOperands()) {
         void*& to = operands[operand.name.str()];
         if (operand.space == llm::Space::weights) {
@@ -216,7 +230,7 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
         } else if (operand.space == llm::Space::input) {
           to = given[operand.name.str()].data();
         } else if (operand.access == llm::Access::write) {
-          to = y.data();
+          to = ys[output++].data();
         } else {
           to = buffers[input].floats() + first * strideOf(c.inputs[input]);
           ++input;
@@ -233,8 +247,11 @@ TEST_P(OpTest, EqualsTheEvaluatorWhateverTheRowsAndTarget) {
       kernels->run(symbol, step, operands, tiles / 2, tiles);
       std::vector<float> out;
       for (int64_t r = 0; r < results; ++r)
-        out.insert(out.end(), y.floats() + r * strideOf(c.width),
-                   y.floats() + r * strideOf(c.width) + c.width);
+        for (size_t i = 0; i < ys.size(); ++i) {
+          const int64_t width = c.results()[i];
+          const float* const row = ys[i].floats() + r * strideOf(width);
+          out.insert(out.end(), row, row + width);
+        }
       return out;
     };
     const std::vector<float> all = run("prefill", 0, kRows);
@@ -340,6 +357,17 @@ std::vector<OpCase> cases() {
                  60,
                  56,
                  8});
+  // One layer: its columns are the first.
+  out.push_back({"layer_slice", "", {35}, "llm.layer_slice %x", to(35, 35), 35, 0, 0});
+  // Factors up to 1 + 0.5 ln 13 = 2.3.
+  out.push_back({"scale_by_pos",
+                 "",
+                 {35},
+                 "llm.scale_by_pos %x, %rows growth 0.5 every 3",
+                 tensor(35),
+                 35,
+                 4,
+                 4.6});
   // Elementwise.
   out.push_back({"scale", "", {35}, "llm.scale %x by 0.3", tensor(35), 35, 1, 0.6});
   out.push_back({"scale_rows",
@@ -433,6 +461,26 @@ std::vector<OpCase> cases() {
                    131,
                    3 * 33 + 32,
                    9 * 1.2 * sum(33) / 2});
+    out.push_back({"norm_linear_times_" + t,
+                   matrix("w", 50, 33, type) + vector("n", "norm", 33),
+                   {33, 50},
+                   "llm.norm_linear %x norm @n eps 1.0e-5 proj @w sigmoid times %r",
+                   tensor(33) + ", " + tensor(50) + " -> " + tensor(50),
+                   50,
+                   3 * 33 + 32,
+                   2 * 9 * sum(33) / 2});
+    // Parts that share a tile, that end within a panel, and one with a bias and an activation.
+    out.push_back({"norm_projections_" + t,
+                   matrix("u", 80, 33, type) + matrix("v", 20, 33, type) +
+                       matrix("w", 6, 33, type) + vector("b", "bias", 20) + vector("n", "norm", 33),
+                   {33},
+                   "llm.norm_projections %x norm @n eps 1.0e-5 proj [#llm.projection<@u>, "
+                   "#llm.projection<@v bias @b act silu>, #llm.projection<@w>]",
+                   tensor(33) + " -> " + tensor(80) + ", " + tensor(20) + ", " + tensor(6),
+                   106,
+                   3 * 33 + 32,
+                   9 * 1.2 * sum(33) / 2});
+    out.back().parts = {80, 20, 6};
     out.push_back({"logits_" + t,
                    matrix("w", 50, 33, type) + vector("b", "bias", 50),
                    {33},

@@ -150,6 +150,18 @@ TEST(CudaForms, LogitsAreScaledAndCapped) {
              w.sources[0][static_cast<size_t>(i % kN * kK + k)];
     EXPECT_NEAR(y.floats()[i], residual[static_cast<size_t>(i)] + 0.22 * sum, 1e-6) << i;
   }
+  launch({2}, 256, kK * 4, [&] {  // gates what lies where the residual did
+    productOfFewRows<P, 1, true, 1>(step.args, x.data(), nullptr, 0, w.fragments->data(),
+                                    FinishGate<kN, true, kN, kN, Activate<kSigmoid>>{
+                                        residual.data(), bias.data(), y.floats(), {}});
+  });
+  for (int i = 0; i < 2 * kN; ++i) {
+    double sum = bias[static_cast<size_t>(i % kN)];
+    for (int k = 0; k < kK; ++k)
+      sum += double{x[static_cast<size_t>(i / kN * kK + k)]} *
+             w.sources[0][static_cast<size_t>(i % kN * kK + k)];
+    EXPECT_NEAR(y.floats()[i], residual[static_cast<size_t>(i)] / (1 + std::exp(-sum)), 1e-6) << i;
+  }
 }
 
 /// A product in order heads, then finishHeads(): q, and what reaches the cache.
@@ -357,6 +369,16 @@ TEST(CudaForms, RowsAreEmbeddedTurnedScaledAndJoined) {
   expectRows(y, kRows, kCols, kStride, 1e-6, [&](int m) {
     std::vector<double> e;
     for (int k = 0; k < kCols; ++k) e.push_back(at(x, m * kStride + k) * at(by, m * 16));
+    return e;
+  });
+  launch({1, kRows}, 128, 0, [&] {
+    scaleRowByPos<kCols, 2, kStride, kStride>(step.args, x.data(), step.pos.data(), 0.4f,
+                                              y.floats());
+  });
+  expectRows(y, kRows, kCols, kStride, 1e-6, [&](int m) {
+    std::vector<double> e;
+    for (int k = 0; k < kCols; ++k)
+      e.push_back(at(x, m * kStride + k) * (1 + 0.4 * std::log(1 + 3 * m / 2)));
     return e;
   });
   launch({1, kRows}, 128, 0, [&] {  // 3 heads of 12, a factor each

@@ -34,7 +34,7 @@ void expectGoldenRun(llmrt::Session& session, const nlohmann::json& golden,
 
 /// --disable-pass: every op gets a kernel of its own.
 inline constexpr char kEveryFusion[] =
-    "llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-norm-linear,llm-fuse-residual,"
-    "llm-fuse-norm-residual,llm-fuse-norm-logits";
+    "llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-norm-projections,llm-fuse-norm-linear,"
+    "llm-fuse-residual,llm-fuse-norm-residual,llm-fuse-norm-logits";
 
 }  // namespace e2e

@@ -32,8 +32,9 @@ std::string randomTuning(const std::string& target, const std::vector<std::strin
   nlohmann::json products = nlohmann::json::array();
   for (const std::string& format : weights)
     for (const char* activations : {"float", "int8"})
-      for (const char* op : {"norm_qkv", "norm_glu", "linear_residual", "norm_logits", "linear",
-                             "norm_linear", "expert_glu", "expert_down", "head_linear"})
+      for (const char* op :
+           {"norm_qkv", "norm_glu", "linear_residual", "norm_logits", "linear", "norm_linear",
+            "norm_projections", "expert_glu", "expert_down", "head_linear"})
         for (const char* rows : {"few", "many"})
           for (int outputs = 16; outputs <= 1024; outputs *= 2) {
             nlohmann::json one = {

@@ -708,6 +708,29 @@ TEST(HfConfig, RefusesWhatAFamilyCannotDoByField) {
 }
 
 // As in HF's modeling_rope_utils.py, worked out in numpy float32.
+TEST(HfConfig, QueriesOfMinistral3GrowWithTheirPosition) {
+  const json small = with(R"({"model_type": "ministral3"})");
+  const ModelSpec defaults = parsed(small);
+  EXPECT_EQ(defaults.query_growth, 0.1);
+  EXPECT_EQ(defaults.query_growth_every, 16384);
+  EXPECT_EQ(defaults.rope.scaling, RopeScaling::kYarn);
+  EXPECT_EQ(defaults.rope.attention_factor, 1);
+  const ModelSpec said = parsed(with(R"({"rope_parameters": {"rope_type": "yarn", "factor": 4.0,
+      "original_max_position_embeddings": 1024, "llama_4_scaling_beta": 0.4}})",
+                                     small));
+  EXPECT_EQ(said.query_growth, 0.4);
+  EXPECT_EQ(said.query_growth_every, 1024);
+  const ModelSpec none =
+      parsed(with(R"({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}})", small));
+  EXPECT_EQ(none.query_growth, 0);
+  EXPECT_THAT(refusal(with(R"({"rope_parameters": {"rope_type": "default",
+      "llama_4_scaling_beta": 0.1}})",
+                           small)),
+              HasSubstr("original_max_position_embeddings of llama_4_scaling_beta is 0"));
+  EXPECT_THAT(refusal(with(R"({"rope_parameters": {"llama_4_scaling_beta": -0.1}})", small)),
+              HasSubstr("llama_4_scaling_beta is -0.1"));
+}
+
 TEST(HfConfig, YarnAndLongropeScaleAsHfDoes) {
   const ModelSpec yarn =
       parsed(with(R"({"head_dim": 16, "max_position_embeddings": 4096, "rope_scaling":

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "frontend/HfConfig.h"
 #include "runtime/io/json.h"
 
@@ -22,6 +24,9 @@ constexpr const char* kLfm2 = R"({"architectures": ["Lfm2ForCausalLM"], "model_t
     "torch_dtype": "bfloat16", "vocab_size": 65536, "bos_token_id": 1, "eos_token_id": 7})";
 constexpr const char* kSmallLfm2 =
     R"({"block_dim": 1024, "block_ff_dim": 6656, "hidden_size": 1024, "num_attention_heads": 16})";
+// What LFM3-1.7B's configuration class assumes, and what is left to say.
+constexpr const char* kLfm3 = R"({"architectures": ["Lfm3ForCausalLM"], "model_type": "lfm3",
+    "hidden_size": 2048, "num_hidden_layers": 24})";
 // state-spaces/mamba2-130m, in Transformers' form.
 constexpr const char* kMamba2 = R"({"architectures": ["Mamba2ForCausalLM"], "model_type": "mamba2",
     "chunk_size": 256, "conv_kernel": 4, "expand": 2, "head_dim": 64, "hidden_act": "silu", "hidden_size": 768,
@@ -76,6 +81,7 @@ std::string refusal(const nlohmann::json& config) {
 TEST(HfHybrids, HaveAsManyParametersAsTransformersCounts) {
   EXPECT_EQ(numParameters(parsed(with(kLfm2))), 1170340608);
   EXPECT_EQ(numParameters(parsed(with(kLfm2, kSmallLfm2))), 354483968);
+  EXPECT_EQ(numParameters(parsed(with(kLfm3))), 1728801536);
   EXPECT_EQ(numParameters(parsed(with(kMamba2))), 128989632);
   EXPECT_EQ(numParameters(parsed(granite())), 6939037248);
   EXPECT_EQ(numParameters(parsed(with(kNemotron))), 31577940288);
@@ -96,6 +102,28 @@ TEST(HfHybrids, OfLfm2HaveConvolutionsBetweenTheirAttention) {
       "layer_types": ["conv", "full_attention", "conv"], "block_ffn_dim_multiplier": 1.5})"));
   EXPECT_THAT(listed.mixers, ElementsAre(Mixer::kConv, Mixer::kAttention, Mixer::kConv));
   EXPECT_EQ(listed.intermediate_size, 13000);
+}
+
+TEST(HfHybrids, OfLfm3HaveWindowsBetweenTheirConvolutions) {
+  const ModelSpec spec = parsed(with(kLfm3));
+  EXPECT_EQ(spec.short_conv.size, 7);
+  for (int64_t layer = 0; layer < 24; ++layer) {
+    const LayerForm form = spec.layerForm(layer);
+    const bool full = layer % 4 == 2, windowed = layer % 4 == 0 && layer > 0;
+    EXPECT_EQ(form.mixer, full || windowed ? Mixer::kAttention : Mixer::kConv) << layer;
+    EXPECT_EQ(form.window, windowed ? 256 : 0) << layer;
+    EXPECT_EQ(form.rope, windowed ? 1 : full ? 0 : -1) << layer;
+  }
+  // Half of a head turns without a window, all of it within one.
+  EXPECT_EQ(spec.rope.inv_freq[31], 1 / std::pow(1e6f, 62 / 128.0f));
+  EXPECT_EQ(spec.rope.inv_freq[32], 0);
+  EXPECT_GT(spec.local_rope->inv_freq[63], 0);
+  EXPECT_TRUE(spec.form.post_norm && spec.form.head_gate);
+  const ModelSpec plain =
+      parsed(with(kLfm3, R"({"use_sandwich_norm": false, "use_attention_gate": false,
+      "attention_bias": true})"));
+  EXPECT_FALSE(plain.form.post_norm || plain.form.head_gate);
+  EXPECT_TRUE(plain.qkv_bias && plain.o_bias);
 }
 
 TEST(HfHybrids, OfMamba2HaveNothingElse) {
@@ -163,6 +191,9 @@ TEST(HfHybrids, AreRefusedByTheFieldThatIsWrong) {
       {with(kLfm2, R"({"layer_types": ["conv", "mamba"], "num_hidden_layers": 2})"),
        "layer_types holds \"mamba\""},
       {with(kLfm2, R"({"block_ffn_dim_multiplier": 1e9})"), "block_ffn_dim_multiplier"},
+      {with(kLfm3, R"({"layer_types": ["conv", "linear_attention"], "num_hidden_layers": 2})"),
+       "layer_types holds \"linear_attention\", full_attention, sliding_attention and conv are "
+       "supported"},
       {with(kMamba2, R"({"num_heads": 23})"), "23 Mamba heads of 64 are not expand (2) times"},
       {with(kMamba2, R"({"n_groups": 5})"), "is not a multiple of that of groups (5)"},
       {with(kMamba2, R"({"time_step_limit": [0.1]})"), "time_step_limit is [0.1]"},

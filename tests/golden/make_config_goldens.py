@@ -13,7 +13,7 @@ The classes say everything but what Transformers' modelling files fill in, which
     intermediate_size   4 * hidden_size where a class has none
     eps                 1e-5 in olmo
     intermediate_size   in lfm2 what the modelling code makes of it
-    activation          silu in lfm2 and lfm2_moe
+    activation          silu in lfm2, lfm2_moe and lfm3
     max_positions       2^20 in mamba2, which has none
     nope                layers that do not attend; all of nemotron_h, and of granitemoehybrid unless it says rope
 """
@@ -50,7 +50,7 @@ DEFAULTS = {
     "qwen3_next": MOE | {"shared_expert_intermediate_size": 32}, "qwen3_5_text": {}, "qwen3_5_moe_text": {},
     "gpt_oss": {"num_local_experts": 8}, "deepseek_v2": LATENT, "deepseek_v3": LATENT,
     "glm4_moe": {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}, "glm4_moe_lite": LATENT,
-    "lfm2": {}, "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 3},
+    "lfm2": {}, "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 3}, "lfm3": {}, "ministral3": {},
     "mamba2": {"num_heads": 16, "head_dim": 64, "n_groups": 1}, "granitemoehybrid": {},
     "nemotron_h": {"layers_block_type": ["linear_attention", "moe", "full_attention", "mlp", "moe", "mlp"]},
 }
@@ -148,7 +148,7 @@ def intermediate_of(config):
 
 def nope_of(config):
     kinds = getattr(config, "layers_block_type", getattr(config, "layer_types", None))
-    if config.model_type in ("lfm2", "lfm2_moe"):
+    if config.model_type in ("lfm2", "lfm2_moe", "lfm3"):
         return [kind == "conv" for kind in kinds]
     if config.model_type == "granitemoehybrid":
         return [kind == "linear_attention" or config.position_embedding_type != "rope" for kind in kinds]
@@ -159,7 +159,7 @@ def expected(config):
     get = lambda *names: next((getattr(config, n) for n in names if getattr(config, n, None) is not None), None)
     eos = config.eos_token_id
     activation = get("hidden_activation", "hidden_act", "activation_function", "activation", "mlp_hidden_act")
-    if config.model_type in ("lfm2", "lfm2_moe"):
+    if config.model_type in ("lfm2", "lfm2_moe", "lfm3"):
         activation = "silu"
     heads = config.num_attention_heads
     latent = hasattr(config, "kv_lora_rank") or config.model_type == "mamba2"

@@ -145,6 +145,9 @@ CASES = {
     "qwen3": case("Qwen3", "qk-norm; head_dim not hidden/heads; stored bf16", stored="bf16", head_dim=16),
     "qwen3_dynamic": case("Qwen3", "dynamic rope within its length", head_dim=16,
         rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}),
+    "ministral3": case("Ministral3", "mistral3, a model of text and images: queries that grow with their position, yarn",
+        length=80, wrapper="Mistral3", head_dim=16,
+        rope_parameters=YARN | {"mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.4}),
     "phi3": case("Phi3", "fused qkv and gate_up", num_key_value_heads=4),
     "phi3_longrope": case("Phi3", "longrope's long factors, partial rotary; stored bf16", stored="bf16",
         length=80, hidden_size=64, partial_rotary_factor=0.75, max_position_embeddings=128,
@@ -278,6 +281,9 @@ CASES = {
     "lfm2_moe": case("Lfm2Moe", "experts by sigmoid with a choice bias behind a dense layer", num_hidden_layers=4,
         layer_types=["conv", "full_attention", "conv", "conv"], num_dense_layers=1, num_experts=6,
         num_experts_per_tok=2, moe_intermediate_size=24, tie_word_embeddings=True),
+    "lfm3": case("Lfm3", "windows between convolutions, two ropes, norms after, a gate per head; stored bf16", stored="bf16",
+        length=80, num_hidden_layers=4, layer_types=["conv", "full_attention", "sliding_attention", "conv"], head_dim=16,
+        sliding_window=16, conv_L_cache=7, tie_word_embeddings=True),
     "mamba2": case("Mamba2", "state spaces alone, one group; tied", num_heads=6, head_dim=16, state_size=12, n_groups=1,
         num_hidden_layers=3, tie_word_embeddings=True),
     "mamba2_groups": case("Mamba2", "two groups, biases, bounds of time steps; stored bf16", stored="bf16", num_heads=4,
@@ -309,6 +315,8 @@ QWEN_VISION = dict(vision_config=dict(depth=1, hidden_size=8, intermediate_size=
 WRAPPERS = {
     "Qwen3_5": QWEN_VISION,
     "Qwen3_5Moe": QWEN_VISION,
+    "Mistral3": dict(vision_config=dict(model_type="pixtral", hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+                                        num_attention_heads=1, head_dim=8, image_size=8, patch_size=4)),
     "Gemma3": dict(mm_tokens_per_image=4, vision_config=dict(
         model_type="siglip_vision_model", hidden_size=8, intermediate_size=8, num_hidden_layers=1,
         num_attention_heads=1, image_size=8, patch_size=4, vision_use_head=False)),
@@ -351,6 +359,7 @@ def new_model(case, seed):
     config = config_of(case)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)
+    gemma = case["family"].startswith("Gemma")
     gemma4 = case["family"].startswith("Gemma4")
     less_one = gemma and not gemma4 or case["family"].startswith(("Qwen3_5", "Qwen3Next"))
     with torch.no_grad():

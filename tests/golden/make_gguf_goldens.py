@@ -36,6 +36,7 @@ RATES = "rates of decay are stored after their exponential"
 
 # By the name of the file: architecture, and what else there is to say.
 CASES = {
+    "ministral3": {"arch": "mistral3"},
     "mixtral": {"arch": "llama"},
     "qwen2_moe": {"arch": "qwen2moe", "layers": [1, 3], "config": {"num_hidden_layers": 2, "decoder_sparse_step": 1}},
     "qwen2_yarn": {"arch": "qwen2"},
@@ -82,7 +83,7 @@ CASES = {
 }
 
 # convert_hf_to_gguf.py reorders the rows of q and k of these for a rotation of pairs.
-PERMUTED = {"llama", "smollm3", "olmo", "arcee", "minicpm", "internlm2"}
+PERMUTED = {"llama", "smollm3", "olmo", "arcee", "minicpm", "internlm2", "mistral3"}
 
 
 # Families with state spaces and short convolutions: the beginning of a tensor's name in its layer, and GGUF's.
@@ -153,6 +154,10 @@ class Model:
         self.config = json.loads((folder / "config.json").read_text()) | case.get("config", {})
         self.golden = json.loads((folder / "golden.json").read_text())
         self.tensors = read_safetensors(folder / "model.safetensors")
+        if text := self.config.get("text_config"):
+            self.config = text
+            self.tensors = {name.removeprefix("language_model."): t for name, t in self.tensors.items()
+                            if name.startswith("language_model.")}
 
     def get(self, *names, default=None):
         return next((self.config[n] for n in names if self.config.get(n) is not None), default)
@@ -298,6 +303,9 @@ class Model:
                 w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
                 w.add_rope_scaling_factor(rope["factor"])
                 w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+            if arch == "mistral3":
+                w.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+                w.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
         if (parallel := get("use_parallel_residual")) is not None:
             w.add_parallel_residual(parallel)
         if experts := get("num_local_experts", "num_experts", "n_routed_experts"):

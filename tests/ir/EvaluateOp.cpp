@@ -58,11 +58,14 @@ class OpEvaluator {
         .Case([&](RouteOp o) { return route(in[0], o); })
         .Case([&](ExpertGluOp o) { return expertGlu(in[0], in[1], o); })
         .Case([&](ExpertDownOp o) { return expertDown(in[0], in[1], o); })
+        .Case([&](ScaleByPosOp o) { return scaleByPos(in[0], o); })
         .Case([&](NormLinearOp o) {
-          return activation(
+          Matrix y = activation(
               linear(norm(in[0], o), o.getWeightAttr(), widthOf(o.getY()), o.getBiasAttr()),
               o.getActivation());
+          return o.getGated() ? zip(in[1], y, [](Acc a, Acc b) { return a * b; }) : y;
         })
+        .Case([&](NormProjectionsOp o) { return normProjections(norm(in[0], o), o); })
         .Case([&](NormResidualOp o) {
           Matrix y = add(in[1], rmsNorm(in[0], o.getNormAttr(), o.getEps()));
           return o.getScaleAttr() ? scaleBy(std::move(y), o.getScaleAttr()) : y;
@@ -163,6 +166,31 @@ class OpEvaluator {
     const Acc factor = weight(symbol).at(0);
     for (float& v : x.values) v = static_cast<float>(Acc(v) * factor);
     return x;
+  }
+  Matrix scaleByPos(Matrix x, ScaleByPosOp op) {
+    for (int64_t r = 0; r < x.rows; ++r) {
+      const Acc times = std::floor(Acc(rows_[r].pos) / Acc(op.getEvery()));
+      const auto factor = static_cast<float>(
+          1 + Acc(static_cast<float>(op.getGrowth().convertToDouble())) * std::log1p(times));
+      for (int64_t c = 0; c < x.cols; ++c)
+        x.row(r)[c] = static_cast<float>(Acc(x.row(r)[c]) * Acc(factor));
+    }
+    return x;
+  }
+  /// The results side by side.
+  Matrix normProjections(const Matrix& n, NormProjectionsOp op) {
+    int64_t width = 0;
+    for (Value y : op.getYs()) width += widthOf(y);
+    Matrix all(n.rows, width);
+    int64_t first = 0;
+    for (auto [projection, result] : llvm::zip(op.projections(), op.getYs())) {
+      Matrix y =
+          activation(linear(n, projection.getWeight(), widthOf(result), projection.getBias()),
+                     projection.getActivation());
+      for (int64_t r = 0; r < y.rows; ++r) std::copy_n(y.row(r), y.cols, all.row(r) + first);
+      first += y.cols;
+    }
+    return all;
   }
   Matrix layerSlice(const Matrix& x, int64_t width) {
     Matrix y(x.rows, width);

@@ -79,6 +79,13 @@ const StoredQuants& Evaluator::quants(FlatSymbolRefAttr symbol, int64_t layer) {
   return load(symbol, layer).quants;
 }
 
+/// Columns [first, first + width).
+static Matrix columns(const Matrix& m, int64_t first, int64_t width) {
+  Matrix part(m.rows, width);
+  for (int64_t r = 0; r < m.rows; ++r) std::copy_n(m.row(r) + first, width, part.row(r));
+  return part;
+}
+
 Matrix Evaluator::run(StringRef entry, const std::vector<Row>& rows, KvState& kv,
                       const Trace& trace) {
   Operation* op = SymbolTable::lookupSymbolIn(model_, entry);
@@ -95,7 +102,11 @@ Matrix Evaluator::runEntry(EntryOp entry, const std::vector<Row>& rows, KvState&
     Matrix result = evaluateOp(&op, tensorInputs(&op, values), rows, kv, layer);
     if (op.getNumResults() == 0) return;
     if (trace) trace(&op, layer, result);
-    values[op.getResult(0)] = std::move(result);
+    int64_t first = 0;  // of an op's results, which stand side by side
+    for (Value y : op.getResults()) {
+      values[y] = columns(result, first, widthOf(y));
+      first += widthOf(y);
+    }
   };
   for (Operation& op : entry.getBody().front()) {
     if (auto result = dyn_cast<ReturnOp>(op))
@@ -153,12 +164,12 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
         cast<KernelOp>(SymbolTable::lookupSymbolIn(model_, phase.getKernelAttr().getAttr()));
     KernelOpInterface op = kernel.getComputeOp();
     std::vector<Matrix> inputs;
-    FlatSymbolRefAttr output;
+    std::vector<FlatSymbolRefAttr> outputs;
     SymbolMap symbols;
     for (auto [operand, named] :
          llvm::zip_equal(phase.getOperands().getAsRange<OperandAttr>(), op.getKernelOperands())) {
       if (operand.getSpace() == Space::arena && operand.getAccess() == Access::write)
-        output = operand.getSymbol();
+        outputs.push_back(operand.getSymbol());
       else if (operand.getSpace() == Space::arena)
         inputs.push_back(read(operand.getSymbol(), rows.size()));
       else if (operand.getSpace() != Space::weights && operand.getSpace() != Space::input)
@@ -172,9 +183,14 @@ Matrix Evaluator::runSchedule(ScheduleOp schedule, const std::vector<Row>& rows,
       }
     }
     Matrix result = evaluateOp(op, inputs, rows, kv, layer, symbols);
-    if (!output) return;
+    if (outputs.empty()) return;
     if (trace) trace(op, layer, result);
-    write(output, result);
+    int64_t first = 0;
+    for (FlatSymbolRefAttr output : outputs) {
+      const auto width = static_cast<int64_t>(buffer(output).getWidth());
+      write(output, columns(result, first, width));
+      first += width;
+    }
   };
   for (Operation& op : schedule.getBody().front()) {
     if (auto phase = dyn_cast<PhaseOp>(op)) runPhase(phase, -1);

@@ -469,3 +469,111 @@ llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4
     llm.return %l : tensor<?x20xf32>
   }
 }
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_linear' op gates rows of 8 by rows of 12}}
+      %0 = llm.norm_linear %h norm @n eps 1.0e-5 proj @w silu times %h : tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_projections' op has 0 projections: there must be 1 to 6}}
+      %0 = llm.norm_projections %h norm @n eps 1.0e-5 proj [] : tensor<?x8xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_projections' op gives 1 results of 2 projections}}
+      %0 = llm.norm_projections %h norm @n eps 1.0e-5 proj [#llm.projection<@w>, #llm.projection<@w>] : tensor<?x8xf32> -> tensor<?x12xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.norm_projections' op needs @w to be 8x8, but it is 12x8}}
+      %0 = llm.norm_projections %h norm @n eps 1.0e-5 proj [#llm.projection<@w>] : tensor<?x8xf32> -> tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.scale_by_pos' op grows every 0 positions: it must be positive}}
+      %0 = llm.scale_by_pos %h, %rows growth 0.1 every 0 : tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}
+
+// -----
+
+llm.model @m architecture "llama" hidden_size 8 intermediate_size 12 num_heads 4 num_kv_heads 2 head_dim 4 num_layers 3 vocab_size 20 max_seq_len 64 max_batch 1 {
+  llm.weight @embed_tokens matrix "e" : tensor<20x8xf32>
+  llm.weight @n norm "{layer}.n" : tensor<3x8xf32>
+  llm.weight @w matrix "{layer}.w" : tensor<3x12x8xf32>
+  llm.entry @decode(%rows: !llm.rows) decode max_rows 8 {
+    %x = llm.embed %rows, @embed_tokens : tensor<?x8xf32>
+    %y = llm.layers %h = %x first 0 count 3 : tensor<?x8xf32> {
+      // expected-error@+1 {{'llm.scale_by_pos' op has growth -1.000000e-01: it must be finite and not negative}}
+      %0 = llm.scale_by_pos %h, %rows growth -0.1 every 8 : tensor<?x8xf32>
+      llm.yield %h : tensor<?x8xf32>
+    }
+    %l = llm.logits %y, %rows, @embed_tokens : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %l : tensor<?x20xf32>
+  }
+}

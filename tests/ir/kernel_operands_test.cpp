@@ -28,6 +28,7 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
   llm.weight @w4 matrix "w4" : tensor<4x8xf32>
   llm.weight @w2 matrix "w2" : tensor<2x8xf32>
   llm.weight @w12 matrix "w12" : tensor<12x8xf32>
+  llm.weight @w16 matrix "w16" : tensor<16x8xf32>
   llm.weight @heads matrix "h" : tensor<12x4xf32>
   llm.weight @router matrix "r" : tensor<6x8xf32>
   llm.weight @expert matrix "{expert}.x" experts 6 : tensor<6x4x8xf32>
@@ -84,6 +85,8 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %sr = llm.scale_rows %h, %w1 : tensor<?x8xf32>, tensor<?x1xf32>
       %sb = llm.scale_by %h, @one : tensor<?x8xf32>
       %ls = llm.layer_slice %h : tensor<?x8xf32> -> tensor<?x8xf32>
+      %sp = llm.scale_by_pos %h, %rows growth 0.1 every 16 : tensor<?x8xf32>
+      %np:2 = llm.norm_projections %h norm @norm eps 1.0e-5 proj [#llm.projection<@w8>, #llm.projection<@w4>] : tensor<?x8xf32> -> tensor<?x8xf32>, tensor<?x4xf32>
       llm.yield %nr : tensor<?x8xf32>
     }
     %early = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
@@ -106,7 +109,8 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
       %d = llm.expert_down %g, %route, @expert_out bias @expert_out_bias : tensor<?x8xf32>, tensor<?x4xf32> -> tensor<?x8xf32>
       %q = llm.norm_qkv %h, %rows, @kv norm @norm shift @b8 layer eps 1.0e-5 proj @w8, @w4, @w4 bias @b8, @b4, @b4 qk_norm @head_norm, @head_norm eps 1.0e-5 rope @rope : tensor<?x8xf32> -> tensor<?x8xf32>
       %glu = llm.norm_glu %h norm @norm shift @b8 layer eps 1.0e-5 proj @w12, @w12 bias @b12, @b12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
-      %nl = llm.norm_linear %h norm @norm shift @b8 layer eps 1.0e-5 proj @w12 bias @b12 silu : tensor<?x8xf32> -> tensor<?x12xf32>
+      %nl = llm.norm_linear %h norm @norm shift @b8 layer eps 1.0e-5 proj @w12 bias @b12 silu times %glu : tensor<?x8xf32>, tensor<?x12xf32> -> tensor<?x12xf32>
+      %np:3 = llm.norm_projections %h norm @norm shift @b8 layer eps 1.0e-5 proj [#llm.projection<@w16>, #llm.projection<@w8 bias @b8 act silu>, #llm.projection<@w4 bias @b4>] : tensor<?x8xf32> -> tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x4xf32>
       %lr = llm.linear_residual %q, %h, @w8 bias @b8 : tensor<?x8xf32> -> tensor<?x8xf32>
       llm.yield %lr : tensor<?x8xf32>
     }
@@ -168,6 +172,10 @@ const Lists kLeast = {
     {"scale_rows", {"arena x", "arena by", "write arena y"}},
     {"scale_by", {"arena x", "weights weight", "write arena y"}},
     {"layer_slice", {"arena x", "write arena y"}},
+    {"scale_by_pos", {"arena x", "input pos", "write arena y"}},
+    {"norm_projections",
+     {"arena x", "weights norm", "weights weight", "weights weight_2", "write arena y",
+      "write arena y_2"}},
     {"concat", {"arena a", "arena b", "write arena y"}},
     {"linear", {"arena x", "weights weight", "write arena y"}},
     {"head_linear", {"arena x", "weights weight", "write arena y"}},
@@ -233,8 +241,11 @@ const Lists kMost = {
      {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights bias",
       "write arena y"}},
     {"norm_linear",
-     {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights bias",
-      "write arena y"}},
+     {"arena x", "arena gated", "weights norm", "weights norm_bias", "weights weight",
+      "weights bias", "write arena y"}},
+    {"norm_projections",
+     {"arena x", "weights norm", "weights norm_bias", "weights weight", "weights weight_3",
+      "weights bias_2", "weights bias_3", "write arena y", "write arena y_2", "write arena y_3"}},
     {"linear_residual",
      {"arena x", "arena residual", "weights weight", "weights bias", "write arena y"}},
     {"norm_logits",

@@ -111,6 +111,12 @@ llm.model @m architecture "gemma2" hidden_size 32 intermediate_size 48 num_heads
       %s2 = llm.norm_residual %q, %r norm @norm eps 1.0e-5 scale @number : tensor<?x32xf32>
       // CHECK: llm.norm_linear %{{.*}} norm @norm layer eps 1.000000e-05 proj @up_proj bias @up_proj_bias relu2 : tensor<?x32xf32> -> tensor<?x48xf32>
       %u = llm.norm_linear %s norm @norm layer eps 1.0e-5 proj @up_proj bias @up_proj_bias relu2 : tensor<?x32xf32> -> tensor<?x48xf32>
+      // CHECK: llm.norm_linear %{{.*}} norm @norm eps 1.000000e-05 proj @up_proj sigmoid times %up : tensor<?x32xf32>, tensor<?x48xf32> -> tensor<?x48xf32>
+      %u2 = llm.norm_linear %s norm @norm eps 1.0e-5 proj @up_proj sigmoid times %u : tensor<?x32xf32>, tensor<?x48xf32> -> tensor<?x48xf32>
+      // CHECK: %up_proj, %k_proj = llm.norm_projections %{{.*}} norm @norm layer eps 1.000000e-05 proj [#llm.projection<@up_proj bias @up_proj_bias act silu>, #llm.projection<@k_proj>] : tensor<?x32xf32> -> tensor<?x48xf32>, tensor<?x16xf32>
+      %p:2 = llm.norm_projections %s norm @norm layer eps 1.0e-5 proj [#llm.projection<@up_proj bias @up_proj_bias act silu>, #llm.projection<@k_proj>] : tensor<?x32xf32> -> tensor<?x48xf32>, tensor<?x16xf32>
+      // CHECK: llm.scale_by_pos %q, %rows growth 1.000000e-01 every 16384 : tensor<?x32xf32>
+      %sp = llm.scale_by_pos %q, %rows growth 0.1 every 16384 : tensor<?x32xf32>
       // CHECK: llm.norm_glu %{{.*}} norm @norm shift @norm_bias layer eps 1.000000e-05 proj @up_proj, @up_proj silu : tensor<?x32xf32> -> tensor<?x48xf32>
       %g = llm.norm_glu %s norm @norm shift @norm_bias layer eps 1.0e-5 proj @up_proj, @up_proj silu : tensor<?x32xf32> -> tensor<?x48xf32>
       llm.yield %s : tensor<?x32xf32>

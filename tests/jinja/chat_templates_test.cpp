@@ -74,5 +74,36 @@ TEST(ChatTemplates, RenderAsTransformers) {
   EXPECT_EQ(count, 34);
 }
 
+uint64_t fnv1a(std::string_view bytes) {
+  uint64_t value = 0xcbf29ce484222325;
+  for (const char c : bytes) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return value;
+}
+
+// Thinking, tools and their results, in the families of today.
+TEST(ChatTemplates, RenderConversationsWithToolsAsTransformers) {
+  NEED(material("hf_goldens.json"));
+  const auto published = nlohmann::json::parse(readFile(material("hf_goldens.json")))["custom"];
+  const auto goldens = nlohmann::ordered_json::parse(readFile(CHAT_FAMILIES));
+  ASSERT_EQ(goldens["texts"].size(), 128u);
+  for (const auto& golden : goldens["texts"]) {
+    const std::string name = golden["template"], conversation = golden["conversation"];
+    SCOPED_TRACE(name + ", " + conversation);
+    const std::string source = name.ends_with(".jinja")
+                                   ? readFile(material("jinja/" + name))
+                                   : published[name]["chat_template"].get<std::string>();
+    const auto text = render(source, goldens["conversations"][conversation].dump(), name);
+    if (golden.contains("error")) {
+      EXPECT_FALSE(text.ok()) << "should fail: " << golden["error"];
+      continue;
+    }
+    ASSERT_TRUE(text.ok()) << text.status().message();
+    EXPECT_EQ(text->size(), golden["bytes"].get<size_t>());
+    EXPECT_EQ(fnv1a(*text), std::stoull(golden["fnv1a"].get<std::string>(), nullptr, 16))
+        << "the golden's script prints the right text (--show); this is\n"
+        << *text;
+  }
+}
+
 }  // namespace
 }  // namespace llmrt::jinja

@@ -190,8 +190,8 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
 // -----
 
 // CHECK-LABEL: llm.entry @a_product_without_activation
-// CHECK-NOT:   llm.norm_glu
-// CHECK:       llm.mul
+// CHECK:       %glu = llm.norm_glu %x norm @norm eps 1.000000e-05 proj @gate_proj, @up_proj none
+// CHECK-NOT:   llm.mul
 llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 4 num_kv_heads 2 head_dim 16 num_layers 2 vocab_size 128 max_seq_len 64 max_batch 2 {
   llm.weight @embed_tokens matrix "embed" : tensor<128x64xf16>
   llm.weight @norm norm "n" : tensor<64xf16>
@@ -204,6 +204,7 @@ llm.model @m architecture "llama" hidden_size 64 intermediate_size 96 num_heads 
     %n = llm.rms_norm %h, @norm eps 1.0e-5 : tensor<?x64xf32>
     %g = llm.linear %n, @gate_proj : tensor<?x64xf32> -> tensor<?x96xf32>
     %u = llm.linear %n, @up_proj : tensor<?x64xf32> -> tensor<?x96xf32>
+    // expected-remark@+1 {{norm_glu: fused @norm, @gate_proj, @up_proj, mul}}
     %m = llm.mul %g, %u : tensor<?x96xf32>
     %z = llm.linear %m, @down_proj : tensor<?x96xf32> -> tensor<?x64xf32>
     %l = llm.logits %z, %rows, @lm_head : tensor<?x64xf32> -> tensor<?x128xf32>

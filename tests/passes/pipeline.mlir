@@ -1,6 +1,6 @@
 // A decoder of two layers, from the importer's form to schedules and kernels.
 // RUN: llmc-opt %s --llmc-pipeline | FileCheck %s
-// RUN: llmc-opt %s --llmc-pipeline=disable-pass=llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-residual,llm-fuse-norm-logits | FileCheck %s --check-prefix=UNFUSED
+// RUN: llmc-opt %s --llmc-pipeline=disable-pass=llm-fuse-norm-qkv,llm-fuse-norm-glu,llm-fuse-norm-projections,llm-fuse-residual,llm-fuse-norm-logits | FileCheck %s --check-prefix=UNFUSED
 // RUN: llmc-opt %s --llmc-pipeline=disable-pass=llm-plan-memory | FileCheck %s --check-prefix=UNSHARED
 
 // CHECK:      llm.packed_weight @embed_tokens.panels panels concat of [@embed_tokens] : bf16

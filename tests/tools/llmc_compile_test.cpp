@@ -310,8 +310,8 @@ TEST_F(LlmcCompile, EmitPrintsOneKernelByItsName) {
 }
 
 TEST_F(LlmcCompile, ADisabledPassLeavesItsOpsUnfusedAndWhatThenCannotBeFusedIsSaid) {
-  const Ran ran =
-      llmc({"compile", tinyModel(), "--emit", "fused", "--disable-pass", "llm-fuse-norm-glu"});
+  const Ran ran = llmc({"compile", tinyModel(), "--emit", "fused", "--disable-pass",
+                        "llm-fuse-norm-glu,llm-fuse-norm-projections"});
   EXPECT_EQ(ran.status, 0) << ran.err;
   EXPECT_THAT(ran.out, HasSubstr("llm.activation"));
   EXPECT_THAT(ran.out, HasSubstr("llm.norm_qkv"));

@@ -387,6 +387,32 @@ struct FinishEach {
     if (n + 8 < kWidth) to[8] = f(high);
   }
 };
+/// y = gated * f(product + bias).
+template <int kWidth, bool kBias, int kGatedStride, int kStride, class F>
+struct FinishGate {
+  const float* gated;
+  const float* bias;
+  float* y;
+  F f;
+  struct Loaded {
+    Pair<true> gated;
+    Pair<kBias> bias;
+  };
+  static constexpr bool kAhead = false;
+  DEVICE Loaded load(const Step&, int row, int panel, int g) const {
+    const int n = panel * 16 + g;
+    return {loadPair<true>(gated + static_cast<i64>(row) * kGatedStride, n, n + 8, kWidth),
+            loadPair<kBias>(bias, n, n + 8, kWidth)};
+  }
+  DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
+                    const Loaded& loaded) const {
+    const int n = panel * 16 + g;
+    float* to = y + static_cast<i64>(row) * kStride + n;
+    loaded.bias.add(low, high);
+    if (n < kWidth) to[0] = loaded.gated.low * f(low);
+    if (n + 8 < kWidth) to[8] = loaded.gated.high * f(high);
+  }
+};
 template <int kKind>
 struct Activate {
   DEVICE float operator()(float v) const { return activate<kKind>(v); }

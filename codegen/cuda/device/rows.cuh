@@ -173,6 +173,16 @@ DEVICE void scaleRow(const Args& a, const float* x, const float* by, float* y) {
     y[row * kYStride + k] = x[row * kXStride + k] * by[row * kByStride + k / (kCols / kParts)];
 }
 
+/// y = x * (1 + growth * ln(1 + pos / kEvery)), the quotient an integer.
+template <int kCols, int kEvery, int kXStride, int kYStride>
+DEVICE void scaleRowByPos(const Args& a, const float* x, const int* pos, float growth, float* y) {
+  const i64 row = blockIdx.y;
+  if (row >= a.step->num_rows) return;
+  const float factor = fmaf(growth, logf(static_cast<float>(1 + pos[row] / kEvery)), 1.0f);
+  for (int k = threadIdx.x; k < kCols; k += blockDim.x)
+    y[row * kYStride + k] = x[row * kXStride + k] * factor;
+}
+
 /// y: each head of a (kA elements), followed by the same head of b (kB).
 template <int kHeads, int kA, int kB, int kAStride, int kBStride, int kYStride>
 DEVICE void concatRow(const Args& args, const float* a, const float* b, float* y) {
