@@ -357,8 +357,6 @@ std::vector<OpCase> cases() {
                  60,
                  56,
                  8});
-  // One layer: its columns are the first.
-  out.push_back({"layer_slice", "", {35}, "llm.layer_slice %x", to(35, 35), 35, 0, 0});
   // Factors up to 1 + 0.5 ln 13 = 2.3.
   out.push_back({"scale_by_pos",
                  "",
