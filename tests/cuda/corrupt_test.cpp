@@ -85,9 +85,9 @@ const Corruption kCorruptions[] = {
     {"(Fake GPU): CUDA_ERROR_INVALID_VALUE",
      [](PlanT& p) { launch(p).dynamic_shared_bytes = 900 << 10; }},
     {"]: shared_bytes is 4294967295", [](PlanT& p) { launch(p).shared_bytes = ~0u; }},
-    {"has more than 16 launches",
+    {"has more than 32 launches",
      [](PlanT& p) {
-       for (int i = 0; i < 17; ++i) launches(p).push_back(std::make_unique<CudaLaunchT>(launch(p)));
+       for (int i = 0; i < 33; ++i) launches(p).push_back(std::make_unique<CudaLaunchT>(launch(p)));
      }},
     // All kernels of an image take one type, which has so many.
     {"operands, kernels take 1",
