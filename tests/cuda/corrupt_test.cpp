@@ -69,7 +69,7 @@ const Corruption kCorruptions[] = {
      [](PlanT& p) { std::iter_swap(prefillProduct(p), prefillProduct(p) + 1); }},
     {"]: part 1 of 1", [](PlanT& p) { prefillProduct(p)[1]->parts = 1; }},
     {"]: part 0 of 0", [](PlanT& p) { launch(p).parts = 0; }},
-    {"]: part 0 of 17", [](PlanT& p) { launch(p).parts = 17; }},
+    {"]: part 0 of 33", [](PlanT& p) { launch(p).parts = 33; }},
     // Then PTX is what is left, and the fake has no compiler for it.
     {"cuda:compute_80: CUDA_ERROR_INVALID_IMAGE", [](PlanT& p) { launches(p).clear(); }},
     {"]: threads is 0", [](PlanT& p) { launch(p).threads = 0; }},
