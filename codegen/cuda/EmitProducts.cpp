@@ -21,6 +21,8 @@ Norm normOf(Op op) {
 }
 
 int64_t panelsOf(const llm::Matrix& m) { return ceilDiv(m.rows, 16); }
+/// Of one panel: blocks of fragments (linear.cuh: Product::kBlockCols), the last one padded.
+int64_t panelBytes(const llm::Matrix& m) { return 512 * ceilDiv(m.cols, 8 * perWord(m.type)); }
 
 /// Whether a product packs its rows and goes to tensor cores.
 bool onTensorCores(const KernelForm& form, const llm::Matrix& m) {
@@ -296,7 +298,6 @@ Functions emit(llm::NormProjectionsOp op, const KernelForm& form) {
     for (const llm::ProjectionsWeight::Part& part : weight.parts) {
       const size_t i = part.projection;
       const llm::Matrix m = llm::matrixOf(op, projections[i].getWeight());
-      const int64_t panelBytes = 16 * llm::weightFormatOf(m.type).rowBytes(m.cols);
       const std::string f =
           fmt::format("Activate<{}>", activationName(projections[i].getActivation()));
       Functions one =
@@ -304,7 +305,7 @@ Functions emit(llm::NormProjectionsOp op, const KernelForm& form) {
               form, m, part.panels, normOf(op),
               finishEach(form, op.getYs()[i], f, "", llm::resultOperand(i), llm::biasOperand(i)),
               fmt::format("static_cast<const char*>({}) + {}", form.any(weight.operand),
-                          part.firstPanel * panelBytes))
+                          part.firstPanel * panelBytes(m)))
               .emit();
       for (Function& function : one.functions) {
         function.suffix = fmt::format("_{}{}", i + 1, function.suffix);
