@@ -45,7 +45,7 @@ constexpr uint64_t kMaxInputWidth = uint64_t{1} << 24;
 constexpr uint32_t kMaxStates = 1024;
 constexpr uint64_t kMaxSlotElements = uint64_t{1} << 40;
 constexpr uint32_t kMaxNameBytes = 256;
-constexpr uint32_t kMaxLaunches = 32;  // of a kernel on a GPU
+constexpr uint32_t kMaxLaunches = 96;  // of a kernel on a GPU: six products of up to 16
 // A target's launches are counted per kernel: many targets may be one and the same bytes.
 constexpr uint32_t kMaxTargets = 64;
 constexpr uint64_t kMaxTensors = uint64_t{1} << 22;  // of weights, each layer's counted

@@ -69,7 +69,7 @@ const Corruption kCorruptions[] = {
      [](PlanT& p) { std::iter_swap(prefillProduct(p), prefillProduct(p) + 1); }},
     {"]: part 1 of 1", [](PlanT& p) { prefillProduct(p)[1]->parts = 1; }},
     {"]: part 0 of 0", [](PlanT& p) { launch(p).parts = 0; }},
-    {"]: part 0 of 33", [](PlanT& p) { launch(p).parts = 33; }},
+    {"]: part 0 of 97", [](PlanT& p) { launch(p).parts = 97; }},
     // Then PTX is what is left, and the fake has no compiler for it.
     {"cuda:compute_80: CUDA_ERROR_INVALID_IMAGE", [](PlanT& p) { launches(p).clear(); }},
     {"]: threads is 0", [](PlanT& p) { launch(p).threads = 0; }},
@@ -85,9 +85,9 @@ const Corruption kCorruptions[] = {
     {"(Fake GPU): CUDA_ERROR_INVALID_VALUE",
      [](PlanT& p) { launch(p).dynamic_shared_bytes = 900 << 10; }},
     {"]: shared_bytes is 4294967295", [](PlanT& p) { launch(p).shared_bytes = ~0u; }},
-    {"has more than 32 launches",
+    {"has more than 96 launches",
      [](PlanT& p) {
-       for (int i = 0; i < 33; ++i) launches(p).push_back(std::make_unique<CudaLaunchT>(launch(p)));
+       for (int i = 0; i < 97; ++i) launches(p).push_back(std::make_unique<CudaLaunchT>(launch(p)));
      }},
     // All kernels of an image take one type, which has so many.
     {"operands, kernels take 1",
