@@ -41,6 +41,9 @@ struct FuseGate : OpRewritePattern<llm::MulOp> {
     if (!activation.getX().hasOneUse()) return fail(spelled(p.weight()) + " has another use");
     Norm norm = normOf(p.linear.getX());
     if (!norm) return rewriter.notifyMatchFailure(mul, "the gate's input is not a norm");
+    // Both sides of a GLU that norm_glu refused are made of the norm at once.
+    if (Projection other = traceProjection(gated, why); other && other.linear.getX() == norm.y)
+      return rewriter.notifyMatchFailure(mul, "what it gates is another projection of the norm");
     if (norm.op->getBlock() != mul->getBlock()) return fail("the norm is in another region");
     if (!feedsLinearsAlone(norm)) return fail(spelled(norm.weight) + " has another use");
 
