@@ -25,24 +25,24 @@ FailureOr<Glu> match(llm::MulOp mul, Value gate, Value up, std::string& why) {
     why = reason.str();
     return failure();
   };
-  auto spelled = [](Projection& p) { return ("@" + p.weight().getValue()).str(); };
   if (!(m.gate = traceProjection(product, why)) || !(m.up = traceProjection(up, why)))
     return failure();
   if (!gate.hasOneUse())
     return fail(m.activation ? "the activation has another use"
-                             : spelled(m.gate) + " has another use");
-  if (!product.hasOneUse()) return fail(spelled(m.gate) + " has another use");
-  if (!up.hasOneUse()) return fail(spelled(m.up) + " has another use");
+                             : spelled(m.gate.weight()) + " has another use");
+  if (!product.hasOneUse()) return fail(spelled(m.gate.weight()) + " has another use");
+  if (!up.hasOneUse()) return fail(spelled(m.up.weight()) + " has another use");
   if (m.gate.rope || m.up.rope) return fail("rope on a projection of the MLP");
   if (m.gate.qkNorm || m.up.qkNorm) return fail("qk_norm on a projection of the MLP");
   if (static_cast<bool>(m.gate.bias) != static_cast<bool>(m.up.bias))
     return fail("one of the two projections has a bias and one has not");
 
   m.norm = normOf(m.gate.linear.getX());
-  if (!m.norm) return fail("the input of " + spelled(m.gate) + " is not a norm");
+  if (!m.norm) return fail("the input of " + spelled(m.gate.weight()) + " is not a norm");
   if (m.up.linear.getX() != m.norm.y)
-    return fail(spelled(m.gate) + " and " + spelled(m.up) + " have different inputs");
-  if (!feedsLinearsAlone(m.norm)) return fail("@" + m.norm.weight.getValue() + " has another use");
+    return fail(spelled(m.gate.weight()) + " and " + spelled(m.up.weight()) +
+                " have different inputs");
+  if (!feedsLinearsAlone(m.norm)) return fail(spelled(m.norm.weight) + " has another use");
   if (m.norm.op->getBlock() != mul->getBlock()) return fail("the norm is in another region");
 
   if (why = whyNotPackable(mul, {m.gate.weight(), m.up.weight()}); !why.empty()) return failure();

@@ -25,11 +25,11 @@ struct FuseActivation : OpRewritePattern<llm::ActivationOp> {
     Projection p = traceProjection(activation.getX(), why);
     if (!p) return rewriter.notifyMatchFailure(activation, why);
     if (p.rope || p.qkNorm) return fail("rope or qk_norm before the activation");
-    const std::string name = ("@" + p.weight().getValue()).str();
+    const std::string name = spelled(p.weight());
     if (!activation.getX().hasOneUse()) return fail(name + " has another use");
     Norm norm = normOf(p.linear.getX());
     if (!norm) return fail("the input of " + name + " is not a norm");
-    if (!norm.y.hasOneUse()) return fail("@" + norm.weight.getValue() + " has another use");
+    if (!norm.y.hasOneUse()) return fail(spelled(norm.weight) + " has another use");
     if (norm.op->getBlock() != activation->getBlock()) return fail("the norm is in another region");
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormLinearOp>(

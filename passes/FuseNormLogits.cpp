@@ -22,8 +22,7 @@ struct FuseLogits : OpRewritePattern<llm::LogitsOp> {
     if (norm.op->getBlock() != logits->getBlock())
       return notFused(rewriter, logits, "norm_logits", "the norm is in another region");
     if (!norm.y.hasOneUse())
-      return notFused(rewriter, logits, "norm_logits",
-                      ("@" + norm.weight.getValue() + " has another use").str());
+      return notFused(rewriter, logits, "norm_logits", spelled(norm.weight) + " has another use");
 
     auto fused = rewriter.replaceOpWithNewOp<llm::NormLogitsOp>(
         logits, logits.getType(), norm.x, logits.getRows(), norm.weight, norm.bias, norm.layer,

@@ -14,8 +14,6 @@ namespace llmc {
 
 namespace {
 
-std::string spelled(FlatSymbolRefAttr symbol) { return ("@" + symbol.getValue()).str(); }
-
 /// A gate on what attention or a recurrent layer gives. It is made where it is applied, so that
 /// nothing but the product is written.
 struct FuseGate : OpRewritePattern<llm::MulOp> {

@@ -19,7 +19,8 @@ struct Qkv {
   bool keysAreValues = false;  // v is what k's linear gives, with its own norm
 };
 
-std::string spelled(Projection& p) { return ("@" + p.weight().getValue()).str(); }
+using llmc::spelled;
+std::string spelled(Projection& p) { return spelled(p.weight()); }
 
 /// The op that takes values from the linear of the keys; null where they have their own.
 Operation* valuesFromKeys(llm::KvWriteOp write) {
@@ -36,8 +37,7 @@ Operation* valuesFromKeys(llm::KvWriteOp write) {
 std::string whyNotHeadNorm(llm::QkNormOp norm, int64_t headDim, bool weighted) {
   llm::WeightOp weight =
       norm.getWeightAttr() ? llm::lookupWeight(norm, norm.getWeightAttr()) : llm::WeightOp();
-  const std::string name =
-      norm.getWeightAttr() ? ("@" + norm.getWeightAttr().getValue()).str() : "qk_norm";
+  const std::string name = norm.getWeightAttr() ? spelled(norm.getWeightAttr()) : "qk_norm";
   if (norm.getLayer() || static_cast<bool>(weight) != weighted ||
       (weight && weight.getLayerShape() != ArrayRef<int64_t>{headDim}))
     return weighted
@@ -106,9 +106,9 @@ FailureOr<Qkv> match(llm::KvWriteOp write, std::string& why) {
   if (m.v.linear.getX() != m.norm.y)
     return fail(spelled(m.k) + " and " + spelled(m.v) + " have different inputs");
 
-  if (!feedsLinearsAlone(m.norm)) return fail("@" + m.norm.weight.getValue() + " has another use");
+  if (!feedsLinearsAlone(m.norm)) return fail(spelled(m.norm.weight) + " has another use");
   m.q = queriesOf(write, m);
-  if (!m.q) return fail("no query projection of @" + m.norm.weight.getValue());
+  if (!m.q) return fail("no query projection of " + spelled(m.norm.weight));
 
   // Rope turns both or neither, by the same table.
   if (static_cast<bool>(m.q.rope) != static_cast<bool>(m.k.rope))

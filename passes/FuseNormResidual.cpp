@@ -26,7 +26,7 @@ struct FuseNormAdd : OpRewritePattern<llm::AddOp> {
     if (!norm) return rewriter.notifyMatchFailure(add, "no rms_norm");
     if (!norm.getY().hasOneUse())
       return notFused(rewriter, add, "norm_residual",
-                      ("@" + norm.getWeight() + " has another use").str());
+                      spelled(norm.getWeightAttr()) + " has another use");
     if (norm->getBlock() != add->getBlock())
       return notFused(rewriter, add, "norm_residual", "the norm is in another region");
 

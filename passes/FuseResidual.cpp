@@ -26,11 +26,11 @@ Projection match(llm::AddOp add, Value side, llm::ScaleOp& scale, std::string& w
     return {};
   }
   if (p.linear->getBlock() != add->getBlock()) {
-    why = ("@" + p.weight().getValue() + " is in another region").str();
+    why = spelled(p.weight()) + " is in another region";
     return {};
   }
   if (!side.hasOneUse()) {
-    why = ("@" + p.weight().getValue() + " has another use").str();
+    why = spelled(p.weight()) + " has another use";
     return {};
   }
   return p;

@@ -4,11 +4,7 @@ using namespace mlir;
 
 namespace llmc {
 
-namespace {
-
 std::string spelled(FlatSymbolRefAttr symbol) { return ("@" + symbol.getValue()).str(); }
-
-}  // namespace
 
 Norm normOf(Value value) {
   if (auto rms = value.getDefiningOp<llm::RmsNormOp>())

@@ -37,6 +37,9 @@ struct Projection {
   mlir::FlatSymbolRefAttr biasOrNull() { return bias ? bias.getWeightAttr() : nullptr; }
 };
 
+/// A symbol as the IR spells it, for remarks: "@q_proj".
+std::string spelled(mlir::FlatSymbolRefAttr symbol);
+
 /// What traceProjection() says of a value that no linear makes.
 inline constexpr llvm::StringLiteral kNotALinear = "an operand is not a linear";
 

@@ -19,8 +19,7 @@ namespace {
 int64_t accumulatorsOf(LeftKind left) { return left == LeftKind::i8 ? 2 : 1; }
 /// Rows of a register tile of the target's gemmPanels.
 int64_t gemmRows(const CpuTarget& target, LeftKind left) {
-  if (left == LeftKind::i8 && target.int8Rows) return target.int8Rows;
-  return target.gemmRows / accumulatorsOf(left);
+  return target.tileRows(left == LeftKind::i8);
 }
 /// Panels and rows of the register tile, as tuned.
 int64_t tilePanels(const KernelBuilder& k) {

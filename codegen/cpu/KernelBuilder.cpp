@@ -465,6 +465,18 @@ static Value dotByPairs(KernelBuilder& k, Value a, Value b, int64_t bytes, bool 
                    {pairs, splatLike(builder, pairs, 1)});
 }
 
+/// The kLanes words that `dot` makes of two vectors, in instructions that take half of them.
+static Value byHalves(KernelBuilder& k, Value a, Value b,
+                      llvm::function_ref<Value(Value, Value)> dot) {
+  OpBuilder& builder = k.builder();
+  const int64_t half = cast<VectorType>(a.getType()).getDimSize(0) / 2;
+  Values words;
+  for (int64_t i : {int64_t{0}, half})
+    words.push_back(dot(slice(builder, a, i, half), slice(builder, b, i, half)));
+  return vector::ShuffleOp::create(builder, a.getLoc(), words[0], words[1],
+                                   llvm::to_vector(llvm::seq<int64_t>(0, kLanes)));
+}
+
 Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
   switch (target_.bytes) {
     case ByteInstructions::avx512Vnni:
@@ -473,14 +485,10 @@ Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
                        {sums, bytesOf(*this, a), bytesOf(*this, b)});
     case ByteInstructions::avx512:
       return add(sums, dotByPairs(*this, bytesOf(*this, a), bytesOf(*this, b), 64, isSigned));
-    case ByteInstructions::avx2: {
-      Values halves;
-      for (int64_t i : {0, 32})
-        halves.push_back(dotByPairs(*this, slice(b_, bytesOf(*this, a), i, 32),
-                                    slice(b_, bytesOf(*this, b), i, 32), 32, isSigned));
-      return add(sums, vector::ShuffleOp::create(b_, loc_, halves[0], halves[1],
-                                                 llvm::to_vector(llvm::seq<int64_t>(0, kLanes))));
-    }
+    case ByteInstructions::avx2:
+      return add(sums, byHalves(*this, bytesOf(*this, a), bytesOf(*this, b), [&](Value x, Value y) {
+                   return dotByPairs(*this, x, y, 32, isSigned);
+                 }));
     case ByteInstructions::neon:
     case ByteInstructions::neonDot:
     case ByteInstructions::neonMatrix:
@@ -505,14 +513,10 @@ Value KernelBuilder::dotPairs(Value a, Value b, Value sums) {
     case ByteInstructions::avx512:
       return add(sums, intrinsic(*this, "llvm.x86.avx512.pmaddw.d.512", sums.getType(),
                                  {pairs(a), pairs(b)}));
-    case ByteInstructions::avx2: {
-      Values halves;
-      for (int64_t i : {0, 16})
-        halves.push_back(intrinsic(*this, "llvm.x86.avx2.pmadd.wd", vecI(8, 32),
-                                   {slice(b_, pairs(a), i, 16), slice(b_, pairs(b), i, 16)}));
-      return add(sums, vector::ShuffleOp::create(b_, loc_, halves[0], halves[1],
-                                                 llvm::to_vector(llvm::seq<int64_t>(0, kLanes))));
-    }
+    case ByteInstructions::avx2:
+      return add(sums, byHalves(*this, pairs(a), pairs(b), [&](Value x, Value y) {
+                   return intrinsic(*this, "llvm.x86.avx2.pmadd.wd", vecI(8, 32), {x, y});
+                 }));
     case ByteInstructions::neon:
     case ByteInstructions::neonDot:
     case ByteInstructions::neonMatrix:

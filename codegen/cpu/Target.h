@@ -45,8 +45,11 @@ struct CpuTarget {
   /// accumulators.
   int64_t gemmRows = 6;
   int64_t gemmPanels = 1;
-  /// The same of sums of integers; 0: half of gemmRows.
+  /// Rows of the same of sums of integers; 0: half of gemmRows.
   int64_t int8Rows = 0;
+  int64_t tileRows(bool int8) const {
+    return !int8 ? gemmRows : int8Rows ? int8Rows : gemmRows / 2;
+  }
   /// Panels whose weights are streamed at once, if the rows leave registers for them.
   int64_t gemvPanels = 4;
   /// Bytes a thread asks for ahead of their use when it streams weights, over all of its streams.

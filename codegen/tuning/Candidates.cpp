@@ -80,15 +80,13 @@ std::vector<ProductTuning> pieceCandidates(const TunedShape& shape, const Produc
       if (tiles * shape.tilePanels <= panelsOf(shape))
         with([&](ProductTuning& t) { t.joinTiles = tiles; });
   if (shape.amx) return all;
-  const int64_t defaultRows = !shape.key.int8         ? shape.target.gemmRows
-                              : shape.target.int8Rows ? shape.target.int8Rows
-                                                      : shape.target.gemmRows / 2;
   // Accumulators in three quarters and in seven eighths of the registers.
   const int64_t registers =
       shape.target.registers * shape.target.vectorFloats / cpu::kLanes / (shape.key.int8 ? 2 : 1);
   const auto addTile = [&](int64_t accumulators, int64_t panels) {
     const int64_t rows = accumulators / panels;
-    const bool isDefault = panels == shape.target.gemmPanels && rows == defaultRows;
+    const bool isDefault =
+        panels == shape.target.gemmPanels && rows == shape.target.tileRows(shape.key.int8);
     if (rows == 0 || panels > panelsOf(shape) || isDefault) return;
     with([&](ProductTuning& t) {
       t.tileRows = rows;

@@ -31,9 +31,17 @@ constexpr char kThinFunction[] =
     R"((  static_assert\([^\n]*\);\n)?(  letNextKernelBegin\(\);\n  waitForEarlierKernels\(\);\n)?)"
     R"(  [A-Za-z][^\n]*\);\n\}\n)";
 
+/// The kernels of models/mistral.json for a target, with further flags behind it.
+e2e::Output mistralSource(const Strings& target_and_flags) {
+  Strings command = {LLMC,     "compile", sourcePath("models/mistral.json"),
+                     "--emit", "cuda",    "--max-seq-len",
+                     "4096",   "--target"};
+  command.insert(command.end(), target_and_flags.begin(), target_and_flags.end());
+  return e2e::run(command);
+}
+
 TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
-  const e2e::Output output = e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit",
-                                       "cuda", "--max-seq-len", "4096", "--target", "cuda:sm_80"});
+  const e2e::Output output = mistralSource({"cuda:sm_80"});
   ASSERT_EQ(output.status, 0) << output.err;
   EXPECT_THAT(output.out, HasSubstr("// %q = llm.norm_qkv %x, %rows, @kv norm @input_norm"));
   // Every kernel: its op, on how many rows, then functions that do no more than to name a body.
@@ -47,9 +55,7 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
   EXPECT_THAT(
       output.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 1>(args"));
-  const e2e::Output four =
-      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit", "cuda",
-                "--max-seq-len", "4096", "--target", "cuda:sm_80", "--cuda-panels", "4"});
+  const e2e::Output four = mistralSource({"cuda:sm_80", "--cuda-panels", "4"});
   EXPECT_THAT(
       four.out,
       HasSubstr("productOfFewRows<Product<BF16, 4096, 384, 4112, false, true>, 1, true, 4>(args"));
@@ -60,16 +66,12 @@ TEST(CudaCompile, EmitsSourceWithTheOpAboveEachKernel) {
       AllOf(HasSubstr("#ifdef LLMC_WGMMA\nextern \"C\" __global__ void __launch_bounds__(384, 1)"),
             HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128>(args"),
             testing::Not(HasSubstr("__cluster_dims__"))));
-  const e2e::Output two =
-      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit", "cuda",
-                "--max-seq-len", "4096", "--target", "cuda:sm_90a", "--cuda-clusters", "2"});
+  const e2e::Output two = mistralSource({"cuda:sm_90a", "--cuda-clusters", "2"});
   EXPECT_THAT(
       two.out,
       AllOf(HasSubstr("__launch_bounds__(384, 1) __cluster_dims__(2, 1, 1) norm_qkv_"),
             HasSubstr("productOnWgmma<Product<BF16, 4096, 384, 4112, false, true>, 128, 2>(args")));
-  const e2e::Output small =
-      e2e::run({LLMC, "compile", sourcePath("models/mistral.json"), "--emit", "cuda",
-                "--max-seq-len", "4096", "--target", "cuda:sm_90a", "--cuda-tile-rows", "64"});
+  const e2e::Output small = mistralSource({"cuda:sm_90a", "--cuda-tile-rows", "64"});
   // Up to 256 rows leave processors idle with tiles of 128; gate and up have blocks enough.
   EXPECT_THAT(
       small.out,

@@ -387,30 +387,35 @@ struct FinishEach {
     if (n + 8 < kWidth) to[8] = f(high);
   }
 };
-/// y = gated * f(product + bias).
-template <int kWidth, bool kBias, int kGatedStride, int kStride, class F>
-struct FinishGate {
-  const float* gated;
+/// What a finish reads that joins the product, and its bias, with another value of the same place.
+template <int kWidth, bool kBias, int kOtherStride>
+struct OtherAndBias {
+  const float* other;
   const float* bias;
-  float* y;
-  F f;
   struct Loaded {
-    Pair<true> gated;
+    Pair<true> other;
     Pair<kBias> bias;
   };
   static constexpr bool kAhead = false;
   DEVICE Loaded load(const Step&, int row, int panel, int g) const {
     const int n = panel * 16 + g;
-    return {loadPair<true>(gated + static_cast<i64>(row) * kGatedStride, n, n + 8, kWidth),
+    return {loadPair<true>(other + static_cast<i64>(row) * kOtherStride, n, n + 8, kWidth),
             loadPair<kBias>(bias, n, n + 8, kWidth)};
   }
+};
+/// y = other * f(product + bias): a gate.
+template <int kWidth, bool kBias, int kOtherStride, int kStride, class F>
+struct FinishGate : OtherAndBias<kWidth, kBias, kOtherStride> {
+  float* y;
+  F f;
+  typedef typename OtherAndBias<kWidth, kBias, kOtherStride>::Loaded Loaded;
   DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
                     const Loaded& loaded) const {
     const int n = panel * 16 + g;
     float* to = y + static_cast<i64>(row) * kStride + n;
     loaded.bias.add(low, high);
-    if (n < kWidth) to[0] = loaded.gated.low * f(low);
-    if (n + 8 < kWidth) to[8] = loaded.gated.high * f(high);
+    if (n < kWidth) to[0] = loaded.other.low * f(low);
+    if (n + 8 < kWidth) to[8] = loaded.other.high * f(high);
   }
 };
 template <int kKind>
@@ -423,30 +428,19 @@ struct ScaleAndCap {
   DEVICE float operator()(float v) const { return softcap(v * scale, cap); }
 };
 
-/// y = residual + scale * (product + bias).
-template <int kWidth, bool kBias, int kResidualStride, int kStride>
-struct FinishResidual {
-  const float* residual;
-  const float* bias;
+/// y = other + scale * (product + bias): a residual.
+template <int kWidth, bool kBias, int kOtherStride, int kStride>
+struct FinishResidual : OtherAndBias<kWidth, kBias, kOtherStride> {
   float scale;
   float* y;
-  struct Loaded {
-    Pair<true> residual;
-    Pair<kBias> bias;
-  };
-  static constexpr bool kAhead = false;
-  DEVICE Loaded load(const Step&, int row, int panel, int g) const {
-    const int n = panel * 16 + g;
-    return {loadPair<true>(residual + static_cast<i64>(row) * kResidualStride, n, n + 8, kWidth),
-            loadPair<kBias>(bias, n, n + 8, kWidth)};
-  }
+  typedef typename OtherAndBias<kWidth, kBias, kOtherStride>::Loaded Loaded;
   DEVICE void store(const Step&, int row, int panel, int g, float low, float high,
                     const Loaded& loaded) const {
     const int n = panel * 16 + g;
     float* to = y + static_cast<i64>(row) * kStride + n;
     loaded.bias.add(low, high);
-    if (n < kWidth) to[0] = fmaf(scale, low, loaded.residual.low);
-    if (n + 8 < kWidth) to[8] = fmaf(scale, high, loaded.residual.high);
+    if (n < kWidth) to[0] = fmaf(scale, low, loaded.other.low);
+    if (n + 8 < kWidth) to[8] = fmaf(scale, high, loaded.other.high);
   }
 };
 
