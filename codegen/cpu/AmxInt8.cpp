@@ -11,8 +11,7 @@ using llmrt::PlaneRole;
 /// Values of k in a row of a tile of int8.
 static constexpr int64_t kTileValues = kTileRowBytes;
 
-Int8Tiles::Int8Tiles(KernelBuilder& k, const Int8Layout& layout, const llmrt::WeightFormat& format,
-                     int64_t maxRows)
+Int8Tiles::Int8Tiles(KernelBuilder& k, const Int8Layout& layout, const llmrt::WeightFormat& format)
     : k_(k),
       layout_(layout),
       subBlocks_(layout.group / layout.period),
@@ -21,20 +20,6 @@ Int8Tiles::Int8Tiles(KernelBuilder& k, const Int8Layout& layout, const llmrt::We
       hasMins_(layout.sums == Int8Layout::Sums::pairs) {
   tiles_ = k.scratch(numTiles_ * tilesBytes());
   sums_ = k.scratch(2 * numTiles_ * kTileBytes);
-  if (!hasMins_) return;
-  rowSumsStride_ = layout.scalesAt / layout.period * 4;
-  rowSums_ = k.scratch(maxRows * rowSumsStride_);
-}
-
-void Int8Tiles::takeRow(Value index, Value row) {
-  if (!hasMins_) return;
-  Value to = k_.offset(rowSums_, k_.mul(index, rowSumsStride_));
-  k_.loop(k_.ci(0), k_.ci(rowSumsStride_), subBlocks_ * 4, [&](Value at) {
-    Value from = k_.offset(row, k_.add(k_.div(at, 2), layout_.sumsAt));
-    Value sums = k_.load(k_.vecI(subBlocks_, 16), from, 4);
-    Value floats = arith::SIToFPOp::create(k_.builder(), at.getLoc(), k_.vec(subBlocks_), sums);
-    k_.store(floats, k_.offset(to, at), 4);
-  });
 }
 
 void Int8Tiles::multiply(const Rows& rows, const Panels& b, const OutputTile& tile) {
@@ -153,9 +138,10 @@ Values Int8Tiles::scaleSums(const QuantPlanes& w, Value rowTile, Value group, Va
   auto toFloat = [&](Value v) -> Value { return arith::SIToFPOp::create(b, loc, k_.vec(), v); };
   Value scale = w.load(k_, PlaneRole::kScales, group, 0);
   Value min = w.load(k_, PlaneRole::kMins, group, 0);
+  Value firstSub = k_.mul(group, subBlocks_);
   Values mins;
-  for (int64_t s = 0; hasMins_ && s < subBlocks_; ++s)
-    mins.push_back(toFloat(w.subScaleAndMin(k_, k_.add(k_.mul(group, subBlocks_), s), 0).min));
+  for (int64_t s = 0; hasMins_ && s < subBlocks_; s += 2)
+    mins.push_back(w.subMinPairs(k_, k_.add(firstSub, s), 0));
   Value from = sumsOf(group), firstRow = k_.mul(rowTile, kTileRows);
   for (int64_t r = 0; r < kTileRows; ++r) {
     auto words = [&](int64_t t) {
@@ -170,13 +156,13 @@ Values Int8Tiles::scaleSums(const QuantPlanes& w, Value rowTile, Value group, Va
         k_.broadcast(k_.loadScalar(k_.offset(row, k_.add(k_.mul(group, 4), layout_.scalesAt))));
     acc[r] = k_.fma(toFloat(sum), k_.mulf(scale, xScale), acc[r]);
     if (!hasMins_) continue;
-    // As floats these sums are exact, too: integers below 2^24, from a zero without a sign.
-    Value sums =
-        k_.offset(rowSums_, k_.add(k_.mul(index, rowSumsStride_), k_.mul(group, subBlocks_ * 4)));
-    Value minSum = k_.zero();
-    for (int64_t s = 0; s < subBlocks_; ++s)
-      minSum = k_.fma(mins[s], k_.broadcast(k_.loadScalar(k_.offset(sums, s * 4))), minSum);
-    acc[r] = k_.fma(minSum, k_.mulf(min, xScale), acc[r]);
+    Value sums = k_.offset(row, k_.add(k_.mul(firstSub, layout_.sumBytes()), layout_.sumsAt));
+    Value minSum = k_.splatWord(0);
+    for (int64_t s = 0; s < subBlocks_; s += 2) {
+      Value pair = k_.load(b.getI32Type(), k_.offset(sums, s * layout_.sumBytes()), 4);
+      minSum = k_.dotPairs(mins[s / 2], k_.broadcast(pair), minSum);
+    }
+    acc[r] = k_.fma(toFloat(minSum), k_.mulf(min, xScale), acc[r]);
   }
   return acc;
 }

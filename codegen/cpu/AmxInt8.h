@@ -20,12 +20,8 @@ class Int8Tiles {
   static bool serve(const CpuTarget& target, const llmrt::WeightFormat& format) {
     return target.int8Tiles && format.quant.sub_block;
   }
-  /// For blocks of up to `maxRows` rows, a multiple of kTileRows.
-  Int8Tiles(KernelBuilder& k, const Int8Layout& layout, const llmrt::WeightFormat& format,
-            int64_t maxRows);
+  Int8Tiles(KernelBuilder& k, const Int8Layout& layout, const llmrt::WeightFormat& format);
 
-  /// Takes row `index` of a block, which is rounded and lies at `row`.
-  void takeRow(Value index, Value row);
   /// outputs += rows * b, of all rows and panels of the tile, and of the rows up to a multiple of
   /// kTileRows, in which lies what belongs to nobody.
   void multiply(const Rows& rows, const Panels& b, const OutputTile& tile);
@@ -54,10 +50,8 @@ class Int8Tiles {
   const int64_t numTiles_;   // of low bytes, and of high ones where there are any
   const bool hasMins_;
   Rows rows_;
-  Value tiles_;    // [numTiles_][K of a piece / 4][16][4] int8
-  Value sums_;     // of two groups: [numTiles_] tiles of i32
-  Value rowSums_;  // [rows][groups][subBlocks_] f32: the sums of q, for the minimums
-  int64_t rowSumsStride_ = 0;
+  Value tiles_;  // [numTiles_][K of a piece / 4][16][4] int8
+  Value sums_;   // of two groups: [numTiles_] tiles of i32
 };
 
 }  // namespace llmc::cpu

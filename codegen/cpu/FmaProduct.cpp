@@ -162,7 +162,7 @@ class FmaProduct final : public ProductFrame {
     rowBytes_ = copyRows_ ? roundUp(bytes, 64) + 64 : spec.xStride * 4;
     const int64_t mostRows = roundUp(maxBlockRows_, rowUnit_);
     if (copyRows_) rows_ = k.scratch(mostRows * rowBytes_);
-    if (hasTiles(k, spec, left)) tiles_.emplace(k, int8_, *spec.format, mostRows);
+    if (hasTiles(k, spec, left)) tiles_.emplace(k, int8_, *spec.format);
     if (left != LeftKind::f32 && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
   }
 
@@ -192,11 +192,7 @@ class FmaProduct final : public ProductFrame {
     block_ = {rows_, rowBytes_, left_ == LeftKind::bf16};
     k_.loop(k_.ci(0), rows, 1, [&](Value r) {
       Value from = sourceRow(k_.add(first, r)), to = k_.offset(rows_, k_.mul(r, rowBytes_));
-      if (left_ != LeftKind::f32) {
-        roundRow(from, to);
-        if (tiles_) tiles_->takeRow(r, to);
-        return;
-      }
+      if (left_ != LeftKind::f32) return roundRow(from, to);
       if (spec_.norm) return normRow(k_, spec_.norm, from, to, spec_.cols);
       k_.loop(k_.ci(0), k_.ci(roundUp(spec_.cols, kLanes) * 4), kLanes * 4,
               [&](Value at) { k_.store(k_.loadF32(k_.offset(from, at)), k_.offset(to, at), 4); });
