@@ -35,6 +35,14 @@ Sweep<T> everyNth(const std::vector<T>& values, size_t n, size_t first = 0) {
   return sweep;
 }
 
+/// Of the short form of `sweep`, every `n`-th value stays there.
+template <class T>
+Sweep<T> everyNth(const Sweep<T>& sweep, size_t n, size_t first = 0) {
+  Sweep<T> thinner = everyNth(sweep.short_form, n, first);
+  thinner.others.insert(thinner.others.end(), sweep.others.begin(), sweep.others.end());
+  return thinner;
+}
+
 /// All pairs of two axes. Of the short form are those of a diagonal that begins anew at the end of
 /// an axis, until each value of both has been met.
 template <class A, class B>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codegen/cpu/KernelCache.h"
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Lower.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -66,19 +67,38 @@ llvm::Expected<TargetImage> compileKernels(llm::ModelOp model, const CpuTarget& 
                                            const CpuTuning* tuning) {
   MLIRContext& context = *model.getContext();
   loadKernelDialects(context);
-  OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
   TargetImage result;
   result.target = target.name;
-  for (auto kernel : model.getOps<llm::KernelOp>()) {
-    KernelBuilder builder(*module, kernel, target, tuningOf(kernel, tuning, result.tuned));
+  const auto emitInto = [&](ModuleOp module, llm::KernelOp kernel) {
+    KernelBuilder builder(module, kernel, target, tuningOf(kernel, tuning, result.tuned));
     emitKernel(builder, kernel.getComputeOp());
     builder.finish();
     result.scratchBytes = std::max(result.scratchBytes, builder.scratchBytes());
+  };
+  if (emit != Emit::none) {  // the text of one module, which other tools take
+    OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
+    for (auto kernel : model.getOps<llm::KernelOp>()) emitInto(*module, kernel);
+    auto object = compileToObject(*module, target, emit, result.text);
+    if (!object) return object.takeError();
+    return result;
   }
-  auto object = compileToObject(*module, target, emit, result.text);
-  if (!object) return object.takeError();
-  if (emit != Emit::none) return result;
-  auto image = linkShared(*object, target);
+  // An object for each kernel, whether there is a cache or not: the image is the same.
+  const KernelCache cache = KernelCache::open(result.cacheProblem);
+  std::vector<KernelObject> objects;
+  for (auto kernel : model.getOps<llm::KernelOp>()) {
+    OwningOpRef<ModuleOp> module = ModuleOp::create(UnknownLoc::get(&context));
+    emitInto(*module, kernel);
+    const std::string name = cache.nameOf(*module, target);
+    if (auto kept = cache.find(name)) {
+      objects.push_back(std::move(*kept));
+      continue;
+    }
+    auto object = compileToObject(*module, target, emit, result.text);
+    if (!object) return object.takeError();
+    cache.keep(name, *object);
+    objects.push_back(std::move(*object));
+  }
+  auto image = linkShared(objects, target);
   if (!image) return image.takeError();
   result.image = std::move(*image);
   return result;

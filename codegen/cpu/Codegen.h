@@ -23,6 +23,7 @@ struct TargetImage {
   /// and
   /// ": " before what was chosen.
   std::vector<std::string> tuned;
+  std::string cacheProblem;  // why the folder of kept kernels (KernelCache.h) is not used
 };
 
 /// What to return as text beside the image.

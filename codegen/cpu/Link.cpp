@@ -4,6 +4,7 @@
 
 #include "codegen/cpu/Lower.h"
 #include "lld/Common/Driver.h"
+#include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -44,16 +45,23 @@ class TemporaryFile {
 
 }  // namespace
 
-llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object,
+llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<KernelObject>& objects,
                                                 const CpuTarget& target) {
-  auto input = TemporaryFile::create("o");
+  std::vector<llvm::NewArchiveMember> members;
+  for (const KernelObject& object : objects)
+    members.emplace_back(llvm::MemoryBufferRef({object.data(), object.size()}, "kernel.o"));
+  auto archive = llvm::writeArchiveToBuffer(members, llvm::SymtabWritingMode::NoSymtab,
+                                            llvm::object::Archive::K_GNU, /*Deterministic=*/true,
+                                            /*Thin=*/false);
+  if (!archive) return archive.takeError();
+  auto input = TemporaryFile::create("a");
   if (!input) return input.takeError();
   auto output = TemporaryFile::create("so");
   if (!output) return output.takeError();
   {
     std::error_code ec;
     llvm::raw_fd_ostream out(input->path(), ec);
-    out.write(object.data(), object.size());
+    out << (*archive)->getBuffer();
     out.close();
     if (out.has_error()) {
       ec = out.error();
@@ -79,6 +87,7 @@ llvm::Expected<std::vector<uint8_t>> linkShared(const std::vector<char>& object,
                         "--threads=1",
                         "-o",
                         output->path(),
+                        "--whole-archive",
                         input->path()};
   std::string log;
   llvm::raw_string_ostream stream(log);

@@ -121,8 +121,13 @@ static void optimise(llvm::Module& module, llvm::TargetMachine& machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, mam);
 }
 
-llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTarget& target,
-                                                  Emit emit, std::string& text) {
+std::string textForLowering(const CpuTarget& target) {
+  return target.triple + ' ' + target.cpu + ' ' + target.features + ' ' +
+         std::to_string(target.vectorFloats);
+}
+
+llvm::Expected<KernelObject> compileToObject(ModuleOp kernels, const CpuTarget& target, Emit emit,
+                                             std::string& text) {
   if (mlir::failed(verify(kernels))) return failed("a generated kernel does not verify");
   if (mlir::failed(lowerToLLVMDialect(kernels)))
     return failed("a generated kernel does not lower to LLVM");
@@ -147,7 +152,7 @@ llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTar
   if (emit == Emit::llvm) {
     llvm::raw_string_ostream out(text);
     module->print(out, nullptr);
-    return std::vector<char>();
+    return KernelObject();
   }
   auto generate = [&](llvm::CodeGenFileType type, llvm::SmallVectorImpl<char>& bytes) {
     llvm::raw_svector_ostream out(bytes);
@@ -161,12 +166,12 @@ llvm::Expected<std::vector<char>> compileToObject(ModuleOp kernels, const CpuTar
     if (!generate(llvm::CodeGenFileType::AssemblyFile, assembly))
       return failed("LLVM cannot print assembly");
     text.assign(assembly.begin(), assembly.end());
-    return std::vector<char>();  // code generation consumed the module
+    return KernelObject();  // code generation consumed the module
   }
   llvm::SmallVector<char, 0> object;
   if (!generate(llvm::CodeGenFileType::ObjectFile, object))
     return failed("LLVM cannot emit an object file");
-  return std::vector<char>(object.begin(), object.end());
+  return KernelObject(object.begin(), object.end());
 }
 
 }  // namespace llmc::cpu

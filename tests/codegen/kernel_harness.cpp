@@ -236,12 +236,11 @@ std::vector<cpu::CpuTarget> runnableTargets() {
 
 std::vector<cpu::CpuTarget> targetsOfTest(bool bf16) {
   const std::vector<cpu::CpuTarget> all = runnableTargets();
-  const size_t others = all.size() - 1, chosen = bf16 ? 2 : 1;
-  if (llmc_tests::fullTests() || others <= chosen) return all;
-  const int number = numberOfTest();
-  std::vector<cpu::CpuTarget> targets = {all.front()};
-  for (size_t i = 0; i < chosen; ++i)
-    targets.push_back(all[1 + (static_cast<size_t>(number) + i) % others]);
+  const auto number = static_cast<size_t>(numberOfTest());
+  const size_t chosen = bf16 || number % 3 == 0 ? 2 : 1;
+  if (llmc_tests::fullTests() || all.size() <= chosen) return all;
+  std::vector<cpu::CpuTarget> targets;
+  for (size_t i = 0; i < chosen; ++i) targets.push_back(all[(number + i) % all.size()]);
   return targets;
 }
 

@@ -74,8 +74,8 @@ std::string emitAssembly(const std::string& model, const cpu::CpuTarget& target)
 std::vector<cpu::CpuTarget> runnableTargets();
 
 /// Those of them that the running test compiles for: all with LLMC_FULL_TESTS=1. In the short form
-/// the first, which the others are compared with, and of the others one, or two whose bits may be
-/// the same where products of bf16 have instructions; the next test of the suite has the next.
+/// one, and the next test of the suite has the next; in every third test, and where products of
+/// bf16 have instructions, two, which are compared with each other.
 std::vector<cpu::CpuTarget> targetsOfTest(bool bf16);
 
 /// Targets that another machine runs and an emulator does here, as on a CPU without the

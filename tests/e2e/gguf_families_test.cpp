@@ -88,7 +88,7 @@ TEST_P(GgufFamilyBits, AreThoseOfTheHuggingFaceForm) {
   expectSameBits(continuation(ggufPlan()), continuation(hfPlan()));
 }
 
-LLMC_INSTANTIATE_SWEEP(GgufFamilyBits, llmc_tests::everyNth(names(/*with_hf_form=*/true), 2),
+LLMC_INSTANTIATE_SWEEP(GgufFamilyBits, llmc_tests::everyNth(names(/*with_hf_form=*/true), 3),
                        [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -162,7 +162,7 @@ TEST_P(EveryArchitecture, V4GivesTheBitsOfV3) {
   expectSameBits(continueGreedily(*b, prompt, 4), continueGreedily(*a, prompt, 4));
 }
 
-LLMC_INSTANTIATE_SWEEP(EveryArchitecture, llmc_tests::everyNth(withEveryArchitecture(), 5, 4),
+LLMC_INSTANTIATE_SWEEP(EveryArchitecture, llmc_tests::everyNth(withEveryArchitecture(), 10, 4),
                        [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
 #include "tests/e2e/running_model.h"
+#include "tests/sampling.h"
 
 namespace e2e {
 namespace {
@@ -92,12 +93,13 @@ TEST_P(Trees, GiveTheBitsOfEachBranchDecodedAlone) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Trees,
-                         testing::Values("llama_mha", "mistral_window_bf16", "gemma3", "gemma4",
-                                         "gemma4_e2b", "gpt_oss", "deepseek_v3", "qwen2_moe",
-                                         "gpt2", "lfm2", "mamba2", "granitemoehybrid",
-                                         "nemotron_h_moe", "qwen3_5", "qwen3_next"),
-                         [](const auto& info) { return info.param; });
+// The short form has each kind of attention and of recurrent state.
+const llmc_tests::Sweep<std::string> kModels = {
+    {"llama_mha", "mistral_window_bf16", "gemma4_e2b", "gpt_oss", "deepseek_v3", "lfm2",
+     "nemotron_h_moe", "qwen3_next"},
+    {"gemma3", "gemma4", "qwen2_moe", "gpt2", "mamba2", "granitemoehybrid", "qwen3_5"}};
+
+LLMC_INSTANTIATE_SWEEP(Trees, kModels, [](const auto& info) { return info.param; });
 
 TEST(TreesOfASession, AreForgottenUnlessTheyAreCommitted) {
   const RunningModel model(compiledPlan(goldenModel("llama_mha"), {"--verify", "8"}));

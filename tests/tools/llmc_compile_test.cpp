@@ -1,8 +1,11 @@
 // llmc on models that compile.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "runtime/executor/cpu_features.h"
@@ -128,12 +131,95 @@ TEST_F(LlmcCompile, AnHFDirectoryGivesPlanAndWeightsThatBelongTogether) {
   EXPECT_EQ(id, (*plan)->id());
 }
 
+/// Names the folder of kept kernels (codegen/cpu/KernelCache.h) for programs that are run from here
+/// on; empty: none.
+class KernelCacheIs {
+ public:
+  explicit KernelCacheIs(const std::string& folder) {
+    if (const char* before = std::getenv(kName)) before_ = before;
+    set(folder);
+  }
+  ~KernelCacheIs() { set(before_); }
+  KernelCacheIs(const KernelCacheIs&) = delete;
+
+ private:
+  static void set(const std::string& folder) {
+    folder.empty() ? ::unsetenv(kName) : ::setenv(kName, folder.c_str(), 1);
+  }
+  static constexpr const char* kName = "LLMC_KERNEL_CACHE";
+  std::string before_;
+};
+
 TEST_F(LlmcCompile, TheSameInputGivesTheSameBytes) {
+  const KernelCacheIs none("");
   const std::string model = tinyModel();
   for (const char* name : {"a.fb", "b.fb"})
     succeed({"compile", model, "-o", dir_.path(name), "--target", "x86-64-v3"});
   EXPECT_EQ(readWhole(dir_.path("a.fb")), readWhole(dir_.path("b.fb")));
   EXPECT_EQ(readWhole(dir_.path("a.weights")), readWhole(dir_.path("b.weights")));
+}
+
+TEST_F(LlmcCompile, TheSameInputGivesTheSameBytesWithAndWithoutACacheOfKernels) {
+  const std::string model = tinyModel(), plan = dir_.path("t.fb"), folder = dir_.path("kernels");
+  const auto compile = [&] {
+    const Ran ran =
+        llmc({"compile", model, "--force", "-o", plan, "--target", "x86-64-v3,x86-64-v4"});
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    return std::pair(readWhole(plan), ran.err);
+  };
+  const auto [expected, quiet] = [&] {
+    const KernelCacheIs none("");
+    return compile();
+  }();
+  ASSERT_FALSE(expected.empty());
+
+  struct File {
+    std::string bytes;
+    ino_t inode;  // another one when the file is written again
+    bool operator==(const File&) const = default;
+  };
+  const auto files = [&] {
+    std::map<std::string, File> all;
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename();
+      struct stat s = {};
+      EXPECT_EQ(::stat(entry.path().c_str(), &s), 0);
+      if (name != "llvmcache.timestamp") all[name] = {readWhole(entry.path()), s.st_ino};
+    }
+    return all;
+  };
+  const auto compileWith = [&](const std::string& cache) {
+    const KernelCacheIs used(cache);
+    return compile();
+  };
+  EXPECT_TRUE(compileWith(folder) == std::pair(expected, quiet)) << "with an empty cache";
+  const std::map<std::string, File> kept = files();
+  const nlohmann::json json = inspect(plan);
+  EXPECT_EQ(kept.size(), json["kernels"].size() * json["targets"].size())
+      << "one object for each kernel of each target";
+  EXPECT_TRUE(compileWith(folder) == std::pair(expected, quiet)) << "with a full cache";
+  EXPECT_TRUE(files() == kept) << "what is there is not made again";
+
+  // A changed byte, a missing one, nothing, and the whole object of another kernel.
+  ASSERT_GE(kept.size(), 5u);
+  auto file = kept.begin();
+  const auto write = [&](const std::string& bytes) {
+    dir_.write("kernels/" + file++->first, bytes);
+  };
+  std::string changed = file->second.bytes;
+  changed[changed.size() / 2] ^= 1;
+  write(changed);
+  write(file->second.bytes.substr(0, file->second.bytes.size() - 1));
+  write("");
+  write(kept.rbegin()->second.bytes);
+  EXPECT_TRUE(compileWith(folder) == std::pair(expected, quiet)) << "with damaged files";
+  for (const auto& [name, again] : files()) EXPECT_TRUE(again.bytes == kept.at(name).bytes) << name;
+
+  dir_.write("file", "");
+  const auto [bytes, said] = compileWith(dir_.path("file"));
+  EXPECT_TRUE(bytes == expected) << "without a usable cache";
+  EXPECT_EQ(said, "llmc: warning: LLMC_KERNEL_CACHE=" + dir_.path("file") +
+                      ": Not a directory: no kernels are kept\n" + quiet);
 }
 
 TEST_F(LlmcCompile, PackMakesTheWeightsThatCompileWouldHaveMade) {

@@ -304,6 +304,10 @@ class Compilation {
         std::replace(message.begin(), message.end(), '\n', ' ');
         return llmrt::internalError(fmt::format("generating code for {}: {}", name, message));
       }
+      const std::string& problem = image->cacheProblem;
+      if (!problem.empty() && std::find(result_.warnings.begin(), result_.warnings.end(),
+                                        problem) == result_.warnings.end())
+        result_.warnings.push_back(problem);
       if (!image->tuned.empty())
         tunedBy_ += fmt::format(", {} tuned by {}", name, tunings.source(name));
       images.push_back(std::move(*image));
