@@ -5,6 +5,7 @@
 """
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -87,7 +88,7 @@ class Package(unittest.TestCase):
         for program in ("chat", "chat_static"):
             text = run(self.examples / program, self.plan, input="Once upon a time\nThe end.\n")
             self.assertEqual(text.count("> "), 3)
-            self.assertEqual(text.count("[128 tokens, of "), 2)
+            self.assertEqual(len(re.findall(r"\[\d+ tokens, of ", text)), 2)  # on some CPUs a story ends by itself
 
     def test_errors_are_one_line(self):
         done = subprocess.run([self.examples / "completion", self.plan.with_suffix(".none"), "x"], capture_output=True, text=True)
