@@ -5,7 +5,6 @@
 """
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,8 @@ class Package(unittest.TestCase):
         model = work / "demo"
         run("cp", "-r", ROOT / "models/demo", model)
         (model / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
-        run(cls.build / "bin/llmc", "compile", model, "-o", cls.plan, "--max-batch", 2)
+        # In f32 every CPU tells the same stories: in bf16, by AMX, one ends sooner.
+        run(cls.build / "bin/llmc", "compile", model, "-o", cls.plan, "--max-batch", 2, "--dtype", "f32")
 
     @classmethod
     def tearDownClass(cls):
@@ -88,7 +88,7 @@ class Package(unittest.TestCase):
         for program in ("chat", "chat_static"):
             text = run(self.examples / program, self.plan, input="Once upon a time\nThe end.\n")
             self.assertEqual(text.count("> "), 3)
-            self.assertEqual(len(re.findall(r"\[\d+ tokens, of ", text)), 2)  # on some CPUs a story ends by itself
+            self.assertEqual(text.count("[128 tokens, of "), 2)
 
     def test_errors_are_one_line(self):
         done = subprocess.run([self.examples / "completion", self.plan.with_suffix(".none"), "x"], capture_output=True, text=True)
