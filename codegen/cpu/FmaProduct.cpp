@@ -160,8 +160,7 @@ class FmaProduct final : public ProductFrame {
     // A stride that is no power of two keeps the rows of a register tile in different sets of the
     // first-level cache.
     rowBytes_ = copyRows_ ? roundUp(bytes, 64) + 64 : spec.xStride * 4;
-    const int64_t mostRows = roundUp(maxBlockRows_, rowUnit_);
-    if (copyRows_) rows_ = k.scratch(mostRows * rowBytes_);
+    if (copyRows_) rows_ = k.scratch(roundUp(maxBlockRows_, rowUnit_) * rowBytes_);
     if (hasTiles(k, spec, left)) tiles_.emplace(k, int8_, *spec.format);
     if (left != LeftKind::f32 && spec.norm) normed_ = k.scratch(roundUp(spec.cols, kLanes) * 4);
   }

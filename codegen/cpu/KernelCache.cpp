@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CachePruning.h"
@@ -21,7 +20,7 @@ namespace llmc::cpu {
 namespace {
 
 constexpr uint64_t kMaxBytes = uint64_t{512} << 20;
-constexpr size_t kChecksumBytes = 16;
+constexpr size_t kChecksumDigits = 32;  // of hashOf()
 
 std::string hashOf(llvm::StringRef bytes) {
   const llvm::XXH128_hash_t hash = llvm::xxh3_128bits(llvm::arrayRefFromStringRef(bytes));
@@ -101,9 +100,9 @@ std::string KernelCache::nameOf(mlir::ModuleOp kernel, const CpuTarget& target) 
 std::optional<KernelObject> KernelCache::find(const std::string& name) const {
   if (name.empty()) return std::nullopt;
   const auto file = bytesOf(folder_ + '/' + name);
-  if (!file || file->getBufferSize() < 2 * kChecksumBytes) return std::nullopt;
-  const llvm::StringRef checksum = file->getBuffer().take_front(2 * kChecksumBytes);
-  const llvm::StringRef object = file->getBuffer().drop_front(2 * kChecksumBytes);
+  if (!file || file->getBufferSize() < kChecksumDigits) return std::nullopt;
+  const llvm::StringRef checksum = file->getBuffer().take_front(kChecksumDigits);
+  const llvm::StringRef object = file->getBuffer().drop_front(kChecksumDigits);
   if (checksum != hashOf(name + object.str())) return std::nullopt;
   return KernelObject(object.begin(), object.end());
 }
