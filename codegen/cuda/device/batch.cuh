@@ -139,13 +139,16 @@ struct BatchProduct {
     if (kGroups) packed += static_cast<i64>(group) * Rows::kFloats;
     const int begin = P::kBlocks * warp / kBatchWarps, end = P::kBlocks * (warp + 1) / kBatchWarps;
     u8* const ring = dynamicShared() + warp * kStages * kStageBytes;
+    // One place, and so two registers, for all panels; where the last one lacks its neighbour, it
+    // is read twice.
+    const u8* const weights =
+        static_cast<const u8*>(weight) + static_cast<i64>(first) * P::kBlocks * 512 + lane * 16;
     auto copyWeights = [&](int b, u8* stage) {
 #pragma unroll
       for (int p = 0; p < kAtOnce; ++p) {
-        const int panel = first + p < P::kPanels ? first + p : P::kPanels - 1;
+        const bool there = P::kPanels % kAtOnce == 0 || first + p < P::kPanels;
         copyAsyncOnce16(stage + p * 512 + lane * 16,
-                        static_cast<const u8*>(weight) +
-                            (static_cast<i64>(panel) * P::kBlocks + b) * 512 + lane * 16);
+                        weights + ((there ? p : 0) * P::kBlocks + b) * 512);
       }
     };
     auto copyRows = [&](int b, u8* stage) {
@@ -177,19 +180,20 @@ struct BatchProduct {
     const float scale = P::kNorm && !P::kLayer ? packed[Rows::kScales + m] : 1.0f;
 
     float acc[kAtOnce][kRows][2] = {};
-    u8 *stage = ring, *last = ring + (kStages - 1) * kStageBytes;  // the one multiplied before
+    // Places in the ring; pointers would take twice the registers, and there is none to spare.
+    int stage = 0, last = (kStages - 1) * kStageBytes;  // the one multiplied before
 #pragma unroll 1
     for (int b = begin; b < end; ++b) {
       waitCopies<kStages - 2>();
       __syncwarp();  // all lanes' have come, and all have read the stage that is filled next
       if (b + kStages - 1 < end) {
-        copyWeights(b + kStages - 1, last);
-        copyRows(b + kStages - 1, last);
+        copyWeights(b + kStages - 1, ring + last);
+        copyRows(b + kStages - 1, ring + last);
       }
       commitCopies();
-      multiply(stage, lane, acc);
+      multiply(ring + stage, lane, acc);
       last = stage;
-      stage = stage == ring + (kStages - 1) * kStageBytes ? ring : stage + kStageBytes;
+      stage = stage == (kStages - 1) * kStageBytes ? 0 : stage + kStageBytes;
     }
     // sumLanes<4> of all of them, of which each lane ends up with a quarter.
     const int odd = c % 2, second = c / 2;
