@@ -146,7 +146,9 @@ llvm::Expected<Binary> compileCuda(const std::string& source, const std::string&
   if (int error = nvrtc.createProgram(&program, source.c_str(), "llmc.cu", 0, nullptr, nullptr))
     return failure(fmt::format("NVRTC: {}", nvrtc.errorString(error)));
   const std::string arch_option = "--gpu-architecture=" + arch;
-  std::vector<const char*> options = {arch_option.c_str(), "--std=c++17"};
+  // Products and sums are one instruction where the text says fmaf, and nowhere else: what the
+  // compiler would join differs from one kernel to the next, and so would a row's bits.
+  std::vector<const char*> options = {arch_option.c_str(), "--std=c++17", "--fmad=false"};
   if (!ptx) options.push_back("--ptxas-options=-v");
   const int error = nvrtc.compileProgram(program, static_cast<int>(options.size()), options.data());
   const auto text = [&](auto size_of, auto get) {

@@ -272,6 +272,11 @@ TEST_P(CudaArchitectures, SpillNothing) {
   EXPECT_EQ(wgmma, hopper ? GetParam().wgmma : 0);
   EXPECT_EQ(experts, hopper ? GetParam().experts : 0);
   EXPECT_EQ(compiled.err.find("warning"), std::string::npos) << compiled.err;
+  if (!GetParam().ptx) return;
+  // No product that a sum may be joined to: which would be differs from one kernel to the next.
+  const std::string plan = e2e::readFile(dir / "p.fb");
+  EXPECT_NE(plan.find("mul.rn.f32"), std::string::npos);
+  EXPECT_EQ(plan.find("mul.f32"), std::string::npos);
 }
 
 // The short form has every architecture, and every model but one that has another's kernels: NVRTC

@@ -3,8 +3,7 @@
 // Keys are walked in chunks of kChunk positions on a grid that starts at position 0. Each chunk
 // gives (m, l, o), the largest score, the sum of exponentials and the weighted sum of values;
 // chunks are merged in ascending order, by one block in turn or by the last of several to end, with
-// the same operations: the bits do not depend on how work is split. Those of the merge are written
-// as fmaf where a compiler could choose.
+// the same operations: the bits do not depend on how work is split.
 
 /// Vectors of a cache as lanes read them.
 template <class Pool, int kWidth>
@@ -356,7 +355,7 @@ struct Attention {
       old_scale[h] = exponential(state.largest[h] - largest);
       new_scale[h] = exponential(next.largest[h] - largest);
       state.largest[h] = largest;
-      // Written out: mergeSplit() must round as this does, whatever ptxas would contract.
+      // mergeSplit() rounds as this does.
       state.sum[h] = fmaf(state.sum[h], old_scale[h], next.sum[h] * new_scale[h]);
     }
 #pragma unroll
@@ -385,7 +384,7 @@ struct Attention {
       if (sinks) {  // one more key, whose value is 0
         const float most = fmaxf(largest, sinks[query]), scale = exponential(largest - most);
         v *= scale;
-        sum = sum * scale + exponential(sinks[query] - most);
+        sum = fmaf(sum, scale, exponential(sinks[query] - most));
       }
       y[static_cast<i64>(row) * kYStride + query * kValueDim + d] = v / sum;
     }

@@ -124,7 +124,7 @@ struct FlashQueries {
           score = powerOfTwo(fmaf(score, kLog2E, shift));
           block_sum += score;
         }
-      sum[h] = sum[h] * old_scale[h] + sumLanes<4>(block_sum);
+      sum[h] = fmaf(sum[h], old_scale[h], sumLanes<4>(block_sum));
     }
   }
 
@@ -149,7 +149,7 @@ struct FlashQueries {
       if (sinks) {  // one more key, whose value is 0
         const float sink = sinks[head[h]], most = fmaxf(largest[h], sink),
                     scale = exponential(largest[h] - most);
-        inverse = scale / (sum[h] * scale + exponential(sink - most));
+        inverse = scale / fmaf(sum[h], scale, exponential(sink - most));
       }
 #pragma unroll
       for (int n = 0; n < kTiles; ++n) {

@@ -128,8 +128,7 @@ DEVICE void layerNormOfRows(const float* const (&from)[kRows], float eps,
   for (int m = 0; m < kRows; ++m) inverse[m] = 1.0f / sqrtf(inverse[m] / kCols + eps);
 }
 
-/// An element of a layer norm. The sum and product are one instruction, whatever the compiler would
-/// make of them: kernels of one row and of several give the same bits.
+/// An element of a layer norm.
 DEVICE float layerNormed(float v, float mean, float inverse, float weight, float shift) {
   return fmaf((v - mean) * inverse, weight, shift);
 }

@@ -218,8 +218,8 @@ DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const
     const float* const k = q + kKeyHeads * kKeyDim;
     float q_squares = 0, k_squares = 0;
     for (int i = threadIdx.x; i < kKeyDim; i += kStateThreads) {
-      q_squares += q[i] * q[i];
-      k_squares += k[i] * k[i];
+      q_squares = fmaf(q[i], q[i], q_squares);
+      k_squares = fmaf(k[i], k[i], k_squares);
     }
     q_squares = sumBlock<kStateThreads>(q_squares, partial[0]);
     k_squares = sumBlock<kStateThreads>(k_squares, partial[1]);
@@ -244,7 +244,7 @@ DEVICE void gatedDelta(const Args& a, const float* qkv, const float* gate, const
     const float v = c.live ? qkv[static_cast<i64>(row) * kQkvStride + 2 * kKeyHeads * kKeyDim +
                                  head * kValueDim + col]
                            : 0.0f;
-    const float delta = strength * (v - decay * before);
+    const float delta = strength * fmaf(-decay, before, v);
     sum = 0;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {

@@ -17,7 +17,7 @@ DEVICE void layerNormRow(const Args& a, const float* x, const float* weight, con
   for (int k = threadIdx.x; k < kCols; k += 256) squares = fmaf(x[k] - mean, x[k] - mean, squares);
   const float scale = 1.0f / sqrtf(sumBlock<256>(squares, partial[1]) / kCols + eps);
   for (int k = threadIdx.x; k < kCols; k += 256)
-    y[k] = (x[k] - mean) * scale * (weight ? weight[k] : 1.0f) + (bias ? bias[k] : 0.0f);
+    y[k] = fmaf((x[k] - mean) * scale, weight ? weight[k] : 1.0f, bias ? bias[k] : 0.0f);
 }
 
 /// y = residual + rms_norm(x), times *factor where there is one. Blocks of 256 threads.
@@ -32,7 +32,7 @@ DEVICE void normResidualRow(const Args& a, const float* x, const float* residual
   for (int k = threadIdx.x; k < kCols; k += 256) sum = fmaf(x[k], x[k], sum);
   const float scale = 1.0f / sqrtf(sumBlock<256>(sum, partial) / kCols + eps);
   for (int k = threadIdx.x; k < kCols; k += 256) {
-    const float v = residual[row * kResidualStride + k] + x[k] * scale * weight[k];
+    const float v = fmaf(x[k] * scale, weight[k], residual[row * kResidualStride + k]);
     y[row * kYStride + k] = factor ? v * *factor : v;
   }
 }

@@ -40,8 +40,8 @@ struct KvPool {
 
 DEVICE void rotate(float cos, float sin, float& low, float& high) {
   const float a = low, b = high;
-  low = a * cos - b * sin;
-  high = b * cos + a * sin;
+  low = fmaf(a, cos, -(b * sin));
+  high = fmaf(b, cos, a * sin);
 }
 /// Rotates (low, high) = (x[i], x[i + half]) by the angle of `pos`. Table: [max_seq_len, 2, half]
 /// cos and sin.
@@ -106,7 +106,7 @@ DEVICE void rmsNormRow(const Args& a, const float* x, const float* weight, float
   x += static_cast<i64>(row) * kXStride;
   y += static_cast<i64>(row) * kYStride;
   float sum = 0;
-  for (int k = threadIdx.x; k < kCols; k += 256) sum += x[k] * x[k];
+  for (int k = threadIdx.x; k < kCols; k += 256) sum = fmaf(x[k], x[k], sum);
   sum = sumBlock<256>(sum, partial);
   const float scale = 1.0f / sqrtf(sum / kCols + eps);
   for (int k = threadIdx.x; k < kCols; k += 256) y[k] = x[k] * scale * weight[k];
