@@ -12,6 +12,8 @@ SYNTHETIC = ["--synthetic-weights"]
 CASES = (("rows", "demo", 17, ["--prefill-chunk", "1"]), ("chunk_6", "demo", 17, ["--prefill-chunk", "6"]),
          ("chunk_11", "demo", 17, ["--prefill-chunk", "11"]), ("chunk_17", "demo", 17, []), ("chunk_300", "demo", 300, []),
          ("experts", "experts_all", 40, SYNTHETIC), ("sampled", "demo", 17, SAMPLED))
+# With the same bits.
+ALIKE = ("rows", "chunk_6", "chunk_11")
 # Looking into what hangs is not to take long (one op, one run); the slow tools take a while where nothing does.
 HANG_SECONDS, BISECT_SECONDS, SANITIZER_SECONDS = CASE_SECONDS // 4, CASE_SECONDS // 2, 2 * CASE_SECONDS
 
@@ -33,7 +35,7 @@ def judged(name, got, right):
         return {} if got["ids"] == right["ids"] else {"ids": got["ids"], "right_ids": right["ids"]}
     # Up to 16 rows at once both sum products of f32 operands, and keys and values are rounded to 16 bits: an element that tips over there
     # moves a logit by a small part of 2^-8. In a longer chunk operands are rounded too (check_goldens.py: golden).
-    rounding = 2**-7 if name in ("rows", "chunk_6", "chunk_11") else 2**-5
+    rounding = 2**-7 if name in ALIKE else 2**-5
     for step, (ours, theirs) in enumerate(zip(got["steps"], right["steps"])):
         largest = max(abs(logit) for _, logit in theirs)
         off = abs(ours[0][1] - theirs[0][1])
@@ -47,10 +49,20 @@ def judged(name, got, right):
 
 
 def checked(plan, name, length, flags, right, more=(), seconds=CASE_SECONDS):
-    """What is wrong with the GPU's run; {} if nothing is."""
+    """What is wrong with the GPU's run, {} if nothing is; the run."""
     logits = [] if name == "sampled" else ["--top-logits", "5"]
     got, error = ran(plan, length, flags, more=[*logits, *more], seconds=seconds)
-    return {"error": error} if got is None else judged(name, got, right)
+    return ({"error": error}, None) if got is None else (judged(name, got, right), got)
+
+
+def same_bits(runs):
+    """A line: whether rows have the bits alone that they have in a batch, as kernels of up to 16 rows promise."""
+    alone, wrong = runs["rows"]["steps"], {}
+    for name, run in runs.items():
+        step = next((i for i, (ours, theirs) in enumerate(zip(run["steps"], alone)) if ours != theirs), None)
+        if step is not None:
+            wrong[name] = {"at_step": step, "top": run["steps"][step], "alone_top": alone[step]}
+    return {"step": "canary", "case": "same_bits", "ok": not wrong, **wrong}
 
 
 def compared_ops(plan, length, flags):
@@ -69,7 +81,7 @@ def bisect(name, plan, length, flags, right, hangs):
         say(**{**line, "step": "canary", "case": name})
     good = {}
     for variant, path, more in (("full_edges", plan, ["--profile"]), ("mma", plan.replace(".fb", ".mma.fb"), [])):
-        wrong = checked(path, name, length, flags, right, more, BISECT_SECONDS)
+        wrong, _ = checked(path, name, length, flags, right, more, BISECT_SECONDS)
         good[variant] = not wrong
         say(step="canary", case=name, bisect=variant, ok=not wrong, **wrong)
     for tool in () if hangs else ("memcheck", "synccheck"):
@@ -84,20 +96,23 @@ def bisect(name, plan, length, flags, right, hangs):
 
 
 def canary():
-    good, bisected = True, set()
+    good, bisected, alike = True, set(), {}
     for name, model, length, flags in CASES:
         plan = model + ".fb"
         if hung():
             say(step="canary", case=name, skipped="others hung")
             continue
         right, error = right_answer(plan, name, length, flags)
-        wrong = {"error": "the right answer: " + error} if right is None else checked(plan, name, length, flags, right)
+        wrong, got = ({"error": "the right answer: " + error}, None) if right is None else checked(plan, name, length, flags, right)
         say(step="canary", case=name, plan=plan, ok=not wrong, **wrong)
         good = good and not wrong
         # One case of each plan tells what another one would.
         if wrong and right is not None and plan not in bisected:
             bisected.add(plan)
             say(step="canary", case=name, points_to=bisect(name, plan, length, flags, right, "hung" in wrong.get("error", "")))
+        if name in ALIKE and got:
+            alike[name] = got
+            good = (len(alike) < len(ALIKE) or say(**same_bits(alike))) and good
     return good
 
 
