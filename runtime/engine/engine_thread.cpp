@@ -26,8 +26,7 @@ Result<uint64_t> EngineThread::submit(Request request) {
   {
     const std::lock_guard lock(mutex_);
     LLMRT_RETURN_IF_ERROR(status_);
-    LLMRT_RETURN_IF_ERROR(
-        engine_.checkWaiting(stats_.waiting + in_hand_ + static_cast<int64_t>(submitted_.size())));
+    LLMRT_RETURN_IF_ERROR(engine_.checkWaiting(numWaiting()));
     id = engine_.newId();
     submitted_.emplace_back(id, std::move(request));
   }
@@ -54,9 +53,15 @@ std::optional<Event> EngineThread::wait(std::chrono::nanoseconds most) {
   return event;
 }
 
+int64_t EngineThread::numWaiting() const {
+  return stats_.waiting + in_hand_ + static_cast<int64_t>(submitted_.size());
+}
+
 EngineStats EngineThread::stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  EngineStats stats = stats_;
+  stats.waiting = numWaiting();
+  return stats;
 }
 
 bool EngineThread::turn(bool has_work) {

@@ -32,7 +32,7 @@ class EngineThread {
   void cancel(uint64_t request);
   /// The next event of any request, in order; none within `most`.
   std::optional<Event> wait(std::chrono::nanoseconds most);
-  /// As of the last step.
+  /// As of the last step; what was submitted since waits.
   EngineStats stats() const;
 
  private:
@@ -40,6 +40,7 @@ class EngineThread {
   /// One turn: takes what was asked for, and runs a step. Whether there is more to do.
   bool turn(bool has_work);
   void die(const Status& status);
+  int64_t numWaiting() const;  // with mutex_ held
 
   Engine engine_;  // the thread's
   mutable std::mutex mutex_;
