@@ -349,8 +349,7 @@ class Http(ServeTest):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             s.close()
             self.server.wait_until(lambda: self.server.metric("llmserve_clients_gone_total") == gone + 1)
-            self.server.wait_until(lambda: self.server.metric("llmserve_running_requests") == 0)
-            self.assertEqual(self.server.metric("llmserve_waiting_requests"), 0)
+            self.server.wait_until(lambda: self.server.in_hand() == 0)
 
     def test_a_slow_reader_holds_nobody_up(self):
         slow = socket.socket()
@@ -468,7 +467,7 @@ class Ends(unittest.TestCase):
             self.assertEqual(json.loads(got[2])["error"]["code"], "rate_limit_exceeded")
             for s in held:
                 s.close()
-            server.wait_until(lambda: server.metric("llmserve_running_requests") + server.metric("llmserve_waiting_requests") == 0)
+            server.wait_until(lambda: server.in_hand() == 0)
             self.assertEqual(server.json(TEXT, {"prompt": PROMPT, "max_tokens": 3})["usage"]["completion_tokens"], 3)
         finally:
             self.assertEqual(server.end(), 0)

@@ -101,6 +101,10 @@ class Server:
         text = self.request("/metrics")[2].decode()
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(re.escape(name) + r"(\{.*\})? ", line))
 
+    def in_hand(self):
+        """Sequences that run or wait."""
+        return self.metric("llmserve_running_requests") + self.metric("llmserve_waiting_requests")
+
     def wait_until(self, condition, seconds=20):
         deadline = time.monotonic() + seconds
         while not condition():
