@@ -8,8 +8,10 @@
 namespace llmrt {
 
 EngineThread::EngineThread(Session& session, const Tokenizer* tokenizer,
-                           const EngineOptions& options)
-    : engine_(session, tokenizer, options), thread_([this] { run(); }) {}
+                           const EngineOptions& options, OnEvents on_events)
+    : engine_(session, tokenizer, options),
+      on_events_(std::move(on_events)),
+      thread_([this] { run(); }) {}
 
 EngineThread::~EngineThread() {
   {
@@ -81,23 +83,34 @@ bool EngineThread::turn(bool has_work) {
   const bool more = engine_.step(new_events_);
   {
     const std::lock_guard lock(mutex_);
-    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
     stats_ = engine_.stats();
     in_hand_ = 0;
   }
-  if (!new_events_.empty()) told_.notify_all();
-  new_events_.clear();
+  tell();
   return more;
+}
+
+void EngineThread::tell() {
+  if (new_events_.empty()) return;
+  if (on_events_) return on_events_(std::exchange(new_events_, {}));
+  {
+    const std::lock_guard lock(mutex_);
+    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
+  }
+  told_.notify_all();
+  new_events_.clear();
 }
 
 void EngineThread::die(const Status& status) {
   try {
-    const std::lock_guard lock(mutex_);
-    status_ = status;
-    new_events_.clear();
-    engine_.failAll(status, new_events_);
-    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
-    stats_ = engine_.stats();
+    {
+      const std::lock_guard lock(mutex_);
+      status_ = status;
+      new_events_.clear();
+      engine_.failAll(status, new_events_);
+      stats_ = engine_.stats();
+    }
+    tell();
   } catch (...) {
     // No memory to say so: whoever waits gets no more events.
   }

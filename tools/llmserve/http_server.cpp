@@ -40,7 +40,9 @@ class Connection;
 class QueuedReply : public Reply, public std::enable_shared_from_this<QueuedReply> {
  public:
   QueuedReply(asio::any_io_executor executor, size_t most_bytes)
-      : executor_(std::move(executor)), news_(executor_), most_bytes_(most_bytes) {}
+      : executor_(std::move(executor)),
+        news_(executor_, asio::steady_timer::time_point::max()),
+        most_bytes_(most_bytes) {}
 
   void send(Response response) override {
     post([response = std::move(response)](QueuedReply& r) mutable {
@@ -89,11 +91,9 @@ class QueuedReply : public Reply, public std::enable_shared_from_this<QueuedRepl
   std::string takePending() { return std::exchange(pending_, {}); }
   bool hasPending() const { return !pending_.empty(); }
   const std::string& idleBytes() const { return idle_bytes_; }
-  /// Waits for news at most so long.
-  asio::awaitable<void> wait(std::chrono::seconds most) {
-    news_.expires_after(most);
-    co_await news_.async_wait(kResult);
-  }
+  /// Waits until something has been handed over, or tell() was called.
+  asio::awaitable<void> wait() { co_await news_.async_wait(kResult); }
+  void tell() { news_.cancel(); }
 
  private:
   template <typename Change>
@@ -135,6 +135,8 @@ struct Server::Impl {
   Impl(const Limits& its_limits, Handler& its_handler) : limits(its_limits), handler(its_handler) {}
 
   asio::awaitable<void> accept();
+  /// One timer for all connections: those that send bit by bit set none of their own.
+  void tickLater();
   void take(tcp::socket socket);
 
   /// Where nothing is left to do, run() ends.
@@ -144,7 +146,9 @@ struct Server::Impl {
   }
   void endIfDrained() {
     error_code ignored;
-    if (isDrained()) signals.cancel(ignored);
+    if (!isDrained()) return;
+    signals.cancel(ignored);
+    ticks.cancel();
   }
   bool isDrained() const { return draining && connections.empty(); }
 
@@ -155,6 +159,7 @@ struct Server::Impl {
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
   asio::signal_set signals{context};
+  asio::steady_timer ticks{context};
 };
 
 namespace {
@@ -165,6 +170,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       : stream_(std::move(socket)), server_(server) {
     error_code ignored;
     stream_.socket().set_option(tcp::no_delay(true), ignored);
+    stream_.socket().non_blocking(true, ignored);
     const auto peer = stream_.socket().remote_endpoint(ignored);
     peer_ = peer.address().to_string();
     server_.connections.insert(this);
@@ -194,6 +200,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void drain() {
     if (waits_) close();
+  }
+  /// Looks whether it is time for idle bytes.
+  void tick() {
+    if (reply_) reply_->tell();
   }
   void close() {
     error_code ignored;
@@ -293,19 +303,23 @@ class Connection : public std::enable_shared_from_this<Connection> {
     co_return true;
   }
 
+  /// One chunk, or the bytes as they are. Nearly always the socket takes all of it at once, and no
+  /// timer is set.
   asio::awaitable<bool> sendBytes(std::string bytes, bool chunked) {
-    for (size_t at = 0; at < bytes.size(); at += kWriteBytes) {
-      const asio::const_buffer piece(bytes.data() + at, std::min(kWriteBytes, bytes.size() - at));
+    if (chunked) bytes = fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
+    last_sent_ = std::chrono::steady_clock::now();
+    error_code error;
+    size_t sent = stream_.socket().write_some(asio::buffer(bytes), error);
+    if (error && error != asio::error::would_block) co_return false;
+    while (sent < bytes.size()) {
+      const asio::const_buffer piece(bytes.data() + sent,
+                                     std::min(kWriteBytes, bytes.size() - sent));
       stream_.expires_after(server_.limits.write_time);
-      error_code error;
-      size_t sent = 0;
-      if (chunked)
-        std::tie(error, sent) =
-            co_await asio::async_write(stream_, bhttp::make_chunk(piece), kResult);
-      else
-        std::tie(error, sent) = co_await asio::async_write(stream_, piece, kResult);
-      if (error) co_return false;
+      const auto [write_error, written] = co_await asio::async_write(stream_, piece, kResult);
+      if (write_error) co_return false;
+      sent += written;
     }
+    stream_.expires_never();
     co_return true;
   }
 
@@ -313,7 +327,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// connection.
   asio::awaitable<bool> sendAnswer(unsigned version, bool keep_alive) {
     const std::shared_ptr<QueuedReply> reply = reply_;
-    while (!reply->hasHead() && !reply->isGone()) co_await reply->wait(std::chrono::hours(24));
+    while (!reply->hasHead() && !reply->isGone()) co_await reply->wait();
     if (reply->isGone()) co_return false;
     Response head = reply->takeHead();
     bool sent = false;
@@ -328,16 +342,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
       stream_.expires_after(server_.limits.write_time);
       const auto [error, bytes] = co_await bhttp::async_write_header(stream_, serializer, kResult);
       sent = !error;
+      last_sent_ = std::chrono::steady_clock::now();
       while (sent && !reply->isGone()) {
         if (reply->hasPending()) {
           sent = co_await sendBytes(reply->takePending(), chunked);
         } else if (reply->hasEnded()) {
           break;
         } else {
-          const auto since = std::chrono::steady_clock::now();
-          co_await reply->wait(server_.limits.idle_bytes_after);
+          co_await reply->wait();
           const bool idle =
-              std::chrono::steady_clock::now() - since >= server_.limits.idle_bytes_after;
+              std::chrono::steady_clock::now() - last_sent_ >= server_.limits.idle_bytes_after;
           if (idle && !reply->hasPending() && !reply->hasEnded() && !reply->idleBytes().empty())
             sent = co_await sendBytes(reply->idleBytes(), chunked);
         }
@@ -393,6 +407,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string peer_;
   std::shared_ptr<QueuedReply> reply_;
   bool waits_ = false;  // for the first byte of a request
+  std::chrono::steady_clock::time_point last_sent_;
 };
 
 asio::awaitable<void> runConnection(std::shared_ptr<Connection> connection) {
@@ -419,6 +434,15 @@ asio::awaitable<void> Server::Impl::accept() {
       co_await pause.async_wait(kResult);
     }
   }
+}
+
+void Server::Impl::tickLater() {
+  ticks.expires_after(std::chrono::seconds(1));
+  ticks.async_wait([this](const error_code& error) {
+    if (error) return;
+    for (Connection* connection : connections) connection->tick();
+    tickLater();
+  });
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -448,6 +472,7 @@ bool Server::isLoopback() const { return impl_->acceptor.local_endpoint().addres
 
 void Server::run(std::function<void()> signalled) {
   asio::co_spawn(impl_->context, impl_->accept(), asio::detached);
+  impl_->tickLater();
   std::function<void(const error_code&, int)> on_signal = [&](const error_code& error, int) {
     if (error) return;
     signalled();
@@ -457,6 +482,10 @@ void Server::run(std::function<void()> signalled) {
   impl_->signals.add(SIGTERM);
   impl_->signals.async_wait(on_signal);
   impl_->context.run();
+}
+
+void Server::post(std::function<void()> function) {
+  asio::post(impl_->context, std::move(function));
 }
 
 void Server::drain() {

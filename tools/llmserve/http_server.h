@@ -91,6 +91,8 @@ class Server {
   /// Serves until stop() has been called and every connection has ended. `signalled` is called for
   /// each SIGINT and SIGTERM, on this thread.
   void run(std::function<void()> signalled);
+  /// Runs a function on the server's thread, soon. From any thread.
+  void post(std::function<void()> function);
   /// Takes no more connections, and no more requests on those there are. From the server's thread.
   void drain();
   /// Ends all connections, whatever they are at. From the server's thread.

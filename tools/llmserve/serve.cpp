@@ -103,7 +103,10 @@ Result<int> serve(const Options& o) {
   const std::string address =
       fmt::format("http://{}:{}", o.host.find(':') == o.host.npos ? o.host : "[" + o.host + "]",
                   server->port());
-  for (const auto& model : api.servedModels()) sayWhatIsServed(*model, address);
+  for (const auto& model : api.servedModels()) {
+    model->start([&server](std::function<void()> function) { server->post(std::move(function)); });
+    sayWhatIsServed(*model, address);
+  }
   int signals = 0;
   server->run([&] {
     if (++signals > 1) return server->abort();

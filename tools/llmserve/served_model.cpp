@@ -26,9 +26,18 @@ ServedModel::ServedModel(std::string name, LoadedModel model)
 
 ServedModel::~ServedModel() { stop(); }
 
+void ServedModel::start(std::function<void(std::function<void()>)> post) {
+  engine_ = std::make_unique<EngineThread>(
+      *model_.session, &*model_.tokenizer, engine_options_,
+      [this, post = std::move(post)](std::vector<Event> events) {
+        // A function object is copied, and so must be what it holds.
+        auto held = std::make_shared<std::vector<Event>>(std::move(events));
+        post([this, held] { deliver(std::move(*held)); });
+      });
+}
+
 void ServedModel::stop() {
-  stops_ = true;
-  if (deliverer_.joinable()) deliverer_.join();
+  engine_.reset();
   const std::lock_guard lock(events_mutex_);
   on_event_.clear();
 }
@@ -40,10 +49,7 @@ Result<std::unique_ptr<ServedModel>> ServedModel::load(const ServedModelOptions&
         fmt::format("{}: has no tokenizer, which serving needs", loaded.plan->path()));
   auto model = std::unique_ptr<ServedModel>(new ServedModel(options.name, std::move(loaded)));
   LLMRT_RETURN_IF_ERROR(model->loadTemplates(options.template_file));
-  model->engine_ =
-      std::make_unique<EngineThread>(*model->model_.session, &*model->model_.tokenizer,
-                                     EngineOptions{.max_waiting = options.max_waiting});
-  model->deliverer_ = std::thread([m = model.get()] { m->deliver(); });
+  model->engine_options_.max_waiting = options.max_waiting;
   return model;
 }
 
@@ -112,20 +118,18 @@ Result<uint64_t> ServedModel::submit(Request request, OnEvent on_event) {
   return id;
 }
 
-void ServedModel::deliver() {
-  while (!stops_) {
-    std::optional<Event> event = engine_->wait(std::chrono::milliseconds(100));
-    if (!event) continue;
-    const bool ends = event->kind == Event::Kind::kFinished || event->kind == Event::Kind::kFailed;
+void ServedModel::deliver(std::vector<Event> events) {
+  for (Event& event : events) {
+    const bool ends = event.kind == Event::Kind::kFinished || event.kind == Event::Kind::kFailed;
     OnEvent on_event;
     {
       const std::lock_guard lock(events_mutex_);
-      const auto found = on_event_.find(event->request);
+      const auto found = on_event_.find(event.request);
       if (found == on_event_.end()) continue;
       on_event = ends ? std::move(found->second) : found->second;
       if (ends) on_event_.erase(found);
     }
-    on_event(std::move(*event));
+    on_event(std::move(event));
   }
 }
 

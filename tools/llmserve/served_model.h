@@ -1,7 +1,6 @@
 // One model that is served: its plan, its engine, and what its chats have said so far.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -10,7 +9,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "runtime/chat/known_answers.h"
@@ -28,10 +26,13 @@ struct ServedModelOptions {
   std::string template_file;  // in place of the plan's chat template; empty: the plan's
 };
 
-/// All functions may be called from several threads at once.
+/// All functions but load(), start() and stop() may be called from several threads at once.
 class ServedModel {
  public:
   static Result<std::unique_ptr<ServedModel>> load(const ServedModelOptions& options);
+  /// Takes requests from now on. `post` runs a function later, on one and the same thread: there
+  /// events are told.
+  void start(std::function<void(std::function<void()>)> post);
   ~ServedModel();
 
   const std::string& name() const { return name_; }
@@ -55,17 +56,19 @@ class ServedModel {
   std::string tokenText(int32_t id) const;
 
   using OnEvent = std::function<void(Event)>;
-  /// `on_event` gets a request's events, on a thread of the model's, until its last one.
+  /// `on_event` gets a request's events until its last one.
   Result<uint64_t> submit(Request request, OnEvent on_event);
-  void cancel(uint64_t request) { engine_->cancel(request); }
+  void cancel(uint64_t request) {
+    if (engine_) engine_->cancel(request);
+  }
   EngineStats stats() const { return engine_->stats(); }
-  /// No events come any more; what runs is dropped.
+  /// Takes no more requests; what runs is dropped, and told nobody.
   void stop();
 
  private:
   ServedModel(std::string name, LoadedModel model);
   Status loadTemplates(const std::string& file);
-  void deliver();
+  void deliver(std::vector<Event> events);
 
   const std::string name_;
   LoadedModel model_;
@@ -77,9 +80,8 @@ class ServedModel {
   KnownAnswers answers_;
   std::mutex events_mutex_;
   std::map<uint64_t, OnEvent> on_event_;
-  std::atomic<bool> stops_{false};
-  std::unique_ptr<EngineThread> engine_;
-  std::thread deliverer_;  // last: it uses all of the above
+  EngineOptions engine_options_;
+  std::unique_ptr<EngineThread> engine_;  // last: it uses all of the above
 };
 
 }  // namespace llmrt::serve
