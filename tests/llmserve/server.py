@@ -112,5 +112,18 @@ class Server:
                 raise AssertionError("it never became so")
             time.sleep(0.01)
 
+    def metric_of(self, name, label):
+        """The value of a metric that has this label."""
+        text = self.request("/metrics")[2].decode()
+        return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + "{") and label in line)
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def resident_bytes(self):
+        """Anonymous memory: weights and plan are mapped files."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(re.search(r"^RssAnon:\s+(\d+)", text, re.M)[1])
+
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
