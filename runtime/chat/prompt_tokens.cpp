@@ -21,36 +21,44 @@ std::string_view trimmed(std::string_view text) {
 
 }  // namespace
 
+std::optional<PromptTokens::Match> PromptTokens::findAnswer(std::string_view text) const {
+  if (!text.starts_with(prompt_.text)) return std::nullopt;
+  const std::string_view behind = text.substr(prompt_.text.size());
+  if (const std::optional<Match> match = findAnswer(behind, true)) return match;
+  // Some write special tokens around an answer that the model said itself.
+  return findAnswer(behind, false);
+}
+
+std::span<const PromptTokens::Prompt::Place> PromptTokens::unchangedAnswers(
+    std::string_view text) const {
+  const size_t common = commonPrefix(text, prompt_.text);
+  size_t count = 0;
+  while (count < prompt_.answers.size() && prompt_.answers[count].text_end <= common) ++count;
+  return std::span(prompt_.answers).first(count);
+}
+
+size_t PromptTokens::knownBytes(std::string_view text) const {
+  if (const std::optional<Match> match = findAnswer(text))
+    return prompt_.text.size() + match->text_bytes;
+  const std::span<const Prompt::Place> places = unchangedAnswers(text);
+  return places.empty() ? 0 : places.back().text_end;
+}
+
 Result<PromptTokens::Prompt> PromptTokens::tokenize(std::string text) const {
   Prompt prompt;
-  std::optional<Match> match;
-  if (text.starts_with(prompt_.text)) {
-    const std::string_view behind = std::string_view(text).substr(prompt_.text.size());
-    match = findAnswer(behind, true);
-    // Some write special tokens around an answer that the model said itself.
-    if (!match) match = findAnswer(behind, false);
-  }
   size_t done = 0;  // of text
-  if (match) {
+  if (const std::optional<Match> match = findAnswer(text)) {
     prompt.ids = prompt_.ids;
     prompt.answers = prompt_.answers;
     prompt.ids.insert(prompt.ids.end(), answer_.begin() + static_cast<ptrdiff_t>(match->ids_begin),
                       answer_.begin() + static_cast<ptrdiff_t>(match->ids_end));
     done = prompt_.text.size() + match->text_bytes;
     prompt.answers.push_back({done, prompt.ids.size()});
-  } else {
-    // Up to the last answer that is still there.
-    const size_t common = commonPrefix(text, prompt_.text);
-    for (const Prompt::Place& place : prompt_.answers) {
-      if (place.text_end > common) break;
-      prompt.answers.push_back(place);
-    }
-    if (!prompt.answers.empty()) {
-      done = prompt.answers.back().text_end;
-      prompt.ids.assign(
-          prompt_.ids.begin(),
-          prompt_.ids.begin() + static_cast<ptrdiff_t>(prompt.answers.back().ids_end));
-    }
+  } else if (const auto places = unchangedAnswers(text); !places.empty()) {
+    prompt.answers.assign(places.begin(), places.end());
+    done = places.back().text_end;
+    prompt.ids.assign(prompt_.ids.begin(),
+                      prompt_.ids.begin() + static_cast<ptrdiff_t>(places.back().ids_end));
   }
   if (done > 0) {
     LLMRT_ASSIGN_OR_RETURN(const auto rest, encodeBehind(std::string_view(text).substr(done)));

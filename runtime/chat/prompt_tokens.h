@@ -35,6 +35,9 @@ class PromptTokens {
   /// The prompt that a template rendered over all messages so far.
   Result<Prompt> tokenize(std::string text) const;
 
+  /// How many bytes of `text` tokenize() would take over as tokens of prompts and answers.
+  size_t knownBytes(std::string_view text) const;
+
   /// `prompt` was answered: `ids` without what ended them; the messages hold `content`.
   void answered(Prompt prompt, std::vector<int32_t> ids, std::string content);
   /// Forgets all answers.
@@ -44,6 +47,10 @@ class PromptTokens {
   struct Match {
     size_t text_bytes, ids_begin, ids_end;
   };
+  /// The answer in a text that begins with the prompt.
+  std::optional<Match> findAnswer(std::string_view text) const;
+  /// The answers of the prompt that `text` has as well, up to the first change.
+  std::span<const Prompt::Place> unchangedAnswers(std::string_view text) const;
   /// How many bytes of `text`, which follows the prompt, are the answer, and which ids say them,
   /// special tokens left out or not.
   std::optional<Match> findAnswer(std::string_view text, bool skip_special) const;

@@ -32,6 +32,8 @@ Result<uint64_t> Engine::submit(Request request) {
 
 Status Engine::check(const Request& request) const {
   if (request.prompt.empty()) return invalidArgument("a prompt needs at least one token");
+  if (request.top_logits < 0 || request.logprobs < -1)
+    return invalidArgument("a count of logits or log-probabilities is negative");
   if (request.max_tokens < 1)
     return invalidArgument(fmt::format("max_tokens {}: it must be positive", request.max_tokens));
   const auto length = static_cast<int64_t>(request.prompt.size());
@@ -159,13 +161,15 @@ Status Engine::runAlone(const Part& part, std::vector<Event>& events) {
   const int64_t end = part.first + part.rows;
   // The failed step has taken recurrent states with it.
   if (session_.kvLen(part.sequence->slot) < part.first)
-    (void)session_.share(part.sequence->slot, part.sequence->tokens());
+    (void)session_.share(part.sequence->slot, part.sequence->sharable());
+  int64_t most_rows = session_.options().prefill_chunk;
+  if (part.sequence->tellsPrompt()) most_rows = std::min(most_rows, session_.maxLogitsRows());
   for (int64_t first; (first = session_.kvLen(part.sequence->slot)) < end;) {
-    const Part next{part.sequence, first, std::min(end - first, session_.options().prefill_chunk)};
+    const Part next{part.sequence, first, std::min(end - first, most_rows)};
     LLMRT_RETURN_IF_ERROR(runParts({&next, 1}));
-    if (!next.isLast()) continue;
+    const bool is_last = next.isLast();  // after it the sequence may be gone
     appendTokens({&next, 1}, events);
-    break;
+    if (is_last) break;
   }
   return {};
 }
@@ -193,28 +197,33 @@ Status Engine::queueParts(std::span<const Part> parts) {
   choosers_.clear();
   bool wants_logits = false;
   for (const Part& part : parts) {
-    if (part.isLast()) {
-      choosers_.push_back(&part.sequence->chooser());
-      wants_logits |= part.sequence->request().top_logits > 0;
-    }
+    Sequence& s = *part.sequence;
     for (int64_t i = part.first; i < part.first + part.rows; ++i) {
-      rows_.push_back({part.sequence->slot, part.sequence->tokens()[static_cast<size_t>(i)],
-                       i + 1 == part.sequence->numTokens()});
+      const bool chooses = i + 1 == s.numTokens(), tells = s.wantsPromptLogits(i);
+      rows_.push_back({s.slot, s.tokens()[static_cast<size_t>(i)], chooses || tells});
+      if (chooses || tells) choosers_.push_back(chooses ? &s.chooser() : nullptr);
+      wants_logits |= tells;
     }
+    wants_logits |= part.isLast() && s.wantsLogits();
   }
   return session_.queue(rows_, choosers_, wants_logits);
 }
 
 void Engine::appendTokens(std::span<const Part> parts, std::vector<Event>& events) {
   const EngineClock::time_point now = EngineClock::now();
-  size_t next = 0;
+  size_t next = 0;  // of chosen_
+  int64_t row = 0;  // of those that wanted logits
   for (const Part& part : parts) {
+    Sequence& s = *part.sequence;
+    Event prompt;
+    for (int64_t i = part.first; i < part.first + part.rows; ++i)
+      if (s.wantsPromptLogits(i)) s.tellPrompt(i, session_.logits(row++), prompt);
+    if (!prompt.prompt_logprobs.empty()) events.push_back(std::move(prompt));
     if (!part.isLast()) continue;
     ++stats_.tokens;
-    const size_t i = next++;
-    const bool told = part.sequence->request().top_logits > 0;
-    const auto logits = told ? session_.logits(static_cast<int64_t>(i)) : std::span<const float>();
-    if (part.sequence->append(chosen_[i], logits, now, events.emplace_back())) continue;
+    const auto logits = s.wantsLogits() ? session_.logits(row) : std::span<const float>();
+    ++row;
+    if (s.append(chosen_[next++], logits, now, events.emplace_back())) continue;
     part.sequence->finish(events.emplace_back(), now);
     end(part.sequence->id(), events.back());
   }

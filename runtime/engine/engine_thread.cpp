@@ -8,8 +8,10 @@
 namespace llmrt {
 
 EngineThread::EngineThread(Session& session, const Tokenizer* tokenizer,
-                           const EngineOptions& options)
-    : engine_(session, tokenizer, options), thread_([this] { run(); }) {}
+                           const EngineOptions& options, OnEvents on_events)
+    : engine_(session, tokenizer, options),
+      on_events_(std::move(on_events)),
+      thread_([this] { run(); }) {}
 
 EngineThread::~EngineThread() {
   {
@@ -26,8 +28,7 @@ Result<uint64_t> EngineThread::submit(Request request) {
   {
     const std::lock_guard lock(mutex_);
     LLMRT_RETURN_IF_ERROR(status_);
-    LLMRT_RETURN_IF_ERROR(
-        engine_.checkWaiting(stats_.waiting + in_hand_ + static_cast<int64_t>(submitted_.size())));
+    LLMRT_RETURN_IF_ERROR(engine_.checkWaiting(numWaiting()));
     id = engine_.newId();
     submitted_.emplace_back(id, std::move(request));
   }
@@ -54,9 +55,15 @@ std::optional<Event> EngineThread::wait(std::chrono::nanoseconds most) {
   return event;
 }
 
+int64_t EngineThread::numWaiting() const {
+  return stats_.waiting + in_hand_ + static_cast<int64_t>(submitted_.size());
+}
+
 EngineStats EngineThread::stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  EngineStats stats = stats_;
+  stats.waiting = numWaiting();
+  return stats;
 }
 
 bool EngineThread::turn(bool has_work) {
@@ -76,23 +83,34 @@ bool EngineThread::turn(bool has_work) {
   const bool more = engine_.step(new_events_);
   {
     const std::lock_guard lock(mutex_);
-    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
     stats_ = engine_.stats();
     in_hand_ = 0;
   }
-  if (!new_events_.empty()) told_.notify_all();
-  new_events_.clear();
+  tell();
   return more;
+}
+
+void EngineThread::tell() {
+  if (new_events_.empty()) return;
+  if (on_events_) return on_events_(std::exchange(new_events_, {}));
+  {
+    const std::lock_guard lock(mutex_);
+    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
+  }
+  told_.notify_all();
+  new_events_.clear();
 }
 
 void EngineThread::die(const Status& status) {
   try {
-    const std::lock_guard lock(mutex_);
-    status_ = status;
-    new_events_.clear();
-    engine_.failAll(status, new_events_);
-    std::move(new_events_.begin(), new_events_.end(), std::back_inserter(events_));
-    stats_ = engine_.stats();
+    {
+      const std::lock_guard lock(mutex_);
+      status_ = status;
+      new_events_.clear();
+      engine_.failAll(status, new_events_);
+      stats_ = engine_.stats();
+    }
+    tell();
   } catch (...) {
     // No memory to say so: whoever waits gets no more events.
   }

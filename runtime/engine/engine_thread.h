@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,9 +21,13 @@ namespace llmrt {
 /// requests fail, and so does every later submission.
 class EngineThread {
  public:
+  /// Gets the events of a step, on the engine's thread, which it must not hold up. Throws nothing.
+  using OnEvents = std::function<void(std::vector<Event>)>;
+
   /// `session`, which is the engine's alone, and `tokenizer` (null: there is no text) must outlive
-  /// it.
-  EngineThread(Session& session, const Tokenizer* tokenizer, const EngineOptions& options = {});
+  /// it. With `on_events` there is nothing to wait() for.
+  EngineThread(Session& session, const Tokenizer* tokenizer, const EngineOptions& options = {},
+               OnEvents on_events = {});
   /// Ends after the step at hand. Requests that run get no more events.
   ~EngineThread();
 
@@ -32,7 +37,7 @@ class EngineThread {
   void cancel(uint64_t request);
   /// The next event of any request, in order; none within `most`.
   std::optional<Event> wait(std::chrono::nanoseconds most);
-  /// As of the last step.
+  /// As of the last step; what was submitted since waits.
   EngineStats stats() const;
 
  private:
@@ -40,8 +45,13 @@ class EngineThread {
   /// One turn: takes what was asked for, and runs a step. Whether there is more to do.
   bool turn(bool has_work);
   void die(const Status& status);
+  int64_t numWaiting() const;  // with mutex_ held
+
+  /// Hands over new_events_.
+  void tell();
 
   Engine engine_;  // the thread's
+  const OnEvents on_events_;
   mutable std::mutex mutex_;
   std::condition_variable work_, told_;
   std::vector<std::pair<uint64_t, Request>> submitted_;

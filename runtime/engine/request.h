@@ -34,6 +34,9 @@ struct Request {
   std::vector<std::string> stops;  // so does the first of these strings; needs a tokenizer
   bool own_text = false;           // text is that of the generated ids alone (GenerateOptions)
   int32_t top_logits = 0;          // the largest logits to report with each token, so many
+  int32_t logprobs = -1;           // of each token, and of so many of the most probable; -1: none
+  bool prompt_logprobs = false;    // the same of the prompt's tokens but the first. All of them are
+                                   // computed then, whatever others share
   int32_t priority = 0;            // of a higher one runs first, and is preempted last
   std::optional<EngineClock::time_point> deadline;  // then it ends with what it has
 };
@@ -53,13 +56,16 @@ struct Event {
   enum class Kind {
     kToken,     // one more token, and what of the text is certain by now
     kFinished,  // the end: the rest of the text, why, and what it took
-    kFailed     // the end: `status`
+    kFailed,    // the end: `status`
+    kPrompt     // more of the prompt's log-probabilities: before the first token
   };
   uint64_t request = 0;
   Kind kind = Kind::kToken;
   int32_t token = -1;
   std::string text;
   std::vector<std::pair<int32_t, float>> top_logits;  // largest first
+  std::optional<TokenLogprob> logprob;                // of `token`
+  std::vector<TokenLogprob> prompt_logprobs;          // of the next tokens of the prompt
   FinishReason reason = FinishReason::kLength;
   Status status;
   RequestStats stats;

@@ -98,7 +98,7 @@ Session::Shared Scheduler::place(Sequence& s) {
   s.slot = static_cast<int32_t>(slot - slots_.begin()) + std::max(options_.sequence, 0);
   const int64_t present = std::exchange(options_.present, 0);
   const Session::Shared shared =
-      present > 0 ? Session::Shared{present, present} : session_.share(s.slot, s.tokens());
+      present > 0 ? Session::Shared{present, present} : session_.share(s.slot, s.sharable());
   // Where another text has gone on otherwise, a third may do so too. The last token is left out:
   // who asks the same again computes that one.
   s.stops.clear();
@@ -108,6 +108,7 @@ Session::Shared Scheduler::place(Sequence& s) {
 }
 
 bool Scheduler::findLeader(Sequence& s, const Session::Shared& shared) {
+  if (s.tellsPrompt()) return false;
   for (Sequence* leader : slots_) {
     if (!leader || leader == &s) continue;
     // At least one token is computed: the next one is chosen from its logits.
@@ -190,13 +191,17 @@ void Scheduler::addDecodes() {
 void Scheduler::addPrompts() {
   int64_t left = std::min(rows_left_, session_.options().prefill_chunk);
   if (!parts_.empty()) left = std::min(left, options_.prefill_rows_beside_decodes);
+  // Beside one for each that runs.
+  int64_t logits_left = session_.maxLogitsRows() - numRunning();
   for (const auto& s : sequences_) {
     if (s->slot < 0 || left == 0) continue;
     const int64_t pending = pendingOf(*s);
     if (pending <= 1) continue;
     int64_t rows = std::min({pending, left, nextStop(*s) - session_.kvLen(s->slot)});
+    if (s->tellsPrompt()) rows = std::min(rows, logits_left + 1);
     while (rows > 0 && !session_.planRows(s->slot, rows)) rows /= 2;
     if (rows == 0) continue;
+    if (s->tellsPrompt()) logits_left -= rows - 1;
     parts_.push_back({s.get(), s->numTokens() - pending, rows});
     left -= rows;
   }

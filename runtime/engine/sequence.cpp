@@ -44,6 +44,7 @@ bool Sequence::append(int32_t token, std::span<const float> logits, EngineClock:
   event.kind = Event::Kind::kToken;
   event.token = token;
   if (request_.top_logits > 0) event.top_logits = largestLogits(logits, request_.top_logits);
+  if (request_.logprobs >= 0) event.logprob = tokenLogprob(logits, token, request_.logprobs);
   const std::vector<int32_t>& ends = request_.eos_ids;
   if (std::find(ends.begin(), ends.end(), token) != ends.end()) {
     reason_ = FinishReason::kEos;
@@ -51,6 +52,14 @@ bool Sequence::append(int32_t token, std::span<const float> logits, EngineClock:
   }
   event.text = text_.push(token);
   return !text_.stopped() && stats.tokens < most_generated_;
+}
+
+void Sequence::tellPrompt(int64_t i, std::span<const float> logits, Event& event) {
+  event.request = id_;
+  event.kind = Event::Kind::kPrompt;
+  event.prompt_logprobs.push_back(
+      tokenLogprob(logits, tokens_[static_cast<size_t>(i + 1)], std::max(request_.logprobs, 0)));
+  prompt_told_ = i + 1;
 }
 
 void Sequence::finish(Event& event, EngineClock::time_point now, FinishReason reason) {

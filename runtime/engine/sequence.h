@@ -25,6 +25,17 @@ class Sequence {
   std::span<const int32_t> tokens() const { return tokens_; }
   int64_t numTokens() const { return static_cast<int64_t>(tokens_.size()); }
 
+  /// Those of its tokens that may be taken over from what the session has: none where the prompt's
+  /// log-probabilities are still to be told.
+  std::span<const int32_t> sharable() const { return tellsPrompt() ? tokens().first(1) : tokens(); }
+  /// Whether the logits behind token `i` are wanted for the prompt's log-probabilities.
+  bool wantsPromptLogits(int64_t i) const {
+    return request_.prompt_logprobs && i >= prompt_told_ && i + 1 < num_prompt_;
+  }
+  /// Whether the logits that the next token is chosen from are wanted.
+  bool wantsLogits() const { return request_.top_logits > 0 || request_.logprobs >= 0; }
+  bool tellsPrompt() const { return wantsPromptLogits(num_prompt_ - 2); }
+
   /// Most tokens that are still to come.
   int64_t numLeft() const { return most_generated_ - stats.tokens; }
 
@@ -36,6 +47,9 @@ class Sequence {
   /// goes on. `logits`: empty where the request wants none told.
   bool append(int32_t token, std::span<const float> logits, EngineClock::time_point now,
               Event& event);
+  /// Adds what the logits behind token `i` say of the next one, where wantsPromptLogits(i), to an
+  /// event of kind kPrompt.
+  void tellPrompt(int64_t i, std::span<const float> logits, Event& event);
   /// Fills in an event of kind kFinished: at the reason that append() found, or `reason`.
   void finish(Event& event, EngineClock::time_point now);
   void finish(Event& event, EngineClock::time_point now, FinishReason reason);
@@ -53,6 +67,7 @@ class Sequence {
   const uint64_t id_;
   const Request request_;
   const int64_t num_prompt_, most_generated_;
+  int64_t prompt_told_ = 0;  // tokens whose logits prompt_logprobs were made of
   const EngineClock::time_point submitted_;
   std::vector<int32_t> tokens_;
   Sampler sampler_;

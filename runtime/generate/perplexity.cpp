@@ -4,16 +4,10 @@
 #include <cmath>
 #include <vector>
 
+#include "runtime/sampling/sampler.h"
+
 namespace llmrt {
 namespace {
-
-/// The logarithm of the sum of exp(logit), in double: sums over a vocabulary lose too much in f32.
-double logSum(std::span<const float> logits) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - largest);
-  return std::log(sum) + largest;
-}
 
 /// Runs `ids` through all sessions, window by window, and calls body(i, next) for each prediction:
 /// logits(i) of each session, and the id that came next.
@@ -75,7 +69,7 @@ Result<Perplexity> measurePerplexity(Session& session, std::span<const int32_t> 
   Sum sum;
   Session* const one = &session;
   LLMRT_RETURN_IF_ERROR(predict({&one, 1}, ids, cancel, progress, [&](int64_t i, int32_t next) {
-    sum.add(session.logits(i), logSum(session.logits(i)), next);
+    sum.add(session.logits(i), logSumExp(session.logits(i)), next);
   }));
   return sum.perplexity();
 }
@@ -91,7 +85,7 @@ Result<Divergence> measureDivergence(Session& session, Session& base, std::span<
   int64_t same = 0;
   LLMRT_RETURN_IF_ERROR(predict(both, ids, cancel, progress, [&](int64_t i, int32_t next) {
     const std::span<const float> p = base.logits(i), q = session.logits(i);
-    const double p_sum = logSum(p), q_sum = logSum(q);
+    const double p_sum = logSumExp(p), q_sum = logSumExp(q);
     base_sum.add(p, p_sum, next);
     sum.add(q, q_sum, next);
     double divergence = 0;

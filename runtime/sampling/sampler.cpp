@@ -15,6 +15,11 @@ namespace llmrt {
 Sampler::Sampler(int64_t vocab_size, const SamplerOptions& options)
     : options_(options), bans_(vocab_size, options.bans), seen_(static_cast<size_t>(vocab_size)) {
   candidates_.reserve(seen_.size());
+  if (options_.presence_penalty != 0.0f || options_.frequency_penalty != 0.0f)
+    counts_.resize(seen_.size());
+  if (options_.logit_bias.empty()) return;
+  bias_.resize(seen_.size());
+  for (const auto& [token, bias] : options_.logit_bias) bias_[static_cast<size_t>(token)] = bias;
 }
 
 Status Sampler::check(int64_t vocab_size, const SamplerOptions& o) {
@@ -40,6 +45,19 @@ Status Sampler::check(int64_t vocab_size, const SamplerOptions& o) {
     return invalidArgument(
         fmt::format("`repetition_penalty` {}: must be above 0; 1 is off", o.repetition_penalty));
   }
+  for (const auto& [name, penalty] : {std::pair("presence_penalty", o.presence_penalty),
+                                      std::pair("frequency_penalty", o.frequency_penalty)}) {
+    if (!std::isfinite(penalty))
+      return invalidArgument(fmt::format("`{}` {}: must be a number; 0 is off", name, penalty));
+  }
+  for (const auto& [token, bias] : o.logit_bias) {
+    if (token < 0 || token >= vocab_size) {
+      return invalidArgument(fmt::format("`logit_bias`: token id {} is not in the vocabulary of {}",
+                                         token, vocab_size));
+    }
+    if (std::isnan(bias))
+      return invalidArgument(fmt::format("`logit_bias` of token {}: is no number", token));
+  }
   if (o.bans.no_repeat_ngram_size < 0)
     return invalidArgument(fmt::format("no_repeat_ngram_size {}: must be 0 (off) or more",
                                        o.bans.no_repeat_ngram_size));
@@ -53,16 +71,24 @@ Result<Sampler> Sampler::create(int64_t vocab_size, const SamplerOptions& option
 
 void Sampler::accept(int32_t token) {
   ++position_;
-  if (token >= 0 && static_cast<size_t>(token) < seen_.size())
+  if (token >= 0 && static_cast<size_t>(token) < seen_.size()) {
     seen_[static_cast<size_t>(token)] = 1;
+    if (!first_ && !counts_.empty()) ++counts_[static_cast<size_t>(token)];
+  }
   bans_.accept(token);
 }
 
 float Sampler::penalized(std::span<const float> logits, size_t id) const {
   if (bans_.has(id)) return -std::numeric_limits<float>::infinity();
-  const float logit = logits[id];
-  if (!seen_[id]) return logit;
-  return logit < 0.0f ? logit * options_.repetition_penalty : logit / options_.repetition_penalty;
+  float logit = logits[id];
+  if (seen_[id])
+    logit =
+        logit < 0.0f ? logit * options_.repetition_penalty : logit / options_.repetition_penalty;
+  if (!counts_.empty() && counts_[id] > 0) {
+    logit -= options_.presence_penalty;
+    logit -= options_.frequency_penalty * static_cast<float>(counts_[id]);
+  }
+  return bias_.empty() ? logit : logit + bias_[id];
 }
 
 SamplerState Sampler::state() const {
@@ -90,7 +116,7 @@ static int32_t largest(std::span<const float> logits) {
 }
 
 int32_t Sampler::greedy(std::span<const float> logits) const {
-  if (options_.repetition_penalty == 1.0f && !bans_.any()) return largest(logits);
+  if (!changesLogits()) return largest(logits);
   size_t best = 0;
   float best_logit = penalized(logits, 0);
   for (size_t id = 1; id < seen_.size(); ++id) {
@@ -180,6 +206,22 @@ int32_t Sampler::sample(std::span<const float> logits) {
   auto chosen = candidates_.begin();
   for (; chosen->weight <= left; ++chosen) left -= chosen->weight;
   return chosen->id;
+}
+
+double logSumExp(std::span<const float> logits) {
+  const double most = logits[static_cast<size_t>(largest(logits))];
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - most);
+  return std::log(sum) + most;
+}
+
+TokenLogprob tokenLogprob(std::span<const float> logits, int32_t token, int32_t count) {
+  const double log_sum = logSumExp(logits);
+  const auto logprob = [&](float logit) { return static_cast<float>(logit - log_sum); };
+  TokenLogprob out{token, logprob(logits[static_cast<size_t>(token)]), {}};
+  if (count > 0) out.top = largestLogits(logits, count);
+  for (auto& [id, logit] : out.top) logit = logprob(logit);
+  return out;
 }
 
 std::vector<std::pair<int32_t, float>> largestLogits(std::span<const float> logits, int32_t count) {

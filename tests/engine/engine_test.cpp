@@ -31,6 +31,7 @@ using testing::HasSubstr;
 struct Outcome {
   Ids ids;
   std::vector<std::vector<std::pair<int32_t, float>>> logits;
+  std::vector<TokenLogprob> prompt_logprobs, logprobs;
   std::string text;
   bool ended = false;
   FinishReason reason = FinishReason::kLength;
@@ -45,7 +46,14 @@ class Outcomes {
       Outcome& o = outcomes_[e.request];
       EXPECT_FALSE(o.ended) << "request " << e.request << " goes on after its end";
       o.text += e.text;
+      if (e.kind == Event::Kind::kPrompt) {
+        EXPECT_TRUE(o.ids.empty());
+        o.prompt_logprobs.insert(o.prompt_logprobs.end(), e.prompt_logprobs.begin(),
+                                 e.prompt_logprobs.end());
+        continue;
+      }
       if (e.kind == Event::Kind::kToken) {
+        if (e.logprob) o.logprobs.push_back(*e.logprob);
         o.ids.push_back(e.token);
         o.logits.push_back(e.top_logits);
         continue;
@@ -85,6 +93,23 @@ void runAll(Engine& engine, Outcomes& outcomes) {
     if (!more) return;
   }
   FAIL() << "the engine never comes to an end";
+}
+
+/// The same from logits that are told in the order of their size.
+TokenLogprob logprobOf(const std::vector<std::pair<int32_t, float>>& logits, int32_t token,
+                       int32_t count) {
+  std::vector<float> dense(logits.size());
+  for (const auto& [id, logit] : logits) dense[static_cast<size_t>(id)] = logit;
+  return tokenLogprob(dense, token, count);
+}
+
+void expectEqual(const std::vector<TokenLogprob>& got, const std::vector<TokenLogprob>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i].token, want[i].token);
+    EXPECT_EQ(got[i].logprob, want[i].logprob);
+    EXPECT_EQ(got[i].top, want[i].top);
+  }
 }
 
 class EngineCases : public testing::TestWithParam<Case> {};
@@ -128,6 +153,14 @@ TEST_P(EngineCases, GivesEachRequestWhatItGetsAlone) {
         r.sampler.temperature = random() % 2 ? 0.9f : 0.0f;
         r.sampler.seed = random();
         r.eos_ids = {static_cast<int32_t>(random() % example::kVocab)};
+        if (requests.size() % 4 == 0) {
+          r.logprobs = 2;
+          r.prompt_logprobs = true;
+        }
+        if (requests.size() % 3 == 0) {
+          r.sampler.frequency_penalty = 0.7f;
+          r.sampler.logit_bias = {{5, 1.5f}};
+        }
         const Result<uint64_t> id = engine.submit(r);
         ASSERT_TRUE(id.ok()) << id.status().message();
         requests[*id] = r;
@@ -164,6 +197,12 @@ TEST_P(EngineCases, GivesEachRequestWhatItGetsAlone) {
       EXPECT_EQ(got.ids, alone->ids);
       EXPECT_EQ(got.logits, alone->top_logits);
       EXPECT_EQ(got.text, alone->text);
+      if (request.prompt_logprobs) {
+        expectEqual(got.prompt_logprobs, *plainPromptLogprobs(*f.model.session(), request));
+        ASSERT_EQ(got.logprobs.size(), got.ids.size());
+        for (size_t i = 0; i < got.ids.size(); ++i)  // all logits are told
+          expectEqual({got.logprobs[i]}, {logprobOf(got.logits[i], got.ids[i], 2)});
+      }
       EXPECT_EQ(got.reason, alone->finish_reason);
     }
     EXPECT_EQ(engine.stats().waiting, 0);

@@ -36,4 +36,16 @@ inline Result<GenerateResult> plainLoop(Session& session, const Tokenizer* token
   return result;
 }
 
+/// What the logits behind each token of a prompt say of the next one, token by token. Of a session
+/// whose sequence 0 is empty.
+inline Result<std::vector<TokenLogprob>> plainPromptLogprobs(Session& session,
+                                                             const Request& request) {
+  std::vector<TokenLogprob> out;
+  for (size_t i = 0; i + 1 < request.prompt.size(); ++i) {
+    LLMRT_RETURN_IF_ERROR(session.prefill(0, {&request.prompt[i], 1}));
+    out.push_back(tokenLogprob(session.logits(), request.prompt[i + 1], request.logprobs));
+  }
+  return out;
+}
+
 }  // namespace llmrt

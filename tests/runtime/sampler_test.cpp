@@ -121,6 +121,58 @@ TEST(Sampler, RepetitionPenaltyDividesPositiveAndMultipliesNegativeLogits) {
   EXPECT_EQ(s.sample(std::vector<float>{5, 2, 0}), 0);
 }
 
+TEST(Sampler, PresenceAndFrequencyPenaltiesCountWhatWasGenerated) {
+  const std::vector<float> logits = {3, 2.5f, 0};
+  Sampler presence = sampler({.presence_penalty = 1}, 3);
+  presence.accept(0);  // of the prompt
+  EXPECT_EQ(presence.sample(logits), 0);
+  presence.accept(0);
+  EXPECT_EQ(presence.sample(logits), 1);  // 2 < 2.5
+  presence.accept(1);
+  presence.accept(0);
+  EXPECT_EQ(presence.sample(logits), 0) << "once is enough: 2 > 1.5";
+  Sampler frequency = sampler({.frequency_penalty = 0.4f}, 3);
+  for (const int32_t want : {0, 0, 1, 0, 1}) {  // 3 2.5, 2.6 2.5, 2.2 2.5, 2.2 2.1, 1.8 2.1
+    const int32_t got = frequency.sample(logits);
+    EXPECT_EQ(got, want);
+    frequency.accept(got);
+  }
+  Sampler encourages = sampler({.presence_penalty = -1}, 3);
+  (void)encourages.sample(logits);
+  encourages.accept(1);
+  EXPECT_EQ(encourages.sample(logits), 1);
+}
+
+TEST(Sampler, ABiasIsAddedToALogit) {
+  const std::vector<float> logits = {3, 2.5f, 0};
+  EXPECT_EQ(sampler({.logit_bias = {{2, 100}}}, 3).sample(logits), 2);
+  EXPECT_EQ(sampler({.logit_bias = {{0, -100}, {1, -100}}}, 3).sample(logits), 2);
+  EXPECT_EQ(reachable({.logit_bias = {{0, -100}}, .temperature = 1},
+                      std::vector<float>{3, 2.5f, 2.4f, 2.4f}),
+            (std::set<int32_t>{1, 2, 3}));
+  EXPECT_FALSE(sampler({.logit_bias = {{2, 1}}}, 3).choosableElsewhere());
+  EXPECT_FALSE(sampler({.presence_penalty = 1}, 3).choosableElsewhere());
+  EXPECT_THAT(Sampler::check(3, {.logit_bias = {{3, 1}}}).message(), HasSubstr("token id 3"));
+  EXPECT_THAT(Sampler::check(3, {.frequency_penalty = NAN}).message(),
+              HasSubstr("frequency_penalty"));
+}
+
+TEST(Sampler, LogprobsAreOfTheModelsDistribution) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.2f), std::log(0.3f)};
+  std::vector<float> shifted = logits;
+  for (float& logit : shifted) logit += 700;  // exp() of which no float holds
+  for (const auto& l : {logits, shifted}) {
+    const TokenLogprob got = tokenLogprob(l, 1, 2);
+    EXPECT_EQ(got.token, 1);
+    EXPECT_NEAR(got.logprob, std::log(0.2), 1e-4);
+    ASSERT_EQ(got.top.size(), 2u);
+    EXPECT_EQ(got.top[0].first, 0);
+    EXPECT_NEAR(got.top[0].second, std::log(0.5), 1e-4);
+    EXPECT_EQ(got.top[1].first, 2);
+  }
+  EXPECT_TRUE(tokenLogprob(logits, 0, 0).top.empty());
+}
+
 TEST(Sampler, SameSeedSameTokens) {
   const std::vector<float> logits = {0.3f, 0.1f, 0.2f, 0.4f};
   const auto tokens = [&](uint64_t seed) {

@@ -1,0 +1,33 @@
+#include "tools/llmserve/api_response.h"
+
+#include <random>
+
+namespace llmrt::serve {
+
+http::Response jsonResponse(const Json& json, unsigned status) {
+  // Texts are UTF-8 already; "replace" keeps even a bug of ours from ending in an exception.
+  return {.status = status, .body = json.dump(-1, ' ', false, Json::error_handler_t::replace)};
+}
+
+http::Response errorResponse(const ApiError& error) {
+  http::Response response = jsonResponse(error.json(), error.status);
+  if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+http::Response eventStream() {
+  // The second header is for nginx, which else keeps events until it has many.
+  return {.content_type = "text/event-stream",
+          .headers = {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}}};
+}
+
+std::string randomId() {
+  constexpr char kDigits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::random_device device;
+  std::string id(24, '0');
+  for (char& c : id) c = kDigits[device() % (sizeof kDigits - 1)];
+  return id;
+}
+
+}  // namespace llmrt::serve

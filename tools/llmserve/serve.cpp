@@ -1,0 +1,123 @@
+#include "tools/llmserve/serve.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "runtime/io/printable.h"
+#include "runtime/schema/plan_generated.h"
+#include "tools/llmserve/api.h"
+#include "tools/llmserve/http_server.h"
+
+namespace llmrt::serve {
+namespace {
+
+constexpr int64_t kDefaultSeqs = 8;
+
+/// "mistral" of "/models/mistral.fb" and of "/models/mistral/".
+std::string nameOf(const std::string& path) {
+  std::filesystem::path p = std::filesystem::path(path).lexically_normal();
+  if (!p.has_filename()) p = p.parent_path();
+  const std::string stem = p.stem().string();
+  return stem.empty() || stem == "." ? "model" : stem;
+}
+
+Result<std::vector<ServedModelOptions>> modelsOf(const Options& o) {
+  std::vector<ServedModelOptions> models;
+  const auto add = [&](const std::string& name, const std::string& path) {
+    ServedModelOptions& m = models.emplace_back();
+    m.name = name;
+    m.model = o.model;
+    m.model.plan_path = path;
+    m.model.most_batch = o.max_seqs > 0 ? o.max_seqs : kDefaultSeqs;
+    m.model.session.max_batch = o.max_seqs;  // 0: the plan's
+    m.max_waiting = o.max_waiting;
+    m.template_file = o.template_file;
+  };
+  add(o.alias.empty() ? nameOf(o.model.plan_path) : o.alias, o.model.plan_path);
+  for (const std::string& one : o.more) {
+    const size_t equals = one.find('=');
+    if (equals == 0 || equals == one.npos || equals + 1 == one.size())
+      return invalidArgument(fmt::format("--model {}: takes NAME=PLAN", one));
+    add(one.substr(0, equals), one.substr(equals + 1));
+  }
+  for (size_t i = 0; i < models.size(); ++i) {
+    for (size_t j = 0; j < i; ++j)
+      if (models[i].name == models[j].name)
+        return invalidArgument(
+            fmt::format("--model {}: there are two of this name", models[i].name));
+  }
+  return models;
+}
+
+void sayWhatIsServed(const ServedModel& model, const std::string& address) {
+  const SessionOptions& s = model.session().options();
+  const auto memory = Session::memory(model.plan(), s);
+  fmt::print(stderr,
+             "{}: serving {} ({}, {:.2f} GiB of weights): {} sequences at once, {} tokens of "
+             "context in all, {} at "
+             "most of one{}\n",
+             address, printableLine(model.name()), model.plan().targetName(),
+             static_cast<double>(model.plan().schema().weights_bytes()) / 0x1p30, s.max_batch,
+             s.kv_tokens > 0 ? s.kv_tokens : s.max_batch * s.max_seq_len, s.max_seq_len,
+             memory.ok() ? fmt::format("; {:.2f} GiB beside the weights",
+                                       static_cast<double>(memory->total()) / 0x1p30)
+                         : "");
+}
+
+}  // namespace
+
+Result<int> serve(const Options& o) {
+  Access access{.cors_origin = o.cors_origin};
+  if (!o.api_key_file.empty()) {
+    LLMRT_ASSIGN_OR_RETURN(access.keys, ApiKeys::read(o.api_key_file));
+  }
+  const bool has_keys = !access.keys.empty();
+  LLMRT_ASSIGN_OR_RETURN(std::vector<ServedModelOptions> wanted, modelsOf(o));
+  std::vector<std::unique_ptr<ServedModel>> models;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    // What is free is shared among those that are still to come.
+    if (SessionOptions& session = wanted[i].model.session; session.memory_bytes > 0)
+      session.memory_bytes /= wanted.size();
+    LLMRT_ASSIGN_OR_RETURN(auto model, ServedModel::load(wanted[i]));
+    models.push_back(std::move(model));
+  }
+  access.checks_host = !has_keys;
+  access.hosts = {o.host};
+  Api api(std::move(models),
+          {.access = access, .log_requests = !o.quiet, .log_prompts = o.log_prompts});
+  const http::Limits limits{.body_bytes = o.max_body_bytes, .connections = o.max_connections};
+  LLMRT_ASSIGN_OR_RETURN(const auto server, http::Server::listen(o.host, o.port, limits, api));
+  if (!server->isLoopback() && !has_keys) {
+    if (!o.allow_anyone) {
+      return invalidArgument(
+          fmt::format("--host {}: others can reach this address, so it needs --api-key-file FILE "
+                      "(or --allow-anyone)",
+                      o.host));
+    }
+    api.access().checks_host = false;
+  }
+  const std::string address =
+      fmt::format("http://{}:{}", o.host.find(':') == o.host.npos ? o.host : "[" + o.host + "]",
+                  server->port());
+  for (const auto& model : api.servedModels()) {
+    model->start([&server](std::function<void()> function) { server->post(std::move(function)); });
+    sayWhatIsServed(*model, address);
+  }
+  int signals = 0;
+  server->run([&] {
+    if (++signals > 1) return server->abort();
+    fmt::print(stderr,
+               "llmserve: ending: {} connections are still open; a second signal ends them\n",
+               server->numConnections());
+    api.drain();
+    server->drain();
+  });
+  api.stop();
+  return signals > 1 ? kExitInterrupted : 0;
+}
+
+}  // namespace llmrt::serve
