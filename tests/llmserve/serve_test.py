@@ -123,7 +123,7 @@ class Answers(ServeTest):
         text.write_text(self.llmrun("--prompt", PROMPT, "-n", 120, "--temperature", 1, "--seed", 2)["text"].strip(), encoding="utf-8")
         ids = self.server.json("/tokenize", {"prompt": text.read_text(encoding="utf-8")})["tokens"]
         want = self.llmrun("--perplexity", text)
-        for more in ({"max_tokens": 1}, {"max_tokens": 0}, {"max_tokens": 1, "stream": True}):
+        for more in ({"max_tokens": 1}, {"max_tokens": 0}, {"max_tokens": 1, "stream": True}, {"max_tokens": 0, "stream": True}):
             body = {"prompt": ids, "logprobs": 1, "echo": True, "temperature": 0, "seed": 1234, **more}
             if "stream" in more:
                 choices = [e["choices"][0] for e in self.server.events(TEXT, body)]
@@ -142,6 +142,17 @@ class Answers(ServeTest):
         # A prompt of which all is in the cache is computed again, and says the same.
         again = self.server.json(TEXT, {"prompt": ids, "logprobs": 1, "echo": True, "max_tokens": 1, "temperature": 0})
         self.assertEqual(again["choices"][0]["logprobs"]["token_logprobs"][1:len(ids)], of_prompt)
+
+    def test_bytes_of_tokens_join_to_the_text(self):
+        # The parts of a character, forced one by one.
+        pieces = self.server.json("/tokenize", {"prompt": "\u732b", "add_special_tokens": False})["tokens"]
+        self.assertGreater(len(pieces), 1)
+        body = {"messages": messages(PROMPT), "max_tokens": 1, "temperature": 0, "logprobs": True}
+        said = b""
+        for piece in pieces:
+            got = self.server.json(CHAT, {**body, "logit_bias": {str(piece): 100}})["choices"][0]["logprobs"]["content"][0]
+            said += bytes(got["bytes"])
+        self.assertEqual(said.decode().strip(), "\u732b")
 
     def test_offsets_are_of_characters(self):
         got = self.server.json(TEXT, {"prompt": "Zoë said", "max_tokens": 20, "echo": True, "logprobs": 0, "temperature": 0})["choices"][0]
@@ -163,7 +174,6 @@ class Answers(ServeTest):
         self.assertEqual(got["choices"][0]["text"], self.server.json("/detokenize", {"tokens": word[:1] * 5})["content"])
         plain = self.server.json(TEXT, {"prompt": PROMPT, "max_tokens": 80, "temperature": 0})["choices"][0]["text"]
         apart = self.server.json(TEXT, {"prompt": PROMPT, "max_tokens": 80, "temperature": 0, "frequency_penalty": 2})["choices"][0]["text"]
-        self.assertLess(len(plain.split()) - len(set(plain.split())) - (len(apart.split()) - len(set(apart.split()))), 80)
         self.assertNotEqual(plain, apart)
         self.assertGreater(len(set(apart.split())) / len(apart.split()), len(set(plain.split())) / len(plain.split()))
 
@@ -215,7 +225,7 @@ class Errors(ServeTest):
         for field, value in (("temperature", "hot"), ("temperature", -1), ("top_p", 1.5), ("top_k", 1.5), ("n", 0), ("n", 1000), ("max_tokens", -3),
                              ("max_tokens", "many"), ("stream", 1), ("stop", 7), ("stop", [1]), ("logit_bias", [1]), ("logit_bias", {"x": 1}),
                              ("logit_bias", {"1": 101}), ("logit_bias", {"99999999": 1}), ("presence_penalty", 3), ("seed", "x"), ("min_p", 2),
-                             ("frequency_penalty", None.__class__.__name__), ("repetition_penalty", 0), ("stream_options", 3)):
+                             ("frequency_penalty", "x"), ("repetition_penalty", 0), ("stream_options", 3)):
             for path, body in ((TEXT, {"prompt": PROMPT}), (CHAT, {"messages": messages(PROMPT)})):
                 self.refused(path, {**body, field: value}, param=field)
         for field, value in (("prompt", None), ("prompt", 5), ("prompt", [10**9]), ("prompt", [-1]), ("prompt", [1.5]), ("logprobs", 1000), ("best_of", 3),
@@ -238,7 +248,8 @@ class Errors(ServeTest):
 
     def test_bodies_that_are_no_objects(self):
         for body in (b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"prompt": "a', b"[" * 100000, b'{"a":' * 200 + b"1" + b"}" * 200, b'{"prompt": "\\ud800"}',
-                     b'{"prompt": "\xff"}', b'{"prompt": 1e999}'):
+                     b'{"prompt": "\xff"}', b'{"prompt": 1e999}', b'{"x": [' + b"[]," * 200000 + b"0]}",
+                     json.dumps({f"k{i}": 1 for i in range(2000)}).encode()):
             status, _, text = self.server.request(TEXT, body)
             self.assertEqual(status, 400, body[:40])
             self.assertIn("error", json.loads(text))
@@ -351,6 +362,18 @@ class Http(ServeTest):
             self.server.wait_until(lambda: self.server.metric("llmserve_clients_gone_total") == gone + 1)
             self.server.wait_until(lambda: self.server.in_hand() == 0)
 
+    def test_requests_leave_no_memory_behind(self):
+        # Each holds 60 KB as long as anything of it is kept.
+        body = {"prompt": PROMPT, "max_tokens": 1, "stop": ["x" * 4000] * 15}
+        grown = []
+        for _ in range(3):
+            before = self.server.resident_bytes()
+            for stream in (True, False):
+                for _ in range(150):
+                    self.assertEqual(self.server.request(TEXT, {**body, "stream": stream})[0], 200)
+            grown.append(self.server.resident_bytes() - before)
+        self.assertLess(grown[-1], 4 << 20, grown)
+
     def test_a_slow_reader_holds_nobody_up(self):
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -456,15 +479,28 @@ class Ends(unittest.TestCase):
         self.assertEqual(server.process.wait(20), 130)
         s.close()
 
+    def test_nobody_reads_what_it_logs(self):
+        server = Server(self.build, self.plan)
+        try:
+            server.stop_reading()
+            for path in (TEXT, "/nowhere", TEXT):
+                server.request(path, {"prompt": PROMPT, "max_tokens": 2})
+            self.assertEqual(server.json(TEXT, {"prompt": PROMPT, "max_tokens": 3})["usage"]["completion_tokens"], 3)
+        finally:
+            self.assertEqual(server.end(), 0)
+
     def test_a_full_queue_is_said(self):
         server = Server(self.build, self.plan, "--max-waiting", 4, "--max-seqs", 2)
         try:
             held = [self.start(server, max_tokens=500, n=2, logprobs=20) for _ in range(2)]
             for s in held:
                 s.recv(100)
-            got = server.request(TEXT, {"prompt": PROMPT, "n": 5})
-            self.assertEqual((got[0], got[1]["Retry-After"]), (429, "1"))
-            self.assertEqual(json.loads(got[2])["error"]["code"], "rate_limit_exceeded")
+            for stream in (False, True):
+                got = server.request(TEXT, {"prompt": PROMPT, "n": 5, "stream": stream})
+                self.assertEqual((got[0], got[1]["Retry-After"]), (429, "1"))
+                self.assertEqual(json.loads(got[2])["error"]["code"], "rate_limit_exceeded")
+            got = server.request(TEXT, {"prompt": [PROMPT] * 4, "n": 2})  # never
+            self.assertEqual((got[0], json.loads(got[2])["error"]["param"]), (400, "n"))
             for s in held:
                 s.close()
             server.wait_until(lambda: server.in_hand() == 0)

@@ -29,7 +29,11 @@ def compile_demo(build, folder, *flags):
 class Server:
     def __init__(self, build, *arguments):
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([str(build / "bin/llmserve"), *map(str, arguments), "--port", "0"], stderr=self.log)
+        # As under systemd, whoever reads its log may go; no signal tells it so.
+        self.process = subprocess.Popen([str(build / "bin/llmserve"), *map(str, arguments), "--port", "0"], stderr=subprocess.PIPE,
+                                        preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN))
+        self.reader = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=self.log)
+        self.process.stderr.close()
         deadline = time.monotonic() + 120
         while True:
             found = re.search(r"^http://([\d.]+):(\d+): serving", self.errors(), re.M)
@@ -40,6 +44,10 @@ class Server:
             time.sleep(0.02)
         self.address = (found[1], int(found[2]))
         self.url = f"http://{found[1]}:{found[2]}"
+
+    def stop_reading(self):
+        self.reader.kill()
+        self.reader.wait()
 
     def errors(self):
         with open(f"/proc/self/fd/{self.log.fileno()}", encoding="utf-8", errors="replace") as f:
@@ -54,6 +62,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 raise
+        self.reader.wait()
         return self.process.returncode
 
     def request(self, path, body=None, headers=None, method=None):

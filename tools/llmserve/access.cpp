@@ -25,6 +25,13 @@ std::string_view hostName(std::string_view host) {
   return host.substr(0, host.find(':'));
 }
 
+std::string lowerCase(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  return out;
+}
+
 bool isThisMachine(std::string_view name) {
   return name == "localhost" || name == "[::1]" ||
          (name.starts_with("127.") && name.find_first_not_of("0123456789.") == name.npos);
@@ -56,7 +63,7 @@ bool ApiKeys::have(std::string_view key) const {
 std::optional<ApiError> Access::refuse(const http::Request& head, bool is_open) const {
   const std::string* const host = head.header("host");
   if (checks_host && host) {
-    const std::string_view name = hostName(*host);
+    const std::string name = lowerCase(hostName(*host));
     if (!isThisMachine(name) && std::find(hosts.begin(), hosts.end(), name) == hosts.end())
       return ApiError{.status = 403,
                       .message = "the Host header names another machine than this server's"};

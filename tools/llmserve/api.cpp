@@ -20,6 +20,12 @@ constexpr char kOpenapi[] =
 #include "openapi.inc"
     ;
 
+/// Those that a page wants to send: clients have some of their own.
+std::string headersAsked(const http::Request& request) {
+  const std::string* const asked = request.header("access-control-request-headers");
+  return asked ? *asked : "Authorization, Content-Type";
+}
+
 constexpr size_t kMaxLoggedPrompt = 2000;
 constexpr std::string_view kModels = "/v1/models/";
 
@@ -75,8 +81,11 @@ Api::Api(std::vector<std::unique_ptr<ServedModel>> models, ApiOptions options)
 Api::~Api() { stop(); }
 
 void Api::stop() {
-  workers_.stop();
-  workers_.join();
+  if (workers_) {
+    workers_->stop();
+    workers_->join();
+    workers_.reset();
+  }
   for (const auto& model : models_) model->stop();
 }
 
@@ -112,7 +121,7 @@ void Api::handle(http::Request request, std::shared_ptr<http::Reply> reply) {
     answer(call, {.status = 204,
                   .content_type = "text/plain",
                   .headers = {{"Access-Control-Allow-Methods", "GET, POST"},
-                              {"Access-Control-Allow-Headers", "Authorization, Content-Type"},
+                              {"Access-Control-Allow-Headers", headersAsked(call.request)},
                               {"Access-Control-Max-Age", "600"}}});
     return;
   }
@@ -129,28 +138,35 @@ void Api::handle(http::Request request, std::shared_ptr<http::Reply> reply) {
     }
   };
   if (route.is_quick) return run(call);
-  boost::asio::post(workers_, [run, call = std::move(call)]() mutable { run(call); });
+  boost::asio::post(*workers_, [run, call = std::move(call)]() mutable { run(call); });
 }
 
 void Api::answer(const Call& call, http::Response response) {
   for (auto& header : options_.access.corsHeaders()) response.headers.push_back(std::move(header));
   const Route* const route = findRoute(call.request);
   metrics_.countRequest(route ? std::string(route->path) : "other", response.status);
-  log(call.request, response.status, "");
+  const unsigned status = response.status;
   call.reply->send(std::move(response));
+  log(call.request, status, "");
 }
 
 void Api::answerError(const Call& call, const ApiError& error) {
   answer(call, errorResponse(error));
 }
 
-void Api::log(const http::Request& request, unsigned status, const std::string& more) {
+void Api::log(const http::Request& request, unsigned status, const std::string& more) noexcept {
   if (!options_.log_requests) return;
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - request.received).count();
-  fmt::print(stderr, "{:%Y-%m-%dT%H:%M:%SZ} {} {} {} {} {:.0f} ms{}\n",
-             fmt::gmtime(std::time(nullptr)), request.peer, printableLine(request.method),
-             printableLine(request.path), status, seconds * 1e3, more);
+  try {
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - request.received).count();
+    const std::string line =
+        fmt::format("{:%Y-%m-%dT%H:%M:%SZ} {} {} {} {} {:.0f} ms{}\n",
+                    fmt::gmtime(std::time(nullptr)), request.peer, printableLine(request.method),
+                    printableLine(request.path), status, seconds * 1e3, more);
+    std::fwrite(line.data(), 1, line.size(), stderr);  // nobody may read it: the server goes on
+  } catch (const std::exception&) {
+    // No memory for a line.
+  }
 }
 
 template <typename Body>
@@ -211,6 +227,14 @@ void Api::model(Call& call) {
 
 void Api::generate(Call& call, ServedModel& model, ParsedRequest parsed) {
   if (parsed.error) return answerError(call, *parsed.error);
+  const size_t most = model.maxChoices();
+  if (const size_t choices = parsed.request.numChoices(); choices > most) {
+    return answerError(
+        call, {.message = fmt::format("{} answers are asked for at once, and {} is the most here "
+                                      "(prompts times 'n'; llmserve --max-waiting)",
+                                      choices, most),
+               .param = "n"});
+  }
   std::string prompt;
   if (options_.log_prompts) {
     prompt = printableLine(parsed.request.prompts[0].text.substr(0, kMaxLoggedPrompt));

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <boost/asio/thread_pool.hpp>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,13 +65,14 @@ class Api : public http::Handler {
   Json modelJson(const ServedModel& model) const;
   void answer(const Call& call, http::Response response);
   void answerError(const Call& call, const ApiError& error);
-  void log(const http::Request& request, unsigned status, const std::string& more);
+  void log(const http::Request& request, unsigned status, const std::string& more) noexcept;
 
   std::vector<std::unique_ptr<ServedModel>> models_;
   ApiOptions options_;
   Metrics metrics_;
   std::atomic<bool> draining_{false};
-  boost::asio::thread_pool workers_{2};  // long prompts are rendered and tokenized here
+  // Long prompts are rendered and tokenized here. None: the API has stopped.
+  std::optional<boost::asio::thread_pool> workers_{std::in_place, 2};
 };
 
 }  // namespace llmrt::serve

@@ -4,9 +4,12 @@
 
 namespace llmrt::serve {
 
+std::string textOf(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 http::Response jsonResponse(const Json& json, unsigned status) {
-  // Texts are UTF-8 already; "replace" keeps even a bug of ours from ending in an exception.
-  return {.status = status, .body = json.dump(-1, ' ', false, Json::error_handler_t::replace)};
+  return {.status = status, .body = textOf(json)};
 }
 
 http::Response errorResponse(const ApiError& error) {

@@ -8,6 +8,8 @@
 
 namespace llmrt::serve {
 
+/// JSON on one line. Whatever is no UTF-8 is replaced.
+std::string textOf(const Json& json);
 http::Response jsonResponse(const Json& json, unsigned status = 200);
 http::Response errorResponse(const ApiError& error);
 /// The head of a stream of server-sent events.

@@ -27,10 +27,10 @@ const char* finishReason(FinishReason reason) {
 }
 
 Json textAndBytes(const ServedModel& model, const std::pair<int32_t, float>& token) {
-  const std::string text = model.tokenText(token.first);
-  return {{"token", text},
+  const std::string bytes = model.tokenBytes(token.first);
+  return {{"token", model.tokenText(token.first)},
           {"logprob", token.second},
-          {"bytes", std::vector<uint8_t>(text.begin(), text.end())}};
+          {"bytes", std::vector<uint8_t>(bytes.begin(), bytes.end())}};
 }
 
 int64_t numCharacters(std::string_view text) {
@@ -66,6 +66,7 @@ void Generation::start(ServedModel& model, GenerationRequest request, Clock::tim
     }
     if (self->request_.stream) {
       self->reply_->begin(self->withHeaders(eventStream()), kKeepAlive);
+      self->has_begun_ = true;
       for (size_t i = 0; self->request_.is_chat && i < self->choices_.size(); ++i)
         self->sendPiece(i, "");
     }
@@ -119,6 +120,7 @@ void Generation::onEvent(size_t index, Event event) {
     case Event::Kind::kToken:
       if (answered_.ttft_seconds == 0)
         answered_.ttft_seconds = std::chrono::duration<double>(Clock::now() - received_).count();
+      if (!request_.wants_tokens) break;
       addToken(choice, event);
       if (request_.stream && (!event.text.empty() || !choice.logprobs.empty()))
         sendPiece(index, event.text);
@@ -133,7 +135,6 @@ void Generation::onEvent(size_t index, Event event) {
 }
 
 void Generation::addToken(Choice& choice, const Event& event) {
-  if (!request_.wants_tokens) return;
   const auto& ends = request_.request.eos_ids;
   // What ends a text is no part of it.
   if (std::find(ends.begin(), ends.end(), event.token) != ends.end()) return;
@@ -147,9 +148,10 @@ void Generation::finishChoice(size_t index, const Event& event) {
   choice.reason = event.reason;
   if (request_.wants_tokens) choice.text += event.text;
   // Prompts that are continued several times count once.
-  if (index % static_cast<size_t>(request_.n) == 0)
+  if (index % static_cast<size_t>(request_.n) == 0) {
     answered_.prompt_tokens += event.stats.prompt_tokens;
-  answered_.cached_tokens = std::max(answered_.cached_tokens, event.stats.cached_tokens);
+    answered_.cached_tokens += event.stats.cached_tokens;
+  }
   if (request_.wants_tokens) answered_.tokens += event.stats.tokens;
   if (request_.is_chat && !choice.ids.empty())
     model_.answered(promptOf(index), choice.ids, choice.text);
@@ -161,7 +163,7 @@ void Generation::fail(const ApiError& error) {
   if (std::exchange(ended_, true)) return;
   cancelAll();
   answered_.status = error.status;
-  if (num_left_ > 0 && request_.stream) {  // it has begun
+  if (has_begun_) {
     sendEvent(error.json());
     reply_->end();
   } else {
@@ -272,6 +274,7 @@ Json Generation::completionLogprobs(Choice& choice) {
     if (of) {
       // Several tokens may be one text: the most probable of them counts.
       for (const auto& [id, logprob] : of->top) top.emplace(model_.tokenText(id), logprob);
+      top.emplace(tokens.back(), of->logprob);  // its own is always there
     }
     tops.push_back(of ? std::move(top) : Json(nullptr));
   };

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/llmserve/api_response.h"
 #include "tools/llmserve/generation_request.h"
 #include "tools/llmserve/http_server.h"
 #include "tools/llmserve/served_model.h"
@@ -74,7 +75,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   Json completionLogprobs(Choice& choice);
   std::string echoText(size_t choice) const;
   http::Response withHeaders(http::Response response) const;
-  void sendEvent(const Json& json) { reply_->write("data: " + json.dump() + "\n\n"); }
+  void sendEvent(const Json& json) { reply_->write("data: " + textOf(json) + "\n\n"); }
   void sendPiece(size_t index, std::string text);
 
   ServedModel& model_;
@@ -88,6 +89,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::mutex mutex_;  // of all below: events come while choices are still being submitted
   std::vector<Choice> choices_;
   size_t num_left_ = 0;
+  bool has_begun_ = false;  // the stream
   bool ended_ = false;
   Answered answered_;
 };

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kMaxChoices = 128, kMaxPrompts = 1024, kMaxStops = 64, kMaxTopLogprobs = 20;
 constexpr size_t kMaxStopBytes = 4096;
+constexpr float kGreedyTemperature = 1e-5f;        // below, quotients leave what a float holds
 constexpr int64_t kDefaultCompletionTokens = 16;   // OpenAI's
 constexpr int64_t kMostTokens = int64_t{1} << 40;  // more than any context: the context ends it
 
@@ -61,6 +62,7 @@ void readCommon(JsonFields& fields, int64_t vocab_size, GenerationRequest& out) 
     value = static_cast<float>(fields.number(name, value, least, most));
   };
   number("temperature", sampler.temperature, 0, 100);
+  if (sampler.temperature < kGreedyTemperature) sampler.temperature = 0;
   number("top_p", sampler.top_p, 0, 1);
   sampler.top_p = std::max(sampler.top_p, FLT_MIN);  // 0: the most probable token alone
   number("min_p", sampler.min_p, 0, 1);
@@ -89,6 +91,9 @@ void readCommon(JsonFields& fields, int64_t vocab_size, GenerationRequest& out) 
 
 // What waits for a later version is refused by name: an answer without it would be a wrong one.
 void refuseLater(JsonFields& fields) {
+  for (const char* name : {"functions", "function_call", "audio", "guided_json", "guided_regex",
+                           "guided_choice", "guided_grammar", "structured_outputs"})
+    if (fields.find(name)) fields.fail(name, "is not supported", "unsupported_parameter");
   if (const Json* const format = fields.object("response_format")) {
     JsonFields inner(*format, "response_format.");
     if (inner.text("type", "text") != "text")
@@ -174,7 +179,11 @@ Json templateVariables(const Json& body, JsonFields& fields) {
   if (const std::string effort = fields.text("reasoning_effort"); !effort.empty())
     variables["reasoning_effort"] = effort;
   if (const Json* const more = fields.object("chat_template_kwargs"))
-    for (const auto& [name, value] : more->items()) variables[name] = value;
+    for (const auto& [name, value] : more->items()) {
+      if (name == "messages" || name == "tools")
+        fields.fail("chat_template_kwargs", "may not have '" + name + "'");
+      variables[name] = value;
+    }
   return variables;
 }
 
@@ -347,6 +356,7 @@ ParsedRequest parseCompletion(const Json& body, const ServedModel& model) {
   out.request.eos_ids = defaultEosIds(model.plan(), &model.tokenizer());
   out.request.stops = defaultStops(model.plan());
   readCommon(fields, model.vocabSize(), out);
+  refuseLater(fields);
   out.echo = fields.boolean("echo", false);
   const int64_t max_tokens = fields.integer("max_tokens", kDefaultCompletionTokens, 0);
   out.wants_tokens = max_tokens > 0;

@@ -101,6 +101,8 @@ class QueuedReply : public Reply, public std::enable_shared_from_this<QueuedRepl
     asio::post(executor_, [self = shared_from_this(), change = std::move(change)]() mutable {
       change(*self);
       if (self->pending_.size() > self->most_bytes_) self->setGone();
+      // Whoever is told holds this reply, mostly.
+      if (self->ended_) self->on_gone_ = nullptr;
       self->news_.cancel();
     });
   }
@@ -155,6 +157,7 @@ struct Server::Impl {
   const Limits limits;
   Handler& handler;
   std::set<Connection*> connections;  // outlives the context, whose end ends them
+  uint64_t body_bytes = 0;            // of all requests that are read or answered
   bool draining = false;
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
@@ -177,6 +180,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
   ~Connection() {
     if (reply_) reply_->setGone();
+    (void)holdBody(0);
     server_.connectionEnded(this);
   }
 
@@ -228,8 +232,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
     return request;
   }
 
+  /// Counts the body of the request at hand among those of all; false: that would be too many.
+  bool holdBody(uint64_t bytes) {
+    server_.body_bytes -= std::exchange(body_bytes_, 0);
+    if (bytes > server_.limits.all_body_bytes - server_.body_bytes) return false;
+    server_.body_bytes += bytes;
+    body_bytes_ = bytes;
+    return true;
+  }
+
   /// Whether the connection may be used for another request.
   asio::awaitable<bool> serveOne() {
+    (void)holdBody(0);
     Parser parser;
     parser.header_limit(server_.limits.header_bytes);
     parser.body_limit(server_.limits.body_bytes);
@@ -239,6 +253,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
       const auto refusal = server_.handler.refuse(requestOf(parser.get()));
       if (refusal) {
         co_await sendAndClose(*refusal, parser.get().version());
+        co_return false;
+      }
+      const uint64_t announced = parser.content_length() ? *parser.content_length()
+                                 : parser.chunked()      ? server_.limits.body_bytes
+                                                         : 0;
+      if (!holdBody(announced)) {
+        co_await sendAndClose(server_.handler.error(503, "too many large requests at once"),
+                              parser.get().version());
         co_return false;
       }
       if (lowerCase(viewOf(parser.get()[bhttp::field::expect])) == "100-continue") {
@@ -258,6 +280,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     const bool keep_alive = parser.keep_alive();
     Request request = requestOf(parser.get());
     request.body = std::move(parser.get().body());
+    (void)holdBody(request.body.size());
     reply_ = std::make_shared<QueuedReply>(stream_.get_executor(), server_.limits.unsent_bytes);
     asio::co_spawn(stream_.get_executor(), watch(shared_from_this(), reply_), asio::detached);
     server_.handler.handle(std::move(request), reply_);
@@ -327,8 +350,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// connection.
   asio::awaitable<bool> sendAnswer(unsigned version, bool keep_alive) {
     const std::shared_ptr<QueuedReply> reply = reply_;
-    while (!reply->hasHead() && !reply->isGone()) co_await reply->wait();
-    if (reply->isGone()) co_return false;
+    while (!reply->hasHead() && !reply->hasEnded() && !reply->isGone()) co_await reply->wait();
+    if (reply->isGone() || !reply->hasHead()) co_return false;
     Response head = reply->takeHead();
     bool sent = false;
     if (reply->isWhole()) {
@@ -356,12 +379,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
             sent = co_await sendBytes(reply->idleBytes(), chunked);
         }
       }
-      if (sent && !reply->isGone() && chunked) {
+      sent = sent && !reply->isGone() && chunked;
+      if (sent) {
+        stream_.expires_after(server_.limits.write_time);
         const auto [end_error, end_bytes] =
             co_await asio::async_write(stream_, bhttp::make_chunk_last(), kResult);
         sent = !end_error;
-      } else {
-        sent = sent && !reply->isGone() && chunked;
       }
     }
     stream_.expires_never();
@@ -406,7 +429,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   beast::flat_buffer buffer_;
   std::string peer_;
   std::shared_ptr<QueuedReply> reply_;
-  bool waits_ = false;  // for the first byte of a request
+  uint64_t body_bytes_ = 0;  // of the request at hand, among the server's
+  bool waits_ = false;       // for the first byte of a request
   std::chrono::steady_clock::time_point last_sent_;
 };
 
@@ -418,8 +442,12 @@ asio::awaitable<void> runConnection(std::shared_ptr<Connection> connection) {
 
 void Server::Impl::take(tcp::socket socket) {
   if (connections.size() >= limits.connections) return;  // which closes it
-  asio::co_spawn(context, runConnection(std::make_shared<Connection>(std::move(socket), *this)),
-                 asio::detached);
+  try {
+    asio::co_spawn(context, runConnection(std::make_shared<Connection>(std::move(socket), *this)),
+                   asio::detached);
+  } catch (const std::bad_alloc&) {
+    // There is no room for one more.
+  }
 }
 
 asio::awaitable<void> Server::Impl::accept() {
@@ -481,7 +509,14 @@ void Server::run(std::function<void()> signalled) {
   impl_->signals.add(SIGINT);
   impl_->signals.add(SIGTERM);
   impl_->signals.async_wait(on_signal);
-  impl_->context.run();
+  for (bool ended = false; !ended;) {
+    try {
+      impl_->context.run();
+      ended = true;
+    } catch (const std::exception&) {
+      // Memory, for one: what it was for is lost, the others go on.
+    }
+  }
 }
 
 void Server::post(std::function<void()> function) {
@@ -495,8 +530,6 @@ void Server::drain() {
   for (Connection* connection : std::set<Connection*>(impl_->connections)) connection->drain();
   impl_->endIfDrained();
 }
-
-void Server::abort() { impl_->context.stop(); }
 
 size_t Server::numConnections() const { return impl_->connections.size(); }
 

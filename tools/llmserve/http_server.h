@@ -66,7 +66,8 @@ class Handler {
 
 struct Limits {
   uint32_t header_bytes = 16 << 10;
-  uint64_t body_bytes = 32 << 20;
+  uint64_t body_bytes = 8 << 20;
+  uint64_t all_body_bytes = 256 << 20;  // of all requests that are read or answered
   size_t connections = 1024;
   /// Of an answer that the client does not take up; beyond that it is gone.
   size_t unsent_bytes = 16 << 20;
@@ -95,8 +96,6 @@ class Server {
   void post(std::function<void()> function);
   /// Takes no more connections, and no more requests on those there are. From the server's thread.
   void drain();
-  /// Ends all connections, whatever they are at. From the server's thread.
-  void abort();
   size_t numConnections() const;
 
   struct Impl;  // for the source file alone

@@ -3,13 +3,40 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <vector>
 
 namespace llmrt::serve {
 namespace {
 
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxContainers = 100'000;  // of a body: a few bytes of text are far more in memory
+constexpr size_t kMaxKeys = 1024;           // of an object: each new one is compared with all
 
-struct TooDeep {};
+/// Why a text is refused while it is parsed.
+struct Refused {
+  const char* reason;
+};
+
+/// Looks at what a parser comes across.
+class Bounds {
+ public:
+  bool operator()(int depth, Json::parse_event_t event, Json&) {
+    using Event = Json::parse_event_t;
+    if (depth > kMaxDepth) throw Refused{"is nested more than 64 deep"};
+    if (event == Event::object_start || event == Event::array_start) {
+      if (++containers_ > kMaxContainers) throw Refused{"has more than 100000 arrays and objects"};
+    }
+    if (event == Event::object_start) keys_.push_back(0);
+    if (event == Event::object_end) keys_.pop_back();
+    if (event == Event::key && ++keys_.back() > kMaxKeys)
+      throw Refused{"has an object of more than 1024 keys"};
+    return true;
+  }
+
+ private:
+  size_t containers_ = 0;
+  std::vector<size_t> keys_;  // of the objects that are open
+};
 
 Json textOrNull(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
@@ -25,12 +52,9 @@ Json ApiError::json() const {
 
 Result<Json> parseJson(std::string_view text) {
   try {
-    return Json::parse(text, [](int depth, Json::parse_event_t, Json&) {
-      if (depth > kMaxDepth) throw TooDeep();
-      return true;
-    });
-  } catch (const TooDeep&) {
-    return invalidArgument(fmt::format("the body is nested more than {} deep", kMaxDepth));
+    return Json::parse(text, Bounds());
+  } catch (const Refused& refused) {
+    return invalidArgument(std::string("the body ") + refused.reason);
   } catch (const Json::parse_error& error) {
     return invalidArgument(fmt::format("the body is not JSON, at byte {}", error.byte));
   } catch (const Json::exception&) {  // a number that no double holds

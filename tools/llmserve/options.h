@@ -20,7 +20,7 @@ struct Options {
   int64_t max_waiting = 256;
   std::string api_key_file, cors_origin;
   bool allow_anyone = false;
-  uint64_t max_body_bytes = 32 << 20;
+  uint64_t max_body_bytes = 8 << 20;
   size_t max_connections = 1024;
   bool log_prompts = false, quiet = false;
 

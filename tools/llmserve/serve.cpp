@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
@@ -53,19 +54,23 @@ Result<std::vector<ServedModelOptions>> modelsOf(const Options& o) {
   return models;
 }
 
+std::string sizeText(uint64_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  return size < 0x1p30 ? fmt::format("{:.0f} MiB", size / 0x1p20)
+                       : fmt::format("{:.2f} GiB", size / 0x1p30);
+}
+
 void sayWhatIsServed(const ServedModel& model, const std::string& address) {
   const SessionOptions& s = model.session().options();
   const auto memory = Session::memory(model.plan(), s);
   fmt::print(stderr,
-             "{}: serving {} ({}, {:.2f} GiB of weights): {} sequences at once, {} tokens of "
-             "context in all, {} at "
-             "most of one{}\n",
+             "{}: serving {} ({}, {} of weights): {} sequences at once, {} tokens of context in "
+             "all, {} at most of "
+             "one{}\n",
              address, printableLine(model.name()), model.plan().targetName(),
-             static_cast<double>(model.plan().schema().weights_bytes()) / 0x1p30, s.max_batch,
+             sizeText(model.plan().schema().weights_bytes()), s.max_batch,
              s.kv_tokens > 0 ? s.kv_tokens : s.max_batch * s.max_seq_len, s.max_seq_len,
-             memory.ok() ? fmt::format("; {:.2f} GiB beside the weights",
-                                       static_cast<double>(memory->total()) / 0x1p30)
-                         : "");
+             memory.ok() ? fmt::format("; {} beside the weights", sizeText(memory->total())) : "");
 }
 
 }  // namespace
@@ -79,9 +84,9 @@ Result<int> serve(const Options& o) {
   LLMRT_ASSIGN_OR_RETURN(std::vector<ServedModelOptions> wanted, modelsOf(o));
   std::vector<std::unique_ptr<ServedModel>> models;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    // What is free is shared among those that are still to come.
-    if (SessionOptions& session = wanted[i].model.session; session.memory_bytes > 0)
-      session.memory_bytes /= wanted.size();
+    SessionOptions& session = wanted[i].model.session;
+    // Memory is shared alike. What is free is asked for anew for each, beside those that are there.
+    if (session.memory_bytes > 0) session.memory_bytes /= wanted.size();
     LLMRT_ASSIGN_OR_RETURN(auto model, ServedModel::load(wanted[i]));
     models.push_back(std::move(model));
   }
@@ -109,15 +114,18 @@ Result<int> serve(const Options& o) {
   }
   int signals = 0;
   server->run([&] {
-    if (++signals > 1) return server->abort();
-    fmt::print(stderr,
-               "llmserve: ending: {} connections are still open; a second signal ends them\n",
-               server->numConnections());
+    // Threads may be at a long text, and clients at a long answer.
+    if (++signals > 1) std::_Exit(kExitInterrupted);
     api.drain();
     server->drain();
+    // Not fmt::print(), which throws where nobody reads it.
+    const std::string line =
+        fmt::format("llmserve: ending: {} connections are still open; a second signal ends them\n",
+                    server->numConnections());
+    std::fputs(line.c_str(), stderr);
   });
   api.stop();
-  return signals > 1 ? kExitInterrupted : 0;
+  return 0;
 }
 
 }  // namespace llmrt::serve

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
+#include <charconv>
 #include <ctime>
 #include <utility>
 
@@ -67,9 +67,10 @@ Status ServedModel::loadTemplates(const std::string& file) {
   const auto parsed = [&](bool has_tools) -> Result<std::optional<jinja::Template>> {
     const Result<std::string_view> text = templates.choose("", has_tools);
     if (!text.ok()) return std::optional<jinja::Template>();
-    LLMRT_ASSIGN_OR_RETURN(jinja::Template made,
-                           jinja::Template::parse(*text, from + ": chat template"));
-    return std::optional<jinja::Template>(std::move(made));
+    // Clients are told what fails in it, but not which file it is of.
+    Result<jinja::Template> made = jinja::Template::parse(*text, "the model's chat template");
+    if (!made.ok()) return std::move(made).status().withContext(from);
+    return std::optional<jinja::Template>(*std::move(made));
   };
   LLMRT_ASSIGN_OR_RETURN(template_, parsed(false));
   LLMRT_ASSIGN_OR_RETURN(tool_template_, parsed(true));
@@ -92,14 +93,25 @@ Result<std::string> ServedModel::render(const std::string& variables_json) const
 }
 
 Result<PromptTokens::Prompt> ServedModel::chatPrompt(std::string text) {
-  const std::lock_guard lock(answers_mutex_);
   return answers_.tokenize(std::move(text));
 }
 
 void ServedModel::answered(PromptTokens::Prompt prompt, std::vector<int32_t> ids,
                            std::string content) {
-  const std::lock_guard lock(answers_mutex_);
   answers_.add(std::move(prompt), std::move(ids), std::move(content));
+}
+
+std::string ServedModel::tokenBytes(int32_t id) const {
+  std::string text = tokenText(id);
+  if (text.find("\xef\xbf\xbd") == std::string::npos) return text;
+  // "<0xE2>" where a vocabulary of characters has bytes as well; a vocabulary of bytes has them as
+  // they are.
+  const std::string_view piece = tokenizer().piece(id);
+  unsigned byte = 0;
+  if (piece.size() == 6 && piece.starts_with("<0x") && piece.ends_with('>') &&
+      std::from_chars(piece.data() + 3, piece.data() + 5, byte, 16).ptr == piece.data() + 5)
+    return std::string(1, static_cast<char>(byte));
+  return std::string(piece);
 }
 
 std::string ServedModel::tokenText(int32_t id) const {

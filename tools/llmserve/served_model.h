@@ -54,6 +54,12 @@ class ServedModel {
   const std::vector<int32_t>& chatEosIds() const { return chat_eos_ids_; }
   /// The text of one token, wherever it stands.
   std::string tokenText(int32_t id) const;
+  /// Its bytes, where it may be a part of a character.
+  std::string tokenBytes(int32_t id) const;
+  /// Most sequences that one request may ask for: as many as run and wait at once.
+  size_t maxChoices() const {
+    return static_cast<size_t>(engine_options_.max_waiting + session().options().max_batch);
+  }
 
   using OnEvent = std::function<void(Event)>;
   /// `on_event` gets a request's events until its last one.
@@ -76,7 +82,6 @@ class ServedModel {
   std::optional<jinja::Template> template_, tool_template_;
   SpecialTokens special_tokens_;
   std::vector<int32_t> chat_eos_ids_, before_token_;
-  std::mutex answers_mutex_;
   KnownAnswers answers_;
   std::mutex events_mutex_;
   std::map<uint64_t, OnEvent> on_event_;
