@@ -140,8 +140,19 @@ Status checkSameKind(const ModelSpec& spec, bool of_gguf, const llmrt::TensorSou
 
 /// Which of two layouts the checkpoint has its experts in: the same model is published in both.
 Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
-  if (spec.form.experts == ExpertLayout::kAlternating) return {};
   const TensorNames& names = spec.form.names;
+  if (spec.form.experts == ExpertLayout::kAlternating ||
+      spec.form.experts == ExpertLayout::kAlternatingRows) {
+    const std::string first = std::string(names.layer).append(names.experts_gate_up);
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* tensor,
+                           weights.find(llmrt::tensorName(first, 0, 0)));
+    if (!tensor) return {};
+    // What the tensors are counts, whatever the config says.
+    spec.form.experts =
+        tensor->blocks ? ExpertLayout::kAlternatingRows : ExpertLayout::kAlternating;
+    if (!tensor->blocks) spec.stored_formats.clear();
+    return {};
+  }
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
     const Mlp mlp = spec.layerForm(layer).mlp;
     if (mlp != Mlp::kExperts && mlp != Mlp::kBoth) continue;

@@ -59,13 +59,9 @@ class GgufConfigParser {
 
  private:
   static Status unknownArchitecture(std::string_view architecture) {
-    std::string message =
-        "general.architecture " + quotedName(architecture) +
-        " is not supported in GGUF files (supported: " + knownGgufArchitectures() + ")";
-    if (const Architecture* hf = findHfArchitectureOfGguf(architecture))
-      message += "; the model's Hugging Face directory is (" + std::string(hf->class_name) +
-                 ", config.json and safetensors): give that";
-    return unsupported(std::move(message));
+    return unsupported("general.architecture " + quotedName(architecture) +
+                       " is not supported in GGUF files (supported: " + knownGgufArchitectures() +
+                       ")");
   }
 
   /// Heads of the cache are not those of the projections: readGgufFamily() says what they are.

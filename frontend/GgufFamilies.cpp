@@ -52,7 +52,9 @@ Status readScale(const GgufFields& fields, const char* key, double& scale) {
 /// Tensors of all experts must be of as many as the metadata says.
 Status checkExpertTensors(const GgufFields& fields, int64_t experts) {
   for (const llmrt::GgufTensor& tensor : fields.file().tensors()) {
-    if (!tensor.name.ends_with("_exps.weight") || tensor.shape[0] == experts) continue;
+    const bool of_experts =
+        tensor.name.ends_with("_exps.weight") || tensor.name.ends_with("_exps.bias");
+    if (!of_experts || tensor.shape[0] == experts) continue;
     return invalidData("tensor " + quotedName(tensor.name) + " is of " +
                        std::to_string(tensor.shape[0]) + " experts, but " +
                        fields.nameOf("expert_count") + " is " + std::to_string(experts));
@@ -120,6 +122,22 @@ Status readQwen3Moe(const GgufFields& fields, ModelSpec& spec) {
   spec.experts.normalize = true;
   return readSoftmaxExperts(fields, spec,
                             spec.intermediate_size / std::max<int64_t>(1, used.value_or(1)));
+}
+
+constexpr int64_t kSoftmaxChosenGating = 3;  // llama.cpp: llama_expert_gating_func_type
+
+// The rest is what gpt-oss is: windows in every second layer, a clamped activation, and yarn whose
+// bounds are not rounded to whole pairs (llama.cpp rounds all models').
+Status readGptOss(const GgufFields& fields, ModelSpec& spec) {
+  LLMRT_RETURN_IF_ERROR(readExperts(fields, spec, spec.intermediate_size));
+  LLMRT_ASSIGN_OR_RETURN(auto gating, fields.getInt("expert_gating_func"));
+  if (gating.value_or(kSoftmaxChosenGating) != kSoftmaxChosenGating)
+    return fields.refuse("expert_gating_func",
+                         " as " + std::to_string(*gating) + " (only 3, softmax of the chosen, is)");
+  setGptOssExperts(spec.experts);
+  spec.rope.truncate = false;
+  spec.windowed_layers = perLayer(spec, [](int64_t i) { return i % 2 == 0; });
+  return {};
 }
 
 /// The layers behind the last are those of multi-token prediction, which are not used.
@@ -597,6 +615,7 @@ const std::vector<GgufFamily>& families() {
       {"qwen3_next", readQwen3Next, {"expert_count", "nextn_predict_layers"}},
       {"qwen3_5_text", readQwen35, {"nextn_predict_layers"}},
       {"qwen3_5_moe_text", readQwen35Moe, {"expert_count", "nextn_predict_layers"}},
+      {"gpt_oss", readGptOss, {"expert_count"}},
       {"granite",
        readGranite,
        {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}},

@@ -414,6 +414,7 @@ Status parseQuantization(const JsonFields& config, ModelSpec& spec) {
   if (!quantization) return {};
   const bool named = quantization->is_object() && quantization->contains("quant_method");
   const nlohmann::json method = named ? (*quantization)["quant_method"] : nlohmann::json();
+  if (method == "mxfp4" && spec.architecture == "gpt_oss") return {};  // readGptOss() does
   for (const std::string unread : {"fp8", "fbgemm_fp8", "mxfp4"}) {
     if (method != unread) continue;
     spec.dtype = unreadDtype(unread, spec);

@@ -8,6 +8,8 @@
 #include "frontend/HfReaders.h"
 #include "models/CheckSpec.h"
 #include "models/Rope.h"
+#include "runtime/io/tensor_name.h"
+#include "runtime/io/weight_format.h"
 
 namespace llmc {
 namespace {
@@ -439,6 +441,16 @@ Status readQwen3Next(const JsonFields& config, ModelSpec& spec) {
   return readQwenMoe(config, spec, defaults, /*shared=*/true);
 }
 
+// The only quantisation that parseQuantization() lets through here.
+void useMxfp4Experts(ModelSpec& spec) {
+  const TensorNames& names = spec.form.names;
+  spec.form.experts = ExpertLayout::kAlternatingRows;
+  for (const std::string_view name : {names.experts_gate_up, names.experts_down})
+    for (int64_t i = 0; i < spec.num_layers; ++i)
+      spec.stored_formats.emplace(llmrt::tensorName(std::string(names.layer).append(name), i, 0),
+                                  llmrt::findWeightFormat("mxfp4"));
+}
+
 Status readGptOss(const JsonFields& config, ModelSpec& spec) {
   Experts& e = spec.experts;
   LLMRT_RETURN_IF_ERROR(needCount(config, "num_local_experts", 1, kMaxExperts, e.num_experts));
@@ -447,16 +459,14 @@ Status readGptOss(const JsonFields& config, ModelSpec& spec) {
       config.has("num_experts_per_tok") ? "num_experts_per_tok" : "experts_per_token";
   LLMRT_RETURN_IF_ERROR(readCount(config, top_k, 1, e.num_experts, e.top_k));
   e.intermediate_size = spec.intermediate_size;
-  e.scoring = Experts::Scoring::kSoftmaxChosen;
-  e.biases = true;
-  e.activation = Activation::kQuickGelu;  // whatever hidden_act says
-  e.limit = 7.0;
+  setGptOssExperts(e);
   LLMRT_RETURN_IF_ERROR(readPositive(config, "swiglu_limit", e.limit));
   LLMRT_RETURN_IF_ERROR(refuseNumber(config, "swiglu_alpha", 1.702));
   bool bias = true;
   LLMRT_RETURN_IF_ERROR(readBool(config, "attention_bias", bias));
   spec.qkv_bias = spec.o_bias = bias;
   spec.windowed_layers = perLayer(spec, [](int64_t i) { return i % 2 == 0; });
+  if (config.has("quantization_config")) useMxfp4Experts(spec);
   return {};
 }
 

@@ -616,6 +616,7 @@ constexpr Architecture kArchitectures[] = {
      .form = {.rope_pairs = true, .names = deepseekNames()}},
     {.model_type = "gpt_oss",
      .class_name = "GptOssForCausalLM",
+     .gguf_architecture = "gpt-oss",
      .default_num_kv_heads = 8,
      .default_head_dim = 64,
      .default_max_position_embeddings = 131072,
@@ -758,12 +759,6 @@ constexpr Wrapper kWrappers[] = {
     {"qwen3_5_moe", "qwen3_5_moe_text"},
 };
 
-/// gguf-py/gguf/constants.py, MODEL_ARCH_NAMES: what GGUF calls the architectures above whose files
-/// are not read.
-constexpr std::pair<std::string_view, std::string_view> kUnreadGguf[] = {
-    {"gpt-oss", "gpt_oss"},
-};
-
 }  // namespace
 
 std::span<const Architecture> architectures() { return kArchitectures; }
@@ -792,10 +787,11 @@ const Architecture* findGgufArchitecture(std::string_view gguf_architecture) {
   return nullptr;
 }
 
-const Architecture* findHfArchitectureOfGguf(std::string_view gguf_architecture) {
-  for (const auto& [gguf, model_type] : kUnreadGguf)
-    if (gguf == gguf_architecture) return findArchitecture(model_type);
-  return nullptr;
+void setGptOssExperts(Experts& experts) {
+  experts.scoring = Experts::Scoring::kSoftmaxChosen;
+  experts.biases = true;
+  experts.activation = Activation::kQuickGelu;
+  experts.limit = 7.0;
 }
 
 const Wrapper* findWrapper(std::string_view model_type) {

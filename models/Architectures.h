@@ -77,9 +77,9 @@ const Architecture* findArchitecture(std::string_view model_type);
 const Architecture* findArchitectureOfClass(std::string_view class_name);
 /// The first of those that share the name.
 const Architecture* findGgufArchitecture(std::string_view gguf_architecture);
-/// Of a general.architecture whose GGUF files are not read, while HF directories of the same models
-/// are; null when there is none.
-const Architecture* findHfArchitectureOfGguf(std::string_view gguf_architecture);
+
+/// What all experts of gpt-oss are, whatever their files say.
+void setGptOssExperts(Experts& experts);
 
 /// Null when there is none.
 const Wrapper* findWrapper(std::string_view model_type);

@@ -78,8 +78,8 @@ enum class QkvLayout { kSeparate, kConcat, kByHead, kByGroup };
 
 /// How the checkpoint holds the projections of experts: a tensor for each; one for all, [experts,
 /// N, K], the rows of gate before those of up; gpt-oss's one, [experts, K, N], of alternate
-/// columns.
-enum class ExpertLayout { kEach, kStacked, kAlternating };
+/// columns; its one of quantised values, [experts, N, K], of alternate rows.
+enum class ExpertLayout { kEach, kStacked, kAlternating, kAlternatingRows };
 
 /// Names of tensors without ".weight" and ".bias", those of a layer behind `layer`. HF's names of
 /// llama where a family does not say otherwise.

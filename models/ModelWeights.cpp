@@ -474,15 +474,16 @@ class Lister {
     }
     switch (form_.experts) {
       case ExpertLayout::kEach:
-        if (form_.gated) expert(matrix("expert_gate", std::string(names_.expert_gate), n, width));
-        expert(matrix("expert_up", std::string(names_.expert_up), n, width));
-        expert(matrix("expert_down", std::string(names_.expert_down), width, n));
+        if (form_.gated) eachExpert("expert_gate", names_.expert_gate, n, width);
+        eachExpert("expert_up", names_.expert_up, n, width);
+        eachExpert("expert_down", names_.expert_down, width, n);
         break;
       case ExpertLayout::kStacked:
         stackedExperts();
         break;
       case ExpertLayout::kAlternating:
-        alternatingExperts();
+      case ExpertLayout::kAlternatingRows:
+        alternatingExperts(form_.experts == ExpertLayout::kAlternatingRows);
         break;
     }
     if (e.shared_intermediate_size > 0) sharedExpert();
@@ -512,6 +513,13 @@ class Lister {
     return w;
   }
 
+  /// A tensor of each expert, and its bias.
+  void eachExpert(const std::string& symbol, std::string_view name, int64_t rows, int64_t cols) {
+    expert(matrix(symbol, std::string(name), rows, cols));
+    if (spec_.experts.biases)
+      expert(vector(biasSymbol(symbol), Kind::kBias, std::string(name) + ".bias", rows));
+  }
+
   /// One tensor of all experts, `rows` of the `total` that each has.
   void stackedExpert(const char* symbol, std::string_view name, int64_t rows, int64_t cols,
                      int64_t begin, int64_t total) {
@@ -530,19 +538,23 @@ class Lister {
     stackedExpert("expert_down", names_.experts_down, hidden, n, 0, hidden);
   }
 
-  // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden].
-  void alternatingExperts() {
+  // gpt-oss: [experts, hidden, 2 n] with gate and up in alternate columns, [experts, n, hidden]; or
+  // both the other way around, where rows are quantised.
+  void alternatingExperts(bool in_rows) {
     const Experts& e = spec_.experts;
     const int64_t hidden = spec_.hidden_size, n = e.intermediate_size;
-    const std::vector<int64_t> gate_up = {e.num_experts, hidden, 2 * n};
     const std::string both(names_.experts_gate_up), down(names_.experts_down);
+    const auto stored = [&](int64_t inputs, int64_t outputs) -> std::vector<int64_t> {
+      if (in_rows) return {e.num_experts, outputs, inputs};
+      return {e.num_experts, inputs, outputs};
+    };
     for (int64_t i = 0; i < 2; ++i) {
       const std::string symbol = i == 0 ? "expert_gate" : "expert_up";
-      expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {.stored = gate_up,
-                                                                  .begin = i,
+      expert(add(symbol, Kind::kMatrix, both, n, hidden)).view = {.stored = stored(hidden, 2 * n),
+                                                                  .begin = in_rows ? i * hidden : i,
                                                                   .run = n,
-                                                                  .inner = 2,
-                                                                  .col = 2 * n,
+                                                                  .inner = in_rows ? 2 * hidden : 2,
+                                                                  .col = in_rows ? 1 : 2 * n,
                                                                   .expert = hidden * 2 * n};
       if (e.biases)
         expert(vector(biasSymbol(symbol), Kind::kBias, both + "_bias", n)).view = {
@@ -553,12 +565,11 @@ class Lister {
             .col = 1,
             .expert = 2 * n};
     }
-    expert(add("expert_down", Kind::kMatrix, down, hidden, n)).view = {
-        .stored = {e.num_experts, n, hidden},
-        .run = hidden,
-        .inner = 1,
-        .col = hidden,
-        .expert = n * hidden};
+    expert(add("expert_down", Kind::kMatrix, down, hidden, n)).view = {.stored = stored(n, hidden),
+                                                                       .run = hidden,
+                                                                       .inner = in_rows ? n : 1,
+                                                                       .col = in_rows ? 1 : hidden,
+                                                                       .expert = n * hidden};
     if (e.biases)
       expert(vector(biasSymbol("expert_down"), Kind::kBias, down + "_bias", hidden)).view = {
           .stored = {e.num_experts, hidden}, .run = hidden, .inner = 1, .col = 1, .expert = hidden};

@@ -23,6 +23,8 @@ Storage storageOf(llmrt::DType dtype) {
       return Storage::bf16;
     case llmrt::DType::kI8:
       return Storage::i8;
+    case llmrt::DType::kHalfE8M0:
+      return Storage::halfE8m0;
     case llmrt::DType::kI32:
     case llmrt::DType::kU8:
       break;
@@ -251,6 +253,17 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
     }
     case Storage::i8:
       return arith::SIToFPOp::create(b_, loc_, vec(lanes), load(vecI(lanes, 8), p, 1));
+    case Storage::halfE8m0: {
+      // From byte 2 on the exponent is byte - 1. The two below are no normal floats: one bit, which
+      // (byte + 1) << 21 gives, and is less everywhere else.
+      auto c = [&](int32_t x) -> Value {
+        return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(lanes, 32), x));
+      };
+      Value byte = arith::ExtUIOp::create(b_, loc_, vecI(lanes, 32), load(vecI(lanes, 8), p, 1));
+      Value normal = arith::ShLIOp::create(b_, loc_, add(byte, c(-1)), c(23));
+      Value small = arith::ShLIOp::create(b_, loc_, add(byte, c(1)), c(21));
+      return bitcast(vec(lanes), max(normal, small));
+    }
   }
   return {};
 }
@@ -287,6 +300,8 @@ Value KernelBuilder::roundTo(Storage s, Value v) {
     }
     case Storage::i8:
       llvm_unreachable("rounding to i8 takes a scale");
+    case Storage::halfE8m0:
+      llvm_unreachable("only weights' scales are powers of two");
   }
   return {};
 }

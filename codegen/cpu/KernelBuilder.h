@@ -24,7 +24,7 @@ using Values = llvm::SmallVector<Value>;
 constexpr int64_t kLanes = 16;
 
 /// Storage types of caches and of the planes of weights.
-enum class Storage { f32, f16, bf16, i8 };
+enum class Storage { f32, f16, bf16, i8, halfE8m0 };
 
 /// The nearest cache that a prefetched line comes to. The farther ones get it too, but for
 /// firstLevelOnce, whose lines are the first to go. The numbers are llvm.prefetch's locality.

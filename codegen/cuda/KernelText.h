@@ -24,6 +24,7 @@ inline const char* storageName(mlir::Type type) {
     case llmrt::DType::kI32:
     case llmrt::DType::kI8:
     case llmrt::DType::kU8:
+    case llmrt::DType::kHalfE8M0:
       break;
   }
   llvm_unreachable("no plain values");

@@ -29,6 +29,7 @@ struct RowData {
   int64_t step = 1;
   float plus = 0;
   const llmrt::StoredBlocks* blocks = nullptr;
+  const uint8_t* scales = nullptr;  // of blocks that have theirs apart
 
   uint64_t bytes(int64_t cols) const {
     return static_cast<uint64_t>(blocks ? blocks->rowBytes(cols)
@@ -45,6 +46,7 @@ RowData rowData(const PackedTensor& t, PanelRow row) {
     first = source.view->element(source.expert, row.row);
     out.step = t.cols == 1 ? 1 : source.view->col;
   }
+  if (tensor.scales) out.scales = tensor.scales + first / tensor.blocks->format->block;
   out.data += tensor.blocks ? first / tensor.blocks->format->block * tensor.blocks->bytes
                             : first * llmrt::dtypeBytes(tensor.dtype);
   return out;
@@ -145,9 +147,10 @@ void packPanel(const PackedTensor& t, DType dtype, int64_t panel, uint8_t* out) 
   }
 }
 
-bool isFiniteF16(const uint8_t* element) {
-  constexpr uint8_t kExponent = 0x7c;
-  return (element[1] & kExponent) != kExponent;
+/// Of a scale or a minimum.
+bool isFinite(DType dtype, const uint8_t* element) {
+  constexpr uint8_t kExponent = 0x7c, kNan = 0xff;
+  return dtype == DType::kHalfE8M0 ? *element != kNan : (element[1] & kExponent) != kExponent;
 }
 
 /// Block `b` of a row as the planes of a format of blocks. False where a scale, a minimum, or a
@@ -163,9 +166,11 @@ bool readBlock(const llmrt::WeightFormat& format, const RowData& from, int64_t b
     if (finite) quantizeBlock(format, values, planes);
     return finite;
   }
-  from.blocks->readPlanes(from.data + b * from.blocks->bytes, planes);
+  from.blocks->readPlanes(from.data + b * from.blocks->bytes, planes,
+                          from.scales ? from.scales + b : nullptr);
   for (const llmrt::PlaneRole role : {llmrt::PlaneRole::kScales, llmrt::PlaneRole::kMins})
-    if (const int p = format.plane(role); p >= 0) finite &= isFiniteF16(planes[p]);
+    if (const int p = format.plane(role); p >= 0)
+      finite &= isFinite(format.planes[p].dtype, planes[p]);
   return finite;
 }
 

@@ -31,13 +31,8 @@ float nearest(const WeightFormat& format, QuantRange range, float wanted) {
     return (q + kRound) - kRound;
   }
   const std::span<const int8_t> book(format.quant.codebook, size_t{1} << format.quantBits());
-  // Its values ascend.
-  const auto above =
-      std::ranges::lower_bound(book, wanted, {}, [](int8_t v) -> float { return v; });
-  if (above == book.begin()) return book.front();
-  if (above == book.end()) return book.back();
-  return static_cast<float>(*above) - wanted < wanted - static_cast<float>(above[-1]) ? *above
-                                                                                      : above[-1];
+  return *std::ranges::min_element(
+      book, {}, [&](int8_t v) { return std::abs(static_cast<float>(v) - wanted); });
 }
 
 /// The scale of a sub-block without a minimum. The sum of w * (x - s * q)^2 is least at
@@ -69,6 +64,30 @@ float bestScale(const WeightFormat& format, const SubBlock& b) {
         if (range.least == -range.most) break;
       }
     }
+  }
+  return best;
+}
+
+/// The same of formats whose scales are powers of two.
+float bestPower(const WeightFormat& format, const SubBlock& b) {
+  const QuantRange range = format.quantRange();
+  float largest = 0;
+  for (const float x : b.values) largest = std::max(largest, std::abs(x));
+  if (largest == 0) return 0;
+  // The least that reaches the largest value, and those that cut it off.
+  constexpr int kPowers = 3;
+  float scale = std::exp2(std::ceil(std::log2(largest / static_cast<float>(range.most))));
+  float best = scale;
+  double least_error = INFINITY;
+  for (int i = 0; i < kPowers && scale > 0; ++i, scale /= 2) {
+    double error = 0;
+    for (size_t k = 0; k < b.values.size(); ++k) {
+      const double d = double{scale} * nearest(format, range, b.values[k] / scale) - b.values[k];
+      error += b.importance[k] * d * d;
+    }
+    if (error >= least_error) continue;
+    least_error = error;
+    best = scale;
   }
   return best;
 }
@@ -122,6 +141,8 @@ void quantizeBlock(const WeightFormat& format, const float* values, uint8_t* con
   const auto sub = static_cast<size_t>(format.subBlock());
   const size_t subs = static_cast<size_t>(format.block) / sub;
   const bool has_mins = format.plane(llmrt::PlaneRole::kMins) >= 0;
+  const bool powers =
+      format.planes[format.plane(llmrt::PlaneRole::kScales)].dtype == llmrt::DType::kHalfE8M0;
   std::array<ScaleAndMin, WeightFormat::kMaxBlock> wanted;
   std::array<float, WeightFormat::kMaxBlock> importance;
   for (size_t s = 0; s < subs; ++s) {
@@ -130,8 +151,8 @@ void quantizeBlock(const WeightFormat& format, const float* values, uint8_t* con
     for (const float x : b.values) squares += double{x} * x;
     const auto magnitude = static_cast<float>(std::sqrt(squares / static_cast<double>(sub)));
     for (size_t i = 0; i < sub; ++i) importance[i] = magnitude + std::abs(b.values[i]);
-    wanted[s] =
-        has_mins ? bestScaleAndMin(format, b, subs > 1) : ScaleAndMin{bestScale(format, b), 0};
+    wanted[s] = has_mins ? bestScaleAndMin(format, b, subs > 1)
+                         : ScaleAndMin{powers ? bestPower(format, b) : bestScale(format, b), 0};
   }
   llmrt::encodeBlock(format, values, std::span(wanted).first(subs), planes);
 }

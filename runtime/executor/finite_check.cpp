@@ -33,6 +33,7 @@ bool allFinite(DType dtype, const uint8_t* elements, uint64_t count) {
     case DType::kI32:
     case DType::kI8:
     case DType::kU8:
+    case DType::kHalfE8M0:
       return true;
   }
   return false;

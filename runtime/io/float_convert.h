@@ -49,6 +49,21 @@ constexpr uint16_t f32ToF16(float value) {
   return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
 }
 
+/// Exact: the two least are no normal floats.
+constexpr float halfE8m0ToF32(uint8_t bits) {
+  return std::bit_cast<float>(bits < 2 ? 0x00200000U << bits : (bits - 1U) << 23);
+}
+
+/// The least power of two that is not below `value`: no value of a block is beyond its largest
+/// code. What is above the largest becomes that.
+constexpr uint8_t f32ToHalfE8m0(float value) {
+  if (!(value > 0x1p-128f)) return 0;
+  if (value <= 0x1p-127f) return 1;
+  // Any bit of the mantissa carries into the exponent.
+  const uint32_t exponent = (std::bit_cast<uint32_t>(value) + 0x7fffff) >> 23;
+  return static_cast<uint8_t>(exponent < 253 ? exponent + 1 : 254);
+}
+
 /// Element `index` of an array of `dtype` at any alignment. i32 is rounded beyond 2^24.
 inline float loadAsF32(DType dtype, const uint8_t* data, int64_t index) {
   const auto load = [&]<typename T>(T value) {
@@ -68,14 +83,20 @@ inline float loadAsF32(DType dtype, const uint8_t* data, int64_t index) {
       return load(int8_t());
     case DType::kU8:
       return load(uint8_t());
+    case DType::kHalfE8M0:
+      return halfE8m0ToF32(load(uint8_t()));
   }
   __builtin_unreachable();
 }
 
-/// Rounds `value` to `dtype`, a float type, and stores it as element `index`.
+/// Rounds `value` to `dtype`, a float type or scales', and stores it as element `index`.
 inline void storeFromF32(DType dtype, uint8_t* data, int64_t index, float value) {
   if (dtype == DType::kF32) {
     std::memcpy(data + index * 4, &value, 4);
+    return;
+  }
+  if (dtype == DType::kHalfE8M0) {
+    data[index] = f32ToHalfE8m0(value);
     return;
   }
   assert(dtype == DType::kF16 || dtype == DType::kBF16);

@@ -74,6 +74,7 @@ constexpr NamePair kWholeNames[] = {
     {"layer_output_scale.weight", "layer_scalar"},
     {"ffn_gate_inp.scale", "router.scale"},
     {"ffn_down_exps.scale", "router.per_expert_scale"},
+    {"attn_sinks.weight", "self_attn.sinks"},
 };
 // What does not end alike.
 constexpr NamePair kLayerTensors[] = {
@@ -138,6 +139,7 @@ constexpr OwnName kOwnNames[] = {
     {"glm4", {"ffn_up", "mlp.gate_up_proj"}},
     {"glm4", {"post_attention_norm", "post_self_attn_layernorm"}},
     {"glm4", {"post_ffw_norm", "post_mlp_layernorm"}},
+    {"gpt-oss", {"post_attention_norm", "post_attention_layernorm"}},
     {"olmo2", {"post_attention_norm", "post_attention_layernorm"}},
     {"gemma2", {"post_attention_norm", "post_attention_layernorm"}},
     {"gemma2", {"ffn_norm", "pre_feedforward_layernorm"}},

@@ -11,6 +11,7 @@
 #include "runtime/io/other_weights.h"
 #include "runtime/io/printable.h"
 #include "runtime/io/safetensors_header.h"
+#include "runtime/io/stored_blocks.h"
 
 namespace llmrt {
 namespace {
@@ -64,6 +65,37 @@ class SafetensorsSource : public TensorSource {
     return {};
   }
 
+  // Tensors NAME_blocks and NAME_scales of bytes are NAME in MXFP4. Called once all files are
+  // there.
+  Status joinBlocks() {
+    std::map<std::string, Entry, std::less<>> joined;
+    for (const auto& [name, quants] : tensors_) {
+      if (!name.ends_with(kBlocks) || quants.unusable_dtype != kBytes) continue;
+      const std::string stem = name.substr(0, name.size() - kBlocks.size());
+      const auto scales = tensors_.find(stem + "_scales");
+      if (scales == tensors_.end() || scales->second.unusable_dtype != kBytes) continue;
+      Entry entry = quants;
+      Tensor& tensor = entry.tensor;
+      entry.unusable_dtype.clear();
+      tensor.name = stem;
+      tensor.blocks = &safetensorsMxfp4();
+      tensor.scales = scales->second.tensor.data;
+      if (tensor.shape.size() < 2 || tensor.shape.back() != tensor.blocks->bytes)
+        return invalidData(path_ + ": tensor " + quotedName(name) + " has shape " +
+                           shapeText(tensor.shape) + ", expected blocks of " +
+                           std::to_string(tensor.blocks->bytes) + " bytes");
+      tensor.shape.pop_back();
+      if (scales->second.tensor.shape != tensor.shape)
+        return invalidData(path_ + ": tensor " + quotedName(scales->first) + " has shape " +
+                           shapeText(scales->second.tensor.shape) + ", but there are blocks " +
+                           shapeText(tensor.shape));
+      tensor.shape.back() *= tensor.blocks->format->block;
+      joined.emplace(stem, std::move(entry));
+    }
+    tensors_.merge(joined);  // a stored tensor of the same name stays
+    return {};
+  }
+
   Result<const Tensor*> find(std::string_view name) const override {
     auto it = tensors_.find(name);
     if (it == tensors_.end()) return static_cast<const Tensor*>(nullptr);
@@ -92,6 +124,8 @@ class SafetensorsSource : public TensorSource {
   }
 
  private:
+  static constexpr std::string_view kBlocks = "_blocks", kBytes = "'U8'";
+
   struct Entry {
     Tensor tensor;
     std::string unusable_dtype;  // empty: usable
@@ -138,6 +172,7 @@ Result<std::unique_ptr<TensorSource>> openIndex(const std::string& path) {
       return notFound(file + ": no such file, but " + path + " names it as a shard");
     LLMRT_RETURN_IF_ERROR(std::move(status));
   }
+  LLMRT_RETURN_IF_ERROR(source->joinBlocks());
   return std::unique_ptr<TensorSource>(std::move(source));
 }
 
@@ -166,6 +201,7 @@ Result<std::unique_ptr<TensorSource>> openSafetensors(const std::string& path) {
   if (path.ends_with(".json")) return openIndex(path);
   auto source = std::make_unique<SafetensorsSource>(path);
   LLMRT_RETURN_IF_ERROR(source->addFile(path));
+  LLMRT_RETURN_IF_ERROR(source->joinBlocks());
   return std::unique_ptr<TensorSource>(std::move(source));
 }
 

@@ -166,11 +166,19 @@ constexpr GgmlBlocks kGgmlBlocks[] = {
     {14, {format("q6_k"), 210, 208, -1, false, quants6K, subs6K}},
     {20, {format("iq4_nl"), 18, 0, -1, false, halves32<2>}},
     {23, {format("iq4_xs"), 136, 0, -1, false, quants4XS, subs4XS}},
+    {39, {format("mxfp4"), 17, 0, -1, false, halves32<1>}},
 };
+
+// transformers/integrations/mxfp4.py: of each byte the low half is first.
+void pairs32(const uint8_t* block, uint8_t* quants) {
+  for (int i = 0; i < 16; ++i) readHalves(block + i, 1, quants + 2 * i);
+}
+constexpr StoredBlocks kSafetensorsMxfp4 = {format("mxfp4"), 16, -1, -1, false, pairs32};
 
 }  // namespace
 
-void StoredBlocks::readPlanes(const uint8_t* block, uint8_t* const* planes) const {
+void StoredBlocks::readPlanes(const uint8_t* block, uint8_t* const* planes,
+                              const uint8_t* scale) const {
   std::array<uint8_t, WeightFormat::kMaxBlock> quants;
   read_quants(block, format->planes[0].bits == 0 ? planes[0] : quants.data());
   for (int p = 0; p < format->num_planes; ++p) {
@@ -186,7 +194,8 @@ void StoredBlocks::readPlanes(const uint8_t* block, uint8_t* const* planes) cons
                  planes[p]);
         break;
       case PlaneRole::kScales:
-        std::memcpy(planes[p], block + scale_at, 2);
+        std::memcpy(planes[p], scale ? scale : block + scale_at,
+                    static_cast<size_t>(dtypeBytes(to.dtype)));
         break;
       case PlaneRole::kMins:
         std::memcpy(planes[p], block + min_at, 2);
@@ -206,5 +215,7 @@ const StoredBlocks* ggmlBlocks(uint32_t type) {
     if (entry.type == type) return &entry.blocks;
   return nullptr;
 }
+
+const StoredBlocks& safetensorsMxfp4() { return kSafetensorsMxfp4; }
 
 }  // namespace llmrt

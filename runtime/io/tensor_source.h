@@ -19,6 +19,7 @@ struct Tensor {
   std::string name;                    // HF name
   DType dtype = DType::kF32;           // of plain values
   const StoredBlocks* blocks = nullptr;  // not null: rows are blocks of quantised values, not of `dtype`
+  const uint8_t* scales = nullptr;     // of blocks whose scales lie apart: one byte of each, in their order
   std::vector<int64_t> shape;          // outermost first
   const uint8_t* data = nullptr;       // row-major, any alignment
   uint64_t bytes = 0;

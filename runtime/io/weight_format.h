@@ -15,6 +15,7 @@
 // is whole: what is beyond K is zero.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -35,7 +36,7 @@ enum class PlaneRole : uint8_t {
   kValues,     // plain
   kQuants,     // a quant's low bits, or all of them
   kHighBits,   // those above
-  kScales,     // floats, one a block
+  kScales,     // floats, one a block, or powers of two
   kMins,       // floats, one a block
   kSubScales,  // int8, one a sub-block
   kSubMins,    // int8, one a sub-block
@@ -100,7 +101,10 @@ struct WeightFormat {
   }
   constexpr QuantRange quantRange() const {
     const int32_t last = (1 << quantBits()) - 1;
-    if (quant.codebook) return {quant.codebook[0], quant.codebook[last]};
+    if (quant.codebook) {
+      const auto [least, most] = std::ranges::minmax(std::span(quant.codebook, size_t(last) + 1));
+      return {least, most};
+    }
     if (quantBits() == 8) return {-127, 127};
     return {-quant.offset, last - quant.offset};
   }
@@ -141,6 +145,9 @@ struct WeightFormat {
 inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                           1,    13,   25,  38,  53,  69,  89,  113};
 
+/// The values of FP4 (E2M1), in halves.
+inline constexpr int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
 // Planes of quants, of a block of `block` values.
 constexpr FormatPlane quantsPlane(int64_t block, int64_t bits) {
   return {"quants", DType::kI8, block * bits / 8, 4, PlaneRole::kQuants, bits < 8 ? bits : 0};
@@ -149,6 +156,7 @@ constexpr FormatPlane highBitsPlane(int64_t block, int64_t bits) {
   return {"high_bits", DType::kI8, block * bits / 8, 4, PlaneRole::kHighBits, bits};
 }
 inline constexpr FormatPlane kScalesPlane{"scales", DType::kF16, 1, 1, PlaneRole::kScales};
+inline constexpr FormatPlane kPowersPlane{"scales", DType::kHalfE8M0, 1, 1, PlaneRole::kScales};
 inline constexpr FormatPlane kMinsPlane{"mins", DType::kF16, 1, 1, PlaneRole::kMins};
 constexpr FormatPlane subPlane(std::string_view name, PlaneRole role, int64_t per_block) {
   return {name, DType::kI8, per_block, 1, role};
@@ -223,6 +231,12 @@ inline constexpr WeightFormat kWeightFormats[] = {
      3,
      {quantsPlane(256, 4), subPlane("sub_scales", PlaneRole::kSubScales, 8), kScalesPlane},
      {.sub_block = 32, .codebook = kIq4Values}},
+    {"mxfp4",
+     FormatScheme::kQuant,
+     32,
+     2,
+     {quantsPlane(32, 4), kPowersPlane},
+     {.codebook = kFp4Values}},
 };
 
 /// Null where the table has no such name.

@@ -39,6 +39,8 @@ const char* dtypeName(DType t) {
       return "i8";
     case DType::kU8:
       return "u8";
+    case DType::kHalfE8M0:
+      return "half_e8m0";
   }
   return "unknown dtype";
 }

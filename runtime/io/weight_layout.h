@@ -9,10 +9,21 @@
 
 namespace llmrt {
 
-/// schema::DType's values. Weights and KV caches are of the first three.
-enum class DType : uint8_t { kF32 = 0, kF16 = 1, kBF16 = 2, kI32 = 3, kI8 = 4, kU8 = 5 };
+/// schema::DType's values, and those that only scales have. Weights and KV caches are of the first
+/// three.
+enum class DType : uint8_t {
+  kF32 = 0,
+  kF16 = 1,
+  kBF16 = 2,
+  kI32 = 3,
+  kI8 = 4,
+  kU8 = 5,
+  // Scales: byte b is 2^(b - 128), half of what E8M0 means by it (OCP's microscaling formats), as
+  // codes of FP4 are counted in halves.
+  kHalfE8M0 = 6,
+};
 constexpr int64_t dtypeBytes(DType t) {
-  constexpr int64_t kBytes[] = {4, 2, 2, 4, 1, 1};
+  constexpr int64_t kBytes[] = {4, 2, 2, 4, 1, 1, 1};
   return kBytes[static_cast<uint8_t>(t)];
 }
 const char* dtypeName(DType t);  // "f32", "f16", "bf16", ...

@@ -99,6 +99,14 @@ struct Avx2 {
       return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
     });
   }
+  /// 2^(byte - 128), of normal floats: bytes of 2 and more.
+  LLMRT_INLINE static Floats powers(const uint8_t* from) {
+    const Words bytes = unsignedBytes(from);
+    return floats([&](int i) LLMRT_INLINE {
+      const __m256i exponent = _mm256_sub_epi32(bytes.half[i], _mm256_set1_epi32(1));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+    });
+  }
   LLMRT_INLINE static Words add(Words a, Words b) {
     return words([&](int i) LLMRT_INLINE { return _mm256_add_epi32(a.half[i], b.half[i]); });
   }

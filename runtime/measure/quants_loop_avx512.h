@@ -57,6 +57,11 @@ struct Avx512 {
   LLMRT_INLINE static Floats halves(const uint8_t* from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
+  /// 2^(byte - 128), of normal floats: bytes of 2 and more.
+  LLMRT_INLINE static Floats powers(const uint8_t* from) {
+    const Words exponents = _mm512_sub_epi32(unsignedBytes(from), _mm512_set1_epi32(1));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponents, 23));
+  }
   LLMRT_INLINE static Words add(Words a, Words b) { return _mm512_add_epi32(a, b); }
   LLMRT_INLINE static Words multiply(Words a, Words b) { return _mm512_mullo_epi32(a, b); }
   LLMRT_INLINE static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }

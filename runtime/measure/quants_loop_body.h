@@ -163,8 +163,13 @@ class Loop {
       }
     }
     repeat<kPanels>([&](auto q) LLMRT_INLINE {
-      const int64_t at = group * kPanelLanes * 2;
-      const Floats scale = Isa::halves(panel<kScales>(tile, q) + at);
+      constexpr DType kType = kFormat.planes[kScales].dtype;
+      const uint8_t* const at = panel<kScales>(tile, q) + group * kPanelLanes * dtypeBytes(kType);
+      Floats scale;
+      if constexpr (kType == DType::kHalfE8M0)
+        scale = Isa::powers(at);
+      else
+        scale = Isa::halves(at);
       repeat<kRows>([&](auto i) LLMRT_INLINE {
         const Floats x_scale = Isa::broadcastFrom(&tile.x_scales[i][group]);
         Floats& c = acc[i][q];

@@ -372,11 +372,11 @@ class Walk {
 
   static bool isAxis(schema::Axis a) { return a >= schema::Axis::MIN && a <= schema::Axis::MAX; }
   static bool isDType(schema::DType t) {
-    return t >= schema::DType::MIN && t <= schema::DType::MAX;
+    return t >= schema::DType::MIN && t < schema::DType::half_e8m0;
   }
   static uint64_t bytesOf(schema::DType t) {
     constexpr uint64_t kBytes[] = {4, 2, 2, 4, 1, 1};
-    static_assert(std::size(kBytes) == static_cast<size_t>(schema::DType::MAX) + 1);
+    static_assert(std::size(kBytes) == static_cast<size_t>(schema::DType::half_e8m0));
     return kBytes[static_cast<size_t>(t)];
   }
 

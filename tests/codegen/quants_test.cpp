@@ -34,6 +34,11 @@ StoredQuants randomQuants(const WeightFormat& format, Shape s, std::mt19937& rng
         to[i] = b % 7 < 4 ? same[b % 7] : static_cast<uint8_t>(rng() >> 8);
       if (role != PlaneRole::kScales && role != PlaneRole::kMins) continue;
       // Zeros, a subnormal number, both signs.
+      if (format.planes[p].dtype == llmrt::DType::kHalfE8M0) {
+        const uint8_t powers[] = {121, 2, 128, 118, 0, 1};
+        to[0] = powers[(b / 3 + p) % 6];
+        continue;
+      }
       const float scales[] = {0.0f, -0.0078125f, 0.0123f, 2e-7f, 1.0f, -0.33f};
       const uint16_t half = llmrt::f32ToF16(scales[(b / 3 + p) % 6]);
       std::memcpy(to, &half, sizeof half);

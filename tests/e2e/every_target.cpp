@@ -32,8 +32,9 @@ class EveryTarget : public testing::TestWithParam<Combination> {
  protected:
   void SetUp() override {
     const Combination& c = GetParam();
-    std::vector<std::string> flags = {"--dtype", c.dtype,    "--kv-dtype",
-                                      c.dtype,   "--target", "x86-64-v3,x86-64-v4,aarch64"};
+    std::vector<std::string> flags = goldenFlags(c.name);
+    flags.insert(flags.end(), {"--dtype", c.dtype, "--kv-dtype", c.dtype, "--target",
+                               "x86-64-v3,x86-64-v4,aarch64"});
     if (!c.fused) flags.insert(flags.end(), {"--disable-pass", kEveryFusion});
     plan_ = compiledPlan(goldenModel(c.name), flags);
     golden_ = goldenOf(c.name);

@@ -55,6 +55,11 @@ std::string goldenStoredType(const std::string& name) {
   return config.contains("dtype") ? config["dtype"] : config["torch_dtype"];
 }
 
+std::vector<std::string> goldenFlags(const std::string& name) {
+  if (!configOf(name).contains("quantization_config")) return {};
+  return {"--activations", "float"};
+}
+
 std::vector<std::string> withEveryArchitecture(std::vector<std::string> names) {
   std::set<std::string> model_types;
   for (const std::string& name : names) model_types.insert(goldenModelType(name));

@@ -19,6 +19,8 @@ nlohmann::json goldenOf(const std::string& name);
 /// Those choose the cases, in the process of every test: golden.json takes too long to read.
 std::string goldenModelType(const std::string& name);
 std::string goldenStoredType(const std::string& name);
+/// Of llmc compile, for what its golden is of: quantised weights are multiplied as they are.
+std::vector<std::string> goldenFlags(const std::string& name);
 
 /// `names`, and a case of each architecture that is not among them.
 std::vector<std::string> withEveryArchitecture(std::vector<std::string> names = {});

@@ -44,7 +44,8 @@ class Golden : public testing::TestWithParam<std::string> {
     SCOPED_TRACE("weights " + weights + ", KV cache " + kv);
     const nlohmann::json* run = goldenRun(golden_, weights, kv);
     ASSERT_TRUE(run);
-    std::vector<std::string> flags = {"--dtype", weights, "--kv-dtype", kv};
+    std::vector<std::string> flags = goldenFlags(GetParam());
+    flags.insert(flags.end(), {"--dtype", weights, "--kv-dtype", kv});
     // Its golden is of the frequencies of a long context, which nobody gets unasked.
     if (GetParam() == "phi3_longrope") flags.insert(flags.end(), {"--max-seq-len", "128"});
     const std::string plan = compiledPlan(goldenModel(GetParam()), flags);

@@ -542,6 +542,23 @@ TEST(HfConfig, ExpertsOfGptOssHaveAnActivationOfTheirOwn) {
   EXPECT_EQ(spec.experts.limit, 7.0);
 }
 
+TEST(HfConfig, ExpertsOfGptOssAreKeptInMxfp4) {
+  const ModelSpec spec = parsed(with(R"({"model_type": "gpt_oss", "num_local_experts": 4,
+                                         "intermediate_size": 96,
+                                         "quantization_config": {"quant_method": "mxfp4"}})"));
+  EXPECT_EQ(spec.unread_dtype, "");
+  int experts = 0;
+  for (const ModelWeight& w : modelWeights(spec)) {
+    const bool expected = w.kind == ModelWeight::Kind::kMatrix && w.num_experts > 0;
+    EXPECT_EQ(w.format == llmrt::findWeightFormat("mxfp4"), expected) << w.symbol;
+    if (!expected) continue;
+    ++experts;
+    EXPECT_TRUE(w.view && w.view->takesWholeBlocks(w.cols, 32)) << w.symbol;
+    EXPECT_TRUE(w.view->isInside(w.rows, w.cols, w.num_experts)) << w.symbol;
+  }
+  EXPECT_EQ(experts, 3);
+}
+
 // As many runs of layers as layers, each with weights of its own.
 TEST(HfConfig, ListsEachTensorOfManyRunsOfLayersOnce) {
   json config = with(R"({"model_type": "qwen3_moe", "num_hidden_layers": 128, "num_experts": 2,

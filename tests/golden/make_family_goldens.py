@@ -45,6 +45,7 @@ import safetensors.torch
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen3_5 import modeling_qwen3_5 as qwen3_5
@@ -126,9 +127,32 @@ def longrope(dim):
             "long_factor": [1.0 + 0.7 * i for i in range(dim // 2)]}
 
 
-def case(name, why, stored="f32", length=44, wrapper=None, **config):
-    """`wrapper`: the checkpoint is of this family of models of text and more, whose text model is the case's."""
-    return dict(family=name, why=why, stored=stored, length=length, wrapper=wrapper, config=config)
+def case(name, why, stored="f32", length=44, wrapper=None, mxfp4=False, **config):
+    """`wrapper`: the checkpoint is of this family of models of text and more, whose text model is the case's.
+    `mxfp4`: the experts of gpt-oss are stored in it."""
+    return dict(family=name, why=why, stored=stored, length=length, wrapper=wrapper, mxfp4=mxfp4, config=config)
+
+
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def to_mxfp4(t):
+    """gpt-oss' experts [experts, in, out] as they are published: blocks [experts, out, in / 32, 16], whose low halves are
+    the even columns, and scales [experts, out, in / 32]."""
+    rows = t.float().transpose(1, 2)
+    groups = rows.reshape(*rows.shape[:2], -1, 32)
+    largest = groups.abs().amax(-1)
+    exponents = torch.where(largest > 0, torch.floor(torch.log2(largest)) - 2, torch.zeros(())).clamp(-127, 127)
+    wanted = groups / torch.exp2(exponents)[..., None]
+    codes = (wanted[..., None] - FP4).abs().argmin(-1).to(torch.uint8)
+    return codes[..., 0::2] | codes[..., 1::2] << 4, (exponents + 127).to(torch.uint8)
+
+
+def round_experts(model):
+    """To what MXFP4 has, by Transformers' own reading of it."""
+    for name, p in model.named_parameters():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            p.copy_(convert_moe_packed_tensors(*to_mxfp4(p), dtype=torch.float32).to(p.dtype))
 
 
 DELTA = dict(linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=16, linear_value_head_dim=16,
@@ -246,6 +270,9 @@ CASES = {
     "gpt_oss": case("GptOss", "sinks, windows in every second layer, clamped GLU, biases, yarn; stored bf16",
         stored="bf16", length=80, head_dim=16, sliding_window=16, num_local_experts=4, num_experts_per_tok=2,
         intermediate_size=40, swiglu_limit=1.5,
+        rope_parameters=YARN | {"truncate": False, "beta_fast": 32.0, "beta_slow": 1.0}),
+    "gpt_oss_mxfp4": case("GptOss", "experts in MXFP4, as gpt-oss is published; the rest bf16", stored="bf16", mxfp4=True,
+        hidden_size=64, head_dim=16, sliding_window=16, num_local_experts=4, num_experts_per_tok=2, intermediate_size=96,
         rope_parameters=YARN | {"truncate": False, "beta_fast": 32.0, "beta_slow": 1.0}),
     "deepseek_v2": case("DeepseekV2", "latent attention with q_lora, group_limited_greedy", num_hidden_layers=3,
         num_key_value_heads=4, q_lora_rank=24, kv_lora_rank=20, qk_nope_head_dim=12, qk_rope_head_dim=8,
@@ -403,6 +430,8 @@ def new_model(case, seed):
                 b.copy_(0.2 * torch.randn(b.shape, generator=generator))
             if name.endswith("layer_scalar"):
                 b.copy_(1 + 0.2 * torch.randn(b.shape, generator=generator))
+        if case["mxfp4"]:
+            round_experts(model)
     return model.to(DTYPES[case["stored"]]).eval()
 
 
@@ -502,6 +531,13 @@ def save(model, case, folder):
             config["bias"] = config.pop("attention_bias")
             tensors = internlm2_tensors(tensors, model.config)
         safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    if case["mxfp4"]:
+        tensors = safetensors.torch.load_file(folder / "model.safetensors")
+        for name in [name for name in tensors if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+            tensors[name + "_blocks"], tensors[name + "_scales"] = map(torch.Tensor.contiguous, to_mxfp4(tensors.pop(name)))
+        safetensors.torch.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": [
+            "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 

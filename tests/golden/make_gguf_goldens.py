@@ -4,8 +4,8 @@
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install gguf==0.19.0 numpy xllamacpp
     /tmp/venv/bin/python tests/golden/make_gguf_goldens.py           # all, or the names of some; under a minute
 
-For each case tests/golden/gguf/NAME.gguf: the golden of that name (or CASES' `golden`), its matrices in BF16, vectors,
-routers and positions in F32. Names are gguf-py's tensor_mapping.py's; what converters do to tensors (rows of q and k
+For each case tests/golden/gguf/NAME.gguf: the golden of that name (or CASES' `golden`), its matrices in BF16 (MXFP4 where
+the golden has them so), vectors, routers and positions in F32. Names are gguf-py's tensor_mapping.py's; what converters do to tensors (rows of q and k
 reordered, q, k and v split or merged, experts stacked, norms plus 1) is here.
 
 Some families' files leave to their reader what a config says otherwise in our goldens: `config` has what it must say.
@@ -33,6 +33,16 @@ HERE = pathlib.Path(__file__).parent
 OUT = HERE / "gguf"
 
 RATES = "rates of decay are stored after their exponential"
+
+
+
+def gpt_oss(base):
+    """What bounds the activation of gpt-oss' experts is not in its files. llama.cpp rounds the bounds of yarn's ramp to
+    whole pairs, and this model does not: with a small `base`, the ramp is from the first pair to the last either way."""
+    return {"swiglu_limit": 7.0, "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": base, "factor": 4.0, "original_max_position_embeddings": 32, "truncate": False,
+        "beta_fast": 32.0, "beta_slow": 1.0}}
+
 
 # By the name of the file: architecture, and what else there is to say.
 CASES = {
@@ -79,6 +89,8 @@ CASES = {
     "qwen3_next": {"arch": "qwen3next", "other_bits": RATES},
     "qwen3_5": {"arch": "qwen35", "other_bits": RATES},
     "qwen3_5_moe": {"arch": "qwen35moe", "other_bits": RATES},
+    "gpt_oss": {"arch": "gpt-oss", "config": gpt_oss(2.0)},
+    "gpt_oss_mxfp4": {"arch": "gpt-oss", "config": gpt_oss(1.5)},  # with 2, a token's experts are nearly tied
     "internlm2": {"arch": "internlm2", "config": {"bias": False}},  # llama.cpp has none of o_proj
 }
 
@@ -126,9 +138,18 @@ def read_safetensors(path):
         if entry["dtype"] == "BF16":
             values = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
         else:
-            values = np.frombuffer(data, {"F32": np.float32, "F16": np.float16}[entry["dtype"]]).astype(np.float32)
+            values = np.frombuffer(data, {"F32": np.float32, "F16": np.float16, "U8": np.uint8}[entry["dtype"]])
+            if entry["dtype"] == "F16":
+                values = values.astype(np.float32)
         out[name] = values.reshape(entry["shape"])
     return out
+
+
+def mxfp4_of_ggml(blocks, scales):
+    """gpt-oss' experts as they are published, [experts, out, in / 32, 16] with the low halves of bytes the even columns ->
+    ggml's, [experts, out, in / 32 * 17]: a scale, then bytes whose low halves are the first 16 columns."""
+    codes = np.stack([blocks & 15, blocks >> 4], -1).reshape(*blocks.shape[:-1], 32)
+    return np.concatenate([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], -1).reshape(*blocks.shape[:-2], -1)
 
 
 def rounded(values):
@@ -335,6 +356,9 @@ class Model:
                 w.add_expert_group_used_count(get("topk_group"))
             if "mscale_all_dim" in rope:
                 w.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
+        if arch == "gpt-oss":
+            w.add_sliding_window(get("sliding_window"))
+            w.add_expert_feed_forward_length(get("intermediate_size"))
         if arch == "gemma2":
             w.add_attn_logit_softcapping(get("attn_logit_softcapping"))
             w.add_final_logit_softcapping(get("final_logit_softcapping"))
@@ -407,6 +431,15 @@ class Model:
                 name = name.replace(found[0], f".layers.{self.case['layers'].index(int(found[1]))}.")
             if self.config["model_type"] == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
                 t = t.T
+            if name.endswith("_scales"):
+                continue
+            if name.endswith("_blocks"):
+                t = mxfp4_of_ggml(t, self.tensors[name.replace("_blocks", "_scales")])
+                out |= self.alternating_experts(name.removesuffix("_blocks"), t)
+                continue
+            if self.arch == "gpt-oss" and ".mlp.experts." in name:
+                out |= self.alternating_experts(name, t)
+                continue
             if name.endswith(".experts.gate_up_proj") and self.arch != "gemma4":
                 for part, values in zip(("gate_proj", "up_proj"), np.split(t, 2, axis=1)):
                     out[name.replace("gate_up_proj", f"{part}.weight")] = values
@@ -446,6 +479,16 @@ class Model:
                 if self.arch == "llama" else stem
             out[f"{stem}.experts.{part}.{suffix}"] = np.stack([parts[i] for i in range(len(parts))])
         return out
+
+    @staticmethod
+    def alternating_experts(name, t):
+        """gpt-oss's [experts, in, out], with gate and up in alternate columns -> apart, [experts, out, in]."""
+        stem, suffix = (name.removesuffix("_bias"), "bias") if name.endswith("_bias") else (name, "weight")
+        if suffix == "weight" and t.dtype == np.float32:
+            t = t.swapaxes(1, 2)
+        if not stem.endswith("gate_up_proj"):
+            return {f"{stem}.{suffix}": t}
+        return {f"{stem.replace('gate_up', part)}.{suffix}": t[:, i::2] for i, part in enumerate(("gate", "up"))}
 
     @staticmethod
     def own_name(name):
@@ -510,11 +553,18 @@ class Model:
             w.add_tensor("rope_freqs.weight", self.rope_freqs)
         for hf_name, t in (self.hybrid_tensors() if self.arch in HYBRIDS else self.converted()).items():
             hf_name = hf_name.replace(".e_score_correction_bias", ".e_score_correction.bias")
+            if hf_name.endswith(".sinks"):
+                hf_name += ".weight"
             name = hf_name if self.arch in HYBRIDS else \
                 self.own_name(hf_name) or names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
             assert name, hf_name
-            norm = name.endswith(("_norm.weight", "norm_1.weight", "norm_2.weight", "_scale.weight", ".scale", "ssm_a", "ssm_d"))
-            if t.ndim > 1 and not norm:
+            norm = name.endswith(("_norm.weight", "norm_1.weight", "norm_2.weight", "_scale.weight", ".scale", "ssm_a", "ssm_d", "_exps.bias"))
+            if t.dtype == np.uint8:
+                if not wide:
+                    w.add_tensor(name, np.ascontiguousarray(t), raw_dtype=Type.MXFP4)
+                    continue
+                t = gguf.dequantize(t, Type.MXFP4)
+            elif t.ndim > 1 and not norm:
                 t = rounded(t)
             if name.endswith("ffn_gate_inp_shexp.weight"):
                 t = t.reshape(-1)

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "runtime/io/float_convert.h"
+#include "runtime/io/stored_blocks.h"
 #include "tests/io/checkpoint_files.h"
 
 namespace llmrt {
@@ -77,6 +78,44 @@ TEST(Safetensors, OtherDtypesAreAnErrorOnlyWhenAskedFor) {
   EXPECT_EQ((*source)->find("i").status().code(), StatusCode::kUnsupported);
   EXPECT_THAT((*source)->find("i").status().message(), HasSubstr("tensor 'i' has dtype 'I64'"));
   EXPECT_THAT((*source)->find("q").status().message(), HasSubstr("'Q9_Z'"));
+}
+
+// As gpt-oss is published: blocks of 32 codes, and a scale of each.
+TEST(Safetensors, BlocksAndScalesOfBytesAreOneTensorInMxfp4) {
+  TemporaryDirectory dir;
+  const auto open = [&](const std::string& blocks, const std::string& scales) {
+    return openSafetensors(dir.write(
+        "x", safetensorsFile(R"({"e_blocks":{"dtype":"U8","shape":)" + blocks +
+                                 R"(,"data_offsets":[0,64]},"e_scales":{"dtype":"U8","shape":)" +
+                                 scales + R"(,"data_offsets":[64,68]}})",
+                             "\x21" + std::string(63, '\x70') + "\x7f\x80\x81\x82")));
+  };
+  const auto source = open("[2,1,2,16]", "[2,1,2]");
+  ASSERT_TRUE(source.ok()) << source.status().message();
+  const auto found = (*source)->find("e");
+  ASSERT_TRUE(found.ok() && *found);
+  const Tensor& tensor = **found;
+  EXPECT_EQ(tensor.format().name, "mxfp4");
+  EXPECT_THAT(tensor.shape, ElementsAre(2, 1, 64));
+  StoredBlock planes;
+  float values[WeightFormat::kMaxBlock];
+  const auto read = [&](int64_t b) {
+    tensor.blocks->readPlanes(tensor.data + b * tensor.blocks->bytes, planes.planes,
+                              tensor.scales + b);
+    decodeBlock(tensor.format(), planes.planes, values);
+  };
+  read(0);  // the low half of a byte is the first of two values
+  EXPECT_EQ(values[0], 0.5f);
+  EXPECT_EQ(values[1], 1.0f);
+  EXPECT_EQ(values[2], 0.0f);
+  EXPECT_EQ(values[3], 6.0f);
+  read(3);
+  EXPECT_EQ(values[1], 48.0f);
+  EXPECT_THAT(open("[2,2,16]", "[4,1]").status().message(),
+              HasSubstr("tensor 'e_scales' has shape [4, 1], but there are blocks [2, 2]"));
+  EXPECT_THAT(open("[2,2,16]", "[4]").status().message(), HasSubstr("has shape [4]"));
+  EXPECT_THAT(open("[8,8]", "[4]").status().message(),
+              HasSubstr("tensor 'e_blocks' has shape [8, 8], expected blocks of 16 bytes"));
 }
 
 TEST(Safetensors, LiesAreErrors) {

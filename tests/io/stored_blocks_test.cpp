@@ -39,7 +39,7 @@ TEST(StoredBlocks, HaveTheValuesThatGgmlGivesThem) {
       }
     }
   }
-  EXPECT_EQ(types, 12);  // every format of quants
+  EXPECT_EQ(types, 13);  // every format of quants
 }
 
 // 5 % of memory is what taking blocks apart may cost.

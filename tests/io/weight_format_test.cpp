@@ -16,9 +16,9 @@ namespace {
 const WeightFormat& kBlocks = *findWeightFormat("q8_0");
 
 TEST(WeightFormat, IsFoundByItsNameOrItsTypeAndNothingElseIs) {
-  EXPECT_EQ(
-      weightFormatNames(),
-      "f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs");
+  EXPECT_EQ(weightFormatNames(),
+            "f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, "
+            "iq4_xs, mxfp4");
   for (const WeightFormat& format : kWeightFormats)
     EXPECT_EQ(findWeightFormat(format.name), &format);
   EXPECT_EQ(findWeightFormat("q9"), nullptr);
@@ -70,6 +70,27 @@ TEST(WeightFormat, AValueIsItsQuantTimesItsBlocksScale) {
   decodeBlock(kBlocks, stored.planes, values);
   for (size_t i = 0; i < std::size(quants); ++i) EXPECT_EQ(values[i], 0.375f * quants[i]);
   EXPECT_EQ(values[31], 0.0f);
+}
+
+TEST(WeightFormat, ScalesOfFp4ArePowersOfTwo) {
+  // Half of E8M0's, over all bytes: the least is no normal float.
+  for (int b = 0; b < 256; ++b)
+    EXPECT_EQ(halfE8m0ToF32(static_cast<uint8_t>(b)), std::ldexp(1.0f, b - 128)) << b;
+  for (int b = 1; b < 255; ++b)
+    EXPECT_EQ(f32ToHalfE8m0(std::ldexp(1.0f, b - 128)), b) << "what is one stays it";
+  EXPECT_EQ(f32ToHalfE8m0(1.0001f), 129);
+  EXPECT_EQ(f32ToHalfE8m0(0.0f), 0);
+  EXPECT_EQ(f32ToHalfE8m0(-1.0f), 0);
+  EXPECT_EQ(f32ToHalfE8m0(3.4e38f), 254) << "the last byte is no number";
+  const WeightFormat& mxfp4 = *findWeightFormat("mxfp4");
+  EXPECT_EQ(mxfp4.bitsPerWeight(), 4.25);
+  EXPECT_EQ(mxfp4.quantRange().least, -12);
+  EXPECT_EQ(mxfp4.quantRange().most, 12);
+  // What it can hold it holds: +-6 with a scale of 1 (byte 127), half of which is 2^-1.
+  const float exact[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.5f, -1, -1.5f, -2, -3, -4, -6, 0};
+  std::vector<float> values(std::begin(exact), std::end(exact));
+  roundToFormat(mxfp4, values, 16);
+  EXPECT_EQ(values, std::vector<float>(std::begin(exact), std::end(exact)));
 }
 
 TEST(WeightFormat, PlainValuesAreRoundedOnce) {

@@ -75,9 +75,12 @@ class MemoryTensors : public llmrt::TensorSource {
     bytes.resize(static_cast<size_t>(shape[0] * blocks.rowBytes(shape[1])));
     std::mt19937 rng(static_cast<uint32_t>(seedOf(name)));
     for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(rng());
+    const auto& scales = blocks.format->planes[blocks.format->plane(llmrt::PlaneRole::kScales)];
     for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(blocks.bytes))
       for (const int64_t value : {blocks.scale_at, blocks.min_at})
-        if (value >= 0) bytes[at + static_cast<size_t>(value) + 1] &= 0xbf;  // below 2
+        if (value >= 0)  // below 2
+          bytes[at + static_cast<size_t>(value + llmrt::dtypeBytes(scales.dtype) - 1)] &=
+              scales.dtype == llmrt::DType::kHalfE8M0 ? 0x7f : 0xbf;
     llmrt::Tensor& t = tensors_[name];
     t.name = name;
     t.blocks = &blocks;

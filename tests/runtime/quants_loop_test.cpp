@@ -24,6 +24,8 @@ void fillBlock(const WeightFormat& format, std::mt19937& random, StoredBlock& bl
       if (plane.dtype == DType::kF16) {
         const uint16_t bits = f32ToF16(random() % 2 ? 0x1p-3f : -0x1p-4f);
         std::copy_n(reinterpret_cast<const uint8_t*>(&bits), 2, block.planes[p] + 2 * i);
+      } else if (plane.dtype == DType::kHalfE8M0) {
+        block.planes[p][i] = static_cast<uint8_t>(random() % 2 ? 125 : 124);
       } else {
         const bool small = plane.role == PlaneRole::kSubScales || plane.role == PlaneRole::kSubMins;
         block.planes[p][i] = static_cast<uint8_t>(random() % (small ? 8 : 256));
