@@ -1,5 +1,7 @@
 #include "codegen/cpu/Amx.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 
 namespace llmc::cpu {
@@ -9,17 +11,13 @@ static Value i16(KernelBuilder& k, int64_t v) {
   return arith::ConstantOp::create(b, b.getUnknownLoc(), b.getI16IntegerAttr(int16_t(v)));
 }
 
-static StringAttr intrinsic(KernelBuilder& k, const char* name) {
-  return k.builder().getStringAttr(Twine("llvm.x86.") + name + ".internal");
+static Value intrinsic(KernelBuilder& k, const char* name, Type result, ValueRange arguments) {
+  return k.intrinsic(Twine("llvm.x86.") + name + ".internal", result, arguments);
 }
 
 /// A call that gives a tile.
 static Value tile(KernelBuilder& k, const char* name, ValueRange arguments) {
-  OpBuilder& b = k.builder();
-  return LLVM::CallIntrinsicOp::create(b, b.getUnknownLoc(),
-                                       LLVM::LLVMX86AMXType::get(b.getContext()),
-                                       intrinsic(k, name), arguments)
-      .getResult(0);
+  return intrinsic(k, name, k.amxTile(), arguments);
 }
 
 //===----------------------------------------------------------------------===//
@@ -87,10 +85,8 @@ Value tileZero(KernelBuilder& k) {
 
 void tileStore(KernelBuilder& k, Value tile, Value ptr, int64_t strideBytes) {
   if (k.target().emulateBf16Product) return copyTile(k, tile, kTileRowBytes, ptr, strideBytes);
-  OpBuilder& b = k.builder();
-  LLVM::CallIntrinsicOp::create(
-      b, b.getUnknownLoc(), intrinsic(k, "tilestored64"),
-      {i16(k, kTileRows), i16(k, kTileRowBytes), ptr, k.ci(strideBytes), tile});
+  intrinsic(k, "tilestored64", {},
+            {i16(k, kTileRows), i16(k, kTileRowBytes), ptr, k.ci(strideBytes), tile});
 }
 
 Value tileDot(KernelBuilder& k, Value c, Value a, Value b) {

@@ -1,5 +1,6 @@
 #include "codegen/cpu/AmxInt8.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;

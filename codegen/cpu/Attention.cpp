@@ -21,6 +21,7 @@
 #include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/TreeBranch.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

@@ -3,6 +3,7 @@
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
 #include "codegen/cpu/Product.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

@@ -8,6 +8,7 @@
 #include "codegen/cpu/AmxInt8.h"
 #include "codegen/cpu/Int8Rows.h"
 #include "codegen/cpu/Product.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

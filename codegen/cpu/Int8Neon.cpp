@@ -1,5 +1,6 @@
 #include "codegen/cpu/Int8Neon.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -115,13 +116,9 @@ class NeonTile {
     return vector::ShuffleOp::create(k_.builder(), a.getLoc(), a, b, lanes);
   }
   Value multiplyBytes(const char* instruction, Value sum, Value a, Value b) {
-    OpBuilder& builder = k_.builder();
     auto bytes = [&](Value v) { return k_.bitcast(k_.vecI(kWords * 4, 8), v); };
-    return LLVM::CallIntrinsicOp::create(
-               builder, sum.getLoc(), words(),
-               builder.getStringAttr(Twine("llvm.aarch64.neon.") + instruction + ".v4i32.v16i8"),
-               ValueRange{sum, bytes(a), bytes(b)})
-        .getResult(0);
+    return k_.intrinsic(Twine("llvm.aarch64.neon.") + instruction + ".v4i32.v16i8", words(),
+                        {sum, bytes(a), bytes(b)});
   }
 
   Value rowAt(int64_t row, int64_t bytes) {

@@ -1,6 +1,7 @@
 #include "codegen/cpu/Int8Rows.h"
 
 #include "codegen/cpu/Int8Neon.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;

@@ -4,7 +4,9 @@
 
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/Support/ErrorHandling.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "runtime/abi/kernel_abi.h"
@@ -169,6 +171,9 @@ void KernelBuilder::prefetch(Value p, PrefetchTo to) {
   LLVM::Prefetch::create(b_, loc_, p, kRead, static_cast<uint32_t>(to), kData);
 }
 
+Type KernelBuilder::ptr() { return LLVM::LLVMPointerType::get(b_.getContext()); }
+Type KernelBuilder::amxTile() { return LLVM::LLVMX86AMXType::get(b_.getContext()); }
+
 //===----------------------------------------------------------------------===//
 // Floats
 //===----------------------------------------------------------------------===//
@@ -320,21 +325,19 @@ Value KernelBuilder::dotBf16(Value a, Value b, Value c) {
     return fma(aLow, bLow, fma(aHigh, bHigh, c));
   }
   auto pairs = VectorType::get({2 * kLanes}, b_.getBF16Type());
-  return LLVM::CallIntrinsicOp::create(b_, loc_, vec(),
-                                       b_.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
-                                       ValueRange{c, bitcast(pairs, a), bitcast(pairs, b)})
-      .getResult(0);
+  return intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", vec(),
+                   {c, bitcast(pairs, a), bitcast(pairs, b)});
 }
 
 //===----------------------------------------------------------------------===//
 // Words and bytes
 //===----------------------------------------------------------------------===//
 
-static Value intrinsic(KernelBuilder& k, StringRef name, Type result, ValueRange arguments) {
-  OpBuilder& b = k.builder();
-  return LLVM::CallIntrinsicOp::create(b, arguments[0].getLoc(), result, b.getStringAttr(name),
-                                       arguments)
-      .getResult(0);
+Value KernelBuilder::intrinsic(const Twine& name, Type result, ValueRange arguments) {
+  StringAttr attr = b_.getStringAttr(name);
+  if (result) return LLVM::CallIntrinsicOp::create(b_, loc_, result, attr, arguments).getResult(0);
+  LLVM::CallIntrinsicOp::create(b_, loc_, attr, arguments);
+  return {};
 }
 /// A constant of the shape and element type of `like`.
 static Value splatLike(OpBuilder& b, Value like, int64_t v) {
@@ -445,7 +448,7 @@ Value KernelBuilder::lookUp(ArrayRef<int8_t> table, Value bytes) {
   Value from =
       arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(type, ArrayRef<int8_t>(repeated)));
   return forParts(*this, bytes, shuffle.bytes, [&](Value part) {
-    return intrinsic(*this, shuffle.name, type, {from, part});
+    return intrinsic(shuffle.name, type, {from, part});
   });
 }
 
@@ -469,15 +472,15 @@ static Value dotByPairs(KernelBuilder& k, Value a, Value b, int64_t bytes, bool 
       Value below = k.cmp(arith::CmpIPredicate::slt, a, zero);
       b = k.select(below, k.sub(zero, b), b);
     } else {
-      b = intrinsic(k, "llvm.x86.avx2.psign.b", b.getType(), {b, a});
+      b = k.intrinsic("llvm.x86.avx2.psign.b", b.getType(), {b, a});
     }
     a = LLVM::AbsOp::create(builder, a.getLoc(), a.getType(), a, /*is_int_min_poison=*/false);
   }
   Type i16 = k.vecI(bytes / 2, 16), i32 = k.vecI(bytes / 4, 32);
-  Value pairs = intrinsic(k, wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
-                          i16, {a, b});
-  return intrinsic(k, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", i32,
-                   {pairs, splatLike(builder, pairs, 1)});
+  Value pairs = k.intrinsic(wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
+                            i16, {a, b});
+  return k.intrinsic(wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", i32,
+                     {pairs, splatLike(builder, pairs, 1)});
 }
 
 /// The kLanes words that `dot` makes of two vectors, in instructions that take half of them.
@@ -496,7 +499,7 @@ Value KernelBuilder::dotBytes(Value a, Value b, Value sums, bool isSigned) {
   switch (target_.bytes) {
     case ByteInstructions::avx512Vnni:
       assert(!isSigned);
-      return intrinsic(*this, "llvm.x86.avx512.vpdpbusd.512", sums.getType(),
+      return intrinsic("llvm.x86.avx512.vpdpbusd.512", sums.getType(),
                        {sums, bytesOf(*this, a), bytesOf(*this, b)});
     case ByteInstructions::avx512:
       return add(sums, dotByPairs(*this, bytesOf(*this, a), bytesOf(*this, b), 64, isSigned));
@@ -523,14 +526,13 @@ Value KernelBuilder::dotPairs(Value a, Value b, Value sums) {
   };
   switch (target_.bytes) {
     case ByteInstructions::avx512Vnni:
-      return intrinsic(*this, "llvm.x86.avx512.vpdpwssd.512", sums.getType(),
-                       {sums, pairs(a), pairs(b)});
+      return intrinsic("llvm.x86.avx512.vpdpwssd.512", sums.getType(), {sums, pairs(a), pairs(b)});
     case ByteInstructions::avx512:
-      return add(sums, intrinsic(*this, "llvm.x86.avx512.pmaddw.d.512", sums.getType(),
-                                 {pairs(a), pairs(b)}));
+      return add(sums,
+                 intrinsic("llvm.x86.avx512.pmaddw.d.512", sums.getType(), {pairs(a), pairs(b)}));
     case ByteInstructions::avx2:
       return add(sums, byHalves(*this, pairs(a), pairs(b), [&](Value x, Value y) {
-                   return intrinsic(*this, "llvm.x86.avx2.pmadd.wd", vecI(8, 32), {x, y});
+                   return intrinsic("llvm.x86.avx2.pmadd.wd", vecI(8, 32), {x, y});
                  }));
     case ByteInstructions::neon:
     case ByteInstructions::neonDot:
@@ -549,7 +551,7 @@ bool KernelBuilder::hasFloatTable() const {
   return target_.bytes == ByteInstructions::avx512 || target_.bytes == ByteInstructions::avx512Vnni;
 }
 Value KernelBuilder::lookUpFloats(Value table, Value words) {
-  return intrinsic(*this, "llvm.x86.avx512.permvar.sf.512", vec(), {table, words});
+  return intrinsic("llvm.x86.avx512.permvar.sf.512", vec(), {table, words});
 }
 
 //===----------------------------------------------------------------------===//

@@ -4,6 +4,8 @@
 // Integers are i64, memory is raw pointers with byte offsets, vectors have 16 floats (LLVM splits
 // them over the target's registers). Every floating-point operation means exactly what it says:
 // nothing is contracted or reassociated, so all targets give the same bits.
+//
+// This header includes no dialect but ours: their ops take seconds to compile, in each file anew.
 #pragma once
 
 #include <functional>
@@ -11,9 +13,11 @@
 #include "codegen/cpu/Target.h"
 #include "codegen/cpu/Tuning.h"
 #include "ir/LLM.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Builders.h"
+
+namespace mlir::arith {
+enum class CmpIPredicate : uint64_t;
+}
 
 namespace llmc::cpu {
 
@@ -201,7 +205,10 @@ class KernelBuilder {
   mlir::OpBuilder& builder() { return b_; }
   mlir::Type f32() { return b_.getF32Type(); }
   mlir::Type i64() { return b_.getI64Type(); }
-  mlir::Type ptr() { return mlir::LLVM::LLVMPointerType::get(b_.getContext()); }
+  mlir::Type ptr();
+  mlir::Type amxTile();
+  /// A call of LLVM's intrinsic `name`. `result` is its type; without one it gives none.
+  Value intrinsic(const llvm::Twine& name, mlir::Type result, mlir::ValueRange arguments);
 
  private:
   mlir::OpBuilder b_;

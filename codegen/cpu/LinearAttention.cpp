@@ -13,6 +13,7 @@
 #include "codegen/cpu/Math.h"
 #include "codegen/cpu/Multiply.h"
 #include "codegen/cpu/Recurrent.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

@@ -1,5 +1,7 @@
 #include "codegen/cpu/Math.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 
 namespace llmc::cpu {

@@ -1,6 +1,7 @@
 #include "codegen/cpu/Multiply.h"
 
 #include "llvm/Support/ErrorHandling.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

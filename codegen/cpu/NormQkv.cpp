@@ -3,6 +3,7 @@
 #include "codegen/cpu/KvCache.h"
 #include "codegen/cpu/Product.h"
 #include "ir/QkvWeights.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

@@ -1,5 +1,7 @@
 #include "codegen/cpu/Product.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
 using namespace mlir;
 
 namespace llmc::cpu {

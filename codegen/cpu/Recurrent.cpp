@@ -1,6 +1,7 @@
 #include "codegen/cpu/Recurrent.h"
 
 #include "codegen/cpu/Kernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 

@@ -2,6 +2,7 @@
 // millions.
 #include "codegen/cpu/Kernels.h"
 #include "codegen/cpu/Math.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 
 using namespace mlir;
 
