@@ -23,7 +23,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <set>
 #include <source_location>
 #include <string>
@@ -156,25 +155,32 @@ using Place = std::source_location;
 /// and with no more than the 16 bytes' alignment that kernels may assume.
 class DynamicShared {
  public:
+  DynamicShared() = default;
+  DynamicShared(DynamicShared&& other) noexcept { *this = std::move(other); }
+  DynamicShared& operator=(DynamicShared&& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~DynamicShared() { std::free(memory_); }
+
   /// NaN, as nothing has written it.
   void renew(size_t bytes) {
     if (!memory_ || bytes != size_) {
+      std::free(memory_);
       void* memory = nullptr;
       if (posix_memalign(&memory, 1024, kOffset + bytes) != 0) std::abort();
-      memory_.reset(static_cast<unsigned char*>(memory));
+      memory_ = static_cast<unsigned char*>(memory);
       size_ = bytes;
     }
     std::memset(data(), 0xff, size_);
   }
-  unsigned char* data() const { return memory_.get() + kOffset; }
+  unsigned char* data() const { return memory_ + kOffset; }
   size_t size() const { return size_; }
 
  private:
   static constexpr size_t kOffset = 16;
-  struct Free {
-    void operator()(unsigned char* p) const { std::free(p); }
-  };
-  std::unique_ptr<unsigned char, Free> memory_;
+  unsigned char* memory_ = nullptr;
   size_t size_ = 0;
 };
 
@@ -205,7 +211,8 @@ struct Cluster {
 };
 inline Cluster cluster;
 
-// Saves the callee-saved registers and the stack pointer of one fiber and takes up another's.
+// Saves the callee-saved registers and the stack pointer of one fiber and takes up another's. It
+// jumps: a processor would foresee that a return goes back to where the switch was called.
 extern "C" void llmc_shim_switch(void** save, void* load);
 #if !defined(__x86_64__)
 #error "the shim's fibers are written for x86-64"
@@ -228,7 +235,8 @@ llmc_shim_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  ret
+  popq %rax
+  jmp *%rax
 )");
 
 inline Fiber& self() { return block.fibers[block.current]; }
@@ -403,15 +411,25 @@ void mma(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1, Decode decode)
   const uint32_t mine[6] = {a.x, a.y, a.z, a.w, b0, b1};
   std::memcpy(self().operands[turn], mine, sizeof mine);
   warpBarrier(~0u);
-  const auto element = [&](unsigned row_or_column, unsigned k, bool is_b) {
-    const Fiber& holder = peer(row_or_column % 8 * 4 + k % 8 / 2);
-    const unsigned word = is_b ? 4 + k / 8 : row_or_column / 8 + 2 * (k / 8);
-    return decode(static_cast<uint16_t>(holder.operands[turn][word] >> (k % 2 * 16)));
+  // A row of `a` (a column of `b`) lies in four threads, two neighbours in each of two words.
+  struct Line {
+    float of[16];
+  };
+  const auto line = [&](unsigned first_thread, unsigned word, unsigned apart) {
+    Line values;
+    for (unsigned pair = 0; pair < 8; ++pair) {
+      const uint32_t bits = peer(first_thread + pair % 4).operands[turn][word + pair / 4 * apart];
+      values.of[2 * pair] = decode(static_cast<uint16_t>(bits));
+      values.of[2 * pair + 1] = decode(static_cast<uint16_t>(bits >> 16));
+    }
+    return values;
   };
   const unsigned g = lane() / 4, c = lane() % 4;
+  const Line rows[2] = {line(g * 4, 0, 2), line(g * 4, 1, 2)};
+  const Line columns[2] = {line(2 * c * 4, 4, 1), line((2 * c + 1) * 4, 4, 1)};
   for (unsigned i = 0; i < 4; ++i)
     for (unsigned k = 0; k < 16; ++k)
-      d[i] = std::fma(element(g + i / 2 * 8, k, false), element(2 * c + i % 2, k, true), d[i]);
+      d[i] = std::fma(rows[i / 2].of[k], columns[i % 2].of[k], d[i]);
 }
 
 }  // namespace shim

@@ -58,23 +58,28 @@ inline void finishWgmmas() {
     if (b >> 62 != 1 || (b >> 32 & 0x3fff) != 64)
       fail("not an operand in rows of 128 bytes, swizzled");
     const uintptr_t start = base + ((((b & 0x3fff) << 4) - base) & 0x3ffff);
+    float rows[2][16];
+    for (unsigned k = 0; k < 16; ++k) {
+      const uint4& a = peer(g * 4 + k % 8 / 2).wgmmas.front()[i].a;
+      const uint32_t words[4] = {a.x, a.y, a.z, a.w};
+      for (unsigned half = 0; half < 2; ++half)
+        rows[half][k] =
+            mine[i].decode(static_cast<uint16_t>(words[half + 2 * (k / 8)] >> (k % 2 * 16)));
+    }
     for (int n = 0; n < mine[i].columns; ++n) {
       if (static_cast<unsigned>(n % 8 / 2) != c) continue;
-      for (unsigned half = 0; half < 2; ++half) {
-        float& sum = mine[i].sums[n / 8 * 4 + half * 2 + n % 2];
-        for (unsigned k = 0; k < 16; ++k) {
-          const Wgmma& of_row = peer(g * 4 + k % 8 / 2).wgmmas.front()[i];
-          const uint32_t words[4] = {of_row.a.x, of_row.a.y, of_row.a.z, of_row.a.w};
-          const auto x = static_cast<uint16_t>(words[half + 2 * (k / 8)] >> (k % 2 * 16));
-          uintptr_t at = start + static_cast<unsigned>(n) / 8 * 1024 +
-                         static_cast<unsigned>(n) % 8 * 128 + k * 2;
-          at ^= (at >> 7 & 7) << 4;
-          uint16_t y;
-          if (at < base || at + 2 > base + block.dynamic_shared.size())
-            fail("a product reads outside shared memory");
-          std::memcpy(&y, reinterpret_cast<const void*>(at), 2);
-          sum = std::fma(mine[i].decode(x), mine[i].decode(y), sum);
-        }
+      float* const sums = mine[i].sums + n / 8 * 4 + n % 2;  // of both halves, two apart
+      for (unsigned k = 0; k < 16; ++k) {
+        uintptr_t at = start + static_cast<unsigned>(n) / 8 * 1024 +
+                       static_cast<unsigned>(n) % 8 * 128 + k * 2;
+        at ^= (at >> 7 & 7) << 4;
+        uint16_t bits;
+        if (at < base || at + 2 > base + block.dynamic_shared.size())
+          fail("a product reads outside shared memory");
+        std::memcpy(&bits, reinterpret_cast<const void*>(at), 2);
+        const float column = mine[i].decode(bits);
+        for (unsigned half = 0; half < 2; ++half)
+          sums[2 * half] = std::fma(rows[half][k], column, sums[2 * half]);
       }
     }
   }

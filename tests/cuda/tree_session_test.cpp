@@ -2,6 +2,7 @@
 // every logit is that of the branch decoded alone there, to the bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -95,6 +96,17 @@ Ids branchOf(const Tree& trees, int32_t row) {
   return branch;
 }
 
+/// The rows of `trees` so that each comes behind its parent with nothing but the parent's other
+/// descendants between them: who decodes the branches one after another goes over each row once.
+Ids inDepth(const Tree& trees) {
+  std::vector<Ids> branches;
+  for (int32_t row = 0; row < std::ssize(trees); ++row) branches.push_back(branchOf(trees, row));
+  std::sort(branches.begin(), branches.end());
+  Ids rows;
+  for (const Ids& branch : branches) rows.push_back(branch.back());
+  return rows;
+}
+
 /// One sequence that decodes texts one token after another: a prompt, then the rest.
 class Alone {
  public:
@@ -138,7 +150,7 @@ void expectBranchesOf(const DeviceModel& model, int rows, int length) {
     random.addTree(trees, 5, 1);
     const llmrt::Status looked = session->verify(trees);
     ASSERT_TRUE(looked.ok()) << looked.message();
-    for (int32_t row = 0; row < static_cast<int32_t>(trees.size()); ++row) {
+    for (const int32_t row : inDepth(trees)) {
       const int32_t seq = trees[static_cast<size_t>(row)].seq;
       Ids text = texts[seq];
       for (int32_t r : branchOf(trees, row)) text.push_back(trees[static_cast<size_t>(r)].token);
