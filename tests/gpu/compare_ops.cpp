@@ -300,6 +300,7 @@ class Comparison {
       case DType::kF32:
       case DType::kF16:
       case DType::kBF16:
+      case DType::kHalfE8M0:
         return loadAsF32(dtype, p, 0);
       case DType::kI32: {
         int32_t v = 0;
