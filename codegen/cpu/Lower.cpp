@@ -67,8 +67,9 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> makeMachine(const Cp
     llvm::InitializeAllTargets();
     llvm::InitializeAllTargetMCs();
     llvm::InitializeAllAsmPrinters();
-    disableLoopStrengthReduction();
   });
+  // Anew each time: linking an image with LLD as a library resets LLVM's options.
+  disableLoopStrengthReduction();
   llvm::Triple triple(target.triple);
   std::string error;
   const llvm::Target* llvmTarget = llvm::TargetRegistry::lookupTarget(triple, error);

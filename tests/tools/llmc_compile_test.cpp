@@ -215,6 +215,20 @@ TEST_F(LlmcCompile, TheSameInputGivesTheSameBytesWithAndWithoutACacheOfKernels) 
   EXPECT_TRUE(compileWith(folder) == std::pair(expected, quiet)) << "with damaged files";
   for (const auto& [name, again] : files()) EXPECT_TRUE(again.bytes == kept.at(name).bytes) << name;
 
+  // A target's code is the same whichever was compiled before it.
+  {
+    const std::string alone = dir_.path("alone");
+    const KernelCacheIs used(alone);
+    succeed({"compile", model, "-o", dir_.path("alone.fb"), "--target", "x86-64-v4"});
+    size_t compared = 0;
+    for (const auto& [name, file] : kept) {
+      if (!fs::exists(alone + '/' + name)) continue;
+      EXPECT_TRUE(readWhole(alone + '/' + name) == file.bytes) << name;
+      ++compared;
+    }
+    EXPECT_EQ(compared, json["kernels"].size());
+  }
+
   dir_.write("file", "");
   const auto [bytes, said] = compileWith(dir_.path("file"));
   EXPECT_TRUE(bytes == expected) << "without a usable cache";
