@@ -33,7 +33,6 @@ class Api : public http::Handler {
   void handle(http::Request request, std::shared_ptr<http::Reply> reply) override;
   http::Response error(unsigned status, std::string_view message) override;
 
-  Access& access() { return options_.access; }
   std::span<const std::unique_ptr<ServedModel>> servedModels() const { return models_; }
   /// From now on nothing new is taken.
   void drain() { draining_ = true; }

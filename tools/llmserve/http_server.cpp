@@ -134,7 +134,7 @@ const std::string* Request::header(std::string_view name) const {
 }
 
 struct Server::Impl {
-  Impl(const Limits& its_limits, Handler& its_handler) : limits(its_limits), handler(its_handler) {}
+  explicit Impl(const Limits& its_limits) : limits(its_limits) {}
 
   asio::awaitable<void> accept();
   /// One timer for all connections: those that send bit by bit set none of their own.
@@ -155,7 +155,7 @@ struct Server::Impl {
   bool isDrained() const { return draining && connections.empty(); }
 
   const Limits limits;
-  Handler& handler;
+  Handler* handler = nullptr;
   std::set<Connection*> connections;  // outlives the context, whose end ends them
   uint64_t body_bytes = 0;            // of all requests that are read or answered
   bool draining = false;
@@ -250,7 +250,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     stream_.expires_after(server_.limits.header_time);
     auto [error, bytes] = co_await bhttp::async_read_header(stream_, buffer_, parser, kResult);
     if (!error) {
-      const auto refusal = server_.handler.refuse(requestOf(parser.get()));
+      const auto refusal = server_.handler->refuse(requestOf(parser.get()));
       if (refusal) {
         co_await sendAndClose(*refusal, parser.get().version());
         co_return false;
@@ -259,7 +259,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                  : parser.chunked()      ? server_.limits.body_bytes
                                                          : 0;
       if (!holdBody(announced)) {
-        co_await sendAndClose(server_.handler.error(503, "too many large requests at once"),
+        co_await sendAndClose(server_.handler->error(503, "too many large requests at once"),
                               parser.get().version());
         co_return false;
       }
@@ -283,7 +283,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     (void)holdBody(request.body.size());
     reply_ = std::make_shared<QueuedReply>(stream_.get_executor(), server_.limits.unsent_bytes);
     asio::co_spawn(stream_.get_executor(), watch(shared_from_this(), reply_), asio::detached);
-    server_.handler.handle(std::move(request), reply_);
+    server_.handler->handle(std::move(request), reply_);
     const bool sent = co_await sendAnswer(version, keep_alive);
     error_code ignored;
     stream_.socket().cancel(ignored);  // watch()
@@ -421,7 +421,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
                error == bhttp::error::end_of_stream || error == bhttp::error::partial_message) {
       co_return;  // the client has gone, or its time was over, which has closed the connection
     }
-    co_await sendAndClose(server_.handler.error(status, message), 11);
+    co_await sendAndClose(server_.handler->error(status, message), 11);
   }
 
   beast::tcp_stream stream_;
@@ -477,8 +477,8 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::listen(const std::string& host, uint16_t port,
-                                               const Limits& limits, Handler& handler) {
-  auto impl = std::make_unique<Impl>(limits, handler);
+                                               const Limits& limits) {
+  auto impl = std::make_unique<Impl>(limits);
   error_code error;
   tcp::resolver resolver(impl->context);
   const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
@@ -498,7 +498,8 @@ uint16_t Server::port() const { return impl_->acceptor.local_endpoint().port(); 
 
 bool Server::isLoopback() const { return impl_->acceptor.local_endpoint().address().is_loopback(); }
 
-void Server::run(std::function<void()> signalled) {
+void Server::run(Handler& handler, std::function<void()> signalled) {
+  impl_->handler = &handler;
   asio::co_spawn(impl_->context, impl_->accept(), asio::detached);
   impl_->tickLater();
   std::function<void(const error_code&, int)> on_signal = [&](const error_code& error, int) {

@@ -80,10 +80,10 @@ struct Limits {
 
 class Server {
  public:
-  /// Listens at `host` (an address, or a name of one) and `port` (0: any that is free). `handler`
-  /// must outlive it.
+  /// Listens at `host` (an address, or a name of one) and `port` (0: any that is free). Who
+  /// connects waits for run().
   static Result<std::unique_ptr<Server>> listen(const std::string& host, uint16_t port,
-                                                const Limits& limits, Handler& handler);
+                                                const Limits& limits);
   ~Server();
 
   uint16_t port() const;
@@ -91,7 +91,7 @@ class Server {
   bool isLoopback() const;
   /// Serves until stop() has been called and every connection has ended. `signalled` is called for
   /// each SIGINT and SIGTERM, on this thread.
-  void run(std::function<void()> signalled);
+  void run(Handler& handler, std::function<void()> signalled);
   /// Runs a function on the server's thread, soon. From any thread.
   void post(std::function<void()> function);
   /// Takes no more connections, and no more requests on those there are. From the server's thread.

@@ -76,35 +76,32 @@ void sayWhatIsServed(const ServedModel& model, const std::string& address) {
 }  // namespace
 
 Result<int> serve(const Options& o) {
-  Access access{.cors_origin = o.cors_origin};
+  Access access{.cors_origin = o.cors_origin, .hosts = {o.host}};
   if (!o.api_key_file.empty()) {
     LLMRT_ASSIGN_OR_RETURN(access.keys, ApiKeys::read(o.api_key_file));
   }
   const bool has_keys = !access.keys.empty();
   LLMRT_ASSIGN_OR_RETURN(std::vector<ServedModelOptions> wanted, modelsOf(o));
+  // Before models are loaded, which may take minutes.
+  const http::Limits limits{.body_bytes = o.max_body_bytes, .connections = o.max_connections};
+  LLMRT_ASSIGN_OR_RETURN(const auto server, http::Server::listen(o.host, o.port, limits));
+  if (!server->isLoopback() && !has_keys && !o.allow_anyone) {
+    return invalidArgument(
+        fmt::format("--host {}: others can reach this address, so it needs --api-key-file FILE (or "
+                    "--allow-anyone)",
+                    o.host));
+  }
+  access.checks_host = server->isLoopback() && !has_keys;
   std::vector<std::unique_ptr<ServedModel>> models;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    SessionOptions& session = wanted[i].model.session;
+  for (ServedModelOptions& one : wanted) {
     // Memory is shared alike. What is free is asked for anew for each, beside those that are there.
+    SessionOptions& session = one.model.session;
     if (session.memory_bytes > 0) session.memory_bytes /= wanted.size();
-    LLMRT_ASSIGN_OR_RETURN(auto model, ServedModel::load(wanted[i]));
+    LLMRT_ASSIGN_OR_RETURN(auto model, ServedModel::load(one));
     models.push_back(std::move(model));
   }
-  access.checks_host = !has_keys;
-  access.hosts = {o.host};
   Api api(std::move(models),
-          {.access = access, .log_requests = !o.quiet, .log_prompts = o.log_prompts});
-  const http::Limits limits{.body_bytes = o.max_body_bytes, .connections = o.max_connections};
-  LLMRT_ASSIGN_OR_RETURN(const auto server, http::Server::listen(o.host, o.port, limits, api));
-  if (!server->isLoopback() && !has_keys) {
-    if (!o.allow_anyone) {
-      return invalidArgument(
-          fmt::format("--host {}: others can reach this address, so it needs --api-key-file FILE "
-                      "(or --allow-anyone)",
-                      o.host));
-    }
-    api.access().checks_host = false;
-  }
+          {.access = std::move(access), .log_requests = !o.quiet, .log_prompts = o.log_prompts});
   const std::string address =
       fmt::format("http://{}:{}", o.host.find(':') == o.host.npos ? o.host : "[" + o.host + "]",
                   server->port());
@@ -113,7 +110,7 @@ Result<int> serve(const Options& o) {
     sayWhatIsServed(*model, address);
   }
   int signals = 0;
-  server->run([&] {
+  server->run(api, [&] {
     // Threads may be at a long text, and clients at a long answer.
     if (++signals > 1) std::_Exit(kExitInterrupted);
     api.drain();
