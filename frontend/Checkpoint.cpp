@@ -7,6 +7,7 @@
 #include <set>
 
 #include "frontend/GgufConfig.h"
+#include "frontend/GgufFields.h"
 #include "frontend/HfConfig.h"
 #include "frontend/tokenizer/TokenizerFile.h"
 #include "models/Architectures.h"
@@ -46,7 +47,8 @@ bool isDirectory(const fs::path& path) {
 
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.chat, readChatFiles(*gguf));
-  if (!gguf->has("tokenizer.ggml.model")) return {};
+  LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, hasTokenizer(*gguf));
+  if (!has_tokenizer) return {};
   out.tokenizer.kind = TokenizerOrigin::Kind::kGguf;
   out.tokenizer.path = gguf->path();
   out.tokenizer.gguf = std::move(gguf);
@@ -75,7 +77,8 @@ Status readTokenizer(const std::string& named, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(MappedFile file, llmrt::openModelFile(path));
   if (GgufFile::looksLikeGguf(file)) {
     LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
-    if (!gguf->has("tokenizer.ggml.model")) return invalidData(path + ": holds no tokenizer");
+    LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, hasTokenizer(*gguf));
+    if (!has_tokenizer) return invalidData(path + ": holds no tokenizer");
     return readTokenizerOfGguf(std::move(gguf), out);
   }
   LLMRT_RETURN_IF_ERROR(readTokenizerOfDirectory(fs::path(path).parent_path(), out));

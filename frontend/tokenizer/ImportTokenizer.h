@@ -39,8 +39,8 @@ llmrt::Result<TokenizerTable> readTokenizerTiktoken(std::string_view file,
 llmrt::Result<TokenizerTable> readTokenizerVocabMerges(const std::string& vocab_path,
                                                        const TokenizerConfig& config);
 
-/// The vocabulary in a GGUF file's metadata: tokenizer.ggml.model llama, gpt2 or t5. kNotFound
-/// where it has none.
+/// The vocabulary in a GGUF file's metadata: tokenizer.ggml.model llama, gpt2, gemma4 or t5.
+/// kNotFound where it has none.
 llmrt::Result<TokenizerTable> readTokenizerGguf(const llmrt::GgufFile& file);
 
 /// `model`: a GGUF file, a Hugging Face directory or a config.json in one, or a tokenizer's file

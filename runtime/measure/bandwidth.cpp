@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -63,6 +67,35 @@ uint64_t systemBytes(int name, uint64_t unit) {
   return value > 0 ? static_cast<uint64_t>(value) * unit : 0;
 }
 
+/// Bytes of the last-level caches of all CPUs together, as Linux describes them; 0 where it does
+/// not. (glibc's sysconf() gives what the processor has as a whole, of which a virtual machine may
+/// have a small part.)
+uint64_t lastLevelCaches() {
+  std::set<std::pair<std::string, std::string>> caches;  // the CPUs that share it, its size
+  for (int cpu = 0; cpu < sysconf(_SC_NPROCESSORS_CONF); ++cpu) {
+    std::pair<std::string, std::string> last;
+    for (int index = 0;; ++index) {
+      const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                                 "/cache/index" + std::to_string(index) + "/";
+      std::ifstream cpus(folder + "shared_cpu_list"), size(folder + "size");
+      std::pair<std::string, std::string> cache;
+      if (!std::getline(cpus, cache.first) || !std::getline(size, cache.second)) break;
+      last = std::move(cache);  // they are in the order of their levels
+    }
+    if (!last.second.empty()) caches.insert(last);
+  }
+  uint64_t bytes = 0;
+  for (const auto& [cpus, size] : caches) {
+    bytes += std::strtoull(size.c_str(), nullptr, 10) << 10;  // "32768K"
+  }
+  return bytes;
+}
+
+uint64_t cacheBytes() {
+  if (const uint64_t known = lastLevelCaches()) return known;
+  return std::max(systemBytes(_SC_LEVEL3_CACHE_SIZE, 1), systemBytes(_SC_LEVEL2_CACHE_SIZE, 1));
+}
+
 struct alignas(64) Counter {
   std::atomic<uint64_t> value{0};
 };
@@ -70,8 +103,7 @@ struct alignas(64) Counter {
 }  // namespace
 
 Result<BandwidthMeter> BandwidthMeter::create(int threads, uint64_t bytes) {
-  const uint64_t cache =
-      std::max(systemBytes(_SC_LEVEL3_CACHE_SIZE, 1), systemBytes(_SC_LEVEL2_CACHE_SIZE, 1));
+  const uint64_t cache = cacheBytes();
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   // Enough chunks for threads to help each other.
   const uint64_t wanted =

@@ -422,7 +422,8 @@ TEST(Checkpoint, AnyPartOfASplitGgufIsTheModel) {
       .addUint("llama.attention.head_count", 2)
       .addUint("llama.context_length", 9)
       .addUint("llama.vocab_size", 3)
-      .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+      .addFloat("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+      .addString("tokenizer.ggml.model", "no_vocab");  // which says that there is no tokenizer
   add(first, "token_embd.weight", {3, 4});
   add(first, "blk.0.attn_norm.weight", {4});
   add(first, "blk.0.attn_q.weight", {4, 4});
@@ -442,6 +443,7 @@ TEST(Checkpoint, AnyPartOfASplitGgufIsTheModel) {
     EXPECT_EQ(checkpoint->spec.name, "m");
     EXPECT_TRUE(checkpoint->weights);
     EXPECT_TRUE(checkpoint->spec.tie_word_embeddings);
+    EXPECT_EQ(checkpoint->tokenizer.kind, Kind::kNone);
     EXPECT_TRUE(openWeights(dir.path(name)).ok());
   }
   std::filesystem::remove(dir.path("m-00002-of-00002.gguf"));

@@ -99,6 +99,16 @@ echo '{"version": "1.2", "system": "AVX2 = 1", "samples_tok_s": [5.0, 6.0, 7.0]}
         self.assertEqual(len(line["commands"]), 1)
         self.assertNotIn(str(self.dir), json.dumps(line))
 
+    def test_a_file_of_quants_is_read_by_all(self):
+        self.addCleanup(program, self.dir / "llmc", "#!/bin/sh\n")
+        program(self.dir / "llmc", f'#!/bin/sh\necho "$@" >> {self.dir}/compiled\n')
+        (self.dir / "1b-q4_k_m.gguf").touch()
+        done, (line,) = self.run_cases("1b-q4_k_m-t2-prefill512", "--llama-bench", self.dir / "llama-bench")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"{self.dir}/1b-q4_k_m.gguf", (self.dir / "compiled").read_text())
+        self.assertIn("1b-q4_k_m.gguf", line["peers"][0]["commands"][0])
+        self.assertEqual(line["limit"]["name"], "multiply-adds")
+
     def test_rows_are_held_against_the_slower_of_step_and_flops(self):
         done, (line,) = self.run_cases("1b-f16-t2-rows4", "--llama-bench", self.dir / "llama-bench")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -3,6 +3,9 @@
 import dataclasses
 
 MODELS = {"1b": "models/llama-3.2-1b.json", "7b": "models/mistral.json"}
+PLAIN = ("f32", "f16", "bf16")
+QUANTIZED = ("q8", "q6", "q5", "q4")  # llmc compile --quantize
+# Every other type of weights is a file's own: PEER_MODELS/MODEL-TYPE.gguf, the same file for us and for other engines.
 LONG = 4096
 FIRST_PROMPT = 8  # tokens of the prompt before the first token
 # Of a plan, all its sequences together: the deepest case, and some tokens more to decode.
@@ -42,12 +45,18 @@ class Case:
 
 
 def decode(model, dtype, threads, target=""):
-    return Case(model, dtype, threads, "decode", 32 if model == "1b" else 8, target=target)
+    return Case(model, dtype, threads, "decode", 8 if model == "7b" else 32, target=target)
 
 
 def prefill(model, dtype, threads, target=""):
-    repeat = 3 if model == "1b" and threads > 1 else 1
+    repeat = 1 if model == "7b" or threads == 1 else 3
     return Case(model, dtype, threads, "prefill", 512, repeat=repeat, target=target)
+
+
+def quantized(model, dtype):
+    """Decode, also at depth, prefill, and a step of several sequences."""
+    return [*both(model, dtype, 2), decode(model, dtype, 1), Case(model, dtype, 2, "decode", 16, depth=LONG),
+            *rows(model, dtype, "batch")]
 
 
 def rows(model, dtype, kind="rows"):
@@ -96,6 +105,16 @@ CASES = [
     *both("7b", "bf16", 1),
     *deep("7b", "f16"),
     *deep("7b", "bf16"),
+    *quantized("1b", "q4_k_m"),
+    *both("1b", "q4_0", 2),
+    *quantized("1b", "q8"),
+    *both("1b", "q4_k_m", 2, "x86-64-v3"),
+    *both("1b", "q8", 2, "x86-64-v3"),
+    *quantized("smollm2", "q4_1"),
+    *both("smollm2", "f16", 2),
+    *quantized("gemma3", "q4_k_m"),
+    *both("7b", "q4_k_m", 2),
+    *both("7b", "q8", 2),
     Case("1b", "bf16", 0, "pack"),
     Case("7b", "bf16", 0, "pack"),
 ]

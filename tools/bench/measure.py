@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 
-from cases import MAX_SEQ_LEN, MODELS
+from cases import MAX_SEQ_LEN, MODELS, PLAIN, QUANTIZED
 
 DECODED = 8  # steps that are timed, of one row or of several sequences, in a case of few rows
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -118,10 +118,23 @@ class Setup:
     root: pathlib.Path  # of the repository
     bin: pathlib.Path
     work: pathlib.Path
+    peer_models: pathlib.Path
     made: set = dataclasses.field(default_factory=set)
 
     def config(self, case):
         return self.root / MODELS[case.model]
+
+    def file(self, case):
+        """What other engines read; a case of a type that is a file's own reads the same."""
+        return self.peer_models / f"{case.model}-{case.dtype}.gguf"
+
+    def source(self, case):
+        """What llmc compiles, and how it is told the type of the weights."""
+        if case.dtype in PLAIN:
+            return [self.config(case), "--dtype", case.dtype]
+        if case.dtype in QUANTIZED:
+            return [self.config(case), "--quantize", case.dtype]
+        return [self.file(case)]
 
     def plan(self, case, without=()):
         """A plan of code alone, compiled once a run."""
@@ -131,9 +144,8 @@ class Setup:
         plan = self.work / f"{'-'.join(parts)}.fb"
         if plan not in self.made:
             disable = ["--disable-pass", ",".join(without)] if without else []
-            run([self.bin / "llmc", "compile", self.config(case), "-o", plan, "--no-weights", "--dtype", case.dtype,
-                 "--max-seq-len", MAX_SEQ_LEN // batch, "--max-batch", batch, "--target", case.target or "host",
-                 *disable])
+            run([self.bin / "llmc", "compile", *self.source(case), "-o", plan, "--no-weights", "--max-seq-len",
+                 MAX_SEQ_LEN // batch, "--max-batch", batch, "--target", case.target or "host", *disable])
             self.made.add(plan)
         return plan
 
@@ -150,7 +162,7 @@ class Llmbench(Measured):
 
     def __init__(self, case, setup):
         super().__init__(case)
-        self.setup, self.rate, self.limit, self.target = setup, [], [], None
+        self.setup, self.rate, self.limit, self.target, self.inner_loops = setup, [], [], None, False
 
     def llmbench(self, prefill, decode, *flags):
         c = self.case
@@ -158,6 +170,7 @@ class Llmbench(Measured):
             self.run([self.setup.bin / "llmbench", self.setup.plan(c), "--synthetic-weights", "--prefill", prefill,
                       "--decode", decode, "--threads", c.threads, "--repeat", c.repeat, "--json", *flags]).stdout)
         self.target = report["target"]
+        self.inner_loops = any(key.startswith("inner_loop_") for key in report)
         return report
 
     def pass_(self):
@@ -170,7 +183,8 @@ class Llmbench(Measured):
         self.limit += samples(report, f"{c.kind}_limit_{unit}")
 
     def extra(self):
-        unit, name = {"decode": ("GB/s", "memory read"), "prefill": ("GFLOP/s", "multiply-adds")}[self.case.kind]
+        computing = "inner loops" if self.inner_loops else "multiply-adds"
+        unit, name = {"decode": ("GB/s", "memory read"), "prefill": ("GFLOP/s", computing)}[self.case.kind]
         return {
             "target": self.target,
             "rate": figure(self.rate, unit),
@@ -182,7 +196,7 @@ class Llmbench(Measured):
 class FewRows(Llmbench):
     """One step of a few tokens: of a prompt, whose last logits are wanted, or of as many sequences, each of which wants
     its own. It cannot be faster than the weights can be read, a prompt no faster than a step of one row, which reads the
-    same, or than its FLOPs at the peak."""
+    same, or than its FLOPs at the peak: of quantised weights, of their inner loops."""
 
     def __init__(self, case, setup):
         super().__init__(case, setup)
@@ -198,13 +212,16 @@ class FewRows(Llmbench):
             megabytes = report["bytes_per_token"] * n / 1e6
             self.reading += [megabytes / v for v in samples(report, "decode_limit_gb_s")]
         self.values += [1e3 * n / v for v in samples(report, f"{phase}_tok_s")]
+        if self.inner_loops and phase == "decode":
+            self.flops_time += [1e3 * n / v for v in samples(report, "decode_limit_tok_s")]  # the slower of both
+            return
         gflop = report[f"{phase}_gflop_s"] * n / report[f"{phase}_tok_s"]
         self.flops_time += [1e3 * gflop / v for v in samples(report, f"{phase}_limit_gflop_s")]
 
     def extra(self):
         limit = max(self.reading, self.flops_time, key=statistics.median)
         reading = "one decode step" if self.case.kind == "rows" else "memory read"
-        name = reading if limit is self.reading else "FLOPs at the peak"
+        name = reading if limit is self.reading else "inner loops" if self.inner_loops else "FLOPs at the peak"
         return {
             "target": self.target,
             "limit": {**figure(limit, "ms"), "name": name},

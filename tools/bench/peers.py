@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from cases import MAX_SEQ_LEN
+from cases import MAX_SEQ_LEN, PLAIN
 from measure import DECODED, Measured
 
 
@@ -87,7 +87,7 @@ def peers(case, setup, args):
     if case.kind not in ("decode", "prefill", "rows", "batch") or case.target:
         return found
     scripts = setup.root / "tools/bench"
-    gguf = args.peer_models / f"{case.model}-{case.dtype}.gguf"
+    gguf = setup.file(case)
     openvino = args.peer_models / f"{case.model}-{case.dtype}-openvino"
     if case.kind == "batch":
         if args.llama_batched_bench and gguf.exists():
@@ -101,7 +101,7 @@ def peers(case, setup, args):
             if python:
                 argv = [python, scripts / "ggml_peer.py", gguf, "--engine", engine]
                 found.append(Script(case, engine, argv, case.repeat, case.tokens))
-    if args.torch:
+    if args.torch and case.dtype in PLAIN:
         argv = [args.torch, scripts / "torch_peer.py", setup.config(case), "--dtype", case.dtype]
         # Where it has no kernels for a type it takes seconds for a token: fewer rounds and tokens than ours.
         found.append(Script(case, "PyTorch, eager", argv, 1, 8))
