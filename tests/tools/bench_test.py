@@ -100,7 +100,6 @@ echo '{"version": "1.2", "system": "AVX2 = 1", "samples_tok_s": [5.0, 6.0, 7.0]}
         self.assertNotIn(str(self.dir), json.dumps(line))
 
     def test_a_file_of_quants_is_read_by_all(self):
-        self.addCleanup(program, self.dir / "llmc", "#!/bin/sh\n")
         program(self.dir / "llmc", f'#!/bin/sh\necho "$@" >> {self.dir}/compiled\n')
         (self.dir / "1b-q4_k_m.gguf").touch()
         done, (line,) = self.run_cases("1b-q4_k_m-t2-prefill512", "--llama-bench", self.dir / "llama-bench")

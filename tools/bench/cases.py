@@ -113,7 +113,7 @@ CASES = [
     *quantized("smollm2", "q4_1"),
     *both("smollm2", "f16", 2),
     *quantized("gemma3", "q4_k_m"),
-    *both("7b", "q4_k_m", 2),
+    *both("7b", "q4", 2),
     *both("7b", "q8", 2),
     Case("1b", "bf16", 0, "pack"),
     Case("7b", "bf16", 0, "pack"),
