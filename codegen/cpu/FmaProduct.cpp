@@ -23,8 +23,8 @@ int64_t gemmRows(const CpuTarget& target, LeftKind left) {
   return target.tileRows(left == LeftKind::i8);
 }
 /// Panels and rows of the register tile, as tuned.
-int64_t tilePanels(const KernelBuilder& k) {
-  return k.tuning().tilePanels.value_or(k.target().gemmPanels);
+int64_t tilePanels(const KernelBuilder& k, LeftKind left) {
+  return k.tuning().tilePanels.value_or(k.target().tilePanels(left == LeftKind::i8));
 }
 int64_t tileRows(const KernelBuilder& k, LeftKind left) {
   const ProductTuning& tuning = k.tuning();
@@ -32,7 +32,7 @@ int64_t tileRows(const KernelBuilder& k, LeftKind left) {
   if (!tuning.tileRows && !tuning.tilePanels) return rows;
   // Far beyond the registers a tile would be code without end.
   const int64_t registersOfRow =
-      tilePanels(k) * accumulatorsOf(left) * kLanes / k.target().vectorFloats;
+      tilePanels(k, left) * accumulatorsOf(left) * kLanes / k.target().vectorFloats;
   return std::clamp(rows, int64_t{1},
                     std::max<int64_t>(1, 2 * k.target().registers / registersOfRow));
 }
@@ -40,6 +40,7 @@ int64_t tileRows(const KernelBuilder& k, LeftKind left) {
 /// that there are two streams. From pieces in the second-level cache, on Zen 5, 8 rows took 2 %
 /// (f16) and 9 % (bf16) longer, 12 rows 1 % (both).
 int64_t streamedRows(const CpuTarget& target, LeftKind left) {
+  if (left == LeftKind::i8 && target.tilePanels(true) == 1) return target.tileRows(true);
   int64_t rows = 1;
   while (rows < gemmRows(target, left) &&
          panelsFor(target, (rows + 1) * accumulatorsOf(left), 2) == 2)
@@ -71,12 +72,14 @@ int64_t leftBytes(LeftKind left) {
   return left == LeftKind::i8 ? 1 : left == LeftKind::bf16 ? 2 : 4;
 }
 /// k values of a piece for many: a register tile's rows and panels, with an eighth to spare for the
-/// outputs, fill the first-level cache.
+/// outputs, fill the first-level cache. Of int8 at least 2048: what a piece begins and ends with
+/// costs more there than operands from the second level (q8_0 on Zen 5: 4 % against 1024).
 int64_t manyRowsPieceCols(const KernelBuilder& k, const llmrt::WeightFormat& format,
                           LeftKind left) {
-  const int64_t bytes = tileRows(k, left) * leftBytes(left) + tilePanels(k) * bytesPerK(format);
+  const int64_t bytes =
+      tileRows(k, left) * leftBytes(left) + tilePanels(k, left) * bytesPerK(format);
   const int64_t fit = k.target().l1Bytes * 7 / 8 / bytes / pieceUnit(left) * pieceUnit(left);
-  return std::max(fit, pieceUnit(left));
+  return std::max<int64_t>(fit, left == LeftKind::i8 ? 2048 : pieceUnit(left));
 }
 int64_t pieceCols(const KernelBuilder& k, const llmrt::WeightFormat& format, LeftKind left) {
   if (k.tuning().pieceCols) return *k.tuning().pieceCols;
@@ -152,7 +155,7 @@ class FmaProduct final : public ProductFrame {
         fewRows_(k.shape().fewRows()),
         left_(left),
         tileRows_(tileRows(k, left)),
-        tilePanels_(tilePanels(k)),
+        tilePanels_(tilePanels(k, left)),
         streamedRows_(fewRows_ ? std::min(streamedRows(k.target(), left), k.shape().maxRows) : 0),
         copyRows_(left != LeftKind::f32 || spec.norm || spec.gather || spec.sourceRow),
         pieceCols_(pieceCols) {

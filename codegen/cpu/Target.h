@@ -45,11 +45,12 @@ struct CpuTarget {
   /// accumulators.
   int64_t gemmRows = 6;
   int64_t gemmPanels = 1;
-  /// Rows of the same of sums of integers; 0: half of gemmRows.
-  int64_t int8Rows = 0;
+  /// Rows of the same of sums of integers; 0: half of gemmRows. And panels; 0: gemmPanels.
+  int64_t int8Rows = 0, int8Panels = 0;
   int64_t tileRows(bool int8) const {
     return !int8 ? gemmRows : int8Rows ? int8Rows : gemmRows / 2;
   }
+  int64_t tilePanels(bool int8) const { return int8 && int8Panels ? int8Panels : gemmPanels; }
   /// Panels whose weights are streamed at once, if the rows leave registers for them.
   int64_t gemvPanels = 4;
   /// Bytes a thread asks for ahead of their use when it streams weights, over all of its streams.

@@ -85,8 +85,8 @@ std::vector<ProductTuning> pieceCandidates(const TunedShape& shape, const Produc
       shape.target.registers * shape.target.vectorFloats / cpu::kLanes / (shape.key.int8 ? 2 : 1);
   const auto addTile = [&](int64_t accumulators, int64_t panels) {
     const int64_t rows = accumulators / panels;
-    const bool isDefault =
-        panels == shape.target.gemmPanels && rows == shape.target.tileRows(shape.key.int8);
+    const bool isDefault = panels == shape.target.tilePanels(shape.key.int8) &&
+                           rows == shape.target.tileRows(shape.key.int8);
     if (rows == 0 || panels > panelsOf(shape) || isDefault) return;
     with([&](ProductTuning& t) {
       t.tileRows = rows;
@@ -94,7 +94,7 @@ std::vector<ProductTuning> pieceCandidates(const TunedShape& shape, const Produc
     });
   };
   for (int64_t panels : {1, 2, 4}) addTile(registers * 3 / 4, panels);
-  addTile(registers * 7 / 8, shape.target.gemmPanels);
+  addTile(registers * 7 / 8, shape.target.tilePanels(shape.key.int8));
   for (int64_t cols : {512, 1024, 2048})
     if (cols <= std::max<int64_t>(shape.key.inputs, 256))
       with([&](ProductTuning& t) { t.pieceCols = cols; });
