@@ -209,12 +209,17 @@ class Compilation {
   /// Reads the model and imports it.
   Status open() {
     LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
+    for (const std::string& name : targets_)
+      if (options_.mtp && cuda::findCudaTarget(name))
+        return llmrt::unsupported("--mtp: target " + name +
+                                  " has no code for multi-token prediction yet, CPUs have");
     stage("reading the model");
     LLMRT_ASSIGN_OR_RETURN(
         checkpoint_,
         openCheckpoint(options_.model, {.weights = options_.weights,
                                         .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
-                                        .no_weights = options_.noWeights}));
+                                        .no_weights = options_.noWeights,
+                                        .mtp = options_.mtp}));
     result_.warnings = checkpoint_.warnings;
     result_.notes = checkpoint_.spec.notes;
     stage("importing");
