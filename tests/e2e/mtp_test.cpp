@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "tests/e2e/golden_run.h"
 #include "tests/e2e/plan_cache.h"
@@ -84,13 +85,15 @@ double worst(const Logits& actual, const Logits& expected) {
   return error;
 }
 
-class MtpGolden : public testing::TestWithParam<std::string> {};
+/// A golden, and what its model's file or folder has behind its name.
+class MtpGolden : public testing::TestWithParam<std::pair<std::string, std::string>> {};
 
 TEST_P(MtpGolden, LogitsAndGuesses) {
-  const nlohmann::json golden = goldenOf("mtp/" + GetParam());
+  const auto [name, file] = GetParam();
+  const nlohmann::json golden = goldenOf("mtp/" + name);
   std::vector<std::string> flags = kFlags;
   flags.insert(flags.end(), {"--max-batch", "2"});
-  const RunningModel model(compiledPlan(goldenModel("mtp/" + GetParam()), flags));
+  const RunningModel model(compiledPlan(goldenModel("mtp/" + name + file), flags));
   ASSERT_TRUE(model.ok());
   const Ids prompt = golden["prompt_ids"], positions = golden["positions"],
             drafts = golden["draft_ids"];
@@ -130,9 +133,14 @@ TEST_P(MtpGolden, LogitsAndGuesses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, MtpGolden,
-                         testing::Values("qwen3_5", "qwen3_5_moe", "qwen3_next", "deepseek_v3",
-                                         "glm4_moe", "glm4_moe_lite"),
-                         [](const auto& info) { return info.param; });
+                         testing::Values(std::pair("qwen3_5", ""), std::pair("qwen3_5_moe", ""),
+                                         std::pair("qwen3_next", ""), std::pair("deepseek_v3", ""),
+                                         std::pair("glm4_moe", ""), std::pair("glm4_moe_lite", ""),
+                                         std::pair("qwen3_5", ".gguf"),
+                                         std::pair("deepseek_v3", ".gguf")),
+                         [](const auto& info) {
+                           return info.param.first + (info.param.second.empty() ? "" : "_gguf");
+                         });
 
 // The model's own numbers do not change, and neither do they where it goes on behind guesses.
 TEST(Mtp, LeavesTheModelAsItIs) {
