@@ -136,12 +136,13 @@ class Session {
   int64_t hiddenSize() const { return hidden_size_; }
   /// Runs the MTP block on rows of sequences: logits(i) guess the token behind that of the i-th row
   /// that wants them, which is itself the one behind `pos`. `hidden`: of each row, hiddenSize()
-  /// elements, what output("hidden") was of the token at `pos` in an earlier step; where that token
-  /// is a guess, of the step of this kind that guessed it. output("hidden") is then this step's.
-  /// Rows of one sequence are adjacent, each a position further. The block has keys and values of
-  /// its own: a sequence's rows begin at or before mtpLen(), and what stands behind them counts no
-  /// more. Whoever replaces a text's end runs the row before it again. At most kDecodeMaxRows rows.
-  /// A sequence that began with share() has none.
+  /// elements, what output("hidden") was of the token at `pos` in an earlier step; where the model
+  /// has not run that token yet, of the row before it in a step of this kind. output("hidden") is
+  /// then this step's. Rows of one sequence are adjacent, each a position further. The block has
+  /// keys and values of its own: a sequence's rows begin at or before mtpLen(), and what stands
+  /// behind them counts no more. Whoever replaces a text's end runs the row before it again. At
+  /// most as many rows as the plan's entry of kind mtp has. A sequence that began with share() has
+  /// none.
   Status mtp(std::span<const MtpToken> tokens, std::span<const float> hidden);
   /// Positions of a sequence that the MTP block has seen, in order from the first.
   int64_t mtpLen(int32_t seq) const { return mtp_len_[static_cast<size_t>(seq)]; }

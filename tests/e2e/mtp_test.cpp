@@ -273,6 +273,25 @@ TEST(Mtp, RowsThatAreNoneAreRefused) {
               HasSubstr("compile it with --mtp"));
 }
 
+// Blocks that are shared hold what another text made the MTP block see.
+TEST(Mtp, ASequenceThatSharesItsBeginningIsRefused) {
+  const RunningModel model(compiledPlan(goldenModel("mtp/deepseek_v3"), kFlags));
+  ASSERT_TRUE(model.ok());
+  const auto session = model.session({.threads = 1});
+  ASSERT_TRUE(session);
+  const Ids text = somePrompt(70, model.plan->vocabSize());
+  ASSERT_TRUE(session->prefill(0, text).ok());
+  session->keep(0, text);
+  ASSERT_EQ(session->share(0, text).tokens, 64);
+  const std::vector<float> hidden(static_cast<size_t>(session->hiddenSize()));
+  const MtpToken token{0, 5, 0};
+  EXPECT_THAT(session->mtp({&token, 1}, hidden).message(),
+              HasSubstr("shares the beginning of another"));
+  session->reset(0);
+  ASSERT_TRUE(session->prefill(0, text).ok());
+  EXPECT_TRUE(session->mtp({&token, 1}, hidden).ok());
+}
+
 TEST(Mtp, WhereThereIsNoneItIsSaid) {
   const auto compile = [](const std::string& model, std::vector<std::string> flags) {
     std::vector<std::string> command = {LLMC,    "compile", model,
