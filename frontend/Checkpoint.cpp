@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iterator>
 #include <set>
+#include <tuple>
 
 #include "frontend/GgufConfig.h"
 #include "frontend/GgufFields.h"
@@ -141,6 +142,55 @@ Status checkSameKind(const ModelSpec& spec, bool of_gguf, const llmrt::TensorSou
                      "weights must be of one kind");
 }
 
+/// Refuses a model that has no MTP block, or one of a form that nobody here knows.
+Status useMtp(const std::string& path, ModelSpec& spec) {
+  const auto refused = [&](const std::string& why) {
+    return unsupported(path + ": --mtp: " + why);
+  };
+  if (spec.form.names.mtp_layer.empty())
+    return refused("layers of multi-token prediction are not supported for model_type " +
+                   spec.architecture);
+  if (spec.mtp.num_blocks == 0)
+    return refused(
+        "the model has no layers of multi-token prediction (mtp_num_hidden_layers, "
+        "num_nextn_predict_layers, nextn_predict_layers)");
+  if (spec.mtp.num_blocks > 1 && spec.form.mtp_chains_norm)
+    return refused("the model has " + std::to_string(spec.mtp.num_blocks) +
+                   " layers of multi-token prediction in a row, one is supported");
+  if (spec.mtp.num_blocks > 1)
+    spec.notes.push_back("the model has " + std::to_string(spec.mtp.num_blocks) +
+                         " layers of multi-token prediction, the first is compiled");
+  spec.mtp.compiled = true;
+  spec.mtp.experts = spec.form.experts;
+  return {};
+}
+
+/// What the checkpoint's MTP block has of its own, and how it stores its experts. Matrices that are
+/// the model's to the byte are not packed twice.
+Status readMtpTensors(const llmrt::TensorSource& weights, ModelSpec& spec) {
+  if (!spec.mtp.compiled) return {};
+  const TensorNames& names = spec.form.names;
+  const auto find = [&](std::string_view name, std::string_view suffix) {
+    return weights.find(llmrt::tensorName(std::string(name).append(suffix), spec.num_layers, 0));
+  };
+  for (const auto& [own, shared, has] :
+       {std::tuple(names.mtp_embed, names.embed, &spec.mtp.own_embeddings),
+        {names.mtp_lm_head, spec.tie_word_embeddings ? names.embed : names.lm_head,
+         &spec.mtp.own_lm_head}}) {
+    if (own.empty()) continue;
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* its, find(own, ".weight"));
+    LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* models, find(shared, ".weight"));
+    *has = its && models && !sameValues(*its, *models);
+  }
+  const std::string layer(names.mtp_layer);
+  LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* all,
+                         find(layer + std::string(names.experts_gate_up), ""));
+  LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* one,
+                         find(layer + std::string(names.expert_up), ".weight"));
+  spec.mtp.experts = all ? ExpertLayout::kStacked : one ? ExpertLayout::kEach : spec.form.experts;
+  return {};
+}
+
 /// Which of two layouts the checkpoint has its experts in: the same model is published in both.
 Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
   const TensorNames& names = spec.form.names;
@@ -178,6 +228,7 @@ Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
 Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, bool keep_plain, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.weights, tieEmbeddings(std::move(weights), out.spec));
   LLMRT_RETURN_IF_ERROR(findExpertLayout(*out.weights, out.spec));
+  LLMRT_RETURN_IF_ERROR(readMtpTensors(*out.weights, out.spec));
   LLMRT_RETURN_IF_ERROR(checkTensors(out.spec, *out.weights));
   LLMRT_RETURN_IF_ERROR(readStoredFormats(out.spec, *out.weights, keep_plain));
   LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* embeddings,
@@ -189,6 +240,7 @@ Status useWeights(std::unique_ptr<llmrt::TensorSource> weights, bool keep_plain,
 Status openGguf(const std::string& path, const CheckpointOptions& options, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
   LLMRT_ASSIGN_OR_RETURN(out.spec, parseGgufConfig(*gguf, modelName(path)));
+  if (options.mtp) LLMRT_RETURN_IF_ERROR(useMtp(path, out.spec));
   if (options.tokenizer.empty()) LLMRT_RETURN_IF_ERROR(readTokenizerOfGguf(gguf, out));
   if (options.no_weights) {
     // Code for these weights, which llmc pack brings.
@@ -231,6 +283,7 @@ Status openHf(const fs::path& directory, const fs::path& config, bool needs_weig
               const CheckpointOptions& options, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(nlohmann::json json, llmrt::readJsonFile(config.string()));
   LLMRT_ASSIGN_OR_RETURN(out.spec, parseHfConfig(json, config.string(), modelName(config)));
+  if (options.mtp) LLMRT_RETURN_IF_ERROR(useMtp(config.string(), out.spec));
   if (fs::path generation = directory / "generation_config.json"; pathExists(generation)) {
     LLMRT_ASSIGN_OR_RETURN(nlohmann::json generation_json,
                            llmrt::readJsonFile(generation.string()));

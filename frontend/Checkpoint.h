@@ -39,6 +39,7 @@ struct CheckpointOptions {
   std::string tokenizer;  // a tokenizer's file, a directory that holds one, or GGUF; empty: beside
                           // the config
   bool no_weights = false;  // leave the weights alone, even where there are some
+  bool mtp = false;         // the model's block of multi-token prediction too
 };
 
 /// `path`: an HF directory (config.json and safetensors), a config.json (weights beside it are used
@@ -58,6 +59,9 @@ llmrt::Result<std::unique_ptr<llmrt::TensorSource>> openWeights(const std::strin
 /// Makes `weights` answer for tied embeddings as described above; unties `spec` when it must.
 llmrt::Result<std::unique_ptr<llmrt::TensorSource>> tieEmbeddings(
     std::unique_ptr<llmrt::TensorSource> weights, ModelSpec& spec);
+
+/// Whether two tensors are one, to the bit.
+bool sameValues(const llmrt::Tensor& a, const llmrt::Tensor& b);
 
 /// Every tensor of requiredTensors(spec) exists, in a dtype we read and in the right shape; the
 /// error names the tensor, its shape and the expected one.

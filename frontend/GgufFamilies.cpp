@@ -140,13 +140,14 @@ Status readGptOss(const GgufFields& fields, ModelSpec& spec) {
   return {};
 }
 
-/// The layers behind the last are those of multi-token prediction, which are not used.
+/// The layers behind the last are those of multi-token prediction, which only --mtp uses.
 Status leaveOutPredictionLayers(const GgufFields& fields, ModelSpec& spec) {
   LLMRT_ASSIGN_OR_RETURN(auto layers, fields.getInt("nextn_predict_layers"));
   if (layers.value_or(0) == 0) return {};
   LLMRT_RETURN_IF_ERROR(
       checkRange(fields.nameOf("nextn_predict_layers"), *layers, 0, spec.num_layers - 1));
   spec.num_layers -= *layers;
+  spec.mtp.num_blocks = *layers;
   return {};
 }
 
@@ -703,6 +704,15 @@ Form formOfGguf(const Architecture& architecture, const GgufFields& fields) {
   names.expert_norm = form.names.expert_norm;
   names.expert_out_norm = form.names.expert_out_norm;
   if (!form.names.positions.empty()) names.positions = "model.embed_positions";
+  if (!form.names.mtp_layer.empty()) {
+    names.mtp_layer = names.layer;
+    names.mtp_embedding_norm = "model.layers.{layer}.enorm";
+    names.mtp_hidden_norm = "model.layers.{layer}.hnorm";
+    names.mtp_proj = "model.layers.{layer}.eh_proj";
+    names.mtp_norm = "model.layers.{layer}.shared_head.norm";
+    names.mtp_embed = "model.layers.{layer}.embed_tokens";
+    names.mtp_lm_head = "model.layers.{layer}.shared_head.head";
+  }
   form.names = names;
   // Of gated attention q and k are apart; in layers of linear attention the name is another's.
   const bool merged = form.output_gate ? false

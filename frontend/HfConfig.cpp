@@ -6,6 +6,7 @@
 
 #include "frontend/GenerationConfig.h"
 #include "frontend/HfFamilies.h"
+#include "frontend/HfReaders.h"
 #include "frontend/JsonFields.h"
 #include "models/Architectures.h"
 #include "models/CheckSpec.h"
@@ -409,6 +410,15 @@ Status parseLayerTypes(const JsonFields& config, ModelSpec& spec) {
   return {};
 }
 
+/// How many blocks of multi-token prediction a model has. Qwen3-Next has one, and does not say so.
+Status parseMtp(const JsonFields& config, ModelSpec& spec) {
+  if (spec.form.names.mtp_layer.empty()) return {};
+  if (spec.architecture == "qwen3_next") spec.mtp.num_blocks = 1;
+  for (const char* field : {"mtp_num_hidden_layers", "num_nextn_predict_layers"})
+    LLMRT_RETURN_IF_ERROR(readCount(config, field, 0, kMaxLayers, spec.mtp.num_blocks));
+  return {};
+}
+
 Status parseQuantization(const JsonFields& config, ModelSpec& spec) {
   const nlohmann::json* quantization = config.find("quantization_config");
   if (!quantization) return {};
@@ -470,6 +480,7 @@ Result<ModelSpec> parseText(const nlohmann::json& json, std::string name) {
   LLMRT_RETURN_IF_ERROR(parseBiases(config, *architecture, spec));
   LLMRT_RETURN_IF_ERROR(parseSlidingWindow(config, *architecture, spec));
   LLMRT_RETURN_IF_ERROR(readFamily(*architecture, config, spec));
+  LLMRT_RETURN_IF_ERROR(parseMtp(config, spec));
   LLMRT_RETURN_IF_ERROR(parseLayerTypes(config, spec));
   if (!spec.learned_positions) LLMRT_RETURN_IF_ERROR(parseRope(config, *architecture, spec));
   LLMRT_RETURN_IF_ERROR(finishFamily(*architecture, config, spec));

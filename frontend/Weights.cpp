@@ -1,4 +1,5 @@
 // Opening a checkpoint's weights and checking them against the model.
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 
@@ -24,6 +25,13 @@ std::string embedTokens(const ModelSpec& spec) {
 }
 std::string lmHead(const ModelSpec& spec) {
   return std::string(spec.form.names.lm_head) + ".weight";
+}
+
+/// Whether a tensor is the MTP block's.
+bool namesMtp(const ModelSpec& spec, std::string_view name) {
+  const auto of_mtp = [&](const ModelWeight& w) { return w.of_mtp && name == w.source; };
+  const std::vector<ModelWeight> weights = modelWeights(spec);
+  return std::any_of(weights.begin(), weights.end(), of_mtp);
 }
 
 // Finds the embeddings where a tied checkpoint stores the logits' matrix alone.
@@ -100,12 +108,12 @@ Result<std::unique_ptr<TensorSource>> underOwnNames(std::unique_ptr<TensorSource
   return weights;
 }
 
+}  // namespace
+
 bool sameValues(const Tensor& a, const Tensor& b) {
   if (&a.format() != &b.format() || a.shape != b.shape || a.bytes != b.bytes) return false;
   return a.data == b.data || std::memcmp(a.data, b.data, a.bytes) == 0;
 }
-
-}  // namespace
 
 Result<std::unique_ptr<TensorSource>> openWeights(const std::string& named) {
   LLMRT_ASSIGN_OR_RETURN(const std::string path, llmrt::resolveGgufFolder(named));
@@ -142,6 +150,10 @@ Status checkTensors(const ModelSpec& spec, const TensorSource& weights) {
     LLMRT_ASSIGN_OR_RETURN(const Tensor* tensor, weights.find(need.name));
     if (!tensor) {
       const Status missing = llmrt::missingTensor(weights, need.name, need.shape);
+      if (spec.mtp.compiled && namesMtp(spec, need.name))
+        return llmrt::notFound(missing.message() +
+                               "; --mtp needs the model's layers of multi-token prediction, which "
+                               "not every checkpoint has");
       if (need.name != lmHead(spec)) return missing;
       return llmrt::notFound(missing.message() +
                              "; a model that shares it with embed_tokens says tie_word_embeddings");

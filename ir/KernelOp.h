@@ -32,11 +32,11 @@ struct KernelOperand {
 /// What there is one of for each element of a step's input.
 enum class Axis { row, logits_row, sequence, step };
 
-/// An input of a step: i32 [count of axis, width]. schema/plan.fbs: Input says what each means.
+/// An input of a step: [count of axis, width]. schema/plan.fbs: Input says what each means.
 struct StepInput {
   llvm::StringRef name;
   Axis axis = Axis::row;
-  int64_t width = 1;
+  int64_t width = 1;  // of i32; 0: the model's hidden_size, of f32
 };
 /// The inputs that kernels may ask for. Who adds one adds it here, in plan.fbs and where the
 /// runtime fills inputs in.
@@ -48,6 +48,7 @@ inline constexpr StepInput kStepInputs[] = {
     {.name = "kept_row"},
     {.name = "seq"},
     {.name = "logits_rows", .axis = Axis::logits_row},
+    {.name = "hidden", .width = 0},
 };
 
 /// tiles * (rowsPerTile ? ceil(num_rows / rowsPerTile) : 1) independent tiles.

@@ -333,6 +333,10 @@ void KeepOp::getEffects(Effects& effects) {
   effects.emplace_back(MemoryEffects::Write::get(), StateResource::get());
 }
 
+Operands HiddenOp::getKernelOperands() { return {stepInput(*this, "hidden"), output("y", getY())}; }
+Tiling HiddenOp::getTiling(StepKind) { return perRow(); }
+Cost HiddenOp::getCost() { return {}; }
+
 Operands KeptOp::getKernelOperands() {
   return {stepInput(*this, "kept_row"), named("kept", Space::kept, {getStateAttr()}),
           output("y", getY())};

@@ -92,17 +92,21 @@ def LLM_StateOp : LLM_Op<"state", [Symbol, HasParent<"ModelOp">]> {
     `window` w a row reads its last w tokens only (its own included), so that the blocks before them are given back. A state of
     type `!llm.recurrent` has a fixed size. One of type `!llm.kept` is no sequence's: it holds what the last verify step
     leaves for the commit after it. `layers` are half-open ranges, ascending. Where layers share keys and values, one
-    without a part of its own reads that of the last layer before it that has one.
+    without a part of its own reads that of the last layer before it that has one. With `mtp` it is the MTP block's, which
+    entries of kind mtp alone read and write.
     ```mlir
     llm.state @kv : !llm.kv<8x128xbf16> layers 0:32
+    llm.state @kv_mtp : !llm.kv<8x128xbf16> mtp layers 0:1
     llm.state @kv_window512 : !llm.kv<4x256xbf16> window 512 layers 0:5, 6:11
     llm.state @delta : !llm.recurrent<48x128x128xf32> layers 0:3
     llm.state @kept_qkv : !llm.kept<64x12288xf32> layers 0:3
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, DefaultValuedAttr<I64Attr, "0">:$window,
-      DenseI64ArrayAttr:$layers);
-  let assemblyFormat = "$sym_name `:` $type (`window` $window^)? `layers` custom<LayerRanges>($layers) attr-dict";
+      UnitAttr:$mtp, DenseI64ArrayAttr:$layers);
+  let assemblyFormat = [{
+    $sym_name `:` $type (`window` $window^)? (`mtp` $mtp^)? `layers` custom<LayerRanges>($layers) attr-dict
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Null for a recurrent state.
@@ -129,7 +133,8 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
   let summary = "an entry point: what one step computes";
   let description = [{
     Entry points differ in what their steps are for and in their bound on rows. The block argument is the row table.
-    Every layer of the model runs once, in order.
+    Every layer of the model runs once, in order; in an entry of kind mtp layer 0 of the MTP block, whose weights are of
+    no layer. Where the model has such an entry the others return what it reads, the hidden row of each row.
 
     The rows of a `verify` step are tokens of trees: a row continues another row of the step, its parent, or the last
     token of its sequence before the step. Its `pos` is its depth in the sequence, but what it keeps lies at its `slot`,
@@ -164,9 +169,15 @@ def LLM_EntryOp : LLM_Op<"entry", [Symbol, HasParent<"ModelOp">, SingleBlock,
 }
 
 def LLM_ReturnOp : LLM_Op<"return", [Terminator, HasParent<"EntryOp">]> {
-  let summary = "the logits of the wanted rows; nothing in a step of kind commit";
-  let arguments = (ins Optional<LLM_Rows2D>:$logits);
-  let assemblyFormat = "($logits^ `:` type($logits))? attr-dict";
+  let summary = "the logits of the wanted rows, and hidden rows where some are asked for; nothing in a step of kind commit";
+  let arguments = (ins Variadic<LLM_Rows2D>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+  let extraClassDeclaration = [{
+    /// Null where there are none.
+    ::mlir::Value getLogits() { return getValues().empty() ? ::mlir::Value() : getValues()[0]; }
+    ::mlir::Value getHidden() { return getValues().size() < 2 ? ::mlir::Value() : getValues()[1]; }
+  }];
+  let hasVerifier = 1;
 }
 
 def LLM_LayersOp : LLM_Op<"layers", [HasParent<"EntryOp">, SingleBlock,
@@ -211,6 +222,18 @@ def LLM_EmbedOp : LLM_ComputeOp<"embed", [Pure]> {
       DefaultValuedAttr<F64Attr, "1.0">:$scale);
   let results = (outs LLM_Rows2D:$y);
   let assemblyFormat = "$rows `,` $weight (`positions` $positions^)? (`scale` $scale^)? attr-dict `:` type($y)";
+}
+
+def LLM_HiddenOp : LLM_ComputeOp<"hidden", [Pure]> {
+  let summary = "the hidden rows that an mtp step is given: what a step before it returned";
+  let description = [{
+    ```mlir
+    %h = llm.hidden %rows : tensor<?x4096xf32>
+    ```
+  }];
+  let arguments = (ins LLM_RowsType:$rows);
+  let results = (outs LLM_Rows2D:$y);
+  let assemblyFormat = "$rows attr-dict `:` type($y)";
 }
 
 def LLM_RmsNormOp : LLM_ComputeOp<"rms_norm", [Pure, AllTypesMatch<["x", "y"]>]> {
@@ -746,11 +769,12 @@ def LLM_ScheduleOp : LLM_Op<"schedule", [Symbol, SymbolTable, HasParent<"ModelOp
   let summary = "an entry point as buffers and an ordered list of phases";
   let description = "Without `logits`, which a schedule of kind commit has not, max_logits_rows is 0.";
   let arguments = (ins SymbolNameAttr:$sym_name, LLM_StepKindAttr:$kind, I64Attr:$max_rows,
-      I64Attr:$max_logits_rows, I64Attr:$arena_bytes, OptionalAttr<FlatSymbolRefAttr>:$logits);
+      I64Attr:$max_logits_rows, I64Attr:$arena_bytes, OptionalAttr<FlatSymbolRefAttr>:$logits,
+      OptionalAttr<FlatSymbolRefAttr>:$hidden);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `` $kind `max_rows` $max_rows `max_logits_rows` $max_logits_rows `arena_bytes` $arena_bytes
-    (`logits` $logits^)? attr-dict-with-keyword $body
+    (`logits` $logits^)? (`hidden` $hidden^)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
 }

@@ -308,6 +308,15 @@ LogicalResult KeepOp::verifySymbolUses(SymbolTableCollection&) {
   return verifyKept(*this, getStateAttr(), StepKind::verify, widthOf(getX()));
 }
 
+LogicalResult HiddenOp::verifySymbolUses(SymbolTableCollection&) {
+  if (StepKind kind = stepKindOf(*this); kind != StepKind::mtp)
+    return emitOpError() << "is of steps of kind mtp, not " << stringifyStepKind(kind);
+  const int64_t hidden = (*this)->getParentOfType<ModelOp>().getHiddenSize();
+  if (widthOf(getY()) != hidden)
+    return emitOpError() << "gives rows of " << widthOf(getY()) << ", but hidden_size is "
+                         << hidden;
+  return success();
+}
 LogicalResult KeptOp::verifySymbolUses(SymbolTableCollection&) {
   return verifyKept(*this, getStateAttr(), StepKind::commit, widthOf(getY()));
 }

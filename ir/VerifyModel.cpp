@@ -139,6 +139,7 @@ LogicalResult StateOp::verify() {
   if (window < 0)
     return emitOpError() << "has window " << window << ": it must not be negative (0: none)";
   if (window > 0 && !getKvType()) return emitOpError() << "has a window, but keeps no tokens";
+  if (getMtp() && !getKvType()) return emitOpError() << "is the MTP block's, but keeps no tokens";
   int64_t numLayers = (*this)->getParentOfType<ModelOp>().getNumLayers(), last = -1;
   ArrayRef<int64_t> bounds = getLayers();
   if (bounds.empty() || bounds.size() % 2 != 0) return emitOpError() << "has no ranges of layers";
@@ -156,7 +157,7 @@ LogicalResult StateOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult llmc::llm::verifyRowsOfKind(Operation* op, StepKind kind, int64_t maxRows) {
-  if (kind == StepKind::decode && maxRows > kDecodeMaxRows)
+  if ((kind == StepKind::decode || kind == StepKind::mtp) && maxRows > kDecodeMaxRows)
     return op->emitOpError() << "decodes " << maxRows << " rows: at most " << kDecodeMaxRows;
   if ((kind == StepKind::verify || kind == StepKind::commit) && maxRows > kTreeMaxRows)
     return op->emitOpError() << "has trees of " << maxRows << " rows: at most " << kTreeMaxRows;
@@ -171,6 +172,12 @@ LogicalResult EntryOp::verify() {
   if (args.size() != 1 || !isa<RowsType>(args[0]))
     return emitOpError() << "takes (" << args << "): it must take (!llm.rows)";
   return verifyRowsOfKind(*this, getKind(), getMaxRows());
+}
+
+LogicalResult ReturnOp::verify() {
+  if (getValues().size() > 2)
+    return emitOpError() << "returns " << getValues().size() << " values: logits and hidden rows";
+  return success();
 }
 
 LogicalResult EntryOp::verifyRegions() {
@@ -195,6 +202,10 @@ LogicalResult EntryOp::verifyRegions() {
     return emitOpError() << "returns " << width << " logits a row, but vocab_size is "
                          << model.getVocabSize();
   }
+  if (result.getHidden() &&
+      widthOf(result.getHidden()) != static_cast<int64_t>(model.getHiddenSize()))
+    return emitOpError() << "returns hidden rows of " << widthOf(result.getHidden())
+                         << ", but hidden_size is " << model.getHiddenSize();
 
   int64_t next = 0;
   auto regions = getBody().front().getOps<LayersOp>();
@@ -205,9 +216,11 @@ LogicalResult EntryOp::verifyRegions() {
                                   << " must be next, each runs once and in order";
     next += layers.getNumLayers();
   }
-  if (!regions.empty() && next != static_cast<int64_t>(model.getNumLayers()))
-    return emitOpError() << "runs " << next << " layers, but the model has "
-                         << model.getNumLayers();
+  const bool guesses = getKind() == StepKind::mtp;
+  if (!regions.empty() && next != (guesses ? 1 : static_cast<int64_t>(model.getNumLayers())))
+    return emitOpError() << "runs " << next << " layers, but the "
+                         << (guesses ? "MTP block has " : "model has ")
+                         << (guesses ? 1 : static_cast<int64_t>(model.getNumLayers()));
   return success();
 }
 

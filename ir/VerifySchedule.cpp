@@ -339,6 +339,14 @@ LogicalResult ScheduleOp::verifySymbolUses(SymbolTableCollection& symbolTables) 
                            << logits.getWidth() << ": it must hold " << getMaxLogitsRows() << "x"
                            << model.getVocabSize();
   }
+  if (getHiddenAttr()) {
+    auto hidden = dyn_cast_or_null<BufferOp>(
+        mlir::SymbolTable::lookupSymbolIn(*this, getHiddenAttr().getAttr()));
+    if (!hidden || hidden.getWidth() != model.getHiddenSize() || hidden.getRows() < getMaxRows())
+      return emitOpError() << "has its hidden rows in " << getHiddenAttr()
+                           << ", which is no buffer of " << getMaxRows() << "x"
+                           << model.getHiddenSize();
+  }
   int64_t numLayers = model.getNumLayers();
   for (RepeatOp repeat : getBody().getOps<RepeatOp>()) {
     int64_t first = repeat.getFirstLayer(), count = repeat.getNumLayers();

@@ -29,6 +29,13 @@ constexpr Form qwenHybrid(Form form) {
   form.norm_plus = 1.0;
   form.qk_norm = QkNorm::kHead;
   form.output_gate = true;
+  form.mtp_chains_norm = true;
+  TensorNames& names = form.names;
+  names.mtp_layer = "mtp.layers.0.";
+  names.mtp_embedding_norm = "mtp.pre_fc_norm_embedding";
+  names.mtp_hidden_norm = "mtp.pre_fc_norm_hidden";
+  names.mtp_proj = "mtp.fc";
+  names.mtp_norm = "mtp.norm";
   return form;
 }
 
@@ -68,6 +75,18 @@ constexpr TensorNames mixtralNames() {
 constexpr TensorNames deepseekNames() {
   TensorNames names;
   names.shared = "mlp.shared_experts.";
+  return names;
+}
+/// With layers of multi-token prediction behind the model's own.
+constexpr TensorNames deepseekMtpNames() {
+  TensorNames names = deepseekNames();
+  names.mtp_layer = names.layer;
+  names.mtp_embedding_norm = "model.layers.{layer}.enorm";
+  names.mtp_hidden_norm = "model.layers.{layer}.hnorm";
+  names.mtp_proj = "model.layers.{layer}.eh_proj";
+  names.mtp_norm = "model.layers.{layer}.shared_head.norm";
+  names.mtp_embed = "model.layers.{layer}.embed_tokens";
+  names.mtp_lm_head = "model.layers.{layer}.shared_head.head";
   return names;
 }
 
@@ -596,7 +615,7 @@ constexpr Architecture kArchitectures[] = {
      .default_max_position_embeddings = 4096,
      .default_bos = 0,
      .default_eos = 1,
-     .form = {.rope_pairs = true, .names = deepseekNames()}},
+     .form = {.rope_pairs = true, .names = deepseekMtpNames()}},
     {.model_type = "glm4_moe",
      .class_name = "Glm4MoeForCausalLM",
      .gguf_architecture = "glm4moe",
@@ -605,7 +624,7 @@ constexpr Architecture kArchitectures[] = {
      .default_rms_norm_eps = 1e-5,
      .default_partial_rotary_factor = 0.5,
      .has_partial_rotary = true,
-     .form = {.names = deepseekNames()}},
+     .form = {.names = deepseekMtpNames()}},
     {.model_type = "glm4_moe_lite",
      .class_name = "Glm4MoeLiteForCausalLM",
      .gguf_architecture = "deepseek2",
@@ -613,7 +632,7 @@ constexpr Architecture kArchitectures[] = {
      .default_rms_norm_eps = 1e-5,
      .default_bos = 0,
      .default_eos = 1,
-     .form = {.rope_pairs = true, .names = deepseekNames()}},
+     .form = {.rope_pairs = true, .names = deepseekMtpNames()}},
     {.model_type = "gpt_oss",
      .class_name = "GptOssForCausalLM",
      .gguf_architecture = "gpt-oss",

@@ -103,4 +103,15 @@ LayerForm ModelSpec::layerForm(int64_t layer) const {
   return layer_form;
 }
 
+LayerForm ModelSpec::mtpForm() const {
+  int64_t attends = num_layers - 1;
+  while (attends > 0 && layerForm(attends).mixer != Mixer::kAttention) --attends;
+  LayerForm form = layerForm(attends);
+  const LayerForm last = layerForm(num_layers - 1);
+  form.mlp = last.mlp;
+  form.intermediate_size = last.intermediate_size;
+  form.window = 0;
+  return form;
+}
+
 }  // namespace llmc

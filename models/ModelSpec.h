@@ -116,6 +116,11 @@ struct TensorNames {
   std::string_view latent_down = "", latent_up = "";       // around experts that are narrower
   std::string_view shared = "mlp.shared_expert.";          // gate_proj, up_proj, down_proj
   std::string_view shared_gate_up = "", shared_down = "";  // where the two are one
+  // Of the MTP block (ModelSpec::Mtp), whole but for those of its layer, which stand behind
+  // `mtp_layer`; "{layer}" is the number of the model's layers. Empty: none is known.
+  std::string_view mtp_layer = "";
+  std::string_view mtp_embedding_norm = "", mtp_hidden_norm = "", mtp_proj = "", mtp_norm = "";
+  std::string_view mtp_embed = "", mtp_lm_head = "";  // where it may have its own
 };
 
 /// What every model of an architecture has in common: the form of a layer, and how checkpoints hold
@@ -146,6 +151,7 @@ struct Form {
   // Linear attention: what q, k, v and z, and what b and a are cut from has its rows key head by
   // key head (in_proj_qkvz, in_proj_ba); head h of v goes with head h modulo their number of k.
   bool delta_by_group = false, delta_gates_by_group = false, delta_tiled = false;
+  bool mtp_chains_norm = false;  // a further MTP step reads what the block's own last norm gives
   TensorNames names;
 };
 
@@ -230,6 +236,16 @@ struct LayerForm {
   friend bool operator==(const LayerForm&, const LayerForm&) = default;
 };
 
+/// Multi-token prediction (arXiv 2412.19437): a block that guesses the token after the next. It
+/// reads the embedding of a token and the hidden row of the one before it, each normed, through a
+/// product with the two side by side, then runs one decoder layer and norms for the logits.
+struct Mtp {
+  int64_t num_blocks = 0;                            // that the config says there are
+  bool compiled = false;                             // the first of them is asked for
+  bool own_embeddings = false, own_lm_head = false;  // otherwise the model's
+  ExpertLayout experts = ExpertLayout::kEach;
+};
+
 /// A decoder-only transformer: embed, num_layers x (norm, mixer, norm, MLP) in one of several
 /// orders, norm, lm_head. A ModelSpec that a parse function returned is consistent: sizes are
 /// positive, num_heads is a multiple of num_kv_heads, head_dim is even where there is RoPE.
@@ -278,6 +294,7 @@ struct ModelSpec {
   Delta delta;
   ShortConv short_conv;
   StateSpace state_space;
+  Mtp mtp;
   std::vector<Mixer> mixers;                 // of each layer; empty: attention in all
   std::vector<bool> mlp_layers;              // which layers have an MLP; empty: all
   std::optional<llmrt::DType> dtype;         // what the config says the weights are in
@@ -303,6 +320,8 @@ struct ModelSpec {
   /// Of the heads that a rope turns: `local`, those of layers with a window.
   int64_t ropeHeadDim(bool local) const;
   LayerForm layerForm(int64_t layer) const;
+  /// Of the MTP block's layer: the last layer's, with attention to all tokens.
+  LayerForm mtpForm() const;
   /// The mixer of layers that are called "linear_attention", "mamba" or "conv"; kNone where the
   /// model has none of the kind.
   Mixer mixerOfType(std::string_view layer_type) const;
@@ -342,6 +361,7 @@ struct ModelWeight {
   std::optional<llmrt::WeightView> view;
   double plus = 0;
   const llmrt::WeightFormat* format = nullptr;  // of ModelSpec::stored_formats; null: the plan's
+  bool of_mtp = false;                          // the MTP block's; its symbol is "mtp_" + role
 
   /// The stored tensor's.
   std::vector<int64_t> storedShape() const;

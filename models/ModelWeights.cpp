@@ -92,6 +92,7 @@ class Lister {
     if (spec_.lm_head_bias)
       vector(biasSymbol("lm_head"), Kind::kBias, std::string(names_.lm_head) + ".bias",
              spec_.vocab_size);
+    if (spec_.mtp.compiled) mtp();
     return std::move(out_);
   }
 
@@ -111,9 +112,10 @@ class Lister {
   ModelWeight& add(std::string symbol, Kind kind, std::string source, int64_t rows, int64_t cols) {
     ModelWeight w;
     w.role = std::move(symbol);
-    w.symbol = withSuffix(w.role, suffix_);
+    w.symbol = in_mtp_ ? "mtp_" + w.role : withSuffix(w.role, suffix_);
+    w.of_mtp = in_mtp_;
     w.kind = kind;
-    w.source = count_ > 0 ? std::string(names_.layer) + source : std::move(source);
+    w.source = (count_ > 0 ? std::string(names_.layer) : mtp_layer_) + source;
     w.rows = rows;
     w.cols = cols;
     w.first_layer = count_ > 0 ? first_ : 0;
@@ -177,6 +179,28 @@ class Lister {
                 .inner = 1,
                 .col = 1,
                 .pair_size = at.pairs};
+  }
+
+  void mtp() {
+    in_mtp_ = true;
+    const auto at = [&](std::string_view name) {
+      return llmrt::tensorName(std::string(name), spec_.num_layers, 0);
+    };
+    const int64_t hidden = spec_.hidden_size;
+    if (spec_.mtp.own_embeddings)
+      matrix("embed_tokens", at(names_.mtp_embed), spec_.vocab_size, hidden);
+    norm("embedding_norm", at(names_.mtp_embedding_norm));
+    norm("hidden_norm", at(names_.mtp_hidden_norm));
+    matrix("eh_proj", at(names_.mtp_proj), hidden, 2 * hidden);
+    mtp_layer_ = at(names_.mtp_layer);
+    const LayerForm form = spec_.mtpForm();
+    norm("input_norm", names_.input_norm);
+    mixer(form.mixer, form.heads);
+    norm("post_attention_norm", names_.mlp_norm);
+    mlp(form.mlp, form.intermediate_size);
+    mtp_layer_.clear();
+    norm("norm", at(names_.mtp_norm));
+    if (spec_.mtp.own_lm_head) matrix("lm_head", at(names_.mtp_lm_head), spec_.vocab_size, hidden);
   }
 
   // What each layer knows of a token: columns of one table and of one projection.
@@ -472,7 +496,7 @@ class Lister {
       projection("latent_down", names_.latent_down, width, hidden, spec_.mlp_bias);
       projection("latent_up", names_.latent_up, hidden, width, spec_.mlp_bias);
     }
-    switch (form_.experts) {
+    switch (in_mtp_ ? spec_.mtp.experts : form_.experts) {
       case ExpertLayout::kEach:
         if (form_.gated) eachExpert("expert_gate", names_.expert_gate, n, width);
         eachExpert("expert_up", names_.expert_up, n, width);
@@ -581,6 +605,8 @@ class Lister {
   std::vector<ModelWeight> out_;
   int64_t first_ = 0, count_ = 0;  // the layers of what is added; count_ 0: outside the layers
   std::string suffix_;             // of symbols
+  bool in_mtp_ = false;            // what is added is the MTP block's,
+  std::string mtp_layer_;          // behind this its layer's
 };
 
 /// What the checkpoint stores the matrix of a layer in, where the plan keeps that.

@@ -30,6 +30,7 @@ llmrt::ScheduleState stateOf(llm::StateOp op) {
                : op.getRecurrentType() ? StateKind::recurrent
                                        : StateKind::kept;
   if (llm::KeptType kept = op.getKeptType()) state.rows = static_cast<uint32_t>(kept.getRows());
+  state.mtp = op.getMtp();
   for (int64_t layer : op.getLayerNumbers()) state.layers.push_back(static_cast<uint32_t>(layer));
   return state;
 }

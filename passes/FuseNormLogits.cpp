@@ -21,6 +21,9 @@ struct FuseLogits : OpRewritePattern<llm::LogitsOp> {
     if (!norm) return notFused(rewriter, logits, "norm_logits", "its input is not a norm");
     if (norm.op->getBlock() != logits->getBlock())
       return notFused(rewriter, logits, "norm_logits", "the norm is in another region");
+    // Hidden rows are asked for: nothing that could be otherwise.
+    if (llvm::any_of(norm.y.getUsers(), [](Operation* user) { return isa<llm::ReturnOp>(user); }))
+      return rewriter.notifyMatchFailure(logits, "the norm is returned");
     if (!norm.y.hasOneUse())
       return notFused(rewriter, logits, "norm_logits", spelled(norm.weight) + " has another use");
 

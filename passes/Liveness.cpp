@@ -45,9 +45,11 @@ llvm::MapVector<StringAttr, Lifetime> computeLifetimes(llm::ScheduleOp schedule)
       for (StringAttr name : carried) extend(lives[name], begin, position - 1);
     }
   }
-  if (!schedule.getLogitsAttr()) return lives;
-  Lifetime& logits = lives[schedule.getLogitsAttr().getAttr()];
-  extend(logits, logits.end < logits.begin ? position : logits.begin, position);
+  for (FlatSymbolRefAttr output : {schedule.getLogitsAttr(), schedule.getHiddenAttr()}) {
+    if (!output) continue;
+    Lifetime& life = lives[output.getAttr()];
+    extend(life, life.end < life.begin ? position : life.begin, position);
+  }
   return lives;
 }
 

@@ -17,8 +17,8 @@ struct Lifetime {
 };
 
 /// The lifetime of every buffer, in the order of their declaration. One that enters a repeat with a
-/// value, from before it or from the previous layer, lives through all of it. The logits live to
-/// the end.
+/// value, from before it or from the previous layer, lives through all of it. Logits and
+/// hidden rows that are returned live to the end.
 llvm::MapVector<mlir::StringAttr, Lifetime> computeLifetimes(llm::ScheduleOp schedule);
 
 }  // namespace llmc

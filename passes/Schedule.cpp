@@ -61,6 +61,10 @@ class EntryScheduler {
           return ret.emitOpError("cannot be scheduled: what it returns are not logits");
         logits_ = bufferOf_.at(ret.getLogits());
         buffers_[logits_].name = "logits";
+        if (!ret.getHidden()) continue;
+        if (!bufferOf_.contains(ret.getHidden()))
+          return ret.emitOpError("cannot be scheduled: no op makes its hidden rows");
+        hidden_ = bufferOf_.at(ret.getHidden());
       } else if (failed(assignPhase(&op))) {
         return failure();
       }
@@ -77,7 +81,8 @@ class EntryScheduler {
         builder, entry_.getLoc(), entry_.getSymNameAttr(), entry_.getKindAttr(),
         builder.getI64IntegerAttr(maxRows_), builder.getI64IntegerAttr(maxLogitsRows_),
         builder.getI64IntegerAttr(arenaBytes),
-        logits_ < 0 ? FlatSymbolRefAttr() : symbolOf(logits_));
+        logits_ < 0 ? FlatSymbolRefAttr() : symbolOf(logits_),
+        hidden_ < 0 ? FlatSymbolRefAttr() : symbolOf(hidden_));
     builder.createBlock(&schedule.getBody());
     int64_t offset = 0;
     for (const Buffer& b : buffers_) {
@@ -227,7 +232,7 @@ class EntryScheduler {
   SmallVector<Buffer> buffers_;
   llvm::StringSet<> names_{{"residual", "logits"}};
   DenseMap<Value, int> bufferOf_;
-  int logits_ = -1;
+  int logits_ = -1, hidden_ = -1;
 };
 
 struct Schedule : impl::ScheduleBase<Schedule> {

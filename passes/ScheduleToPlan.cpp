@@ -34,13 +34,16 @@ class Converter {
     entry.max_rows = static_cast<uint32_t>(schedule_.getMaxRows());
     entry.max_logits_rows = static_cast<uint32_t>(schedule_.getMaxLogitsRows());
     entry.arena_bytes = schedule_.getArenaBytes();
-    if (FlatSymbolRefAttr symbol = schedule_.getLogitsAttr()) {
-      auto logits = buffers_.find(symbol.getAttr());
-      if (logits == buffers_.end()) return unknown(schedule_, "buffer", symbol);
+    for (auto [name, axis, symbol] :
+         {std::tuple("logits", schema::Axis::logits_row, schedule_.getLogitsAttr()),
+          {"hidden", schema::Axis::row, schedule_.getHiddenAttr()}}) {
+      if (!symbol) continue;
+      auto buffer = buffers_.find(symbol.getAttr());
+      if (buffer == buffers_.end()) return unknown(schedule_, "buffer", symbol);
       auto output = std::make_unique<schema::OutputT>();
-      output->name = "logits";
-      output->axis = schema::Axis::logits_row;
-      output->buffer = logits->second;
+      output->name = name;
+      output->axis = axis;
+      output->buffer = buffer->second;
       entry.outputs.push_back(std::move(output));
     }
 
@@ -123,16 +126,18 @@ class Converter {
 
   /// The index of the input `name` of the entry point, which gets it with the first phase that
   /// reads it.
-  static FailureOr<uint32_t> inputIndex(schema::EntryPointT& entry, StringRef name) {
+  FailureOr<uint32_t> inputIndex(schema::EntryPointT& entry, StringRef name) {
     for (uint32_t i = 0; i < entry.inputs.size(); ++i)
       if (entry.inputs[i]->name == name) return i;
     for (const llm::StepInput& known : llm::kStepInputs) {
       if (known.name != name) continue;
       auto input = std::make_unique<schema::InputT>();
       input->name = name.str();
-      input->dtype = schema::DType::i32;
+      const bool hidden = known.width == 0;
+      input->dtype = hidden ? schema::DType::f32 : schema::DType::i32;
       input->axis = llmrt::sameCase<schema::Axis>(known.axis);
-      input->width = static_cast<uint32_t>(known.width);
+      input->width = static_cast<uint32_t>(
+          hidden ? schedule_->getParentOfType<llm::ModelOp>().getHiddenSize() : known.width);
       entry.inputs.push_back(std::move(input));
       return static_cast<uint32_t>(entry.inputs.size() - 1);
     }

@@ -21,6 +21,7 @@ static void emitKernel(KernelBuilder& k, Operation* op) {
       .Case([&](llm::KvWriteOp o) { emitKvWrite(k, o); })
       .Case([&](llm::KvMoveOp o) { emitKvMove(k, o); })
       .Case([&](llm::KeepOp o) { emitKeep(k, o); })
+      .Case([&](llm::HiddenOp o) { emitHidden(k, o); })
       .Case([&](llm::KeptOp o) { emitKept(k, o); })
       .Case([&](llm::AttentionOp o) { emitAttention(k, o); })
       .Case([&](llm::CausalConvOp o) { emitCausalConv(k, o); })

@@ -52,7 +52,10 @@ struct KernelShape {
 
   /// Steps whose rows are too few to pay for a second pass over the weights: kernels are bound by
   /// reading those.
-  bool fewRows() const { return kind == llm::StepKind::decode || kind == llm::StepKind::verify; }
+  bool fewRows() const {
+    return kind == llm::StepKind::decode || kind == llm::StepKind::verify ||
+           kind == llm::StepKind::mtp;
+  }
 };
 
 class KernelBuilder {

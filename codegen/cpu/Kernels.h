@@ -35,6 +35,7 @@ void emitBias(KernelBuilder& k, llm::BiasOp op);
 void emitRope(KernelBuilder& k, llm::RopeOp op);
 void emitKvWrite(KernelBuilder& k, llm::KvWriteOp op);
 void emitKeep(KernelBuilder& k, llm::KeepOp op);
+void emitHidden(KernelBuilder& k, llm::HiddenOp op);
 void emitKept(KernelBuilder& k, llm::KeptOp op);
 void emitKvMove(KernelBuilder& k, llm::KvMoveOp op);
 void emitActivation(KernelBuilder& k, llm::ActivationOp op);

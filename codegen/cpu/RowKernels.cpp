@@ -233,6 +233,13 @@ void emitKeep(KernelBuilder& k, llm::KeepOp op) {
   });
 }
 
+void emitHidden(KernelBuilder& k, llm::HiddenOp op) {
+  const int64_t width = llm::widthOf(op.getY());
+  forRows(k, [&](Value r) {
+    copyFloats(k, k.rowPtr(k.operand("hidden"), r, width), k.rowOf("y", r), width);
+  });
+}
+
 void emitKept(KernelBuilder& k, llm::KeptOp op) {
   const int64_t width = llm::widthOf(op.getY());
   forRows(k, [&](Value r) {

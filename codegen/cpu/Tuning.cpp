@@ -54,8 +54,9 @@ std::optional<ProductKey> productKeyOf(llm::KernelOp kernel) {
   if (key.outputs == 0) return std::nullopt;
   key.op = op->getName().stripDialect().str();
   const llm::StepKind kind = kernel.getKind();
-  key.rows = kind == llm::StepKind::decode || kind == llm::StepKind::verify ? ProductRows::few
-                                                                            : ProductRows::many;
+  const bool few =
+      kind == llm::StepKind::decode || kind == llm::StepKind::verify || kind == llm::StepKind::mtp;
+  key.rows = few ? ProductRows::few : ProductRows::many;
   return key;
 }
 

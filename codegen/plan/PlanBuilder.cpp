@@ -235,6 +235,7 @@ class PlanBuilder {
   void addState(llm::StateOp op) {
     auto s = std::make_unique<schema::StateT>();
     s->name = op.getSymName().str();
+    s->mtp = op.getMtp();
     for (int64_t layer : op.getLayerNumbers()) s->layers.push_back(static_cast<uint32_t>(layer));
     if (llm::KvCacheType kv = op.getKvType()) {
       s->kind = schema::StateKind::kv;

@@ -9,6 +9,7 @@
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/SaveAndRestore.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Verifier.h"
 #include "models/Rope.h"
@@ -97,6 +98,7 @@ class Importer {
       entry("verify", StepKind::verify, rows);
       commit(rows);
     }
+    if (spec_.mtp.compiled) mtp();
     if (failed(verify(*module))) return {};
     return module;
   }
@@ -112,7 +114,7 @@ class Importer {
   /// The weight of this role in the layers that are being built; null where they have none.
   FlatSymbolRefAttr optional(StringRef role) {
     for (const ModelWeight& w : weights_)
-      if (w.role == role &&
+      if (w.role == role && w.of_mtp == in_mtp_ &&
           (w.num_layers == 0 || (w.first_layer <= layer_ && layer_ < w.first_layer + w.num_layers)))
         return symbol(w.symbol);
     return {};
@@ -121,6 +123,14 @@ class Importer {
     FlatSymbolRefAttr found = optional(role);
     assert(found && "a layer without a weight that its form needs");
     return found;
+  }
+
+  /// Of the MTP block where it has its own, otherwise the model's.
+  FlatSymbolRefAttr ownOrModels(StringRef role) {
+    FlatSymbolRefAttr own = optional(role);
+    if (own || !in_mtp_) return own;
+    const llvm::SaveAndRestore<bool> models(in_mtp_, false);
+    return optional(role);
   }
 
   void weights() {
@@ -167,6 +177,7 @@ class Importer {
   /// The paged state of layers of this form: layers of one window share one.
   FlatSymbolRefAttr kvState(const LayerForm& form) {
     const char* base = spec_.latent.kv_rank ? "latent" : "kv";
+    if (in_mtp_) return symbol(Twine(base) + "_mtp");
     return form.window ? symbol(Twine(base) + "_window" + Twine(form.window)) : symbol(base);
   }
 
@@ -235,7 +246,12 @@ class Importer {
           s.layers.append({layer, layer + 1});
       }
     for (auto& [name, s] : states)
-      StateOp::create(builder_, loc_, name.getValue(), s.type, s.window, s.layers);
+      StateOp::create(builder_, loc_, name.getValue(), s.type, s.window, /*mtp=*/false, s.layers);
+    if (!spec_.mtp.compiled) return;
+    const llvm::SaveAndRestore<bool> inMtp(in_mtp_, true);
+    const LayerForm form = spec_.mtpForm();
+    StateOp::create(builder_, loc_, kvState(form).getValue(), kvType(form.heads), /*window=*/0,
+                    /*mtp=*/true, ArrayRef<int64_t>{0, 1});
   }
 
   void ropeTable(StringRef name, const Rope& rope) {
@@ -610,12 +626,54 @@ class Importer {
       x = layers.getResult();
       first = end;
     }
+    // What a step of @mtp reads of this one: the normed row (vLLM, qwen3_5_mtp.py,
+    // deepseek_mtp.py).
     Value n = norm(x, "norm");
-    Value logits = LogitsOp::create(builder_, loc_, rowsOf(spec_.vocab_size), n, rows,
-                                    weight(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head"),
-                                    optional(biasSymbol("lm_head")), number(spec_.logit_scale),
-                                    number(spec_.logit_softcap));
-    ReturnOp::create(builder_, loc_, logits);
+    returned(logits(n, rows), spec_.mtp.compiled ? n : Value());
+  }
+  Value logits(Value x, Value rows) {
+    FlatSymbolRefAttr head = in_mtp_ ? optional("lm_head") : FlatSymbolRefAttr();
+    if (!head) head = ownOrModels(spec_.tie_word_embeddings ? "embed_tokens" : "lm_head");
+    return LogitsOp::create(builder_, loc_, rowsOf(spec_.vocab_size), x, rows, head,
+                            ownOrModels(biasSymbol("lm_head")), number(spec_.logit_scale),
+                            number(spec_.logit_softcap));
+  }
+  void returned(Value logits, Value hidden) {
+    SmallVector<Value> values = {logits};
+    if (hidden) values.push_back(hidden);
+    ReturnOp::create(builder_, loc_, values);
+  }
+
+  /// The MTP block: the embedding of a token beside the hidden row of the one before it, one layer,
+  /// and logits of the token that follows.
+  void mtp() {
+    kind_ = StepKind::mtp;
+    const llvm::SaveAndRestore<bool> inMtp(in_mtp_, true);
+    auto entry = EntryOp::create(builder_, loc_, "mtp", kind_, kDecodeMaxRows);
+    OpBuilder::InsertionGuard guard(builder_);
+    Block& block = entry.getBody().emplaceBlock();
+    Value rows = block.addArgument(RowsType::get(builder_.getContext()), loc_);
+    builder_.setInsertionPointToEnd(&block);
+
+    const int64_t width = spec_.hidden_size;
+    RankedTensorType residual = rowsOf(width);
+    Value x = EmbedOp::create(builder_, loc_, residual, rows, ownOrModels("embed_tokens"),
+                              FlatSymbolRefAttr(), number(spec_.embeddingScale()));
+    Value e = norm(x, "embedding_norm");
+    Value h = norm(HiddenOp::create(builder_, loc_, residual, rows), "hidden_norm");
+    Value both =
+        ConcatOp::create(builder_, loc_, rowsOf(2 * width), e, h, builder_.getI64IntegerAttr(1));
+    Value y = linear(both, "eh_proj", width);
+    auto layers = LayersOp::create(builder_, loc_, residual, y, 0, 1);
+    {
+      OpBuilder::InsertionGuard bodyGuard(builder_);
+      Block& body = layers.getBody().emplaceBlock();
+      Value in = body.addArgument(residual, loc_);
+      builder_.setInsertionPointToEnd(&body);
+      YieldOp::create(builder_, loc_, layer(in, rows, Value(), spec_.mtpForm()));
+    }
+    Value n = norm(layers.getResult(), "norm");
+    returned(logits(n, rows), spec_.form.mtp_chains_norm ? n : layers.getResult());
   }
 
   /// The accepted rows of a verify step, taken into the states of a layer.
@@ -674,7 +732,7 @@ class Importer {
       YieldOp::create(builder_, loc_, ValueRange());
       first = end;
     }
-    ReturnOp::create(builder_, loc_, Value());
+    ReturnOp::create(builder_, loc_, ValueRange());
   }
 
   /// Windows that no sequence can outgrow make no difference, but for which state is a layer's.
@@ -692,6 +750,7 @@ class Importer {
   const std::vector<ModelWeight> weights_ = modelWeights(spec_);
   int64_t layer_ = 0;                 // first of those that are being built
   StepKind kind_ = StepKind::decode;  // of the entry that is being built
+  bool in_mtp_ = false;               // what is being built is the MTP block's
 };
 
 }  // namespace

@@ -29,9 +29,9 @@ llmrt::DType defaultKvDtype(const ModelSpec& spec, llmrt::DType dtype);
 mlir::Type elementType(mlir::MLIRContext& context, llmrt::DType dtype);
 
 /// A module that holds one llm.model with entries @decode and @prefill, and @verify and @commit
-/// where token trees are asked for. Loads the llm dialect into the context. `spec` is consistent
-/// (see ModelSpec). Null, after a diagnostic, when a bound in `options` is not positive or the
-/// module does not verify.
+/// where token trees are asked for, and @mtp where the model's MTP block is. Loads the llm dialect
+/// into the context. `spec` is consistent (see ModelSpec). Null, after a diagnostic, when a bound
+/// in `options` is not positive or the module does not verify.
 ///
 /// A sliding window that no sequence can outgrow (sliding_window >= maxSeqLen) masks nothing and is
 /// left out.

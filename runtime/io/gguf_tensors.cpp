@@ -68,6 +68,13 @@ constexpr NamePair kLayerNames[] = {
     {"inp_gate", "per_layer_input_gate"},
     {"proj", "per_layer_projection"},
     {"post_norm", "post_per_layer_input_norm"},
+    // Of layers of multi-token prediction, as DeepSeek-V3 calls them.
+    {"nextn.embed_tokens", "embed_tokens"},
+    {"nextn.enorm", "enorm"},
+    {"nextn.hnorm", "hnorm"},
+    {"nextn.eh_proj", "eh_proj"},
+    {"nextn.shared_head_norm", "shared_head.norm"},
+    {"nextn.shared_head_head", "shared_head.head"},
 };
 // Of a layer, as a whole: these are not called weights in the one or the other.
 constexpr NamePair kWholeNames[] = {

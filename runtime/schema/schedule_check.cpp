@@ -60,10 +60,10 @@ class Walk {
       LLMRT_CHECK(section, "section {} is missing", section_);
       if (section->is_layers) {
         LLMRT_CHECK(section->num_layers > 0 && section->first_layer == next_layer &&
-                        section->first_layer <= context_.num_layers &&
-                        section->num_layers <= context_.num_layers - section->first_layer,
+                        section->first_layer <= numLayers() &&
+                        section->num_layers <= numLayers() - section->first_layer,
                     "section {}: layers {} + {} after layer {} of a model of {}", section_,
-                    section->first_layer, section->num_layers, next_layer, context_.num_layers);
+                    section->first_layer, section->num_layers, next_layer, numLayers());
         next_layer = section->first_layer + section->num_layers;
       } else {
         LLMRT_CHECK(section->num_layers == 1, "section {} is no layers and runs {} times", section_,
@@ -82,8 +82,8 @@ class Walk {
       for (size_t i = 0; i < written_.size(); ++i)
         if (isWhole(i)) written_layers_[i] += section->num_layers;
     }
-    LLMRT_CHECK(next_layer == context_.num_layers, "its sections run {} layers of {}", next_layer,
-                context_.num_layers);
+    LLMRT_CHECK(next_layer == numLayers(), "its sections run {} layers of {}", next_layer,
+                numLayers());
     LLMRT_RETURN_IF_ERROR(checkStates());
     return checkWrittenOutputs();
   }
@@ -189,9 +189,10 @@ class Walk {
         LLMRT_CHECK(i < context_.weights.size(), "{}: weight {} of {}", nameOf(phase), i,
                     context_.weights.size());
         LLMRT_CHECK(reads_only, "{}: writes weight {}", nameOf(phase), i);
-        // A layer's weight is another one in each layer, one of no layer is used outside of them.
-        LLMRT_CHECK(section.is_layers ? covers(context_.weights[i], section)
-                                      : context_.weights[i].count == 0,
+        // A layer's weight is another one in each layer, one of no layer is used outside of them;
+        // an MTP block's are all of no layer.
+        LLMRT_CHECK(section.is_layers && !guesses() ? covers(context_.weights[i], section)
+                                                    : context_.weights[i].count == 0,
                     "{}: weight {} is not one of every layer of section {}", nameOf(phase), i,
                     section_);
         return {};
@@ -240,6 +241,8 @@ class Walk {
                 nameOf(phase), i, schema::EnumNameStateKind(state.kind),
                 schema::EnumNameSpace(operand.space), schema::EnumNameStateKind(kind));
     const bool writes = operand.access != schema::Access::read;
+    LLMRT_CHECK(state.mtp == guesses(), "{}: state {} is {} MTP block's", nameOf(phase), i,
+                state.mtp ? "the" : "not the");
     LLMRT_CHECK(per_layer || !writes, "{}: writes the {} of state {}", nameOf(phase),
                 kind == schema::StateKind::recurrent ? "slots' numbers" : "block table", i);
     const bool others = !writes && kind == schema::StateKind::kv && isBefore(state, section);
@@ -335,10 +338,16 @@ class Walk {
   bool makesText() const {
     return entry_.kind == schema::StepKind::prefill || entry_.kind == schema::StepKind::decode;
   }
-  bool makesLogits() const { return makesText() || entry_.kind == schema::StepKind::verify; }
+  bool makesLogits() const {
+    return makesText() || guesses() || entry_.kind == schema::StepKind::verify;
+  }
+  bool guesses() const { return entry_.kind == schema::StepKind::mtp; }
+  /// That its sections run: the model's, or the MTP block's.
+  uint32_t numLayers() const { return guesses() ? 1 : context_.num_layers; }
   /// Whether the step must write the state: verify leaves keys and values, and what a commit makes
   /// of recurrent states; commit moves keys and values.
   bool writes(const ScheduleState& state) const {
+    if (state.mtp || guesses()) return state.mtp && guesses();
     switch (entry_.kind) {
       case schema::StepKind::verify:
         return state.kind != schema::StateKind::recurrent;
@@ -449,7 +458,7 @@ Status checkSchedules(const schema::Plan& plan) {
   }
   for (uint32_t i = 0; i < sizeOf(plan.states()); ++i) {
     const schema::State& state = *plan.states()->Get(i);
-    ScheduleState of_context{state.kind(), state.rows(), {}};
+    ScheduleState of_context{state.kind(), state.rows(), {}, state.mtp()};
     if (state.layers()) of_context.layers.assign(state.layers()->begin(), state.layers()->end());
     context.states.push_back(std::move(of_context));
   }

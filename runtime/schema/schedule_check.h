@@ -20,7 +20,8 @@
 //   - all offsets lie in the arena and all indices in their lists; layers use their own weights and
 //     states, or read keys and values that a layer before them has written in this step; where a
 //     buffer has columns for each layer, the layer's are there,
-//   - every layer of the model runs once, in ascending order,
+//   - every layer of the model runs once, in ascending order; in a step of kind mtp the one of its
+//     block, which alone touches that block's states and writes all of them,
 //   - the walk ends: lists are finite, tiles are counted.
 #pragma once
 
@@ -47,6 +48,7 @@ struct ScheduleState {
   schema::StateKind kind{};
   uint32_t rows = 0;             // of kept ones
   std::vector<uint32_t> layers;  // ascending
+  bool mtp = false;
 };
 
 /// What a schedule refers to.

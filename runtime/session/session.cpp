@@ -222,6 +222,12 @@ Status Session::initialize(const Weights& weights) {
     max_logits_rows_ = std::max<int64_t>(max_logits_rows_, entry->max_logits_rows());
   }
   kv_len_.resize(static_cast<size_t>(options_.max_batch));
+  mtp_len_.resize(kv_len_.size());
+  for (const schema::EntryPoint* entry : *p.entry_points())
+    for (uint32_t i = 0; entry->inputs() && i < entry->inputs()->size(); ++i)
+      if (entry->kind() == schema::StepKind::mtp &&
+          entry->inputs()->Get(i)->name()->string_view() == "hidden")
+        hidden_size_ = entry->inputs()->Get(i)->width();
   seen_.resize(kv_len_.size());
   pos_.resize(static_cast<size_t>(mostRows(p)));
   chunk_.resize(pos_.size());
@@ -286,7 +292,7 @@ void Session::reset(int32_t seq) {
   (void)finish();
   forgetTrees();
   states_.reset(seq);
-  kv_len_[static_cast<size_t>(seq)] = 0;
+  kv_len_[static_cast<size_t>(seq)] = mtp_len_[static_cast<size_t>(seq)] = 0;
   for (auto& [id, snapshot] : snapshots_)
     if (snapshot.seq == seq) snapshot.is_past = false;
 }
@@ -302,6 +308,7 @@ int64_t Session::truncate(int32_t seq, int64_t tokens) {
     return 0;
   }
   kv_len_[static_cast<size_t>(seq)] = tokens;
+  limitMtp(seq);
   states_.truncate(seq, tokens);
   for (auto& [id, snapshot] : snapshots_)
     if (snapshot.seq == seq && snapshot.tokens > tokens) snapshot.is_past = false;
@@ -315,6 +322,7 @@ Session::Shared Session::share(int32_t seq, std::span<const int32_t> text) {
   const Result<Shared> shared = states_.share(seq, text, static_cast<int64_t>(text.size()) - 1);
   if (!shared.ok()) return {};  // a device that fails says so of the next step
   kv_len_[static_cast<size_t>(seq)] = shared->tokens;
+  if (shared->tokens > 0) mtp_len_[static_cast<size_t>(seq)] = -1;
   return *shared;
 }
 
@@ -354,6 +362,7 @@ Status Session::restore(uint32_t id) {
   forgetTrees();
   LLMRT_RETURN_IF_ERROR(states_.writeSlots(snapshot.seq, snapshot.slots));
   kv_len_[seq] = snapshot.tokens;
+  limitMtp(snapshot.seq);
   states_.truncate(snapshot.seq, snapshot.tokens);
   for (auto& [other_id, other] : snapshots_)
     if (other.seq == snapshot.seq && other.tokens > snapshot.tokens) other.is_past = false;

@@ -1,6 +1,7 @@
 // One or several sequences and their steps: tokens become rows, which an executor runs.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <initializer_list>
@@ -131,6 +132,21 @@ class Session {
   /// ascending, those of one sequence a branch from its root on. What is left out is forgotten.
   Status commit(std::span<const int32_t> accepted);
 
+  /// Elements of a hidden row; 0: the plan has no code for multi-token prediction (--mtp).
+  int64_t hiddenSize() const { return hidden_size_; }
+  /// Runs the MTP block on rows of sequences: logits(i) guess the token behind that of the i-th row
+  /// that wants them, which is itself the one behind `pos`. `hidden`: of each row, hiddenSize()
+  /// elements, what output("hidden") was of the token at `pos` in an earlier step; where the model
+  /// has not run that token yet, of the row before it in a step of this kind. output("hidden") is
+  /// then this step's. Rows of one sequence are adjacent, each a position further. The block has
+  /// keys and values of its own: a sequence's rows begin at or before mtpLen(), and what stands
+  /// behind them counts no more. Whoever replaces a text's end runs the row before it again. At
+  /// most as many rows as the plan's entry of kind mtp has. A sequence that began with share() has
+  /// none.
+  Status mtp(std::span<const MtpToken> tokens, std::span<const float> hidden);
+  /// Positions of a sequence that the MTP block has seen, in order from the first.
+  int64_t mtpLen(int32_t seq) const { return mtp_len_[static_cast<size_t>(seq)]; }
+
   /// Hands over one of SessionOptions.inputs: [count, width] of its dtype, for the next steps,
   /// until others follow. `count` is that of the input's axis in those steps (sequences:
   /// max_batch).
@@ -211,7 +227,14 @@ class Session {
   void profileStep(uint32_t entry_point);
   /// Ok, with the tokens in tree_.
   Status checkTrees(std::span<const TreeToken> tokens);
+  /// Ok, with the tokens in chunk_ and what else is of their rows.
+  Status checkMtp(std::span<const MtpToken> tokens, std::span<const float> hidden);
   void forgetTrees();
+  /// The MTP block has seen no more than the sequence has.
+  void limitMtp(int32_t seq) {
+    int64_t& length = mtp_len_[static_cast<size_t>(seq)];
+    length = std::min(length, kvLen(seq));
+  }
   /// Rows, logits rows and counts of the step at hand; the entry point that runs it.
   Result<uint32_t> setRows(std::span<const StepToken> tokens, int64_t max_rows,
                            std::initializer_list<schema::StepKind> kinds);
@@ -240,7 +263,9 @@ class Session {
   std::unique_ptr<Executor> executor_;  // reads what states_ and inputs_ hold
   int64_t max_rows_ = 0, max_logits_rows_ = 0;
 
-  std::vector<int64_t> kv_len_;  // per sequence
+  std::vector<int64_t> kv_len_;   // per sequence
+  std::vector<int64_t> mtp_len_;  // per sequence; -1: its first tokens are another's
+  int64_t hidden_size_ = 0;
   std::map<uint32_t, Snapshot> snapshots_;
   uint32_t next_snapshot_ = 0;
   // The step in progress.

@@ -135,6 +135,7 @@ void Session::undoStep(int32_t seq) {
     reset(seq);
   } else {
     states_.undo(seq, kvLen(seq));
+    limitMtp(seq);
   }
 }
 

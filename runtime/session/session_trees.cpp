@@ -115,8 +115,9 @@ void Session::forgetTrees() {
   if (tree_.empty()) return;
   tree_.clear();
   for (int32_t seq = 0; seq < options_.max_batch; ++seq) {
-    if (std::exchange(in_tree_[static_cast<size_t>(seq)], uint8_t{0}))
-      states_.undo(seq, kvLen(seq));
+    if (!std::exchange(in_tree_[static_cast<size_t>(seq)], uint8_t{0})) continue;
+    states_.undo(seq, kvLen(seq));
+    limitMtp(seq);
   }
 }
 

@@ -11,42 +11,59 @@
 
 namespace llmrt {
 
-/// An input that follows from a step's rows. All are i32 and one wide.
+/// An input that follows from a step's rows. One of f32 is as wide as the plan says.
 struct StepInputs::Source {
   std::string_view name;
   schema::Axis axis;
   Fill fill;
+  DType dtype = DType::kI32;
 };
+
+namespace {
+
+/// value(i) of the i-th row.
+template <typename Value>
+void fillRows(const StepRows& rows, uint8_t* out, Value&& value) {
+  auto* const values = reinterpret_cast<int32_t*>(out);
+  for (size_t i = 0; i < rows.tokens.size(); ++i) values[i] = value(i);
+}
+void fillFrom(const StepRows& rows, uint8_t* out, const int32_t* from) {
+  if (from) std::copy_n(from, rows.tokens.size(), reinterpret_cast<int32_t*>(out));
+}
+
+}  // namespace
 
 const StepInputs::Source* StepInputs::sourceOf(std::string_view name) {
   // One more input of this kind is one more entry here.
   static constexpr Source kSources[] = {
       {"token_id", schema::Axis::row,
-       [](const StepRows& rows, int32_t* out) {
-         for (const StepToken& t : rows.tokens) *out++ = t.token;
+       [](const StepRows& rows, uint8_t* out) {
+         fillRows(rows, out, [&](size_t i) { return rows.tokens[i].token; });
        }},
       {"pos", schema::Axis::row,
-       [](const StepRows& rows, int32_t* out) { std::copy_n(rows.pos, rows.tokens.size(), out); }},
+       [](const StepRows& rows, uint8_t* out) { fillFrom(rows, out, rows.pos); }},
       {"slot", schema::Axis::row,
-       [](const StepRows& rows, int32_t* out) {
-         std::copy_n(rows.slot ? rows.slot : rows.pos, rows.tokens.size(), out);
+       [](const StepRows& rows, uint8_t* out) {
+         fillFrom(rows, out, rows.slot ? rows.slot : rows.pos);
        }},
       {"parent", schema::Axis::row,
-       [](const StepRows& rows, int32_t* out) {
-         if (rows.parent) std::copy_n(rows.parent, rows.tokens.size(), out);
-       }},
+       [](const StepRows& rows, uint8_t* out) { fillFrom(rows, out, rows.parent); }},
       {"kept_row", schema::Axis::row,
-       [](const StepRows& rows, int32_t* out) {
-         if (rows.kept_row) std::copy_n(rows.kept_row, rows.tokens.size(), out);
-       }},
+       [](const StepRows& rows, uint8_t* out) { fillFrom(rows, out, rows.kept_row); }},
       {"seq", schema::Axis::row,
-       [](const StepRows& rows, int32_t* out) {
-         for (const StepToken& t : rows.tokens) *out++ = t.seq;
+       [](const StepRows& rows, uint8_t* out) {
+         fillRows(rows, out, [&](size_t i) { return rows.tokens[i].seq; });
        }},
       {"logits_rows", schema::Axis::logits_row,
-       [](const StepRows& rows, int32_t* out) {
-         std::copy(rows.logits_rows.begin(), rows.logits_rows.end(), out);
+       [](const StepRows& rows, uint8_t* out) {
+         std::copy(rows.logits_rows.begin(), rows.logits_rows.end(),
+                   reinterpret_cast<int32_t*>(out));
        }},
+      {"hidden", schema::Axis::row,
+       [](const StepRows& rows, uint8_t* out) {
+         std::copy(rows.hidden.begin(), rows.hidden.end(), reinterpret_cast<float*>(out));
+       },
+       DType::kF32},
   };
   for (const Source& source : kSources)
     if (source.name == name) return &source;
@@ -73,6 +90,8 @@ Status StepInputs::check(const schema::Plan& plan, std::span<const CallersInput>
         given = *callers_input;
       } else if (const Source* source = sourceOf(name)) {
         given.axis = source->axis;
+        given.dtype = source->dtype;
+        if (source->dtype == DType::kF32) given.width = input.width();
       } else {
         return unsupported(
             fmt::format("entry point {} asks for the input {}, which this runtime does not know",
@@ -162,7 +181,7 @@ Status StepInputs::fill(uint32_t entry_point, const StepRows& rows, const LlmcSt
   for (size_t i = 0; i < entry.inputs.size(); ++i) {
     const Input& input = entry.inputs[i];
     if (input.fill) {
-      input.fill(rows, reinterpret_cast<int32_t*>(entry.data + entry.layout.offsets[i]));
+      input.fill(rows, entry.data + entry.layout.offsets[i]);
       continue;
     }
     const auto wanted = static_cast<uint64_t>(countOf(input.axis, step));

@@ -34,6 +34,14 @@ struct TreeToken {
   int32_t parent = -1;  // index in the step of the token it continues; -1: its sequence's last
 };
 
+/// One row of a step of the MTP block: the token behind that at `pos`, whose hidden row it reads.
+struct MtpToken {
+  int32_t seq = 0;
+  int32_t token = 0;
+  int32_t pos = 0;
+  bool want_logits = false;
+};
+
 /// The rows of a step. Those of one sequence are adjacent, in order of pos; in trees, after the row
 /// that they continue.
 struct StepRows {
@@ -43,6 +51,7 @@ struct StepRows {
   const int32_t* slot = nullptr;         // of each token; null: its pos
   const int32_t* parent = nullptr;       // of each token; null: no trees
   const int32_t* kept_row = nullptr;     // of each token; null: no commit
+  std::span<const float> hidden = {};    // of each token, one after another; empty: no MTP step
 };
 
 /// An input that the session's user hands over (Session::setInput): [count of axis, width].
@@ -79,7 +88,7 @@ class StepInputs {
   Status fill(uint32_t entry_point, const StepRows& rows, const LlmcStep& step);
 
  private:
-  using Fill = void (*)(const StepRows& rows, int32_t* out);
+  using Fill = void (*)(const StepRows& rows, uint8_t* out);
   struct Input {
     std::string name;
     Fill fill = nullptr;  // null: the user's

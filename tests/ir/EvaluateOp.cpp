@@ -77,6 +77,7 @@ class OpEvaluator {
         .Case([&](KvMoveOp o) { return kvMove(o.getStateAttr()); })
         .Case([&](KeepOp o) { return keep(in[0], o); })
         .Case([&](KeptOp o) { return kept(o); })
+        .Case([&](HiddenOp o) { return hidden(widthOf(o.getY())); })
         .Case([&](AttentionOp o) { return attention(in[0], o); })
         .Case([&](CausalConvOp o) { return gated(causalConv(in[0], o), o.getGate(), in); })
         .Case([&](GatedDeltaOp o) { return gatedDelta(in[0], in[1], in[2], o); })
@@ -559,6 +560,15 @@ class OpEvaluator {
   Matrix keep(const Matrix& x, KeepOp op) {
     kv_.kept(state(op.getStateAttr()), layer_) = x;
     return {};
+  }
+  Matrix hidden(int64_t width) {
+    Matrix y(static_cast<int64_t>(rows_.size()), width);
+    for (int64_t r = 0; r < y.rows; ++r) {
+      if (static_cast<int64_t>(rows_[r].hidden.size()) != width)
+        throw std::invalid_argument("row " + std::to_string(r) + " is given no hidden row");
+      std::copy_n(rows_[r].hidden.begin(), width, y.row(r));
+    }
+    return y;
   }
   Matrix kept(KeptOp op) {
     Matrix& from = kv_.kept(state(op.getStateAttr()), layer_);

@@ -28,7 +28,8 @@ struct Row {
   // continues, -1 for the last token of its sequence before the step.
   int32_t slot = 0;
   int32_t parent = -1;
-  int32_t keptRow = 0;  // in commit steps: which row it was in the verify step before
+  int32_t keptRow = 0;             // in commit steps: which row it was in the verify step before
+  std::vector<float> hidden = {};  // in mtp steps
 };
 
 /// [rows, cols], row-major.

@@ -144,6 +144,16 @@ llm.model @m architecture "x" hidden_size 8 intermediate_size 12 num_heads 2 num
     }
     llm.return
   }
+  llm.state @kv_mtp : !llm.kv<1x4xf16> mtp layers 0:1
+  llm.entry @mtp(%rows: !llm.rows) mtp max_rows 8 {
+    %h0 = llm.hidden %rows : tensor<?x8xf32>
+    %y = llm.layers %h = %h0 first 0 count 1 : tensor<?x8xf32> {
+      %q = llm.norm_qkv %h, %rows, @kv_mtp norm @norm eps 1.0e-5 proj @w8, @w4, @w4 : tensor<?x8xf32> -> tensor<?x8xf32>
+      llm.yield %q : tensor<?x8xf32>
+    }
+    %z = llm.logits %y, %rows, @embed : tensor<?x8xf32> -> tensor<?x20xf32>
+    llm.return %z, %y : tensor<?x20xf32>, tensor<?x8xf32>
+  }
   llm.weight @quants8 matrix "qs8" : tensor<8x8x!llm.q<q8_0>>
   llm.weight @quants4 matrix "qs4" : tensor<4x8x!llm.q<q8_0>>
   llm.entry @types(%rows: !llm.rows) decode max_rows 8 {
@@ -164,6 +174,7 @@ using Lists = std::map<std::string, std::vector<std::string>>;
 
 // "SPACE NAME", with "write" before it where it is not read only.
 const Lists kLeast = {
+    {"hidden", {"input hidden", "write arena y"}},
     {"embed", {"input token_id", "weights weight", "write arena y"}},
     {"rms_norm", {"arena x", "weights weight", "write arena y"}},
     {"layer_norm", {"arena x", "write arena y"}},
@@ -314,6 +325,9 @@ TEST_F(KernelOperands, LieInTheOrderThatPlansHave) {
     ASSERT_NE(expected, kLeast.end()) << nameOf(op);
     EXPECT_THAT(described(op), ElementsAreArray(expected->second)) << nameOf(op);
   });
+  walk("mtp", [](KernelOpInterface op) {
+    EXPECT_THAT(described(op), ElementsAreArray(kLeast.at(nameOf(op)))) << nameOf(op);
+  });
   walk("most", [](KernelOpInterface op) {
     const Lists& lists = kMost.contains(nameOf(op)) ? kMost : kLeast;
     EXPECT_THAT(described(op), ElementsAreArray(lists.at(nameOf(op)))) << nameOf(op);
@@ -348,13 +362,14 @@ TEST_F(KernelOperands, NormQkvHasAWeightForEachRunOfOneType) {
 
 TEST_F(KernelOperands, AreListedHereForEveryOpOfTheDialect) {
   std::set<std::string> seen;
-  for (const char* entry : {"least", "verify", "commit"})
+  for (const char* entry : {"least", "verify", "commit", "mtp"})
     walk(entry, [&](KernelOpInterface op) { seen.insert(nameOf(op)); });
   for (mlir::RegisteredOperationName name : context_.getRegisteredOperations())
     if (name.hasInterface<KernelOpInterface>()) {
       EXPECT_THAT(seen, Contains(name.stripDialect().str()));
     }
-  EXPECT_EQ(seen.size(), kLeast.size() + 3);  // keep, kept and kv_move are in no other kind of step
+  EXPECT_EQ(seen.size(),
+            kLeast.size() + 3);  // keep, kept and kv_move are in no other kind of step
 }
 
 // What code generators, the scheduler and the plan writer rely on.
@@ -362,9 +377,9 @@ TEST_F(KernelOperands, HaveUniqueNamesAndSayWhatTheyAre) {
   std::set<std::string> inputs;
   for (const StepInput& input : kStepInputs) {
     EXPECT_TRUE(inputs.insert(input.name.str()).second) << input.name.str() << " twice";
-    EXPECT_GT(input.width, 0);
+    EXPECT_EQ(input.width, input.name == "hidden" ? 0 : 1);
   }
-  for (const char* entry : {"least", "most", "verify", "commit"}) {
+  for (const char* entry : {"least", "most", "verify", "commit", "mtp"}) {
     walk(entry, [&](KernelOpInterface op) {
       SCOPED_TRACE(nameOf(op));
       std::set<llvm::StringRef> names;

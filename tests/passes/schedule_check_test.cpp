@@ -307,6 +307,30 @@ TEST_F(ScheduleCheck, ACommitAloneOfStepsOnTokensMayGiveNoLogits) {
   expectOk();
 }
 
+TEST_F(ScheduleCheck, AnMtpStepRunsItsOwnLayerOnItsOwnState) {
+  context_.states.push_back({StateKind::kv, 0, {0}, true});
+  expectOk();  // others leave it alone
+  layers()[0]->operands.push_back(operand(Access::write, Space::keys, 1));
+  expectError("(norm_qkv): state 1 is the MTP block's");
+  layers()[0]->operands.pop_back();
+
+  entry_.kind = schema::StepKind::mtp;
+  expectError("section 1: layers 0 + 3 after layer 0 of a model of 1");
+  entry_.sections[1]->num_layers = 1;
+  expectError("(norm_qkv): weight 1 is not one of every layer");
+  context_.weights[1] = {0, 0};
+  expectError("(norm_qkv): state 0 is not the MTP block's");
+  for (const auto& phase : layers())
+    for (const auto& o : phase->operands)
+      if (o->space == Space::keys || o->space == Space::values) o->index = 1;
+  expectOk();
+  std::erase_if(layers()[0]->operands, [](const auto& o) { return o->space == Space::values; });
+  std::erase_if(layers()[1]->operands, [](const auto& o) { return o->space == Space::values; });
+  expectError("its phases write state 1 in 0 of its 1 layers");
+  entry_.outputs.clear();
+  expectError("no output is called logits");
+}
+
 TEST_F(ScheduleCheck, FindsInputsThatAreNone) {
   auto& operand_of_embed = *entry_.sections[0]->phases[0]->operands.back();
   operand_of_embed.index = 1;

@@ -102,11 +102,17 @@ int64_t defaultMaxSeqLen(const ModelSpec& spec) {
   return follows && original > 0 ? std::min(most, original) : most;
 }
 
-/// A remark without the layers that names of weights end with where others begin: "@v_proj_4" is
-/// "@v_proj".
+/// A remark without the layers that names of weights end with where others begin, and without what
+/// those of an MTP block begin with: "@v_proj_4" and "@mtp_v_proj" are "@v_proj".
 std::string withoutLayers(const std::string& remark) {
   std::string text;
+  constexpr std::string_view kMtp = "@mtp_";
   for (size_t at = 0; at < remark.size(); ++at) {
+    if (remark.compare(at, kMtp.size(), kMtp) == 0) {
+      text += '@';
+      at += kMtp.size() - 1;
+      continue;
+    }
     size_t end = remark[at] == '_' ? remark.find_first_not_of("0123456789", at + 1) : at + 1;
     end = std::min(end, remark.size());
     if (end > at + 1 && (end == remark.size() || remark[end] == ' '))
@@ -209,12 +215,17 @@ class Compilation {
   /// Reads the model and imports it.
   Status open() {
     LLMRT_ASSIGN_OR_RETURN(targets_, resolveTargets(options_.targets));
+    for (const std::string& name : targets_)
+      if (options_.mtp && cuda::findCudaTarget(name))
+        return llmrt::unsupported("--mtp: target " + name +
+                                  " has no code for multi-token prediction yet, CPUs have");
     stage("reading the model");
     LLMRT_ASSIGN_OR_RETURN(
         checkpoint_,
         openCheckpoint(options_.model, {.weights = options_.weights,
                                         .tokenizer = withoutTokenizer() ? "" : options_.tokenizer,
-                                        .no_weights = options_.noWeights}));
+                                        .no_weights = options_.noWeights,
+                                        .mtp = options_.mtp}));
     result_.warnings = checkpoint_.warnings;
     result_.notes = checkpoint_.spec.notes;
     stage("importing");

@@ -42,6 +42,7 @@ struct CompileOptions {
   int64_t maxBatch = 1;
   int64_t prefillChunk = 512;
   int64_t verifyRows = 0;                   // most rows of a tree of tokens; 0: code for none
+  bool mtp = false;                         // the model's MTP block too
   bool noPtx = false;                       // no PTX beside the code for CUDA targets
   int64_t cudaPanels = 0;                   // cuda::EmitOptions::panelsPerBlock
   int64_t cudaClusters = 1;                 // cuda::EmitOptions::clusterBlocks

@@ -84,6 +84,7 @@ std::string commandText(const Flags& f) {
   flag("--max-batch", std::to_string(o.maxBatch));
   flag("--prefill-chunk", std::to_string(o.prefillChunk));
   if (o.verifyRows) flag("--verify", std::to_string(o.verifyRows));
+  if (o.mtp) command += " --mtp";
   if (o.noPtx) command += " --no-ptx";
   if (o.cudaPanels) flag("--cuda-panels", std::to_string(o.cudaPanels));
   if (o.cudaClusters > 1) flag("--cuda-clusters", std::to_string(o.cudaClusters));
@@ -327,6 +328,9 @@ void addCompileCommand(CLI::App& app, Command& chosen) {
          "--verify", o.verifyRows,
          "Code for checking trees of up to so many drafted tokens in one step (default: none)")
       ->check(CLI::Range(int64_t{1}, llm::kTreeMaxRows));
+  sub->add_flag("--mtp", o.mtp,
+                "Code for the model's layer of multi-token prediction, which guesses the token "
+                "after the next, and its weights (CPUs only)");
   sub->add_flag("--no-ptx", o.noPtx,
                 "CUDA: no PTX, which GPUs to come run from, beside the code for --target");
   sub->add_option("--cuda-panels", o.cudaPanels,

@@ -56,6 +56,28 @@ std::string stateTypes(const schema::Plan& plan) {
   return recurrent.empty() ? kv : kv + "; recurrent states " + recurrent;
 }
 
+/// The entry point of multi-token prediction.
+struct MtpEntry {
+  uint32_t max_rows = 0;    // 0: there is none
+  double weight_bytes = 0;  // that a step reads, with the logits' matrix; experts as of one row
+};
+MtpEntry mtpEntry(const schema::Plan& plan) {
+  MtpEntry mtp;
+  for (const schema::EntryPoint* entry : *plan.entry_points()) {
+    if (entry->kind() != schema::StepKind::mtp) continue;
+    mtp.max_rows = entry->max_rows();
+    for (uint32_t i = 0; entry->sections() && i < entry->sections()->size(); ++i) {
+      const auto* phases = entry->sections()->Get(i)->phases();
+      for (uint32_t j = 0; phases && j < phases->size(); ++j) {
+        const schema::Phase& phase = *phases->Get(j);
+        mtp.weight_bytes += static_cast<double>(phase.weight_bytes() +
+                                                phase.expert_bytes() * phase.experts_per_row());
+      }
+    }
+  }
+  return mtp;
+}
+
 Json stateJson(const schema::State& state) {
   Json layers = Json::array();
   for (const uint32_t layer : *state.layers()) layers.push_back(layer);
@@ -63,6 +85,7 @@ Json stateJson(const schema::State& state) {
                {"kind", schema::EnumNameStateKind(state.kind())},
                {"dtype", schema::EnumNameDType(state.dtype())},
                {"layers", std::move(layers)}};
+  if (state.mtp()) json["mtp"] = true;
   if (state.kind() != schema::StateKind::kv) {
     json["elements"] = state.elements();
     if (state.kind() == schema::StateKind::kept) json["rows"] = state.rows();
@@ -186,6 +209,10 @@ std::string reportText(const schema::Plan& plan, const InspectReport& report) {
                                      text(report.memory.total()), text(report.memory.weights),
                                      text(report.memory.kv_cache), recurrent,
                                      text(report.memory.activations), text(report.memory.rope)));
+  if (const MtpEntry mtp = mtpEntry(plan); mtp.max_rows > 0)
+    line("MTP", fmt::format("guesses the token after the next, {} rows a step at most, which "
+                            "reads {} of weights",
+                            mtp.max_rows, bytesText(mtp.weight_bytes)));
   line("prefill", fmt::format("{} a token (prompt of {})",
                               flopsText(report.prefill_flops_per_token), report.kv_len));
 
@@ -276,6 +303,9 @@ Json reportJson(const schema::Plan& plan, const InspectReport& report) {
   json["states"] = Json::array();
   if (plan.states())
     for (const schema::State* state : *plan.states()) json["states"].push_back(stateJson(*state));
+  if (const MtpEntry mtp = mtpEntry(plan); mtp.max_rows > 0)
+    json["mtp"] = {{"max_rows", mtp.max_rows},
+                   {"weight_bytes", static_cast<uint64_t>(mtp.weight_bytes)}};
   json["memory"] = {
       {"total_bytes", report.memory.total()},          {"weights_bytes", report.memory.weights},
       {"kv_cache_bytes", report.memory.kv_cache},      {"recurrent_bytes", report.memory.recurrent},
