@@ -490,7 +490,7 @@ class Ends(unittest.TestCase):
         server.wait_until(lambda: "ending" in server.errors())
         late = socket.create_connection(server.address)  # asks nothing, and keeps nobody waiting
         status, _, text = server.request("/ready")
-        self.assertEqual((status, json.loads(text)), (503, {"status": "ending"}))
+        self.assertEqual((status, json.loads(text)["error"]["message"]), (503, "the server is ending"))
         self.assertEqual(server.request("/health")[0], 200)
         self.assertGreater(server.in_hand(), 0)
         self.assertEqual(server.request(TEXT, {"prompt": PROMPT})[0], 503)

@@ -44,6 +44,8 @@ std::string unquoted(std::string_view text) {
   return out;
 }
 
+const ApiError kEnding{.status = 503, .message = "the server is ending", .type = "server_error"};
+
 constexpr size_t kMaxLoggedPrompt = 2000;
 constexpr std::string_view kModels = "/v1/models/";
 
@@ -123,8 +125,7 @@ std::optional<http::Response> Api::refuse(const http::Request& head) {
     error = ApiError{.status = 405,
                      .message = fmt::format("this endpoint takes {} alone", route->method)};
   // Who asks how it is still gets an answer.
-  if (!error && draining_ && !preflight && !route->is_quick)
-    error = ApiError{.status = 503, .message = "the server is ending", .type = "server_error"};
+  if (!error && draining_ && !preflight && !route->is_quick) error = kEnding;
   if (!error) return std::nullopt;
   http::Response response = errorResponse(*error);
   if (error->status == 405) response.headers.emplace_back("Allow", route->method);
@@ -211,9 +212,8 @@ void Api::withModel(Call& call, Body&& body) {
 void Api::health(Call& call) { answer(call, jsonResponse({{"status", "ok"}})); }
 
 void Api::ready(Call& call) {
-  http::Response response = jsonResponse({{"status", draining_ ? "ending" : "ready"}});
-  if (draining_) response.status = 503;
-  answer(call, std::move(response));
+  if (draining_) return answerError(call, kEnding);
+  answer(call, jsonResponse({{"status", "ready"}}));
 }
 
 void Api::metrics(Call& call) {
