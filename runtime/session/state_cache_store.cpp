@@ -61,6 +61,13 @@ StateCache::Stored StateCache::findStored(std::span<const int32_t> text, int64_t
   std::vector<int64_t> lacking(blocks_.size());
   std::vector<uint64_t> hashes;
   Stored best;
+  uint64_t best_hash = 0;  // of its last block
+  const auto withHashes = [&] {
+    const auto whole = static_cast<size_t>(best.tokens / kTokens);
+    best.hashes.assign(hashes.begin(), hashes.begin() + static_cast<ptrdiff_t>(whole));
+    if (best.tokens % kTokens != 0) best.hashes.push_back(best_hash);
+    return best;
+  };
   const auto canGoOn = [&](int64_t tokens, uint64_t hash) {
     if (tokens <= std::max(have, best.tokens)) return false;
     for (size_t state = 0; state < blocks_.size(); ++state)
@@ -71,7 +78,7 @@ StateCache::Stored StateCache::findStored(std::span<const int32_t> text, int64_t
   for (int64_t i = 0;; ++i) {
     const uint64_t before = hashes.empty() ? 0 : hashes.back();
     const auto rest = text.subspan(static_cast<size_t>(i * kTokens));
-    if (canGoOn(i * kTokens, before)) best = {i * kTokens, hashes};
+    if (canGoOn(i * kTokens, before)) best.tokens = i * kTokens;
     if (hasRecurrent()) {
       for (const auto& [count, hash] : store_->unfilled(before)) {
         const int64_t tokens = i * kTokens + count;
@@ -82,11 +89,11 @@ StateCache::Stored StateCache::findStored(std::span<const int32_t> text, int64_t
         for (uint32_t state = 0; state < blocks_.size(); ++state)
           all = all && (!blocks_[state] || store_->has(hash, state));
         if (!all) continue;
-        best = {tokens, hashes};
-        best.hashes.push_back(hash);
+        best.tokens = tokens;
+        best_hash = hash;
       }
     }
-    if (static_cast<int64_t>(rest.size()) < kTokens) return best;
+    if (static_cast<int64_t>(rest.size()) < kTokens) return withHashes();
     const auto block = rest.first(kTokens);
     hashes.push_back(PrefixIndex::hashBehind(before, block));
     if (node != PrefixIndex::kNone) node = index_.findWhole(node, block, hashes.back());
@@ -94,7 +101,7 @@ StateCache::Stored StateCache::findStored(std::span<const int32_t> text, int64_t
       if (!blocks_[state] || store_->has(hashes.back(), state)) continue;
       if (node != PrefixIndex::kNone && index_.block(node, state) != PrefixIndex::kNone) continue;
       lacking[state] = i + 1;
-      if (!blocks_[state]->hasWindow()) return best;
+      if (!blocks_[state]->hasWindow()) return withHashes();
     }
   }
 }

@@ -186,6 +186,10 @@ class CacheDir(unittest.TestCase):
     def test_a_place_that_cannot_be_written(self):
         file = pathlib.Path(self.folder.name) / "file"
         file.write_text("")
+        done = subprocess.run([self.build / "bin/llmserve", self.plan, "--port", "0", "--cache-dir", self.cache, "--device", "cuda"],
+                              stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual((done.returncode, len(done.stderr.strip().splitlines())), (1, 1), done.stderr)
+        self.assertIn("--cache-dir", done.stderr)
         for place in (file, file / "cache", "/proc/cache", "/nowhere/cache"):
             done = subprocess.run([self.build / "bin/llmserve", self.plan, "--port", "0", "--cache-dir", place], stderr=subprocess.PIPE, text=True, timeout=60)
             self.assertEqual((done.returncode, len(done.stderr.strip().splitlines())), (1, 1), done.stderr)

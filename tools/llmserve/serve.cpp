@@ -34,6 +34,8 @@ void sayLater(const std::string& line) {
 
 Result<std::vector<ServedModelOptions>> modelsOf(const Options& o) {
   std::vector<ServedModelOptions> models;
+  if (!o.cache_dir.empty() && o.model.device != "cpu")
+    return invalidArgument("--cache-dir " + o.cache_dir + ": is of --device cpu");
   const auto add = [&](const std::string& name, const std::string& path) {
     ServedModelOptions& m = models.emplace_back();
     m.name = name;
