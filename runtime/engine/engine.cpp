@@ -64,9 +64,9 @@ Status Engine::checkWaiting(int64_t waiting) const {
 }
 
 void Engine::add(uint64_t id, Request request) {
-  Sampler sampler = *Sampler::create(session_.plan().vocabSize(), request.sampler);  // check()ed
-  scheduler_.add(std::make_unique<Sequence>(id, std::move(request), std::move(sampler), tokenizer_,
-                                            session_.options().max_seq_len, EngineClock::now()));
+  scheduler_.add(std::make_unique<Sequence>(id, std::move(request), session_.plan().vocabSize(),
+                                            tokenizer_, session_.options().max_seq_len,
+                                            EngineClock::now()));
   ++stats_.submitted;
   can_go_on_ = false;
 }

@@ -54,6 +54,9 @@ class Engine {
   /// Ends all requests, with kFailed.
   void failAll(const Status& status, std::vector<Event>& events);
 
+  /// Hands over what was kept to where the session stores it (Session::store()).
+  bool store() { return session_.store(); }
+
   EngineStats stats() const;
   Session& session() { return session_; }
 

@@ -6,6 +6,11 @@
 #include <new>
 
 namespace llmrt {
+namespace {
+
+constexpr std::chrono::milliseconds kStorePause(5);  // until there may be room for more
+
+}  // namespace
 
 EngineThread::EngineThread(Session& session, const Tokenizer* tokenizer,
                            const EngineOptions& options, OnEvents on_events)
@@ -69,8 +74,15 @@ EngineStats EngineThread::stats() const {
 bool EngineThread::turn(bool has_work) {
   {
     std::unique_lock lock(mutex_);
-    work_.wait(lock,
-               [&] { return has_work || stops_ || !submitted_.empty() || !cancelled_.empty(); });
+    const auto is_asked = [&] {
+      return has_work || stops_ || !submitted_.empty() || !cancelled_.empty();
+    };
+    while (has_more_to_store_ && !work_.wait_for(lock, kStorePause, is_asked)) {
+      lock.unlock();
+      has_more_to_store_ = engine_.store();
+      lock.lock();
+    }
+    work_.wait(lock, is_asked);
     if (stops_) return false;
     new_requests_.swap(submitted_);
     new_cancelled_.swap(cancelled_);
@@ -87,6 +99,7 @@ bool EngineThread::turn(bool has_work) {
     in_hand_ = 0;
   }
   tell();
+  has_more_to_store_ = engine_.store();
   return more;
 }
 

@@ -65,6 +65,7 @@ class EngineThread {
   std::vector<std::pair<uint64_t, Request>> new_requests_;
   std::vector<uint64_t> new_cancelled_;
   std::vector<Event> new_events_;
+  bool has_more_to_store_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
 

@@ -153,6 +153,8 @@ void Scheduler::admit(EngineClock::time_point now) {
     return session_.planSequence(s.slot, tokens);
   };
   int64_t running = numRunning();
+  // Of a long queue that waits for others some are looked at in each step, so that none takes long.
+  size_t tries_left = 2 * slots_.size() + 8;
   session_.planStep();
   for (const auto& s : sequences_)
     if (s->slot >= 0 && !fits(*s, pendingOf(*s))) return;
@@ -163,7 +165,7 @@ void Scheduler::admit(EngineClock::time_point now) {
     const bool waits = findLeader(*s, shared);
     if (waits || (!fits(*s, pendingOf(*s) + 1) && running > 0)) {
       leave(*s);  // what it would have shared stays for it
-      if (waits) continue;
+      if (waits && --tries_left > 0) continue;
       break;
     }
     s->begin(now, shared.tokens);

@@ -12,7 +12,7 @@ double secondsBetween(EngineClock::time_point a, EngineClock::time_point b) {
 
 }  // namespace
 
-Sequence::Sequence(uint64_t id, Request request, Sampler sampler, const Tokenizer* tokenizer,
+Sequence::Sequence(uint64_t id, Request request, int64_t vocab_size, const Tokenizer* tokenizer,
                    int64_t most_tokens, EngineClock::time_point now)
     : id_(id),
       request_(std::move(request)),
@@ -20,24 +20,25 @@ Sequence::Sequence(uint64_t id, Request request, Sampler sampler, const Tokenize
       // The last token needs no place: nothing follows it.
       most_generated_(std::min(request_.max_tokens, most_tokens - num_prompt_ + 1)),
       submitted_(now),
-      sampler_(std::move(sampler)),
+      vocab_size_(vocab_size),
       text_(tokenizer, request_.own_text ? std::span<const int32_t>() : request_.prompt,
             request_.stops) {
   tokens_.reserve(static_cast<size_t>(num_prompt_ + most_generated_));
   tokens_ = request_.prompt;
-  for (const int32_t id : tokens_) sampler_.accept(id);
   stats.prompt_tokens = num_prompt_;
 }
 
 void Sequence::begin(EngineClock::time_point now, int64_t cached_tokens) {
   if (std::exchange(has_begun_, true)) return;
+  sampler_.emplace(*Sampler::create(vocab_size_, request_.sampler));  // Engine::check()ed
+  for (const int32_t id : tokens_) sampler_->accept(id);
   stats.queued_seconds = secondsBetween(submitted_, now);
   stats.cached_tokens = cached_tokens;
 }
 
 bool Sequence::append(int32_t token, std::span<const float> logits, EngineClock::time_point now,
                       Event& event) {
-  sampler_.accept(token);
+  sampler_->accept(token);
   tokens_.push_back(token);
   if (++stats.tokens == 1) stats.ttft_seconds = secondsBetween(submitted_, now);
   event.request = id_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@ namespace llmrt {
 class Sequence {
  public:
   /// `most_tokens`: what the context holds. The request is one that Engine::submit() took.
-  Sequence(uint64_t id, Request request, Sampler sampler, const Tokenizer* tokenizer,
+  Sequence(uint64_t id, Request request, int64_t vocab_size, const Tokenizer* tokenizer,
            int64_t most_tokens, EngineClock::time_point now);
 
   uint64_t id() const { return id_; }
@@ -42,7 +43,7 @@ class Sequence {
   /// It runs for the first time.
   void begin(EngineClock::time_point now, int64_t cached_tokens);
   /// What chooses the next token.
-  TokenChooser& chooser() { return sampler_; }
+  TokenChooser& chooser() { return *sampler_; }
   /// Appends the token that was chosen, fills in an event of kind kToken, and says whether the text
   /// goes on. `logits`: empty where the request wants none told.
   bool append(int32_t token, std::span<const float> logits, EngineClock::time_point now,
@@ -70,7 +71,8 @@ class Sequence {
   int64_t prompt_told_ = 0;  // tokens whose logits prompt_logprobs were made of
   const EngineClock::time_point submitted_;
   std::vector<int32_t> tokens_;
-  Sampler sampler_;
+  const int64_t vocab_size_;
+  std::optional<Sampler> sampler_;  // of one that has begun: it has tables of the vocabulary
   TextOutput text_;
   FinishReason reason_ = FinishReason::kLength;
   bool has_begun_ = false;

@@ -113,6 +113,16 @@ Status CpuExecutor::copyBlock(uint32_t state, int32_t from, int32_t to) {
   return {};
 }
 
+Status CpuExecutor::readBlock(uint32_t state, int32_t block, std::span<uint8_t> out) {
+  states_->kvPool(state).read(static_cast<uint64_t>(block), out);
+  return {};
+}
+
+Status CpuExecutor::writeBlock(uint32_t state, int32_t block, std::span<const uint8_t> from) {
+  states_->kvPool(state).write(static_cast<uint64_t>(block), from);
+  return {};
+}
+
 Status CpuExecutor::readSlots(int32_t seq, std::span<uint8_t> out) {
   states_->readSlots(seq, out);
   return {};

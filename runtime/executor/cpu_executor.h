@@ -46,6 +46,8 @@ class CpuExecutor : public Executor {
 
   void clearBlock(uint32_t state, int32_t block, int64_t first_token) override;
   Status copyBlock(uint32_t state, int32_t from, int32_t to) override;
+  Status readBlock(uint32_t state, int32_t block, std::span<uint8_t> out) override;
+  Status writeBlock(uint32_t state, int32_t block, std::span<const uint8_t> from) override;
   Status readSlots(int32_t seq, std::span<uint8_t> out) override;
   Status writeSlots(int32_t seq, std::span<const uint8_t> from) override;
   Status clearSlots(int32_t seq) override;

@@ -32,6 +32,14 @@ void Executor::begin(uint32_t entry_point, const Step& step) {
   has_outputs_ = false;
 }
 
+Status Executor::readBlock(uint32_t, int32_t, std::span<uint8_t>) {
+  return unsupported("blocks of this device are not read");
+}
+
+Status Executor::writeBlock(uint32_t, int32_t, std::span<const uint8_t>) {
+  return unsupported("blocks of this device are not written");
+}
+
 Status Executor::run(uint32_t entry_point, const Step& step) {
   begin(entry_point, step);
   LLMRT_RETURN_IF_ERROR(execute(entry_point, step));

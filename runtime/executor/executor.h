@@ -106,6 +106,11 @@ class Executor {
   /// Fills a block of a state with what another holds, in all layers.
   virtual Status copyBlock(uint32_t state, int32_t from, int32_t to) = 0;
 
+  /// What a block of a state holds, of all layers one after another: its keys and its values. The
+  /// CPUs' alone.
+  virtual Status readBlock(uint32_t state, int32_t block, std::span<uint8_t> out);
+  virtual Status writeBlock(uint32_t state, int32_t block, std::span<const uint8_t> from);
+
   /// A sequence's slots of all recurrent states and layers, one after another.
   virtual Status readSlots(int32_t seq, std::span<uint8_t> out) = 0;
   virtual Status writeSlots(int32_t seq, std::span<const uint8_t> from) = 0;

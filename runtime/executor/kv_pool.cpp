@@ -61,6 +61,28 @@ void KvPool::copy(uint64_t from, uint64_t to) const {
   }
 }
 
+void KvPool::read(uint64_t block, std::span<uint8_t> out) const {
+  uint8_t* next = out.data();
+  for (uint32_t l = 0; l < num_layers; ++l) {
+    std::memcpy(next, keys + l * key_layer_bytes + block * key_block_bytes, key_block_bytes);
+    next += key_block_bytes;
+    std::memcpy(next, values + l * value_layer_bytes + block * value_block_bytes,
+                value_block_bytes);
+    next += value_block_bytes;
+  }
+}
+
+void KvPool::write(uint64_t block, std::span<const uint8_t> from) const {
+  const uint8_t* next = from.data();
+  for (uint32_t l = 0; l < num_layers; ++l) {
+    std::memcpy(keys + l * key_layer_bytes + block * key_block_bytes, next, key_block_bytes);
+    next += key_block_bytes;
+    std::memcpy(values + l * value_layer_bytes + block * value_block_bytes, next,
+                value_block_bytes);
+    next += value_block_bytes;
+  }
+}
+
 SlotPool::SlotPool(const schema::State& state, int64_t num_slots)
     : slot_bytes(state.elements() *
                  static_cast<uint64_t>(dtypeBytes(sameCase<DType>(state.dtype())))),

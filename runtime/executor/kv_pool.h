@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace llmrt {
 
@@ -28,6 +29,9 @@ struct KvPool {
   void clear(uint64_t block, uint64_t first_token) const;
   /// Fills block `to` with what `from` holds, in all layers.
   void copy(uint64_t from, uint64_t to) const;
+  /// What a block holds: of each layer its keys, then its values.
+  void read(uint64_t block, std::span<uint8_t> out) const;
+  void write(uint64_t block, std::span<const uint8_t> from) const;
 };
 
 /// The slots of a recurrent state: of each layer, those of all sequences. Or kept rows, one a slot.

@@ -212,6 +212,7 @@ Result<std::unique_ptr<Weights>> Weights::synthesize(const Plan& plan, uint64_t 
   LLMRT_RETURN_IF_ERROR(checkMemoryAvailable(bytes, "synthetic weights"));
   LLMRT_ASSIGN_OR_RETURN(result->memory_, AnonymousMemory::allocate(bytes, "synthetic weights"));
   result->base_ = result->memory_.data();
+  result->identity_ = ~seed;  // no hash of numbers
 
   const auto* weights = plan.schema().weights();
   const uint32_t count = weights ? weights->size() : 0;

@@ -31,6 +31,9 @@ class Weights {
   /// Compares each tensor's bytes with the hash in the plan: reads the whole file.
   Status verifyHashes() const;
 
+  /// A number that other weights of the plan do not have.
+  uint64_t identity() const { return identity_; }
+
   /// Start of plane `plane` of weight `index` for `layer` (ignored for a weight that is not per
   /// layer).
   const uint8_t* data(uint32_t index, uint32_t layer, uint32_t plane = 0) const;
@@ -42,6 +45,7 @@ class Weights {
   const Plan& plan_;
   MappedFile file_;
   AnonymousMemory memory_;
+  uint64_t identity_ = 0;
   const uint8_t* base_ = nullptr;  // offset 0 of the weights file
 };
 

@@ -136,6 +136,19 @@ class KvBlocks {
   /// Whether the sequence has all that a row at pos `tokens` reads.
   bool holds(int64_t seq, int64_t tokens) const;
 
+  /// A block that nobody has, held for as long as a cache fills it in; one is obtainable. evict()
+  /// as in grow().
+  template <typename Evict>
+  int32_t takeForCache(Evict&& evict) {
+    const int32_t block = take(evict);
+    at(block).was_used = true;
+    return block;
+  }
+  /// Holds a block that is held or claimed, so that it stays.
+  void pin(int32_t block) { hold(block); }
+  /// Ends pin() and takeForCache().
+  void unpin(int32_t block) { giveBack(block); }
+
   /// A cache claims the first `tokens` tokens (0: none any more) of a block that is held or
   /// claimed.
   void claim(int32_t block, int64_t tokens);

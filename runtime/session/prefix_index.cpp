@@ -44,6 +44,7 @@ void PrefixIndex::clear() {
   std::fill(last_.begin(), last_.end(), kRoot);
   free_nodes_.clear();
   nodes_.assign(1, {});
+  claimed_.clear();
   blocks_.assign(pools_.size(), kNone);
 }
 
@@ -120,15 +121,41 @@ int32_t PrefixIndex::addChild(int32_t parent, std::span<const int32_t> tokens, u
 }
 
 void PrefixIndex::claimBlocks(int32_t seq, int64_t i, int32_t node) {
+  bool any = false;
   for (size_t state = 0; state < pools_.size(); ++state) {
     if (!pools_[state] || block(node, state) != kNone) continue;
     const int32_t held = pools_[state]->heldBlock(seq, i);
     if (held < 0) continue;
-    blocks_[static_cast<size_t>(node) * pools_.size() + state] = held;
-    assert(owner_[state][static_cast<size_t>(held)] == kNone);
-    owner_[state][static_cast<size_t>(held)] = node;
-    pools_[state]->claim(held, at(node).num_tokens);
+    adopt(node, state, held);
+    any = true;
   }
+  if (any && notes_claims_ && at(node).isWhole()) claimed_.push_back(node);
+}
+
+void PrefixIndex::adopt(int32_t node, size_t state, int32_t block) {
+  blocks_[static_cast<size_t>(node) * pools_.size() + state] = block;
+  assert(owner_[state][static_cast<size_t>(block)] == kNone);
+  owner_[state][static_cast<size_t>(block)] = node;
+  pools_[state]->claim(block, at(node).num_tokens);
+}
+
+int32_t PrefixIndex::takeClaimed() {
+  while (!claimed_.empty()) {
+    const int32_t node = claimed_.front();
+    claimed_.pop_front();
+    if (at(node).isWhole()) return node;
+  }
+  return kNone;
+}
+
+std::vector<int32_t> PrefixIndex::text(int32_t node, int64_t tokens) const {
+  std::vector<int32_t> text(static_cast<size_t>(tokens));
+  for (; node != kRoot; node = at(node).parent) {
+    const auto first = static_cast<size_t>(at(node).depth * kTokens);
+    const auto part = at(node).text().first(std::min(at(node).text().size(), text.size() - first));
+    std::copy(part.begin(), part.end(), text.begin() + static_cast<ptrdiff_t>(first));
+  }
+  return text;
 }
 
 void PrefixIndex::enter(int32_t seq, int32_t node) {
@@ -187,6 +214,7 @@ void PrefixIndex::removeLeaf(int32_t n) {
   }
   for (size_t state = 0; state < pools_.size(); ++state) giveUpBlock(n, state);
   std::erase_if(snapshots_, [n](const Snapshot& s) { return s.node == n; });
+  at(n).num_tokens = 0;  // for takeClaimed()
   free_nodes_.push_back(n);
 }
 
@@ -272,11 +300,11 @@ bool PrefixIndex::hasSnapshot(int32_t node, int64_t tokens) {
 }
 
 void PrefixIndex::addSnapshot(int32_t node, int64_t tokens, std::vector<uint8_t> slots,
-                              size_t most_on_path, size_t most) {
+                              size_t most_on_path, size_t most, bool is_stored) {
   if (most_on_path == 0 || most == 0) return;
   const std::vector<size_t> path = snapshotsBefore(node, tokens);
   // It is there before others go, so that its node stays.
-  snapshots_.push_back({node, tokens, ++clock_, std::move(slots)});
+  snapshots_.push_back({node, tokens, ++clock_, std::move(slots), is_stored});
   if (path.size() + 1 > most_on_path) {
     // Seen from the end, each lies some times as far back as the one behind it. The one goes
     // without which that leaves the least gap.

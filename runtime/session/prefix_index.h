@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <utility>
@@ -58,6 +59,7 @@ class PrefixIndex {
     int64_t tokens = 0;  // of the text that ends there
     uint64_t last_used = 0;
     std::vector<uint8_t> slots;
+    bool is_stored = false;  // for whoever stores them
   };
   /// Of the text that `match` has, the snapshot behind the most tokens, at most `most`; null: none.
   /// Its node need not be the match's, which has those tokens too. It counts as used now. Valid
@@ -70,7 +72,26 @@ class PrefixIndex {
   /// `most_on_path`, then those that were not used for longest until all are at most `most`.
   /// Nothing where either is 0.
   void addSnapshot(int32_t node, int64_t tokens, std::vector<uint8_t> slots, size_t most_on_path,
-                   size_t most);
+                   size_t most, bool is_stored = false);
+  // For whoever brings blocks back from a place beside this memory, and stores them there.
+  uint64_t hash(int32_t node) const { return at(node).hash; }
+  int32_t parent(int32_t node) const { return at(node).parent; }
+  int64_t numTokens(int32_t node) const { return at(node).num_tokens; }
+  /// Of the text that ends with the node's tokens, the first `tokens`.
+  std::vector<int32_t> text(int32_t node, int64_t tokens) const;
+  int32_t findWhole(int32_t parent, std::span<const int32_t> tokens, uint64_t hash) const;
+  /// The child with the longest common beginning, and how long that is.
+  std::pair<int32_t, int64_t> closestChild(int32_t parent, std::span<const int32_t> tokens) const;
+  int32_t addChild(int32_t parent, std::span<const int32_t> tokens, uint64_t hash);
+  /// A node lacks its block in a state: it has this one, which is held.
+  void adopt(int32_t node, size_t state, int32_t block);
+  /// From now on takeClaimed() has the whole nodes that are given blocks.
+  void noteClaims() { notes_claims_ = true; }
+  /// The next of them, or of those that have had their number since; kNone: there is none.
+  int32_t takeClaimed();
+  bool hasClaimed() const { return !claimed_.empty(); }
+  std::span<Snapshot> snapshots() { return snapshots_; }
+
   size_t numSnapshots() const { return snapshots_.size(); }
   size_t numNodes() const { return nodes_.size() - free_nodes_.size() - 1; }
 
@@ -93,10 +114,6 @@ class PrefixIndex {
   /// Of the text that ends with a whole node.
   int64_t numBlocks(int32_t node) const { return node == kRoot ? 0 : at(node).depth + 1; }
   int32_t& bucketOf(uint64_t hash) { return buckets_[hash & (buckets_.size() - 1)]; }
-  int32_t findWhole(int32_t parent, std::span<const int32_t> tokens, uint64_t hash) const;
-  /// The child with the longest common beginning, and how long that is.
-  std::pair<int32_t, int64_t> closestChild(int32_t parent, std::span<const int32_t> tokens) const;
-  int32_t addChild(int32_t parent, std::span<const int32_t> tokens, uint64_t hash);
   /// Claims what a sequence holds of its i-th block for a node that lacks it.
   void claimBlocks(int32_t seq, int64_t i, int32_t node);
   void giveUpBlock(int32_t node, size_t state);
@@ -120,6 +137,8 @@ class PrefixIndex {
   std::vector<int32_t> last_;                // of each sequence, the node it goes on behind
   std::vector<Snapshot> snapshots_;
   uint64_t clock_ = 0;
+  bool notes_claims_ = false;
+  std::deque<int32_t> claimed_;
 };
 
 }  // namespace llmrt

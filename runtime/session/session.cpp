@@ -4,7 +4,12 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
+#include <thread>
 #include <utility>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "runtime/schema/plan_generated.h"
 
@@ -178,11 +183,12 @@ Status Session::boundMemory(const Plan& plan, SessionOptions& options) {
         withDefaults(plan.schema(), {.max_seq_len = 1, .max_batch = 1, .device = device}));
     LLMRT_ASSIGN_OR_RETURN(const Device::Room room,
                            device->room(plan, executorOptions(plan.schema(), least)));
-    free = room.free;
+    free = room.free / options.memory_shares;
   } else if (free == UINT64_MAX) {
     return {};
   } else {
     // Where the weights are more than there is they are read from their file over and over.
+    free /= options.memory_shares;
     const uint64_t weights = plan.schema().weights_bytes();
     free = std::max(free > weights ? free - weights : 0, free / 8);
   }
@@ -251,6 +257,30 @@ Status Session::initialize(const Weights& weights) {
                                         ? options_.device->createExecutor(plan_, weights, executor)
                                         : CpuExecutor::create(plan_, weights, executor));
   states_.setExecutor(executor_.get());
+  return options_.store.directory.empty() ? Status() : openStore(weights);
+}
+
+Session::~Session() {
+  while (states_.store()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+}
+
+// Bits depend on the plan, on which of its targets runs, on the weights, and on whether positions
+// rotate as a long context has them; never on threads, chunks or what else runs.
+Status Session::openStore(const Weights& weights) {
+  if (options_.device)
+    return unsupported("prefixes are stored of sequences on CPUs alone, not of a GPU's");
+  const schema::Plan& p = plan_.schema();
+  constexpr uint64_t kStoreVersion = 1;
+  std::vector<uint64_t> key = {kStoreVersion, p.hash(), p.id(), weights.identity()};
+  for (const char c : plan_.targetName()) key.push_back(static_cast<uint8_t>(c));
+  for (uint32_t i = 0; p.rope_tables() && i < p.rope_tables()->size(); ++i) {
+    const schema::RopeTable& table = *p.rope_tables()->Get(i);
+    key.push_back(table.long_inv_freq() && options_.max_seq_len > table.long_above());
+  }
+  LLMRT_ASSIGN_OR_RETURN(
+      store_,
+      PrefixStore::open(options_.store, XXH3_64bits(key.data(), key.size() * sizeof key[0])));
+  states_.setStore(store_.get());
   return {};
 }
 

@@ -22,6 +22,7 @@
 #include "runtime/executor/token_chooser.h"
 #include "runtime/executor/weights.h"
 #include "runtime/io/status.h"
+#include "runtime/session/prefix_store.h"
 #include "runtime/session/state_cache.h"
 #include "runtime/session/step_inputs.h"
 
@@ -40,8 +41,10 @@ struct SessionOptions {
                                      // max_seq_len; 0: max_batch * max_seq_len
   uint64_t memory_bytes = 0;         // most memory beside the weights: max_seq_len (where it is 0)
                                      // and kv_tokens become what it holds; 0: no bound
+  uint64_t memory_shares = 1;        // into which boundMemory() divides what is free, with weights
   bool profile = false;              // measure every phase; read with profile()
   Device* device = nullptr;          // null: this machine's CPUs. Must outlive the session
+  PrefixStoreOptions store;          // where what is kept outlives the session
   std::vector<CallersInput> inputs;  // those of the plan's that setInput() will hand over
 };
 
@@ -59,6 +62,8 @@ class Session {
   /// `plan` and `weights` must outlive the session.
   static Result<std::unique_ptr<Session>> create(const Plan& plan, const Weights& weights,
                                                  const SessionOptions& options = {});
+
+  ~Session();
 
   /// What create() would allocate; checks the options.
   static Result<SessionMemory> memory(const Plan& plan, const SessionOptions& options);
@@ -182,6 +187,9 @@ class Session {
   void keepAll(int32_t seq, std::span<const int32_t> tokens);
   /// Whether keepAll() would take one behind so many tokens.
   bool snapshotPays(int64_t tokens) const { return states_.snapshotPays(tokens); }
+  /// Hands over to SessionOptions.store, which writes on a thread of its own, what it has room for
+  /// of what was kept since. Whether more is left; the session's end waits for that.
+  bool store() { return states_.store(); }
   /// Forgets all that was kept.
   void forgetKept() { states_.forgetKept(); }
 
@@ -214,6 +222,7 @@ class Session {
     std::vector<uint8_t> slots;
   };
   Session(const Plan& plan, SessionOptions options);
+  Status openStore(const Weights& weights);
   Status initialize(const Weights& weights);
   Status check(std::span<const StepToken> tokens, int64_t max_rows) const;
   Status runStep(std::span<const StepToken> tokens, int64_t max_rows,
@@ -257,6 +266,7 @@ class Session {
 
   const Plan& plan_;
   SessionOptions options_;
+  std::unique_ptr<PrefixStore> store_;
   StateCache states_;
   StepInputs inputs_;
   std::unique_ptr<Profile> profile_;

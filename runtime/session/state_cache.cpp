@@ -187,22 +187,39 @@ bool StateCache::isThere(const PrefixIndex::Match& match, int64_t tokens) const 
   return true;
 }
 
-Result<StateCache::Shared> StateCache::share(int32_t seq, std::span<const int32_t> text,
-                                             int64_t most) {
-  PrefixIndex::Match match = index_.find(text);
-  const PrefixIndex::Snapshot* snapshot = nullptr;
-  Shared shared{0, std::min(match.tokens, most)};
-  for (int64_t tokens = shared.known; tokens > 0; tokens = (tokens - 1) / kTokens * kTokens) {
+StateCache::Place StateCache::findPlace(PrefixIndex::Match& match, int64_t most) {
+  for (int64_t tokens = std::min(match.tokens, most); tokens > 0;
+       tokens = (tokens - 1) / kTokens * kTokens) {
+    const PrefixIndex::Snapshot* snapshot = nullptr;
     if (hasRecurrent()) {
       snapshot = index_.findSnapshot(match, tokens);
       if (!snapshot) break;
       tokens = snapshot->tokens;
       match.nodes[static_cast<size_t>((tokens - 1) / kTokens)] = snapshot->node;
     }
-    if (!isThere(match, tokens)) continue;
-    shared.tokens = tokens;
-    break;
+    if (isThere(match, tokens)) return {tokens, snapshot};
   }
+  return {};
+}
+
+size_t StateCache::mostOnPath(int64_t tokens) const {
+  return static_cast<size_t>(kvBytes(tokens) / static_cast<double>(slots_bytes_));
+}
+
+Result<StateCache::Shared> StateCache::share(int32_t seq, std::span<const int32_t> text,
+                                             int64_t most) {
+  PrefixIndex::Match match = index_.find(text);
+  Place place = findPlace(match, most);
+  if (store_) {
+    const auto wanted = text.first(static_cast<size_t>(most));
+    if (const Stored stored = findStored(wanted, place.tokens); stored.tokens > 0) {
+      load(seq, wanted, stored);
+      match = index_.find(text);
+      place = findPlace(match, most);
+    }
+  }
+  const PrefixIndex::Snapshot* const snapshot = place.snapshot;
+  const Shared shared{place.tokens, std::min(match.tokens, most)};
   if (shared.tokens == 0) return shared;
   if (hasRecurrent()) {
     is_used_[static_cast<size_t>(seq)] = 1;
@@ -223,11 +240,10 @@ Status StateCache::keepAll(int32_t seq, std::span<const int32_t> tokens) {
   const int32_t node = index_.addAll(seq, tokens);
   const auto count = static_cast<int64_t>(tokens.size());
   if (!snapshotPays(count)) return {};
-  const auto most_on_path = static_cast<size_t>(kvBytes(count) / static_cast<double>(slots_bytes_));
   if (index_.hasSnapshot(node, count)) return {};
   std::vector<uint8_t> slots(slots_bytes_);
   LLMRT_RETURN_IF_ERROR(executor_->readSlots(seq, slots));
-  index_.addSnapshot(node, count, std::move(slots), most_on_path, most_snapshots_);
+  index_.addSnapshot(node, count, std::move(slots), mostOnPath(count), most_snapshots_);
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "runtime/io/status.h"
@@ -13,6 +14,7 @@
 namespace llmrt {
 
 class Executor;
+class PrefixStore;
 namespace schema {
 struct Plan;
 }
@@ -90,6 +92,11 @@ class StateCache {
   bool snapshotPays(int64_t tokens) const {
     return hasRecurrent() && static_cast<double>(slots_bytes_) <= kvBytes(tokens);
   }
+  /// What is kept is stored there too, and comes back from there. Before all that follows; outlives
+  /// it.
+  void setStore(PrefixStore* store);
+  /// Hands over to the store what it has room for. Whether more is left.
+  bool store();
   /// Forgets what was kept.
   void forgetKept() { index_.clear(); }
   /// Of all states, blocks that sequences hold or that are kept.
@@ -111,6 +118,28 @@ class StateCache {
   bool isThere(const PrefixIndex::Match& match, int64_t tokens) const;
   /// Of a sequence's keys and values.
   double kvBytes(int64_t tokens) const;
+  struct Place {
+    int64_t tokens = 0;
+    const PrefixIndex::Snapshot* snapshot = nullptr;  // where there are recurrent states
+  };
+  /// The longest beginning of a match of which all is there; the nodes of the match become those
+  /// that have it.
+  Place findPlace(PrefixIndex::Match& match, int64_t most);
+  size_t mostOnPath(int64_t tokens) const;
+  /// A beginning that the store has.
+  struct Stored {
+    int64_t tokens = 0;
+    std::vector<uint64_t> hashes;  // of its blocks
+  };
+  /// The longest that has more than `have` tokens, and at most `text`.
+  Stored findStored(std::span<const int32_t> text, int64_t have) const;
+  /// Brings it back, as far as there is room, for a sequence that has no tokens yet.
+  void load(int32_t seq, std::span<const int32_t> text, const Stored& stored);
+  /// The node of one more block of it. kNone: it is not there.
+  int32_t loadBlock(int32_t seq, int32_t parent, std::span<const int32_t> text,
+                    std::span<const int32_t> block, uint64_t hash, int64_t all_tokens,
+                    std::vector<std::pair<size_t, int32_t>>& pinned);
+  void storeBlocks(int32_t node, std::span<const int32_t> text, uint64_t hash, uint64_t before);
 
   int64_t blocks_per_seq_;
   std::vector<std::optional<KvBlocks>> blocks_;  // of each state that has them
@@ -122,6 +151,7 @@ class StateCache {
   uint64_t slots_bytes_ = 0;
   size_t most_snapshots_ = 0;
   Executor* executor_ = nullptr;
+  PrefixStore* store_ = nullptr;
   PrefixIndex index_;  // of blocks_
 };
 

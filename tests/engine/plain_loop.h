@@ -16,8 +16,9 @@ inline Result<GenerateResult> plainLoop(Session& session, const Tokenizer* token
                          Sampler::create(session.plan().vocabSize(), request.sampler));
   LLMRT_RETURN_IF_ERROR(session.prefill(0, request.prompt));
   for (const int32_t id : request.prompt) sampler.accept(id);
-  Sequence sequence(1, request, *Sampler::create(session.plan().vocabSize(), {}), tokenizer,
+  Sequence sequence(1, request, session.plan().vocabSize(), tokenizer,
                     session.options().max_seq_len, EngineClock::now());
+  sequence.begin(EngineClock::now(), 0);
   GenerateResult result;
   for (bool goes_on = true; goes_on;) {
     const int32_t token = sampler.sample(session.logits());

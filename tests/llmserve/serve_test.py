@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import random
+import re
 import signal
 import socket
 import struct
@@ -205,7 +206,7 @@ class Answers(ServeTest):
         self.assertEqual(self.server.json(CHAT, {"messages": parts, **body})["choices"], self.server.json(CHAT, {"messages": messages(PROMPT), **body})["choices"])
         self.assertEqual(self.server.json("/apply-template", {"messages": parts}), {"prompt": PROMPT})
         image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
-        self.refused(CHAT, {"messages": image}, param="messages[0].content")
+        self.refused(CHAT, {"messages": image}, param="messages[0].content[0]")
 
     def test_models_and_health(self):
         listed = self.server.json("/v1/models")
@@ -362,6 +363,17 @@ class Http(ServeTest):
             self.server.wait_until(lambda: self.server.metric("llmserve_clients_gone_total") == gone + 1)
             self.server.wait_until(lambda: self.server.in_hand() == 0)
 
+    def test_a_client_that_goes_away_behind_more_than_its_request(self):
+        long = {"prompt": PROMPT, "max_tokens": 400, "temperature": 1, "ignore_eos": True, "n": 100, "logprobs": 5}
+        for more in (b"\r\n", b"GET /hea", self.post("{}") * 50):
+            gone = self.server.metric("llmserve_clients_gone_total")
+            s = socket.create_connection(self.server.address)
+            s.sendall(self.post(json.dumps(long)) + more)
+            self.server.wait_until(lambda: self.server.metric("llmserve_running_requests") > 0)
+            s.close()
+            self.server.wait_until(lambda: self.server.metric("llmserve_clients_gone_total") == gone + 1)
+            self.server.wait_until(lambda: self.server.in_hand() == 0)
+
     def test_requests_leave_no_memory_behind(self):
         # Each holds 60 KB as long as anything of it is kept.
         body = {"prompt": PROMPT, "max_tokens": 1, "stop": ["x" * 4000] * 15}
@@ -469,6 +481,25 @@ class Ends(unittest.TestCase):
         with self.assertRaises(ConnectionError):
             socket.create_connection(server.address)
 
+    def test_how_it_is_can_be_asked_while_it_ends(self):
+        server = Server(self.build, self.plan)
+        self.assertEqual(server.json("/ready"), {"status": "ready"})
+        s = self.start(server, max_tokens=500, n=60)
+        s.recv(100)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_until(lambda: "ending" in server.errors())
+        late = socket.create_connection(server.address)  # asks nothing, and keeps nobody waiting
+        status, _, text = server.request("/ready")
+        self.assertEqual((status, json.loads(text)["error"]["message"]), (503, "the server is ending"))
+        self.assertEqual(server.request("/health")[0], 200)
+        self.assertGreater(server.in_hand(), 0)
+        self.assertEqual(server.request(TEXT, {"prompt": PROMPT})[0], 503)
+        out = self.rest(s)
+        self.assertEqual(out.count(b'"finish_reason":"length"'), 60)
+        self.assertEqual(server.process.wait(5), 0)
+        self.assertEqual(late.recv(10), b"")
+        late.close()
+
     def test_a_second_signal_ends_them(self):
         server = Server(self.build, self.plan)
         s = self.start(server, max_tokens=500, n=100, logprobs=20)
@@ -521,6 +552,7 @@ class Ends(unittest.TestCase):
         server = Server(self.build, self.plan, "--alias", "one", "--model", f"two={self.plan}")
         try:
             self.assertEqual([m["id"] for m in server.json("/v1/models")["data"]], ["one", "two"])
+            self.assertEqual(len(re.findall(r"serving .* beside the weights", server.errors())), 2)
             body = {"prompt": PROMPT, "max_tokens": 5, "temperature": 0}
             texts = {server.json(TEXT, {"model": name, **body})["choices"][0]["text"] for name in ("one", "two")}
             self.assertEqual(len(texts), 1)

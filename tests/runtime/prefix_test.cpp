@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <random>
 
 #include "runtime/session/prefix_index.h"
@@ -131,6 +132,63 @@ TEST_P(Prefixes, GiveTheSameBits) {
   if (GetParam().kv_tokens > 0) {
     EXPECT_GT(no_room, 0);
   }
+}
+
+// What a session has kept comes back in another over the same directory: the same bits as alone,
+// whatever states there are, and however few blocks there is room for.
+TEST_P(Prefixes, ComeBackFromAStore) {
+  const std::string folder = testing::TempDir() + "prefix_store_" + GetParam().name;
+  std::filesystem::remove_all(folder);
+  const Model model(GetParam().change);
+  std::vector<std::string> told;
+  const auto start = [&] {
+    return model.session(
+        {.threads = 1,
+         .max_batch = 3,
+         .kv_tokens = GetParam().kv_tokens,
+         .store = {folder, uint64_t{1} << 30, [&](const std::string& s) { told.push_back(s); }}});
+  };
+  std::vector<Ids> ended;
+  int64_t from_store = 0;
+  for (unsigned seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    const auto session = start();
+    ASSERT_TRUE(session);
+    for (int turn = 0; turn < 6; ++turn) {
+      SCOPED_TRACE(turn);
+      const auto seq = static_cast<int32_t>(random() % 3);
+      Ids text;
+      if (!ended.empty()) text = ended[random() % ended.size()];
+      if (!text.empty() && random() % 4 == 0) text.resize(random() % text.size());
+      const Ids more = someTokens(1 + random() % 90, random);
+      text.insert(text.end(), more.begin(), more.end());
+      if (text.size() > 190) text.resize(100);
+      for (int32_t other = 0; other < 3; ++other) session->reset(other);
+      const int64_t shared = session->share(seq, text).tokens;
+      if (turn == 0) from_store += shared;
+      ASSERT_LT(shared, static_cast<int64_t>(text.size()));
+      for (size_t done = static_cast<size_t>(shared); done < text.size();) {
+        const size_t n = std::min(text.size() - done, size_t{1} + random() % 70);
+        ASSERT_TRUE(session->prefill(seq, std::span<const int32_t>(text).subspan(done, n)).ok());
+        done += n;
+        if (random() % 2) session->keep(seq, std::span<const int32_t>(text).first(done));
+        if (random() % 2) (void)session->store();
+      }
+      ASSERT_EQ(logitsOf(*session), logitsAlone(model, text));
+      session->keepAll(seq, text);
+      ended.push_back(text);
+    }
+    for (int32_t seq = 0; seq < 3; ++seq) session->reset(seq);
+    while (session->store()) {
+    }
+    session->forgetKept();
+    EXPECT_EQ(session->states().numUsedBlocks(), 0);
+    EXPECT_EQ(session->states().index().numNodes(), 0u);
+  }
+  EXPECT_GT(from_store, 128);
+  EXPECT_TRUE(told.empty()) << told.front();
+  std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(

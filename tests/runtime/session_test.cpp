@@ -296,6 +296,23 @@ TEST(Session, TakesAsManyTokensAsItsMemoryHolds) {
   }
 }
 
+// Several sessions that are made one after another leave room for each other: none of them has
+// touched its memory when the next asks what is free.
+TEST(Session, WhatIsFreeIsShared) {
+  const Model model;
+  const auto bound = [&](uint64_t shares) {
+    SessionOptions o{.memory_shares = shares};
+    EXPECT_TRUE(Session::boundMemory(*model.plan, o).ok());
+    return static_cast<double>(o.memory_bytes);
+  };
+  const double all = bound(1);
+  // Others' memory comes and goes in between.
+  EXPECT_NEAR(bound(4) / all, 1 / 4.0, 1 / 16.0);
+  SessionOptions asked{.memory_bytes = 12345, .memory_shares = 4};
+  ASSERT_TRUE(Session::boundMemory(*model.plan, asked).ok());
+  EXPECT_EQ(asked.memory_bytes, 12345u);
+}
+
 TEST(Session, SaysWhenTheContextDoesNotFitInMemory) {
   const Model model([](schema::PlanT& p) {
     p.model->max_seq_len = 1 << 28;

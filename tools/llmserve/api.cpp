@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <charconv>
 #include <cstdio>
 #include <ctime>
 #include <new>
@@ -25,6 +26,25 @@ std::string headersAsked(const http::Request& request) {
   const std::string* const asked = request.header("access-control-request-headers");
   return asked ? *asked : "Authorization, Content-Type";
 }
+
+/// "a/b" of "a%2Fb". What is no number stays.
+std::string unquoted(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr ==
+            text.data() + i + 3) {
+      out += static_cast<char>(byte);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+const ApiError kEnding{.status = 503, .message = "the server is ending", .type = "server_error"};
 
 constexpr size_t kMaxLoggedPrompt = 2000;
 constexpr std::string_view kModels = "/v1/models/";
@@ -104,8 +124,8 @@ std::optional<http::Response> Api::refuse(const http::Request& head) {
   if (!error && route->method != head.method)
     error = ApiError{.status = 405,
                      .message = fmt::format("this endpoint takes {} alone", route->method)};
-  if (!error && draining_)
-    error = ApiError{.status = 503, .message = "the server is ending", .type = "server_error"};
+  // Who asks how it is still gets an answer.
+  if (!error && draining_ && !preflight && !route->is_quick) error = kEnding;
   if (!error) return std::nullopt;
   http::Response response = errorResponse(*error);
   if (error->status == 405) response.headers.emplace_back("Allow", route->method);
@@ -191,7 +211,10 @@ void Api::withModel(Call& call, Body&& body) {
 
 void Api::health(Call& call) { answer(call, jsonResponse({{"status", "ok"}})); }
 
-void Api::ready(Call& call) { answer(call, jsonResponse({{"status", "ready"}})); }
+void Api::ready(Call& call) {
+  if (draining_) return answerError(call, kEnding);
+  answer(call, jsonResponse({{"status", "ready"}}));
+}
 
 void Api::metrics(Call& call) {
   answer(call, {.content_type = "text/plain; version=0.0.4; charset=utf-8",
@@ -215,7 +238,8 @@ void Api::models(Call& call) {
 }
 
 void Api::model(Call& call) {
-  const std::string_view name = std::string_view(call.request.path).substr(kModels.size());
+  // Names with slashes are sent as they are, or quoted.
+  const std::string name = unquoted(std::string_view(call.request.path).substr(kModels.size()));
   for (const auto& model : models_)
     if (model->name() == name) return answer(call, jsonResponse(modelJson(*model)));
   answerError(call,

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "runtime/generate/generate.h"
+#include "runtime/io/printable.h"
 
 namespace llmrt::serve {
 namespace {
@@ -107,17 +108,28 @@ void refuseLater(JsonFields& fields) {
 }
 
 // A message's text: a string, or its parts in one.
-std::optional<std::string> textOf(const Json& content) {
+std::string textOf(const Json& content, const std::string& name, JsonFields& fields) {
   if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) return std::nullopt;
   std::string text;
-  for (const Json& part : content) {
-    if (!part.is_object() || !part.contains("text") || !part["text"].is_string())
-      return std::nullopt;
+  if (!content.is_array()) {
+    fields.fail(name, "must be a string, or an array of parts of type 'text'");
+    return text;
+  }
+  for (size_t i = 0; i < content.size(); ++i) {
+    const Json& part = content[i];
+    const std::string part_name = fmt::format("{}[{}]", name, i);
     const auto type = part.find("type");
-    if (type == part.end() || (*type != "text" && *type != "input_text" && *type != "output_text"))
-      return std::nullopt;
-    text += part["text"].get_ref<const std::string&>();
+    if (!part.is_object() || type == part.end() || !type->is_string()) {
+      fields.fail(part_name, "must be an object with a 'type', a string");
+    } else if (*type != "text" && *type != "input_text" && *type != "output_text") {
+      fields.fail(part_name, fmt::format("is of type '{}': only parts of type 'text' are supported",
+                                         printableLine(type->get<std::string>().substr(0, 40))));
+    } else if (!part.contains("text") || !part["text"].is_string()) {
+      fields.fail(part_name + ".text", "must be a string");
+    } else {
+      text += part["text"].get_ref<const std::string&>();
+    }
+    if (fields.error()) break;
   }
   return text;
 }
@@ -136,10 +148,8 @@ Json messageForTemplate(const Json& message, size_t index, JsonFields& fields) {
   if (content == message.end() || content->is_null()) {
     if (!has_calls && message["role"] != "assistant") fields.fail(name + ".content", "is missing");
     if (!has_calls) out["content"] = "";
-  } else if (const std::optional<std::string> text = textOf(*content)) {
-    out["content"] = *text;
   } else {
-    fields.fail(name + ".content", "must be a string, or an array of parts of type 'text'");
+    out["content"] = textOf(*content, name + ".content", fields);
   }
   if (!has_calls) {
     out.erase("tool_calls");

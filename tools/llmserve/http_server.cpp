@@ -1,6 +1,7 @@
 #include "tools/llmserve/http_server.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -146,19 +147,16 @@ struct Server::Impl {
     connections.erase(connection);
     endIfDrained();
   }
-  void endIfDrained() {
-    error_code ignored;
-    if (!isDrained()) return;
-    signals.cancel(ignored);
-    ticks.cancel();
-  }
-  bool isDrained() const { return draining && connections.empty(); }
+  void endIfDrained();
+  /// Those that came later, and ask how the server is, keep nobody waiting.
+  bool isDrained() const { return draining && numConnections() == 0; }
+  size_t numConnections() const;
 
   const Limits limits;
   Handler* handler = nullptr;
   std::set<Connection*> connections;  // outlives the context, whose end ends them
   uint64_t body_bytes = 0;            // of all requests that are read or answered
-  bool draining = false;
+  bool draining = false, ended = false;
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
   asio::signal_set signals{context};
@@ -170,7 +168,7 @@ namespace {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(tcp::socket socket, Server::Impl& server)
-      : stream_(std::move(socket)), server_(server) {
+      : stream_(std::move(socket)), server_(server), is_late_(server.draining) {
     error_code ignored;
     stream_.socket().set_option(tcp::no_delay(true), ignored);
     stream_.socket().non_blocking(true, ignored);
@@ -184,9 +182,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
     server_.connectionEnded(this);
   }
 
-  /// Reads requests and sends their answers, one after another, until either side ends it.
+  /// Reads requests and sends their answers, one after another, until either side ends it. One that
+  /// came while the server is draining has one.
   asio::awaitable<void> run() {
-    while (!server_.draining) {
+    for (bool is_first = true; !server_.draining || (is_late_ && is_first); is_first = false) {
       if (buffer_.size() == 0) {
         waits_ = true;
         stream_.expires_after(server_.limits.idle_time);
@@ -205,10 +204,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void drain() {
     if (waits_) close();
   }
-  /// Looks whether it is time for idle bytes.
+  /// Looks whether it is time for idle bytes, and whether the client has gone behind what it has
+  /// sent too early.
   void tick() {
-    if (reply_) reply_->tell();
+    if (!reply_) return;
+    pollfd socket{stream_.socket().native_handle(), POLLRDHUP, 0};
+    if (has_more_ && ::poll(&socket, 1, 0) > 0) reply_->setGone();
+    reply_->tell();
   }
+  bool isLate() const { return is_late_; }
   void close() {
     error_code ignored;
     stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
@@ -281,6 +285,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Request request = requestOf(parser.get());
     request.body = std::move(parser.get().body());
     (void)holdBody(request.body.size());
+    has_more_ = false;
     reply_ = std::make_shared<QueuedReply>(stream_.get_executor(), server_.limits.unsent_bytes);
     asio::co_spawn(stream_.get_executor(), watch(shared_from_this(), reply_), asio::detached);
     server_.handler->handle(std::move(request), reply_);
@@ -291,8 +296,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
     co_return sent&& keep_alive && !gone;
   }
 
-  /// Notes that the client goes away while it waits for an answer. One that has sent the beginning
-  /// of its next request is not watched.
+  /// Notes that the client goes away while it waits for an answer. Of one that has sent the
+  /// beginning of its next request tick() does.
   static asio::awaitable<void> watch(std::shared_ptr<Connection> self,
                                      std::shared_ptr<QueuedReply> reply) {
     auto& socket = self->stream_.socket();
@@ -301,6 +306,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     char byte;
     const ssize_t n = ::recv(socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) reply->setGone();
+    self->has_more_ = n > 0;
   }
 
   template <typename Body>
@@ -431,6 +437,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<QueuedReply> reply_;
   uint64_t body_bytes_ = 0;  // of the request at hand, among the server's
   bool waits_ = false;       // for the first byte of a request
+  bool has_more_ = false;    // bytes behind the request at hand
+  const bool is_late_;       // it came when the server was draining already
   std::chrono::steady_clock::time_point last_sent_;
 };
 
@@ -439,6 +447,20 @@ asio::awaitable<void> runConnection(std::shared_ptr<Connection> connection) {
 }
 
 }  // namespace
+
+size_t Server::Impl::numConnections() const {
+  return static_cast<size_t>(std::count_if(connections.begin(), connections.end(),
+                                           [](const Connection* c) { return !c->isLate(); }));
+}
+
+void Server::Impl::endIfDrained() {
+  if (!isDrained() || std::exchange(ended, true)) return;
+  error_code ignored;
+  acceptor.close(ignored);
+  signals.cancel(ignored);
+  ticks.cancel();
+  for (Connection* connection : std::set<Connection*>(connections)) connection->close();
+}
 
 void Server::Impl::take(tcp::socket socket) {
   if (connections.size() >= limits.connections) return;  // which closes it
@@ -526,12 +548,10 @@ void Server::post(std::function<void()> function) {
 
 void Server::drain() {
   impl_->draining = true;
-  error_code ignored;
-  impl_->acceptor.close(ignored);
   for (Connection* connection : std::set<Connection*>(impl_->connections)) connection->drain();
   impl_->endIfDrained();
 }
 
-size_t Server::numConnections() const { return impl_->connections.size(); }
+size_t Server::numConnections() const { return impl_->numConnections(); }
 
 }  // namespace llmrt::http

@@ -94,8 +94,10 @@ class Server {
   void run(Handler& handler, std::function<void()> signalled);
   /// Runs a function on the server's thread, soon. From any thread.
   void post(std::function<void()> function);
-  /// Takes no more connections, and no more requests on those there are. From the server's thread.
+  /// Takes no more requests on the connections there are, whose end is the server's. Until then
+  /// later ones have one request each, to ask how it is. From the server's thread.
   void drain();
+  /// Those that run() waits for.
   size_t numConnections() const;
 
   struct Impl;  // for the source file alone

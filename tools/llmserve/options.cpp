@@ -33,6 +33,12 @@ void Options::addTo(CLI::App& app) {
   app.add_option("--max-connections", max_connections, "Most connections at once")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--cache-dir", cache_dir,
+                 "Directory where beginnings of requests are kept computed over a restart, with "
+                 "their text. It may be removed at any time; several servers may have the same");
+  app.add_option("--cache-bytes", cache_bytes, "Most bytes of all files in --cache-dir")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_flag("--log-prompts", log_prompts, "Write prompts into the log");
   app.add_flag("-q,--quiet", quiet, "No line for each request");
 }

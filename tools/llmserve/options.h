@@ -22,6 +22,8 @@ struct Options {
   bool allow_anyone = false;
   uint64_t max_body_bytes = 8 << 20;
   size_t max_connections = 1024;
+  std::string cache_dir;
+  uint64_t cache_bytes = uint64_t{8} << 30;
   bool log_prompts = false, quiet = false;
 
   void addTo(CLI::App& app);

@@ -26,8 +26,16 @@ std::string nameOf(const std::string& path) {
   return stem.empty() || stem == "." ? "model" : stem;
 }
 
+/// From any thread. Not fmt::print(), which throws where nobody reads it.
+void sayLater(const std::string& line) {
+  const std::string all = "llmserve: " + printableLine(line) + "\n";
+  std::fwrite(all.data(), 1, all.size(), stderr);
+}
+
 Result<std::vector<ServedModelOptions>> modelsOf(const Options& o) {
   std::vector<ServedModelOptions> models;
+  if (!o.cache_dir.empty() && o.model.device != "cpu")
+    return invalidArgument("--cache-dir " + o.cache_dir + ": is of --device cpu");
   const auto add = [&](const std::string& name, const std::string& path) {
     ServedModelOptions& m = models.emplace_back();
     m.name = name;
@@ -35,6 +43,7 @@ Result<std::vector<ServedModelOptions>> modelsOf(const Options& o) {
     m.model.plan_path = path;
     m.model.most_batch = o.max_seqs > 0 ? o.max_seqs : kDefaultSeqs;
     m.model.session.max_batch = o.max_seqs;  // 0: the plan's
+    m.model.session.store = {o.cache_dir, o.cache_bytes, sayLater};
     m.max_waiting = o.max_waiting;
     m.template_file = o.template_file;
   };
@@ -94,8 +103,11 @@ Result<int> serve(const Options& o) {
   access.checks_host = server->isLoopback() && !has_keys;
   std::vector<std::unique_ptr<ServedModel>> models;
   for (ServedModelOptions& one : wanted) {
-    // Memory is shared alike. What is free is asked for anew for each, beside those that are there.
+    // Memory is shared alike. On this machine what a session has set aside still counts as free, on
+    // a device it does not.
     SessionOptions& session = one.model.session;
+    session.memory_shares =
+        one.model.device == "cpu" ? wanted.size() : wanted.size() - models.size();
     if (session.memory_bytes > 0) session.memory_bytes /= wanted.size();
     LLMRT_ASSIGN_OR_RETURN(auto model, ServedModel::load(one));
     models.push_back(std::move(model));
