@@ -8,7 +8,6 @@
 #include <tuple>
 
 #include "frontend/GgufConfig.h"
-#include "frontend/GgufFields.h"
 #include "frontend/HfConfig.h"
 #include "frontend/tokenizer/TokenizerFile.h"
 #include "models/Architectures.h"
@@ -48,7 +47,7 @@ bool isDirectory(const fs::path& path) {
 
 Status readTokenizerOfGguf(std::shared_ptr<const GgufFile> gguf, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(out.chat, readChatFiles(*gguf));
-  LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, hasTokenizer(*gguf));
+  LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, gguf->hasTokenizer());
   if (!has_tokenizer) return {};
   out.tokenizer.kind = TokenizerOrigin::Kind::kGguf;
   out.tokenizer.path = gguf->path();
@@ -78,7 +77,7 @@ Status readTokenizer(const std::string& named, Checkpoint& out) {
   LLMRT_ASSIGN_OR_RETURN(MappedFile file, llmrt::openModelFile(path));
   if (GgufFile::looksLikeGguf(file)) {
     LLMRT_ASSIGN_OR_RETURN(std::shared_ptr<const GgufFile> gguf, GgufFile::open(path));
-    LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, hasTokenizer(*gguf));
+    LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, gguf->hasTokenizer());
     if (!has_tokenizer) return invalidData(path + ": holds no tokenizer");
     return readTokenizerOfGguf(std::move(gguf), out);
   }

@@ -51,9 +51,4 @@ llmrt::Result<std::vector<int64_t>> GgufFields::ofLayers(const char* key) const 
   return values.value_or(std::vector<int64_t>());
 }
 
-llmrt::Result<bool> hasTokenizer(const llmrt::GgufFile& file) {
-  LLMRT_ASSIGN_OR_RETURN(auto model, file.getString("tokenizer.ggml.model"));
-  return model && *model != "no_vocab" && *model != "none";
-}
-
 }  // namespace llmc

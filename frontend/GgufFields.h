@@ -59,8 +59,4 @@ class GgufFields {
   std::string architecture_, prefix_;
 };
 
-/// Whether a GGUF file's metadata has a vocabulary. llama.cpp's "no_vocab" and "none" say that it
-/// has not.
-llmrt::Result<bool> hasTokenizer(const llmrt::GgufFile& file);
-
 }  // namespace llmc

@@ -4,7 +4,6 @@
 #include <cctype>
 #include <cmath>
 
-#include "frontend/GgufFields.h"
 #include "frontend/tokenizer/ImportTokenizer.h"
 #include "frontend/tokenizer/PreTokenizerNames.h"
 #include "frontend/tokenizer/TableSteps.h"
@@ -185,7 +184,7 @@ constexpr GgufModel kModels[] = {{"llama", 0, 1, 2, true, false},
                                  {"t5", 2, -1, 1, false, true}};
 
 Result<TokenizerTable> readTable(const GgufFile& file) {
-  LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, hasTokenizer(file));
+  LLMRT_ASSIGN_OR_RETURN(const bool has_tokenizer, file.hasTokenizer());
   if (!has_tokenizer) return llmrt::notFound("the file has no tokenizer (no tokenizer.ggml.model)");
   LLMRT_ASSIGN_OR_RETURN(auto name, file.getString("tokenizer.ggml.model"));
   auto model = std::find_if(std::begin(kModels), std::end(kModels),

@@ -377,6 +377,11 @@ Result<std::optional<bool>> GgufFile::getBool(std::string_view key) const {
   return std::optional(value->data[0] == 1);
 }
 
+Result<bool> GgufFile::hasTokenizer() const {
+  LLMRT_ASSIGN_OR_RETURN(const auto model, getString("tokenizer.ggml.model"));
+  return model && *model != "no_vocab" && *model != "none";
+}
+
 Result<std::optional<std::vector<std::string_view>>> GgufFile::getStrings(
     std::string_view key) const {
   const Value* value = find(key);

@@ -88,6 +88,10 @@ class GgufFile {
   /// Elements of an array of any type, without reading them; nullopt when absent or not an array.
   std::optional<uint64_t> arraySize(std::string_view key) const;
 
+  /// Whether the metadata have a vocabulary: llama.cpp's "no_vocab" and "none" say that they have
+  /// not.
+  Result<bool> hasTokenizer() const;
+
   const std::vector<GgufTensor>& tensors() const { return tensors_; }  // in file order
   const GgufTensor* findTensor(std::string_view name) const;           // null: none
   const std::string& path() const { return file_.path(); }

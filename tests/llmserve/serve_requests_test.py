@@ -4,9 +4,10 @@
 The shapes are written from these sources. No code of theirs is here:
 - Dify: langgenius/dify-official-plugins at 7af22831a58ded846388b8de0c232b2b377a1055,
   models/openai_api_compatible/models/llm/llm.py; and the class below it, langgenius/dify-plugin-sdks at
-  8e8860b4712af7560741faec554d207647e6b91c, python/dify_plugin/interfaces/model/openai_compatible/llm.py.
-- Open WebUI: open-webui/open-webui at 671f577264ed5bed6ec2c7cf97703b450a6ce2ec, backend/open_webui/routers/openai.py, and at
-  05746a9960269ccc4faf7dc29cc189f43cb2c539, backend/open_webui/utils/payload.py.
+  0021d0c95d25b79c951ea7342380920b399bbaf3, python/dify_plugin/interfaces/model/openai_compatible/llm.py.
+- Open WebUI: open-webui/open-webui at 004a45f5824bd78635cdc39a071af98873fb50c2, backend/open_webui/routers/openai.py, and at
+  05746a9960269ccc4faf7dc29cc189f43cb2c539, backend/open_webui/utils/payload.py. What its page adds for Open WebUI itself is
+  sent as well: a server ignores it.
 """
 import json
 import pathlib
