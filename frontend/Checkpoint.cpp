@@ -203,6 +203,17 @@ Status findExpertLayout(const llmrt::TensorSource& weights, ModelSpec& spec) {
     spec.form.experts =
         tensor->blocks ? ExpertLayout::kAlternatingRows : ExpertLayout::kAlternating;
     if (!tensor->blocks) spec.stored_formats.clear();
+    // A layout of blocks has the other order of both axes: what is read in the wrong one may have
+    // the right shape.
+    for (int64_t layer = 0; layer < spec.num_layers; ++layer)
+      for (std::string_view name : {names.experts_gate_up, names.experts_down}) {
+        const std::string full = llmrt::tensorName(std::string(names.layer).append(name), layer, 0);
+        LLMRT_ASSIGN_OR_RETURN(const llmrt::Tensor* other, weights.find(full));
+        if (other && !other->blocks != !tensor->blocks)
+          return invalidData(weights.path() + ": tensor " + quotedName(full) + " is " +
+                             (other->blocks ? "in blocks of MXFP4" : "of plain values") +
+                             ", unlike " + quotedName(tensor->name));
+      }
     return {};
   }
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {

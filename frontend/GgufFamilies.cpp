@@ -136,6 +136,7 @@ Status readGptOss(const GgufFields& fields, ModelSpec& spec) {
                          " as " + std::to_string(*gating) + " (only 3, softmax of the chosen, is)");
   setGptOssExperts(spec.experts);
   spec.rope.truncate = false;
+  LLMRT_ASSIGN_OR_RETURN(spec.sliding_window, fields.needInt("attention.sliding_window"));
   spec.windowed_layers = perLayer(spec, [](int64_t i) { return i % 2 == 0; });
   return {};
 }

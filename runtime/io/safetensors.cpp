@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -65,9 +66,9 @@ class SafetensorsSource : public TensorSource {
     return {};
   }
 
-  // Tensors NAME_blocks and NAME_scales of bytes are NAME in MXFP4. Called once all files are
-  // there.
-  Status joinBlocks() {
+  // Tensors NAME_blocks and NAME_scales of bytes are NAME in MXFP4; what is wrong with them is an
+  // error when NAME is asked for. Called once all files are there.
+  void joinBlocks() {
     std::map<std::string, Entry, std::less<>> joined;
     for (const auto& [name, quants] : tensors_) {
       if (!name.ends_with(kBlocks) || quants.unusable_dtype != kBytes) continue;
@@ -80,26 +81,21 @@ class SafetensorsSource : public TensorSource {
       tensor.name = stem;
       tensor.blocks = &safetensorsMxfp4();
       tensor.scales = scales->second.tensor.data;
-      if (tensor.shape.size() < 2 || tensor.shape.back() != tensor.blocks->bytes)
-        return invalidData(path_ + ": tensor " + quotedName(name) + " has shape " +
-                           shapeText(tensor.shape) + ", expected blocks of " +
-                           std::to_string(tensor.blocks->bytes) + " bytes");
-      tensor.shape.pop_back();
-      if (scales->second.tensor.shape != tensor.shape)
-        return invalidData(path_ + ": tensor " + quotedName(scales->first) + " has shape " +
-                           shapeText(scales->second.tensor.shape) + ", but there are blocks " +
-                           shapeText(tensor.shape));
-      tensor.shape.back() *= tensor.blocks->format->block;
+      entry.wrong = whyNoBlocks(name, tensor, scales->first, scales->second.tensor);
+      if (entry.wrong.empty()) {
+        tensor.shape.pop_back();
+        tensor.shape.back() *= tensor.blocks->format->block;
+      }
       joined.emplace(stem, std::move(entry));
     }
     tensors_.merge(joined);  // a stored tensor of the same name stays
-    return {};
   }
 
   Result<const Tensor*> find(std::string_view name) const override {
     auto it = tensors_.find(name);
     if (it == tensors_.end()) return static_cast<const Tensor*>(nullptr);
     const Entry& entry = it->second;
+    if (!entry.wrong.empty()) return invalidData(path_ + ": tensor " + entry.wrong);
     if (!entry.unusable_dtype.empty())
       return unsupported(path_ + ": tensor " + quotedName(name) + " has dtype " +
                          entry.unusable_dtype + ", which is not supported (F32, F16 and BF16 are)");
@@ -129,7 +125,25 @@ class SafetensorsSource : public TensorSource {
   struct Entry {
     Tensor tensor;
     std::string unusable_dtype;  // empty: usable
+    std::string wrong;           // of blocks: a tensor's name and what is wrong with it
   };
+
+  // `blocks`: the tensor NAME_blocks, but for its format.
+  static std::string whyNoBlocks(const std::string& blocks_name, const Tensor& blocks,
+                                 const std::string& scales_name, const Tensor& scales) {
+    std::vector<int64_t> shape = blocks.shape;
+    if (shape.size() < 2 || shape.back() != blocks.blocks->bytes)
+      return quotedName(blocks_name) + " has shape " + shapeText(shape) + ", expected blocks of " +
+             std::to_string(blocks.blocks->bytes) + " bytes";
+    shape.pop_back();
+    if (scales.shape != shape)
+      return quotedName(scales_name) + " has shape " + shapeText(scales.shape) +
+             ", but there are blocks " + shapeText(shape);
+    if (shape.back() > std::numeric_limits<int64_t>::max() / blocks.blocks->format->block)
+      return quotedName(blocks_name) + " has shape " + shapeText(blocks.shape) +
+             ", which does not fit into 64 bits";
+    return {};
+  }
 
   std::string path_;
   std::vector<MappedFile> files_;
@@ -172,7 +186,7 @@ Result<std::unique_ptr<TensorSource>> openIndex(const std::string& path) {
       return notFound(file + ": no such file, but " + path + " names it as a shard");
     LLMRT_RETURN_IF_ERROR(std::move(status));
   }
-  LLMRT_RETURN_IF_ERROR(source->joinBlocks());
+  source->joinBlocks();
   return std::unique_ptr<TensorSource>(std::move(source));
 }
 
@@ -201,7 +215,7 @@ Result<std::unique_ptr<TensorSource>> openSafetensors(const std::string& path) {
   if (path.ends_with(".json")) return openIndex(path);
   auto source = std::make_unique<SafetensorsSource>(path);
   LLMRT_RETURN_IF_ERROR(source->addFile(path));
-  LLMRT_RETURN_IF_ERROR(source->joinBlocks());
+  source->joinBlocks();
   return std::unique_ptr<TensorSource>(std::move(source));
 }
 

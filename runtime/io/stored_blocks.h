@@ -23,7 +23,7 @@ struct StoredBlocks {
 
   int64_t rowBytes(int64_t cols) const { return format->blocks(cols) * bytes; }
   /// The elements of all planes of a block, planes[p] those of plane p: what decodeBlock() makes
-  /// the file's values of. `scale`: where it lies apart.
+  /// the file's values of. `scale`: where it lies apart; null unless scale_at is -1.
   void readPlanes(const uint8_t* block, uint8_t* const* planes,
                   const uint8_t* scale = nullptr) const;
 };

@@ -155,7 +155,8 @@ class StoredScales {
     const int p = b_.format.plane(role);
     const DType type = b_.format.planes[p].dtype;
     constexpr float kMostF16 = 65504;
-    storeFromF32(type, b_.planes[p], 0, std::clamp(value, -kMostF16, kMostF16));
+    if (type == DType::kF16) value = std::clamp(value, -kMostF16, kMostF16);
+    storeFromF32(type, b_.planes[p], 0, value);
     return loadAsF32(type, b_.planes[p], 0);
   }
 

@@ -450,6 +450,30 @@ TEST(Checkpoint, AnyPartOfASplitGgufIsTheModel) {
   EXPECT_THAT(openError(dir.path()), HasSubstr("part 2 of 2 is missing"));
 }
 
+// In blocks both axes of experts lie the other way round: a square matrix does not tell.
+TEST(Checkpoint, ExpertsOfOneModelAreInBlocksOrNot) {
+  TemporaryDirectory dir;
+  dir.write("config.json", R"({"model_type": "gpt_oss", "hidden_size": 32, "intermediate_size": 32,
+      "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 3,
+      "num_local_experts": 1, "num_experts_per_tok": 1, "sliding_window": 16,
+      "quantization_config": {"quant_method": "mxfp4"}})");
+  const std::string experts = R"("model.layers.0.mlp.experts.)";
+  dir.write("model.safetensors",
+            safetensorsFile("{" + experts +
+                                R"(gate_up_proj_blocks":{"dtype":"U8","shape":[1,64,1,16],)"
+                                R"("data_offsets":[0,1024]},)" +
+                                experts +
+                                R"(gate_up_proj_scales":{"dtype":"U8","shape":[1,64,1],)"
+                                R"("data_offsets":[1024,1088]},)" +
+                                experts +
+                                R"(down_proj":{"dtype":"BF16","shape":[1,32,32],)"
+                                R"("data_offsets":[1088,3136]}})",
+                            std::string(3136, '\0')));
+  EXPECT_THAT(openError(dir.path()),
+              HasSubstr("tensor 'model.layers.0.mlp.experts.down_proj' is of plain values, unlike "
+                        "'model.layers.0.mlp.experts.gate_up_proj'"));
+}
+
 TEST(Checkpoint, OpensTheTrainedModels) {
   const auto folder = std::filesystem::path(LLMC_MATERIAL_DIR) / "weights";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no material at " << folder;

@@ -319,6 +319,26 @@ TEST(GgufConfig, ReadsSigmoidExperts) {
               HasSubstr("'glm4moe.expert_group_used_count' is missing"));
 }
 
+TEST(GgufConfig, GptOssHasExpertsAndWindowsOfItsOwn) {
+  const auto gptOss = [] {
+    return small("gpt-oss")
+        .addUint("gpt-oss.expert_count", 4)
+        .addUint("gpt-oss.expert_used_count", 2);
+  };
+  const auto spec = parse(gptOss().addUint("gpt-oss.attention.sliding_window", 16));
+  ASSERT_TRUE(spec.ok()) << spec.status().message();
+  EXPECT_EQ(spec->sliding_window, 16);
+  EXPECT_THAT(spec->windowed_layers, ElementsAre(true, false));
+  EXPECT_FALSE(spec->rope.truncate);
+  EXPECT_EQ(spec->experts.limit, 7.0);
+  EXPECT_THAT(spec->experts.activation, Optional(Activation::kQuickGelu));
+  EXPECT_THAT(refusal(gptOss()), HasSubstr("gpt-oss.attention.sliding_window"));
+  EXPECT_THAT(refusal(gptOss()
+                          .addUint("gpt-oss.attention.sliding_window", 16)
+                          .addUint("gpt-oss.expert_gating_func", 2)),
+              HasSubstr("expert_gating_func"));
+}
+
 TEST(GgufConfig, ReadsLatents) {
   const auto deepseek = [](bool mla, uint32_t gating) {
     GgufWriter writer = small("deepseek2");
