@@ -78,7 +78,7 @@ const Architecture* findArchitectureOfClass(std::string_view class_name);
 /// The first of those that share the name.
 const Architecture* findGgufArchitecture(std::string_view gguf_architecture);
 
-/// What all experts of gpt-oss are, whatever their files say.
+/// What all experts of gpt-oss are, until a config's swiglu_limit says otherwise.
 void setGptOssExperts(Experts& experts);
 
 /// Null when there is none.

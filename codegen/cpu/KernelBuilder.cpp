@@ -259,8 +259,8 @@ Value KernelBuilder::loadAs(Storage s, Value p, int64_t lanes) {
     case Storage::i8:
       return arith::SIToFPOp::create(b_, loc_, vec(lanes), load(vecI(lanes, 8), p, 1));
     case Storage::halfE8m0: {
-      // From byte 2 on the exponent is byte - 1. The two below are no normal floats: one bit, which
-      // (byte + 1) << 21 gives, and is less everywhere else.
+      // 2^(byte - 128). From byte 2 on the exponent field is byte - 1; bytes 0 and 1 are subnormal
+      // floats, (byte + 1) << 21. The larger of the two integers is the right one.
       auto c = [&](int32_t x) -> Value {
         return arith::ConstantOp::create(b_, loc_, DenseElementsAttr::get(vecI(lanes, 32), x));
       };
