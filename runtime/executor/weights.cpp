@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -77,11 +78,16 @@ Result<std::unique_ptr<Weights>> Weights::mapFile(const Plan& plan, const std::s
   weights->identity_ = header.content;
   if (header.content == 0) {  // a plan without hashes of its weights: it is this file that counts
     struct stat s;
-    if (::stat(path.c_str(), &s) == 0) {
-      const int64_t file[] = {s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec,
-                              static_cast<int64_t>(s.st_ino)};
-      weights->identity_ = XXH3_64bits(file, sizeof file);
-    }
+    if (::stat(path.c_str(), &s) != 0)
+      return ioError(fmt::format("{}: {}", path, std::strerror(errno)));
+    const int64_t file[] = {s.st_size,
+                            s.st_mtim.tv_sec,
+                            s.st_mtim.tv_nsec,
+                            s.st_ctim.tv_sec,
+                            s.st_ctim.tv_nsec,
+                            static_cast<int64_t>(s.st_ino),
+                            static_cast<int64_t>(s.st_dev)};
+    weights->identity_ = XXH3_64bits(file, sizeof file);
   }
   return weights;
 }

@@ -13,8 +13,10 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <new>
 #include <optional>
 #include <string_view>
+#include <system_error>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -129,8 +131,22 @@ bool writeAll(int fd, const void* data, uint64_t bytes) {
   return true;
 }
 
-int makeDirectory(const std::string& path) {
-  return ::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST ? 0 : errno;
+/// Why `path` is no directory that this user alone writes; "": it is, or was made.
+std::string whyNoDirectory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return std::strerror(errno);
+  struct stat s;
+  if (::stat(path.c_str(), &s) != 0) return std::strerror(errno);
+  if (!S_ISDIR(s.st_mode)) return std::strerror(ENOTDIR);
+  // Who can write there can forge states, and place links.
+  if (s.st_uid != ::geteuid() || (s.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return "others may write to " + path;
+  return "";
+}
+
+/// A file that did not exist. Of a process of the same number before this one it may be there.
+int openNew(const std::string& path) {
+  ::unlink(path.c_str());
+  return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
 }  // namespace
@@ -146,14 +162,18 @@ Result<std::unique_ptr<PrefixStore>> PrefixStore::open(const PrefixStoreOptions&
   LLMRT_RETURN_IF_ERROR(store->makeFolder());
   // Whoever cannot write learns it now.
   const std::string probe = fmt::format("{}/{}{}", store->folder_, kTemporary, ::getpid());
-  const Descriptor fd(::open(probe.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const Descriptor fd(openNew(probe));
   if (fd.get() < 0) {
     return ioError(fmt::format("{}: prefixes cannot be stored there: {}", options.directory,
                                std::strerror(errno)));
   }
   ::unlink(probe.c_str());
   store->scan();
-  store->thread_ = std::thread([s = store.get()] { s->run(); });
+  try {
+    store->thread_ = std::thread([s = store.get()] { s->run(); });
+  } catch (const std::system_error& error) {
+    return outOfMemory(fmt::format("no thread to store prefixes with: {}", error.what()));
+  }
   return store;
 }
 
@@ -170,9 +190,9 @@ PrefixStore::~PrefixStore() {
 Status PrefixStore::makeFolder() const {
   // Its parent must be there: a misspelt path is not made.
   for (const std::string& path : {options_.directory, folder_}) {
-    if (const int error = makeDirectory(path); error != 0)
-      return ioError(fmt::format("{}: prefixes cannot be stored there: {}", options_.directory,
-                                 std::strerror(error)));
+    if (const std::string why = whyNoDirectory(path); !why.empty())
+      return ioError(
+          fmt::format("{}: prefixes cannot be stored there: {}", options_.directory, why));
   }
   return {};
 }
@@ -262,11 +282,14 @@ bool PrefixStore::read(std::span<const int32_t> text, uint64_t hash, uint32_t pa
     path = pathOf(key, found->second);
   }
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const bool is_gone = fd.get() < 0 && errno == ENOENT;
+  if (fd.get() < 0 && !is_gone) return false;  // too many open files, say: it is still there
   Header header;
   std::vector<int32_t> stored(text.size());
   bool is_whole = false, is_this = false;
   struct stat s;
-  if (fd.get() >= 0 && ::fstat(fd.get(), &s) == 0 && S_ISREG(s.st_mode) &&
+  errno = 0;  // of a file that is too short no call fails
+  if (!is_gone && ::fstat(fd.get(), &s) == 0 && S_ISREG(s.st_mode) &&
       static_cast<uint64_t>(s.st_size) ==
           fileBytes(static_cast<int64_t>(text.size()), out.size()) &&
       readAll(fd.get(), &header, sizeof header) &&
@@ -278,6 +301,7 @@ bool PrefixStore::read(std::span<const int32_t> text, uint64_t hash, uint32_t pa
                header.checksum == checksumOf(header, stored, out);
     is_this = is_whole && std::equal(text.begin(), text.end(), stored.begin());
   }
+  if (!is_gone && !is_whole && errno != 0) return false;  // the disk fails, not the file
   if (is_this) ::futimens(fd.get(), nullptr);
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(key);
@@ -289,7 +313,7 @@ bool PrefixStore::read(std::span<const int32_t> text, uint64_t hash, uint32_t pa
   if (is_whole) return false;  // two texts have one hash
   all_bytes_ -= std::min(all_bytes_, found->second.bytes);
   entries_.erase(found);
-  if (fd.get() < 0) return false;  // somebody has removed it
+  if (is_gone) return false;  // somebody has removed it
   ::unlink(path.c_str());
   tell(fmt::format("{}: is damaged, and was removed", path));
   return false;
@@ -319,7 +343,7 @@ int PrefixStore::writeFile(const Job& job) const {
   header.checksum = checksumOf(header, job.text, job.bytes);
   const std::string temporary =
       fmt::format("{}/{}{}-{:p}", folder_, kTemporary, ::getpid(), static_cast<const void*>(this));
-  const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const Descriptor fd(openNew(temporary));
   if (fd.get() < 0) return errno;
   // Not brought to the disk at once: after a power cut the checksum tells.
   if (writeAll(fd.get(), &header, sizeof header) &&
@@ -335,7 +359,8 @@ int PrefixStore::writeFile(const Job& job) const {
 void PrefixStore::makeRoom() {
   {
     const std::lock_guard lock(mutex_);
-    if (all_bytes_ <= options_.most_bytes && written_ <= options_.most_bytes / 16) return;
+    is_full_ = all_bytes_ > options_.most_bytes;
+    if (!is_full_ && written_ <= options_.most_bytes / 16) return;
   }
   scan();  // others write too
   written_ = 0;
@@ -351,7 +376,8 @@ void PrefixStore::makeRoom() {
   std::vector<Candidate> all;
   {
     const std::lock_guard lock(mutex_);
-    if (all_bytes_ <= options_.most_bytes) return;
+    is_full_ = all_bytes_ > options_.most_bytes;
+    if (!is_full_) return;
     for (const auto& [key, e] : entries_)
       if (!e.is_queued) all.push_back({e.last_used, e.num_tokens, e.bytes, pathOf(key, e), key});
     for (const Other& other : others_)
@@ -363,10 +389,12 @@ void PrefixStore::makeRoom() {
   for (const Candidate& c : all) {
     const std::lock_guard lock(mutex_);
     if (all_bytes_ <= most) break;
-    ::unlink(c.path.c_str());
+    if (::unlink(c.path.c_str()) != 0 && errno != ENOENT) continue;  // it still takes its place
     all_bytes_ -= std::min(all_bytes_, c.bytes);
     if (c.key) entries_.erase(*c.key);
   }
+  const std::lock_guard lock(mutex_);
+  is_full_ = all_bytes_ > options_.most_bytes;
 }
 
 void PrefixStore::run() {
@@ -381,38 +409,61 @@ void PrefixStore::run() {
     const Job job = std::move(queue_.front());
     queue_.pop_front();
     lock.unlock();
-    int error = job.entry.bytes > options_.most_bytes / 16 * 15 ? EFBIG : writeFile(job);
-    // Somebody may have removed the directory.
-    if (error == ENOENT && makeFolder().ok()) error = writeFile(job);
+    int error = ENOMEM;
+    try {
+      error = store(job);
+    } catch (const std::bad_alloc&) {
+      const std::lock_guard again(mutex_);
+      entries_.erase(job.key);
+    }
     if (error != 0 && !fails_)
       tell(
           fmt::format("{}: prefixes are not stored: {}", options_.directory, std::strerror(error)));
     fails_ = error != 0;
     lock.lock();
     queued_bytes_ -= job.bytes.size();
+  }
+}
+
+int PrefixStore::store(const Job& job) {
+  if (is_full_) makeRoom();  // what could not be removed left no room
+  int error = job.entry.bytes > options_.most_bytes / 16 * 15 ? EFBIG
+              : is_full_                                      ? ENOSPC
+                                                              : writeFile(job);
+  // Somebody may have removed the directory.
+  if (error == ENOENT && makeFolder().ok()) error = writeFile(job);
+  {
+    const std::lock_guard lock(mutex_);
     const auto found = entries_.find(job.key);
-    if (found != entries_.end()) {
-      if (error != 0) {
-        entries_.erase(found);
-      } else {
-        found->second.is_queued = false;
-        all_bytes_ += job.entry.bytes;
-        written_ += job.entry.bytes;
-        // What it begins with is of use for as long.
-        for (uint64_t hash = job.entry.before; hash != 0;) {
-          auto before = entries_.lower_bound({hash, 0});
-          uint64_t next = 0;
-          for (; before != entries_.end() && before->first.first == hash; ++before) {
-            before->second.last_used = std::max(before->second.last_used, job.entry.last_used);
-            next = before->second.before;
-          }
-          hash = next;
-        }
-      }
+    if (found == entries_.end()) return error;
+    if (error != 0) {
+      entries_.erase(found);
+      return error;
     }
-    lock.unlock();
-    makeRoom();
-    lock.lock();
+    found->second.is_queued = false;
+    all_bytes_ += job.entry.bytes;
+    written_ += job.entry.bytes;
+    touchBeginnings(job.entry);
+  }
+  makeRoom();
+  return error;
+}
+
+void PrefixStore::touchBeginnings(const Entry& end) {
+  // Names are anybody's to make: each beginning is shorter than what it is of, or the walk ends.
+  uint64_t hash = end.before;
+  for (int64_t tokens = end.num_tokens; hash != 0;) {
+    uint64_t next = 0;
+    int64_t shorter = tokens;
+    for (auto e = entries_.lower_bound({hash, 0}); e != entries_.end() && e->first.first == hash;
+         ++e) {
+      if (e->second.num_tokens >= tokens) continue;
+      e->second.last_used = std::max(e->second.last_used, end.last_used);
+      next = e->second.before;
+      shorter = e->second.num_tokens;
+    }
+    hash = next;
+    tokens = shorter;
   }
 }
 

@@ -19,8 +19,10 @@
 namespace llmrt {
 
 struct PrefixStoreOptions {
-  std::string directory;                    // made where there is none; empty: nothing is stored
-  uint64_t most_bytes = uint64_t{8} << 30;  // of all files in it, also of other plans
+  // Made where there is none, for this user alone; one that others may write to is refused. Empty:
+  // nothing is stored.
+  std::string directory;
+  uint64_t most_bytes = uint64_t{8} << 30;       // of all files in it, also of other plans
   std::function<void(const std::string&)> tell;  // one line, from any thread: what went wrong
 };
 
@@ -89,6 +91,10 @@ class PrefixStore {
   /// Looks through the directory.
   void scan();
   void run();
+  /// Writes a file and makes room for more: 0, or the number of the error.
+  int store(const Job& job);
+  /// What `end` begins with is of use for as long. With mutex_.
+  void touchBeginnings(const Entry& end);
   /// 0, or the number of the error.
   int writeFile(const Job& job) const;
   /// Removes what was not used for longest until the bound holds.
@@ -112,7 +118,8 @@ class PrefixStore {
   // The writing thread's.
   uint64_t written_ = 0;  // since the last scan
   bool fails_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  bool is_full_ = false;  // and nothing can be removed
+  std::thread thread_;    // last: it uses all of the above
 };
 
 }  // namespace llmrt

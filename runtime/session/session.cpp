@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -260,8 +261,16 @@ Status Session::initialize(const Weights& weights) {
   return options_.store.directory.empty() ? Status() : openStore(weights);
 }
 
+// What is not on the disk by then is computed again.
+constexpr auto kLongestStoring = std::chrono::seconds(20);
+
 Session::~Session() {
-  while (states_.store()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  const auto end = std::chrono::steady_clock::now() + kLongestStoring;
+  try {
+    while (states_.store() && std::chrono::steady_clock::now() < end)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  } catch (const std::bad_alloc&) {  // the same
+  }
 }
 
 // Bits depend on the plan, on which of its targets runs, on the weights, and on whether positions

@@ -168,6 +168,30 @@ class CacheDir(unittest.TestCase):
         server = self.start()
         self.assertEqual(self.ask(server), (want, 0))
 
+    def test_names_in_a_circle_end(self):
+        server = self.start()
+        self.ask(server)
+        self.stop(server)
+        names = [p for p in self.cache.glob("*/*.prefix")]
+        for path in names:
+            hash, part, _, tokens = path.stem.split("-")
+            path.rename(path.with_name(f"{hash}-{part}-{hash}-{tokens}.prefix"))
+        self.assertTrue(names)
+        server = self.start()
+        longer = LONG + "The dog liked to run in the sun. " * 12
+        expected = self.fresh(longer)
+        for _ in range(2):
+            self.assertEqual(self.ask(server, longer)[0], expected)
+        self.stop(server)
+
+    def test_a_place_that_others_may_write_to(self):
+        self.cache.mkdir()
+        self.cache.chmod(0o777)
+        done = subprocess.run([self.build / "bin/llmserve", self.plan, "--port", "0", "--cache-dir", self.cache],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"others may write to {self.cache}", done.stderr)
+
     def test_the_directory_goes_while_it_runs(self):
         server = self.start()
         want, _ = self.ask(server)
